@@ -86,12 +86,11 @@ $(WEB)/node_modules/.installed: $(WEB)/package.json $(WEB)/package-lock.json $(W
 web: install $(WEB)/node_modules/.installed  ## build the page: types from the contract, strict TypeScript, unit tests, committed assets
 	cd $(WEB) && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent types && npm run --silent check && npm run --silent test && npm run --silent build
 
-gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi), the synchronous client, the colors of teams, the page /docs and the dashboard
+gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi), the colors of teams, the page /docs and the dashboard
 	$(GEN)/bin/python -m grpc_tools.protoc -I protos --plugin=protoc-gen-mypy=$(GEN)/bin/protoc-gen-mypy \
 	  --plugin=protoc-gen-mypy_grpc=$(GEN)/bin/protoc-gen-mypy_grpc \
 	  --python_out=protos/gen --grpc_python_out=protos/gen --mypy_out=quiet:protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
 	$(GEN)/bin/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=protos/gen/dejavu/contract.binpb $(PROTOS)
-	$(BIN)/python client/generate_sync.py
 	$(BIN)/python gateway/generate_team_colors.py
 	$(BIN)/python gateway/generate_reference.py
 	$(BIN)/python server/monitoring/generate_dashboard.py
@@ -142,7 +141,6 @@ check-layers: install check-gen
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo --no-cache
 
 check-gen: install
-	$(BIN)/python client/generate_sync.py --check
 	$(BIN)/python gateway/generate_team_colors.py --check
 	$(BIN)/python gateway/generate_reference.py --check
 	$(BIN)/python server/monitoring/generate_dashboard.py --check

@@ -144,12 +144,14 @@ class _Command(typer.core.TyperCommand):
 
 @functools.cache  # building a command takes ten milliseconds; only programs that run several commands notice
 def _load(name: str) -> Any:
+    from dejavu_cli.options import with_options  # noqa: PLC0415 - loads gRPC, as a command does
+
     function = getattr(import_module(f"dejavu_cli.commands.{COMMANDS[name].module or name}"), name)
     if isinstance(function, typer.Typer):
         return _load_family(function)
     settings = {"help_option_names": ["-h", "--help"], "ignore_unknown_options": COMMANDS[name].negative_numbers}
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    single.command(name, cls=_Command, context_settings=settings)(function)
+    single.command(name, cls=_Command, context_settings=settings)(with_options(function))
     command = typer.main.get_command(single)
     add_options(command)
     command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())  # else cut at the terminal's width

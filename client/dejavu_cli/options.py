@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, time
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_type_hints
 
 import typer
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from dejavu_cli.errors import JSON_KEY, exit_on_os_error, failure
+from dejavu_cli.output.forecast import print_json, show
 from dejavu_client import config
 from dejavu_client.client import DejavuClient
-from dejavu_client.connection_options import client_options
+from dejavu_client.connection_options import Target, client_options
 from dejavu_client.export import STANDARD_OUTPUT, Column, has_pyarrow, write_csv, write_parquet
 from dejavu_client.formatting import pluralize
-from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_client.requests import FINAL, HALFTIME, Scope
 from dejavu_common.build import install
 from dejavu_common.clock import parse_day
 from dejavu_feed import printed_numbers
@@ -159,9 +163,6 @@ Timeout = Annotated[
     ),
 ]
 Json = Annotated[bool, flag("--json", "Print JSON, one object per line.", callback=_note_json)]
-Date = Annotated[
-    datetime | None, option("YYYY-MM-DD", "Only games of this local date (an evening is one day).", parser=day)
-]
 From = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or later.", "--from", parser=day)]
 To = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or earlier.", "--to", parser=day)]
 Minute = Annotated[int | None, option("N", "Only forecasts made after this minute of play.", min=1)]
@@ -178,33 +179,192 @@ Csv = Annotated[Path | None, option("FILE", "Write a CSV file; - writes it to st
 Parquet = Annotated[Path | None, option("FILE", "Write a parquet file.", "--parquet")]
 
 
-def connect(target: str, timeout: float = config.DEFAULT_TIMEOUT) -> DejavuClient:
-    """Return a client for the running command: one connection, and no log messages about slow calls.
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Options of commands that call a server: its address and the deadline of a call."""
 
-    Raises:
-        typer.BadParameter: if an option of TLS or of the token is wrong.
-    """
-    access = client_options(target)
-    return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, **access)
+    target: Target = config.DEFAULT_TARGET
+    timeout: Timeout = config.DEFAULT_TIMEOUT
+
+    def connect(self, target: str = "") -> DejavuClient:
+        """Return a client for the running command: one connection, and no log messages about slow calls.
+
+        Args:
+            target: address of the server; empty for that of the options.
+
+        Raises:
+            typer.BadParameter: if an option of TLS or of the token is wrong.
+        """
+        target = target or self.target
+        access = client_options(target)
+        return DejavuClient(target, timeout=self.timeout, channels=1, slow=math.inf, **access)
 
 
-def days(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date | None, date | None]:
-    """Return the first and the last day selected by the options.
+@dataclass(frozen=True, kw_only=True)
+class Call(ServerOptions):
+    """Options of commands that print the answer of a server, for people or as JSON."""
 
-    Raises:
-        typer.BadParameter: if the options contradict each other.
-    """
-    only, begin, end = (each and each.date() for each in (day, first, last))
-    return _bounds(only, begin, end, "day", ("--date", "--from", "--to"))
+    as_json: Json = False
+
+    def show(self, message: MessageT, print_text: Callable[[MessageT], object]) -> None:
+        """Print a message: for programs by `print_json`, for people by `print_text`."""
+        show(message, print_text, as_json=self.as_json)
+
+    def show_all(self, messages: Sequence[MessageT], print_text: Callable[[Sequence[MessageT]], object]) -> None:
+        """Print messages: for programs one a line, for people together."""
+        if not self.as_json:
+            print_text(messages)
+            return
+        for each in messages:
+            print_json(each)
 
 
-def minutes(only: int | None, first: int | None, last: int | None) -> tuple[int | None, int | None]:
-    """Return the first and the last minute of play selected by the options.
+@dataclass(frozen=True, kw_only=True)
+class ScoresCall(Call):
+    """The same for scores, which take longer."""
 
-    Raises:
-        typer.BadParameter: if the options contradict each other.
-    """
-    return _bounds(only, first, last, "minute", ("--minute", "--min-minute", "--max-minute"))
+    timeout: Timeout = config.SCORES_TIMEOUT
+
+
+@dataclass(frozen=True, kw_only=True)
+class GameOptions:
+    """Options that select forecasts by their games."""
+
+    on: Annotated[
+        datetime | None,
+        option("YYYY-MM-DD", "Only games of this local date (an evening is one day).", "--date", parser=day),
+    ] = None
+    first: From = None
+    last: To = None
+    team: Team = ""
+    game: Game = ""
+    minute: Minute = None
+    min_confidence: MinConfidence = None
+    replays: Replays = False
+
+    @property
+    def days(self) -> tuple[date | None, date | None]:
+        """The first and the last day.
+
+        Raises:
+            typer.BadParameter: if the options contradict each other.
+        """
+        only, first, last = (each and each.date() for each in (self.on, self.first, self.last))
+        return _bounds(only, first, last, "day", ("--date", "--from", "--to"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredGames(GameOptions):
+    """Options that select the forecasts to score."""
+
+    horizon: Annotated[HorizonName, choice("Horizon of the forecasts: the half, or the end.")] = "half"
+    recorded_by: RecordedBy = ""
+    min_minute: Annotated[int | None, option("N", "Only forecasts made after this minute of play or later.", min=1)] = (
+        None
+    )
+    max_minute: Annotated[
+        int | None, option("N", "Only forecasts made after this minute of play or earlier.", min=1)
+    ] = None
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of the scores.
+
+        Raises:
+            typer.BadParameter: if the options contradict each other.
+        """
+        days = self.days
+        minutes = _bounds(
+            self.minute, self.min_minute, self.max_minute, "minute", ("--minute", "--min-minute", "--max-minute")
+        )
+        return Scope(
+            game_id=self.game,
+            team=self.team,
+            horizon=HORIZONS[self.horizon],
+            min_confidence=self.min_confidence,
+            include_replays=self.replays,
+            from_date=days[0],
+            to_date=days[1],
+            min_minutes=minutes[0],
+            max_minutes=minutes[1],
+            recorded_by=self.recorded_by,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Options that write rows to a file."""
+
+    csv: Csv = None
+    parquet: Parquet = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None if none was requested."""
+        return self.csv or self.parquet
+
+    def check(self, call: Call) -> None:
+        """Check that at most one output format is requested and that it can be written.
+
+        Raises:
+            typer.BadParameter: if several formats are requested.
+            typer.Exit: if parquet is requested but pyarrow is not installed.
+        """
+        formats = (("--json", call.as_json), ("--csv", self.csv), ("--parquet", self.parquet))
+        requested = [name for name, given in formats if given]
+        if len(requested) > 1:
+            raise typer.BadParameter("give only one of them", param_hint=" and ".join(requested))
+        if self.parquet is not None and not has_pyarrow():
+            raise failure(f"parquet needs pyarrow, which is not installed: {install('live')}")
+
+    def write(self, columns: Sequence[Column[RowT]], rows: Iterable[RowT], what: str) -> bool:
+        """Write rows to the requested file, if any, and report their number on standard error.
+
+        Args:
+            columns: columns of the file.
+            rows: the rows.
+            what: name of a row, in the singular, for people.
+
+        Returns:
+            Whether a file was requested.
+
+        Raises:
+            typer.Exit: if the file cannot be written.
+        """
+        path = self.path
+        if path is None:
+            return False
+        with exit_on_os_error(f"cannot write {path}"):
+            count = write_csv(path, columns, rows) if self.csv else write_parquet(path, columns, rows)
+        if path != STANDARD_OUTPUT:
+            typer.echo(f"{pluralize(count, what)} in {path}", err=True)
+        return True
+
+
+def with_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command of a function: a parameter of the type of a dataclass becomes an option for each field."""
+    hints = get_type_hints(function, include_extras=True)
+    own = inspect.signature(function).parameters.values()
+    groups = {each.name: hints[each.name] for each in own if is_dataclass(hints[each.name])}
+    names = {name: [each.name for each in fields(group)] for name, group in groups.items()}
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        made = {name: group(**{each: given.pop(each) for each in names[name]}) for name, group in groups.items()}
+        function(**given, **made)
+
+    parameters = [each.replace(annotation=hints[each.name]) for each in own if each.name not in groups]
+    for group in groups.values():
+        types = get_type_hints(group, include_extras=True)
+        parameters += (
+            inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=types[each.name]
+            )
+            for each in fields(group)
+        )
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
 
 
 def _bounds(
@@ -218,48 +378,6 @@ def _bounds(
     if first is not None and last is not None and first > last:
         raise typer.BadParameter(f"{last} is before {options[1]} {first}", param_hint=options[2])
     return first, last
-
-
-def check_output_format(*, as_json: bool, csv: Path | None, parquet: Path | None) -> None:
-    """Check that at most one output format is requested and that it can be written.
-
-    Raises:
-        typer.BadParameter: if several formats are requested.
-        typer.Exit: if parquet is requested but pyarrow is not installed.
-    """
-    requested = [name for name, given in (("--json", as_json), ("--csv", csv), ("--parquet", parquet)) if given]
-    if len(requested) > 1:
-        raise typer.BadParameter("give only one of them", param_hint=" and ".join(requested))
-    if parquet is not None and not has_pyarrow():
-        raise failure(f"parquet needs pyarrow, which is not installed: {install('live')}")
-
-
-def write_rows(
-    columns: Sequence[Column[RowT]], rows: Iterable[RowT], what: str, csv: Path | None, parquet: Path | None
-) -> bool:
-    """Write rows to the requested file, if any, and report their number on standard error.
-
-    Args:
-        columns: columns of the file.
-        rows: the rows.
-        what: name of a row, in the singular, for people.
-        csv: the CSV file to write; `-` for standard output.
-        parquet: the parquet file to write, unless `csv` is given.
-
-    Returns:
-        Whether a file was requested.
-
-    Raises:
-        typer.Exit: if the file cannot be written.
-    """
-    path = csv or parquet
-    if path is None:
-        return False
-    with exit_on_os_error(f"cannot write {path}"):
-        count = write_csv(path, columns, rows) if csv else write_parquet(path, columns, rows)
-    if path != STANDARD_OUTPUT:
-        typer.echo(f"{pluralize(count, what)} in {path}", err=True)
-    return True
 
 
 def price(text: str, option: str) -> float | None:

@@ -26,12 +26,8 @@ FIRST_RESTART_SECONDS = 0.5
 LONGEST_RESTART_SECONDS = 30.0
 
 
-class ServerNotStarted(Exception):
-    """The server exited or timed out before it served. The message contains the end of its log."""
-
-
-class PageNotStarted(Exception):
-    """The page's gateway exited or timed out before it served. The message contains the end of its log."""
+class NotStarted(Exception):
+    """A server or the page exited or timed out before it served. The message contains the end of its log."""
 
 
 class LedgerInvalid(Exception):
@@ -46,14 +42,11 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
     There is no fork server, which would replace dead workers sooner, because the server runs for only a minute.
 
     Raises:
-        ServerNotStarted: if it does not start to serve.
+        NotStarted: if it does not start to serve.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DEJAVU_")}
     command = ("dejavu_server", "--listen", "127.0.0.1:0", "--log-format", "json", *arguments)
-    try:
-        child = await _Child.start(command, {**environment, "DEJAVU_STANDBY": "off"})
-    except _NotStarted as error:
-        raise ServerNotStarted(f"dejavu-server did not start:\n{error}") from None
+    child = await _Child.start("dejavu-server", command, {**environment, "DEJAVU_STANDBY": "off"})
     try:
         yield child.address
     finally:
@@ -72,17 +65,13 @@ async def running_page(target: str, *arguments: str, tell: Callable[[str], None]
         tell: called with a sentence when it ends, and when it serves again.
 
     Raises:
-        PageNotStarted: if the extra `dashboard` is not installed, or the page does not start to serve.
+        NotStarted: if the extra `dashboard` is not installed, or the page does not start to serve.
     """
     missing = [name for name in ("starlette", "uvicorn", "websockets") if find_spec(name) is None]
     if missing:
-        needs = f"the page needs {', '.join(missing)}, not installed: {install('dashboard')}"
-        raise PageNotStarted(needs)
+        raise NotStarted(f"the page needs {', '.join(missing)}, not installed: {install('dashboard')}")
     command = ("dejavu_gateway", "--target", target, "--log-format", "json", "--log-level", "info", *arguments)
-    try:
-        child = await _Child.start(command, dict(os.environ))
-    except _NotStarted as error:
-        raise PageNotStarted(f"dejavu-dashboard did not start:\n{error}") from None
+    child = await _start_page(command)
     keeper = _Keeper(child, (*command, "--listen", child.address), tell)
     keeping = asyncio.create_task(keeper.run())
     try:
@@ -117,17 +106,17 @@ class _Keeper:
             while True:
                 await asyncio.sleep(backoff.next())
                 try:
-                    self.child = await _Child.start(self._command, dict(os.environ))
-                except (_NotStarted, OSError) as error:
-                    reason = str(error).rpartition("\n")[2] or "it did not serve in time"
+                    self.child = await _start_page(self._command)
+                except (NotStarted, OSError) as error:
+                    reason = str(error).rpartition("\n")[2]
                     self._tell(f"The page did not start again: {reason}")
                 else:
                     self._tell(f"The page is back at http://{self.child.address}/")
                     break
 
 
-class _NotStarted(Exception):
-    """A child process exited or timed out before it served; the message is the end of its log."""
+async def _start_page(command: tuple[str, ...]) -> _Child:
+    return await _Child.start("dejavu-dashboard", command, dict(os.environ))
 
 
 class _Child:
@@ -143,11 +132,11 @@ class _Child:
         self.address = address
 
     @classmethod
-    async def start(cls, command: tuple[str, ...], environment: dict[str, str]) -> Self:
+    async def start(cls, name: str, command: tuple[str, ...], environment: dict[str, str]) -> Self:
         """Start it; return once its log has a `listening` event.
 
         Raises:
-            _NotStarted: if there is no such event in time.
+            NotStarted: if there is no such event in time.
         """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", *command),
@@ -163,13 +152,12 @@ class _Child:
         try:
             either: list[asyncio.Future[Any]] = [address, reading]
             await asyncio.wait(either, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if address.done():
-                return cls(process, reading, address.result())
-        except asyncio.CancelledError:
+            if not address.done():
+                raise NotStarted("\n".join([f"{name} did not start:", *(tail or ["it did not serve in time"])]))
+        except (asyncio.CancelledError, NotStarted):
             await cls(process, reading, "").drain()
             raise
-        await cls(process, reading, "").drain()
-        raise _NotStarted("\n".join(tail))
+        return cls(process, reading, address.result())
 
     async def wait(self) -> int:
         """Return its exit code once it has ended."""

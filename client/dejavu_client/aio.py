@@ -1,4 +1,4 @@
-"""The asynchronous client; client.py, the synchronous one, is generated from this file by `make gen`."""
+"""The asynchronous client. The synchronous one (client.py) makes its calls by it."""
 # ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import config
-from dejavu_client.aio_operations import AsyncOperations
 from dejavu_client.columns import ColumnsOptions, ForecastColumns, columns_of, columns_request
+from dejavu_client.operations import Operations
 from dejavu_client.recorded import AsyncRecordedPredictions
 from dejavu_client.requests import (
     HALFTIME,
@@ -57,7 +57,7 @@ from dejavu_client.transport.servers import HealthStatus
 from dejavu_client.transport.subscription import GameUpdates, StreamResumption
 
 
-class AsyncDejavuClient(AsyncOperations):
+class AsyncDejavuClient(Operations):
     """Client of a Dejavu server for use in one event loop; connects on first use.
 
     ```python
@@ -80,7 +80,8 @@ class AsyncDejavuClient(AsyncOperations):
         metadata: metadata to send with every call.
         silence: seconds without a message, heartbeats included, after which a stream is considered dead.
         slow: calls that take longer than this, in seconds, are logged as warnings, and as errors past five times it.
-        channel_factory: creates a new channel on each call, in place of the default; `credentials` is then not used.
+        channel_factory: creates a new `grpc.aio.Channel` on each call, in place of the default; `credentials` is then
+            not used.
 
     Raises:
         ValueError: if `timeout`, `silence` or `channels` is out of range, `target` is a list with an entry that is no
@@ -308,7 +309,7 @@ class AsyncDejavuClient(AsyncOperations):
         """
         request = predictions_request(page_size, explain=explain, **conditions)
         pages = self._pages("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
-        return AsyncRecordedPredictions(each async for page in pages for each in page.predictions)
+        return AsyncRecordedPredictions(pages)
 
     async def get_scorecard(
         self, *, limit: int = 0, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]

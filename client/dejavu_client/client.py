@@ -1,62 +1,92 @@
-"""The synchronous client, generated from aio.py by `make gen`: edit that file instead."""
+"""The synchronous client: the asynchronous one (aio.py), whose calls run in the thread of an event loop."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from datetime import datetime
-from typing import Any, Unpack
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from concurrent.futures import Future
+from functools import cache, wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from grpc_health.v1.health_pb2 import HealthCheckRequest
+from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.errors import ClientClosedError
+from dejavu_client.recorded import AsyncRecordedPredictions, RecordedPredictions
+from dejavu_client.transport.statistics import CallStatistics
 
-from dejavu.v1.forecast_pb2 import Forecast, Horizon
-from dejavu.v1.game_service_pb2 import Game, ListGamesRequest, StreamGamesResponse
-from dejavu.v1.market_pb2 import Market
-from dejavu.v1.prediction_service_pb2 import (
-    AssessRiskRequest,
-    PredictBatchRequest,
-    PredictBatchResult,
-    PredictRequest,
-    PredictResponse,
-    RiskGame,
-    RiskResult,
-    StreamPredictionsResponse,
-)
-from dejavu.v1.record_pb2 import Checkpoint
-from dejavu.v1.record_service_pb2 import (
-    LEADERBOARD_METRIC_CRPS,
-    GetCheckpointRequest,
-    GetLeaderboardRequest,
-    GetLeaderboardResponse,
-    GetPredictionRequest,
-    GetPredictionResponse,
-    GetScorecardRequest,
-    LeaderboardMetric,
-    PlayerLine,
-    ReportOutcomeRequest,
-    ReportOutcomeResponse,
-    WithdrawOutcomeRequest,
-    WithdrawOutcomeResponse,
-)
-from dejavu.v1.scorecard_pb2 import Scorecard
-from dejavu_client import config
-from dejavu_client.columns import ColumnsOptions, ForecastColumns, columns_of, columns_request
-from dejavu_client.operations import Operations
-from dejavu_client.recorded import RecordedPredictions
-from dejavu_client.requests import (
-    HALFTIME,
-    Conditions,
-    ModelScope,
-    PredictOptions,
-    Scope,
-    predict_request,
-    predictions_request,
-    score_filter,
-)
-from dejavu_client.transport.servers import HealthStatus
-from dejavu_client.transport.subscription import GameUpdates, StreamResumption
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class DejavuClient(Operations):
+class _LoopThread(threading.Thread):
+    """Runs an event loop; does not keep the process from ending."""
+
+    def __init__(self) -> None:
+        super().__init__(name="dejavu-client", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self.start()
+
+    def run(self) -> None:
+        """Run the loop."""
+        self.loop.run_forever()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start work in the loop.
+
+        Raises:
+            ClientClosedError: in a process that was forked from the one of this thread.
+        """
+        if not self.is_alive():
+            work.close()
+            raise ClientClosedError(
+                "forked from a process with a client, which gRPC does not survive; spawn it instead"
+            )
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+
+_thread = cache(_LoopThread)
+"""Returns the thread of all synchronous clients of this process."""
+
+
+def _made_as(
+    _: Callable[Concatenate[AsyncDejavuClient, P], None],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[DejavuClient, P], None]]:
+    """Give a constructor the parameters of the asynchronous client's."""
+    return wraps(AsyncDejavuClient.__init__)
+
+
+def _call(
+    method: Callable[Concatenate[AsyncDejavuClient, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[DejavuClient, P], T]:
+    @wraps(method)
+    def call(self: DejavuClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._wait(method(self._client, *args, **kwargs))
+
+    return call
+
+
+def _stream(
+    method: Callable[Concatenate[AsyncDejavuClient, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[DejavuClient, P], Generator[T, None, None]]:
+    @wraps(method)
+    def stream(self: DejavuClient, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
+        return self._each(method(self._client, *args, **kwargs))
+
+    return stream
+
+
+def _list(
+    method: Callable[Concatenate[AsyncDejavuClient, P], AsyncRecordedPredictions],
+) -> Callable[Concatenate[DejavuClient, P], RecordedPredictions]:
+    @wraps(method)
+    def listed(self: DejavuClient, /, *args: P.args, **kwargs: P.kwargs) -> RecordedPredictions:
+        pages = self._each(method(self._client, *args, **kwargs).pages)
+        return RecordedPredictions(each for page in pages for each in page.predictions)
+
+    return listed
+
+
+class DejavuClient:
     """Client of a Dejavu server. Thread-safe; connects on first use.
 
     ```python
@@ -65,341 +95,91 @@ class DejavuClient(Operations):
         print(forecast.point_forecast, forecast.interval_lower, forecast.interval_upper)
     ```
 
-    Args:
-        target: server address, in gRPC's notation; for several servers with one ledger HOST:PORT,HOST:PORT,… or
-            dns:///NAME:PORT, whose DNS records are looked up repeatedly.
-        timeout: deadline of a call, in seconds, including its retries; does not apply to streams.
-        channels: number of connections, used in turn; if there are more servers, one per server. Also the maximum
-            number of workers reached at a time.
-        credentials: TLS credentials, e.g. of `tls_credentials`; None for plain text.
-        token: bearer token that identifies the caller, or a function that returns the newest one, e.g. a `TokenFile`;
-            None for none. The function is called before each attempt of a call.
-        allow_plaintext_token: whether to send the token to another machine without TLS, where others can read it.
-        metadata: metadata to send with every call.
-        silence: seconds without a message, heartbeats included, after which a stream is considered dead.
-        slow: calls that take longer than this, in seconds, are logged as warnings, and as errors past five times it.
-        channel_factory: creates a new channel on each call, in place of the default; `credentials` is then not used.
+    Its options, methods and errors are those of `AsyncDejavuClient`, which makes the calls; a method returns once its
+    call has ended. A process that was forked from one with a client can't make calls; start it by another method.
 
-    Raises:
-        ValueError: if `timeout`, `silence` or `channels` is out of range, `target` is a list with an entry that is no
-            address, or the token is invalid or would be sent in plain text to another machine. A call raises it if its
-            own `timeout` is out of range, or if the function `token` returns an invalid token.
-
-    A call that gets no answer raises a DejavuClientError; `dejavu_client.errors` lists its subclasses.
+    Attributes:
+        target: server address.
+        timeout: deadline of a call, in seconds.
     """
 
-    def predict(
-        self, pattern: Sequence[float], *, timeout: float | None = None, **options: Unpack[PredictOptions]
-    ) -> Forecast:
-        """Forecast one game.
+    @_made_as(AsyncDejavuClient.__init__)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._client = AsyncDejavuClient(*args, **kwargs)
+        self._thread = _thread()
+        self.target, self.timeout = self._client.target, self._client.timeout
 
-        With a `game_id`, the server writes the forecast to its ledger before it answers. Without one, the forecast is a
-        what-if and is not recorded.
+    def __enter__(self) -> Self:
+        return self
 
-        Args:
-            pattern: score differentials (home − away, in points) at the end of each minute, starting with the first;
-                1 to 47 values, at most 23 for halftime.
-            timeout: deadline of this call, in seconds; None for the client's.
-            options: game_id, alpha (miscoverage rate of the interval), horizon (`HALFTIME` or `FINAL`), home_team,
-                away_team, pregame_margin (in points), pregame_total, model_version, explain, quantile_levels, game_date
-                (a date or YYYY-MM-DD; today in US Eastern by default), total_points, last_score, possession,
-                moment; see `requests.PredictOptions`.
-        """
-        request = predict_request(pattern, **options)
-        response = self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
-        return response.forecast
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    def quote(
-        self,
-        pattern: Sequence[float],
-        *markets: Market,
-        timeout: float | None = None,
-        **options: Unpack[PredictOptions],
-    ) -> PredictResponse:
-        """Forecast one game, as `predict` does, and evaluate odds. Returns the whole response.
+    @property
+    def stats(self) -> CallStatistics:
+        """Statistics of the calls so far."""
+        return self._client.stats
 
-        Args:
-            pattern: score differentials (home − away, in points) at the end of each minute, starting with the first.
-            markets: odds, created with `market` and `total_market`, at most one of each; answered in this order.
-            timeout: deadline of this call, in seconds; None for the client's.
-            options: the options of `predict`.
-        """
-        request = predict_request(pattern, markets=markets, **options)
-        return self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
+    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
+        """Run a call in the event loop and return its result; cancel it if the wait is interrupted."""
+        future = self._thread.submit(call)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
 
-    def assess_risk(self, games: Iterable[RiskGame], *, timeout: float | None = None) -> list[RiskResult]:
-        """Assess how volatile 1 to 100 games have been, from their scores alone. Nothing is recorded.
+    def _each(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        """Yield items of the event loop, and end their generator with this one."""
+        try:
+            while (item := self._wait(_next(items))) is not None:
+                yield item
+        finally:
+            # Without waiting for it: the garbage collector may close this generator in any thread.
+            self._thread.submit(_end(items))
 
-        Each succeeds or fails on its own. Results are in the order of the games.
+    close = _call(AsyncDejavuClient.close)
+    predict = _call(AsyncDejavuClient.predict)
+    quote = _call(AsyncDejavuClient.quote)
+    assess_risk = _call(AsyncDejavuClient.assess_risk)
+    predict_batch = _call(AsyncDejavuClient.predict_batch)
+    predict_columns = _call(AsyncDejavuClient.predict_columns)
+    health = _call(AsyncDejavuClient.health)
+    report_outcome = _call(AsyncDejavuClient.report_outcome)
+    withdraw_outcome = _call(AsyncDejavuClient.withdraw_outcome)
+    get_prediction = _call(AsyncDejavuClient.get_prediction)
+    list_predictions = _list(AsyncDejavuClient.list_predictions)
+    get_scorecard = _call(AsyncDejavuClient.get_scorecard)
+    get_leaderboard = _call(AsyncDejavuClient.get_leaderboard)
+    get_checkpoint = _call(AsyncDejavuClient.get_checkpoint)
+    stream_predictions = _stream(AsyncDejavuClient.stream_predictions)
+    list_games = _call(AsyncDejavuClient.list_games)
+    stream_games = _stream(AsyncDejavuClient.stream_games)
+    list_models = _call(AsyncDejavuClient.list_models)
+    get_model = _call(AsyncDejavuClient.get_model)
+    load_model = _call(AsyncDejavuClient.load_model)
+    unload_model = _call(AsyncDejavuClient.unload_model)
+    promote_model = _call(AsyncDejavuClient.promote_model)
+    rollback_model = _call(AsyncDejavuClient.rollback_model)
+    retire_model = _call(AsyncDejavuClient.retire_model)
+    compare_models = _call(AsyncDejavuClient.compare_models)
+    list_model_changes = _call(AsyncDejavuClient.list_model_changes)
+    get_cache_stats = _call(AsyncDejavuClient.get_cache_stats)
+    clear_cache = _call(AsyncDejavuClient.clear_cache)
+    warm_cache = _call(AsyncDejavuClient.warm_cache)
+    get_service_stats = _call(AsyncDejavuClient.get_service_stats)
+    report_feed = _call(AsyncDejavuClient.report_feed)
+    publish_games = _call(AsyncDejavuClient.publish_games)
+    acquire_lease = _call(AsyncDejavuClient.acquire_lease)
+    release_lease = _call(AsyncDejavuClient.release_lease)
+    get_lease = _call(AsyncDejavuClient.get_lease)
+    claim_notification = _call(AsyncDejavuClient.claim_notification)
+    confirm_notification = _call(AsyncDejavuClient.confirm_notification)
+    list_notifications = _call(AsyncDejavuClient.list_notifications)
 
-        Args:
-            games: the games: each with its pattern, of 2 to 47 minutes, and total_points, without which the scoring
-                pace is no factor.
-            timeout: deadline of this call, in seconds; None for the client's.
-        """
-        request = AssessRiskRequest(games=games)
-        response = self._unary("AssessRisk", lambda stubs: stubs.prediction.AssessRisk, request, timeout)
-        return list(response.results)
 
-    def predict_batch(
-        self, requests: Iterable[PredictRequest], *, timeout: float | None = None
-    ) -> list[PredictBatchResult]:
-        """Forecast 1 to 1,000 games. Each succeeds or fails on its own. Results are in the order of the requests.
+async def _next(items: AsyncGenerator[T, None]) -> T | None:
+    return await anext(items, None)
 
-        Args:
-            requests: requests created with `predict_request`.
-            timeout: deadline of this call, in seconds; None for the client's.
-        """
-        request = PredictBatchRequest(requests=requests)
-        response = self._unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout)
-        return list(response.results)
 
-    def predict_columns(
-        self, patterns: Any, minutes: Any = None, *, timeout: float | None = None, **options: Unpack[ColumnsOptions]
-    ) -> ForecastColumns:
-        """Forecast 1 to 5,000 games with the same options, for example to score whole seasons. Nothing is recorded.
-
-        Every array may be an Arrow or numpy array, or any iterable.
-
-        Args:
-            patterns: the pattern of each game, as rows (padded with NaN in a two-dimensional array); or, if `minutes`
-                is given, the differentials of all games in one flat array, one game after another. In points, as in
-                `predict`.
-            minutes: number of minutes of each game's pattern; None if `patterns` has one row per game.
-            timeout: deadline of this call, in seconds; None for the client's.
-            options: `pregame_margins`, `horizon`, `alpha`, `quantile_levels`, `model_version`; see `ColumnsOptions`.
-        """
-        request = columns_request(patterns, minutes, **options)
-        response = self._unary("PredictColumns", lambda stubs: stubs.prediction.PredictColumns, request, timeout)
-        return columns_of(response, request.quantile_levels)
-
-    def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
-        """Return the health status that the server reports. Makes one attempt, without retries.
-
-        Args:
-            service: full name of a service, e.g. dejavu.v1.PredictionService; empty for the whole server.
-            timeout: deadline of this call, in seconds; None for the client's.
-
-        Raises:
-            NotFoundError: if the server has no such service.
-        """
-        request = HealthCheckRequest(service=service)
-        response = self._unary("Check", lambda stubs: stubs.check_health, request, timeout)
-        return HealthStatus(response.status)
-
-    def report_outcome(
-        self,
-        game_id: str,
-        differential: int,
-        *,
-        horizon: Horizon.ValueType,
-        home_team: str = "",
-        away_team: str = "",
-        observed_time: datetime | None = None,
-        refuse_correction: bool = False,
-        total_points: int | None = None,
-        overtimes: int | None = None,
-        players: Sequence[PlayerLine] = (),
-        timeout: float | None = None,
-    ) -> ReportOutcomeResponse:
-        """Report the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
-
-        Args:
-            game_id: NBA game id, ten digits.
-            differential: home − away at the horizon, in points. A different value corrects an earlier report.
-            horizon: `HALFTIME` or `FINAL`.
-            home_team: NBA code or common alias of the home team. If both teams are given, a final score updates their
-                ratings.
-            away_team: NBA code or common alias of the away team.
-            observed_time: when the outcome was observed, timezone-aware, in the season that the game id names; None for
-                now, by the server's clock.
-            refuse_correction: whether to refuse a report that would correct the current outcome.
-            total_points: points of both teams together at the horizon; None if not known.
-            overtimes: overtimes that the game had, for `FINAL`; None if not known.
-            players: the box score, for `FINAL`, a `record_service_pb2.PlayerLine` for every player who was on court;
-                empty if not known.
-            timeout: deadline of this call, in seconds; None for the client's.
-
-        Raises:
-            ValueError: if `observed_time` has no time zone.
-            FailedPreconditionError: if the report would correct an outcome, and `refuse_correction` is set.
-        """
-        request = ReportOutcomeRequest(
-            game_id=game_id,
-            horizon=horizon,
-            differential=differential,
-            home_team=home_team,
-            away_team=away_team,
-            refuse_correction=refuse_correction,
-            total_points=total_points,
-            overtimes=overtimes,
-            players=players,
-        )
-        if observed_time is not None:
-            if observed_time.tzinfo is None:
-                raise ValueError(f"observed_time={observed_time!r} has no time zone; expected an aware datetime")
-            request.observed_time.FromDatetime(observed_time)
-        return self._unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
-
-    def withdraw_outcome(
-        self, game_id: str, *, horizon: Horizon.ValueType, timeout: float | None = None
-    ) -> WithdrawOutcomeResponse:
-        """Withdraw the outcome of a game at a horizon, as if it had never been reported. Safe to repeat.
-
-        Args:
-            game_id: NBA game id, ten digits.
-            horizon: `HALFTIME` or `FINAL`.
-            timeout: deadline of this call, in seconds; None for the client's.
-
-        Raises:
-            NotFoundError: if no outcome was ever reported.
-        """
-        request = WithdrawOutcomeRequest(game_id=game_id, horizon=horizon)
-        return self._unary("WithdrawOutcome", lambda stubs: stubs.record.WithdrawOutcome, request, timeout)
-
-    def get_prediction(
-        self,
-        game_id: str,
-        *,
-        horizon: Horizon.ValueType = HALFTIME,
-        elapsed_minutes: int | None = None,
-        model_version: str = "",
-        timeout: float | None = None,
-    ) -> GetPredictionResponse:
-        """Return the latest recorded forecast of a game, with its earlier revisions and the outcome.
-
-        Args:
-            game_id: NBA game id, ten digits.
-            horizon: `HALFTIME` or `FINAL`.
-            elapsed_minutes: minute of play after which the forecast was made; None for the latest.
-            model_version: version of the model that made it; empty for any.
-            timeout: deadline of this call, in seconds; None for the client's.
-
-        Raises:
-            NotFoundError: if no forecast matches.
-        """
-        request = GetPredictionRequest(
-            game_id=game_id, horizon=horizon, elapsed_minutes=elapsed_minutes, model_version=model_version
-        )
-        return self._unary("GetPrediction", lambda stubs: stubs.record.GetPrediction, request, timeout)
-
-    def list_predictions(
-        self,
-        *,
-        page_size: int = 0,
-        explain: bool = False,
-        timeout: float | None = None,
-        **conditions: Unpack[Conditions],
-    ) -> RecordedPredictions:
-        """Yield the recorded forecasts that match all conditions, newest first. Fetches pages as needed.
-
-        Yields each forecast exactly once, even if others are recorded meanwhile. `to_arrow()` and `to_pandas()` of the
-        result read all of them into one table.
-
-        Args:
-            page_size: forecasts per page, at most 500; 0 for the server's default.
-            explain: whether to return the explanations, which make pages larger.
-            timeout: deadline of each page's call, in seconds; None for the client's.
-            conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
-                elapsed_minutes, include_superseded, include_replays; see `requests.Conditions`.
-        """
-        request = predictions_request(page_size, explain=explain, **conditions)
-        pages = self._pages("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
-        return RecordedPredictions(each for page in pages for each in page.predictions)
-
-    def get_scorecard(
-        self, *, limit: int = 0, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]
-    ) -> Scorecard:
-        """Return the scores of the settled forecasts, with those of persistence on the same games.
-
-        Args:
-            limit: maximum number of games, those with the newest outcomes; 0 for all.
-            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
-            scope: which forecasts to include: model_version, horizon, game_id, from_date, to_date, team,
-                min_confidence, min_minutes, max_minutes, include_replays; see `requests.ModelScope`.
-        """
-        request = GetScorecardRequest(filter=score_filter(**scope), limit=limit)
-        response = self._unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
-        return response.scorecard
-
-    def get_leaderboard(
-        self,
-        *,
-        metric: LeaderboardMetric.ValueType = LEADERBOARD_METRIC_CRPS,
-        min_games: int = 0,
-        limit: int = 0,
-        timeout: float | None = config.SCORES_TIMEOUT,
-        **scope: Unpack[Scope],
-    ) -> GetLeaderboardResponse:
-        """Return the model versions with enough games, best first.
-
-        Args:
-            metric: metric to sort by.
-            min_games: minimum number of games for a version to be listed; 0 for the server's default, 100.
-            limit: maximum number of versions; 0 for all.
-            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
-            scope: which forecasts to include, as for `get_scorecard` but without model_version.
-        """
-        request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games, limit=limit)
-        return self._unary("GetLeaderboard", lambda stubs: stubs.record.GetLeaderboard, request, timeout)
-
-    def get_checkpoint(self, *, timeout: float | None = None) -> Checkpoint:
-        """Return the signed head of the server's ledger. Keep it to prove later that no entry up to it was changed.
-
-        Args:
-            timeout: deadline of this call, in seconds; None for the client's.
-        """
-        request = GetCheckpointRequest()
-        response = self._unary("GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout)
-        return response.checkpoint
-
-    def stream_predictions(
-        self,
-        game_ids: Iterable[str] = (),
-        *,
-        resume_token: str = "",
-        include_current: bool = False,
-        heartbeats: bool = False,
-    ) -> Generator[StreamPredictionsResponse, None, None]:
-        """Stream every recorded forecast and outcome, each once and in sequence order, while the iterator is read.
-
-        Reconnects after a broken connection and resumes where the stream stopped. Closing the client ends the iterator.
-
-        Args:
-            game_ids: games to subscribe to; empty for all.
-            resume_token: `resume_token` of an earlier response, to start right after it; empty to start now.
-            include_current: start with the newest forecast of each game and horizon of the last 12 hours.
-            heartbeats: also yield heartbeats; the first one confirms the subscription.
-
-        Raises:
-            OutOfRangeError: if the token's position is no longer available.
-            InvalidArgumentError: if the token is from another ledger, or a game id is invalid.
-            UnavailableError: if the server can't be reached at first. Once connected, the stream retries without limit.
-        """
-        subscription = StreamResumption(
-            game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
-        )
-        return self._stream("StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription)
-
-    def list_games(self, *, timeout: float | None = None) -> list[Game]:
-        """Return the games whose state was published in the last 24 hours, by tip-off and id.
-
-        Args:
-            timeout: deadline of this call, in seconds; None for the client's.
-        """
-        pages = self._pages("ListGames", lambda stubs: stubs.games.ListGames, ListGamesRequest(page_size=500), timeout)
-        return [game for page in pages for game in page.games]
-
-    def stream_games(self, *, heartbeats: bool = False) -> Generator[StreamGamesResponse, None, None]:
-        """Stream the games of the last 24 hours, then each new state, while the iterator is read.
-
-        Reconnects after a broken connection, and then starts again with the newest state of each game. Closing the
-        client ends the iterator.
-
-        Args:
-            heartbeats: also yield heartbeats; the first one follows the games of the beginning.
-
-        Raises:
-            UnavailableError: if the server can't be reached at first. Once connected, the stream retries without limit.
-        """
-        return self._stream("StreamGames", lambda stubs: stubs.games.StreamGames, GameUpdates(heartbeats=heartbeats))
+async def _end(items: AsyncGenerator[T, None]) -> None:
+    await items.aclose()

@@ -1,4 +1,5 @@
-"""Operations of the synchronous client, generated from aio_operations.py by `make gen`: edit that file instead."""
+"""Operations of the client: models, cache, state, and programs that work together."""
+# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ ALIASES: Final = frozenset({"champion", "challenger", "previous"})
 
 
 class Operations(Caller):
-    """The methods of DejavuClient for a server's models, cache and state, and for programs that work together.
+    """The methods of AsyncDejavuClient for a server's models, cache and state, and for programs that work together.
 
     A model is named by its version or by an alias: champion, challenger or previous. Every change of models is safe to
     repeat: if there is nothing to change, the answer has the models as they are, without a `change`. A change by alias
@@ -70,20 +71,20 @@ class Operations(Caller):
     Leases and notifications decide which of several programs does a piece of work, or sends a message.
     """
 
-    def _version(self, name: str, timeout: float | None) -> str:
+    async def _version(self, name: str, timeout: float | None) -> str:
         """Return the version that an alias stands for; return any other name unchanged."""
-        return (self.get_model(name, timeout=timeout)).model.version if name in ALIASES else name
+        return (await self.get_model(name, timeout=timeout)).model.version if name in ALIASES else name
 
-    def list_models(self, *, timeout: float | None = None) -> list[Model]:
+    async def list_models(self, *, timeout: float | None = None) -> list[Model]:
         """List the models, the active one first: the loaded ones and, with a model store, all registered ones.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         pages = self._pages("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
-        return [model for page in pages for model in page.models]
+        return [model async for page in pages for model in page.models]
 
-    def get_model(self, model_version: str = "", *, timeout: float | None = None) -> GetModelResponse:
+    async def get_model(self, model_version: str = "", *, timeout: float | None = None) -> GetModelResponse:
         """Return a model, its lineage, and the workers that have it loaded.
 
         Args:
@@ -94,9 +95,9 @@ class Operations(Caller):
             NotFoundError: if the model is not registered.
         """
         request = GetModelRequest(model_version=model_version)
-        return self._unary("GetModel", lambda stubs: stubs.models.GetModel, request, timeout)
+        return await self._unary("GetModel", lambda stubs: stubs.models.GetModel, request, timeout)
 
-    def load_model(
+    async def load_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> LoadModelResponse:
         """Stage a model: every worker loads it and makes shadow forecasts with it. Registers it if it is new.
@@ -112,9 +113,9 @@ class Operations(Caller):
                 cannot load the model; nothing is changed then.
         """
         request = LoadModelRequest(model_version=model_version, reason=reason)
-        return self._unary("LoadModel", lambda stubs: stubs.models.LoadModel, request, timeout)
+        return await self._unary("LoadModel", lambda stubs: stubs.models.LoadModel, request, timeout)
 
-    def unload_model(
+    async def unload_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> UnloadModelResponse:
         """Unstage a model; its stage becomes none.
@@ -127,11 +128,11 @@ class Operations(Caller):
         Raises:
             FailedPreconditionError: if it answers requests.
         """
-        version = self._version(model_version, timeout)
+        version = await self._version(model_version, timeout)
         request = UnloadModelRequest(model_version=version, reason=reason)
-        return self._unary("UnloadModel", lambda stubs: stubs.models.UnloadModel, request, timeout)
+        return await self._unary("UnloadModel", lambda stubs: stubs.models.UnloadModel, request, timeout)
 
-    def promote_model(
+    async def promote_model(
         self,
         model_version: str,
         *,
@@ -150,11 +151,11 @@ class Operations(Caller):
         Raises:
             FailedPreconditionError: if the evidence does not suffice, or the model is not staged.
         """
-        version = self._version(model_version, timeout)
+        version = await self._version(model_version, timeout)
         request = PromoteModelRequest(model_version=version, reason=reason, force=force)
-        return self._unary("PromoteModel", lambda stubs: stubs.models.PromoteModel, request, timeout)
+        return await self._unary("PromoteModel", lambda stubs: stubs.models.PromoteModel, request, timeout)
 
-    def rollback_model(
+    async def rollback_model(
         self, *, from_version: str = "", reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> RollbackModelResponse:
         """Make the previous model the champion again, and retire the model that had replaced it.
@@ -168,11 +169,11 @@ class Operations(Caller):
         Raises:
             FailedPreconditionError: if there is no previous model.
         """
-        champion = from_version or self._version("champion", timeout)
+        champion = from_version or await self._version("champion", timeout)
         request = RollbackModelRequest(from_version=champion, reason=reason)
-        return self._unary("RollbackModel", lambda stubs: stubs.models.RollbackModel, request, timeout)
+        return await self._unary("RollbackModel", lambda stubs: stubs.models.RollbackModel, request, timeout)
 
-    def retire_model(
+    async def retire_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> RetireModelResponse:
         """Retire a model that answers no requests.
@@ -185,11 +186,11 @@ class Operations(Caller):
         Raises:
             FailedPreconditionError: if it answers requests.
         """
-        version = self._version(model_version, timeout)
+        version = await self._version(model_version, timeout)
         request = RetireModelRequest(model_version=version, reason=reason)
-        return self._unary("RetireModel", lambda stubs: stubs.models.RetireModel, request, timeout)
+        return await self._unary("RetireModel", lambda stubs: stubs.models.RetireModel, request, timeout)
 
-    def compare_models(
+    async def compare_models(
         self,
         model_version: str = "",
         against_version: str = "",
@@ -213,10 +214,10 @@ class Operations(Caller):
             horizon=horizon,
             include_replays=include_replays,
         )
-        response = self._unary("CompareModels", lambda stubs: stubs.models.CompareModels, request, timeout)
+        response = await self._unary("CompareModels", lambda stubs: stubs.models.CompareModels, request, timeout)
         return response.comparison
 
-    def list_model_changes(
+    async def list_model_changes(
         self,
         *,
         model_version: str = "",
@@ -233,26 +234,28 @@ class Operations(Caller):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ListModelChangesRequest(model_version=model_version, page_size=page_size, page_token=page_token)
-        return self._unary("ListModelChanges", lambda stubs: stubs.models.ListModelChanges, request, timeout)
+        return await self._unary("ListModelChanges", lambda stubs: stubs.models.ListModelChanges, request, timeout)
 
-    def get_cache_stats(self, *, timeout: float | None = None) -> GetCacheStatsResponse:
+    async def get_cache_stats(self, *, timeout: float | None = None) -> GetCacheStatsResponse:
         """Return the statistics of the server's cache of what-ifs, over all of its workers.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetCacheStatsRequest()
-        return self._unary("GetCacheStats", lambda stubs: stubs.cache.GetCacheStats, request, timeout)
+        return await self._unary("GetCacheStats", lambda stubs: stubs.cache.GetCacheStats, request, timeout)
 
-    def clear_cache(self, *, timeout: float | None = None) -> ClearCacheResponse:
+    async def clear_cache(self, *, timeout: float | None = None) -> ClearCacheResponse:
         """Clear the server's cache of what-ifs in all of its workers, and the one that servers share. Safe to repeat.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        return self._unary("ClearCache", lambda stubs: stubs.cache.ClearCache, ClearCacheRequest(), timeout)
+        return await self._unary("ClearCache", lambda stubs: stubs.cache.ClearCache, ClearCacheRequest(), timeout)
 
-    def warm_cache(self, requests: Iterable[PredictRequest], *, timeout: float | None = None) -> WarmCacheResponse:
+    async def warm_cache(
+        self, requests: Iterable[PredictRequest], *, timeout: float | None = None
+    ) -> WarmCacheResponse:
         """Compute and cache the answers to 1 to 1,000 what-ifs in the answering worker. Safe to repeat.
 
         Args:
@@ -263,18 +266,18 @@ class Operations(Caller):
             FailedPreconditionError: if the cache is off.
         """
         request = WarmCacheRequest(requests=requests)
-        return self._unary("WarmCache", lambda stubs: stubs.cache.WarmCache, request, timeout)
+        return await self._unary("WarmCache", lambda stubs: stubs.cache.WarmCache, request, timeout)
 
-    def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
+    async def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
         """Return the server's state, and statistics of the last minutes and since the start, over all of its workers.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetServiceStatsRequest()
-        return self._unary("GetServiceStats", lambda stubs: stubs.operations.GetServiceStats, request, timeout)
+        return await self._unary("GetServiceStats", lambda stubs: stubs.operations.GetServiceStats, request, timeout)
 
-    def report_feed(
+    async def report_feed(
         self,
         feed: str,
         read_age_seconds: float,
@@ -295,9 +298,9 @@ class Operations(Caller):
         request = ReportFeedRequest(
             feed=feed, read_age_seconds=read_age_seconds, data_age_seconds=data_age_seconds, live_games=live_games
         )
-        self._unary("ReportFeed", lambda stubs: stubs.feed.ReportFeed, request, timeout)
+        await self._unary("ReportFeed", lambda stubs: stubs.feed.ReportFeed, request, timeout)
 
-    def publish_games(self, games: Iterable[Game], *, timeout: float | None = None) -> None:
+    async def publish_games(self, games: Iterable[Game], *, timeout: float | None = None) -> None:
         """Publish the states of games to all subscribers; they are kept for a day and are no part of the record.
 
         Args:
@@ -305,9 +308,9 @@ class Operations(Caller):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = PublishGamesRequest(games=games)
-        self._unary("PublishGames", lambda stubs: stubs.feed.PublishGames, request, timeout)
+        await self._unary("PublishGames", lambda stubs: stubs.feed.PublishGames, request, timeout)
 
-    def acquire_lease(
+    async def acquire_lease(
         self, name: str, holder: str, ttl: float, *, timeout: float | None = None
     ) -> AcquireLeaseResponse:
         """Acquire or renew a lease. Returns whether the holder has it, and the current lease.
@@ -319,9 +322,9 @@ class Operations(Caller):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = AcquireLeaseRequest(name=name, holder=holder, ttl_seconds=ttl)
-        return self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
+        return await self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
 
-    def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
+    async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
         """Release a lease; return whether `holder` had it until now.
 
         Args:
@@ -330,10 +333,10 @@ class Operations(Caller):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ReleaseLeaseRequest(name=name, holder=holder)
-        response = self._unary("ReleaseLease", lambda stubs: stubs.leases.ReleaseLease, request, timeout)
+        response = await self._unary("ReleaseLease", lambda stubs: stubs.leases.ReleaseLease, request, timeout)
         return response.released
 
-    def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
+    async def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
         """Return the lease of a name; None if nobody holds it.
 
         Args:
@@ -341,10 +344,10 @@ class Operations(Caller):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetLeaseRequest(name=name)
-        response = self._unary("GetLease", lambda stubs: stubs.leases.GetLease, request, timeout)
+        response = await self._unary("GetLease", lambda stubs: stubs.leases.GetLease, request, timeout)
         return response.lease if response.HasField("lease") else None
 
-    def claim_notification(
+    async def claim_notification(
         self, notification: Notification, sender: str, ttl: float, *, timeout: float | None = None
     ) -> ClaimNotificationResponse:
         """Claim a notification before sending it. Returns whether the sender has it, and the notification.
@@ -356,9 +359,11 @@ class Operations(Caller):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ClaimNotificationRequest(notification=notification, sender=sender, ttl_seconds=ttl)
-        return self._unary("ClaimNotification", lambda stubs: stubs.notifications.ClaimNotification, request, timeout)
+        return await self._unary(
+            "ClaimNotification", lambda stubs: stubs.notifications.ClaimNotification, request, timeout
+        )
 
-    def confirm_notification(
+    async def confirm_notification(
         self,
         id: str,  # noqa: A002 - the contract's name
         target: str,
@@ -384,12 +389,12 @@ class Operations(Caller):
         request = ConfirmNotificationRequest(
             id=id, target=target, sender=sender, status=status, failure=failure, retry_delay_seconds=retry_delay
         )
-        response = self._unary(
+        response = await self._unary(
             "ConfirmNotification", lambda stubs: stubs.notifications.ConfirmNotification, request, timeout
         )
         return response.confirmed
 
-    def list_notifications(self, *, limit: int = 100, timeout: float | None = None) -> list[Notification]:
+    async def list_notifications(self, *, limit: int = 100, timeout: float | None = None) -> list[Notification]:
         """Return the notifications of the last three days, newest first.
 
         Args:
@@ -399,7 +404,7 @@ class Operations(Caller):
         found = list[Notification]()
         request = ListNotificationsRequest(page_size=limit)
         call = "ListNotifications"
-        for page in self._pages(call, lambda stubs: stubs.notifications.ListNotifications, request, timeout):
+        async for page in self._pages(call, lambda stubs: stubs.notifications.ListNotifications, request, timeout):
             found += page.notifications
             if len(found) >= limit:
                 break

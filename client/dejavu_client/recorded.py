@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.record_service_pb2 import ListPredictionsResponse
 from dejavu_client.export import PREDICTION_COLUMNS, arrow_batch, arrow_schema, missing_extra
 
 if TYPE_CHECKING:
@@ -54,20 +55,25 @@ class RecordedPredictions(Iterator[RecordedPrediction]):
 
 
 class AsyncRecordedPredictions(AsyncIterator[RecordedPrediction]):
-    """Recorded forecasts, newest first; each page is fetched when it is reached."""
+    """Recorded forecasts, newest first; each page is fetched when it is reached.
 
-    def __init__(self, pages: AsyncGenerator[RecordedPrediction, None]) -> None:
-        self._pages = pages
+    Attributes:
+        pages: the pages; read either these or the forecasts.
+    """
+
+    def __init__(self, pages: AsyncGenerator[ListPredictionsResponse, None]) -> None:
+        self.pages = pages
+        self._predictions = (each async for page in pages for each in page.predictions)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> RecordedPrediction:
-        return await anext(self._pages)
+        return await anext(self._predictions)
 
     async def aclose(self) -> None:
         """End the iteration."""
-        await self._pages.aclose()
+        await self._predictions.aclose()
 
     async def to_arrow(self) -> pa.Table:
         """Read all remaining forecasts into a table; see `RecordedPredictions.to_arrow`."""

@@ -56,9 +56,8 @@ from dejavu_poller.events import (
     RatingsOutdated,
 )
 from dejavu_poller.horizons import HorizonState
-from dejavu_poller.leadership import LeaderElection, LeaderRole, Leadership, LeaseClient, lease_name
+from dejavu_poller.leadership import LeaderElection, LeaderRole, Leadership, lease_name
 from dejavu_poller.poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL, Callback, Poller
-from dejavu_poller.predictor import PredictionClient
 from dejavu_poller.summary import HorizonSummary, Summary
 from dejavu_poller.watched_game import WatchedGame
 
@@ -81,13 +80,11 @@ __all__ = [
     "LeaderRole",
     "Leadership",
     "LeadershipChanged",
-    "LeaseClient",
     "MinuteForecast",
     "ModelLimits",
     "OutcomeReported",
     "Poller",
     "Prediction",
-    "PredictionClient",
     "RatingsOutdated",
     "Summary",
     "WatchedGame",

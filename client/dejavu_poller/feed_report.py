@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import (
     DejavuClientError,
     InvalidArgumentError,
@@ -34,16 +35,6 @@ _REFUSED: Final = (PermissionDeniedError, UnauthenticatedError, InvalidArgumentE
 _log = get_logger()
 
 
-class FeedClient(Protocol):
-    """Client that reports the age of a feed's data; implemented by `AsyncDejavuClient`."""
-
-    async def report_feed(
-        self, feed: str, read_age_seconds: float, *, data_age_seconds: float | None = None, live_games: int = 0
-    ) -> None:
-        """Report the age; raise a `DejavuClientError` if the call fails."""
-        ...
-
-
 class FeedReporter:
     """Reports the age of a poller's data at intervals, while the poller works and the server supports such reports.
 
@@ -57,7 +48,7 @@ class FeedReporter:
     """
 
     def __init__(
-        self, poller: Poller, client: FeedClient, *, official: bool = True, now: Callable[[], datetime] = utc_now
+        self, poller: Poller, client: AsyncDejavuClient, *, official: bool = True, now: Callable[[], datetime] = utc_now
     ) -> None:
         self._poller = poller
         self._client = client

@@ -5,8 +5,6 @@ by a clock that keeps running while the process is stopped. So a leader that hun
 has expired before it acts again. A follower requests the lease again as soon as it may have expired.
 """
 
-# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
-
 from __future__ import annotations
 
 import asyncio
@@ -20,9 +18,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseResponse
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError
 from dejavu_client.logs import get_logger
 
@@ -74,20 +72,6 @@ class Leadership(NamedTuple):
     reason: str = ""
 
 
-class LeaseClient(Protocol):
-    """Client for leases; implemented by `AsyncDejavuClient`. A call that fails raises a `DejavuClientError`."""
-
-    async def acquire_lease(
-        self, name: str, holder: str, ttl: float, *, timeout: float | None = None
-    ) -> AcquireLeaseResponse:
-        """Acquire or renew a lease."""
-        ...
-
-    async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
-        """Release a lease."""
-        ...
-
-
 def steady_time() -> float:
     """Return the seconds of a clock that is never set, and runs even while the process or machine is stopped."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -120,7 +104,7 @@ class LeaderElection:
 
     def __init__(
         self,
-        client: LeaseClient,
+        client: AsyncDejavuClient,
         name: str,
         holder: str | None = None,
         *,

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
 from dejavu_client.logs import get_logger
 from dejavu_client.requests import FINAL, HALFTIME
@@ -45,7 +46,6 @@ from dejavu_poller.lines import GameLine, GameLines
 from dejavu_poller.moments import DEFAULT_PACE
 from dejavu_poller.predictor import (
     OUTCOME_KNOWN,
-    PredictionClient,
     SentPrices,
     check_server,
     load_recorded,
@@ -82,7 +82,12 @@ from dejavu_poller.transition import (  # names of state_machine.py, whose reque
 from dejavu_poller.watched_game import DueMoment, PendingOutcome, PollBackoff, WatchedGame
 
 EventT = TypeVar("EventT", bound=Event)
+DueT = TypeVar("DueT", DueForecast, DueMoment)
 Callback = Callable[[EventT], Awaitable[None] | None]
+Ask = Callable[
+    [AsyncDejavuClient, GameState, Sequence[DueT], GameLine | None, Mapping[int, Lineups] | None, SentPrices],
+    Awaitable[list[Forecast | DejavuClientError]],
+]
 
 DEFAULT_INTERVAL: Final = 10.0
 DEFAULT_END_INTERVAL: Final = 3.0
@@ -140,13 +145,12 @@ class Poller:
         outdated_ratings: notice of the ratings of the server's model that are too old for today's games; "" if none
             are, if unknown, or while all games are replays.
         game_lines: the line with which each game is forecast, by id, from its first forecast on; None if it has none.
-        line_faults: why lines are not read or not used now.
     """
 
     def __init__(
         self,
         feed: Feed,
-        client: PredictionClient,
+        client: AsyncDejavuClient,
         *,
         interval: float = DEFAULT_INTERVAL,
         end_interval: float = DEFAULT_END_INTERVAL,
@@ -177,7 +181,6 @@ class Poller:
         self.limits = ""
         self.outdated_ratings = ""
         self.game_lines: dict[str, GameLine | None] = {}
-        self.line_faults: frozenset[str] = frozenset()
         self._feed = feed
         self._client = client
         self._model = CapabilityCache(client.list_models, now)
@@ -195,15 +198,13 @@ class Poller:
         self._shown: frozenset[str] = frozenset()
         self._waiting = 0
         self._reads = FeedReads()
-        self._backoff = PollBackoff()
-        self._server_backoff = PollBackoff()
-        self._known_faults: frozenset[str] = frozenset()
+        self._backoffs = {SERVER: PollBackoff(), SCOREBOARD: PollBackoff()}
+        self._faults: dict[str, frozenset[str]] = {}
         self._skipped: frozenset[str] = frozenset()
         self._event_files = event_files
         self._events_lost = False
         self._lines = lines
         self._prices = prices
-        self._price_faults: frozenset[str] = frozenset()
         self._priced: set[str] = set()
         self._doubted: set[str] = set()
         self._box_scores = box_scores
@@ -269,6 +270,11 @@ class Poller:
         """Return the line of a game, before its tip-off the newest one; None if none is known."""
         return None if self._lines is None else self._lines.newest(game_id)
 
+    @property
+    def line_faults(self) -> frozenset[str]:
+        """Why lines are not read or not used now."""
+        return self._faults.get(LINES, frozenset())
+
     async def _follow_election(self) -> None:
         """Start again, as after a restart, when the leadership changes.
 
@@ -299,25 +305,21 @@ class Poller:
                 self._start_turn(game_id)
             return
         self._forget()  # before the turn's reads, because a game that is being read is not forgotten
-        if SERVER not in self._reads:
-            if self._server_backoff.skip:
-                self._server_backoff = self._server_backoff.waited()
+        for source, read, failed in (
+            (SERVER, self._check_server, self._server_check_failed),
+            (SCOREBOARD, self._read_scoreboard, self._scoreboard_failed),
+        ):
+            if source not in self._reads and self._backoffs[source].skip:
+                self._backoffs[source] = self._backoffs[source].waited()
             else:
-                self._reads.start(
-                    SERVER, self._check_server, lambda error: self._server_failed(error, FaultKind.INTERNAL)
-                )
-        if SCOREBOARD not in self._reads:
-            if self._backoff.skip:
-                self._backoff = self._backoff.waited()
-            else:
-                self._reads.start(SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
+                self._reads.start(source, read, failed)
         if self._lines is not None:
-            self._reads.start(LINES, self._read_lines, self._lines_failed)
+            self._reads.start(LINES, self._read_lines, lambda error: self._emit(feed_fault(LINES, error)))
         for game_id in self.games:
             self._start_turn(game_id)
 
     def _start_turn(self, game_id: str) -> None:
-        hidden = game_id not in self._shown or self._backoff.failures >= _BOXSCORES_AFTER_FAILURES
+        hidden = game_id not in self._shown or self._backoffs[SCOREBOARD].failures >= _BOXSCORES_AFTER_FAILURES
         looking_up = _box_score(game_id) in self._reads
         for effect in self._step(game_id, TurnStarted(game_id in self._reads, hidden, looking_up)):
             self._start(game_id, effect)
@@ -379,42 +381,27 @@ class Poller:
             case ReadHistory(version):
                 return await self._read_history(game_id, version)
             case RequestForecasts(due):
-                return await self._request(game_id, due)
+                return ForecastsAnswered(due, await self._request(game_id, due, request_forecasts))
             case RequestMoments(moments):
-                return await self._request_moments(game_id, moments)
+                return MomentsAnswered(moments, await self._request(game_id, moments, request_moments))
             case ReportOutcome(outcome):
                 return await self._report_outcome(game_id, outcome)
             case event:
                 await self._emit(event)
         return None
 
-    async def _request(self, game_id: str, due: Sequence[DueForecast]) -> ForecastsAnswered:
-        line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
+    async def _request(self, game_id: str, due: Sequence[DueT], ask: Ask[DueT]) -> list[Forecast | DejavuClientError]:
+        """Request forecasts with line, line-ups and prices of their game; report what is used for the first time."""
+        line = None if self._lines is None else self._lines.of(game_id)
+        minutes = [len(each.pattern) for each in due]
+        seen = None if self._box_scores is None else await self._box_scores.lineups(game_id, minutes)
         sent = SentPrices(await self._current_prices(game_id))
-        answers = await request_forecasts(self._client, self.games[game_id].state, due, line, seen, sent)
+        answers = await ask(self._client, self.games[game_id].state, due, line, seen, sent)
         await self._tell_line(game_id, line, answers)
         await self._tell_prices(game_id, sent)
-        self._forget_model(answers)
-        return ForecastsAnswered(due, answers)
-
-    async def _request_moments(self, game_id: str, due: Sequence[DueMoment]) -> MomentsAnswered:
-        line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
-        sent = SentPrices(await self._current_prices(game_id))
-        answers = await request_moments(self._client, self.games[game_id].state, due, line, seen, sent)
-        await self._tell_prices(game_id, sent)
-        self._forget_model(answers)
-        return MomentsAnswered(due, answers)
-
-    async def _line_and_lineups(
-        self, game_id: str, minutes: Sequence[int]
-    ) -> tuple[GameLine | None, Mapping[int, Lineups] | None]:
-        line = None if self._lines is None else self._lines.of(game_id)
-        return line, None if self._box_scores is None else await self._box_scores.lineups(game_id, minutes)
-
-    def _forget_model(self, answers: Sequence[Forecast | DejavuClientError]) -> None:
-        """Read the model again if the server refused a request that its model reportedly supports."""
         if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
-            self._model.forget()
+            self._model.forget()  # the server refused a request that its model reportedly supports
+        return answers
 
     async def _report_outcome(self, game_id: str, outcome: PendingOutcome) -> OutcomeAnswered:
         lines: tuple[PlayerLine, ...] = ()
@@ -463,7 +450,7 @@ class Poller:
         board = await read_in_thread(self._feed.scoreboard)
         await self._recovered(SCOREBOARD, self.scoreboard_failure)
         self.scoreboard_failure = ""
-        self._backoff = PollBackoff()
+        self._backoffs[SCOREBOARD] = PollBackoff()
         self.scoreboard_time = self._now()
         if self._lines is not None:
             await self._lines.follow(board.games, leads=self.leads)  # also to be ready to take over
@@ -488,9 +475,7 @@ class Poller:
             await self._run(state.game_id, effects)
         crowded = [f"more than {MAX_WATCHED} games; the rest is followed once others are forgotten"]
         faults = frozenset((*map(str, board.faults), *crowded[: self._waiting]))
-        for fault in sorted(faults - self._known_faults):
-            await self._emit(Fault(SCOREBOARD, fault, kind=FaultKind.MALFORMED))
-        self._known_faults = faults
+        await self._tell_new(SCOREBOARD, faults, FaultKind.MALFORMED)
 
     async def _skip(self, state: GameState) -> None:
         """Report once that an All-Star game is not forecast; its id stays known while the scoreboard shows it."""
@@ -504,17 +489,12 @@ class Poller:
         kept, room = self._shown | busy, MAX_WATCHED - self._waiting
         for game_id in forgettable(self.games, kept, self._now(), room, keeps_record=self._keeps_record):
             del self.games[game_id]
-            if self._event_files is not None:
-                self._event_files.forget(game_id)
-            if self._box_scores is not None:
-                self._box_scores.forget(game_id)
-            if self._lines is not None:
-                self._lines.forget(game_id)
-                self.game_lines.pop(game_id, None)
-            if self._prices is not None:
-                self._prices.forget(game_id)
-                self._priced.discard(game_id)
-                self._doubted.discard(game_id)
+            for keeper in (self._event_files, self._box_scores, self._lines, self._prices):
+                if keeper is not None:
+                    keeper.forget(game_id)
+            self.game_lines.pop(game_id, None)
+            self._priced.discard(game_id)
+            self._doubted.discard(game_id)
 
     async def _check_server(self) -> None:
         try:
@@ -524,7 +504,7 @@ class Poller:
         else:
             await self._recovered(SERVER, self.server_failure)
             self.server_failure = ""
-            self._server_backoff = PollBackoff()
+            self._backoffs[SERVER] = PollBackoff()
             if not self._replays_only:
                 await self._read_model()  # before the first forecast is due, there is time to refresh old ratings
 
@@ -535,8 +515,11 @@ class Poller:
 
     async def _server_failed(self, error: Exception, kind: FaultKind) -> None:
         self.server_failure = str(error)
-        self._server_backoff = self._server_backoff.failed()
-        await self._emit(Fault(SERVER, str(error), self._server_backoff.failures, kind=kind))
+        self._backoffs[SERVER] = self._backoffs[SERVER].failed()
+        await self._emit(Fault(SERVER, str(error), self._backoffs[SERVER].failures, kind=kind))
+
+    async def _server_check_failed(self, error: FeedError) -> None:
+        await self._server_failed(error, FaultKind.INTERNAL)
 
     async def _read_box_score(self, game_id: str) -> None:
         """Read the box score of a game that the scoreboard no longer shows."""
@@ -554,8 +537,8 @@ class Poller:
     async def _tell_line(
         self, game_id: str, line: GameLine | None, answers: Sequence[Forecast | DejavuClientError]
     ) -> None:
-        """Report the line of a game before its first forecast, or the source used without a line."""
-        made = [each for each in answers if isinstance(each, Forecast)]
+        """Report the line of a game before its first forecast of a minute, or the source used without a line."""
+        made = [each for each in answers if isinstance(each, Forecast) and not each.HasField("moment")]
         if self._lines is None or not made:
             return
         told = game_id in self.game_lines
@@ -569,10 +552,7 @@ class Poller:
             return None
         game = self.games[game_id]
         prices = await self._prices.of(game.state, game.newest_change)
-        faults = self._prices.faults
-        for fault in sorted(faults - self._price_faults):
-            await self._emit(Fault(PRICES, fault, kind=FaultKind.UNAVAILABLE))
-        self._price_faults = faults
+        await self._tell_new(PRICES, self._prices.faults, FaultKind.UNAVAILABLE)
         return prices
 
     async def _tell_prices(self, game_id: str, sent: SentPrices) -> None:
@@ -587,16 +567,14 @@ class Poller:
             await self._emit(PricesTaken(self.games[game_id].state, sent.prices))
 
     async def _read_lines(self) -> None:
-        """Read the lines of the games; report each fault once until it has passed."""
-        if self._lines is None:
-            return
-        faults = await self._lines.read()
-        for fault in sorted(faults - self.line_faults):
-            await self._emit(Fault(LINES, fault, kind=FaultKind.UNAVAILABLE))
-        self.line_faults = faults
+        if self._lines is not None:
+            await self._tell_new(LINES, await self._lines.read(), FaultKind.UNAVAILABLE)
 
-    async def _lines_failed(self, error: FeedError) -> None:
-        await self._emit(feed_fault(LINES, error))
+    async def _tell_new(self, source: str, faults: frozenset[str], kind: FaultKind) -> None:
+        """Report each fault of a source once until it has passed."""
+        for fault in sorted(faults - self._faults.get(source, frozenset())):
+            await self._emit(Fault(source, fault, kind=kind))
+        self._faults[source] = faults
 
     async def _keep_events(self, game_id: str, events: Sequence[GameEvent]) -> None:
         """Write the events of a game if they are to be kept; report the first of consecutive failures."""
@@ -614,8 +592,8 @@ class Poller:
 
     async def _scoreboard_failed(self, error: FeedError) -> None:
         self.scoreboard_failure = str(error)
-        self._backoff = self._backoff.failed()
-        await self._emit(feed_fault(SCOREBOARD, error, self._backoff.failures))
+        self._backoffs[SCOREBOARD] = self._backoffs[SCOREBOARD].failed()
+        await self._emit(feed_fault(SCOREBOARD, error, self._backoffs[SCOREBOARD].failures))
 
     async def _emit(self, event: Event) -> None:
         if isinstance(event, Fault):  # at level info: users see the event

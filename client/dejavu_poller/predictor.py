@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE, Forecast, Horizon
 from dejavu.v1.market_pb2 import MARKET_KIND_TOTAL, MARKET_RECORDING_RECORDED
-from dejavu.v1.model_service_pb2 import Model
-from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, Lineups, PredictBatchResult, PredictRequest
-from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, Lineups, PredictRequest
 from dejavu.v1.record_service_pb2 import PlayerLine, ReportOutcomeResponse
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import (
     DejavuClientError,
     FailedPreconditionError,
@@ -67,48 +65,7 @@ class SentPrices:
     recorded: bool = False
 
 
-class PredictionClient(Protocol):
-    """Client for forecasts and the track record; implemented by `AsyncDejavuClient`.
-
-    A call that fails raises a `DejavuClientError`.
-    """
-
-    async def health(self, service: str = "") -> HealthStatus:
-        """Return the health status of a service of the server."""
-        ...
-
-    async def list_models(self) -> list[Model]:
-        """Return the models, the active one first."""
-        ...
-
-    async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
-        """Return the results in order; each request succeeds or fails on its own."""
-        ...
-
-    async def report_outcome(
-        self,
-        game_id: str,
-        differential: int,
-        *,
-        horizon: Horizon.ValueType,
-        home_team: str = "",
-        away_team: str = "",
-        observed_time: datetime | None = None,
-        total_points: int | None = None,
-        overtimes: int | None = None,
-        players: Sequence[PlayerLine] = (),
-    ) -> ReportOutcomeResponse:
-        """Report the outcome of a game at a horizon: home − away, and home + away, in points."""
-        ...
-
-    def list_predictions(
-        self, *, page_size: int = 0, game_id: str, model_version: str
-    ) -> AsyncIterator[RecordedPrediction]:
-        """Yield the recorded forecasts of a game by a model, whatever their options, newest first."""
-        ...
-
-
-async def check_server(client: PredictionClient) -> None:
+async def check_server(client: AsyncDejavuClient) -> None:
     """Check that the server makes forecasts.
 
     Raises:
@@ -124,7 +81,7 @@ async def check_server(client: PredictionClient) -> None:
 
 
 async def request_forecasts(
-    client: PredictionClient,
+    client: AsyncDejavuClient,
     game: GameState,
     due: Sequence[DueForecast],
     line: GameLine | None = None,
@@ -160,7 +117,7 @@ async def request_forecasts(
 
 
 async def request_moments(
-    client: PredictionClient,
+    client: AsyncDejavuClient,
     game: GameState,
     due: Sequence[DueMoment],
     line: GameLine | None = None,
@@ -211,7 +168,7 @@ def _options(
 
 
 async def _answers(
-    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest], sent: SentPrices
+    client: AsyncDejavuClient, game_id: str, requests: Sequence[PredictRequest], sent: SentPrices
 ) -> list[Forecast | DejavuClientError]:
     """Return the answers; ask again without the prices for each forecast that was refused with them."""
     answers = await _answers_once(client, game_id, requests, sent)
@@ -244,7 +201,7 @@ def _without_refused(request: PredictRequest, refusal: object) -> PredictRequest
 
 
 async def _answers_once(
-    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest], sent: SentPrices
+    client: AsyncDejavuClient, game_id: str, requests: Sequence[PredictRequest], sent: SentPrices
 ) -> list[Forecast | DejavuClientError]:
     try:
         with span("poll.forecast", game_id=game_id, forecasts=len(requests)):
@@ -262,7 +219,7 @@ async def _answers_once(
 
 
 async def load_recorded(
-    client: PredictionClient, game_id: str, model_version: str
+    client: AsyncDejavuClient, game_id: str, model_version: str
 ) -> dict[Horizon.ValueType, dict[int, MinuteForecast]]:
     """Return the forecasts of minutes that a poller made or could have made: the newest of each horizon and minute.
 
@@ -298,7 +255,7 @@ def _lineups(seen: box_score.Lineups | None) -> Lineups | None:
 
 
 async def report_outcome(
-    client: PredictionClient, outcome: PendingOutcome, lines: Sequence[box_score.PlayerLine] = ()
+    client: AsyncDejavuClient, outcome: PendingOutcome, lines: Sequence[box_score.PlayerLine] = ()
 ) -> ReportOutcomeResponse:
     """Report an outcome, with the box score of its game if it is known.
 

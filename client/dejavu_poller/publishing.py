@@ -7,12 +7,13 @@ end of a game the plays are read more often than the scoreboard: then they have 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError, InvalidArgumentError, UnavailableError
 from dejavu_client.logs import get_logger
 from dejavu_common.clock import utc_now
@@ -55,14 +56,6 @@ _STATUSES: Final = {
 _log = get_logger()
 
 
-class GameClient(Protocol):
-    """Client that publishes games; implemented by `AsyncDejavuClient`."""
-
-    async def publish_games(self, games: Iterable[Game]) -> None:
-        """Publish the states of games; raise a `DejavuClientError` if the call fails."""
-        ...
-
-
 class GamePublisher:
     """Publishes the states of a poller's games while the poller leads.
 
@@ -72,7 +65,7 @@ class GamePublisher:
         now: clock of the poller.
     """
 
-    def __init__(self, poller: Poller, client: GameClient, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, poller: Poller, client: AsyncDejavuClient, *, now: Callable[[], datetime] = utc_now) -> None:
         self._poller = poller
         self._client = client
         self._now = now
@@ -146,7 +139,7 @@ class GamePublisher:
 
 
 @asynccontextmanager
-async def publishing(poller: Poller, client: GameClient) -> AsyncIterator[None]:
+async def publishing(poller: Poller, client: AsyncDejavuClient) -> AsyncIterator[None]:
     """Publish the states of a poller's games until the end of the block."""
     publisher = GamePublisher(poller, client)
     publisher.start()

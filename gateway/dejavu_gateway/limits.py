@@ -45,10 +45,6 @@ class GatewayLimits:
         files_line: maximum number of requests that wait for a file. Of one address, at most an eighth as many are made
             or wait.
         unparsed_bytes: maximum bytes of bodies that are received, but not parsed yet.
-        catching_up: maximum number of streams to the server for browsers that resume from before the kept events.
-        catching_up_per_address: maximum of these streams for one address.
-        catch_up_stalled_seconds: time after which a browser that reads nothing while it catches up is cut off.
-        catch_up_seconds: maximum duration of one of these streams; the browser then resumes where it was, after others.
     """
 
     connections: int = 2000
@@ -68,10 +64,6 @@ class GatewayLimits:
     files: int = 2
     files_line: int = 32
     unparsed_bytes: int = 64 * 1024 * 1024
-    catching_up: int = 16
-    catching_up_per_address: int = 4
-    catch_up_stalled_seconds: float = 3.0
-    catch_up_seconds: float = 30.0
 
     @property
     def streams(self) -> int:

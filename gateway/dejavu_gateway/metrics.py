@@ -8,9 +8,8 @@
 | dejavu_dashboard_browsers{transport}                | live streams: sse or websocket                             |
 | dejavu_dashboard_events_sent_total{transport}       | events sent to browsers                                    |
 | dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled (took nothing), lagging (the     |
-|                                                     | next event is no longer kept), catching_up (took too long  |
-|                                                     | to resume), crowded (another one got their live stream)    |
-| dejavu_dashboard_caught_up_total                    | streams to the server for browsers that resumed            |
+|                                                     | next event is no longer kept), crowded (another one got    |
+|                                                     | their live stream)                                         |
 | dejavu_dashboard_events_received_total              | events that the server sent                                |
 | dejavu_dashboard_upstream_lag_seconds               | seconds from the recording of an event to its arrival      |
 | dejavu_dashboard_upstream_streaming                 | 1 while the stream to the server works: a message came in  |
@@ -39,7 +38,6 @@ class GatewayMetrics:
         self.browsers = Gauge(f"{prefix}_browsers", "Live streams.", ["transport"], registry=registry)
         self.sent = Counter(f"{prefix}_events_sent", "Events sent to browsers.", ["transport"], registry=registry)
         self.cut_off = Counter(f"{prefix}_cut_off", "Browsers that were cut off.", ["reason"], registry=registry)
-        self.caught_up = Counter(f"{prefix}_caught_up", "Streams for browsers that resumed.", registry=registry)
         self.received = Counter(f"{prefix}_events_received", "Events that the server sent.", registry=registry)
         self.lag = Histogram(
             f"{prefix}_upstream_lag_seconds",
@@ -57,5 +55,5 @@ class GatewayMetrics:
         for transport in TRANSPORTS:
             self.browsers.labels(transport)
             self.sent.labels(transport)
-        for reason in ("stalled", "lagging", "catching_up", "crowded"):
+        for reason in ("stalled", "lagging", "crowded"):
             self.cut_off.labels(reason)

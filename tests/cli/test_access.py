@@ -86,18 +86,6 @@ def test_a_file_that_is_missing_or_of_another_kind_is_named_by_its_option(
         assert problem in ended.stderr
 
 
-def test_certificate_and_key_belong_together(run: Run, authority: Authority, own: KeyPair) -> None:
-    other = authority.issue("other")
-    for options, told in (
-        (("--cert", str(own.certificate)), "needs --key too"),
-        (("--key", str(own.key)), "needs --cert too"),
-        (("--cert", str(own.certificate), "--key", str(other.key)), "--cert and --key"),
-    ):
-        ended = run("health", *options)
-        assert ended.exit_code == 2
-        assert told in ended.stderr
-
-
 def test_a_token_goes_to_another_machine_only_encrypted_or_if_that_is_asked_for(
     run: Run, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,21 +67,6 @@ def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
     assert f"95 % of 40 games {how}, 87.5 % as calibrated" in shown
 
 
-@pytest.mark.parametrize("mode", [ADAPTATION_MODE_SHADOW, ADAPTATION_MODE_ON])
-def test_an_interval_is_shown_once_where_both_are_the_same(
-    server: FakeServer, run: Run, mode: AdaptationMode.ValueType
-) -> None:
-    both = Adaptation(mode=mode, adapted_lower=-11.52, adapted_upper=12.5, static_lower=-11.52, static_upper=12.5)
-    same = forecast(adaptation=both, interval_lower=-11.5, interval_upper=12.5)
-    server.answers("Predict", PredictResponse(forecast=same))
-    assert run("predict", "1").stdout.count("−11.5 to +12.5") == 1
-
-
-def test_what_has_not_been_seen_yet_is_not_told(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=Adaptation(mode=ADAPTATION_MODE_ON))))
-    assert "rolling coverage" not in run("predict", "1").stdout
-
-
 RISK = RiskAssessment(
     score=81.4,
     level=RISK_LEVEL_EXTREME,
@@ -114,20 +99,6 @@ def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -
     assert lines[1].strip() == "81 of 100: extreme"
     assert "│ pace       │ 240.0 points a game │       47 % │   15 % │          7.0 │" in lines
     assert lines[-1] == "· The lead changed hands [4] times over the last 6 minutes."
-
-
-def test_a_risk_s_json_has_every_field(server: FakeServer, run: Run) -> None:
-    server.answers("AssessRisk", AssessRiskResponse(results=RISKS[:1]))
-    found = json.loads(run("risk", "--pattern-json", "[1, 2]", "--json").stdout)
-    assert not server.calls[0].request.games[0].HasField("total_points")
-    assert (found["score"], found["level"], len(found["factors"])) == (81.4, "RISK_LEVEL_EXTREME", 2)
-
-
-def test_a_risk_that_is_refused_names_the_field(server: FakeServer, run: Run) -> None:
-    server.answers("AssessRisk", AssessRiskResponse(results=RISKS[1:]))
-    result = run("risk", "10", "20", "--total-points", "3")
-    assert result.exit_code == 4
-    assert "total_points: 3; expected 20 (the lead) to 500" in result.stderr
 
 
 def test_risks_of_several_games_are_listed_with_those_that_were_refused(
@@ -272,8 +243,3 @@ def test_a_moment_is_sent_and_shown(
     late = period >= 4
     assert ("home (not used" in printed) is not late
     assert ("(not used in last minutes and overtime)" in printed) is late
-
-
-def test_at_a_moment_possession_needs_no_points(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", lambda request: PredictResponse(forecast=forecast(request, moment=request.moment)))
-    assert run("predict", "0", "2", "--moment", "Q1 9:30 1", "--possession", "home").exit_code == 0

@@ -17,7 +17,6 @@ from dejavu.v1.forecast_pb2 import (
     Contribution,
     ExpectedMarginTerms,
     Explanation,
-    Forecast,
     Quantile,
     SimilarGame,
     SimilarSummary,
@@ -138,17 +137,6 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
     assert ["2021-03-14 BOS @ BKN", "58–38", "104–109", "+14", "3.2"] in cells
     assert ["2019-01-02 NYK @ LAL, mirrored", "–", "–", "−3", "4.5"] in cells
     assert "mirrored: its away team is on BKN's side" in shown
-
-
-def test_a_minute_is_counted_in_the_singular(server: FakeServer, run: Run) -> None:
-    without = Forecast()
-    without.CopyFrom(EXPLAINED)
-    without.elapsed_minutes = 1
-    shown = []
-    for answer in (EXPLAINED, without):
-        server.answers("Predict", PredictResponse(forecast=answer))
-        shown.append(run("predict", "20", "--explain", width=160).stdout)
-    assert ["after 1 minute " in each for each in shown] == [False, True]
 
 
 def test_what_moved_a_forecast_is_one_ranked_list_with_bars(server: FakeServer, run: Run) -> None:

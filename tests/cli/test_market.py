@@ -139,13 +139,6 @@ def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, ban
     assert "margin of the odds −1 %" in shown
 
 
-@pytest.mark.parametrize(("away", "warned"), [("2.10", True), ("+120", False), ("120", False)])
-def test_prices_in_two_forms_are_warned_of(server: FakeServer, run: Run, away: str, warned: bool) -> None:
-    server.answers("Predict", QUOTE)
-    said = run("predict", "1", *ODDS, "--home-odds", "-250", "--away-odds", away).stderr
-    assert ("Warning: of -250 and 2.10 one is read as American odds, one as decimal." in said) is warned
-
-
 _LIKELY = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, implied_probability=0.417, expected_value=1.39)
 _CAPPED = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, expected_value=1.39, kelly_fraction=0.99)
 _DOUBTED = MarketSideAnswer(decimal_odds=1.91, win_probability=0.53, staking_probability=0.515)

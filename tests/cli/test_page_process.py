@@ -9,7 +9,7 @@ import psutil
 import pytest
 from tests.support.processes.servers import async_worker
 
-from dejavu_cli.server_process import PageNotStarted, running_page
+from dejavu_cli.server_process import NotStarted, running_page
 
 
 def gateway() -> psutil.Process:
@@ -41,6 +41,6 @@ async def test_a_page_that_was_killed_is_back_at_the_same_address_and_gone_at_th
 
 
 async def test_a_page_that_cannot_start_is_told_with_its_reason() -> None:
-    with pytest.raises(PageNotStarted, match="no-such-host"):
+    with pytest.raises(NotStarted, match="no-such-host"):
         async with running_page("127.0.0.1:1", "--listen", "no-such-host:1", tell=print):
             pass

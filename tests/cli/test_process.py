@@ -106,39 +106,9 @@ def test_ctrl_c_while_the_program_loads_ends_it_as_quietly_as_later(
         assert process.returncode == 130
 
 
-HELP = """
-import os, sys
-import dejavu_cli.main as program
-
-read, write = os.pipe()
-os.close(read)
-os.dup2(write, 1)
-ended = {}
-for arguments in sys.argv[1:]:
-    child = os.fork()
-    if not child:
-        sys.argv[1:] = arguments.split()
-        program.main()
-        os._exit(0)
-    ended[arguments] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-if failed := {arguments: code for arguments, code in ended.items() if code}:
-    sys.exit(str(failed))
-"""
-"""Runs the program once for each argument, with a closed pipe as its output."""
-
-
-@pytest.mark.nightly
-def test_help_for_a_reader_that_left_is_no_error() -> None:
-    arguments = ["--help", "predict --help"]
-    process = subprocess.run(
-        [sys.executable, "-c", HELP, *arguments], stderr=subprocess.PIPE, text=True, timeout=60, check=False
-    )
-    assert (process.returncode, process.stderr) == (0, "")
-
-
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> None:
-    broken = "import dejavu_cli.commands.server as s, dejavu_cli.main as c; s.connect = None; c.main()"
+    broken = "import dejavu_cli.commands.server as s, dejavu_cli.main as c; s.parse_servers = None; c.main()"
     if debug:
         broken = "import os; os.environ['DEJAVU_DEBUG'] = '1'; " + broken
     with start(server, "health", program=[sys.executable, "-c", broken]) as process:

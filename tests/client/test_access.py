@@ -11,7 +11,7 @@ import pytest
 from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.service import FakeServer
-from tests.support.harness.clients import CLIENTS, AnyClient
+from tests.support.harness.clients import AnyClient, Asynchronous
 
 from dejavu_client import (
     HALFTIME,
@@ -27,11 +27,9 @@ from dejavu_client.access import is_local
 
 PATTERN = [0.0, 2.0, -3.0]
 
-both = pytest.mark.parametrize("kind", CLIENTS)
 
-
-def client_of(kind: str, target: str, **options: object) -> AnyClient:
-    return CLIENTS[kind](target, **options)
+def client_of(target: str, **options: object) -> AnyClient:
+    return Asynchronous(target, **options)
 
 
 @pytest.fixture
@@ -41,9 +39,8 @@ def guarded(server: FakeServer) -> FakeServer:
     return server
 
 
-@both
-async def test_the_token_goes_with_calls_and_streams(guarded: FakeServer, kind: str) -> None:
-    async with client_of(kind, guarded.target, token=SECRET, metadata=[("x", "y")]) as client:
+async def test_the_token_goes_with_calls_and_streams(guarded: FakeServer) -> None:
+    async with client_of(guarded.target, token=SECRET, metadata=[("x", "y")]) as client:
         await client.call("predict", PATTERN)
         stream = client.stream(heartbeats=True)
         await anext(stream)
@@ -52,27 +49,25 @@ async def test_the_token_goes_with_calls_and_streams(guarded: FakeServer, kind: 
     assert {call.metadata["x"] for call in guarded.calls} == {"y"}
 
 
-@both
 @pytest.mark.parametrize("options", [{}, {"token": "djv_of-another"}])
 async def test_a_refusal_says_whether_the_token_or_its_scope_is_missing(
-    guarded: FakeServer, kind: str, options: dict[str, str]
+    guarded: FakeServer, options: dict[str, str]
 ) -> None:
-    async with client_of(kind, guarded.target, **options) as client:
+    async with client_of(guarded.target, **options) as client:
         with pytest.raises(UnauthenticatedError) as caught:
             await client.call("predict", PATTERN)
     assert caught.value.reason == "UNAUTHENTICATED"
     assert len(guarded.calls) == 1, "another attempt would not help"
-    async with client_of(kind, guarded.target, token=SECRET) as client:
+    async with client_of(guarded.target, token=SECRET) as client:
         with pytest.raises(PermissionDeniedError) as lacking:
             await client.call("report_outcome", "0022300001", 3, horizon=HALFTIME)
     assert (lacking.value.reason, lacking.value.scope) == ("SCOPE_MISSING", "outcome")
 
 
-@both
-async def test_a_rotated_token_file_is_followed(guarded: FakeServer, kind: str, tmp_path: Path) -> None:
+async def test_a_rotated_token_file_is_followed(guarded: FakeServer, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("djv_old\n")
-    async with client_of(kind, guarded.target, token=TokenFile(file)) as client:
+    async with client_of(guarded.target, token=TokenFile(file)) as client:
         with pytest.raises(UnauthenticatedError):
             await client.call("predict", PATTERN)
         (tmp_path / "new").write_text(f"{SECRET}\n")
@@ -94,15 +89,14 @@ def test_a_token_file_has_to_contain_a_token_at_first(tmp_path: Path) -> None:
         assert "words" not in str(caught.value)
 
 
-@both
 @pytest.mark.parametrize("target", ["forecasts.example.com:443", "192.0.2.1:50051", "dns:///forecasts:50051"])
-def test_a_token_is_not_sent_in_plain_text_to_another_machine(kind: str, target: str) -> None:
+def test_a_token_is_not_sent_in_plain_text_to_another_machine(target: str) -> None:
     with pytest.raises(ValueError, match=r"plain text.*tls_credentials") as caught:
-        client_of(kind, target, token=SECRET)
+        client_of(target, token=SECRET)
     assert SECRET not in str(caught.value)
-    client_of(kind, target, token=SECRET, credentials=tls_credentials())
-    client_of(kind, target, token=SECRET, allow_plaintext_token=True)
-    client_of(kind, target)
+    client_of(target, token=SECRET, credentials=tls_credentials())
+    client_of(target, token=SECRET, allow_plaintext_token=True)
+    client_of(target)
 
 
 @pytest.mark.parametrize(
@@ -140,15 +134,13 @@ def test_which_addresses_are_of_this_machine(target: str, local: bool) -> None:
     ],
 )
 def test_what_cannot_be_a_token_or_is_one_too_many_is_refused_without_repeating_it(options: dict[str, Any]) -> None:
-    for kind in CLIENTS:
-        with pytest.raises(ValueError, match=r"expected|one of them") as caught:
-            client_of(kind, "127.0.0.1:1", **options)
-        assert "words" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"expected|one of them") as caught:
+        client_of("127.0.0.1:1", **options)
+    assert "words" not in str(caught.value)
 
 
-@both
 async def test_no_message_repr_log_or_traceback_contains_the_token(
-    guarded: FakeServer, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    guarded: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "token"
     file.write_text(SECRET)
@@ -156,7 +148,7 @@ async def test_no_message_repr_log_or_traceback_contains_the_token(
     source = TokenFile(file)
     texts = [repr(source)]
     for token in (SECRET, source):
-        async with client_of(kind, guarded.target, token=token, slow=0.0) as client:
+        async with client_of(guarded.target, token=token, slow=0.0) as client:
             with pytest.raises(PermissionDeniedError) as caught:
                 await client.call("list_models")
             await client.call("predict", PATTERN)
@@ -168,20 +160,18 @@ async def test_no_message_repr_log_or_traceback_contains_the_token(
     assert not [text for text in [*texts, caplog.text] if SECRET in text]
 
 
-@both
-async def test_mutual_tls_by_files(mutual: FakeServer, authority: Authority, kind: str) -> None:
+async def test_mutual_tls_by_files(mutual: FakeServer, authority: Authority) -> None:
     mutual.tokens = {SECRET: {"Predict"}}
     own = authority.issue("client")
     credentials = tls_credentials(ca=authority.certificate, certificate=own.certificate, key=own.key)
     target = f"localhost:{mutual.port}"
-    async with client_of(kind, target, credentials=credentials, token=SECRET, timeout=20.0) as client:
+    async with client_of(target, credentials=credentials, token=SECRET, timeout=20.0) as client:
         assert await client.call("health") is HealthStatus.SERVING
         await client.call("predict", PATTERN)
 
 
-@both
 async def test_a_server_that_tls_does_not_reach_is_unavailable_with_the_reason(
-    mutual: FakeServer, server: FakeServer, authority: Authority, kind: str, tmp_path: Path
+    mutual: FakeServer, server: FakeServer, authority: Authority, tmp_path: Path
 ) -> None:
     ours, others = (tls_credentials(ca=each.certificate) for each in (authority, Authority(tmp_path, "other")))
     for target, credentials, reason in (
@@ -190,7 +180,7 @@ async def test_a_server_that_tls_does_not_reach_is_unavailable_with_the_reason(
         (mutual.target, None, "does it expect TLS"),
         (server.target, ours, "answers in plain text"),
     ):
-        async with client_of(kind, target, credentials=credentials) as client:
+        async with client_of(target, credentials=credentials) as client:
             with pytest.raises(UnavailableError, match=reason):
                 await client.call("health", timeout=20.0)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from tests.support.processes.servers import running_worker
 
-from dejavu_client import AsyncDejavuClient, DejavuClient, ForecastColumns, InvalidArgumentError
+from dejavu_client import DejavuClient, ForecastColumns, InvalidArgumentError
 from dejavu_client.requests import FINAL
 
 PATTERNS = [[0.0, 2.0, 5.0, 4.0], [-1.0, -3.0], [2.0, 2.0, 7.0]]
@@ -72,14 +72,6 @@ def test_every_form_is_sent_and_answered(client: DejavuClient, expected: list[tu
     assert len(columns) == 3
     assert rows(columns) == expected
     assert columns.model_version == client.list_models()[0].version
-
-
-async def test_the_asynchronous_client_has_it_too(address: str, expected: list[tuple[float, ...]]) -> None:
-    async with AsyncDejavuClient(address) as client:
-        columns = await client.predict_columns(
-            iter(PATTERNS), pregame_margins=MARGINS, horizon=FINAL, alpha=0.2, quantile_levels=(0.25, 0.75)
-        )
-    assert rows(columns) == expected
 
 
 def test_an_answer_is_shown_as_numpy_arrays_and_as_an_arrow_table(client: DejavuClient) -> None:

@@ -98,13 +98,6 @@ def test_each_source_s_row_is_the_same_event(read: Any, row: dict[str, Any], exp
     assert read(row, 1, 30.0, 0) == expected
 
 
-def test_points_are_those_of_what_was_made() -> None:
-    free_throw = Event(1, 30.0, 0, EventKind.FREE_THROW, "LAL", made=True)
-    events = (MADE, MADE._replace(value=2), MADE._replace(made=False), free_throw, free_throw._replace(made=False))
-    assert [event.points for event in events] == [3, 2, 0, 1, 0]
-    assert Event(1, 30.0, 0, EventKind.FOUL, "LAL").points == 0
-
-
 def test_a_score_stands_from_its_row_on_and_a_row_without_one_carries_it() -> None:
     rows = [
         (Event(1, 20.0, 3, EventKind.SHOT, "BOS", made=True, value=2), (2, 0)),

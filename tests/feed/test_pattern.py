@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_feed.files.checked_games import exclusion_reason
-from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
+from dejavu_feed.live_inputs import Side
 from dejavu_feed.pattern import Score, live_inputs, period_of, slots
 
 SCORES = st.lists(
@@ -51,14 +51,6 @@ def test_totals_and_the_last_score_are_those_of_the_points_that_stand(
             since.append(-1 if not points else lower[-1] + 1 if lower else 0)
         assert last.side == (Side.HOME if since[0] >= since[1] else Side.AWAY)
         assert last.seconds <= 60 * minute - before[max(since)].elapsed < last.seconds + 1
-
-
-def test_points_that_are_taken_back_were_not_the_last_score() -> None:
-    scores = [(30.0, 2, 0), (50.0, 2, 3), (70.0, 2, 0), (100.0, 2, 0)]
-    assert live_inputs(scores, 2) == (
-        LiveInputs(5, LastScore(Side.AWAY, 10)),
-        LiveInputs(2, LastScore(Side.HOME, 90)),
-    )
 
 
 WON = (Score(0.0, 0, 0), Score(720.1, 2, 0), Score(2160.0, 2, 3), Score(2880.0, 5, 3))

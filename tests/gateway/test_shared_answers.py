@@ -112,15 +112,6 @@ async def test_who_asks_after_an_event_gets_an_answer_that_was_begun_after_it() 
     assert await shared.get("day", make, live) == b"3"
 
 
-async def test_few_answers_are_kept() -> None:
-    shared, feed, make = SharedAnswers(), Feed(), Maker()
-    live: Any = feed
-    for number in range(2 * shared_answers.MAX_KEPT):
-        await shared.get(number, make, live)
-    assert await shared.get(0, make, live) == b"%d" % (2 * shared_answers.MAX_KEPT + 1)
-    assert await shared.get(2 * shared_answers.MAX_KEPT - 1, make, live) == b"%d" % (2 * shared_answers.MAX_KEPT)
-
-
 async def test_an_answer_is_made_as_long_as_somebody_waits_for_it() -> None:
     shared, feed, make = SharedAnswers(), Feed(), Maker()
     live: Any = feed

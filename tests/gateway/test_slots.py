@@ -1,11 +1,10 @@
-"""Slots for live streams and for browsers that catch up: no address gets all of them.
+"""Slots for live streams and for reads: no address gets all of them.
 
 That every slot comes back: tests/common/test_slots.py.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import Counter
 from functools import partial
@@ -14,28 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_common.slots import NoSlotError, StreamSlots, TooManyWaitError
+from dejavu_common.slots import NoSlotError, StreamSlots
 from dejavu_gateway.limits import AddressSlots
-
-
-async def turns(rounds: int = 20) -> None:
-    for _ in range(rounds):
-        await asyncio.sleep(0)
-
-
-async def test_an_address_that_takes_what_it_can_leaves_slots_for_others() -> None:
-    slots = AddressSlots(4, 2)
-    greedy = [asyncio.create_task(slots.acquire("a")) for _ in range(10)]
-    await turns()
-    assert sum(task.done() for task in greedy) == 2
-    async with asyncio.timeout(30):
-        for address in "bc":
-            await slots.acquire(address)
-    slots.release("a")
-    await turns()
-    assert sum(task.done() for task in greedy) == 3
-    for task in greedy:
-        task.cancel()
 
 
 def test_so_many_requests_are_in_line_of_an_address_and_no_more_however_many_others_are() -> None:
@@ -49,22 +28,6 @@ def test_so_many_requests_are_in_line_of_an_address_and_no_more_however_many_oth
             pass
     with slots.in_line("0"):
         pass
-
-
-async def test_many_that_wait_make_room_for_an_address_that_waits_with_fewer() -> None:
-    slots = AddressSlots(2, 2, max_waiting=3)
-    many = [asyncio.create_task(slots.acquire("many")) for _ in range(5)]
-    await turns()
-    one = asyncio.create_task(slots.acquire("one"))
-    await turns()
-    assert [task.done() for task in (*many, one)] == [True, True, False, False, True, False]
-    assert isinstance(many[-1].exception(), TooManyWaitError)
-    slots.release("many")
-    slots.release("many")
-    await turns()
-    assert one.done()
-    for task in many:
-        task.cancel()
 
 
 @given(opened=st.lists(st.sampled_from("aaaabbcdef"), max_size=60))

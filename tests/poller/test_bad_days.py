@@ -37,19 +37,6 @@ def true_patterns(games: Sequence[ReplayGame]) -> dict[tuple[str, Horizon.ValueT
     }
 
 
-@pytest.mark.nightly  # by day, one evening has all of them
-@pytest.mark.parametrize("kind", FeedFaultKind)
-async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_without(kind: FeedFaultKind) -> None:
-    day = BadDay(GAMES, [kind], seed=3, rate=1.0)
-    poller = await day.run()
-
-    assert day.patterns == true_patterns(GAMES)
-    assert day.outcomes == day.record == OUTCOMES
-    assert not [event for event in day.events if isinstance(event, HorizonClosed)]
-    assert not day.told_too_late()
-    assert [horizon.settled_games for horizon in poller.summary().horizons] == [2, 2]
-
-
 @settings(max_examples=examples(1))
 @given(seed=SEEDS, restart=st.floats(SIX_MINUTES, REGULATION))
 def test_an_evening_with_all_faults_and_a_restart_ends_with_the_forecasts_of_one_without(

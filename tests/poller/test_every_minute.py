@@ -55,6 +55,8 @@ async def test_half_and_end_are_forecast_after_every_minute_from_the_sixth_on_in
     assert predictor.minutes(HALFTIME) == list(range(6, 24))
     assert predictor.minutes(FINAL) == list(range(6, 48))
     assert predictor.calls == 42, "one for each minute"
+    assert predictor.recalled == 0, "it was watched from its beginning"
+    assert not predictor.moments, "its model has none"
     assert {asked.pattern for asked in predictor.asked} == {slots(played.scores, minute) for minute in range(6, 48)}
     assert {(asked.home_team, asked.away_team) for asked in predictor.asked} == {("BOS", "LAL")}
     assert [prediction.latency for prediction in watch.told(Prediction)] == pytest.approx([0.5] * 60)
@@ -299,14 +301,6 @@ async def test_a_newest_play_far_ahead_of_the_scoreboard_is_told_and_not_forecas
         assert 2700 < max(moments_of(watch.predictor)) < 2800
 
 
-async def test_a_model_without_moments_is_asked_for_none() -> None:
-    async with watching(Evening([extend_to_overtime(game(lead=3, run=2))])) as watch:
-        await go_through(watch, 46, 47)
-        await watch.at(2815.0)
-        await watch.at(2950.0)
-        assert not watch.predictor.moments
-
-
 async def test_a_model_that_no_longer_has_moments_is_asked_for_no_more() -> None:
     async with watching(Evening([a_basket_every_12_s()]), with_moments()) as watch:
         for elapsed in (2600.0, 2650.0, 2670.0):
@@ -343,18 +337,6 @@ async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:
         assert watch.poller.summary().missed == 10
 
 
-async def test_a_half_that_is_over_leaves_the_end_to_be_forecast() -> None:
-    async with watching(Evening([game()])) as watch:
-        await watch.at(HALF + 61)
-        await watch.at(HALF + 121)
-
-        assert {asked.horizon for asked in watch.predictor.asked} == {FINAL}
-        assert watch.predictor.minutes(FINAL) == [25, 26]
-        half, end = watch.told(ForecastMissed)
-        assert (half.horizon, half.minutes) == (HALFTIME, tuple(range(6, 24)))
-        assert (end.horizon, end.minutes) == (FINAL, tuple(range(6, 25)))
-
-
 async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_alone() -> None:
     evening = Evening([game()])
     (game_id,) = evening.ids
@@ -367,37 +349,6 @@ async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_al
     revised = [prediction for prediction in watch.told(Prediction) if prediction.forecast.revision]
     assert [(len(each.pattern), each.forecast.horizon) for each in revised] == [(12, HALFTIME), (12, FINAL)]
     assert watch.predictor.minutes(FINAL) == [*range(6, 13), 12]
-
-
-async def test_after_a_slip_in_the_clock_of_the_feed_the_minutes_that_are_true_are_forecast() -> None:
-    class Slipping(Evening):
-        def scoreboard(self) -> Scoreboard:
-            board = super().scoreboard()
-            slipped = [replace(each, period=2, clock=140.0) for each in board.games]
-            return replace(board, games=tuple(slipped)) if self.edit else board
-
-    evening = Slipping([game()])
-    (game_id,) = evening.ids
-
-    def with_slip(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        return (*plays[:-1], replace(plays[-1], elapsed=1300.0))
-
-    async with watching(evening) as watch:
-        await watch.at(601)
-        evening.edit[game_id] = with_slip
-        await watch.turn()
-        del evening.edit[game_id]
-        await watch.turn()
-        await watch.at(661)
-
-        assert watch.predictor.minutes(FINAL) == [10, 21, 11]
-        newest = watch.poller.games[game_id].horizons[FINAL].newest
-        assert newest is not None
-        assert len(newest.pattern) == 11
-        assert watch.poller.summary().horizons[1].missed == 4 + 9, "6–9 before it came, 12–20 by the slip, for now"
-        for minute in range(12, 23):
-            await watch.at(60.0 * minute + 1)
-        assert watch.poller.summary().horizons[1].missed == 4
 
 
 async def test_teams_that_the_league_does_not_know_are_not_named() -> None:

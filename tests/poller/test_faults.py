@@ -14,8 +14,8 @@ from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct
 from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnauthenticatedError, UnavailableError
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard
-from dejavu_poller.events import Fault, FaultKind, ForecastMissed, GameChanged, HorizonResult, Prediction
+from dejavu_feed.nba.live_payloads import Scoreboard
+from dejavu_poller.events import Fault, FaultKind, HorizonResult, Prediction
 
 
 @pytest.fixture
@@ -45,17 +45,6 @@ async def test_while_the_server_does_not_answer_it_keeps_asking_until_the_half(
     assert faults == [(FaultKind.SERVER, number + 1) for number in range(len(errors))], "in a row"
 
 
-async def test_a_server_that_stays_away_costs_the_forecast(watch: Watch) -> None:
-    watch.predictor.failures = [UnavailableError("away")] * 9
-    await watch.at(SIX_MINUTES + 1)
-    await watch.at(HALF)
-    await watch.at(HALF + 61)
-
-    assert len(watch.predictor.asked) == 1
-    (missed,) = watch.told(ForecastMissed)
-    assert (missed.horizon, missed.minutes, missed.reason) == (HALFTIME, (18,), "the server gave no forecast")
-
-
 async def test_a_pattern_that_the_server_refuses_is_not_asked_about_again_but_a_corrected_one_is(
     watch: Watch,
 ) -> None:
@@ -72,16 +61,25 @@ async def test_a_pattern_that_the_server_refuses_is_not_asked_about_again_but_a_
     assert watch.poller.games[game_id].horizons[HALFTIME].note == ""
 
 
-async def test_a_fault_in_one_games_plays_does_not_touch_the_others() -> None:
+@pytest.mark.parametrize(
+    ("error", "said", "kind"),
+    [
+        (MalformedFeed("play 7.clock is missing"), "play 7.clock is missing", FaultKind.MALFORMED),
+        (RuntimeError("nobody foresaw this"), "RuntimeError: nobody foresaw this", FaultKind.INTERNAL),
+    ],
+)
+async def test_a_fault_in_one_games_plays_does_not_touch_the_others(
+    error: Exception, said: str, kind: FaultKind
+) -> None:
     evening = Evening([game(), game("MIA", "NYK")])
     faulty, sound = evening.ids
-    evening.fault[faulty] = MalformedFeed("play 7.clock is missing")
+    evening.fault[faulty] = error  # type: ignore[assignment]
     async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
 
         assert [asked.game_id for asked in watch.predictor.asked] == [sound]
-        assert watch.told(Fault) == [Fault(faulty, "play 7.clock is missing", 1, kind=FaultKind.MALFORMED)]
-        assert watch.poller.games[faulty].failure == "feed: play 7.clock is missing"
+        assert watch.told(Fault) == [Fault(faulty, said, 1, kind=kind)]
+        assert watch.poller.games[faulty].failure.endswith(said)
 
         del evening.fault[faulty]
         await watch.turn()
@@ -171,42 +169,3 @@ async def test_a_game_that_the_scoreboard_garbles_is_told_once_and_does_not_hide
 
         assert watch.told(Fault) == [Fault("scoreboard", "games[1].gameId is missing", 1, kind=FaultKind.MALFORMED)]
         assert len(watch.told(Prediction)) == 1
-
-
-async def test_a_game_that_was_called_final_too_early_is_followed_again() -> None:
-    class Premature(Evening):
-        final = True
-
-        def scoreboard(self) -> Scoreboard:
-            board = super().scoreboard()
-            games = tuple(replace(state, status=GameStatus.FINAL) if self.final else state for state in board.games)
-            return replace(board, games=games)
-
-    evening = Premature([game()])
-    async with watching(evening, **ONCE) as watch:
-        await watch.at(SIX_MINUTES - 59)
-        assert len(watch.told(ForecastMissed)) == 1
-        evening.final = False
-        await watch.at(SIX_MINUTES + 1)
-        await watch.at(HALF)
-
-        assert len(watch.told(GameChanged)) == 2
-        assert len(watch.told(HorizonResult)) == 1
-
-
-async def test_a_fault_of_its_own_ends_one_read_and_not_the_evening() -> None:
-    evening = Evening([game(), game("MIA", "NYK")])
-    odd, sound = evening.ids
-
-    def fail(plays: object) -> tuple[()]:
-        raise RuntimeError("nobody foresaw this")
-
-    evening.edit[odd] = fail
-    async with watching(evening, **ONCE) as watch:
-        await watch.at(SIX_MINUTES + 1)
-        assert [asked.game_id for asked in watch.predictor.asked] == [sound]
-        assert watch.told(Fault) == [Fault(odd, "RuntimeError: nobody foresaw this", 1, kind=FaultKind.INTERNAL)]
-
-        del evening.edit[odd]
-        await watch.turn()
-        assert [asked.game_id for asked in watch.predictor.asked] == [sound, odd]

@@ -6,7 +6,7 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, able_model, game
 from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
-from dejavu_client import FINAL, HALFTIME
+from dejavu_client import FINAL
 from dejavu_client.errors import UnavailableError, UnimplementedError
 from dejavu_poller.events import Fault, ForecastMissed, HorizonResult, Prediction
 
@@ -34,19 +34,6 @@ async def test_what_a_poller_before_it_forecast_is_not_missed_and_counts_in_the_
     assert predictor.recalled == 2, "each poller asks once"
     summary = second.poller.summary()
     assert [(of.forecasts, of.missed) for of in summary.horizons] == [(18, 0), (42, 0)]
-
-
-async def test_minutes_between_two_pollers_are_missed() -> None:
-    evening, predictor = Evening([game()]), StoringPredictor()
-    async with watching(evening, predictor) as first:
-        await minutes(first, *range(6, 10))
-    async with watching(evening, predictor) as second:
-        await minutes(second, 13)
-
-    assert [(each.horizon, each.minutes, each.reason) for each in second.told(ForecastMissed)] == [
-        (horizon, (10, 11, 12), "polled too late") for horizon in (HALFTIME, FINAL)
-    ]
-    assert [len(event.pattern) for event in second.told(Prediction)] == [13, 13], "the older ones are not told again"
 
 
 async def test_the_newest_minute_is_asked_for_all_the_same_and_revised_if_it_was_corrected() -> None:
@@ -110,12 +97,3 @@ async def test_without_an_answer_it_goes_on_as_if_nothing_had_been_forecast(erro
     assert predictor.minutes(FINAL) == list(range(8, 20))
     assert predictor.recalled == (1 if isinstance(error, UnimplementedError) else 5)
     assert not watch.told(Fault)
-
-
-async def test_a_game_watched_from_its_beginning_is_not_asked_about() -> None:
-    evening, predictor = Evening([game()]), StoringPredictor()
-    async with watching(evening, predictor) as watch:
-        await watch.at(61)
-        await minutes(watch, 6, 7)
-
-    assert predictor.recalled == 0

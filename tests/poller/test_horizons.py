@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu.v1.forecast_pb2 import Forecast
-from dejavu_client import FINAL, HALFTIME
-from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
+from dejavu_client import FINAL
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_poller.horizons import HorizonState, forecast_minutes
 
 ALL = range(1, 48)
@@ -67,19 +67,3 @@ def test_no_pattern_is_asked_for_twice_in_whatever_order_minutes_come(looks: lis
             watched = watched.accept((0,) * minute, Forecast(), NO_POINTS)
 
     assert len(asked) == len(set(asked))
-
-
-def test_what_the_model_does_not_know_is_not_missed() -> None:
-    watched = HorizonState(HALFTIME, forecast_minutes(HALFTIME, 6, 1))
-    assert watched.passed(24, range(18, 19))[1] == (18,)
-    assert watched.passed(9, None)[1] == (6, 7, 8)
-
-
-def test_a_minute_is_forecast_again_if_its_points_or_its_last_score_were_corrected() -> None:
-    watched, pattern = HorizonState(FINAL, ALL), (1, 2, 2)
-    first = LiveInputs(8, LastScore(Side.HOME, 4))
-    watched = watched.accept(pattern, Forecast(), first)
-    assert not watched.reached(pattern, first)[1]
-    for corrected in (LiveInputs(10, first.last_score), LiveInputs(8, LastScore(Side.HOME, 5))):
-        assert watched.reached(pattern, corrected)[1]
-        assert not watched.accept(pattern, Forecast(), corrected).reached(pattern, corrected)[1]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.fakes.client import FakeOfClient
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES
 
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseResponse, Lease
@@ -21,7 +22,7 @@ from dejavu_poller.metrics import register_metrics
 TTL = 1.0
 
 
-class Leases:
+class Leases(FakeOfClient):  # type: ignore[misc]
     """The leases of a server, by a clock of the test, and that clock.
 
     Attributes:

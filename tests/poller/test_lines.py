@@ -200,18 +200,6 @@ async def test_odds_that_fail_after_they_were_read_are_a_fault_until_the_game_is
     assert await lines.read() == frozenset()
 
 
-async def test_a_total_of_the_file_beside_the_odds_of_the_feed_is_said_to_be_of_the_file(tmp_path: Path) -> None:
-    evening, odds = Evening([game()]), Odds()
-    file = tmp_path / "lines.csv"
-    file.write_text(f"game_id,total\n{evening.ids[0]},222\n")
-    odds.lines = {evening.ids[0]: Line(4.5)}
-    async with watching(evening, StoringPredictor(), lines=GameLines(evening.clock, file=file, odds=odds)) as watch:
-        await before_tip_off(watch, 60)
-        await until_minute_six(watch)
-        [taken] = watch.told(LineTaken)
-    assert event_line(taken).endswith("line BOS −4.5, of the NBA's odds feed; total 222, of the file of lines")
-
-
 @pytest.mark.parametrize(
     ("rows", "odds_after", "line"),
     [
@@ -363,14 +351,6 @@ async def test_a_total_without_a_margin_is_taken_over_too() -> None:
     line = lines.of(state.game_id)
     assert line is not None
     assert line.options() == {"pregame_total": 221.5}
-
-
-async def test_a_game_that_was_on_before_has_no_line_of_the_feed() -> None:
-    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
-    odds.lines = {evening.ids[0]: Line(4.5)}
-    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
-        await until_minute_six(watch)
-    assert margins(predictor) == [NO_LINE] * 2
 
 
 def margin(line: GameLine | None) -> float | None:
@@ -525,34 +505,6 @@ async def test_a_kept_file_of_another_kind_is_said_and_replaced(
     assert GameLines(evening.clock, kept=kept).of(state.game_id) is not None
 
 
-async def test_lines_of_a_thousand_games_are_kept_the_newest_ones(tmp_path: Path) -> None:
-    evening, kept = Evening([game()]), tmp_path / "kept.json"
-    state, lines = scheduled(evening), GameLines(evening.clock, kept=kept)
-    for hundred in range(11):
-        evening.clock.now = evening.start + timedelta(seconds=hundred)
-        board = [replace(state, game_id=f"00225{100 * hundred + number:05d}") for number in range(100)]
-        await lines.read()
-        await lines.follow(replace(each, status=GameStatus.LIVE) for each in board)
-    ids = json.loads(kept.read_text())
-    assert (len(ids), min(ids), max(ids)) == (1_000, "0022500100", "0022501099")
-
-
-async def test_a_large_file_of_lines_and_a_pipe_are_refused_and_the_last_lines_stay(tmp_path: Path) -> None:
-    evening, file = Evening([game()]), tmp_path / "lines.csv"
-    state, lines = scheduled(evening), GameLines(evening.clock, file=file)
-    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
-    await lines.read()
-    with file.open("a") as opened:
-        opened.truncate(5_000_001)
-    [fault] = await lines.read()
-    assert fault.startswith(f"{file}: has 5,000,001 bytes; expected 5,000,000 at most")
-    file.unlink()
-    os.mkfifo(file)
-    [fault] = await lines.read()
-    assert fault.startswith(f"{file}: is a device or a pipe; expected a file")
-    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)) == 1.0
-
-
 async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(tmp_path: Path) -> None:
     """A hanging read of a network share is given up after some time, but its thread remains."""
     started, release, reads = threading.Event(), threading.Event(), list[Path]()
@@ -574,22 +526,3 @@ async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(tmp_pa
             await file.changed()
     assert reads == [path]
     release.set()
-
-
-async def test_a_file_is_read_again_after_no_thread_could_be_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "lines.csv"
-    path.write_text("content")
-    file = WatchedFile(path, Path.read_text)
-
-    def no_thread(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(RuntimeError):
-            await file.changed()
-    content = await file.changed()
-    assert content is not None
-    assert content.value == "content"

@@ -179,22 +179,3 @@ async def test_a_final_game_whose_plays_stay_unreadable_does_not_keep_an_evening
 
         assert evening.reads[game_id] - read == 12
         assert poller.games[game_id].failure == "feed: play 7.clock is missing"
-
-
-async def test_a_postponed_game_is_over_and_never_read() -> None:
-    class Postponed(Evening):
-        def scoreboard(self) -> Scoreboard:
-            board = super().scoreboard()
-            games = tuple(replace(state, status=GameStatus.SCHEDULED, period=0, text="PPD") for state in board.games)
-            return replace(board, games=games)
-
-    evening = Postponed([game()])
-    async with (
-        Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock, **ONCE) as poller,
-        asyncio.timeout(20),
-    ):
-        evening.go_to(SIX_MINUTES + 1)
-        await poller.run(until_final=True)
-
-        (seen,) = poller.games.values()
-        assert (seen.over, seen.age(evening.clock()), evening.reads[evening.ids[0]]) == (True, None, 0)

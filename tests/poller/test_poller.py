@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
+from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, watching
 from tests.support.harness.waiting import until
 
 from dejavu_client.requests import HALFTIME
@@ -48,22 +48,6 @@ async def test_nothing_is_forecast_when_the_scoreboard_is_past_the_half_and_the_
 
     assert not watch.predictor.asked
     assert len(watch.told(ForecastMissed)) == 1
-
-
-async def test_a_correction_before_the_half_makes_a_revision_and_one_after_it_does_not(watch: Watch) -> None:
-    (game_id,) = watch.evening.ids
-    await watch.at(SIX_MINUTES + 1)
-    watch.evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
-    await watch.at(SIX_MINUTES + 61)
-    await watch.turn()
-    watch.evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-2)
-    await watch.at(HALF)
-
-    assert [prediction.forecast.revision for prediction in watch.told(Prediction)] == [0, 1]
-    assert [asked.pattern[-1] for asked in watch.predictor.asked] == [3, 2]
-    assert watch.told(Prediction)[1].latency is None
-    (outcome,) = watch.told(HorizonResult)
-    assert (outcome.newest.forecast.revision, outcome.newest.persistence) == (1, 2)
 
 
 async def test_callbacks_may_be_coroutine_functions() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tests.support.builders.evenings import Evening, game
+from tests.support.fakes.client import FakeOfClient
 from tests.support.harness.poller import END, SIX_MINUTES, Watch, watching
 from tests.support.harness.waiting import until
 
@@ -21,7 +22,7 @@ from dejavu_poller.publishing import LIVE_SECONDS, GamePublisher, publishing, st
 from dejavu_server.api.converters.games import checked_games
 
 
-class Published:
+class Published(FakeOfClient):  # type: ignore[misc]
     """A server that accepts states as the real one does."""
 
     def __init__(self, evening: Evening) -> None:

@@ -124,18 +124,6 @@ async def test_a_moment_that_cannot_be_is_not_told(off: timedelta) -> None:
     assert [report.observed_time for report in watch.predictor.reports] == [None, None]
 
 
-async def test_a_game_that_was_over_before_the_poller_began_is_reported_too() -> None:
-    evening = Evening([game(lead=-1, run=3)])
-    evening.clock.now = evening.replay.end
-    async with watching(evening) as watch:
-        for _ in range(3):
-            await watch.turn()
-
-    assert said(watch) == [(HALFTIME, 2), (FINAL, 2)]
-    assert evening.reads[evening.ids[0]] == 1
-    assert not watch.predictor.asked
-
-
 async def test_a_poller_that_forecasts_halves_alone_reports_finals_as_well() -> None:
     async with watching(Evening([game()]), horizons=(HALFTIME,), **LATE) as watch:
         await to_the_end(watch)
@@ -152,19 +140,6 @@ async def test_a_poller_that_is_told_to_reports_nothing_and_reads_no_game_for_it
 
     assert not watch.predictor.reports
     assert evening.reads[evening.ids[0]] == 1, "for what was forecast before it began"
-
-
-async def test_a_correction_of_the_half_is_reported_again() -> None:
-    async with watching(Evening([game()]), **LATE) as watch:
-        (game_id,) = watch.evening.ids
-        await watch.at(HALF)
-        await watch.at(HALF + 61)
-        watch.evening.edit[game_id] = lambda plays: correct(plays, until=END, by=-1)
-        await watch.at(HALF + 121)
-        await watch.at(HALF + 181)
-
-    assert said(watch) == [(HALFTIME, 3), (HALFTIME, 2)]
-    assert [event.outcome.revision for event in watch.told(OutcomeReported)] == [0, 1]
 
 
 async def test_a_final_that_is_corrected_after_the_buzzer_is_read_again_and_reported_again() -> None:
@@ -263,19 +238,6 @@ async def test_a_report_that_is_refused_is_not_repeated_but_another_value_is_tol
         await watch.at(HALF + 121)
 
     assert said(watch) == [(HALFTIME, 3), (HALFTIME, 2)]
-
-
-async def test_where_the_servers_clock_is_behind_it_says_itself_when_it_was() -> None:
-    violation = FieldViolation("observed_time", "in the future")
-    async with watching(Evening([game()]), **LATE) as watch:
-        watch.predictor.untaken = [InvalidArgumentError("early", field_violations=(violation,))]
-        await watch.at(HALF)
-
-    first, second = watch.predictor.reports
-    assert first.observed_time is not None
-    assert second.observed_time is None
-    assert len(watch.told(OutcomeReported)) == 1
-    assert not watch.told(Fault)
 
 
 async def test_a_report_refused_for_the_season_of_its_id_is_not_tried_for_ever_and_the_evening_ends() -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.fakes.client import FakeOfClient
 from tests.support.fakes.service import FakeServer, forecast
 from tests.support.harness.poller import watching
 
@@ -32,7 +33,7 @@ from dejavu_poller import feed_report
 from dejavu_poller.events import Fault, FaultKind, Recovered
 from dejavu_poller.feed_report import FeedReporter
 from dejavu_poller.poller import Poller
-from dejavu_poller.predictor import PredictionClient, load_recorded, request_forecasts
+from dejavu_poller.predictor import load_recorded, request_forecasts
 from dejavu_poller.transition import DueForecast
 
 
@@ -57,8 +58,8 @@ async def test_the_date_of_the_game_is_sent_if_it_fits_its_season_and_the_neutra
 
     game = GameState(game_id, "BOS", "LAL", GameStatus.LIVE, 1, 344.0, home_score=14, away_score=10, code_date=day)
     due = DueForecast(HALFTIME, (0, 2), None, LiveInputs(0))
-    await request_forecasts(cast("PredictionClient", Client()), game, [due])
-    await request_forecasts(cast("PredictionClient", Client()), replace(game, is_neutral=True), [due])
+    await request_forecasts(cast("AsyncDejavuClient", Client()), game, [due])
+    await request_forecasts(cast("AsyncDejavuClient", Client()), replace(game, is_neutral=True), [due])
     assert [request.game_date for request in requested] == [sent] * 2
     neutral = [request.neutral_site if request.HasField("neutral_site") else None for request in requested]
     assert neutral == [None, True]
@@ -76,7 +77,7 @@ async def test_live_inputs_of_recorded_forecasts_are_taken_up() -> None:
                 made = forecast(request, **fields)  # type: ignore[arg-type]
                 yield SimpleNamespace(forecast=made, pattern=request.pattern, superseded=False)
 
-    recorded = (await load_recorded(cast("PredictionClient", Record()), "0022000001", "abc"))[HALFTIME]
+    recorded = (await load_recorded(cast("AsyncDejavuClient", Record()), "0022000001", "abc"))[HALFTIME]
     assert [recorded[minute].live for minute in (1, 2, 3)] == [
         NO_LIVE_INPUTS,
         LiveInputs(0),
@@ -129,7 +130,7 @@ async def test_a_server_that_makes_no_forecasts_is_reported(status: HealthStatus
 
 
 @dataclass
-class Operations:
+class Operations(FakeOfClient):  # type: ignore[misc]
     """A server that keeps what was reported; fails with each of the errors first."""
 
     errors: list[DejavuClientError] = field(default_factory=list)

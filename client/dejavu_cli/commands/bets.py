@@ -17,11 +17,9 @@ from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIF
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_cli.errors import failure
-from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, amount, argument, choice, connect
+from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, amount, argument, choice
 from dejavu_cli.output.bets import WeighedMarket, print_bets
 from dejavu_client.client import DejavuClient
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target
 from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
 from dejavu_client.formatting import elapsed_seconds, last_differential
 from dejavu_client.requests import PredictOptions
@@ -55,6 +53,7 @@ class _Stakes:
 
 
 def bets(
+    call: Call,
     file: Annotated[Path, argument("FILE", "Table of prices, one row per market.")],
     *,
     horizon: Annotated[HorizonName, choice("Horizon of the bets: the half, or the end.")] = "final",
@@ -63,9 +62,6 @@ def bets(
     ] = None,
     evening_staked: Annotated[float | None, amount("AMOUNT", "Amount staked this evening already.")] = None,
     replays: Replays = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Weigh a file of prices at once, each with the newest forecast of its game.
 
@@ -86,7 +82,7 @@ def bets(
     except (DataError, FeedNotInstalled) as error:
         raise failure(error) from None
     stakes, weighed = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}), list[WeighedMarket]()
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         newest = cache(partial(_newest, client, HORIZONS[horizon], replays=replays))
         of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))
         states = {game.game_id: game for game in client.list_games()}
@@ -100,7 +96,7 @@ def bets(
                 game = one.forecast.game_id
                 stakes.games[game] = stakes.games.get(game, 0.0) + staked
                 stakes = replace(stakes, evening=stakes.evening + staked)
-    if as_json:
+    if call.as_json:
         for one in weighed:
             typer.echo(json.dumps(_entry(one)))
         return

@@ -32,8 +32,7 @@ from dejavu_cli.output.poll_events import summary_record
 from dejavu_cli.output.scores import Record, fetch_scorecards, record_entry
 from dejavu_cli.server_process import (
     LedgerInvalid,
-    PageNotStarted,
-    ServerNotStarted,
+    NotStarted,
     open_page,
     running_page,
     running_server,
@@ -86,7 +85,7 @@ def demo(
         lacking = asyncio.run(_interruptible(_demo(seconds, count, seed, page=page, as_json=as_json), received))
     except asyncio.CancelledError:
         raise typer.Exit(128 + received[0]) from None
-    except (ServerNotStarted, PageNotStarted, LedgerInvalid) as error:
+    except (NotStarted, LedgerInvalid) as error:
         raise failure(error) from None
     if lacking:
         raise failure(lacking)

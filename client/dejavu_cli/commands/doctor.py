@@ -15,9 +15,8 @@ from dejavu_cli.doctor.findings import DOCUMENTS, Finding, Severity
 from dejavu_cli.doctor.installation_checks import examine_installation
 from dejavu_cli.doctor.server_checks import DoctorAccess
 from dejavu_cli.errors import FAILED
-from dejavu_cli.options import Json, Timeout, option
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target, client_options, tls_files
+from dejavu_cli.options import Call, option
+from dejavu_client.connection_options import client_options, tls_files
 from dejavu_client.formatting import pluralize
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.rich_console import Console
@@ -25,6 +24,7 @@ from dejavu_common.shown_text import visible
 
 
 def doctor(
+    call: Call,
     page: Annotated[str, option("URL", "Also check the page there, for example http://HOST:8080.", "--page")] = "",
     poller: Annotated[
         list[str] | None,
@@ -34,19 +34,18 @@ def doctor(
             "--poller",
         ),
     ] = None,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Check an installation and say what to do: exit code 1 if there is a fault, 0 otherwise.
 
     Checks each server of the target: reach, TLS, token, clock, release, workers, calls, ledger, disk, model.
     Then the poller, its feed and its games, and whether the servers agree. Nothing is recorded.
     """
-    options = client_options(target)
+    options = client_options(call.target)
     access = DoctorAccess(**options, tls=tls_files())
-    findings = list(examine_installation(parse_servers(target), access, timeout, page=page, pollers=poller or ()))
-    (print_json if as_json else print_findings)(findings)
+    findings = list(
+        examine_installation(parse_servers(call.target), access, call.timeout, page=page, pollers=poller or ())
+    )
+    (print_json if call.as_json else print_findings)(findings)
     if any(each.severity is Severity.FAULT for each in findings):
         raise typer.Exit(FAILED)
 

@@ -9,28 +9,21 @@ from typing import Final
 from rich.text import Text
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu_cli.options import Json, Timeout, connect
-from dejavu_cli.output.forecast import print_json, print_rows
+from dejavu_cli.options import Call
+from dejavu_cli.output.forecast import print_rows
 from dejavu_cli.output.responsive_table import ListingColumn
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target
 from dejavu_client.formatting import clock, period_name, seconds_text
 from dejavu_common.clock import utc_now
 from dejavu_common.shown_text import visible
 
 
-def games(target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT, as_json: Json = False) -> None:
+def games(call: Call) -> None:
     """List the games of the last 24 hours: score, clock or tip-off, line, and how old that is.
 
     A poller publishes them; they are no part of the record.
     """
-    with connect(target, timeout=timeout) as client:
-        found = client.list_games()
-        if as_json:
-            for game in found:
-                print_json(game)
-        else:
-            print_games(found)
+    with call.connect() as client:
+        call.show_all(client.list_games(), print_games)
 
 
 _OLD_SECONDS: Final = 60.0

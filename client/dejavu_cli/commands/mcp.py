@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 
-from dejavu_cli.options import Replays, Timeout
+from dejavu_cli.options import Replays, ServerOptions
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target, client_options
+from dejavu_client.connection_options import client_options
 from dejavu_common.build import release
 
 
-def mcp(replays: Replays = False, target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT) -> None:
+def mcp(server: ServerOptions, replays: Replays = False) -> None:
     """Serve tools for assistants (Model Context Protocol): games, a forecast, the record.
 
     An assistant's program starts it, and speaks with it on standard input and
@@ -20,10 +19,10 @@ def mcp(replays: Replays = False, target: Target = DEFAULT_TARGET, timeout: Time
     """
     from dejavu_cli.mcp_tools import mcp_server  # noqa: PLC0415 - an extra
 
-    access = client_options(target)
+    access = client_options(server.target)
 
     async def run() -> None:
-        async with AsyncDejavuClient(target, timeout=timeout, slow=math.inf, **access) as client:
+        async with AsyncDejavuClient(server.target, timeout=server.timeout, slow=math.inf, **access) as client:
             await mcp_server(client, release(), replays=replays).run_stdio_async()
 
     asyncio.run(run())

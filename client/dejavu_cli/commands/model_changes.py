@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC
 from typing import Annotated, Final, TypeAlias
 
@@ -10,12 +11,10 @@ import typer
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_cli.options import Json, Timeout, argument, connect, flag, option
-from dejavu_cli.output.forecast import print_rows, show
+from dejavu_cli.options import Call, Timeout, argument, flag, option, with_options
+from dejavu_cli.output.forecast import print_rows
 from dejavu_cli.output.responsive_table import ListingColumn
 from dejavu_client import config
-from dejavu_client.config import DEFAULT_TARGET
-from dejavu_client.connection_options import Target
 from dejavu_client.formatting import percent, pluralize, signed
 from dejavu_common.rich_console import Console
 
@@ -24,8 +23,12 @@ Reason = Annotated[
     str, option("TEXT", "Human-readable reason; kept in the ledger, at most 500 characters.", "--reason")
 ]
 
-_CHANGE_TIMEOUT = config.MODELS_TIMEOUT
-"""Default of --timeout of a change: a server waits up to a minute until all its workers have loaded a model."""
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeCall(Call):
+    """Options of a change: a server waits up to a minute until all its workers have loaded a model."""
+
+    timeout: Timeout = config.MODELS_TIMEOUT
 
 
 _Changed: TypeAlias = (
@@ -40,15 +43,13 @@ _Changed: TypeAlias = (
 def add_commands(group: typer.Typer) -> None:
     """Add the commands to the group."""
     for command in (load, unload, promote, rollback, retire):
-        group.command(command.__name__)(command)
+        group.command(command.__name__)(with_options(command))
 
 
 def load(
+    call: ChangeCall,
     model: ModelName,
     reason: Reason = "",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = _CHANGE_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Stage a model: every worker loads it and makes shadow forecasts with it.
 
@@ -56,66 +57,58 @@ def load(
     A new model is verified, and registered. Changes nothing if a worker
     cannot load it.
     """
-    with connect(target, timeout) as client:
-        show(client.load_model(model, reason=reason, timeout=timeout), _print_change, as_json=as_json)
+    with call.connect() as client:
+        call.show(client.load_model(model, reason=reason, timeout=call.timeout), _print_change)
 
 
 def unload(
+    call: ChangeCall,
     model: ModelName,
     reason: Reason = "",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = _CHANGE_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Unstage a model: all workers unload it."""
-    with connect(target, timeout) as client:
-        show(client.unload_model(model, reason=reason, timeout=timeout), _print_change, as_json=as_json)
+    with call.connect() as client:
+        call.show(client.unload_model(model, reason=reason, timeout=call.timeout), _print_change)
 
 
 def promote(
+    call: ChangeCall,
     model: ModelName,
     force: Annotated[
         bool, flag("--force", "Promote it without evidence that it is not worse; recorded as such.")
     ] = False,
     reason: Reason = "",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = _CHANGE_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Make a staged model the champion on all workers, at one position of the ledger.
 
     Refused without evidence that it is not worse than the champion: see `dejavu models compare`.
     """
-    with connect(target, timeout) as client:
-        answer = client.promote_model(model, reason=reason, force=force, timeout=timeout)
-    show(answer, _print_change, as_json=as_json)
+    with call.connect() as client:
+        answer = client.promote_model(model, reason=reason, force=force, timeout=call.timeout)
+    call.show(answer, _print_change)
 
 
 def rollback(
+    call: ChangeCall,
     from_version: Annotated[
         str, option("VERSION", "Roll back only if this is the champion, so that repeating it is safe.", "--from")
     ] = "",
     reason: Reason = "",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = _CHANGE_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Make the previous model the champion again, and retire the one that replaced it."""
-    with connect(target, timeout) as client:
-        answer = client.rollback_model(from_version=from_version, reason=reason, timeout=timeout)
-    show(answer, _print_change, as_json=as_json)
+    with call.connect() as client:
+        answer = client.rollback_model(from_version=from_version, reason=reason, timeout=call.timeout)
+    call.show(answer, _print_change)
 
 
 def retire(
+    call: ChangeCall,
     model: ModelName,
     reason: Reason = "",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = _CHANGE_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Retire a model that answers no requests."""
-    with connect(target, timeout) as client:
-        show(client.retire_model(model, reason=reason, timeout=timeout), _print_change, as_json=as_json)
+    with call.connect() as client:
+        call.show(client.retire_model(model, reason=reason, timeout=call.timeout), _print_change)
 
 
 def _print_change(answer: _Changed) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,14 +12,12 @@ from dejavu.v1.model_comparison_pb2 import ModelComparison
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model
 from dejavu_cli.commands import model_changes
 from dejavu_cli.commands.model_changes import ModelName, print_history
-from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, argument, connect, flag, option
-from dejavu_cli.output.forecast import print_json, show
+from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, ScoresCall, argument, flag, option, with_options
+from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.model_comparison import print_comparison
 from dejavu_cli.output.models import print_lineage, print_model_list, print_model_with_replicas
-from dejavu_client import config
 from dejavu_client.client import DejavuClient
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target, options_given
+from dejavu_client.connection_options import options_given
 from dejavu_client.errors import NotFoundError
 from dejavu_common.interrupts import raise_on_interrupt
 
@@ -47,17 +45,24 @@ models = typer.Typer(
 )
 
 
+def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        models.command(name)(with_options(function))
+        return function
+
+    return add
+
+
 @models.callback()
-def all_models(
-    ctx: typer.Context, target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT, as_json: Json = False
-) -> None:
+@with_options
+def all_models(ctx: typer.Context, call: Call) -> None:
     """List a server's models, show and compare them, and change which of them answers.
 
     Without a command, lists them, the active one first.
     A model is named by its version or by an alias: champion, challenger or previous.
     """
     if ctx.invoked_subcommand is None:
-        list_models(target, timeout, as_json)
+        list_models(call)
     elif given := [each for each in ctx.command.params if _is_given(ctx, each.name)]:
         # An option before the command would have no effect: the command uses only its own options.
         where = f"give it after the command: dejavu models {ctx.invoked_subcommand} …"
@@ -69,29 +74,27 @@ def _is_given(ctx: typer.Context, name: str | None) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-@models.command("list")
-def list_models(target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT, as_json: Json = False) -> None:
+@_command("list")
+def list_models(call: Call) -> None:
     """List the models, the active one first: those in the server's store, or, without a store, the loaded ones."""
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         found = client.list_models()
-    show(ListModelsResponse(models=found), print_model_list, as_json=as_json)
+    call.show(ListModelsResponse(models=found), print_model_list)
 
 
-@models.command("show")
+@_command("show")
 def show_model(
+    call: Call,
     model: ModelName = "champion",
     lineage: Annotated[
         bool, flag("--lineage", "Show where it comes from, with its ancestors as far as they are known.")
     ] = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Show a model: its stage, abilities and metrics, and which workers have it loaded."""
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         answer = client.get_model("" if model == "champion" else model)
         ancestors = _ancestors(client, answer.model) if lineage else []
-    if as_json:
+    if call.as_json:
         for each in [answer.model, *ancestors] if lineage else [answer]:
             print_json(each)
     elif lineage:
@@ -117,8 +120,9 @@ def _ancestors(client: DejavuClient, model: Model) -> list[Model]:
 model_changes.add_commands(models)
 
 
-@models.command("compare")
+@_command("compare")
 def compare_models(
+    call: ScoresCall,
     model: Annotated[str, argument("MODEL", "Version of the model, or an alias; the challenger by default.")] = "",
     against: Annotated[
         str,
@@ -130,9 +134,6 @@ def compare_models(
     ] = "",
     horizon: Annotated[HorizonName | None, typer.Option(help="Horizon of the forecasts.", show_default="both")] = None,
     replays: Replays = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = config.SCORES_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Compare a model with the champion on exactly the same games and minutes.
 
@@ -140,11 +141,11 @@ def compare_models(
     statement; it may be checked after every game.
     """
     horizons: Sequence[HorizonName] = ["half", "final"] if horizon is None else [horizon]
-    with connect(target, timeout) as client:
+    with call.connect() as client:
 
         def compared(at: HorizonName, *, with_replays: bool) -> ModelComparison:
             return client.compare_models(
-                model, against, horizon=HORIZONS[at], include_replays=with_replays, timeout=timeout
+                model, against, horizon=HORIZONS[at], include_replays=with_replays, timeout=call.timeout
             )
 
         found = {at: compared(at, with_replays=replays) for at in horizons}
@@ -152,7 +153,7 @@ def compare_models(
             compared(at, with_replays=True).games for at in horizons
         )
     for at, comparison in found.items():
-        if as_json:
+        if call.as_json:
             print_json(comparison, horizon=at)
         else:
             print_comparison(comparison, at)
@@ -160,15 +161,13 @@ def compare_models(
         typer.echo("Only games of replays were forecast by both: see --replays.", err=True)
 
 
-@models.command("history")
+@_command("history")
 def list_changes(
+    call: Call,
     model: Annotated[str, argument("MODEL", "Only changes of this model: its version, or an alias.")] = "",
     limit: Annotated[int, option("N", "How many changes to show.", min=1, max=500)] = 50,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Show the changes of models in the ledger, newest first: what, when, by whom, why and on what evidence."""
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         answer = client.list_model_changes(model_version=model, page_size=limit)
-    show(answer, print_history, as_json=as_json)
+    call.show(answer, print_history)

@@ -9,29 +9,24 @@ from typing import Annotated, Final
 from rich.text import Text
 
 from dejavu.ops.v1.notification_service_pb2 import Notification, NotificationStatus
-from dejavu_cli.options import Json, Timeout, connect, option
-from dejavu_cli.output.forecast import print_json, print_rows
+from dejavu_cli.options import Call, option
+from dejavu_cli.output.forecast import print_rows
 from dejavu_cli.output.responsive_table import ListingColumn
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target
 from dejavu_client.formatting import enum_word
 from dejavu_common.shown_text import visible
 
 
 def notifications(
+    call: Call,
     limit: Annotated[int, option("N", "Maximum number.", min=1, max=1000)] = 100,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """List the notifications of the last three days: what was sent, to which target, and what failed."""
-    with connect(target, timeout=timeout) as client:
-        found = client.list_notifications(limit=limit)
-        if as_json:
-            for each in found:
-                print_json(each)
-        else:
-            print_rows(_COLUMNS, found, "No notifications in the last three days (dejavu notify sends them).")
+    with call.connect() as client:
+        call.show_all(client.list_notifications(limit=limit), _print)
+
+
+def _print(found: Sequence[Notification]) -> None:
+    print_rows(_COLUMNS, found, "No notifications in the last three days (dejavu notify sends them).")
 
 
 _STYLES: Final = {"sent": "green", "failed": "red", "waiting": "yellow", "claimed": "yellow"}

@@ -5,20 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from dejavu_cli.options import Json, Replays, Timeout, argument, flag
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target
+from dejavu_cli.options import Call, Replays, argument, flag
 
 
 def notify(
+    call: Call,
     file: Annotated[Path, argument("RULES", "File of rules and targets, TOML.", envvar="DEJAVU_RULES")],
     *,
     dry_run: Annotated[bool, flag("--dry-run", "Print what would be sent, and send nothing.")] = False,
     test: Annotated[bool, flag("--test", "Send a test message to each target, and exit.")] = False,
     replays: Replays = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Tell moments of games: a close end, a swing, an upset, a forecast, a final, silence.
 
@@ -29,6 +25,6 @@ def notify(
     from dejavu_cli.commands.notifier import run_notifier, send_tests  # noqa: PLC0415 - an extra
 
     if test:
-        send_tests(file, as_json=as_json)
+        send_tests(file, as_json=call.as_json)
     else:
-        run_notifier(file, target, timeout, dry_run=dry_run, replays=replays, as_json=as_json)
+        run_notifier(file, call.target, call.timeout, dry_run=dry_run, replays=replays, as_json=call.as_json)

@@ -13,12 +13,11 @@ from typing import Annotated, Final, Literal
 import typer
 
 from dejavu_cli.errors import exit_on_os_error, failure
-from dejavu_cli.options import Json, PageOption, Timeout, choice, flag, option
+from dejavu_cli.options import Call, PageOption, choice, flag, option
 from dejavu_cli.output.poll_display import end_on_signals, watch
-from dejavu_cli.server_process import PageNotStarted, open_page, running_page
+from dejavu_cli.server_process import NotStarted, open_page, running_page
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target, address, client_options, option_arguments
+from dejavu_client.connection_options import address, client_options, option_arguments
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.build import install
@@ -49,6 +48,7 @@ def _tell(text: str) -> None:
 
 
 def poll(
+    call: Call,
     feed_url: Annotated[
         str, option("URL", "URL of the live feed, or of a replay.", envvar="DEJAVU_FEED_URL")
     ] = NBA_URL,
@@ -135,9 +135,6 @@ def poll(
         ),
     ] = None,
     page: PageOption = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Watch the day's games: forecast the half and the end while they are played, and compare with the outcomes.
 
@@ -163,7 +160,7 @@ def poll(
         raise typer.BadParameter(f"{lease!r}; expected {LEASE_NAME_RULE}", param_hint="--lease")
     name = lease or lease_name(feed_url, horizon, from_minute, every, pace, report)
 
-    access = client_options(target)
+    access = client_options(call.target)
     kept = None if events is None else _event_files(events)
 
     async def run() -> None:
@@ -171,7 +168,7 @@ def poll(
         horizons = _HORIZONS[horizon]
         async with (
             # No log lines about slow calls: the output itself reports failed and retried ones.
-            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, **access) as client,
+            AsyncDejavuClient(call.target, timeout=call.timeout, slow=math.inf, **access) as client,
             Poller(
                 feed,
                 client,
@@ -200,18 +197,20 @@ def poll(
                 if page:
                     # A replay has only replayed games.
                     shown = () if feed_url == NBA_URL else ("--demo",)
-                    url = await stack.enter_async_context(running_page(target, *option_arguments(), *shown, tell=_tell))
+                    url = await stack.enter_async_context(
+                        running_page(call.target, *option_arguments(), *shown, tell=_tell)
+                    )
                     typer.echo(f"Page at {url}", err=True)
                     open_page(url)
                 end_on_signals(poller.stop)
-                printer = await watch(poller, console, until_final=until_final, as_json=as_json)
+                printer = await watch(poller, console, until_final=until_final, as_json=call.as_json)
                 if printer is not None:
                     printer.summary(poller.summary())
 
     with feed:
         try:
             asyncio.run(run())
-        except PageNotStarted as error:
+        except NotStarted as error:
             raise failure(error) from None
 
 

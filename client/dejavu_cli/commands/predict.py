@@ -17,13 +17,11 @@ from dejavu.v1.prediction_service_pb2 import PredictResponse, RiskGame
 from dejavu_cli.errors import exit_code
 from dejavu_cli.options import (
     HORIZONS,
+    Call,
     HorizonName,
-    Json,
-    Timeout,
     amount,
     argument,
     choice,
-    connect,
     flag,
     message_lines,
     number,
@@ -32,10 +30,8 @@ from dejavu_cli.options import (
     team_of,
     team_option,
 )
-from dejavu_cli.output.forecast import print_forecast, print_json, show
+from dejavu_cli.output.forecast import print_forecast, print_json
 from dejavu_cli.output.market import print_market, print_risk, print_risks
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target
 from dejavu_client.errors import from_predict_error
 from dejavu_client.formatting import horizon_label
 from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
@@ -80,6 +76,7 @@ PatternJson = Annotated[str | None, option("ARRAY", "The pattern as a JSON array
 
 
 def predict(
+    call: Call,
     pattern: Pattern = None,
     *,
     pattern_json: PatternJson = None,
@@ -192,9 +189,6 @@ def predict(
         ),
     ] = None,
     explain: Annotated[bool, flag("--explain", "Show how the forecast was computed.")] = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
     if pregame_margin is not None and abs(pregame_margin) > MAX_MARGIN:
@@ -264,16 +258,17 @@ def predict(
         raise typer.BadParameter(f"required with odds; {asked}", param_hint="--horizon")
     if market is not None and market.above.WhichOneof("price") != market.below.WhichOneof("price"):
         typer.echo(f"Warning: of {home_odds} and {away_odds} one is read as American odds, one as decimal.", err=True)
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         if markets:
             answer = client.quote(values, *markets, **options)
-            show(answer, partial(_print_quote, markets=markets, pattern=values), as_json=as_json)
+            call.show(answer, partial(_print_quote, markets=markets, pattern=values))
             return
         forecast = client.predict(values, **options)
-    show(forecast, partial(print_forecast, pattern=values), as_json=as_json)
+    call.show(forecast, partial(print_forecast, pattern=values))
 
 
 def risk(
+    call: Call,
     pattern: Pattern = None,
     *,
     pattern_json: PatternJson = None,
@@ -284,9 +279,6 @@ def risk(
         str | None,
         option("FILE", "Up to 100 games at once: a line of JSON each, with pattern and totalPoints; - reads them."),
     ] = None,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more)."""
     if games is not None:
@@ -296,13 +288,13 @@ def risk(
         asked = [game for _, game in message_lines(games, RiskGame, "--games", expected)]
     else:
         asked = [RiskGame(pattern=_read_pattern(pattern or [], pattern_json), total_points=_points(total_points))]
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         results = client.assess_risk(asked)
     if games is None:
         if results[0].HasField("error"):
             raise from_predict_error(results[0].error)
-        show(results[0].assessment, print_risk, as_json=as_json)
-    elif as_json:
+        call.show(results[0].assessment, print_risk)
+    elif call.as_json:
         for result in results:
             print_json(result)
     else:

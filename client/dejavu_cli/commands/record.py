@@ -15,21 +15,23 @@ from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
 from dejavu.v1.forecast_pb2 import Horizon as ProtoHorizon
 from dejavu.v1.record_pb2 import Outcome
 from dejavu.v1.record_service_pb2 import LeaderboardMetric
-from dejavu_cli import options
 from dejavu_cli.errors import exit_on_os_error, failure
 from dejavu_cli.options import (
     HORIZONS,
+    Call,
+    Files,
+    GameOptions,
     HorizonName,
-    Json,
-    Timeout,
+    Model,
+    ScoredGames,
+    ScoresCall,
     argument,
     choice,
-    connect,
     flag,
     option,
     team_option,
 )
-from dejavu_cli.output.forecast import print_json, show
+from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.record import (
     correction,
     print_prediction,
@@ -39,11 +41,9 @@ from dejavu_cli.output.record import (
 )
 from dejavu_cli.output.scores import print_leaderboard, print_scorecard
 from dejavu_client.client import DejavuClient
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT, SCORES_TIMEOUT
-from dejavu_client.connection_options import Target
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
-from dejavu_client.requests import ModelScope, Scope, score_filter
+from dejavu_client.requests import ModelScope, score_filter
 from dejavu_common.files import atomic_replace
 from dejavu_feed.horizon import MAX_OVERTIMES
 
@@ -55,26 +55,17 @@ GameId = Annotated[str, argument("GAME_ID", "NBA game id, ten digits.")]
 Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap", "accuracy", "roc-auc", "roi"]
 """Leaderboard metrics as typed on the command line."""
 
-Horizon = Annotated[HorizonName, choice("Horizon of the forecasts: the half, or the end.")]
-MinMinute = Annotated[int | None, option("N", "Only forecasts made after this minute of play or later.", min=1)]
-MaxMinute = Annotated[int | None, option("N", "Only forecasts made after this minute of play or earlier.", min=1)]
-
 
 def predictions(
+    games: GameOptions,
+    files: Files,
+    call: Call,
     *,
-    date: options.Date = None,
-    first: options.From = None,
-    last: options.To = None,
-    team: options.Team = "",
     horizon: Annotated[HorizonName | None, choice("Only forecasts of this horizon: the half, or the end.")] = None,
-    minute: options.Minute = None,
-    min_confidence: options.MinConfidence = None,
     settled: Annotated[
         bool | None, flag("--settled/--unsettled", "Only forecasts whose outcome is known, or is not.")
     ] = None,
-    model: options.Model = "",
-    game: options.Game = "",
-    replays: options.Replays = False,
+    model: Model = "",
     superseded: Annotated[bool, flag("--superseded", "Include earlier revisions that were superseded.")] = False,
     limit: Annotated[
         int | None,
@@ -82,146 +73,102 @@ def predictions(
             "N", f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.", min=0
         ),
     ] = None,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
     explain: Annotated[bool, flag("--explain", "Include the explanations; only with --json.")] = False,
-    csv: options.Csv = None,
-    parquet: options.Parquet = None,
 ) -> None:
     """List recorded forecasts and their results, newest first."""
-    options.check_output_format(as_json=as_json, csv=csv, parquet=parquet)
-    if explain and not as_json:
+    files.check(call)
+    if explain and not call.as_json:
         raise typer.BadParameter("give it with --json", param_hint="--explain")
-    from_date, to_date = options.days(date, first, last)
-    to_terminal = not (as_json or csv or parquet)
+    from_date, to_date = games.days
+    to_terminal = not (call.as_json or files.path)
     most = (SHOWN if to_terminal else None) if limit is None else (limit or None)
     # Fetch one more than is shown, to know whether there are more.
     page = LARGEST_PAGE if most is None else min(LARGEST_PAGE, most + to_terminal)
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         results = client.list_predictions(
             page_size=page,
             explain=explain,
-            game_id=game,
+            game_id=games.game,
             from_date=from_date,
             to_date=to_date,
-            team=team,
+            team=games.team,
             horizon=HORIZONS[horizon] if horizon else HORIZON_UNSPECIFIED,
-            min_confidence=min_confidence,
+            min_confidence=games.min_confidence,
             settled=settled,
             model_version=model,
-            elapsed_minutes=minute,
+            elapsed_minutes=games.minute,
             include_superseded=superseded,
-            include_replays=replays,
+            include_replays=games.replays,
         )
         limited = itertools.islice(results, most)
-        if options.write_rows(PREDICTION_COLUMNS, limited, "forecast", csv, parquet):
+        if files.write(PREDICTION_COLUMNS, limited, "forecast"):
             return
-        if as_json:
+        if call.as_json:
             for prediction in limited:
                 print_json(prediction)
         else:
             shown = list(limited)
-            without_replays = not (replays or game)
+            without_replays = not (games.replays or games.game)
             print_predictions(shown, cut=next(results, None) is not None, without_replays=without_replays)
 
 
 def prediction(
+    call: Call,
     game_id: GameId,
     horizon: Annotated[HorizonName, choice("Horizon of the forecast: the half, or the end.")] = "half",
     minute: Annotated[
         int | None, option("N", "Minute of play after which it was made; the latest by default.", min=1)
     ] = None,
     model: Annotated[str, option("VERSION", "Model version that made it; any by default.")] = "",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Show the latest recorded forecast of a game, its earlier revisions and its outcome."""
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         answer = client.get_prediction(game_id, horizon=HORIZONS[horizon], elapsed_minutes=minute, model_version=model)
-    show(answer, print_prediction, as_json=as_json)
+    call.show(answer, print_prediction)
 
 
 def scorecard(
+    games: ScoredGames,
+    files: Files,
+    call: ScoresCall,
     *,
-    date: options.Date = None,
-    first: options.From = None,
-    last: options.To = None,
-    team: options.Team = "",
-    game: options.Game = "",
-    horizon: Horizon = "half",
-    model: options.Model = "",
-    recorded_by: options.RecordedBy = "",
-    minute: options.Minute = None,
-    min_minute: MinMinute = None,
-    max_minute: MaxMinute = None,
-    min_confidence: options.MinConfidence = None,
+    model: Model = "",
     limit: Annotated[int, option("N", "Only the N games with the newest outcomes; 0 for all.", min=0)] = 0,
-    replays: options.Replays = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = SCORES_TIMEOUT,
-    as_json: Json = False,
-    csv: options.Csv = None,
-    parquet: options.Parquet = None,
 ) -> None:
     """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight."""
-    options.check_output_format(as_json=as_json, csv=csv, parquet=parquet)
-    scope = ModelScope(
-        game_id=game, team=team, horizon=HORIZONS[horizon], min_confidence=min_confidence, include_replays=replays
-    )
-    scope["from_date"], scope["to_date"] = options.days(date, first, last)
-    scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
-    scope["model_version"], scope["recorded_by"] = model, recorded_by
-    with connect(target, timeout) as client:
-        card = client.get_scorecard(limit=limit, timeout=timeout, **scope)
+    files.check(call)
+    scope = ModelScope(**games.scope, model_version=model)
+    with call.connect() as client:
+        card = client.get_scorecard(limit=limit, timeout=call.timeout, **scope)
     counted = score_filter(**scope)
-    if not options.write_rows(FIGURE_COLUMNS, figure_rows(counted, card), "figure", csv, parquet):
-        show(card, partial(print_scorecard, scope=counted), as_json=as_json)
+    if not files.write(FIGURE_COLUMNS, figure_rows(counted, card), "figure"):
+        call.show(card, partial(print_scorecard, scope=counted))
 
 
 def leaderboard(
+    games: ScoredGames,
+    files: Files,
+    call: ScoresCall,
     *,
-    date: options.Date = None,
-    first: options.From = None,
-    last: options.To = None,
-    team: options.Team = "",
-    game: options.Game = "",
-    horizon: Horizon = "half",
-    recorded_by: options.RecordedBy = "",
-    minute: options.Minute = None,
-    min_minute: MinMinute = None,
-    max_minute: MaxMinute = None,
-    min_confidence: options.MinConfidence = None,
     metric: Annotated[Metric, choice("Metric to rank by.")] = "crps",
     min_games: Annotated[
         int, option("N", "Minimum number of games of a listed version; 0: the server's default, 100.", min=0)
     ] = 0,
     limit: Annotated[int, option("N", "Maximum number of versions; 0 for all.", min=0)] = 0,
-    replays: options.Replays = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = SCORES_TIMEOUT,
-    as_json: Json = False,
-    csv: options.Csv = None,
-    parquet: options.Parquet = None,
 ) -> None:
     """Rank the model versions by the scores of their settled forecasts. Versions with too few games are excluded."""
-    options.check_output_format(as_json=as_json, csv=csv, parquet=parquet)
-    scope = Scope(
-        game_id=game, team=team, horizon=HORIZONS[horizon], min_confidence=min_confidence, include_replays=replays
-    )
-    scope["from_date"], scope["to_date"] = options.days(date, first, last)
-    scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
-    scope["recorded_by"] = recorded_by
+    files.check(call)
+    scope = games.scope
     code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
-    with connect(target, timeout) as client:
-        board = client.get_leaderboard(metric=code, min_games=min_games, limit=limit, timeout=timeout, **scope)
+    with call.connect() as client:
+        board = client.get_leaderboard(metric=code, min_games=min_games, limit=limit, timeout=call.timeout, **scope)
     counted = score_filter(**scope)
-    if not options.write_rows(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure", csv, parquet):
-        show(board, partial(print_leaderboard, scope=counted), as_json=as_json)
+    if not files.write(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure"):
+        call.show(board, partial(print_leaderboard, scope=counted))
 
 
 def report(
+    call: Call,
     game_id: GameId,
     horizon: Annotated[HorizonName, choice("Horizon reported: the half, or the end.", show_default=False)],
     differential: Annotated[
@@ -249,9 +196,6 @@ def report(
         bool, flag("--correct", "Overturn the outcome that stands; it is named, and stays as a revision.")
     ] = False,
     withdraw: Annotated[bool, flag("--withdraw", "Take the outcome back, as if it had never been reported.")] = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Report the lead at the half or the end of a game, which settles its forecasts; or take a report back.
 
@@ -261,13 +205,13 @@ def report(
         given = (differential, total_points, overtimes)
         if home or away or observed or correct or any(each is not None for each in given):
             raise typer.BadParameter("--withdraw takes only the game and --horizon", param_hint="--withdraw")
-        with connect(target, timeout) as client:
-            show(client.withdraw_outcome(game_id, horizon=HORIZONS[horizon]), print_withdrawal, as_json=as_json)
+        with call.connect() as client:
+            call.show(client.withdraw_outcome(game_id, horizon=HORIZONS[horizon]), print_withdrawal)
         return
     if differential is None:
         raise typer.BadParameter("missing; expected the home team's lead, or --withdraw", param_hint="DIFFERENTIAL")
     observed_time = _parse_time(observed) if observed else None
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         send = partial(
             client.report_outcome,
             game_id,
@@ -279,7 +223,7 @@ def report(
             total_points=total_points,
             overtimes=overtimes,
         )
-        head = 0 if as_json else _head(client)
+        head = 0 if call.as_json else _head(client)
         try:
             answer = send(refuse_correction=True)
         except FailedPreconditionError as error:
@@ -296,15 +240,13 @@ def report(
             )
             typer.echo(said, err=True)
     known = answer.outcome.sequence <= head  # only a new entry is beyond `head`
-    show(answer, partial(print_report, known=known), as_json=as_json)
+    call.show(answer, partial(print_report, known=known))
 
 
 def checkpoint(
+    call: Call,
     out: Annotated[Path | None, option("FILE", "Write to a new file; standard output by default.")] = None,
     force: Annotated[bool, flag("--force", "Overwrite the file of --out; an older checkpoint proves more.")] = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Fetch the signed head of the ledger. A saved copy proves later that no entry up to it was changed.
 
@@ -312,11 +254,11 @@ def checkpoint(
     """
     if out is not None and out.exists() and not force:
         raise failure(f"{out} exists, and an earlier checkpoint proves more: use another name, or --force")
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         head = client.get_checkpoint()
     text = MessageToJson(head, always_print_fields_with_no_presence=True)
     if out is None:
-        show(head, lambda _: typer.echo(text), as_json=as_json)
+        call.show(head, lambda _: typer.echo(text))
         return
     with exit_on_os_error(f"cannot write {out}"), atomic_replace(out) as new:
         new.write_text(text + "\n", encoding="utf-8")

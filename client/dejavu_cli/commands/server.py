@@ -15,12 +15,11 @@ from rich.live import Live
 from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_cli.errors import FAILED, NO_ANSWER
-from dejavu_cli.options import Json, Timeout, argument, connect, flag, message_lines, option
-from dejavu_cli.output.forecast import print_json, show
+from dejavu_cli.options import Call, ServerOptions, argument, flag, message_lines, option
+from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.service_stats import ServerAnswer, print_cache_stats, stats_view
 from dejavu_client.client import DejavuClient
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target, client_options
+from dejavu_client.connection_options import client_options
 from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError, UnimplementedError
 from dejavu_client.formatting import pluralize
 from dejavu_client.transport.servers import LEDGER, HealthStatus, parse_servers
@@ -50,6 +49,7 @@ def _known_window(minutes: str) -> str:
 
 
 def health(
+    call: Call,
     service: Annotated[
         str,
         typer.Argument(
@@ -57,9 +57,6 @@ def health(
             "the whole server by default."
         ),
     ] = "",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Check whether the server accepts calls: exit code 0 if it is SERVING, otherwise 1.
 
@@ -68,16 +65,16 @@ def health(
     `dejavu health dejavu.ledger` checks only the ledger.
     Checks each of several servers: exit code 0 if one is SERVING.
     """
-    servers = _targets(target)
-    serving = [_print_health(service, each, timeout, one_of=len(servers), as_json=as_json) for each in servers]
+    servers = _targets(call.target)
+    serving = [_print_health(call, service, each, one_of=len(servers)) for each in servers]
     if not any(serving):
         raise typer.Exit(FAILED)
 
 
-def _print_health(service: str, target: str, timeout: float, *, one_of: int, as_json: bool) -> bool:
+def _print_health(call: Call, service: str, target: str, *, one_of: int) -> bool:
     """Print the health of one server, with its address if it is one of several; return whether it is SERVING."""
     hint, ledger = "", None
-    with connect(target, timeout) as client:
+    with call.connect(target) as client:
         try:
             status = client.health(service).name
             if not service and status == HealthStatus.SERVING.name:
@@ -91,7 +88,7 @@ def _print_health(service: str, target: str, timeout: float, *, one_of: int, as_
                 "UNKNOWN",
                 f"{target} answers no health checks: is it a proxy? `dejavu doctor` asks otherwise",
             )
-    if as_json:
+    if call.as_json:
         record = {"status": status, "service": service, "target": target}
         typer.echo(json.dumps(record if service else {**record, "ledger": ledger}))
     else:
@@ -104,6 +101,7 @@ def _print_health(service: str, target: str, timeout: float, *, one_of: int, as_
 
 
 def stats(
+    call: Call,
     minutes: Annotated[
         str,
         option(
@@ -113,16 +111,13 @@ def stats(
             callback=_known_window,
         ),
     ] = "5",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Show what a server did: forecasts, calls, errors, durations, coverage, lag; summed over its workers.
 
     Several servers are shown as a table. Needs no metrics; with tokens, the scope read.
     """
-    answers = [_stats(each, timeout) for each in _targets(target)]
-    if as_json:
+    answers = [_stats(call, each) for each in _targets(call.target)]
+    if call.as_json:
         for answer in answers:
             if answer.stats is not None:
                 print_json(answer.stats, target=answer.target)
@@ -137,10 +132,10 @@ def _targets(target: str) -> list[str]:
     return [each.target for each in parse_servers(target).addresses]
 
 
-def _stats(target: str, timeout: float) -> ServerAnswer:
+def _stats(server: ServerOptions, target: str) -> ServerAnswer:
     """Ask one server for its statistics."""
     try:
-        with connect(target, timeout) as client:
+        with server.connect(target) as client:
             return ServerAnswer(target, client.get_service_stats())
     except (UnavailableError, DeadlineExceededError) as error:
         return ServerAnswer(target, None, error.message)
@@ -154,6 +149,7 @@ def _exit_if_none_answered(answers: Sequence[ServerAnswer]) -> None:
 
 
 def cache(
+    call: Call,
     action: Annotated[
         CacheAction,
         typer.Argument(help="stats: show what is in it; clear: empty it; warm: compute what-ifs in advance."),
@@ -166,9 +162,6 @@ def cache(
             '"horizon": "HORIZON_FINAL"}; `-` for standard input.',
         ),
     ] = None,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Show, clear or warm the server's cache of what-ifs.
 
@@ -179,14 +172,14 @@ def cache(
         problem = "warm needs a file of what-ifs" if file is None else f"{action} takes no file"
         raise typer.BadParameter(problem, param_hint="FILE")
     if file is not None:
-        _warm(_what_ifs(file), target, timeout, as_json=as_json)
+        _warm(call, _what_ifs(file))
         return
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         if action == "clear":
             cleared = client.clear_cache()
-            show(cleared, lambda each: typer.echo(f"cleared: {pluralize(each.entries, 'answer')}"), as_json=as_json)
+            call.show(cleared, lambda each: typer.echo(f"cleared: {pluralize(each.entries, 'answer')}"))
         else:
-            show(client.get_cache_stats(), print_cache_stats, as_json=as_json)
+            call.show(client.get_cache_stats(), print_cache_stats)
 
 
 def _what_ifs(file: Path) -> list[PredictRequest]:
@@ -201,7 +194,7 @@ def _what_ifs(file: Path) -> list[PredictRequest]:
     return requests
 
 
-def _warm(requests: list[PredictRequest], target: str, timeout: float, *, as_json: bool) -> None:
+def _warm(call: Call, requests: list[PredictRequest]) -> None:
     """Warm worker after worker until all have the answers; exit with 1 if some do not, or a request is refused."""
     computed = known = 0
     failures: dict[int, str] = {}
@@ -209,7 +202,7 @@ def _warm(requests: list[PredictRequest], target: str, timeout: float, *, as_jso
     workers = attempts = 1
     while len(reached) < workers and attempts <= _CONNECTIONS_A_WORKER * workers:
         attempts += 1
-        with connect(target, timeout) as client:  # a new connection, which may reach any worker
+        with call.connect() as client:  # a new connection, which may reach any worker
             for start in range(0, len(requests), _MOST_REQUESTS):
                 answer = client.warm_cache(requests[start : start + _MOST_REQUESTS])
                 reached.add(answer.worker)
@@ -217,7 +210,7 @@ def _warm(requests: list[PredictRequest], target: str, timeout: float, *, as_jso
                 failures |= {start + each.index: each.error.message for each in answer.failures}
             workers = max(1, client.get_cache_stats().workers)
     result = {"requests": len(requests), "failed": len(failures), "workers_warmed": len(reached), "workers": workers}
-    if as_json:
+    if call.as_json:
         typer.echo(json.dumps({**result, "computed": computed, "known": known}))
     else:
         kept = pluralize(len(requests) - len(failures), "answer")
@@ -231,20 +224,20 @@ def _warm(requests: list[PredictRequest], target: str, timeout: float, *, as_jso
 def top(
     interval: Annotated[float, option("SECONDS", "Time between two looks at the servers.", min=0.1, max=3600)] = 2.0,
     once: Annotated[bool, flag("--once", "Look once, then end.")] = False,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
+    *,
+    server: ServerOptions,
 ) -> None:
     """Show what servers do, live: calls of the last minute, durations, workers, streams, lag.
 
     Asks each of several servers: --target HOST:PORT,HOST:PORT. Stop with Ctrl-C. `dejavu stats --json` is for programs.
     """
-    targets = _targets(target)
+    targets = _targets(server.target)
     before: dict[str, GetServiceStatsResponse] = {}
     console = Console(highlight=False)
     live = Live(console=console, screen=True, auto_refresh=False) if console.is_terminal and not once else None
     with live or nullcontext():
         while True:
-            answers = [_stats(each, timeout) for each in targets]
+            answers = [_stats(server, each) for each in targets]
             view = stats_view(answers, _WINDOWS["1"], before)
             before = {each.target: each.stats for each in answers if each.stats is not None}
             if live is not None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dejavu_cli.options import Json, connect, flag, option
+from dejavu_cli.options import Json, ServerOptions, flag, option
 from dejavu_cli.output.forecast import show
 from dejavu_cli.output.stream_event import EventPrinter
 from dejavu_client.config import DEFAULT_TARGET
@@ -35,7 +35,7 @@ def stream(
 
     Stop with Ctrl-C. Reconnects after a lost connection without missing events.
     """
-    with connect(target) as client:
+    with ServerOptions(target=target).connect() as client:
         _on_stdout_closed(client.close)
         events = client.stream_predictions(
             game or (), resume_token=token, include_current=include_current, heartbeats=heartbeats

@@ -10,11 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from dejavu_cli.errors import failure
-from dejavu_cli.options import Json, Timeout, amount, argument, connect, flag, option, team_of
+from dejavu_cli.options import Call, amount, argument, flag, option, team_of
 from dejavu_cli.output.forecast import print_warnings
 from dejavu_cli.output.responsive_table import titled_table
-from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.connection_options import Target
 from dejavu_client.formatting import chance, clock, pluralize, signed
 from dejavu_client.requests import PredictOptions
 from dejavu_client.swings import GameSwings, game_swings
@@ -26,6 +24,7 @@ from dejavu_feed.replay.games import ReplayGame, recorded_evening
 
 
 def swings(
+    call: Call,
     games: Annotated[
         Path, argument("PATH", "A file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).")
     ],
@@ -46,9 +45,6 @@ def swings(
         ),
     ] = None,
     top: Annotated[int, option("N", "Number of plays to show of each game.", min=1)] = 10,
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-    as_json: Json = False,
 ) -> None:
     """Show how much each scoring play of played games changed the probability to win.
 
@@ -64,10 +60,10 @@ def swings(
     chosen = [game for game in evening if code in ("", game.home, game.away)]
     if not chosen:
         raise typer.BadParameter(f"{team} has no game on {date:%Y-%m-%d} in {games}", param_hint="--team")
-    with connect(target, timeout) as client:
+    with call.connect() as client:
         for game in chosen:
             made = game_swings(client, game.scores, **_options(game, pregame_margin))
-            if as_json:
+            if call.as_json:
                 typer.echo(json.dumps(swings_record(game, made)))
             else:
                 print_swings(game, made, top)

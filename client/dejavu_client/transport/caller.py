@@ -1,11 +1,12 @@
-"""Calls of the synchronous client, generated from aio_caller.py by `make gen`: edit that file instead."""
+"""Calls of the client, over a pool of connections."""
+# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import aclosing, asynccontextmanager
 from typing import Protocol, Self, TypeAlias, TypeVar
 
 import grpc
@@ -80,7 +81,7 @@ PageT = TypeVar("PageT", bound=_Page)
 class Connection:
     """A channel and its stubs."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.prediction = PredictionServiceStub(channel)
         self.models = ModelServiceStub(channel)
@@ -92,22 +93,24 @@ class Connection:
         self.notifications = NotificationServiceStub(channel)
         self.cache = CacheServiceStub(channel)
         check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method
-        self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
+        self.check_health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
 
 
-Open: TypeAlias = "Callable[[Connection], grpc.UnaryStreamMultiCallable[RequestT, ResponseT]]"
+Open: TypeAlias = "Callable[[Connection], grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]]"
 
 
-def dial(credentials: grpc.ChannelCredentials | None, address: ServerAddress, *, several: bool = False) -> grpc.Channel:
+def dial(
+    credentials: grpc.ChannelCredentials | None, address: ServerAddress, *, several: bool = False
+) -> grpc.aio.Channel:
     """Return a channel to a server, one of several or the only one, with this client's options."""
     options = config.channel_options(several=several, authority=address.authority)
     if credentials is None:
-        return grpc.insecure_channel(address.target, options)
-    return grpc.secure_channel(address.target, credentials, options)
+        return grpc.aio.insecure_channel(address.target, options)
+    return grpc.aio.secure_channel(address.target, credentials, options)
 
 
 class Caller:
-    """Makes the calls of DejavuClient, which lists the options, over a pool of connections. Thread-safe."""
+    """Makes the calls of AsyncDejavuClient, which lists the options, over a pool of connections."""
 
     def __init__(
         self,
@@ -121,7 +124,7 @@ class Caller:
         metadata: config.Metadata = (),
         silence: float = config.DEFAULT_SILENCE,
         slow: float = config.DEFAULT_SLOW,
-        channel_factory: Callable[[], grpc.Channel] | None = None,
+        channel_factory: Callable[[], grpc.aio.Channel] | None = None,
     ) -> None:
         self.target = target
         self.timeout = config.seconds("timeout", timeout)
@@ -145,29 +148,29 @@ class Caller:
         self._calls = CallRecorder(target, slow=slow)
         self._closed = Closed()
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End all calls and streams and close the connections. Closing again does nothing."""
         self._closed.set()
         if self._dns is not None:
             self._dns.stop()
         for connection in self._pool.close():
-            connection.channel.close()
+            await connection.channel.close()
 
     @property
     def stats(self) -> CallStatistics:
         """Statistics of the calls so far."""
         return self._calls.snapshot()
 
-    def _unary(
+    async def _unary(
         self,
         method: str,
-        rpc: Callable[[Connection], grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        rpc: Callable[[Connection], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
@@ -180,16 +183,16 @@ class Caller:
                 self._budget.deposit()
                 call.send(self._take(), metadata)
                 repeats = (0 if method in NEVER_REPEATED else MOST_REPEATS) + (MOST_FAILOVERS if self._several else 0)
-                response, identity = self._answer(call, repeats)
+                response, identity = await self._answer(call, repeats)
         finally:
             call.cancel()
             for pooled in call.channels:
                 for connection in self._pool.give_back(pooled):
-                    connection.channel.close()
+                    await connection.channel.close()
         self._calls.answered(identity.worker)
         return response
 
-    def _answer(
+    async def _answer(
         self, call: Repeatable[Connection, RequestT, ResponseT], repeats: int
     ) -> tuple[ResponseT, WorkerIdentity]:
         """Wait for the answer of a call, and send its request again if need be.
@@ -208,7 +211,7 @@ class Caller:
             if check.silent and call.repeated < repeats and self._budget.withdraw():
                 self._send_again(call)
                 continue
-            ended = call.first_ended(check.wait if repeats else None)
+            ended = await call.first_ended(check.wait if repeats else None)
             if ended is None:
                 continue
             try:
@@ -218,7 +221,7 @@ class Caller:
                 if pause is None:
                     raise
                 if pause:
-                    self._closed.pause(pause)
+                    await self._closed.pause(pause)
                     self._send_again(call)
             else:
                 self._pool.answered(ended.pooled, identity)
@@ -279,16 +282,16 @@ class Caller:
 
         send_probe(pooled.connection.check_health, HealthCheckRequest(), seconds, self._metadata(), done)
 
-    def _pages(
+    async def _pages(
         self,
         method: str,
-        rpc: Callable[[Connection], grpc.UnaryUnaryMultiCallable[PageRequestT, PageT]],
+        rpc: Callable[[Connection], grpc.aio.UnaryUnaryMultiCallable[PageRequestT, PageT]],
         request: PageRequestT,
         timeout: float | None,
-    ) -> Generator[PageT, None, None]:
+    ) -> AsyncGenerator[PageT, None]:
         """Yield the requested page and all later ones, each fetched when it is reached; advances `request`."""
         while True:
-            page = self._unary(method, rpc, request, timeout)
+            page = await self._unary(method, rpc, request, timeout)
             yield page
             if not page.next_page_token:
                 return
@@ -296,7 +299,7 @@ class Caller:
 
     def _stream(
         self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
-    ) -> Generator[ResponseT, None, None]:
+    ) -> AsyncGenerator[ResponseT, None]:
         """Return the events of a subscription, reconnecting as often as needed, until the client is closed.
 
         Args:
@@ -308,45 +311,46 @@ class Caller:
             raise ClientClosedError("the client is closed")
         return self._events(method, open_, subscription)
 
-    @contextmanager
-    def _pooled(self) -> Iterator[PooledChannel[Connection]]:
+    @asynccontextmanager
+    async def _pooled(self) -> AsyncIterator[PooledChannel[Connection]]:
         """Yield a channel of the pool for one call, and give it back."""
         pooled = self._take()
         try:
             yield pooled
         finally:
             for connection in self._pool.give_back(pooled):
-                connection.channel.close()
+                await connection.channel.close()
 
-    def _events(
+    async def _events(
         self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
-    ) -> Generator[ResponseT, None, None]:
+    ) -> AsyncGenerator[ResponseT, None]:
         while True:
             try:
-                with closing(self._connection(method, open_, subscription)) as events:
-                    yield from events
+                async with aclosing(self._connection(method, open_, subscription)) as events:
+                    async for event in events:
+                        yield event
             except ClientClosedError:
                 return
             except DejavuClientError as error:
-                self._closed.pause(subscription.connection_lost(error))
+                await self._closed.pause(subscription.connection_lost(error))
 
-    def _connection(
+    async def _connection(
         self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
-    ) -> Generator[ResponseT, None, None]:
+    ) -> AsyncGenerator[ResponseT, None]:
         """Yield the events of one connection. Ends with an exception unless the reader stops first."""
-        with self._pooled() as pooled:
+        async with self._pooled() as pooled:
             with self._closed.guard():
                 stream = open_(pooled.connection)(subscription.request(), metadata=self._metadata())
             reader, recording = StreamReader(stream, self._silence), self._calls.call(method)
             try:
                 while True:
                     with self._closed.guard(), recording:
-                        response = reader.read()
+                        response = await reader.read()
                     recording = self._calls.errors()
                     if response is None:
                         raise UnavailableError("the server ended the stream")
                     # Without this, a channel that only had streams would never get another call: see `take`.
-                    self._pool.answered(pooled, worker_identity(stream.initial_metadata()))
+                    self._pool.answered(pooled, worker_identity(await stream.initial_metadata()))
                     if subscription.accept(response):
                         yield response
             except TimeoutError as error:

@@ -14,8 +14,7 @@ has answered a probe.
 Calls avoid a server that is out (takes no calls at present, see `servers.Server`) while another one is available.
 Probes find out when it is back.
 
-This module does no I/O and never waits, so the synchronous and the asynchronous client use it in the same way. See
-docs/decisions/0011 and 0047.
+This module does no I/O and never waits. See docs/decisions/0011 and 0047.
 """
 
 from __future__ import annotations
@@ -102,35 +101,12 @@ class PooledChannel(Generic[ConnectionT]):
         return self.server.address, self.worker
 
 
-class SentOverChannels(Generic[ConnectionT]):
-    """A call whose request can be sent over several channels.
-
-    Attributes:
-        deadline: when the call ends, by `time.monotonic`.
-        channels: the channels over which the request was sent.
-    """
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.channels = list[PooledChannel[ConnectionT]]()
-
-    @property
-    def repeated(self) -> int:
-        """Number of times that the request was sent again."""
-        return len(self.channels) - 1
-
-    @property
-    def servers(self) -> list[Server]:
-        """The servers that the request was sent to."""
-        return [each.server for each in self.channels]
-
-
 class ChannelPool(Generic[ConnectionT]):
     """Pool of up to `size` connections, at least one to each server; dials one per call until it is full. Thread-safe.
 
-    A connection is whatever `dial` returns: the synchronous and the asynchronous client have their own types. Each call
-    takes a pooled channel, reports the worker that answered (`answered`) or that the connection was lost (`refused`),
-    gives the channel back, and closes the connections that `give_back` returns.
+    A connection is whatever `dial` returns. Each call takes a pooled channel, reports the worker that answered
+    (`answered`) or that the connection was lost (`refused`), gives the channel back, and closes the connections that
+    `give_back` returns.
 
     A call that waits asks `check`. The caller also sends a probe over each channel of `to_probe`, and reports the
     result of every probe by `answered` or `probe_failed`.

@@ -1,26 +1,32 @@
-"""Parts of the synchronous caller that work differently from their asynchronous counterparts in `aio_connection`."""
+"""Parts of a call: its attempts, probes, the reads of a stream, and the end of the client."""
 
 from __future__ import annotations
 
-import queue
-import threading
+import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import grpc
 
 from dejavu_client import config
-from dejavu_client.errors import CallCancelledError, ClientClosedError
-from dejavu_client.transport.channel_pool import PooledChannel, SentOverChannels
-from dejavu_client.transport.servers import WorkerIdentity, worker_identity
+from dejavu_client.errors import ClientClosedError
+from dejavu_client.transport.channel_pool import PooledChannel
+from dejavu_client.transport.servers import Server, WorkerIdentity, worker_identity
+from dejavu_common.clock import wait_until_set
+from dejavu_common.tasks import retrieve
 
 ConnectionT = TypeVar("ConnectionT")
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
-ResponseT_co = TypeVar("ResponseT_co", covariant=True)
+
+
+async def _answer(pending: grpc.aio.UnaryUnaryCall[Any, ResponseT]) -> tuple[ResponseT, WorkerIdentity]:
+    """Return the response of a call, and the worker that answered."""
+    response = await pending
+    return response, worker_identity(await pending.initial_metadata(), await pending.trailing_metadata())
 
 
 @dataclass(slots=True, eq=False)
@@ -30,12 +36,26 @@ class Attempt(Generic[ResponseT]):
     Attributes:
         pooled: the channel.
         since: when it was sent, by the pool's clock.
-        future: the call.
     """
 
     pooled: PooledChannel[Any]
     since: float
-    future: Any
+    _call: grpc.aio.UnaryUnaryCall[Any, ResponseT]
+    _task: asyncio.Task[tuple[ResponseT, WorkerIdentity]]
+
+    def cancel(self) -> None:
+        """Cancel the request; the task then ends by itself.
+
+        `UnaryUnaryCall.cancel`, which also the cancelled task would call, cancels the read of the answer too, and then
+        grpc.aio never frees it: a kilobyte a call (https://github.com/grpc/grpc/issues/43360). A call that goes through
+        interceptors can't be cancelled without its task; if one of them waits for the call's status itself, as that of
+        OpenTelemetry does, grpc.aio leaves the call to its deadline.
+        """
+        plain: Any = getattr(getattr(grpc.aio, "_call", None), "Call", ())  # private: another release may lack it
+        if isinstance(self._call, plain):
+            plain.cancel(self._call)
+        else:
+            self._task.cancel()
 
     def result(self) -> tuple[ResponseT, WorkerIdentity]:
         """Return the response, and the worker that answered, once the attempt has ended.
@@ -43,14 +63,15 @@ class Attempt(Generic[ResponseT]):
         Raises:
             grpc.RpcError: if it failed.
         """
-        response = self.future.result()
-        return response, worker_identity(self.future.initial_metadata(), self.future.trailing_metadata())
+        return self._task.result()
 
 
-class Repeatable(SentOverChannels[ConnectionT], Generic[ConnectionT, RequestT, ResponseT]):
-    """A call, and the attempts to get its answer.
+class Repeatable(Generic[ConnectionT, RequestT, ResponseT]):
+    """A call, whose request can be sent over several channels, and the attempts to get its answer.
 
     Attributes:
+        deadline: when the call ends, by `time.monotonic`.
+        channels: the channels over which the request was sent.
         newest: the last attempt.
     """
 
@@ -58,15 +79,25 @@ class Repeatable(SentOverChannels[ConnectionT], Generic[ConnectionT, RequestT, R
 
     def __init__(
         self,
-        rpc: Callable[[ConnectionT], grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        rpc: Callable[[ConnectionT], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
         deadline: float,
     ) -> None:
-        super().__init__(deadline)
+        self.deadline = deadline
+        self.channels = list[PooledChannel[ConnectionT]]()
         self._rpc = rpc
         self._request = request
-        self._pending = list[Attempt[ResponseT]]()
-        self._ended = queue.SimpleQueue[Attempt[ResponseT]]()
+        self._pending = dict[asyncio.Task[tuple[ResponseT, WorkerIdentity]], Attempt[ResponseT]]()
+
+    @property
+    def repeated(self) -> int:
+        """Number of times that the request was sent again."""
+        return len(self.channels) - 1
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers that the request was sent to."""
+        return [each.server for each in self.channels]
 
     @property
     def pending(self) -> bool:
@@ -78,28 +109,24 @@ class Repeatable(SentOverChannels[ConnectionT], Generic[ConnectionT, RequestT, R
         self.channels.append(pooled)
         since = time.monotonic()
         rpc = self._rpc(pooled.connection)
-        future = rpc.future(self._request, timeout=self.deadline - since, metadata=metadata)
-        attempt = self.newest = Attempt(pooled, since, future)
-        self._pending.append(attempt)
-        future.add_done_callback(lambda _: self._ended.put(attempt))
+        sent = rpc(self._request, timeout=self.deadline - since, metadata=metadata)
+        task = asyncio.ensure_future(_answer(sent))
+        task.add_done_callback(retrieve)
+        self._pending[task] = self.newest = Attempt(pooled, since, sent, task)
 
-    def first_ended(self, seconds: float | None) -> Attempt[ResponseT] | None:
+    async def first_ended(self, seconds: float | None) -> Attempt[ResponseT] | None:
         """Wait until one more attempt has ended, for `seconds` at most; None: without a limit."""
-        try:
-            attempt = self._ended.get(timeout=seconds)
-        except queue.Empty:
-            return None
-        self._pending.remove(attempt)
-        return attempt
+        ended, _ = await asyncio.wait(self._pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return self._pending.pop(ended.pop()) if ended else None
 
     def cancel(self) -> None:
         """Cancel the attempts that have not ended."""
-        for attempt in self._pending:
-            attempt.future.cancel()
+        for attempt in self._pending.values():
+            attempt.cancel()
 
 
 def send_probe(
-    rpc: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT],
+    rpc: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT],
     request: RequestT,
     timeout: float,
     metadata: config.CallMetadata,
@@ -107,92 +134,66 @@ def send_probe(
 ) -> None:
     """Send a request without waiting. `done` gets its status, and the worker that answered."""
 
-    def ended(_: object) -> None:
-        done(future.code(), worker_identity(future.initial_metadata(), future.trailing_metadata()))
+    async def probe() -> None:
+        code, identity = grpc.StatusCode.OK, WorkerIdentity()
+        try:
+            _, identity = await _answer(rpc(request, timeout=timeout, metadata=metadata))
+        except grpc.aio.AioRpcError as error:
+            code, identity = error.code(), worker_identity(error.initial_metadata(), error.trailing_metadata())
+        except grpc.aio.UsageError:  # the channel was closed meanwhile
+            return
+        done(code, identity)
 
-    with suppress(ValueError):  # the channel was closed meanwhile
-        future = rpc.future(request, timeout=timeout, metadata=metadata)
-        future.add_done_callback(ended)
+    task = asyncio.ensure_future(probe())
+    _PROBES.add(task)
+    task.add_done_callback(_PROBES.discard)
 
 
-class Closed(threading.Event):
+_PROBES = set[asyncio.Task[None]]()
+"""The probes under way: the event loop itself keeps tasks by weak references only."""
+
+
+class Closed(asyncio.Event):
     """Set when the client is closed, which ends all waits."""
 
-    def pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """Wait for some seconds, or until the client is closed."""
-        self.wait(seconds)
+        await wait_until_set(self, seconds)
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Raise ClientClosedError for a call that failed because this client was closed."""
+        """Raise ClientClosedError for a call ended by closing this client; let task cancellations through."""
         try:
             yield
-        except (CallCancelledError, ValueError) as error:  # gRPC raises ValueError for a call on a closed channel
-            if not self.is_set():
+        except (asyncio.CancelledError, grpc.aio.UsageError) as error:
+            task = asyncio.current_task()
+            if not self.is_set() or (task is not None and task.cancelling()):
                 raise
             raise ClientClosedError("the client was closed during the call") from error
 
 
-class Stream(Protocol[ResponseT_co]):
-    """A gRPC stream; it waits for each response without a limit."""
-
-    def __next__(self) -> ResponseT_co:
-        """Wait for the next response."""
-        ...
-
-    def cancel(self) -> object:
-        """End the stream, even while a thread waits for a response."""
-        ...
-
-
-class StreamReader(Generic[ResponseT]):
-    """Reads the responses of a stream, and cancels it if one does not arrive in time.
-
-    gRPC's synchronous streams have no timeout between messages, so a thread watches. Only time inside `read` counts: a
-    reader that processes a message slowly is not a silent server. Waits are checked periodically, so a wait may last up
-    to twice the limit.
+class StreamReader(Generic[RequestT, ResponseT]):
+    """Reads the responses of a stream.
 
     Args:
         stream: the call.
         silence: seconds to wait for a response.
     """
 
-    def __init__(self, stream: Stream[ResponseT], silence: float) -> None:
+    def __init__(self, stream: grpc.aio.UnaryStreamCall[RequestT, ResponseT], silence: float) -> None:
         self._stream = stream
         self._silence = silence
-        self._since: float | None = None
-        self._done = threading.Event()
-        self._silent = False
-        threading.Thread(target=self._watch, name="dejavu-stream-watchdog", daemon=True).start()
 
-    def read(self) -> ResponseT | None:
+    async def read(self) -> ResponseT | None:
         """Return the next response; None at the end of the stream.
 
         Raises:
             TimeoutError: if no response arrives in time.
         """
-        self._since = time.monotonic()
-        try:
-            return next(self._stream, None)
-        except grpc.RpcError as error:
-            if self._silent:
-                raise TimeoutError from error
-            raise
-        finally:
-            self._since = None
+        async with asyncio.timeout(self._silence):
+            response: Any = await self._stream.read()
+        return None if response is grpc.aio.EOF else cast("ResponseT", response)
 
     def close(self) -> None:
-        """Cancel the call and end the watch."""
-        self._done.set()
+        """Cancel the call."""
         self._stream.cancel()
-
-    def _watch(self) -> None:
-        pause = self._silence
-        while not self._done.wait(pause):
-            since = self._since
-            waited = 0.0 if since is None else time.monotonic() - since
-            if waited >= self._silence:
-                self._silent = True
-                self._stream.cancel()
-                return
-            pause = self._silence - waited

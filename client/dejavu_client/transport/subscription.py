@@ -2,9 +2,8 @@
 
 A stream of forecasts resumes after the last one; a stream of games starts again with the newest state of each.
 
-This module does no I/O, so the synchronous and the asynchronous client use it in the same way: they get a `request`,
-pass each response to `accept` and the error that ended the connection to `connection_lost`, and wait the returned time
-before they reconnect.
+This module does no I/O: a caller gets a `request`, passes each response to `accept` and the error that ended the
+connection to `connection_lost`, and waits the returned time before it reconnects.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ nba_api (extras `live` and `trainer`) imports pandas, so it is imported on first
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, Protocol, Self
 
@@ -129,13 +127,10 @@ class NbaStats:
 
 def _seconds(retry_after: str | None) -> float | None:
     """Parse a Retry-After of seconds or a date (RFC 9110, 10.2.3) into seconds; None if it is neither."""
-    text = (retry_after or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
+    from urllib3 import Retry  # noqa: PLC0415 - comes with requests
+    from urllib3.exceptions import InvalidHeader  # noqa: PLC0415 - comes with requests
+
     try:
-        time = parsedate_to_datetime(text)
-    except ValueError:
+        return float(Retry().parse_retry_after(retry_after or ""))
+    except (InvalidHeader, ValueError, OverflowError):
         return None
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return max(0.0, (time - datetime.now(UTC)).total_seconds())

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -36,6 +34,10 @@ _REPLACED: Final[JsonObject] = RequestRefused(
     "LEDGER_REPLACED",
 ).as_json()
 
+_TOO_OLD: Final[JsonObject] = RequestRefused(
+    HTTPStatus.GONE, "OUT_OF_RANGE", "Too much was recorded since this position to be sent again.", "POSITION_TOO_OLD"
+).as_json()
+
 
 class Outlet(Protocol):
     """A connection to a browser, with a format of its own.
@@ -61,21 +63,13 @@ class Outlet(Protocol):
         """Keep the connection alive; send the position, from which a browser can resume, unless the token is empty."""
 
     async def reset(self, error: JsonObject) -> None:
-        """Announce that the server does not know the browser's position, and that the newest forecasts follow."""
+        """Announce that the stream does not go on from the browser's position, and that the newest forecasts follow."""
 
     async def finish(self, retry_seconds: float) -> None:
         """End the stream; the browser should connect again after a time."""
 
     def abort(self) -> None:
         """Drop the connection with its unsent data."""
-
-
-class CatchUp(enum.Enum):
-    """Progress of a browser that resumed from before the log."""
-
-    JOINS = enum.auto()  # the log reaches back to its position, or it starts with the newest forecasts
-    JOINED = enum.auto()
-    LATER = enum.auto()
 
 
 class Browser:
@@ -220,7 +214,7 @@ class Browser:
             await self._waiting
             self._waiting = None
         self._awake = False
-        if self._over or self._sending_since is not None:  # the task that catches up is sending
+        if self._over:
             return
         if self._feed.board.report is not self._reported:
             await self._send_status()
@@ -257,68 +251,29 @@ class Browser:
         return True
 
     async def _catch_up(self) -> bool:
-        """Extend the log back to the browser's position, or send the events before it; return False to retry later.
+        """Have the log extended back to the browser's position, or reset the browser; return False to retry later.
 
         Meanwhile, send the server's status and keep the connection alive; end once the browser is gone.
         """
-        catching_up = asyncio.create_task(self._catch_up_in_turn())
-        catching_up.add_done_callback(lambda _: self._rouse())
+        reaching = asyncio.create_task(self._feed.reach_back(self._token, self._address))
+        reaching.add_done_callback(lambda _: self._rouse())
         try:
-            while not (self._over or catching_up.done()):
+            while not (self._over or reaching.done()):
                 await self._wait()
         finally:
-            if not catching_up.done():
-                catching_up.cancel()
-                await asyncio.wait([catching_up])
-        if catching_up.cancelled():
+            if not reaching.done():
+                reaching.cancel()
+                await asyncio.wait([reaching])
+        if reaching.cancelled():
             return False
-        match catching_up.result():
-            case CatchUp.JOINS:
-                return await self._join()
-            case result:
-                return result is CatchUp.JOINED
-
-    async def _catch_up_in_turn(self) -> CatchUp:
-        """Wait for a turn, and catch up. A browser that takes long is cut off: it comes back for the rest."""
         try:
-            # Tried first, and without a slot: browsers that read slowly may hold all slots.
-            if await self._feed.reach_back(self._token, self._address):
-                return CatchUp.JOINS
-            return await self._read_in_turn()
+            if not reaching.result():
+                await self._forget(_TOO_OLD)
         except (OutOfRangeError, InvalidArgumentError) as error:
             await self._forget(of_server(error).as_json())
-            return CatchUp.JOINS
         except DejavuClientError:
-            return CatchUp.LATER  # the status names the problem
-        except TimeoutError:
-            self.cut_off("catching_up")
-            return CatchUp.JOINED
-
-    async def _read_in_turn(self) -> CatchUp:
-        async with self._feed.catching_up.held(self._address):
-            self._feed.metrics.caught_up.inc()
-            async with asyncio.timeout(self._feed.settings.limits.catch_up_seconds):
-                return CatchUp.JOINED if await self._read_own_stream() else CatchUp.LATER
-
-    async def _read_own_stream(self) -> bool:
-        """Read a stream for this browser alone up to a position of the log; return False if the server ends it first.
-
-        Raises:
-            DejavuClientError: if the server does not know the browser's token, or does not answer.
-        """
-        stream = self._feed.client.stream_predictions(sorted(self._games), resume_token=self._token, heartbeats=True)
-        async with aclosing(stream) as responses:
-            async for response in responses:
-                if not response.HasField("heartbeat"):
-                    event = LiveEvent.of(response)
-                    async with asyncio.timeout(self._feed.settings.limits.catch_up_stalled_seconds):
-                        await self._send([(event, event.chunk)])
-                self._token = response.resume_token
-                position = self._feed.log.position(self._token)
-                if position is not None:
-                    self._log, self._position = self._feed.log, position
-                    return True
-        return False
+            return False  # the status names the problem
+        return await self._join()
 
     async def _forget(self, error: JsonObject) -> None:
         """Reset the browser to start with the newest forecasts, and send the reason."""

@@ -31,9 +31,8 @@ FIRST_DELAY: Final = 0.2
 LONGEST_DELAY: Final = 5.0
 TICK_SECONDS: Final = 1.0
 
-REACH_BACK_EVENTS: Final = 300
-"""Maximum number of events that one stream reads for all browsers together; a browser that missed more gets a separate
-stream."""
+REACH_BACK_EVENTS: Final = 1000
+"""Maximum number of events that one stream reads for all browsers together; a browser that missed more is reset."""
 
 REACH_BACK_SECONDS: Final = 3.0
 
@@ -65,7 +64,6 @@ class LiveFeed:
         log: the newest events; replaced after the server's ledger was replaced.
         games: the newest states of games.
         board: the status of the server.
-        catching_up: slots; a browser holds one while it has a separate stream.
         begun: set once the log has begun, after the current forecasts.
     """
 
@@ -76,7 +74,6 @@ class LiveFeed:
         self.log = self._new_log()
         self.games = LiveGames()
         self.board = StatusBoard(client.target, self._on_status, time.monotonic)
-        self.catching_up = AddressSlots(settings.limits.catching_up, settings.limits.catching_up_per_address)
         self.draining = False
         self.begun = asyncio.Event()
         self._reaching_back = AddressSlots(1, 1)

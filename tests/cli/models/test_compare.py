@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Run
 
@@ -117,15 +114,3 @@ def test_a_chart_crosses_the_threshold_where_the_e_value_does() -> None:
     assert min(above) > 19  # the column of 20 games
     assert max(below) < 19
     assert lines[-1].split() == ["1", "40", "games"]
-
-
-@given(
-    st.lists(st.tuples(st.floats(0.0, 1e300), st.floats(0.0, math.inf)), min_size=2, max_size=500),
-    st.integers(2, 100),
-)
-def test_any_path_gives_a_chart_of_the_same_size(path: list[tuple[float, float]], columns: int) -> None:
-    points = [point(games + 1, *values) for games, values in enumerate(path)]
-    lines = chart_lines(points, columns)
-    width = min(columns, len(path))
-    assert all(len(line) == 6 + width for line in lines[:-2])
-    assert sum(line.count("●") + line.count("◉") for line in lines) == width

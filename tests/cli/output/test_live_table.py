@@ -303,12 +303,6 @@ def test_the_legend_explains_the_columns_that_are_shown(width: int, shown: bool)
     assert "score: away–home" in legend
 
 
-def test_the_columns_stay_the_same_through_an_evening() -> None:
-    early = watched(half=forecast(-1.2), end=forecast(0.4, horizon=FINAL))
-    headers = {tuple(drawn(*games)[0].split()) for games in ([early], [widest()[1]], widest(), [early, *widest()])}
-    assert headers == {("game", "clock", "score", "min", "half", "leads", "end", "95", "%", "wins", "age")}
-
-
 def followed(*probabilities: float) -> WatchedGame:
     """Return a game with a forecast of the end after each minute from the sixth on; NaN: no forecast then."""
     horizon = watched_horizons(WANTED)[FINAL]

@@ -141,44 +141,6 @@ def test_no_call_loses_its_line_and_no_line_is_left_open(seed: int, workers: int
     assert sorted(service.hung_up + service.pool.close()) == list(range(len(service.lines)))
 
 
-def test_only_a_line_to_a_worker_that_is_reached_twice_is_given_up() -> None:
-    workers = iter(["0", "1", "0", "2"])
-    service = Service(3, 3, lambda _: next(workers))
-    assert [service.call() for _ in range(3)] == ["0", "1", "0"]
-    assert service.call() == "2"
-    assert service.hung_up == [0]
-    assert [service.call() for _ in range(3)] == ["1", "0", "2"]
-    assert len(service.lines) == 4
-
-
-def test_the_line_given_up_is_hung_up_when_its_last_call_has_ended() -> None:
-    service = Service(2, 2, first)
-    streams = [service.pool.take() for _ in range(2)]
-    for place in streams:
-        service.pool.answered(place, WorkerIdentity("0", 2))
-    service.call()
-    assert len(service.lines) == 3
-    assert service.hung_up == []
-    for place in streams:
-        service.give_back(place)
-    assert len(service.hung_up) == 1
-    assert service.hung_up[0] not in service.pool.close()
-
-
-def test_redials_go_one_by_one() -> None:
-    service = Service(2, 2, first)
-    for _ in range(2):
-        service.call()
-    fresh = service.pool.take()
-    service.now += 1000
-    others = [service.pool.take() for _ in range(5)]
-    assert len(service.lines) == 3, "the fresh line may reach the worker that is missing"
-    service.answer(fresh)
-    service.pool.take()
-    assert len(service.lines) == 4
-    assert {place.connection for place in others} <= {0, 1, 2}
-
-
 def test_redials_in_vain_become_rare_and_a_successor_is_looked_for_at_once() -> None:
     service = Service(1, 2, first, told=2)
     dials = list[float]()
@@ -218,16 +180,6 @@ def test_nothing_is_redialled_where_nobody_tells_of_more_workers(told: int) -> N
     for _ in range(100):
         service.call(60.0)
     assert len(service.lines) == 4
-
-
-def test_answers_that_do_not_tell_change_nothing() -> None:
-    service = Service(2, 2, first)
-    for _ in range(100):
-        place = service.pool.take()
-        service.pool.answered(place, WorkerIdentity())
-        service.give_back(place)
-        service.now += 60
-    assert len(service.lines) == 2
 
 
 @pytest.mark.parametrize(

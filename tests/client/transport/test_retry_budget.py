@@ -99,14 +99,6 @@ async def test_a_refusal_without_a_pause_before_the_deadline_is_reported_at_once
     assert len(server.of("Predict")) == 1
 
 
-async def test_a_call_is_repeated_a_few_times_only(server: FakeServer, connect: MakeClient) -> None:
-    server.answers("Predict", *[OVERLOADED] * 10)
-    with pytest.raises(ResourceExhaustedError) as caught:
-        await connect(timeout=60.0).call("predict", PATTERN)
-    assert caught.value.retry_after == pytest.approx(0.01)
-    assert len(server.of("Predict")) == 3
-
-
 @given(st.floats(0.001, 100.0), st.floats(0.001, 100.0))
 def test_the_pause_is_at_least_what_is_asked_for_and_ends_before_the_deadline(asked: float, left: float) -> None:
     pause = repeat_pause(ResourceExhaustedError("later", retry_after=asked), left)

@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.service import Abort, Ended, FakeServer, event, heartbeat
-from tests.support.harness.clients import CLIENTS, AnyClient
+from tests.support.harness.clients import AnyClient, Asynchronous
 
 from dejavu_client import HealthStatus, UnavailableError, tls_credentials
 from dejavu_client.transport import servers
@@ -27,20 +27,19 @@ def two_servers() -> Iterator[tuple[FakeServer, FakeServer]]:
         yield first, second
 
 
-def client_of(kind: str, *servers: FakeServer, timeout: float = PATIENT, **options: object) -> AnyClient:
-    return CLIENTS[kind](",".join(each.target for each in servers), timeout=timeout, **options)
+def client_of(*servers: FakeServer, timeout: float = PATIENT, **options: object) -> AnyClient:
+    return Asynchronous(",".join(each.target for each in servers), timeout=timeout, **options)
 
 
 def count(server: FakeServer) -> int:
     return len(server.of("Predict"))
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
 async def test_calls_go_round_all_servers_and_on_with_the_others_when_one_stops(
-    two_servers: tuple[FakeServer, FakeServer], kind: str
+    two_servers: tuple[FakeServer, FakeServer],
 ) -> None:
     first, second = two_servers
-    async with client_of(kind, first, second) as client:
+    async with client_of(first, second) as client:
         for _ in range(8):
             await client.call("predict", PATTERN)
         assert count(first) == count(second) == 4
@@ -55,12 +54,9 @@ async def test_calls_go_round_all_servers_and_on_with_the_others_when_one_stops(
         assert client.stats.methods["Predict"].errors == 0
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_server_that_is_not_serving_gets_no_calls(
-    two_servers: tuple[FakeServer, FakeServer], kind: str
-) -> None:
+async def test_a_server_that_is_not_serving_gets_no_calls(two_servers: tuple[FakeServer, FakeServer]) -> None:
     first, second = two_servers
-    async with client_of(kind, first, second) as client:
+    async with client_of(first, second) as client:
         for _ in range(8):
             await client.call("predict", PATTERN)
         first.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -76,38 +72,31 @@ async def test_a_server_that_is_not_serving_gets_no_calls(
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_call_of_a_draining_server_is_answered_by_another(
-    two_servers: tuple[FakeServer, FakeServer], kind: str
-) -> None:
+async def test_a_call_of_a_draining_server_is_answered_by_another(two_servers: tuple[FakeServer, FakeServer]) -> None:
     first, second = two_servers
     draining = Abort(grpc.StatusCode.UNAVAILABLE, "draining", "DRAINING", retry_after=0.5)
     first.answers("Predict", draining, Abort(grpc.StatusCode.CANCELLED))
-    async with client_of(kind, first, second) as client:
+    async with client_of(first, second) as client:
         for _ in range(4):
             await client.call("predict", PATTERN)
     assert count(first) + count(second) == 6
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_server_that_hangs_is_left_for_another(server: FakeServer, kind: str) -> None:
+async def test_a_server_that_hangs_is_left_for_another(server: FakeServer) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         target = f"127.0.0.1:{silent.getsockname()[1]},{server.target}"
-        async with CLIENTS[kind](target, timeout=PATIENT) as client:
+        async with Asynchronous(target, timeout=PATIENT) as client:
             for _ in range(12):
                 await client.call("predict", PATTERN)
             assert client.stats.methods["Predict"].max < PATIENT / 2
     assert count(server) == 12
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_stream_resumes_on_another_server_with_its_token(
-    two_servers: tuple[FakeServer, FakeServer], kind: str
-) -> None:
+async def test_a_stream_resumes_on_another_server_with_its_token(two_servers: tuple[FakeServer, FakeServer]) -> None:
     first, second = two_servers
     for server in two_servers:  # whichever is asked first: the connection ends after two events
         server.answers("StreamPredictions", [heartbeat("start"), event(1), event(2), Ended()])
-    async with client_of(kind, first, second) as client:
+    async with client_of(first, second) as client:
         received = list[int]()
         other = second
         async for each in client.stream():
@@ -123,9 +112,8 @@ async def test_a_stream_resumes_on_another_server_with_its_token(
     assert other.of("StreamPredictions")[-1].request.resume_token == "after-2"
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
 async def test_the_certificate_must_have_the_dns_name_rather_than_the_address(
-    kind: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pair = authority.issue("server").contents()
     looked_up = asyncio.Event()
@@ -138,14 +126,14 @@ async def test_the_certificate_must_have_the_dns_name_rather_than_the_address(
     monkeypatch.setattr(servers, "look_up", look_up)
     credentials = tls_credentials(ca=authority.certificate)
     with FakeServer(credentials=grpc.ssl_server_credentials([pair])) as server:
-        async with CLIENTS[kind](f"dns:///localhost:{server.port}", credentials=credentials, timeout=PATIENT) as client:
+        async with Asynchronous(f"dns:///localhost:{server.port}", credentials=credentials, timeout=PATIENT) as client:
             await looked_up.wait()
             assert await client.call("health") is HealthStatus.SERVING
             await client.call("predict", PATTERN)
         looked_up.clear()
         # "other.invalid" is not in the certificate, though 127.0.0.1 is.
         other = f"dns:///other.invalid:{server.port}"
-        async with CLIENTS[kind](other, credentials=credentials, timeout=10.0) as client:
+        async with Asynchronous(other, credentials=credentials, timeout=10.0) as client:
             await looked_up.wait()
             with pytest.raises(UnavailableError):
                 await client.call("predict", PATTERN)

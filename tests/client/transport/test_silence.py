@@ -6,15 +6,15 @@ import asyncio
 import itertools
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import grpc
 import pytest
-from tests.support.fakes.service import Abort, FakeServer
-from tests.support.harness.clients import CLIENTS, AnyClient
+from tests.support.fakes.service import FakeServer
+from tests.support.harness.clients import AnyClient, Asynchronous
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_client import HALFTIME, DeadlineExceededError, HealthStatus, InvalidArgumentError, config
+from dejavu_client import HALFTIME, DeadlineExceededError, HealthStatus, config
 from dejavu_client.transport.channel_pool import (
     FIRST_REPLACEMENT_PAUSE,
     PROBE_SECONDS,
@@ -34,15 +34,14 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def dialing(kind: str, *targets: str) -> Callable[[], object]:
-    """Return a factory of channels to these targets, one after the other, and to the last one from then on."""
+def client_of(*targets: str, **options: object) -> AnyClient:
+    """Return a client whose channels go to these targets, one after the other, and to the last one from then on."""
     addresses = itertools.chain(targets, itertools.repeat(targets[-1]))
-    channel = grpc.insecure_channel if kind == "sync" else grpc.aio.insecure_channel
-    return lambda: channel(next(addresses), config.channel_options())
 
+    def dialed() -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(next(addresses), config.channel_options())
 
-def client_of(kind: str, *targets: str, **options: object) -> AnyClient:
-    return CLIENTS[kind]("a test", channel_factory=dialing(kind, *targets), **options)
+    return Asynchronous("a test", channel_factory=dialed, **options)
 
 
 CALLS: tuple[tuple[str, str, dict[str, object]], ...] = (
@@ -52,12 +51,9 @@ CALLS: tuple[tuple[str, str, dict[str, object]], ...] = (
 )
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_call_on_a_silent_connection_is_answered_over_another_one(
-    silent: str, server: FakeServer, kind: str
-) -> None:
+async def test_a_call_on_a_silent_connection_is_answered_over_another_one(silent: str, server: FakeServer) -> None:
     async def call(method: str, rpc: str, arguments: dict[str, object]) -> None:
-        async with client_of(kind, silent, server.target, channels=2, timeout=60.0) as client:
+        async with client_of(silent, server.target, channels=2, timeout=60.0) as client:
             await client.call(method, **arguments)
             assert client.stats.methods[rpc].max < 30.0, f"{rpc} did not wait for its deadline"
         assert len(server.of(rpc)) == 1, rpc
@@ -65,8 +61,7 @@ async def test_a_call_on_a_silent_connection_is_answered_over_another_one(
     await asyncio.gather(*(call(*each) for each in CALLS))
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_slow_call_over_a_connection_that_answers_is_not_sent_again(server: FakeServer, kind: str) -> None:
+async def test_a_slow_call_over_a_connection_that_answers_is_not_sent_again(server: FakeServer) -> None:
     going_on = threading.Event()
 
     def slow(_: object) -> PredictResponse:
@@ -74,7 +69,7 @@ async def test_a_slow_call_over_a_connection_that_answers_is_not_sent_again(serv
         return PredictResponse()
 
     server.answers("Predict", slow)
-    async with client_of(kind, server.target, channels=2, timeout=60.0) as client:
+    async with client_of(server.target, channels=2, timeout=60.0) as client:
         call = asyncio.ensure_future(client.call("predict", PATTERN))
         await asyncio.sleep(2 * (QUIET_SECONDS + PROBE_SECONDS))  # time for more than one probe
         going_on.set()
@@ -82,22 +77,11 @@ async def test_a_slow_call_over_a_connection_that_answers_is_not_sent_again(serv
     assert len(server.of("Predict")) == 1
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_health_check_is_sent_once_and_reports_that_nothing_answers(
-    silent: str, server: FakeServer, kind: str
-) -> None:
-    async with client_of(kind, silent, server.target, channels=2) as client:
+async def test_a_health_check_is_sent_once_and_reports_that_nothing_answers(silent: str, server: FakeServer) -> None:
+    async with client_of(silent, server.target, channels=2) as client:
         with pytest.raises(DeadlineExceededError):
             await client.call("health", timeout=1.5 * (QUIET_SECONDS + PROBE_SECONDS))
         assert await client.call("health") is HealthStatus.SERVING
-
-
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_refusal_over_the_other_connection_is_reported(silent: str, server: FakeServer, kind: str) -> None:
-    server.answers("Predict", Abort(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_PATTERN"))
-    async with client_of(kind, silent, server.target, channels=2, timeout=60.0) as client:
-        with pytest.raises(InvalidArgumentError):
-            await client.call("predict", PATTERN)
 
 
 class Clock:

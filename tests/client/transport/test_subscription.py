@@ -24,7 +24,7 @@ from dejavu_client.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from dejavu_client.transport.subscription import FIRST_ATTEMPTS, FIRST_DELAY, LONGEST_DELAY, StreamResumption
+from dejavu_client.transport.subscription import FIRST_DELAY, LONGEST_DELAY, StreamResumption
 
 
 class NoJitter(random.Random):
@@ -67,16 +67,6 @@ def test_jitter_never_lengthens_a_wait_and_at_most_halves_it(failures: int, seed
     for _ in range(failures):
         longest = plain.connection_lost(UnavailableError("gone"))
         assert longest / 2 <= spread.connection_lost(UnavailableError("gone")) <= longest
-
-
-def test_before_it_stood_it_gives_up_after_a_few_attempts() -> None:
-    subscription = StreamResumption()
-    for _ in range(FIRST_ATTEMPTS - 1):
-        subscription.connection_lost(UnavailableError("gone"))
-    last = UnavailableError("gone")
-    with pytest.raises(UnavailableError) as caught:
-        subscription.connection_lost(last)
-    assert caught.value is last
 
 
 @pytest.mark.parametrize(

@@ -82,13 +82,6 @@ def test_a_game_of_espn_without_an_nba_id_gets_one_of_its_date_and_home_team(tmp
     assert {game_id for game_id, *_ in labels(unlisted)} == {"202310240DEN", "202310260DEN"}
 
 
-@pytest.mark.parametrize(("espn", "nba"), [("GS", "GSW"), ("NO", "NOP"), ("NY", "NYK"), ("SA", "SAS"), ("UTAH", "UTA")])
-def test_espn_s_codes_are_known(espn: str, nba: str, tmp_path: Path) -> None:
-    path = written(tmp_path / "pbp.csv", hoopr(away_team_abbrev=espn, away_team_id="NA"))
-    [(_, _, home, away, _)] = labels(read_games([path], Source.HOOPR, 2024))
-    assert (home, away) == ("DEN", nba)
-
-
 def test_a_club_that_moved_is_known_by_espn_s_number(tmp_path: Path) -> None:
     path = written(tmp_path / "pbp.csv", hoopr(away_team_abbrev="SEA", away_team_id=25))
     [(_, _, _, away, _)] = labels(read_games([path], Source.HOOPR, 2024))

@@ -149,12 +149,6 @@ def test_true_is_no_number(tmp_path: Path, column: str) -> None:
     assert str(first).startswith(f"row 1, {column}: True; expected")
 
 
-def test_small_numbers_of_parquet_are_read_as_they_are(tmp_path: Path) -> None:
-    elapsed = [0.00001, 60.0, 61.0, 62.5, 63.0]
-    [game] = read_own_format(written_as_parquet(tmp_path, {"elapsed_s": elapsed}), 2023).games
-    assert [score.elapsed for score in game.scores] == elapsed
-
-
 def test_a_value_that_a_row_of_json_lacks_is_missing(tmp_path: Path) -> None:
     rows = [dict(zip(COLUMNS, GOOD.split(","), strict=True)), {"game_id": "202301010BOS"}]
     (tmp_path / "plays.json").write_text(json.dumps(rows))
@@ -169,13 +163,6 @@ def test_a_file_of_nothing_but_problems_is_not_read_to_its_end(tmp_path: Path) -
 
 def test_a_falling_score_is_a_correction_not_a_problem(tmp_path: Path) -> None:
     assert read_own_format(written(tmp_path, GOOD, "202301010BOS,RS,BOS,BRK,60,1,0"), 2023).problems == ()
-
-
-def test_the_later_row_of_a_second_counts(tmp_path: Path) -> None:
-    """A shot at the buzzer that is taken back."""
-    rows = [f"202301010BOS,RS,BOS,BRK,2880,{home},97" for home in (97, 94)]
-    [game] = read_own_format(written(tmp_path, GOOD, *rows), 2023).games
-    assert [score.home for score in game.scores] == [2, 97, 94]
 
 
 PAGE = ["0,0,0", "60,2,0", "90,2,2", "90,4,2", "90,4,3", "120,7,3"]
@@ -215,14 +202,6 @@ def test_of_one_day_only_its_rows_are_read_and_validated(tmp_path: Path) -> None
     assert str(problem).startswith("row 2 (line 3), home_score: 'x'")
     with pytest.raises(DataError, match="no game of 2023-01-03; its games are from 2023-01-01 to 2023-01-02"):
         read_own_format(path, 2023, date(2023, 1, 3))
-
-
-def test_a_row_whose_date_is_not_that_of_its_id_is_read_for_both_days(tmp_path: Path) -> None:
-    path = tmp_path / "plays.csv"
-    path.write_text(f"{DATED}\n202301010BOS,RS,BOS,BRK,60,2,0,2023-01-02\n")
-    for day in (date(2023, 1, 1), date(2023, 1, 2)):
-        (problem,) = read_own_format(path, 2023, day).problems
-        assert problem.message == "'202301010BOS' begins with a date other than 2023-01-02"
 
 
 def test_a_game_without_visitors_is_let_in_for_the_rule_to_leave_out(tmp_path: Path) -> None:

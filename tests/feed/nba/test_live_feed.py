@@ -153,13 +153,6 @@ def test_closing_does_not_wait_for_a_read_under_way_and_lets_none_begin(source: 
     feed.close()
 
 
-def test_nobody_listening_is_unavailable() -> None:
-    with LocalServer(lambda _: body("{}")) as server:
-        url = server.url
-    with closing(NbaFeed(url)) as feed, pytest.raises(FeedUnavailable, match="no connection to 127"):
-        feed.scoreboard()
-
-
 @pytest.mark.parametrize(
     ("module", "read", "extra"),
     [

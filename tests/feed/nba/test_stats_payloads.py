@@ -170,13 +170,6 @@ def test_a_row_without_an_id_or_a_date_refuses_the_list(column: str, value: obje
         read_game_log(payload)
 
 
-def test_a_course_is_every_change_of_the_score() -> None:
-    for game in GAMES:
-        assert read_score_timeline(plays_payload(game), listed(game)) == ScoreTimeline(
-            game.home, game.away, game.scores
-        )
-
-
 def test_rows_without_a_score_and_starts_of_periods_are_no_news() -> None:
     payload = small(
         action(1, "PT12M00.00S", 9, 9, actionType="period", subType="start"),

@@ -43,20 +43,6 @@ def write(path: Path, of_games: list[Row]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["plays.parquet", "plays.csv"])
-def test_the_games_of_a_day_are_read_from_either_format(name: str, tmp_path: Path) -> None:
-    path = write(tmp_path / name, [*rows(), *rows("202303070BOS", "BOS", "BRK"), *rows("202303060CHO", "CHO", "BRK")])
-
-    games, left_out = recorded_evening(path, DAY)
-
-    assert [(game.source, game.home, game.away) for game in games] == [
-        ("202303060LAL", "LAL", "PHX"),
-        ("202303060CHO", "CHA", "BKN"),
-    ]
-    assert (100.5, 2, 0) in games[0].scores
-    assert left_out == ()
-
-
-@pytest.mark.parametrize("name", ["plays.parquet", "plays.csv"])
 def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp_path: Path) -> None:
     tied = rows("202303060BOS", "BOS")
     tied[-1]["away_score"] = tied[-1]["home_score"]
@@ -76,12 +62,6 @@ def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp
     )
 
 
-def test_pages_that_overlap_are_the_game(tmp_path: Path) -> None:
-    again = [row | {"game_id": "202303060MIA", "home": "MIA"} for row in [*rows()[:4], *rows()[2:], *rows()[1:2]]]
-    (game, other), left_out = recorded_evening(write(tmp_path / "plays.parquet", [*rows(), *again]), DAY)
-    assert (other.scores, left_out) == (game.scores, ())
-
-
 def test_a_day_without_games_says_which_days_there_are_or_why_none_can_be_played_again(tmp_path: Path) -> None:
     path = write(tmp_path / "plays.parquet", [*rows(), *rows("202303090BOS", "BOS")])
 
@@ -89,20 +69,6 @@ def test_a_day_without_games_says_which_days_there_are_or_why_none_can_be_played
         recorded_evening(path, date(2024, 1, 1))
     with pytest.raises(DataError, match="no game of 2023-03-06 to replay; 202303060LAL: away is missing"):
         recorded_evening(write(tmp_path / "plays.csv", rows(away=None)), DAY)
-
-
-def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
-    junk = tmp_path / "junk.parquet"
-    junk.write_bytes(b"not parquet")
-    lacking = write(tmp_path / "lacking.csv", [{"game_id": "202303060LAL", "home": "LAL"}])
-
-    for path, reason in (
-        (junk, "can't be read as parquet"),
-        (lacking, "lacks the columns type, away, elapsed_s, home_score, away_score"),
-        (tmp_path / "missing.csv", "there is no such file"),
-    ):
-        with pytest.raises(DataError, match=f"{path.name}: {reason}"):
-            recorded_evening(path, DAY)
 
 
 def test_an_invalid_row_is_refused_with_its_line_and_the_number_of_others(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from tests.support.fakes.client import FakeOfClient
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, Forecast, Horizon
@@ -190,7 +191,7 @@ class Report:
     observed_time: datetime | None
 
 
-class StoringPredictor:
+class StoringPredictor(FakeOfClient):  # type: ignore[misc]
     """Predictor that forecasts the current lead, and stores forecasts and outcomes like a server's ledger.
 
     Attributes:

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 
 from tests.support.builders.evenings import Evening, StoringPredictor
 
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.nba.plays import Play
-from dejavu_poller import Poller, PredictionClient
+from dejavu_poller import Poller
 from dejavu_poller.events import Event, Prediction
 
 EventT = TypeVar("EventT")
@@ -50,7 +51,7 @@ async def watching(
     evening: Evening,
     predictor: StoringPredictor | None = None,
     on_prediction: Sequence[Callable[[Prediction], None]] = (),
-    client: PredictionClient | None = None,
+    client: AsyncDejavuClient | None = None,
     **options: Any,
 ) -> AsyncIterator[Watch]:
     """Yield a poller that uses `client`, or else `predictor`, with further options of the poller."""

@@ -34,6 +34,7 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
+from dejavu_ledger.copies.backup import renew_epoch
 from dejavu_models.manifest import LINEAR
 from dejavu_poller.metrics import serve_poll_metrics
 from dejavu_server.access import token_file
@@ -212,6 +213,12 @@ def test_a_ledger_that_cannot_be_used_and_servers_of_different_ledgers_are_found
         found = examine(f"{target},{second}")
     assert troubles(found) == {"ledgers": "fault", "poller": "warning"}
     options: Any = {"workers": 1, "ledger": f"sqlite:///{tmp_path}/another.sqlite3"}
+    restored = f"sqlite:///{tmp_path}/restored.sqlite3"
+    shutil.copyfile(tmp_path / "another.sqlite3", tmp_path / "restored.sqlite3")
+    renew_epoch(restored)
+    with running_worker(tmp_path, **options) as old, running_worker(tmp_path, workers=1, ledger=restored) as new:
+        found = examine(f"{old},{new}")
+    assert troubles(found) == {"ledgers": "fault", "poller": "warning"}
     other = str(tmp_path / "other-key.pem")
     with running_worker(tmp_path, **options) as first, running_worker(tmp_path, **options, signing_key=other) as second:
         found = examine(f"{first},{second}")

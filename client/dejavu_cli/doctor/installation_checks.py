@@ -89,9 +89,15 @@ def _agreement(reports: Sequence[ServerReport]) -> Iterator[Finding]:
     """Yield what servers disagree on; nothing for a single one."""
     several = "deployment.md#several-servers"
     same = "give all servers of the target the same --ledger"
-    one_ledger = len({report.checkpoint.ledger_id for report in reports if report.checkpoint}) == 1
+
+    def ledger(report: ServerReport) -> str:
+        # The epoch too: a server may still be on the database from which another one was restored.
+        head = report.checkpoint
+        return f"{head.ledger_id}, epoch {head.epoch}" if head else ""
+
+    one_ledger = len({ledger(report) for report in reports if report.checkpoint}) == 1
     questions: Sequence[tuple[str, Callable[[ServerReport], str], Callable[..., Finding], str, str]] = (
-        ("ledgers", lambda each: each.checkpoint.ledger_id if each.checkpoint else "", fault, same, several),
+        ("ledgers", ledger, fault, same, several),
         (
             "keys",
             lambda each: each.checkpoint.public_key.hex()[:12] if each.checkpoint and one_ledger else "",

@@ -57,7 +57,7 @@ def test_a_wheel_forecasts_with_the_bundle_that_it_brings(unpacked: Path, tmp_pa
     assert -5 < float(point) < 5
 
 
-def test_a_wheel_brings_types_migrations_and_the_retry_configuration(unpacked: Path) -> None:
+def test_a_wheel_brings_types_and_the_retry_configuration(unpacked: Path) -> None:
     for needed in (
         "dejavu/py.typed",
         "dejavu/v1/prediction_service_pb2.pyi",
@@ -68,7 +68,6 @@ def test_a_wheel_brings_types_migrations_and_the_retry_configuration(unpacked: P
         "dejavu_store/bundles/default/manifest.json",
     ):
         assert (unpacked / needed).is_file(), needed
-    assert list((unpacked / "dejavu_ledger/database/migrations").rglob("*.py"))
     assert not list(unpacked.glob("tests*"))
     assert not (unpacked / "inference").exists()  # another project's name
 

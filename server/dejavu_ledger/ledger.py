@@ -113,7 +113,7 @@ class Ledger:
         limits: RecordingLimits = DEFAULT_LIMITS,
         clock: Callable[[], datetime] = utc_now,
     ) -> Ledger:
-        """Open the ledger at a URL (see url.py); create or migrate it if needed, with the folder of a file.
+        """Open the ledger at a URL (see url.py); create it if needed, with the folder of a file.
 
         Any number of processes may open it concurrently. A failure leaves an existing ledger unchanged, or an empty
         file.

@@ -122,7 +122,7 @@ def _verify(
     public_keys: Collection[bytes],
     clock_tolerance: timedelta,
 ) -> Verification:
-    if raw_rows.schema_versions(connection) != [schema.REVISION]:
+    if raw_rows.schema_versions(connection) != [schema.VERSION]:
         raise LedgerCorrupt("the ledger's schema version was changed")
     identity = _identity(connection)
     own = list(stored_checkpoints.read(connection, identity, public_keys))

@@ -17,7 +17,7 @@ MARGIN_BYTES = 4 * 1024 * 1024
 
 @contextmanager
 def open_source(url: str) -> Iterator[Backend]:
-    """Open a ledger to read it, while servers may record in it; create and migrate nothing.
+    """Open a ledger to read it, while servers may record in it; create nothing.
 
     Raises:
         InvalidLedgerUrl: if the URL names no database that can hold a ledger.

@@ -1,1 +1,1 @@
-"""Database of the ledger: schema, migrations, transactions and cross-process commit notifications."""
+"""Database of the ledger: schema, transactions and cross-process commit notifications."""

@@ -59,7 +59,7 @@ class Backend(Protocol):
     """
 
     def open(self, *, make: bool) -> None:
-        """Open the database; migrate it if its schema is older. A failure changes nothing.
+        """Open the database; create its tables if it has none. A failure changes nothing.
 
         Args:
             make: whether to create the ledger if none exists.

@@ -40,7 +40,7 @@ def new_backend(url: str, durability: Durability = Durability.PROCESS, *, patien
 
 @contextmanager
 def read_only_ledger(url: str) -> Iterator[Backend]:
-    """Open the ledger at a URL to read it, also while a server uses it; create and migrate nothing.
+    """Open the ledger at a URL to read it, also while a server uses it; create nothing.
 
     Raises:
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.

@@ -1,11 +1,12 @@
-"""Tables of the ledger, as created by the newest migration.
+"""Tables of the ledger.
 
 `entries` is the ledger itself: one row per event of any kind, in one order, chained by hashes. `forecasts`, `outcomes`,
 `markets`, `shadows` and `model_changes` index the entries of those kinds; all their columns are derived from the
 canonical form of the entries, those of a shadow also from that of its forecast.
 Scores are not stored: they are computed from a forecast and the current outcome when they are read.
 `snapshots` caches the state of the adaptive intervals computed from the outcomes. `checkpoints` holds signed heads of
-the chain. `ledger` has one row that identifies the ledger. `leases`, `games`, `notifications` and
+the chain. `ledger` has one row that identifies the ledger,
+`schema_version` one with VERSION. `leases`, `games`, `notifications` and
 `model_workers` are not part of the record: they contain the holders of leases, the states of games that a feed shows,
 who sent which notification, and the models loaded by each worker.
 """
@@ -28,8 +29,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "ledger_0001"
-"""Revision id of the newest migration, as stored in a database with this schema."""
+VERSION = "1"
+"""Version of the schema, as stored in a database that has it."""
 
 metadata = MetaData(
     naming_convention={
@@ -46,6 +47,8 @@ _Sequence = BigInteger().with_variant(Integer, "sqlite")
 
 # Texts are ordered by their bytes on PostgreSQL too, in any locale of the database.
 _Text = Text().with_variant(Text(collation="C"), "postgresql")
+
+schema_version = Table("schema_version", metadata, Column("version", _Text, primary_key=True))
 
 ledger = Table(
     "ledger",

@@ -196,7 +196,7 @@ def found_by(url: str, kept: Checkpoint | None = None) -> str | None:
 
 
 COLUMNS = {
-    "alembic_version": "schema",
+    "schema_version": "schema",
     "ledger": "own checkpoints",
     "entries": "chain",
     **dict.fromkeys(DERIVED, "rows"),

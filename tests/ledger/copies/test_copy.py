@@ -30,7 +30,7 @@ def opened(source: Path, target: Path) -> Iterator[tuple[Backend, Backend]]:
     with ExitStack() as stack:
         reading = stack.enter_context(open_source(f"sqlite:///{source}"))
         if not target.exists():
-            put_empty_ledger(target)  # faster than migrations
+            put_empty_ledger(target)
         yield reading, stack.enter_context(open_target(f"sqlite:///{target}", reading))
 
 

@@ -1,4 +1,4 @@
-"""The ledger's database: created, migrated or refused."""
+"""The ledger's database: created or refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu_ledger import (
@@ -22,17 +20,10 @@ from dejavu_ledger import (
     LedgerSchemaError,
     LedgerUnavailable,
 )
-from dejavu_ledger.database import migrate, schema
+from dejavu_ledger.database import creation
 from dejavu_ledger.database.sqlite import backend as sqlite
 
 pytestmark = pytest.mark.sqlite
-
-
-async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledger, tmp_path: Path) -> None:
-    writing = sqlite.writing_engine(tmp_path / "ledger.db", Durability.PROCESS)
-    with writing.begin() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
-    writing.dispose()
 
 
 async def test_one_at_a_time_prepares_a_ledger_and_one_that_is_held_for_too_long_is_told(
@@ -43,7 +34,7 @@ async def test_one_at_a_time_prepares_a_ledger_and_one_that_is_held_for_too_long
     opening = asyncio.create_task(Ledger.open(url))
     await asyncio.wait([opening], timeout=0.2)
     assert not opening.done()
-    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(creation, "LOCK_SECONDS", 0.0)
     with pytest.raises(LedgerUnavailable, match="another process has been preparing the ledger"):
         await Ledger.open(url)
     os.close(folder)
@@ -77,8 +68,8 @@ async def test_a_ledger_that_is_gone_is_not_made_anew_unless_asked(url: str, tmp
 
 async def test_a_ledger_of_a_later_release_is_refused(url: str, tmp_path: Path) -> None:
     await (await Ledger.open(url)).close()
-    execute(tmp_path / "ledger.db", "UPDATE alembic_version SET version_num = 'ledger_0099'")
-    with pytest.raises(LedgerSchemaError, match=r"ledger_0099.*knows up to 'ledger_0001'"):
+    execute(tmp_path / "ledger.db", "UPDATE schema_version SET version = '99'")
+    with pytest.raises(LedgerSchemaError, match="schema '99'; this release knows '1' alone"):
         await Ledger.open(url)
 
 

@@ -115,17 +115,17 @@ async def test_a_table_made_anew_with_another_definition_is_refused(
         await Ledger.open(url)
 
 
-def test_a_database_made_from_the_tables_has_the_same_objects_as_a_migrated_one() -> None:
+def test_quotes_case_and_names_of_constraints_make_no_difference() -> None:
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY NOT NULL)")
         schema.metadata.create_all(connection)
-        with pytest.raises(LedgerSchemaError, match="alembic_version has"):
+        connection.exec_driver_sql("DROP TABLE schema_version")
+        connection.exec_driver_sql("CREATE TABLE schema_version (version TEXT PRIMARY KEY NOT NULL)")
+        with pytest.raises(LedgerSchemaError, match="schema_version has"):
             check_schema(connection)
-        connection.exec_driver_sql("DROP TABLE alembic_version")
+        connection.exec_driver_sql("DROP TABLE schema_version")
         connection.exec_driver_sql(
-            'CREATE TABLE "alembic_version" ([version_num] VARCHAR (32) NOT NULL,'
-            "CONSTRAINT v PRIMARY KEY(`VERSION_NUM`))"
+            'CREATE TABLE "schema_version" ([version] TEXT NOT NULL,CONSTRAINT v PRIMARY KEY(`VERSION`))'
         )
         check_schema(connection)
 

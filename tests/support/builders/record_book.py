@@ -26,7 +26,7 @@ from dejavu_ledger import Durability, outcomes
 from dejavu_ledger.database import store
 from dejavu_ledger.database.sqlite import backend as sqlite
 from dejavu_ledger.database.sqlite import engine as sqlite_engine
-from dejavu_ledger.database.sqlite import migration
+from dejavu_ledger.database.sqlite.creation import ensure_schema
 from dejavu_ledger.entries import codec
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket
 from dejavu_models.betting import (
@@ -179,7 +179,7 @@ def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         writing = sqlite.writing_engine(path, Durability.PROCESS)
-        migration.ensure_schema(writing, path)
+        ensure_schema(writing, path)
         writing.dispose()
         return path.read_bytes()
 

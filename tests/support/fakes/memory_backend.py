@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from dejavu_ledger.database import store
-from dejavu_ledger.database.alembic_runner import upgrade
 from dejavu_ledger.database.backend import Connection, StopSignal
+from dejavu_ledger.database.creation import create
 from dejavu_ledger.database.sqlite.engine import stopping
 from dejavu_ledger.errors import LedgerCorrupt, LedgerUnavailable
 
@@ -37,7 +37,7 @@ class MemoryBackend:
         if not make:
             raise LedgerUnavailable("there is no ledger in memory")
         with self.write() as connection:
-            upgrade(connection)
+            create(connection)
         self._made = True
 
     @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 
-from dejavu_ledger.database.schema import REVISION
+from dejavu_ledger.database.schema import VERSION
 
 Undo = Callable[[], object]
 
@@ -101,8 +101,8 @@ def cut_off(path: Path) -> Undo:
 
 def later_schema(path: Path) -> Undo:
     """Set the schema revision of a future release."""
-    execute(path, "UPDATE alembic_version SET version_num = 'ledger_0099'")
-    return lambda: execute(path, f"UPDATE alembic_version SET version_num = '{REVISION}'")
+    execute(path, "UPDATE schema_version SET version = '99'")
+    return lambda: execute(path, f"UPDATE schema_version SET version = '{VERSION}'")
 
 
 def something_else(path: Path) -> Undo:

@@ -1,4 +1,4 @@
-"""Empty ledgers, migrated once per run and copied: migrations take longer than most tests.
+"""Empty ledgers, created once per run and copied: creating one takes longer than many tests.
 
 Tests that apply to any database get their ledger from `ledger_url`: in PostgreSQL with DEJAVU_TEST_LEDGER=postgresql,
 else in SQLite.

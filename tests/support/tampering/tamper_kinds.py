@@ -363,8 +363,8 @@ KINDS.sql("snapshots", "one removed", "DELETE FROM snapshots", None)
 KINDS.sql("ledger", "the epoch, as after a restore", f"UPDATE ledger SET epoch = '{'f' * 16}'", None, "kept checkpoint")
 KINDS.sql("ledger", "the row removed", "DELETE FROM ledger", "identity")
 KINDS.sql("ledger", "a second row", "INSERT INTO ledger SELECT 2, ledger_id, epoch FROM ledger", "file")
-KINDS.sql("alembic_version", "the row removed", "DELETE FROM alembic_version", "schema")
-KINDS.sql("alembic_version", "a second row", "INSERT INTO alembic_version VALUES ('ledger_0099')", "schema")
+KINDS.sql("schema_version", "the row removed", "DELETE FROM schema_version", "schema")
+KINDS.sql("schema_version", "a second row", "INSERT INTO schema_version VALUES ('99')", "schema")
 
 # Objects of the database: tests/ledger/database/test_sqlite_schema_check.py has more kinds.
 

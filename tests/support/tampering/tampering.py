@@ -20,7 +20,7 @@ from dejavu_ledger.records import Checkpoint
 DERIVED = ("forecasts", "outcomes", "markets", "shadows", "model_changes")
 """Tables with one row for each entry of a kind."""
 
-TABLES = ("alembic_version", "ledger", "entries", *DERIVED, "checkpoints", "snapshots")
+TABLES = ("schema_version", "ledger", "entries", *DERIVED, "checkpoints", "snapshots")
 
 
 CHECKS = {

@@ -1,1 +1,1 @@
-"""PostgreSQL as the backend of a ledger: connections, migrations, notifications, errors and the check of its schema."""
+"""PostgreSQL as the backend of a ledger: connections, tables, notifications, errors and the check of its schema."""

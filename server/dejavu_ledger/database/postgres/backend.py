@@ -21,9 +21,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from dejavu_common.failure_log import FailureLog
-from dejavu_ledger.database import migrate, store
+from dejavu_ledger.database import store
 from dejavu_ledger.database.backend import CommitListener, Connection, Durability, StopSignal
-from dejavu_ledger.database.postgres import migration
+from dejavu_ledger.database.creation import is_empty
 from dejavu_ledger.database.postgres.connections import (
     ANSWER_SECONDS,
     BEGIN_SECONDS,
@@ -33,6 +33,7 @@ from dejavu_ledger.database.postgres.connections import (
     driver_connection,
     new_engine,
 )
+from dejavu_ledger.database.postgres.creation import ensure_schema
 from dejavu_ledger.database.postgres.listener import PostgresListener, channel_of
 from dejavu_ledger.database.postgres.schema_check import check_schema
 from dejavu_ledger.database.postgres.sqlstates import READ_ONLY, database_errors, driver_error, read_only_cause
@@ -130,7 +131,7 @@ class PostgresBackend:
         """See `Backend.open`. Creates the tables, not the database or its schema."""
         with database_errors():
             check_session(self._reading)
-            migration.ensure_schema(self._writing, make=make)
+            ensure_schema(self._writing, make=make)
         with self.read() as connection:
             self._check_settings(connection)
             self._identity = store.identity(connection)
@@ -317,7 +318,7 @@ def _roll_back(connection: Connection, raw: GuardedConnection, error: BaseExcept
 
 @contextmanager
 def read_only_ledger(url: str) -> Iterator[PostgresBackend]:
-    """Open the ledger at a URL to read it, also while servers use it; create and migrate nothing.
+    """Open the ledger at a URL to read it, also while servers use it; create nothing.
 
     Raises:
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
@@ -325,10 +326,8 @@ def read_only_ledger(url: str) -> Iterator[PostgresBackend]:
     backend = PostgresBackend(url, answer_seconds=OFFLINE_SECONDS)
     try:
         with backend.read() as connection:
-            if migrate.revision_of(connection) is None:
+            if is_empty(connection):
                 raise LedgerUnavailable("there is no ledger in the database")
-            if migrate.is_older(connection):
-                raise LedgerSchemaError("the ledger has an older schema: starting the server once migrates it")
             check_schema(connection)
         yield backend
     finally:

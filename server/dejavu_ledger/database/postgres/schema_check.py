@@ -7,7 +7,6 @@ order of columns, the names of constraints and objects of extensions.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from typing import Any
@@ -74,8 +73,6 @@ _INTERVENTIONS = _in_schema(
 
 _KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "p": "partitioned table", "S": "sequence"}
 
-_VERSIONS = frozenset({"column version_num character varying(32) not null", "PRIMARY KEY (version_num)"})
-
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -129,10 +126,7 @@ def _column(row: Any) -> str:
 @cache
 def expected() -> Mapping[str, Set[str]]:
     """Return the required content of each table, by its name: a text for each column, constraint and index."""
-    parts: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
-    for table in metadata.sorted_tables:
-        parts[table.name] = frozenset(_expected(table))
-    return {**parts, "alembic_version": _VERSIONS}
+    return {table.name: frozenset(_expected(table)) for table in metadata.sorted_tables}
 
 
 def _expected(table: Table) -> Iterator[str]:

@@ -16,10 +16,11 @@ import structlog
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from dejavu_ledger.database import migrate, notify, store
+from dejavu_ledger.database import notify, store
 from dejavu_ledger.database.backend import CommitListener, Connection, Durability, StopSignal
+from dejavu_ledger.database.creation import is_empty
 from dejavu_ledger.database.recording.prepared import run_on_driver
-from dejavu_ledger.database.sqlite import migration
+from dejavu_ledger.database.sqlite.creation import ensure_schema
 from dejavu_ledger.database.sqlite.engine import (
     check_free_space,
     database_errors,
@@ -34,7 +35,7 @@ from dejavu_ledger.database.sqlite.engine import (
 )
 from dejavu_ledger.database.sqlite.schema_check import check_schema
 from dejavu_ledger.database.sqlite.wal_checkpointer import MOST_PAGES, WalCheckpointer
-from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerReplaced, LedgerSchemaError, LedgerUnavailable
+from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerReplaced, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -140,7 +141,7 @@ class SqliteBackend:
             with database_errors():
                 if make:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
-                migration.ensure_schema(self._writing, self._path, make=make)
+                ensure_schema(self._writing, self._path, make=make)
                 with self._writing.begin() as connection:
                     self._files = connection.info[_FILES]
         except OSError as error:
@@ -254,7 +255,7 @@ class SqliteBackend:
 
 @contextmanager
 def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
-    """Open the ledger at a URL to read it, also while a server uses it; create and migrate nothing.
+    """Open the ledger at a URL to read it, also while a server uses it; create nothing.
 
     A ledger in a folder that cannot be written, such as a backup, is read as it is, unless its newest entries are in
     its write-ahead log: to read that, SQLite needs a file beside it.
@@ -272,8 +273,8 @@ def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
     try:
         try:
             with backend.read() as connection:
-                older = migrate.is_older(connection)
-                if not older:
+                empty = is_empty(connection)
+                if not empty:
                     check_schema(connection)
         except LedgerUnavailable as error:
             if writable:
@@ -281,8 +282,8 @@ def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
             raise LedgerUnavailable(
                 f"{error}; its folder {path.parent} is not writable: copy {path.name} and {log.name} to one that is"
             ) from error
-        if older:
-            raise LedgerSchemaError(f"{path} has an older schema: starting the server once migrates it")
+        if empty:
+            raise LedgerUnavailable(f"there is no ledger at {path}: the file is empty")
         yield backend
         if immutable and log.exists():  # by a process that can write there: the data that were read may be inconsistent
             raise LedgerUnavailable("the ledger was written to while it was read, in a folder that is read-only here")

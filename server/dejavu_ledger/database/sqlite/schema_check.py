@@ -1,8 +1,8 @@
 """Compares the objects of a SQLite database with the schema of this release: none may be missing or additional.
 
 A trigger can drop or alter entries, a view or a changed table can hide them, and without its unique index a table takes
-rows twice. SQLite's stored statements are compared word by word. Only the ways in which a migrated database differs
-from a new one are ignored: the order of columns, the names of constraints, and quotes around names of the schema.
+rows twice. SQLite's stored statements are compared word by word. The order
+of columns, the names of constraints, and quotes around names of the schema are ignored.
 Statements are split into words as in SQLite, since a quoted name or type can contain the text of a constraint, such as
 NOT NULL.
 """
@@ -26,13 +26,9 @@ _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
 _OF_SQLITE = {"sqlite_sequence", "sqlite_stat1", "sqlite_stat2", "sqlite_stat3", "sqlite_stat4"}
 """Tables that SQLite makes for itself, for instance in ANALYZE."""
 
-_VERSIONS = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, PRIMARY KEY (version_num))"
-
 _WORD = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|[^\s\w]""", re.ASCII)
 """Texts, names in quotes of any kind, words, other characters. As in SQLite, only ASCII characters count as spaces or
 have upper and lower case."""
-
-_VERSION_TABLE = frozenset({"alembic_version", "version_num"})
 
 _Parts = Counter[str]
 """The content of a statement: columns and constraints of a table, the whole statement of an index; normalized."""
@@ -84,7 +80,7 @@ def _expected() -> dict[str, _Parts]:
     statements = {table.name: str(CreateTable(table).compile(dialect=dialect)) for table in tables}
     indexes = {str(index.name): index for table in tables for index in table.indexes}
     statements |= {name: str(CreateIndex(index).compile(dialect=dialect)) for name, index in indexes.items()}
-    return {name: _parts(sql) for name, sql in {**statements, "alembic_version": _VERSIONS}.items()}
+    return {name: _parts(sql) for name, sql in statements.items()}
 
 
 def _parts(sql: str) -> _Parts:
@@ -109,7 +105,7 @@ def _names() -> frozenset[str]:
     tables = metadata.sorted_tables
     columns = (column.name for table in tables for column in table.columns)
     indexes = (str(index.name) for table in tables for index in table.indexes)
-    return _VERSION_TABLE.union((table.name for table in tables), columns, indexes)
+    return frozenset([*(table.name for table in tables), *columns, *indexes])
 
 
 def _columns_and_constraints(words: list[str]) -> Iterator[str]:

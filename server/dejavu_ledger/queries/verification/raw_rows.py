@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, select, text, type_coerce
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, select, type_coerce
 from sqlalchemy.types import NullType
 
 from dejavu_ledger.database.schema import (
@@ -16,6 +16,7 @@ from dejavu_ledger.database.schema import (
     markets,
     model_changes,
     outcomes,
+    schema_version,
     shadows,
     snapshots,
 )
@@ -64,7 +65,7 @@ def count_settled(connection: Connection) -> int:
 
 def schema_versions(connection: Connection) -> list[Any]:
     """Return the stored schema versions: one, unless the table was changed."""
-    return list(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
+    return list(connection.execute(select(schema_version.c.version)).scalars())
 
 
 def identities(connection: Connection) -> Sequence[Raw]:

@@ -1,4 +1,4 @@
-"""Creates or migrates the tables of a ledger in SQLite. Safe if several processes do so concurrently."""
+"""Creates the tables of a ledger in SQLite. Safe if several processes do so concurrently."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine
 
-from dejavu_ledger.database import migrate
-from dejavu_ledger.database.schema import REVISION
+from dejavu_ledger.database import creation
 from dejavu_ledger.database.sqlite.engine import reading_engine
 from dejavu_ledger.database.sqlite.schema_check import check_schema
 from dejavu_ledger.errors import LedgerUnavailable
-
-_log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.01
 
 
 def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
-    """Create the database or migrate it to the newest schema; return quickly if it is up to date.
+    """Create the database unless it exists; return quickly if it does.
 
     Everything runs in one transaction. After a failure the database is unchanged, or an empty file.
 
@@ -34,8 +30,8 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
         make: whether to create a ledger if none exists.
 
     Raises:
-        LedgerSchemaError: if the database was written by a later release, is not a ledger, or has objects that the
-            schema of this release does not have.
+        LedgerSchemaError: if the database has another schema, is not a ledger, or has objects that the schema does not
+            have.
         LedgerUnavailable: if there is no ledger and `make` is false, or other processes lock the folder for too long.
         OSError: if the folder or the file cannot be used.
         sqlalchemy.exc.SQLAlchemyError: if the database fails.
@@ -47,15 +43,9 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
             path.touch(mode=0o600)
         _check_writable(path, make=make)
         with engine.begin() as connection:
-            older = migrate.is_older(connection)
-            before = migrate.revision_of(connection) if older else None
-            if older:
-                from dejavu_ledger.database.alembic_runner import upgrade  # noqa: PLC0415 - see there
-
-                upgrade(connection)
-            check_schema(connection)  # only now: an older schema differs
-        if before is not None:
-            _log.info("ledger_migrated", path=str(path), before=before, schema=REVISION)
+            if creation.is_empty(connection):
+                creation.create(connection)
+            check_schema(connection)
 
 
 def _check_writable(path: Path, *, make: bool) -> None:
@@ -63,7 +53,7 @@ def _check_writable(path: Path, *, make: bool) -> None:
     engine = reading_engine(path)
     try:
         with engine.connect() as connection:
-            if migrate.is_older(connection) and not make and not inspect(connection).get_table_names():
+            if creation.is_empty(connection) and not make:
                 raise LedgerUnavailable("the ledger is gone: its file is empty")
     finally:
         engine.dispose()
@@ -73,7 +63,7 @@ def _check_writable(path: Path, *, make: bool) -> None:
 def _folder_lock(folder: Path) -> Iterator[None]:
     """Lock a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    deadline = time.monotonic() + migrate.LOCK_SECONDS
+    deadline = time.monotonic() + creation.LOCK_SECONDS
     try:
         while True:
             try:

@@ -262,10 +262,10 @@ def test_a_total_is_compared_with_its_pace_by_the_ratio_of_their_errors(
 
 
 MARKET = scorecard(settled({"markets": (settled_market(stake=0.02, profit=0.01),)})).market
-assert MARKET is not None
 
 
 def card(value: float, games: int = 100) -> Scorecard:
+    assert MARKET is not None
     told = ScoreEstimate(value, games)
     figures: dict[str, Any] = dict.fromkeys(("mae", "crps", "brier", "mae_difference", "accuracy", "roc_auc"), told)
     coverage = tuple(Coverage(alpha, games, games, 0.95 - value / 100, 0.0, 1.0, 20.0) for alpha in (0.05, 0.5))

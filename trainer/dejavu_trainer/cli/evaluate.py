@@ -81,18 +81,16 @@ def evaluate(
             with bars.step("Read the games", len(seasons)) as advance:
                 games = load_games(data, seasons, advance)
             with bars.step("Evaluate", 1) as advance:
-                evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed)
+                result, seen = bundle_evaluation.evaluate(forecaster, games, season, seed=seed)
                 advance(1)
-        title = f"Model {forecaster.version} on season {season}: {len(evaluation.result.table):,} games"
-        warning = (
-            "" if evaluation.seen is None else _SEEN[evaluation.seen].format(date=forecaster.manifest.ratings.date)
-        )
-        report = report_of(title, evaluation.result, warning)
+        title = f"Model {forecaster.version} on season {season}: {len(result.table):,} games"
+        warning = "" if seen is None else _SEEN[seen].format(date=forecaster.manifest.ratings.date)
+        report = report_of(title, result, warning)
         if html is not None:
-            write_atomic(html, page(report, plots(evaluation.result.figures)).encode())
+            write_atomic(html, page(report, plots(result.figures)).encode())
     if as_json:
-        shown = {"model_version": forecaster.version, "season": season, "seen": evaluation.seen}
-        print_json(shown | document_of(evaluation.result))
+        shown = {"model_version": forecaster.version, "season": season, "seen": seen}
+        print_json(shown | document_of(result))
     else:
         print_report(Console(), report)
 

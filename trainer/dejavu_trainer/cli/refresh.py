@@ -18,7 +18,7 @@ from dejavu_store.bundle import check_target, read_manifest
 from dejavu_store.registry import default_bundle, refreshed_bundle
 from dejavu_trainer.cli.app import Json, Url, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient
-from dejavu_trainer.reports.runs import print_document, refresh_document, unchanged_document
+from dejavu_trainer.reports.runs import print_document, refresh_document
 
 if TYPE_CHECKING:
     from dejavu_models.live_ratings import GameResult
@@ -68,9 +68,10 @@ def refresh(
         check_target(target)
         results, left_out = _fetched(manifest, url, today) if source is None else (_read(source, manifest), [])
         try:
-            document = refresh_document(refresh_ratings(old, results, target, today), left_out)
+            learned = refresh_ratings(old, results, target, today)
+            document = refresh_document(learned.bundle, learned.forecaster.manifest, left_out, learned)
         except NothingNewer as nothing:
-            document = unchanged_document(old, manifest, left_out)
+            document = refresh_document(old, manifest, left_out)
             typer.echo(f"{nothing}; nothing was written", err=True)
     if as_json:
         print_json(document)

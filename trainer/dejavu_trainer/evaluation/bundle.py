@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from dejavu_feed.errors import DataError
@@ -19,19 +19,8 @@ from dejavu_trainer.training.players import rate_players
 from dejavu_trainer.training.ratings import carry, margins_with_frozen_ratings
 from dejavu_trainer.training.totals import carry_totals
 
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Evaluation of a bundle on a season.
-
-    Attributes:
-        seen: use that the bundle made of this season: its models were trained or calibrated on it, or its ratings know
-            its results; None if it is new to the bundle.
-        result: the figures; the references are fitted on all given games before the season.
-    """
-
-    seen: Literal["train", "calibrate", "ratings"] | None
-    result: BacktestResult
+Seen = Literal["train", "calibrate", "ratings"]
+"""Use that a bundle made of a season: its models were trained or calibrated on it, or its ratings know its results."""
 
 
 def seasons_needed(forecaster: Forecaster, season: int) -> list[int]:
@@ -46,7 +35,7 @@ def evaluate(
     season: int,
     *,
     seed: int = 0,
-) -> Evaluation:
+) -> tuple[BacktestResult, Seen | None]:
     """Evaluate a bundle on the games of one season.
 
     Args:
@@ -54,6 +43,10 @@ def evaluate(
         games: games of `seasons_needed`.
         season: test season.
         seed: random seed of the bootstrap.
+
+    Returns:
+        The figures, whose references are fitted on all given games before the season; and the use that the bundle made
+        of the season, None if it is new to it.
 
     Raises:
         DataError: if the games differ from those that the bundle was built from, or there are no games of the season or
@@ -91,11 +84,11 @@ def evaluate(
         players=_players(forecaster, earlier.games),
     )
     method = RunProvenance(manifest.verdict.recipe, seed, games.fingerprint)
-    seen: Literal["train", "calibrate", "ratings"] | None = "ratings" if knows_results else None
-    if season in info.train_seasons or season in info.calibration_seasons:
+    seen: Seen | None = "ratings" if knows_results else None
+    if season in seasons:
         seen = "train" if season in info.train_seasons else "calibrate"
     table = Table(table.columns | _totals(forecaster, earlier.games, test.games))
-    return Evaluation(seen, result_of([table], method))
+    return result_of([table], method), seen
 
 
 def _players(forecaster: Forecaster, earlier: Games) -> PlayerRatings | None:

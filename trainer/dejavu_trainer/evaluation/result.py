@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -86,7 +87,7 @@ def references_of(target: str, forecaster: str) -> tuple[str, ...]:
 
 
 def document_of(result: BacktestResult) -> dict[str, Any]:
-    """Return the result as a JSON document; docs/evaluation.md documents the format."""
+    """Return the result as a JSON document, with numbers of six significant digits; see docs/evaluation.md."""
     columns = result.table.columns
     document = {
         "recipe": result.method.recipe,
@@ -104,7 +105,8 @@ def document_of(result: BacktestResult) -> dict[str, Any]:
         "promises": [asdict(each) for each in result.promises],
         "figures": [*_figures(result.figures)],
     }
-    rounded: dict[str, Any] = _rounded(document)
+    text = json.dumps(document, allow_nan=False)
+    rounded: dict[str, Any] = json.loads(text, parse_float=lambda number: float(f"{float(number):.6g}"))
     return rounded
 
 
@@ -126,12 +128,3 @@ def _figures(figures: Figures) -> Iterator[dict[str, Any]]:
                             "target": target, "kind": kind, "group": group, "games": games[group],
                             "forecaster": forecaster, "metric": metric, "reference": reference, "found": [*found],
                         }  # fmt: skip
-
-
-def _rounded(value: Any) -> Any:
-    """Round numbers to six significant digits."""
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(each) for each in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value

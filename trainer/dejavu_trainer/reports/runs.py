@@ -115,38 +115,35 @@ def print_season(console: Console, document: dict[str, Any]) -> None:
     )
 
 
-def refresh_document(refreshed: Refresh, left_out: Sequence[str] = ()) -> dict[str, Any]:
+def refresh_document(
+    bundle: Path, manifest: Manifest, left_out: Sequence[str], refreshed: Refresh | None = None
+) -> dict[str, Any]:
     """Return the result of a refresh; docs/training.md lists the keys.
 
     Args:
-        refreshed: the refresh.
+        bundle: the bundle.
+        manifest: its manifest.
         left_out: games without a usable result, each with the reason.
+        refreshed: what was learned; None if there was no newer game, and nothing was written.
     """
-    manifest, before = refreshed.forecaster.manifest, refreshed.before
-    return {
-        "bundle": str(refreshed.bundle),
-        "model_version": manifest.version,
-        "of_version": before.version,
-        "games": refreshed.games.games,
-        "first_date": refreshed.games.first_date.isoformat(),
-        "ratings_date": manifest.ratings.date.isoformat(),
-        "ratings_date_before": before.ratings.date.isoformat(),
-        "season": manifest.ratings.season,
-        "missing_seasons": list(refreshed.missing_seasons),
-        "left_out": list(left_out),
-        "ratings": {code: round(points, 2) for code, points in refreshed.forecaster.rating_filter.strengths.items()},
-    }
-
-
-def unchanged_document(bundle: Path, manifest: Manifest, left_out: Sequence[str]) -> dict[str, Any]:
-    """Return the result of a refresh without a newer game, which wrote nothing."""
-    return {
+    document = {
         "bundle": str(bundle),
         "model_version": manifest.version,
         "games": 0,
         "ratings_date": manifest.ratings.date.isoformat(),
         "season": manifest.ratings.season,
         "left_out": list(left_out),
+    }
+    if refreshed is None:
+        return document
+    strengths = refreshed.forecaster.rating_filter.strengths
+    return document | {
+        "of_version": refreshed.before.version,
+        "games": refreshed.games.games,
+        "first_date": refreshed.games.first_date.isoformat(),
+        "ratings_date_before": refreshed.before.ratings.date.isoformat(),
+        "missing_seasons": list(refreshed.missing_seasons),
+        "ratings": {code: round(points, 2) for code, points in strengths.items()},
     }
 
 

@@ -138,14 +138,10 @@ def parse_manifest(text: bytes, source: object) -> Manifest:
     try:
         # Check the version before validating: a newer schema may have entirely different fields.
         schema = dict(json.loads(text)).get("schema_version")
-        if isinstance(schema, int) and schema > SCHEMA_VERSION:
-            raise BundleTooNew(
-                f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: update it"
-            )
-        if isinstance(schema, int) and 1 <= schema < SCHEMA_VERSION:
-            raise BundleTooOld(
-                f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: refit it"
-            )
+        if isinstance(schema, int) and schema >= 1 and schema != SCHEMA_VERSION:
+            refusal, remedy = (BundleTooNew, "update it") if schema > SCHEMA_VERSION else (BundleTooOld, "refit it")
+            has = f"{source}: {MANIFEST} has schema version {schema}"
+            raise refusal(f"{has}, this code reads {SCHEMA_VERSION}: {remedy}")
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         raise BundleCorrupt(f"{source}: {MANIFEST} is not a valid manifest: {first_error(error)}") from error

@@ -35,23 +35,12 @@ ENTERS = 16
 
 SCORES = [(0, 0, 0), (300, 2, 0), (1000, 4, 0), (1500, 4, 3), (2800, 5, 3)]
 """Game seconds, points of DEN and of LAL."""
-COURSE = sorted(
-    [
-        *(
-            (720 * period + 10 + number, "2pt", player)
-            for period in range(4)
-            for number, player in enumerate((*DEN, *LAL))
-        ),
-        (300, "2pt", 12),
-        (900, "substitution", 11),
-        (900, "substitution", ENTERS),
-        (1000, "2pt", ENTERS),
-        (1500, "3pt", 21),
-        (2790, "foul", 21),
-        (2800, "freethrow", 12),
-    ],
-    key=itemgetter(0),
-)
+BEGINNERS = [
+    (720 * period + 10 + number, "2pt", player) for period in range(4) for number, player in enumerate((*DEN, *LAL))
+]
+LATER = [(300, "2pt", 12), (900, "substitution", 11), (900, "substitution", ENTERS), (1000, "2pt", ENTERS)]
+LAST = [(1500, "3pt", 21), (2790, "foul", 21), (2800, "freethrow", 12)]
+COURSE = sorted(BEGINNERS + LATER + LAST, key=itemgetter(0))
 """Game seconds, action and player of each event: who begins a quarter misses a shot in it."""
 
 

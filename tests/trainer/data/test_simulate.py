@@ -31,12 +31,6 @@ def test_a_season_has_the_schedule_scores_and_strengths_of_a_real_one(tmp_path: 
 
 
 def test_the_same_seed_gives_the_same_plays_and_another_one_others() -> None:
-    told = list[int]()
-    one, same, other, next_season = (
-        simulate_season(season, seed=seed, games=3, advance=told.append)
-        for season, seed in [(2031, 0), (2031, 0), (2031, 1), (2032, 0)]
-    )
-    assert told == [1] * 12
+    one, same, other = (simulate_season(2031, seed=seed, games=3) for seed in (0, 0, 1))
     assert one.equals(same)
     assert not one.equals(other)
-    assert one["home_score"].to_pylist() != next_season["home_score"].to_pylist()

@@ -13,7 +13,6 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
-from dejavu_cli.output.poll_events import event_line, event_record
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import (
     DejavuClientError,
@@ -319,24 +318,3 @@ async def test_a_final_of_which_plays_and_scoreboard_never_agree_is_left_unrepor
 
     assert not watch.predictor.reports
     assert {fault.kind for fault in watch.told(Fault)} == {FaultKind.STALE}
-
-
-async def test_reports_and_closed_horizons_are_told_in_words_and_as_json() -> None:
-    async with watching(Evening([game()]), **SKIPPING) as watch:
-        await watch.at(60.0 * 23 + 1)
-        await watch.at(HALF)
-        watch.evening.edit[watch.evening.ids[0]] = lambda plays: correct(plays, until=END, by=-1)
-        await watch.turn()
-
-    now = watch.evening.clock()
-    first, again = watch.told(OutcomeReported)
-    (closed,) = watch.told(HorizonClosed)
-    assert event_line(first).endswith("  half +3 is in the record, settles 1 forecast")
-    assert event_line(again).endswith("  half +2 is in the record, settles 1 forecast, correction 1")
-    assert event_line(closed).endswith("  end closed before minute 24: outcome already recorded")
-    record = event_record(again, now)
-    assert (record["event"], record["horizon"], record["differential"]) == ("reported", "HORIZON_HALFTIME", 2)
-    assert record["settledForecasts"] == 1
-    assert record["outcome"]["revision"] == 1
-    record = event_record(closed, now)
-    assert (record["event"], record["horizon"], record["minute"]) == ("closed", "HORIZON_FINAL", 24)

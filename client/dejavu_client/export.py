@@ -373,26 +373,12 @@ FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
 )
 """Columns of a metric of a scorecard or leaderboard."""
 
-_MARKET_FIGURES = (
-    "markets",
-    "bets",
-    "staked",
-    "profit",
-    "roi",
-    "total_return",
-    "sharpe",
-    "max_drawdown",
-    "expected_profit",
-    "won",
-    "lost",
-    "pushed",
-    "capped",
-    "closing_line_bets",
-    "scored_markets",
-    "implausible_markets",
-    "scored_games",
-)
-_OPTIONAL = {"roi", "sharpe"}
+_NO_FIGURES = {"games", "notice", "roi_lower", "roi_upper"}
+_MARKET_FIGURES = [
+    each for each in MarketRecord.DESCRIPTOR.fields if each.message_type is None and each.name not in _NO_FIGURES
+]
+"""Fields of the record of a market that have a row of their own each, beside those that are a `Figure`."""
+
 _BEWARE = ("withdrawn_games", "corrected_games", "unsettled_games", "unsettled_totals", "doubtful_games")
 
 
@@ -416,8 +402,9 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
         yield from _levels(row, total, "total_")
     if scorecard.HasField("market"):
         market = scorecard.market
-        for name in _MARKET_FIGURES:
-            if name not in _OPTIONAL or market.HasField(name):  # type: ignore[arg-type]
+        for field in _MARKET_FIGURES:
+            name = field.name
+            if not field.has_presence or market.HasField(name):  # type: ignore[arg-type]
                 ends = _ends(market, "roi_") if name == "roi" else {}
                 yield of_all(f"market_{name}", float(getattr(market, name)), **ends)
         yield from _means(of_all, market, "market_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -12,7 +13,6 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
-from dejavu_cli.output.poll_events import event_line, event_record
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import (
     DejavuClientError,
@@ -52,6 +52,24 @@ async def to_the_end(watch: Watch) -> None:
     watch.evening.clock.now = watch.evening.replay.end
     for _ in range(3):
         await watch.turn()
+
+
+async def run_to_the_end(
+    evening: Evening, *untaken: DejavuClientError, unrecalled: Sequence[DejavuClientError] = ()
+) -> Watch:
+    """Run a poller beside an evening that is over until it ends.
+
+    Args:
+        evening: the evening.
+        untaken: what the server answers to the first reports.
+        unrecalled: what it answers when it is first asked for recorded forecasts.
+    """
+    evening.clock.now = evening.replay.end
+    predictor = StoringPredictor()
+    predictor.untaken, predictor.unrecalled = list(untaken), list(unrecalled)
+    async with watching(evening, predictor, interval=0.001) as watch:
+        await watch.poller.run(until_final=True)
+    return watch
 
 
 async def test_the_half_and_the_end_of_a_game_are_reported_once_each() -> None:
@@ -198,16 +216,8 @@ async def test_the_half_waits_for_a_forecast_that_it_would_close() -> None:
 
 
 async def test_a_report_without_an_answer_is_tried_until_it_is_through_and_the_evening_ends_no_sooner() -> None:
-    evening = Evening([game()])
-    evening.clock.now = evening.replay.end
-    predictor = StoringPredictor()
-    predictor.untaken = [
-        UnavailableError("away"),
-        UnauthenticatedError("the token has expired"),
-        UnavailableError("away"),
-    ]
-    async with watching(evening, predictor, interval=0.001) as watch:
-        await watch.poller.run(until_final=True)
+    errors = UnavailableError("away"), UnauthenticatedError("the token has expired"), UnavailableError("away")
+    watch = await run_to_the_end(Evening([game()]), *errors)
 
     assert said(watch) == [(HALFTIME, 3)] * 4 + [(FINAL, 3)]
     assert [(event.horizon, event.differential) for event in watch.told(OutcomeReported)] == [(HALFTIME, 3), (FINAL, 3)]
@@ -241,29 +251,19 @@ async def test_a_report_that_is_refused_is_not_repeated_but_another_value_is_tol
 
 
 async def test_a_report_refused_for_the_season_of_its_id_is_not_tried_for_ever_and_the_evening_ends() -> None:
-    evening = Evening([game()])
-    evening.clock.now = evening.replay.end
-    predictor = StoringPredictor()
     refusals = [
         InvalidArgumentError("another season", field_violations=(FieldViolation(field, "another season"),))
         for field in ("observed_time", "game_id")
     ]
-    predictor.untaken = [*refusals, *refusals]
-    async with watching(evening, predictor, interval=0.001) as watch:
-        await watch.poller.run(until_final=True)
+    watch = await run_to_the_end(Evening([game()]), *refusals, *refusals)
 
     assert said(watch) == [(HALFTIME, 3)] * 2 + [(FINAL, 3)] * 2, "each once more, with the time of the server"
     assert [fault.kind for fault in watch.told(Fault)] == [FaultKind.REFUSED] * 2
 
 
 async def test_a_server_without_a_record_is_told_of_once_and_asked_no_more() -> None:
-    evening = Evening([game(), game("MIA", "NYK")])
-    evening.clock.now = evening.replay.end
-    predictor = StoringPredictor()
-    predictor.unrecalled = [UnimplementedError("what?")] * 2
-    predictor.untaken = [UnimplementedError("what?")] * 2
-    async with watching(evening, predictor, interval=0.001) as watch:
-        await watch.poller.run(until_final=True)
+    unknown = [UnimplementedError("what?")] * 2
+    watch = await run_to_the_end(Evening([game(), game("MIA", "NYK")]), *unknown, unrecalled=unknown)
 
     (fault,) = watch.told(Fault)
     assert fault.reason == "the server keeps no track record, outcomes are not reported: what?"
@@ -311,33 +311,10 @@ async def test_a_revision_that_comes_after_the_outcome_is_let_be() -> None:
 async def test_a_final_of_which_plays_and_scoreboard_never_agree_is_left_unreported() -> None:
     evening = Evening([game()])
     (game_id,) = evening.ids
-    evening.clock.now = evening.replay.end
     evening.edit[game_id] = lambda plays: tuple(
         replace(play, home=play.home + 1) if play.elapsed > HALF else play for play in plays
     )
-    async with watching(evening, interval=0.001) as watch:
-        await watch.poller.run(until_final=True)
+    watch = await run_to_the_end(evening)
 
     assert not watch.predictor.reports
     assert {fault.kind for fault in watch.told(Fault)} == {FaultKind.STALE}
-
-
-async def test_reports_and_closed_horizons_are_told_in_words_and_as_json() -> None:
-    async with watching(Evening([game()]), **SKIPPING) as watch:
-        await watch.at(60.0 * 23 + 1)
-        await watch.at(HALF)
-        watch.evening.edit[watch.evening.ids[0]] = lambda plays: correct(plays, until=END, by=-1)
-        await watch.turn()
-
-    now = watch.evening.clock()
-    first, again = watch.told(OutcomeReported)
-    (closed,) = watch.told(HorizonClosed)
-    assert event_line(first).endswith("  half +3 is in the record, settles 1 forecast")
-    assert event_line(again).endswith("  half +2 is in the record, settles 1 forecast, correction 1")
-    assert event_line(closed).endswith("  end closed before minute 24: outcome already recorded")
-    record = event_record(again, now)
-    assert (record["event"], record["horizon"], record["differential"]) == ("reported", "HORIZON_HALFTIME", 2)
-    assert record["settledForecasts"] == 1
-    assert record["outcome"]["revision"] == 1
-    record = event_record(closed, now)
-    assert (record["event"], record["horizon"], record["minute"]) == ("closed", "HORIZON_FINAL", 24)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon, Moment
+from dejavu.v1.record_pb2 import Outcome
 from dejavu_cli.output.live_table import live_table
 from dejavu_cli.output.poll_display import Messages, Printer
 from dejavu_cli.output.poll_events import event_line, event_record, summary_lines, summary_record
@@ -26,9 +27,11 @@ from dejavu_poller.events import (
     FaultKind,
     ForecastMissed,
     GameChanged,
+    HorizonClosed,
     HorizonResult,
     MinuteForecast,
     ModelLimits,
+    OutcomeReported,
     Prediction,
     RatingsOutdated,
 )
@@ -388,6 +391,16 @@ EVENTS: list[tuple[Event, str, str]] = [
         outcome(-8),
         "outcome",
         "LAL @ BOS  Q2 05:44  48–52  half −8: 0 of 1 interval held, mean absolute error 14.3 (persistence 12.0)",
+    ),
+    (
+        OutcomeReported(state(), HALFTIME, 2, Outcome(revision=1), 1),
+        "reported",
+        "LAL @ BOS  Q2 05:44  48–52  half +2 is in the record, settles 1 forecast, correction 1",
+    ),
+    (
+        HorizonClosed(state(), FINAL, 24),
+        "closed",
+        "LAL @ BOS  Q2 05:44  48–52  end closed before minute 24: outcome already recorded",
     ),
     (
         ForecastMissed(state(), FINAL, (6, 7, 9), "polled too late"),

@@ -63,6 +63,7 @@ def words(told: GameRule, view: GameView) -> str:
     return "" if found is None else f"{found.title}. {found.text}"
 
 
+LATE: Final = Moment(period=4, seconds_left=200.0, differential=3)
 INTERVAL: Final = "95 % interval: BOS −6…+12."
 FORECAST: Final = f"BOS to win: 60 % (minute 43). {INTERVAL}"
 RESULT: Final = "Final: NYK @ BOS. NYK by 8 (NYK 112, BOS 104)."
@@ -100,13 +101,7 @@ def test_close_late(fields: dict[str, Any], forecasts: tuple[Forecast, ...], exp
         ((forecast(20, 0.4), forecast(24, 0.75, age=121)), ""),
         ((forecast(20, 0.4, late=LATE_REASON_TIME), forecast(24, 0.75)), ""),
         ((forecast(20, 0.4, horizon=HORIZON_HALFTIME), forecast(24, 0.75)), ""),
-        (
-            (
-                forecast(42, 0.4),
-                forecast(44, 0.8, moment=Moment(period=4, seconds_left=200.0, differential=3)),
-            ),
-            "BOS to win: 40 % → 80 % in 3 minutes of play.",
-        ),
+        ((forecast(42, 0.4), forecast(44, 0.8, moment=LATE)), "BOS to win: 40 % → 80 % in 3 minutes of play."),
     ],
 )
 def test_swing(forecasts: tuple[Forecast, ...], expected: str) -> None:
@@ -199,6 +194,7 @@ def feed(reported: float, read: float) -> FeedStatus:
 
 
 SCHEDULED: Final = {"status": GameStatus.GAME_STATUS_SCHEDULED, "observed_time": ago(1800)}
+PAST: Final = SCHEDULED | {"tip_off_time": ago(1000)}
 
 
 @pytest.mark.parametrize(
@@ -210,25 +206,10 @@ SCHEDULED: Final = {"status": GameStatus.GAME_STATUS_SCHEDULED, "observed_time":
         ("poller_silent", [state(observed_time=ago(130))], [feed(10, 140)], ""),
         ("poller_silent", [state(observed_time=ago(130)), state(observed_time=ago(10))], [], ""),
         ("poller_silent", [state(observed_time=ago(7300))], [], ""),
-        (
-            "poller_silent",
-            [state(**SCHEDULED, tip_off_time=ago(1000))],
-            [feed(200, 210)],
-            "1 game past tip-off; the newest",
-        ),
-        (
-            "poller_silent",
-            [state(**SCHEDULED, tip_off_time=ago(1000))],
-            [],
-            "",
-        ),  # the poller may report to another server
-        (
-            "poller_silent",
-            [state(**SCHEDULED, tip_off_time=ago(1000)), state(**(SCHEDULED | {"observed_time": ago(5)}))],
-            [feed(200, 210)],
-            "",
-        ),
-        ("poller_silent", [state(**SCHEDULED, tip_off_time=ago(1000))], [feed(10, 12)], ""),
+        ("poller_silent", [state(**PAST)], [feed(200, 210)], "1 game past tip-off; the newest"),
+        ("poller_silent", [state(**PAST)], [], ""),  # the poller may report to another server
+        ("poller_silent", [state(**PAST), state(**(SCHEDULED | {"observed_time": ago(5)}))], [feed(200, 210)], ""),
+        ("poller_silent", [state(**PAST)], [feed(10, 12)], ""),
         ("poller_silent", [state(**SCHEDULED, tip_off_time=ago(600))], [], ""),
         ("poller_silent", [state(status=GameStatus.GAME_STATUS_FINAL, observed_time=ago(900))], [], ""),
         ("poller_silent", [], [], ""),

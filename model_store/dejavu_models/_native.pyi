@@ -21,7 +21,6 @@ class Game:
 class Prediction:
     minute: int
     pattern: Sequence[float]
-    groups: Integers
     def point(self, horizon: int) -> float: ...
 
 class Ensemble:

@@ -159,11 +159,10 @@ class CompiledGame:
         inputs: LIVE_COLUMNS; UNKNOWN if the game has none, NaN for those that are not known.
     """
 
-    __slots__ = ("_models", "_opinions", "_prediction", "inputs", "minute")
+    __slots__ = ("_models", "_prediction", "inputs", "minute")
 
     def __init__(self, models: native.Ensemble, prediction: native.Prediction, inputs: tuple[float, ...]) -> None:
         self._models, self._prediction, self.inputs = models, prediction, inputs
-        self._opinions: dict[int, Any] = {}
         self.minute = prediction.minute
 
     @property
@@ -184,19 +183,13 @@ class CompiledGame:
         """Return the predictions of the linear models before tip-off and after each minute, (minutes + 1,)."""
         return self._models.path(self._prediction, horizon)
 
-    def opinion(self, horizon: int) -> Any:
-        """Return what the components with a weight say of a horizon, None if there are none.
+    def opinion(self, horizon: int, *, every: bool = False) -> Any:
+        """Return what the components with a weight, or all, say of a horizon; None if there are none.
 
         It is an `Opinion` of the extension: the weights of linear, dejavu and lstm; mean and log_scale of the LSTM, and
         the mean of the similar games, in scales; below, the shares of similar games below the edges of the bins.
         """
-        if horizon not in self._opinions:
-            self._opinions[horizon] = self._models.opinion(self._prediction, horizon, False)
-        return self._opinions[horizon]
-
-    def every_opinion(self, horizon: int) -> Any:
-        """Return what all components say of a horizon, also those without a weight; see `opinion`."""
-        return self._models.opinion(self._prediction, horizon, True)
+        return self._models.opinion(self._prediction, horizon, every)
 
     def similar(
         self, horizon: int, expected: float, games: PastGames, before: date | None = None
@@ -222,11 +215,6 @@ class CompiledGame:
         )
         similar = (_similar_game(games, image, distance, minute, at) for distance, image in earlier)
         return tuple(islice(similar, MOST_SIMILAR)), summary
-
-    @property
-    def groups(self) -> Integers:
-        """The nearest groups of similar games, the nearest first; empty before the first opinion that is of them."""
-        return self._prediction.groups
 
 
 def _similar_game(games: PastGames, image: int, distance: float, minute: int, horizon: Horizon) -> SimilarGame:

@@ -103,7 +103,7 @@ def _components(
     """
     names, weights, predictions = models.weights.names, [], []
     for part in parts:
-        opinion, of_minute = part.game.every_opinion(horizon), own if part.tabulated else part
+        opinion, of_minute = part.game.opinion(horizon, every=True), own if part.tabulated else part
         unit, center = of_minute.distribution.unit, of_minute.distribution.center
         added = part.distribution.point - center if part.tabulated else 0.0
         others = of_minute.others

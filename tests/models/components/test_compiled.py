@@ -129,7 +129,6 @@ def test_any_game_gets_the_distribution_of_numpy(
         assert game.point == pytest.approx(point, abs=POINTS * scale)
         assert game.home_lead_probability == pytest.approx(expected.home_leads[0], abs=POINTS)
         assert (found.opinion(index) is None) == (not models.components)
-    assert bool(len(found.groups)) == ("dejavu" in models.components)
 
 
 def test_a_pattern_without_a_minute_is_refused() -> None:

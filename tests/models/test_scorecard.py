@@ -269,7 +269,7 @@ def card(value: float, games: int = 100) -> Scorecard:
     told = ScoreEstimate(value, games)
     figures: dict[str, Any] = dict.fromkeys(("mae", "crps", "brier", "mae_difference", "accuracy", "roc_auc"), told)
     coverage = tuple(Coverage(alpha, games, games, 0.95 - value / 100, 0.0, 1.0, 20.0) for alpha in (0.05, 0.5))
-    market = MARKET and replace(MARKET, roi=told)
+    market = replace(MARKET, roi=told)
     return replace(Scorecard(games=1000), market=market, coverage=coverage, **figures)
 
 

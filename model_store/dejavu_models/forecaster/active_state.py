@@ -99,10 +99,8 @@ class ActiveState:
     def excess_variance(self, query: ForecastQuery, source: MarginSource) -> float:
         """Return the variance of a query's expected margin beyond the usual one of its source, in points squared.
 
-        Return 0 for a margin that is given in the query, since its variance is not known.
+        The query asks for ratings; the variance of a margin that is given in a query is not known.
         """
-        if not self.asks_for_ratings(query):
-            return 0.0
         variance, _ = self._expected.margin_uncertainty(_rated_game(query))
         return max(0.0, variance - USUAL_VARIANCES[source])
 

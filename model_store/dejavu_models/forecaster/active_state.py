@@ -73,24 +73,12 @@ class ActiveState:
         """Return whether the ratings are neither too old for a query's game nor too far ahead of it."""
         return are_usable(self.ratings_date, query.game_date, max_days, self.end(query))
 
-    def rated_margin(self, query: ForecastQuery, max_days: int) -> float | None:
-        """Return the margin by the team ratings, in points, to compare with the margin that a query gives.
-
-        None if the query gives no margin or not both teams, or the ratings are not usable. The effect of line-ups is
-        excluded: the same caller gives margin and line-ups, and could make any margin plausible.
-        """
-        if query.pregame_margin is None or not (query.home_team and query.away_team):
-            return None
-        terms = self._rated_terms(query, max_days)
-        return None if terms is None else terms.of_teams
-
     def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
-        """Return the terms of a query's expected margin; None unless it is from ratings."""
-        return self._rated_terms(query, max_days) if self.asks_for_ratings(query) else None
+        """Return the terms of the margin by the ratings of a query's teams, whether or not it gives another margin.
 
-    def _rated_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
-        """Return the terms of the ratings' margin of a query's teams; None if the ratings are not usable."""
-        if not self._are_usable(query, max_days):
+        None if it has not both teams, or the ratings are not usable.
+        """
+        if not (query.home_team and query.away_team and self._are_usable(query, max_days)):
             return None
         return self._expected.margin_terms(_rated_game(query, query.lineups))
 
@@ -111,10 +99,8 @@ class ActiveState:
     def excess_variance(self, query: ForecastQuery, source: MarginSource) -> float:
         """Return the variance of a query's expected margin beyond the usual one of its source, in points squared.
 
-        Return 0 for a margin that is given in the query, since its variance is not known.
+        The query asks for ratings; the variance of a margin that is given in a query is not known.
         """
-        if not self.asks_for_ratings(query):
-            return 0.0
         variance, _ = self._expected.margin_uncertainty(_rated_game(query))
         return max(0.0, variance - USUAL_VARIANCES[source])
 

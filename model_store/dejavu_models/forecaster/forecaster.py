@@ -327,7 +327,7 @@ class Forecaster:
         Args:
             query: the query.
             margin: its expected margin, in points; None if unknown.
-            terms: terms of the expected margin; None unless it is from ratings.
+            terms: terms of the margin by the ratings of its teams; None without teams or usable ratings.
             game: predictions of the models.
             state: the online state.
         """
@@ -351,9 +351,12 @@ class Forecaster:
         well_known = not teams_known or are_known(teams_known)
         if rated and margin is not None and any(each.deviation > OPENING_DEVIATION for each in teams_known):
             warnings += (WarningReason.TEAM_LITTLE_KNOWN,)
-        rated_margin, given = state.rated_margin(query, self.max_ratings_days), query.pregame_margin
-        if rated_margin is not None and given is not None and abs(given - rated_margin) > self.plausible_gap:
-            warnings += (WarningReason.IMPLAUSIBLE_MARGIN,)
+        given, rated_margin = query.pregame_margin, None
+        if given is not None and terms is not None:
+            # Without line-ups: the same caller gives margin and line-ups, and could make any margin plausible.
+            rated_margin, terms = terms.of_teams, None
+            if abs(given - rated_margin) > self.plausible_gap:
+                warnings += (WarningReason.IMPLAUSIBLE_MARGIN,)
         end = None
         if rated:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_store.registry import Registry
+from dejavu_store.default_bundles import Registry
 
 point = Registry.load([]).get().forecast(ForecastQuery(ScorePattern((0.0,) * 18))).point
 if not abs(point) < 5.0:

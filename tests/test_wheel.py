@@ -21,13 +21,13 @@ ROOT = Path(__file__).parent.parent
 CHECK = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import dejavu_client.config, dejavu_feed.replay, dejavu_models._native, dejavu_store.registry
+import dejavu_client.config, dejavu_feed.replay, dejavu_models._native, dejavu_store.default_bundles
 import dejavu_gateway.app, dejavu_server.worker.worker, dejavu_trainer
 from dejavu.v1 import prediction_service_pb2_grpc
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_store.registry import default_bundle, served_bundle
+from dejavu_store.default_bundles import default_bundle, served_bundle
 from dejavu_store.bundle import load_bundle
-print(dejavu_store.registry.__file__, dejavu_models._native.__file__, sep="\\n")
+print(dejavu_store.default_bundles.__file__, dejavu_models._native.__file__, sep="\\n")
 print(default_bundle(), dejavu_client.config.__file__, sep="\\n")
 print(load_bundle(served_bundle()).forecast(ForecastQuery(ScorePattern((0.0,) * 18))).point)
 """

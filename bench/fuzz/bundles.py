@@ -32,7 +32,7 @@ from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
 from dejavu_store.contents import load_contents
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 MAX_MEMORY: Final = 4 * 1024**3
 MAX_SECONDS: Final = 60

@@ -16,7 +16,7 @@ from bench.servers import Server, response_to
 
 from bench import servers
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 ECHO, DEJAVU, MLSERVER = "echo", "Dejavu", "MLServer"
 

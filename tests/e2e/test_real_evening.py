@@ -33,7 +33,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_poller import Poller
 from dejavu_poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
 from dejavu_store.bundle import load_bundle
-from dejavu_store.registry import served_bundle
+from dejavu_store.default_bundles import served_bundle
 from dejavu_trainer.data.games import Games
 
 SEASON = 2023

@@ -19,7 +19,7 @@ from dejavu_feed.off_season import days_around
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon
 from dejavu_store.bundle import load_bundle
-from dejavu_store.registry import served_bundle
+from dejavu_store.default_bundles import served_bundle
 
 SHIPPED = date(2024, 6, 17)
 """Date of the newest final that the ratings of the shipped bundle know."""

@@ -21,7 +21,7 @@ from dejavu_client.requests import lineups
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.player_ratings import LineupWeights, PlayerRatings
 from dejavu_store.bundle import load_bundle
-from dejavu_store.registry import served_bundle
+from dejavu_store.default_bundles import served_bundle
 
 FIRST = date(2025, 10, 24)
 PATTERN = [1.0, 4.0]

@@ -25,7 +25,7 @@ from dejavu_models.errors import (
 from dejavu_models.manifest import SCHEMA_VERSION, Manifest
 from dejavu_models.types import Horizon, HorizonSupport
 from dejavu_store.bundle import MANIFEST, check_golden, load_bundle, publish, read_files, read_manifest
-from dejavu_store.registry import default_bundle, refreshed_bundle, served_bundle
+from dejavu_store.default_bundles import default_bundle, refreshed_bundle, served_bundle
 
 LSTM = "lstm.npz"
 

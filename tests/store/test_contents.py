@@ -18,7 +18,7 @@ from dejavu_models.manifest import CALIBRATION, LINEAR, RATINGS, TOTALS, WEIGHTS
 from dejavu_models.totals.model import TABLES as TOTAL_TABLES
 from dejavu_store.bundle import read_files, read_manifest
 from dejavu_store.contents import load_contents
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 MANIFEST = read_manifest(default_bundle())
 FILES = read_files(default_bundle(), MANIFEST)

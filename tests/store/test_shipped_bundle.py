@@ -14,7 +14,7 @@ from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import CASES, MarginSource
 from dejavu_models.uncertainty.lattice.margin_model import TABLES
 from dejavu_store.bundle import load_bundle
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import out_of_season_points

@@ -24,7 +24,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_store import bundle, verification
 from dejavu_store.bundle import check_answers, load_bundle, read_files, read_manifest, read_manifest_text
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 from dejavu_store.verification import verify
 
 

@@ -25,7 +25,7 @@ from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.worker.models import configure_model, warm_up_model
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 
 class Lifecycle(NamedTuple):

@@ -20,7 +20,7 @@ from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_store.bundle import MANIFEST, load_bundle
-from dejavu_store.registry import served_bundle
+from dejavu_store.default_bundles import served_bundle
 
 _log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from dejavu_models.moments.model import CHANGES, MOST_LEAD, NOT_KNOWN, SECONDS, 
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import LARGEST, VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.game import LatticeGame
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 FINAL = Horizon.FINAL
 

@@ -30,7 +30,7 @@ from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Forecast, 
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 from dejavu_store.bundle import publish, read_manifest
 from dejavu_store.contents import load_contents
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 STEADY = steady_totals()
 KNOWN = STEADY.models[MarginSource.KNOWN]

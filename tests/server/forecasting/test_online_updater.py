@@ -50,7 +50,7 @@ from dejavu_server.forecasting import online_updater
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.forecasting.projection import SNAPSHOT_EVERY, Projection, Snapshot
 from dejavu_store.bundle import load_bundle
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 T = TypeVar("T")
 

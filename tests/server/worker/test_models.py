@@ -10,7 +10,7 @@ from tests.support.processes.servers import settings_in
 
 from dejavu_server.worker.models import PreloadedModels, load_models
 from dejavu_store.bundle import read_manifest
-from dejavu_store.registry import default_bundle, refreshed_bundle, served_bundle
+from dejavu_store.default_bundles import default_bundle, refreshed_bundle, served_bundle
 
 
 def test_workers_of_a_fork_server_have_the_bundle_that_it_loaded_and_not_one_refreshed_since(

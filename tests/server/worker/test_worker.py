@@ -30,7 +30,7 @@ from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.worker.models import DuplicateBundle, warm_up
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub

@@ -32,7 +32,7 @@ from dejavu_models.types import LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_store.bundle import MANIFEST, answered, load_bundle, publish, read_manifest
 from dejavu_store.contents import linear_from_bytes, linear_to_bytes, load_contents
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 if TYPE_CHECKING:
     from dejavu_trainer.data.games import Games

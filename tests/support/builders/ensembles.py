@@ -38,7 +38,7 @@ from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import CASES, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 MINUTES = MAX_SLOTS + 1
 

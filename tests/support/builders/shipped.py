@@ -6,7 +6,7 @@ from functools import cache
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_store.bundle import load_bundle
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 
 @cache

@@ -18,7 +18,7 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.worker.worker import Worker
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 if TYPE_CHECKING:
     from dejavu.v1.model_service_pb2_grpc import ModelServiceAsyncStub

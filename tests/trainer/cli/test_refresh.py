@@ -10,7 +10,7 @@ from tests.support.harness.documents import ROOT
 from tests.trainer.harness import told
 
 from dejavu_store.bundle import load_bundle, read_manifest
-from dejavu_store.registry import default_bundle, refreshed_bundle, served_bundle
+from dejavu_store.default_bundles import default_bundle, refreshed_bundle, served_bundle
 
 SHIPPED = read_manifest(default_bundle())
 GAMES = season_of_games(season=SHIPPED.ratings.season)

@@ -10,7 +10,7 @@ import typer
 
 from dejavu_common.rich_console import Console
 from dejavu_store.bundle import load_bundle
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 from dejavu_trainer.cli.app import (
     CalibrateSeasons,
     Config,

@@ -15,7 +15,7 @@ from dejavu_common.files import state_folder
 from dejavu_common.rich_console import Console
 from dejavu_feed.nba.stats_service import STATS_URL, NbaStats
 from dejavu_store.bundle import check_target, read_manifest
-from dejavu_store.registry import default_bundle, refreshed_bundle
+from dejavu_store.default_bundles import default_bundle, refreshed_bundle
 from dejavu_trainer.cli.app import Json, Url, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient
 from dejavu_trainer.reports.runs import print_document, refresh_document

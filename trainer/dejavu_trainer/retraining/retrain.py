@@ -23,7 +23,7 @@ from dejavu_models.manifest import MAX_TEXT, LineageRecord, Manifest, first_erro
 from dejavu_models.types import HORIZONS
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 from dejavu_trainer.client import run_client, serving_model
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Progress

@@ -12,7 +12,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 
 FIRST = read_manifest(default_bundle()).version
 """Version of the bundle with which a ledger without a champion begins."""

@@ -32,7 +32,7 @@ from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_store.registry import default_bundle
+from dejavu_store.default_bundles import default_bundle
 from dejavu_store.stages import ModelAction, ModelStage, NotRegistered, WrongStage
 
 SECONDS = 20.0

@@ -22,7 +22,7 @@ from dejavu_models.types import Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_store.bundle import load_bundle
-from dejavu_store.registry import served_bundle
+from dejavu_store.default_bundles import served_bundle
 from dejavu_trainer.evaluation.scoring.moments import score_moments
 from dejavu_trainer.evaluation.table import MOMENTS, Table
 from dejavu_trainer.training.linear import fit_linear

@@ -1,4 +1,4 @@
-"""Folders of the bundles that a server loads without a model store."""
+"""Folders of the bundles that a server loads by default, without a model store."""
 
 from __future__ import annotations
 

@@ -376,14 +376,16 @@ def _preload_shipped_bundle() -> None:
     """Load the shipped bundle once, and give each fork a copy."""
     from tests.support.builders.shipped import shipped_bundle
 
-    from dejavu_store import bundle, registry
+    from dejavu_server.worker import models
+    from dejavu_store.bundle import load_bundle
+    from dejavu_store.default_bundles import default_bundle
 
-    shipped, loaded = registry.default_bundle(), shipped_bundle()
+    shipped, loaded = default_bundle(), shipped_bundle()
 
     def load_or_copy(folder: Path, **options: Any) -> Any:
-        return copy.copy(loaded) if folder == shipped else bundle.load_bundle(folder, **options)
+        return copy.copy(loaded) if folder == shipped else load_bundle(folder, **options)
 
-    setattr(registry, "load_bundle", load_or_copy)  # noqa: B010 - another type
+    setattr(models, "load_bundle", load_or_copy)  # noqa: B010 - another type
 
 
 def _main() -> None:

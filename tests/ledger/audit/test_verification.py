@@ -10,7 +10,7 @@ import pytest
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.tampering.forging import append, last
 
-from dejavu_ledger import Ledger, LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, verify
+from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, verify
 from dejavu_ledger.queries.verification.revisions import Revision
 
 pytestmark = pytest.mark.sqlite
@@ -53,7 +53,7 @@ def test_a_ledger_that_is_not_there_is_not_made(url: str, tmp_path: Path) -> Non
 
 def test_an_empty_database_is_no_ledger_yet(url: str, tmp_path: Path) -> None:
     (tmp_path / "ledger.db").touch()
-    with pytest.raises(LedgerSchemaError, match="older schema"):
+    with pytest.raises(LedgerUnavailable, match="the file is empty"):
         verify(url)
 
 

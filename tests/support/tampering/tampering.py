@@ -25,7 +25,7 @@ TABLES = ("schema_version", "ledger", "entries", *DERIVED, "checkpoints", "snaps
 
 CHECKS = {
     "file": "not a sound SQLite database",
-    "schema": "schema version was changed|is not a ledger|which this release does not know",
+    "schema": "schema version was changed|is not a ledger|this release knows",
     "chain": "hash mismatch|no gaps|does not match the canonical form|not in canonical form|has the wrong type",
     "kind": "its kind is unknown",
     "rows": "the row in|has rows without",

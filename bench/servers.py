@@ -186,7 +186,7 @@ def mlserver(python: Path, cpus: Collection[int], bundle: Path) -> Iterator[Serv
         ports = {name: free_port() for name in ("grpc_port", "http_port", "metrics_port")}
         settings = {**ports, "parallel_workers": 0, "host": "127.0.0.1", "debug": False}
         Path(folder, "settings.json").write_text(json.dumps(settings))
-        path = os.pathsep.join(str(ROOT / each) for each in ("client", "model_store"))
+        path = os.pathsep.join(str(ROOT / each) for each in ("common", "feed", "model_store"))
         with pinned_to(cpus):
             process = subprocess.Popen(
                 [str(python), "-m", "mlserver.cli.main", "start", "."],

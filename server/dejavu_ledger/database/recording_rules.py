@@ -74,20 +74,17 @@ class RecordedGames:
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Take over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
-        for game_id, horizon, number, since_us, first_us in rows:
+        for game_id, horizon, number, since_us, first_us, caller in rows:
             if horizon and since_us:
                 self._withdrawn[game_id].add(Horizon(horizon))
             elif horizon:
                 # PostgreSQL returns sequences as floats, since other rows of the query have seconds in this column.
                 self._outcomes[game_id][Horizon(horizon)] = int(number)
-            else:
+            elif since_us:
                 self._newest[game_id] = (number, from_microseconds(since_us))
                 self._first[game_id] = from_microseconds(first_us)
-
-    def take_counts(self, rows: Iterable[tuple[str, str, int]]) -> None:
-        """Take over the rows of `recording.statements.FORECASTS_OF_CALLERS` for games that it does not have."""
-        for game_id, caller, count in rows:
-            self._counts[game_id][caller] = count
+            else:
+                self._counts[game_id][caller] = int(number)
 
     def add(self, issued: IssuedForecast) -> None:
         """Take note of a recorded forecast."""

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from dejavu_ledger.database.recording.statements import (
-    FORECASTS_OF_CALLERS,
     NEWEST_OF_KEYS,
     POSITION,
     RECORDED_MARKETS,
@@ -138,7 +137,6 @@ class KnownRecord:
         games = sorted(game_ids - self._games)
         if games:
             self.games.take(STATE_OF_GAMES.rows(connection, games))
-            self.games.take_counts(FORECASTS_OF_CALLERS.rows(connection, games))
             self._games.update(games)
             self._all_known.update(game_id for game_id in games if not self.games.has_forecasts(game_id))
 

@@ -55,6 +55,7 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
             outcomes.c.sequence,
             case((outcomes.c.withdrawn, 1), else_=0),
             literal(0),
+            literal(""),
         ).where(outcomes.c.game_id.in_(games), NEWEST, ~is_void(outcomes)),
         select(
             forecasts.c.game_id,
@@ -62,6 +63,7 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
             forecasts.c.elapsed_s,
             func.min(forecasts.c.generated_us),
             select(func.min(other.c.generated_us)).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
+            literal(""),
         )
         .where(
             forecasts.c.game_id.in_(games),
@@ -69,14 +71,9 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
             == select(func.max(other.c.elapsed_s)).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
         )
         .group_by(forecasts.c.game_id, forecasts.c.elapsed_s),
-    )
-
-
-def _forecasts_of_callers(games: Sequence[ColumnElement[str]]) -> ClauseElement:
-    return (
-        select(forecasts.c.game_id, forecasts.c.recorded_by, func.count())
+        select(forecasts.c.game_id, literal(""), func.count(), literal(0), literal(0), forecasts.c.recorded_by)
         .where(forecasts.c.game_id.in_(games))
-        .group_by(forecasts.c.game_id, forecasts.c.recorded_by)
+        .group_by(forecasts.c.game_id, forecasts.c.recorded_by),
     )
 
 
@@ -94,8 +91,5 @@ RECORDED_MARKETS: Final = PreparedQuery(_recorded_markets)
 STATE_OF_GAMES: Final = PreparedQuery(_state)
 """By games: game, horizon and sequence of the newest revision of each outcome, unless it is void, and whether it is a
 withdrawal. Also, with an empty horizon: the newest second of play, the time since which the ledger has it, and the time
-of the first forecast.
+of the first forecast; and the number of forecasts of each caller, with no time.
 """
-
-FORECASTS_OF_CALLERS: Final = PreparedQuery(_forecasts_of_callers)
-"""By games: game, caller and the number of its forecasts of the game."""

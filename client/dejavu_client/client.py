@@ -49,10 +49,10 @@ _thread = cache(_LoopThread)
 
 
 def _made_as(
-    _: Callable[Concatenate[AsyncDejavuClient, P], None],
+    constructor: Callable[Concatenate[AsyncDejavuClient, P], None],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[DejavuClient, P], None]]:
     """Give a constructor the parameters of the asynchronous client's."""
-    return wraps(AsyncDejavuClient.__init__)
+    return wraps(constructor)
 
 
 def _call(

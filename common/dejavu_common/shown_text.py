@@ -6,6 +6,7 @@ sequences, bidirectional controls would change its appearance, and a spreadsheet
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Iterable, MutableMapping
@@ -67,14 +68,24 @@ def spreadsheet_cell(text: str) -> str:
 def escape_output() -> None:
     """Make all that this process writes to standard output and standard error `visible`.
 
-    Text that should act on the terminal, such as colors, is written to the streams that `unescaped` returns.
+    Text that should act on the terminal, such as colors, is written to the streams that `unescaped` returns. The
+    process's own standard error is no longer buffered.
     """
-    sys.stdout, sys.stderr = _escaped(sys.stdout), _escaped(sys.stderr)
+    sys.stdout, sys.stderr = _escaped(sys.stdout), _escaped(_unbuffered(sys.stderr))
 
 
 def unescaped(stream: IO[str]) -> IO[str]:
     """Return the stream wrapped by `escape_output`; any other stream unchanged."""
     return stream.stream if isinstance(stream, _EscapedStream) else stream
+
+
+def _unbuffered(stream: Any) -> Any:
+    own = sys.__stderr__
+    if own is None or stream is not own:
+        return stream
+    # What a full disk or a gone reader did not take would stay in the buffer, and fail the process when it ends (120).
+    raw = io.FileIO(own.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(raw, own.encoding, own.errors, write_through=True)
 
 
 def _escaped(stream: Any) -> Any:

@@ -216,7 +216,7 @@ nightly-laws: install install-node $(GEN)/.installed $(WEB)/node_modules/.instal
 
 nightly-postgres: install  ## the tests of ledger, streams and record on PostgreSQL
 	DEJAVU_TEST_LEDGER=postgresql $(PYTEST) -n 2 --dist worksteal -m "not nightly" --timeout 900 tests/ledger tests/server/streaming \
-	  tests/server/forecasting tests/server/api
+	  tests/server/coordination tests/server/forecasting tests/server/api tests/examples/test_check_ledger.py
 
 nightly-images: $(VENV)/.release  ## build the wheel, and the images, and run them hardened; needs root, and Debian's buildah, mmdebstrap and docker-compose
 	$(PYTEST) -m nightly -s tests/deploy tests/test_supply_chain.py tests/test_wheel.py

@@ -28,8 +28,8 @@ from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_eve
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_ledger import verify
-from dejavu_ledger.copies.databases import open_source, open_target
-from dejavu_ledger.copies.ledger_copy import copy_ledger
+from dejavu_ledger.copies.ledger_copy import copy_ledger, open_target
+from dejavu_ledger.database.backends import read_only_ledger
 from dejavu_poller import Poller
 from dejavu_poller.poller import DEFAULT_END_INTERVAL
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asyncio.run(follow(games, server.address))
         found = verify(url)
         print(f"{len(games)} games, {found.forecasts:,} forecasts: {found.forecasts / len(games):.0f} a game")
-        source = stack.enter_context(open_source(url))
+        source = stack.enter_context(read_only_ledger(url))
         sizes = {"SQLite": source.size_bytes()}
         if options.postgres:
             postgres = stack.enter_context(own_server())

@@ -14,7 +14,6 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from tests.support.builders.made_once import end_run, start_run
-from tests.support.harness.compiled_statements import share_compiled_statements
 from tests.support.harness.laws import EXAMPLES
 from tests.support.processes import leftovers, preloaded
 from tests.support.processes.postgres import named_ledgers, on_postgres, shared_server, stop_shared_server
@@ -24,7 +23,6 @@ settings.register_profile(
     "dejavu", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("dejavu")
-share_compiled_statements()
 
 # A background job of a shell, and its children, ignore SIGINT: restore the default handler, as tests send SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -65,6 +65,7 @@ def test_a_wheel_brings_types_and_the_retry_configuration(unpacked: Path) -> Non
         "dejavu/inference/open_inference_pb2.pyi",
         "dejavu_client/py.typed",
         "dejavu_client/service_config.json",
+        "dejavu_ledger/database/schema.sql",
         "dejavu_store/bundles/default/manifest.json",
     ):
         assert (unpacked / needed).is_file(), needed

@@ -19,6 +19,7 @@ from pathlib import Path
 import uvloop
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.subscribers import Subscriber, encode_outcome
+from tests.support.harness.tokens import token_of
 
 from dejavu_ledger import Ledger
 from dejavu_server.api.converters.prediction import forecast_message
@@ -34,7 +35,7 @@ async def _catch_up(ledger: Ledger, subscribers: int, behind: int, entries: int)
     await broadcaster.start()
 
     async def follow(start: int) -> bool:
-        async with Subscriber(broadcaster, token=ledger.token(start)) as subscriber:
+        async with Subscriber(broadcaster, token=await token_of(ledger, start)) as subscriber:
             return await subscriber.forecasts(entries - start) == [*range(start + 1, entries + 1)]
 
     began = time.process_time()

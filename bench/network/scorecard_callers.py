@@ -3,8 +3,8 @@
 Run with `python -m bench.network.scorecard_callers` from the project's folder. Writes a ledger of many settled
 forecasts, starts a real server on it and asks for scorecards over gRPC:
 
-- control: a single caller asks for five random consecutive days, repeats each call, and asks once for each large
-  scorecard;
+- control: a single caller asks once for each large scorecard, of which the first of each horizon reads all scores into
+  memory; then it asks for five random consecutive days, and repeats each call;
 - load: many callers in a closed loop, each with its own connection. In half of its turns a caller asks for five days
   and then repeats the call; in most others it asks for one of eight large scorecards that all callers share; in the
   rest for a large one that nobody else asks for, and gives up after GIVE_UP_SECONDS.
@@ -61,6 +61,7 @@ class Result:
     Attributes:
         forecasts: forecasts in the ledger.
         alone_ms, repeat_alone_ms, large_alone_ms: of one caller.
+        first_alone_ms: of the first large scorecard of each horizon, by one caller.
         five_ms, repeat_ms, large_ms: of the calls under load that were answered.
         codes: status codes under load, by kind of call.
         late: five-day calls under load that were answered after FIVE_DAY_SECONDS.
@@ -71,6 +72,7 @@ class Result:
     alone_ms: list[float] = field(default_factory=list)
     repeat_alone_ms: list[float] = field(default_factory=list)
     large_alone_ms: list[float] = field(default_factory=list)
+    first_alone_ms: list[float] = field(default_factory=list)
     five_ms: list[float] = field(default_factory=list)
     repeat_ms: list[float] = field(default_factory=list)
     large_ms: list[float] = field(default_factory=list)
@@ -163,12 +165,13 @@ class Caller:
 async def alone(address: str, filled: Filled, options: argparse.Namespace, result: Result) -> None:
     """Run the control."""
     caller = Caller(address, filled, random.Random(options.seed), result)
+    for filter_ in LARGE:
+        times = result.large_alone_ms if filter_.HasField("min_confidence") else result.first_alone_ms
+        await caller.ask("alone", filter_, times, DEADLINE_SECONDS)
     for _ in range(options.alone):
         filter_ = caller.five_days()
         await caller.ask("alone", filter_, result.alone_ms, DEADLINE_SECONDS)
         await caller.ask("alone", filter_, result.repeat_alone_ms, DEADLINE_SECONDS)
-    for filter_ in LARGE:
-        await caller.ask("alone", filter_, result.large_alone_ms, DEADLINE_SECONDS)
     await caller.close()
 
 
@@ -187,7 +190,8 @@ def report(result: Result, _: float) -> str:
     rows = {
         "alone: five days": result.alone_ms,
         "alone: repeated": result.repeat_alone_ms,
-        "alone: large": result.large_alone_ms,
+        "alone: large, first": result.first_alone_ms,
+        "alone: large, again": result.large_alone_ms,
         f"{result.callers} callers: five days": result.five_ms,
         f"{result.callers} callers: repeated": result.repeat_ms,
         f"{result.callers} callers: large": result.large_ms,

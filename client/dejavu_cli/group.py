@@ -48,7 +48,7 @@ class Command:
 
 _LIVE = ("nba_api",)
 _NOTIFY = ("httpx2", "pydantic", "standardwebhooks")
-_SERVER = ("grpc_reflection", "numpy", "prometheus_client", "pydantic", "sqlalchemy", "uvloop")
+_SERVER = ("grpc_reflection", "numpy", "prometheus_client", "pydantic", "uvloop")
 
 
 COMMANDS: dict[str, Command] = {

@@ -379,7 +379,14 @@ _MARKET_FIGURES = [
 ]
 """Fields of the record of a market that have a row of their own each, beside those that are a `Figure`."""
 
-_BEWARE = ("withdrawn_games", "corrected_games", "unsettled_games", "unsettled_totals", "doubtful_games")
+_BEWARE = (
+    "withdrawn_games",
+    "corrected_games",
+    "unsettled_games",
+    "unsettled_totals",
+    "doubtful_games",
+    "revised_late",
+)
 
 
 def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = None) -> Iterator[FigureRow]:

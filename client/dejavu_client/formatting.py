@@ -11,8 +11,9 @@ from google.protobuf.descriptor import EnumDescriptor
 from dejavu.ops.v1.operations_service_pb2 import MethodStats
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
+    LATE_REASON_CLOCK,
     LATE_REASON_GAME_DATE,
-    LATE_REASON_LATER_MINUTE,
+    LATE_REASON_LATER_SECOND,
     LATE_REASON_OBSERVED,
     LATE_REASON_REPORTED,
     LATE_REASON_TIME,
@@ -129,7 +130,8 @@ def recorded_market(prediction: RecordedPrediction, kind: MarketKind.ValueType) 
 
 
 _LATE: Final = {
-    LATE_REASON_LATER_MINUTE: "later minutes of the game were already recorded",
+    LATE_REASON_LATER_SECOND: "a later second of the game was already recorded",
+    LATE_REASON_CLOCK: "the game was more than a minute and a half further",
     LATE_REASON_TIME: "its minute of play had long been recorded",
     LATE_REASON_REPORTED: "an outcome had been reported, and withdrawn",
     LATE_REASON_GAME_DATE: "made after the day of the game",

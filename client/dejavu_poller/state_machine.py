@@ -61,8 +61,8 @@ _LEEWAY: Final = 60.0
 """Maximum game seconds by which a state may be behind an earlier one without being stale: scoreboards lag a little, and
 clocks are set back."""
 _MOST_AHEAD: Final = 120.0
-"""Maximum game seconds by which plays may be ahead of the scoreboard: forecasts of more than two minutes of play before
-another one count as late."""
+"""Maximum game seconds by which plays may be ahead of the scoreboard: forecasts of a second of play before
+that of another one count as late."""
 _READS_AHEAD: Final = 3
 """Reads after which plays further ahead are accepted, if each had later plays than the one before, by no more than the
 time between them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 from dejavu_ledger.records import ReportedOutcome
@@ -22,7 +23,16 @@ class LedgerReplaced(LedgerUnavailable, reason="LEDGER_REPLACED"):
 
 
 class LedgerClockDiffers(LedgerUnavailable, reason="LEDGER_CLOCK"):
-    """The clocks of server and database differ too much: entries would have times that verification refuses."""
+    """The clocks of server and database differ too much: entries would have times that verification refuses.
+
+    Args:
+        message: how they differ.
+        ahead: time by which the server's clock is ahead of the database's; negative: behind.
+    """
+
+    def __init__(self, message: str, ahead: timedelta = timedelta()) -> None:
+        super().__init__(message)
+        self.ahead = ahead
 
 
 class DiskReserveReached(LedgerUnavailable, reason="DISK_RESERVE"):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dejavu_ledger.database.backend import Backend, CommitListener
-from dejavu_ledger.database.recording.known_record import Appended
+from dejavu_ledger.recording import Appended
 from dejavu_ledger.tail import EntrySource, Tail, TailReader
 
 

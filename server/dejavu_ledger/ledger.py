@@ -7,8 +7,9 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Final, TypeVar
 
 import structlog
@@ -21,14 +22,14 @@ from dejavu_ledger import outcomes, resume_tokens
 from dejavu_ledger.database import store
 from dejavu_ledger.database.backend import Backend, Connection, Durability, Query, StopSignal
 from dejavu_ledger.database.backends import new_backend
-from dejavu_ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
-from dejavu_ledger.database.store import Identity
-from dejavu_ledger.database_clock import check_clock
+from dejavu_ledger.database.clock import check_clock
+from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.entries import codec
 from dejavu_ledger.entries.shadows import prepare
 from dejavu_ledger.errors import (
     InvalidResumeToken,
     LedgerError,
+    LedgerReplaced,
     LedgerUnavailable,
     ReportedFailures,
     ResumeTokenExpired,
@@ -36,8 +37,10 @@ from dejavu_ledger.errors import (
 from dejavu_ledger.followers import Followers
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.queries.model_changes import KnownRoster
+from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.recorder import MODEL_CHANGE, UNLIMITED, Recorder
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
+from dejavu_ledger.scores.projection import build_if_missing
 from dejavu_ledger.tail import TailReader
 from dejavu_ledger.writer import Writer
 from dejavu_models.errors import quoted
@@ -65,10 +68,9 @@ _WITHDRAWAL_BYTES: Final = 1024
 class Ledger:
     """Durable record of every forecast for a named game and every outcome, in one order across all writers.
 
-    The key of a forecast is its game, horizon, minute, alpha, model version, pregame_margin and caller. Recording a key
-    again with the pattern, teams, date and live inputs of its newest revision changes nothing; with others it adds the
-    next revision. A forecast that comes late in its game is marked and does not count (see `store.append`). Once the
-    outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
+    One forecast counts for each game, horizon and second of play: the newest revision in time, of the game's owner.
+    Recording it again with the same input changes nothing; with another it adds the next revision. The rules are those
+    of `record`. Once the outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
 
     Create it with `open` or `open_backend`, use it in one event loop and close it.
 
@@ -155,6 +157,7 @@ class Ledger:
                 backend.open(make=make)
                 with backend.write() as connection:
                     check_clock(connection, clock())
+                    build_if_missing(connection)
                     return store.identity(connection)
             except BaseException:
                 backend.close()
@@ -185,15 +188,16 @@ class Ledger:
         """
         if not issued:
             return []
-        drafts = await Turns().map(codec.prepare, issued)
-        entries = [(each.game_id, len(draft.payload)) for each, draft in zip(issued, drafts, strict=True)]
+        order = _order_of_play(issued)
+        drafts = await Turns().map(codec.prepare, [issued[index] for index in order])
+        entries = [(draft.issued.game_id, len(draft.payload)) for draft in drafts]
         with recorder.reserved(entries) as unused, self._reporting_failures:
             async with self._turn(recorder.caller, len(drafts)):
                 results = await self._writer.submit(drafts)
-            for entry, each, result in zip(entries, issued, results, strict=True):
-                if isinstance(result, Failed) or result.generated_time != each.generated_time:  # it was known
+            for entry, result in zip(entries, results, strict=True):
+                if isinstance(result, Failed) or not result.created:
                     unused.append(entry)
-        return results
+        return [result for _, result in sorted(zip(order, results, strict=True), key=itemgetter(0))]
 
     @contextlib.asynccontextmanager
     async def _turn(self, caller: str, number: int) -> AsyncIterator[None]:
@@ -271,13 +275,12 @@ class Ledger:
         self, entry: tuple[str, int], recorder: Recorder, change: Query[Result[tuple[ReportedOutcome, int]]]
     ) -> tuple[ReportedOutcome, int]:
         """Run a change of an outcome; `entry`: its game, and the size of its entry in bytes."""
-        start = datetime.now(UTC)
         with recorder.reserved([entry]) as unused:
             with self._reporting_failures:
                 answer = await self._change(change, recorder.caller, alone=False)
             if isinstance(answer, Failed):
                 raise answer.error
-            if answer[0].recorded_time < start:  # it was known
+            if not answer[0].created:
                 unused.append(entry)
         return answer
 
@@ -365,31 +368,43 @@ class Ledger:
         """Return the sequence of the newest entry; 0 if there is none."""
         return await self.read(lambda connection: store.head(connection).sequence)
 
-    async def newest(self) -> int:
-        """Return the sequence of the newest forecast or outcome; 0 if there is none."""
+    async def position(self) -> ChainHead:
+        """Return sequence and hash of the newest entry; without entries, the start of the chain."""
+        return await self.read(store.head)
+
+    async def newest(self) -> ChainHead:
+        """Return sequence and hash of the newest forecast or outcome; without any, the start of the chain."""
         return await self.read(store.newest)
 
-    def token(self, sequence: int) -> str:
-        """Return the token that resumes a stream right after a sequence."""
-        return resume_tokens.encode(resume_tokens.ResumeToken(self.identity.ledger_id, self.identity.epoch, sequence))
+    async def position_of(self, sequence: int) -> ChainHead | None:
+        """Return sequence and hash of an entry; at 0, of the start of the chain; None if there is no such entry."""
+        return await self.read(partial(store.entry_at, sequence=sequence))
 
-    async def resume_position(self, token: str) -> int:
-        """Return the sequence after which a token's stream resumes.
+    def token(self, position: ChainHead) -> str:
+        """Return the token that resumes a stream right after a position."""
+        beginning = position.hash[: resume_tokens.HASH_BYTES]
+        identity = self.identity
+        token = resume_tokens.ResumeToken(identity.ledger_id, identity.epoch, position.sequence, beginning)
+        return resume_tokens.encode(token)
+
+    async def resume_position(self, token: str) -> ChainHead:
+        """Return the position after which a token's stream resumes.
 
         Raises:
             InvalidResumeToken: if it is not a token, or a token of another ledger.
-            ResumeTokenExpired: if the ledger was restored since.
+            ResumeTokenExpired: if the ledger was restored since: its epoch, or the entry of the token, is another one.
         """
         requested = resume_tokens.decode(token)
         # Read the identity again: another process may have renewed the epoch.
-        identity, head = await self.read(
-            lambda connection: (store.identity(connection), store.head(connection).sequence)
+        identity, position = await self.read(
+            lambda connection: (store.identity(connection), store.entry_at(connection, requested.sequence))
         )
         if requested.ledger_id != identity.ledger_id:
             raise InvalidResumeToken(f"{quoted(token)}, of another ledger", "a resume_token of this server's ledger")
-        if requested.epoch != identity.epoch or requested.sequence > head:
+        same = position is not None and position.hash.startswith(requested.hash)
+        if position is None or not same or requested.epoch != identity.epoch:
             raise ResumeTokenExpired(f"{quoted(token)}, issued before the ledger was restored")
-        return requested.sequence
+        return position
 
     async def tail(
         self, after: int, *, poll_seconds: float = 1.0, reader: TailReader | None = None
@@ -416,19 +431,28 @@ class Ledger:
         """Set an event after every commit, of any process, that may have added more than forecasts, until closed."""
         self._followers.listen(committed)
 
-    async def check(self) -> None:
-        """Check that the ledger's files are still at the path where they were opened, and the clocks agree.
+    async def check(self, followed: ChainHead | None = None) -> timedelta:
+        """Check that the ledger is still the one that was opened, with its epoch, and that the clocks agree.
+
+        Args:
+            followed: a position up to which it was read, whose entry it must still have; None without one.
+
+        Returns:
+            Time by which the server's clock is ahead of the database's; negative: behind.
 
         Raises:
-            LedgerReplaced: if its files were removed or replaced.
+            LedgerReplaced: if it was removed, replaced or restored.
             LedgerClockDiffers: if the clocks of server and database differ too much.
         """
-        await self._in_reader(self._check_now)
+        return await self._in_reader(partial(self._check_now, followed))
 
-    def _check_now(self) -> None:
+    def _check_now(self, followed: ChainHead | None) -> timedelta:
         self._backend.check()
         with self._backend.read() as connection:
-            check_clock(connection, self._clock())
+            lost = followed is not None and store.entry_at(connection, followed.sequence) != followed
+            if lost or store.identity(connection) != self.identity:
+                raise LedgerReplaced("the ledger was replaced or restored while it was in use")
+            return check_clock(connection, self._clock())
 
     async def free_bytes(self) -> int | None:
         """Return the space that the disk has left for the ledger, in bytes; None if it is not known."""
@@ -480,3 +504,18 @@ class Ledger:
     def _read_now(self, query: Query[_T], stop: StopSignal | None) -> _T:
         with self._backend.read(stop) as connection:
             return query(connection)
+
+
+def _order_of_play(issued: Sequence[IssuedForecast]) -> list[int]:
+    """Return the indexes of forecasts as they are recorded: those of a game in the order of play.
+
+    Otherwise an earlier second that comes after a later one in the same call would be late.
+    """
+    places: dict[str, list[int]] = {}
+    for place, each in enumerate(issued):
+        places.setdefault(each.game_id, []).append(place)
+    order = dict[int, int]()
+    for of_game in places.values():
+        of_play = sorted(of_game, key=lambda place: issued[place].forecast.elapsed_seconds)
+        order.update(zip(of_game, of_play, strict=True))
+    return [order[place] for place in range(len(issued))]

@@ -1,6 +1,6 @@
 """Records outcomes in the ledger, and withdraws them.
 
-An outcome is one entry, however many forecasts it settles: scores are computed when they are read.
+An outcome is one entry, however many forecasts it settles; their scores are computed again with it.
 
 The connection's transaction must hold the write lock from its start, as for all writes (see `store`).
 """
@@ -11,19 +11,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from dejavu_ledger.database import store
+from dejavu_common.clock import from_microseconds
+from dejavu_ledger.database import hindsight, sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import codec, rows
 from dejavu_ledger.errors import (
     GameFull,
     InvalidDifferential,
     InvalidTime,
-    LedgerCorrupt,
     OutcomeStands,
     UnknownOutcome,
 )
-from dejavu_ledger.queries import learning, reporting
+from dejavu_ledger.queries import learning
+from dejavu_ledger.record import OutcomeRevisions, agree
+from dejavu_ledger.recording import load_game
 from dejavu_ledger.records import ReportedOutcome
+from dejavu_ledger.scores.settling import settle
 from dejavu_models.errors import InvalidInput, InvalidLiveInput, InvalidTeam
 from dejavu_models.results import Failed, Result
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
@@ -42,12 +45,11 @@ FEED_LAG: Final = timedelta(seconds=FEED_LAG_SECONDS)
 _PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
 
 
-class _StoredOutcome(NamedTuple):
-    """Newest revision of an outcome, sequence of the first report since its last withdrawal, and whether it is void."""
+class _Made(NamedTuple):
+    """When a forecast was made, and the minute of play after which."""
 
-    outcome: ReportedOutcome
-    first_sequence: int
-    void: bool
+    made: datetime
+    minute: int
 
 
 def record_outcome(
@@ -75,19 +77,19 @@ def record_outcome(
         sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false; with a GameFull if
         this caller has already made MAX_REVISIONS of it, which can then still be withdrawn.
     """
-    newest = _newest_revision(connection, reported.game_id, reported.horizon)
-    before = _standing(newest)
-    if before is not None and _agree(before, reported):
-        return before, reporting.count(connection, reported.game_id, reported.horizon)
+    revisions = _revisions(connection, reported.game_id, reported.horizon)
+    newest, before = revisions.newest, revisions.standing
+    if before is not None and agree(before, reported):
+        return before, _count(connection, reported.game_id, reported.horizon)
     contradiction = _contradiction(connection, reported, before)
     # Only the first report decides which forecasts were made with hindsight.
-    if contradiction is None and (newest is None or newest.void):
+    if contradiction is None and reported.horizon not in load_game(connection, reported.game_id).reports:
         contradiction = _too_early(connection, reported)
     if contradiction is not None:
         return Failed(contradiction)
     if before is not None and not correct and not _only_adds(before, reported):
         return Failed(OutcomeStands(_difference(before, reported), before))
-    if newest is not None and _revised(connection, newest.outcome, reported.recorded_by) >= MAX_REVISIONS:
+    if newest is not None and _revised(connection, newest, reported.recorded_by) >= MAX_REVISIONS:
         found = f"{reported.game_id} {_PLACES[reported.horizon]}"
         limit = f"{MAX_REVISIONS} revisions by this caller, which is the limit; another caller can correct it"
         return Failed(GameFull(f"the outcome of {found} has {limit}"))
@@ -108,7 +110,7 @@ def record_outcome(
         overtimes=overtimes,
         players=players,
     )
-    return _add(connection, outcome, newest)
+    return _add(connection, outcome, revisions)
 
 
 def withdraw_outcome(
@@ -117,7 +119,7 @@ def withdraw_outcome(
     """Withdraw the outcome of a game and horizon, unless it is withdrawn already.
 
     From then on, answers are as if it had never been reported: its forecasts have no outcome, and online updates leave
-    it out. Further forecasts are recorded: as late, unless the withdrawal is void (`standing.is_void`).
+    it out. Further forecasts are recorded: as late, unless the withdrawal is void (`record.GameRecord.add_outcome`).
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -130,63 +132,53 @@ def withdraw_outcome(
         The revision that withdraws it, and the number of forecasts of the game and horizon. Fails with an
         UnknownOutcome if none was ever reported.
     """
-    newest = _newest_revision(connection, game_id, horizon)
+    revisions = _revisions(connection, game_id, horizon)
+    newest, before = revisions.newest, revisions.standing
     if newest is None:
         return Failed(UnknownOutcome(game_id, _PLACES[horizon]))
-    before = _standing(newest)
     if before is None:
-        return newest.outcome, reporting.count(connection, game_id, horizon)
+        return newest, _count(connection, game_id, horizon)
     withdrawal = replace(before, recorded_time=now, withdrawn=True, recorded_by=recorded_by)
-    return _add(connection, withdrawal, newest)
+    return _add(connection, withdrawal, revisions)
 
 
-def _add(
-    connection: Connection, outcome: ReportedOutcome, newest: _StoredOutcome | None
-) -> tuple[ReportedOutcome, int]:
-    """Add a revision of an outcome after the newest one; return it and the number of forecasts of its horizon."""
+def _add(connection: Connection, outcome: ReportedOutcome, before: OutcomeRevisions) -> tuple[ReportedOutcome, int]:
+    """Add the next revision of an outcome; return it and the number of forecasts of its horizon."""
     head = store.head(connection)
-    sequence = first_sequence = head.sequence + 1
-    revision = 0
-    if newest is not None:
-        revision = newest.outcome.revision + 1
-        if not newest.outcome.withdrawn:
-            first_sequence = newest.first_sequence
-            learning.drop_snapshots(connection, first_sequence)
-    outcome = replace(outcome, sequence=sequence, revision=revision)
-    payload = codec.outcome_payload(outcome)
-    row, _ = store.entry_row(codec.OUTCOME, payload, revision, sequence, head.hash, outcome.recorded_by)
-    reporting.add_outcome(connection, row, rows.outcome_row(outcome, first_sequence))
-    return outcome, reporting.count(connection, outcome.game_id, outcome.horizon)
+    revision = 0 if before.newest is None else before.newest.revision + 1
+    outcome = replace(outcome, sequence=head.sequence + 1, revision=revision, created=True)
+    first_sequence = before.after(outcome).first_sequence
+    learning.drop_snapshots(connection, first_sequence)
+    game = load_game(connection, outcome.game_id)
+    store.add_entry(connection, codec.OUTCOME, codec.outcome_payload(outcome), revision, head, outcome.recorded_by)
+    row = rows.outcome_row(outcome, first_sequence, has_forecasts=game.is_forecast)
+    sql.insert(connection, "outcomes", [row])
+    if not outcome.withdrawn and outcome.horizon not in game.reports:
+        hindsight.mark(connection, row)
+    settle(connection, outcome.game_id)
+    return outcome, _count(connection, outcome.game_id, outcome.horizon)
 
 
-def _newest_revision(connection: Connection, game_id: str, horizon: Horizon) -> _StoredOutcome | None:
-    row = reporting.newest_outcome(connection, game_id, horizon)
+def _revisions(connection: Connection, game_id: str, horizon: Horizon) -> OutcomeRevisions:
+    row = sql.row(connection, _NEWEST, game_id=game_id, horizon=horizon.value)
     if row is None:
-        return None
-    try:
-        return _StoredOutcome(codec.parse_outcome(row.canonical), row.first_sequence, bool(row.void))
-    except ValueError as error:
-        raise LedgerCorrupt("the ledger is damaged: an outcome cannot be read back") from error
+        return OutcomeRevisions()
+    first_sequence, text = row
+    with store.decoding():
+        return OutcomeRevisions(codec.parse_outcome(text), first_sequence)
 
 
 def _revised(connection: Connection, newest: ReportedOutcome, caller: str) -> int:
     """Return the number of a caller's revisions of an outcome, without the first report; 0 if all callers have few."""
     if newest.revision < MAX_REVISIONS:
         return 0
-    return reporting.revised(connection, newest.game_id, newest.horizon, caller)
+    of_caller = {"game_id": newest.game_id, "horizon": newest.horizon.value, "caller": caller}
+    return int(sql.value(connection, _REVISED, **of_caller))
 
 
-def _standing(newest: _StoredOutcome | None) -> ReportedOutcome | None:
-    """Return the current outcome, given the newest revision; None if there is none, or it was withdrawn."""
-    return None if newest is None or newest.outcome.withdrawn else newest.outcome
-
-
-def _agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
-    """Return whether a report has the differential of an outcome, and its teams, points and box score, or none."""
-    same_teams = (reported.home_team, reported.away_team) in {("", ""), (stored.home_team, stored.away_team)}
-    same_total = reported.total_points in {None, stored.total_points}
-    same_players = reported.players in {(), stored.players}
-    return stored.differential == reported.differential and same_teams and same_total and same_players
+def _count(connection: Connection, game_id: str, horizon: Horizon) -> int:
+    """Return the number of forecasts of a game and horizon."""
+    return int(sql.value(connection, _COUNT, game_id=game_id, horizon=horizon.value))
 
 
 def _only_adds(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
@@ -229,7 +221,7 @@ def _contradiction(
         before: the outcome that it would correct; None if it is the first.
     """
     other_horizon = Horizon.HALFTIME if reported.horizon is Horizon.FINAL else Horizon.FINAL
-    other = _standing(_newest_revision(connection, reported.game_id, other_horizon))
+    other = _revisions(connection, reported.game_id, other_horizon).standing
     if other is not None and _implausible_swing(reported, other):
         found = f"{reported.differential} {_PLACES[reported.horizon]}"
         recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"
@@ -241,19 +233,30 @@ def _contradiction(
         return InvalidLiveInput(found, expected, "total_points")
     if not reported.home_team:
         return None
-    row = reporting.newest_teams(connection, reported.game_id)
-    teams = reported.home_team, reported.away_team
-    if row is not None and tuple(row) != teams and not reporting.are_named(connection, reported.game_id, *teams):
-        return _other_teams(reported, row.home_team, row.away_team, "in the forecasts of this game")
+    teams, named = (reported.home_team, reported.away_team), _named_teams(connection, reported.game_id)
+    if named and teams not in named:
+        return _other_teams(reported, *named[-1], "in the forecasts of this game")
     if before is not None and before.home_team:
         # Forecasts that came after the outcome may name other teams: it can be corrected to theirs.
-        standing = before if row is None else None
+        standing = None if named else before
     else:
         standing = other if other is not None and other.home_team else None
     if standing is None:
         return None
     place = f"in the outcome that is recorded {_PLACES[standing.horizon]}"
     return _other_teams(reported, standing.home_team, standing.away_team, place)
+
+
+def _named_teams(connection: Connection, game_id: str) -> list[tuple[str, str]]:
+    """Return the pairs of teams in the forecasts of a game that count, the newest one last.
+
+    One of them is enough: otherwise a single forecast with other teams would keep the outcome of its game from being
+    reported. Scorecards count a game with several pairs of teams as doubtful. Late forecasts are used only if all are
+    late: they count nowhere, and are made when the result may be known.
+    """
+    rows = sql.rows(connection, _TEAMS, game_id=game_id)
+    counts = any(in_time for *_, in_time in rows)
+    return [(home, away) for home, away, in_time in rows if in_time or not counts]
 
 
 def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime | None:
@@ -263,7 +266,8 @@ def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime
     exclude the minutes that went badly. The minutes left to play after each earlier forecast must fit before the time.
     A time before all forecasts is allowed: the game was over, and all its forecasts are late.
     """
-    made = reporting.made(connection, reported.game_id, reported.horizon)
+    rows_ = sql.rows(connection, _MADE, game_id=reported.game_id, last=reported.horizon.last_slot)
+    made = [_Made(from_microseconds(time_us), minute) for time_us, minute in rows_]
     if not any(each.made > reported.observed_time for each in made):
         return None
     over = (
@@ -304,3 +308,23 @@ def _other_teams(reported: ReportedOutcome, home_team: str, away_team: str, plac
         return None
     errors[0].others = tuple(errors[1:])
     return errors[0]
+
+
+_NEWEST: Final = """
+SELECT o.first_sequence, e.canonical FROM outcomes o JOIN entries e ON e.sequence = o.sequence
+WHERE o.game_id = :game_id AND o.horizon = :horizon ORDER BY o.revision DESC LIMIT 1"""
+
+_REVISED: Final = """
+SELECT COUNT(*) FROM outcomes
+WHERE game_id = :game_id AND horizon = :horizon AND revision > 0 AND recorded_by = :caller"""
+
+_COUNT: Final = "SELECT COUNT(*) FROM forecasts WHERE game_id = :game_id AND horizon = :horizon"
+
+_TEAMS: Final = """
+SELECT home_team, away_team, MAX(CASE WHEN late = '' THEN 1 ELSE 0 END) FROM forecasts
+WHERE game_id = :game_id AND home_team <> '' AND away_team <> '' AND owned
+GROUP BY home_team, away_team ORDER BY MAX(CASE WHEN late = '' THEN sequence ELSE 0 END), MAX(sequence)"""
+
+_MADE: Final = """
+SELECT generated_us, minute FROM forecasts
+WHERE game_id = :game_id AND minute <= :last AND replay = FALSE AND late = '' AND owned"""

@@ -40,8 +40,11 @@ class LineOrigin(NamedTuple):
 class LateReason(enum.Enum):
     """Why a recorded forecast is late: it could have been made with hindsight, so it does not count."""
 
-    LATER_MINUTE = "later_minute"
-    """The ledger already had a forecast of the game from more than two minutes of play later."""
+    LATER_SECOND = "later_second"
+    """The ledger already had a forecast of the game from a later second of play."""
+
+    CLOCK = "clock"
+    """The clock that its owner publishes was more than a minute and a half of play further."""
 
     TIME = "time"
     """The ledger had the game's newest second of play for longer than the limit of the server."""
@@ -106,9 +109,8 @@ class IssuedForecast:
         forecast: the forecast; includes its explanation for a named game. Its quantiles are not recorded.
         generated_time, expires_time: aware, UTC, whole microseconds.
         sequence: sequence number in the ledger; 0 if not recorded yet.
-        revision: 0, 1, … per game, horizon, minute (or second and free throws of its moment), alpha, model version,
-            pregame_margin and caller: how often the pattern, the moment, the teams, the game's date or the live inputs
-            were corrected or added.
+        revision: 0, 1, … per game, horizon and second of play, and per caller who is not the game's owner: how often
+            its input, alpha or model changed.
         markets: the markets of the request, in its order. Not recorded with the forecast, but in entries of their own.
         late: why the forecast was recorded too late to count; None if it was in time, or is not recorded.
         game_date: local date of the game as given in the request; None if it had none.
@@ -124,6 +126,11 @@ class IssuedForecast:
             request named a version, or there is no model store.
         live: the live inputs of the request.
         line_origin: source of the request's margin; None if the request did not give it.
+        lease: the lease that makes the caller the owner of the game (`record.GameRecord`); empty: none.
+        clock: seconds of play by the clock that the owner of the game publishes; None if it publishes none.
+        publisher: identity of the caller who publishes `clock`. Not recorded.
+        created: whether the commit that returned it recorded it. Not recorded.
+        hash: hash of its entry in the chain; empty if it is not recorded, or was not read in the chain's order.
     """
 
     game_id: str
@@ -147,6 +154,11 @@ class IssuedForecast:
     roster_sequence: int | None = field(default=None, compare=False)
     live: LiveInputs = NO_LIVE_INPUTS
     line_origin: LineOrigin | None = None
+    lease: str = ""
+    clock: float | None = field(default=None, compare=False)
+    publisher: str = field(default="", compare=False)
+    created: bool = field(default=False, compare=False)
+    hash: bytes = field(default=b"", compare=False, repr=False)
 
     def market(self, kind: MarketKind) -> SentMarket | None:
         """Return the market of a kind that the request had; None without one."""
@@ -260,6 +272,8 @@ class ReportedOutcome:
         total_points: points of both teams at the horizon; None if they were not reported.
         overtimes: number of overtimes of the game; None at the half, or if not reported.
         players: the box score, by the ids of the players; empty at the half, or if not reported.
+        created: whether the commit that returned it recorded it. Not recorded.
+        hash: as of an `IssuedForecast`.
     """
 
     game_id: str
@@ -276,6 +290,8 @@ class ReportedOutcome:
     total_points: int | None = None
     overtimes: int | None = None
     players: tuple[PlayerLine, ...] = ()
+    created: bool = field(default=False, compare=False)
+    hash: bytes = field(default=b"", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final, Protocol, TypeAlias
 
 from dejavu_common.clock import wait_until_set
-from dejavu_ledger.database.recording.known_record import Appended
+from dejavu_ledger.database.store import ChainHead
+from dejavu_ledger.recording import Appended
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 
 Entry: TypeAlias = IssuedForecast | ReportedOutcome
@@ -34,8 +35,8 @@ class EntrySource(Protocol):
     async def read_after(self, sequence: int, limit: int) -> list[Entry]:
         """Return the first `limit` forecasts and outcomes after a sequence, in order."""
 
-    async def newest(self) -> int:
-        """Return the sequence of the newest forecast or outcome; 0 if there is none."""
+    async def newest(self) -> ChainHead:
+        """Return sequence and hash of the newest forecast or outcome; without any, the start of the chain."""
 
 
 class TailReader(Protocol):
@@ -45,8 +46,8 @@ class TailReader(Protocol):
     def idle(self) -> bool:
         """Whether it has no use for entries at the moment."""
 
-    def skip_to(self, sequence: int) -> None:
-        """Take note that entries up to this sequence, that of a forecast or outcome, were skipped."""
+    def skip_to(self, position: ChainHead) -> None:
+        """Take note that entries up to this position, that of a forecast or outcome, were skipped."""
 
 
 class Tail:
@@ -87,7 +88,8 @@ class Tail:
             return False
         self._through = appended.through
         if appended.forecasts:
-            self._reader.skip_to(appended.forecasts[-1].sequence)
+            last = appended.forecasts[-1]
+            self._reader.skip_to(ChainHead(last.sequence, last.hash))
         return True
 
     def wake(self) -> None:
@@ -138,7 +140,7 @@ class Tail:
         if self._reader is not None and self._reader.idle:
             newest = await self._source.newest()
             if self._reader.idle:  # check again: entries between the read and the skip would be lost
-                self._through = max(self._through, newest, committed)
+                self._through = max(self._through, newest.sequence, committed)
                 self._reader.skip_to(newest)
                 return []
         page = await self._source.read_after(self._through, PAGE_SIZE)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlsplit
 
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 
 EXPECTED = "sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 
 
-def url_hint(text: str) -> str:
-    """Return the end of a message that suggests the URL of a path; empty if the text is not a path."""
-    return f"; for this file: sqlite:///{text}" if text and "://" not in text else ""
-
-
 def is_postgres(url: str) -> bool:
     """Return whether a URL is one of PostgreSQL."""
     return url.partition("://")[0] in POSTGRES_SCHEMES
+
+
+def file_url(path: Path) -> str:
+    """Return the URL of the ledger in a file."""
+    return f"sqlite:///{quote(str(path.resolve()))}"
 
 
 def check_ledger_url(url: str) -> str:
@@ -30,10 +31,9 @@ def check_ledger_url(url: str) -> str:
     """
     if is_postgres(url):
         _check_postgres_url(url)
-    elif not url.startswith("sqlite:///") or url == "sqlite:///":
-        raise ValueError(f"{without_password(url)!r} is not {EXPECTED}{url_hint(url)}")
-    elif "?" in url:
-        raise ValueError(f"{url!r} contains '?', which is not allowed in the PATH of sqlite:///PATH")
+    elif not url.startswith("sqlite:///") or url in {"sqlite:///", "sqlite:///:memory:"} or "?" in url:
+        hint = f"; for this file: sqlite:///{url}" if url and "://" not in url else ""
+        raise ValueError(f"{without_password(url)!r} can name no ledger; expected {EXPECTED}, PATH without '?'{hint}")
     return url
 
 

@@ -19,13 +19,12 @@ import structlog
 
 from dejavu_common.activity import Activity
 from dejavu_common.failure_log import FailureLog
-from dejavu_ledger.database import store
 from dejavu_ledger.database.backend import Backend, Connection, Query
-from dejavu_ledger.database.recording.known_record import Appended, KnownRecord
-from dejavu_ledger.database.recording_rules import RecordingLimits
 from dejavu_ledger.entries.codec import PreparedForecast
 from dejavu_ledger.entries.shadows import PreparedShadow
 from dejavu_ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of, mebibytes_left
+from dejavu_ledger.record import RecordingLimits
+from dejavu_ledger.recording import Appended, KnownRecord, record_forecasts
 from dejavu_ledger.records import IssuedForecast, ShadowsRecorded
 from dejavu_ledger.shadows import append_shadows
 from dejavu_models.errors import DejavuError
@@ -286,7 +285,7 @@ def _write(
             results += [work(connection) for _ in adjacent]
             continue
         drafts = [draft for call in adjacent for draft in call.drafts]
-        recorded = store.append(connection, drafts, limits, refusal, known)
+        recorded = record_forecasts(connection, drafts, known, limits, refusal)
         end = 0
         for call in adjacent:
             start, end = end, end + len(call.drafts)

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import NamedTuple
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_ledger.records import LineOrigin
 from dejavu_models.forecast_query import ForecastQuery
+
+
+class PublishedClock(NamedTuple):
+    """The clock of a game, as published.
+
+    Attributes:
+        seconds: seconds of play since tip-off.
+        publisher: identity of the caller who published it; empty if it is not known.
+    """
+
+    seconds: float
+    publisher: str
 
 
 @fast_frozen
@@ -20,6 +33,7 @@ class ForecastRequest:
         game_date: local date of the game as given; None if the request has none. The query then has today's date.
         caller: identity of the caller, if the server requires tokens.
         line_origin: source of the query's margin; None if the request does not give it.
+        clock: how far the game is by its published clock; None if nobody publishes it.
     """
 
     game_id: str
@@ -28,3 +42,4 @@ class ForecastRequest:
     game_date: date | None = None
     caller: str = ""
     line_origin: LineOrigin | None = None
+    clock: PublishedClock | None = None

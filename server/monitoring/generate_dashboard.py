@@ -195,6 +195,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
             "0 while it covers the newest entry.",
         ),
+        Panel(
+            "Clock ahead of the database's",
+            "s",
+            (Query(selector("dejavu_ledger_clock_ahead_seconds"), "ahead"),),
+            "From two minutes on, nothing is recorded.",
+        ),
     ),
     "Models": (
         Panel(

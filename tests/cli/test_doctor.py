@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from tests.support.builders.bundles import light_bundle
+from tests.support.builders.games import close_game
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.gateway import running_gateway, spawned_gateway
@@ -239,6 +240,24 @@ def test_the_age_of_the_feed_is_that_of_the_newest_report(tmp_path: Path) -> Non
                 pass
             found = examine(address)["poller"]
             assert (found.severity, section in found.section) == (severity, True), found
+
+
+def test_the_feed_is_judged_by_the_reports_of_the_games_publisher(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    publisher = token_file.create(tokens, "poller", (READ, RECORD, OUTCOME), utc_now())
+    recorder = token_file.create(tokens, "recorder", (READ, RECORD), utc_now())
+    with (
+        running_worker(tmp_path, workers=1, tokens=str(tokens)) as address,
+        DejavuClient(address, token=publisher, timeout=30.0) as poller,
+        DejavuClient(address, token=recorder, timeout=30.0) as other,
+    ):
+        poller.publish_games([close_game("0022600001", observed_time=utc_now())])
+        poller.report_feed("nba", 300.0)
+        other.report_feed("nba", 1.0)
+        while len(other.get_service_stats().feeds) != 2:
+            pass
+        found = examine(address, DoctorAccess(token=publisher))["poller"]
+    assert (found.severity, "dejavufeedunread" in found.section) == (Severity.FAULT, True), found
 
 
 def test_a_file_of_tokens_that_is_damaged_is_found(tmp_path: Path) -> None:

@@ -105,9 +105,9 @@ import_module(sys.argv.pop(1)).main()
     ("hidden", "command", "said"),
     [
         pytest.param(
-            "nba_api,sqlalchemy,uvloop",
+            "nba_api,prometheus_client,uvloop",
             ["demo", "--json"],
-            "nba_api, sqlalchemy, uvloop, which are not installed: pip install 'dejavu-forecast[live,server]'",
+            "nba_api, prometheus_client, uvloop, which are not installed: pip install 'dejavu-forecast[live,server]'",
             id="two extras",
         ),
         pytest.param(
@@ -161,7 +161,7 @@ def modules_of_extras() -> list[str]:
 )
 def test_help_needs_no_extra(program: str, arguments: list[str], code: int, said: list[str]) -> None:
     hidden = modules_of_extras()
-    assert {"httpx2", "mcp", "nba_api", "numpy", "pydantic", "sqlalchemy", "torch", "uvloop"} <= set(hidden)
+    assert {"httpx2", "mcp", "nba_api", "numpy", "pydantic", "torch", "uvloop"} <= set(hidden)
     command = [sys.executable, "-c", WITHOUT, ",".join(hidden), program, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == code, ended.stderr

@@ -259,6 +259,7 @@ def test_a_model_is_shown_with_its_inputs_its_verdict_and_the_rest_in_any_width(
     server.answers("ListModels", ListModelsResponse(models=[model, Model(version="less")]))
     first, second = run("models", width=width).stdout.split("less")
     assert max(map(len, first.splitlines())) <= width
+    assert first.count("stated by the bundle") == 2, "the verdict and the metrics"
     parts = ("calibration.halftime.minute_18", "ensemble.mae_over_persistence  0.991")
     for part in ("unfit: its", "trained on", *parts, "total_points, last_score"):
         assert part in first

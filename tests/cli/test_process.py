@@ -120,7 +120,7 @@ def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> Non
 
 def test_the_client_alone_needs_no_extra(server: FakeServer) -> None:
     """A command of the base installation loads no package of the extras."""
-    heavy = ("numpy", "torch", "nba_api", "pandas", "pyarrow", "sqlalchemy", "hnswlib", "dejavu_server")
+    heavy = ("numpy", "torch", "nba_api", "pandas", "pyarrow", "psycopg", "hnswlib", "dejavu_server")
     program = (
         "import sys, dejavu_cli.main as c\n"
         "try: c.main()\n"

@@ -58,7 +58,7 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
 
 
 LEFT_OUT = LeftOut(
-    superseded=1, later_minute=2, late_time=3, reported=4, game_date=5, observed=6, withdrawn=7, late_markets=8
+    superseded=1, later_second=2, late_time=3, reported=4, game_date=5, observed=6, withdrawn=7, late_markets=8
 )
 DOUBTS: dict[str, Any] = {
     "withdrawn_games": 1,
@@ -72,7 +72,7 @@ DOUBTS: dict[str, Any] = {
 def test_what_is_left_out_is_said_with_its_reason_also_where_nothing_counts(server: FakeServer, run: Run) -> None:
     shown = {
         "1 replaced by a correction",
-        "2 recorded when later minutes were known",
+        "2 recorded when a later second was known",
         "3 recorded long after their minute",
         "4 made after a report that was withdrawn",
         "5 made after the day of their game",

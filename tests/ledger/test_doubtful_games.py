@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.support.builders.evening_events import (
     OTHER,
     Event,
     card,
-    lessons,
+    figures,
     reported,
     said,
     told,
@@ -41,22 +42,9 @@ def neutral(site: bool) -> dict[str, LiveInputs]:
 
 REPLAYS = ("9926100001", "9926100002")
 
-PACES: list[tuple[list[tuple[int, float]], float, int]] = [
-    ([(6, 0), (46, 40)], 42, 0),
-    ([(6, 0), (46, 120)], 125, 0),
-    ([(6, 5), (7, 5.1), (8, 5.2), (40, 35)], 43, 0),  # behind a feed that was late
-    ([(6, 0), (46, 34)], 42, 1),
-    ([(6, 0), (40, 90), (46, 90.5)], 95, 1),
-    ([(6, 0)], 36, 1),
-    ([(6, 0), (46, 90)], 92, 0),
-]
-"""Minutes of forecasts and when they are made, when the outcome is observed, and whether the game is doubtful."""
-
 STATED: list[tuple[int, list[tuple[int, float, dict[str, Any]]]]] = [
     (0, [(18, 3.0, {}), (18, 8.0, {"alpha": 0.1}), (19, 20.0, {}), (24, -30.0, {})]),
     (0, [(18, 3.0, {}), (18, 28.0, {})]),  # a correction
-    (1, [(18, 3.0, {}), (18, 28.0, {"alpha": 0.1})]),
-    (1, [(18, 3.0 + 6.0 * number, {"alpha": 0.1 + 0.1 * number}) for number in range(4)]),
     (1, [(18, 3.0, {}), (19, 28.0, {})]),
     (0, [(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": 4.0})]),
     (1, [(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {})]),
@@ -69,7 +57,7 @@ STATED: list[tuple[int, list[tuple[int, float, dict[str, Any]]]]] = [
 ]
 """Whether the game is doubtful, and what is stated of it: minute, lead and further arguments."""
 
-DOUBTFUL: dict[str, list[tuple[list[Event], int]]] = {
+DOUBTFUL: dict[str, Sequence[tuple[list[Event], int] | tuple[list[Event], int, int]]] = {
     "identity": [
         ([said(20), said(20, 4.0, game_id, **second), *(reported(game_id=each, **UNNAMED) for each in {GAME, game_id})],
          doubtful)
@@ -89,7 +77,15 @@ DOUBTFUL: dict[str, list[tuple[list[Event], int]]] = {
     # Forecasts that are made after the game, one after another, are in the right order and in time.
     "told faster than it can be played": [
         ([*(said(minute, at=at) for minute, at in minutes), reported(at=end)], doubtful)
-        for minutes, end, doubtful in PACES
+        for minutes, end, doubtful in [
+            ([(6, 0), (46, 40)], 42, 0),
+            ([(6, 0), (46, 120)], 125, 0),
+            ([(6, 5), (7, 5.1), (8, 5.2), (40, 35)], 43, 0),  # behind a feed that was late
+            ([(6, 0), (46, 34)], 42, 1),
+            ([(6, 0), (40, 90), (46, 90.5)], 95, 1),
+            ([(6, 0)], 36, 1),
+            ([(6, 0), (46, 90)], 92, 0),
+        ]
     ],
     # A caller states the lead: a false one makes persistence, the comparison, worse, and a margin can offset it.
     "forecasts that contradict one another": [
@@ -124,48 +120,38 @@ DOUBTFUL: dict[str, list[tuple[list[Event], int]]] = {
         ([said(40), said(20, **SWAPPED), reported(10), withdrawn(), *(said(20, game_id=each) for each in REPLAYS),
           *(reported(10, game_id=each) for each in REPLAYS)], 0),
     ],
+    # A forecast of a total is compared with pace × time, and a caller who states points could move all intervals.
+    "points that fall or exceed those of the outcome, which teach nothing": [
+        ([*(said(minute, at=2 * place, points=points, model_version=f"v{minute}")
+            for place, (minute, points) in enumerate(made)), reported(4, total_points=total)],
+         int(learned < 3), learned)
+        for made, total, learned in [
+            ([(18, 80), (19, 84), (20, 84)], 200, 3),
+            ([(18, 80), (19, 74), (20, 84)], 200, 3),  # a feed that was corrected
+            ([(17, 78), (18, 80), (19, 190), (19, 84)], 200, 3),  # a correction
+            ([(18, 150), (19, 84), (20, 86)], 200, 0),
+            ([(16, 70), (18, 150), (20, 86)], 200, 1),
+            ([(16, 70), (18, 150), (20, 160)], 148, 2),
+            ([(16, 70), (18, 150), (20, 160)], None, 3),
+        ]
+    ],
 }  # fmt: skip
-"""What is doubtful → events of games, and how many of the games are."""
+"""What is doubtful → events of games, how many of the games are, and from how many models' forecasts is learned."""
 
 
 @pytest.mark.parametrize(
-    ("events", "doubtful"),
-    [pytest.param(*case, id=f"{name} {place}") for name, cases in DOUBTFUL.items() for place, case in enumerate(cases)],
+    "case",
+    [pytest.param(case, id=f"{name} {place}") for name, cases in DOUBTFUL.items() for place, case in enumerate(cases)],
 )
 def test_a_game_whose_record_contradicts_itself_shows_on_the_card(
-    tmp_path: Path, events: list[Event], doubtful: int
+    tmp_path: Path, case: tuple[list[Event], int] | tuple[list[Event], int, int]
 ) -> None:
+    events, doubtful, *learned = case
     with new_book(tmp_path) as book:
         told(book, *events)
         assert card(book).doubtful_games == doubtful
+        assert not learned or figures(book, "learned") == {"learned": learned}
     verify(f"sqlite:///{tmp_path / 'ledger.db'}")
-
-
-@pytest.mark.parametrize(
-    ("made", "total", "contradictory"),
-    [
-        ([(18, 80, {}), (19, 84, {}), (20, 84, {})], 200, set()),
-        ([(18, 80, {}), (19, 74, {}), (20, 84, {})], 200, set()),  # a feed that was corrected
-        ([(18, 80, {}), (19, 190, {}), (19, 84, {})], 200, set()),  # a correction
-        ([(18, 80, {}), (18, 90, {"alpha": 0.2})], 200, {18}),
-        ([(18, 150, {}), (19, 84, {}), (20, 86, {})], 200, {18, 19, 20}),
-        ([(16, 70, {}), (18, 150, {}), (20, 86, {})], 200, {18, 20}),
-        ([(16, 70, {}), (18, 150, {}), (20, 160, {})], 148, {20}),
-        ([(16, 70, {}), (18, 150, {}), (20, 160, {})], None, set()),
-    ],
-)
-def test_points_that_fall_or_exceed_those_of_the_outcome_teach_nothing_and_make_their_game_doubtful(
-    tmp_path: Path, made: list[tuple[int, int, dict[str, Any]]], total: int | None, contradictory: set[int]
-) -> None:
-    """A forecast of a total is compared with pace × time, and a caller who states points could move all intervals."""
-    with new_book(tmp_path) as book:
-        for place, (minute, points, more) in enumerate(made):
-            told(book, said(minute, at=2 * place, points=points, model_version=f"v{minute}", **more))
-        told(book, reported(4, total_points=total))
-        assert card(book).doubtful_games == bool(contradictory)
-        [lesson] = lessons(book)
-    learned = {each.key.model_version for each in lesson.observations}
-    assert learned == {f"v{minute}" for minute, *_ in made if minute not in contradictory}
 
 
 @pytest.mark.parametrize("swapped", [{"horizon": HALF, "minute": 20}, {"minute": 41, "model_version": "v2"}])

@@ -1,216 +1,231 @@
-"""Outcomes in the ledger: recorded once, corrected by revisions, and settling the forecasts."""
+"""Outcomes: recorded once, corrected by revisions, withdrawn, and never against the record of their game."""
 
 from __future__ import annotations
 
-import asyncio
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sqlalchemy import Connection, select
-from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.box_scores import made_box_score
+from tests.support.builders.evening_events import (
+    FINAL,
+    GAME,
+    HALF,
+    OTHER,
+    Event,
+    answers,
+    reported,
+    said,
+    withdrawn,
+)
+from tests.support.builders.issued_forecasts import issued, recorded
 from tests.support.builders.outcomes import MARKET, answered, asked, outcome
-from tests.support.harness.laws import examples
-from tests.support.processes.empty_ledger import empty_ledger
+from tests.support.builders.record_book import EVENING, RecordBook, new_book
 
 from dejavu_ledger import Ledger, LedgerCorrupt, verify
-from dejavu_ledger.database.schema import forecasts
+from dejavu_ledger.database import sql, store
 from dejavu_ledger.entries import codec
-from dejavu_ledger.entries.settlement import settle
-from dejavu_ledger.queries import learning, pages, predictions
-from dejavu_ledger.records import (
-    IssuedForecast,
-    MarketRecording,
-    RecordedForecast,
-    ReportedOutcome,
-    SentMarket,
-)
+from dejavu_ledger.errors import GameFull
+from dejavu_ledger.outcomes import MAX_REVISIONS, MAX_SWING
+from dejavu_ledger.queries import learning
+from dejavu_ledger.records import LateReason, MarketRecording, ReportedOutcome, SentMarket
 from dejavu_models.betting import MarketSide
-from dejavu_models.errors import InvalidTeam
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-
-DISTRIBUTION = tuple(round(30 * level - 15, 3) for level in DISTRIBUTION_LEVELS)
+from dejavu_models.types import Horizon
 
 
-def with_distribution(forecast: IssuedForecast) -> IssuedForecast:
-    return replace(forecast, forecast=replace(forecast.forecast, distribution=DISTRIBUTION))
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[RecordBook]:
+    with new_book(tmp_path) as made:
+        yield made
 
 
-async def settled(ledger: Ledger) -> list[RecordedForecast]:
-    """Return the forecasts that have an outcome, in order."""
+BKN_GSW, TURNED, OTHERS, NAMELESS = ("BKN", "GSW"), ("GSW", "BKN"), ("BOS", "NYK"), ("", "")
+FIRST_TIME, SECOND_TIME = (EVENING + timedelta(days=day) for day in (1, 2))
+BOX, OTHER_BOX = (tuple(each.line for each in made_box_score("BKN", "GSW", 3, seed)) for seed in (6, 7))
 
-    def read(connection: Connection) -> list[RecordedForecast]:
-        sequences = connection.execute(select(forecasts.c.sequence).order_by(forecasts.c.sequence)).scalars().all()
-        return predictions.forecasts_at(connection, sequences)
+REPORTS: dict[str, tuple[list[tuple[dict[str, Any] | None, int]], dict[str, Any]]] = {
+    "a repeated report": ([({}, 0), ({}, 0)], {"differential": 3}),
+    "another differential, also corrected back": ([({}, 0), ({"differential": 4}, 1), ({}, 2)], {"differential": 3}),
+    "teams left out, and added": ([({"teams": NAMELESS}, 0), ({}, 1), ({"teams": NAMELESS}, 1)], {"home_team": "BKN"}),
+    "a correction without teams": ([({}, 0), ({"differential": 4, "teams": NAMELESS}, 1)], {"home_team": "BKN"}),
+    "a total left out, added and corrected":
+        ([({}, 0), ({"total_points": 201}, 1), ({}, 1), ({"total_points": 203}, 2)], {"total_points": 203}),
+    "overtimes alone": ([({"overtimes": 2}, 0), ({}, 0), ({"overtimes": 1}, 0)], {"overtimes": 2}),
+    "the same differential keeps the rest":
+        ([({"overtimes": 2, "players": BOX}, 0), ({"total_points": 221}, 1)], {"overtimes": 2, "players": BOX}),
+    "another differential keeps nothing":
+        ([({"overtimes": 2, "players": BOX, "total_points": 221}, 0), ({"differential": 5}, 1)],
+         {"overtimes": None, "players": (), "total_points": None}),
+    "box scores left out, added and corrected":
+        ([({}, 0), ({"players": BOX}, 1), ({}, 1), ({"players": OTHER_BOX}, 2)], {"players": OTHER_BOX}),
+    "another time alone": ([({"seen": FIRST_TIME}, 0), ({"seen": SECOND_TIME}, 0)], {"observed_time": FIRST_TIME}),
+    "another time after a withdrawal":
+        ([({"seen": FIRST_TIME}, 0), (None, 1), ({"seen": SECOND_TIME}, 2)], {"observed_time": SECOND_TIME}),
+    "a withdrawal, also repeated": ([({}, 0), (None, 1), (None, 1)], {"withdrawn": True, "differential": 3}),
+    "the same report after a withdrawal": ([({}, 0), (None, 1), ({}, 2)], {"withdrawn": False}),
+}  # fmt: skip
+"""Reports of an outcome, None for its withdrawal, each with the revision that answers it → the last answer."""
 
-    return [each for each in await ledger.read(read) if each.settlement is not None]
+
+@pytest.mark.parametrize(("reports", "last"), REPORTS.values(), ids=REPORTS)
+def test_only_what_a_report_changes_is_a_revision(
+    book: RecordBook, tmp_path: Path, reports: list[tuple[dict[str, Any] | None, int]], last: dict[str, Any]
+) -> None:
+    stored = list[ReportedOutcome]()
+    for given, revision in reports:
+        fields = {"differential": 3, **(given or {})}
+        answer = book.withdraw(GAME, FINAL) if given is None else book.report(GAME, FINAL, **fields)
+        assert (answer.revision, answer.sequence, answer.created) == (revision, revision + 1, revision == len(stored))
+        stored += [answer] * answer.created
+    assert {name: getattr(answer, name) for name in last} == last
+    assert verify(f"sqlite:///{tmp_path / 'ledger.db'}").outcomes == len(stored)
 
 
-async def test_an_outcome_gets_the_next_place_and_the_time_it_was_taken(ledger: Ledger) -> None:
-    await ledger.commit([issued(game(2))])
+def of(horizon: Horizon, differential: int, teams: tuple[str, str] = NAMELESS, **more: Any) -> Event:
+    return reported(differential, horizon, teams=teams, **more)
+
+
+def added(differential: int, **more: Any) -> Event:
+    """Return a report that asks not to correct what stands."""
+    return reported(differential, HALF, correct=False, **more)
+
+
+def named(minute: int, teams: tuple[str, str] = BKN_GSW, **more: Any) -> Event:
+    return said(minute, home_team=teams[0], away_team=teams[1], **more)
+
+
+LATER = LateReason.LATER_SECOND
+NAMES = (
+    r"home_team: BOS; expected BKN, the home team in the {0}.*away_team: NYK; expected GSW, the away team in the {0}"
+)
+
+REFUSED: dict[str, tuple[list[Event], list[object]]] = {
+    "a half of -200 beside a final of 200":
+        ([of(HALF, -200), of(FINAL, 200)],
+         ["differential: 200 at the end; expected at most 100 points from -200, recorded at the half; correct the"]),
+    **{f"a swing beyond the bound, {first.value} first":
+        ([of(first, -20), of(second, MAX_SWING - 19), of(second, -MAX_SWING - 21), of(second, MAX_SWING - 20),
+          of(second, 9), of(first, MAX_SWING + 10)], ["^InvalidDiff", "^InvalidDiff", "^InvalidDiff"])
+       for first, second in [(HALF, FINAL), (FINAL, HALF)]},
+    "fewer points at the end than at the half":
+        ([of(HALF, 4, total_points=110), of(FINAL, 3, total_points=101), of(FINAL, 3, total_points=201)],
+         ["total_points: 101 at the end; expected points that fit 110, recorded at the half"]),
+    "what is withdrawn contradicts nothing":
+        ([of(HALF, 90, BKN_GSW), of(FINAL, -20), of(FINAL, 80, OTHERS), withdrawn(HALF), of(FINAL, -20, OTHERS)],
+         ["^InvalidDifferential", "^InvalidTeam"]),
+    **{f"teams that are not those of the {source}":
+        ([event, *(of(horizon, 3, OTHERS) for horizon in Horizon), of(HALF, 3, TURNED), of(HALF, 3, ("BOS", "GSW")),
+          of(HALF, 3, ("BKN", "NYK")), *(of(horizon, 4, BKN_GSW) for horizon in Horizon)],
+         [*made, *[NAMES.format(source)] * 2, "home_team: GSW", "home_team: BOS(?!.*away_team)",
+          "^InvalidTeam: away_team: NYK"])
+       for event, source, made in [
+           (named(18), "forecasts of this game", [None]),
+           (of(HALF, 3, BKN_GSW), "outcome that is recorded at the half", []),
+           (of(FINAL, 3, BKN_GSW), "outcome that is recorded at the end", []),
+       ]},
+    "teams added to an outcome without that are not those of the other horizon":
+        ([of(HALF, 3, BKN_GSW), of(FINAL, 10), of(FINAL, 10, OTHERS)], ["^InvalidTeam"]),
+    # Otherwise swapped teams would reverse the sign of all timely forecasts, and the true report would be refused.
+    "the teams of a late forecast":
+        ([named(20), named(40), named(5, TURNED), of(FINAL, 10, TURNED), of(FINAL, 10, BKN_GSW)],
+         [None, None, LATER, "^InvalidTeam"]),
+    "other teams than those of late forecasts, if there are no others":
+        ([named(40, NAMELESS), named(5), of(FINAL, 10, TURNED), of(FINAL, 10, BKN_GSW)], [None, LATER, "^InvalidTeam"]),
+    # Otherwise a recording caller could choose the settled games; a game with several pairs of teams is doubtful.
+    "teams that no forecast has, of several":
+        ([named(20), named(41, TURNED), of(FINAL, 10, OTHERS), of(FINAL, 10, BKN_GSW)], [None, None, "^InvalidTeam"]),
+    "a correction by one who asks not to correct":
+        ([added(3), added(4)],
+         [r"another outcome stands at the half: BKN against GSW: \+3, revision 0, recorded .* UTC; .* has \+4$"]),
+    # Ratings learn from a final only if the teams are known: a report that adds them has to get through.
+    "nothing that only adds":
+        ([added(3, teams=NAMELESS), added(4), added(3), added(3, total_points=101), added(3, total_points=99),
+          added(3, players=BOX), added(3, players=OTHER_BOX)],
+         [r"home team \+3, revision 0, .*; this report has BKN against GSW: \+4$", "99 points instead of 101",
+          "another box score"]),
+    "the withdrawal of what was never reported":
+        ([reported(game_id=OTHER), withdrawn(), withdrawn(HALF, OTHER)],
+         ["game_id: 0022500001, which has no outcome at the end", "^UnknownOutcome"]),
+}  # fmt: skip
+"""What is refused → events, and answers of forecasts and of what is refused: patterns of their texts."""
+
+
+@pytest.mark.parametrize(("events", "expected"), REFUSED.values(), ids=REFUSED)
+def test_a_report_against_the_record_of_its_game_is_refused_with_both_values(
+    book: RecordBook, events: list[Event], expected: list[object]
+) -> None:
+    found = answers(book, *events)
+    for answer, wanted in zip(found, expected, strict=True):
+        assert re.search(wanted, str(answer)) if isinstance(wanted, str) else answer == wanted
+    refused = sum(isinstance(each, str) for each in expected)
+    assert book.read(store.newest).sequence == len(events) - refused
+
+
+def test_a_caller_revises_an_outcome_so_often_and_others_can_correct_it_then(book: RecordBook) -> None:
+    """Reads of a game walk all revisions of its outcomes: without a limit they took seconds."""
+    revise = partial(book.report, GAME, FINAL)
+    for number in range(MAX_REVISIONS + 1):
+        stored = revise(1 + number % 2)
+    assert stored.revision == MAX_REVISIONS
+    for _ in range(2):
+        with pytest.raises(GameFull, match=f"has {MAX_REVISIONS} revisions"):
+            revise(9)
+        book.withdraw(GAME, FINAL)
+    corrected = revise(9, recorded_by="token:operator")
+    assert (corrected.differential, corrected.revision) == (9, MAX_REVISIONS + 2)
+
+
+def test_a_correction_drops_what_was_learned_from_it(book: RecordBook) -> None:
+    first, second = book.report(GAME, HALF, 3), book.report(OTHER, HALF, 3)
+    for each in (first, second):
+        book.write(partial(learning.write_snapshot, sequence=each.sequence, state=b"s", read_at=9))
+    book.report(OTHER, HALF, 4)
+    snapshots = book.read(lambda connection: sql.rows(connection, "SELECT sequence FROM snapshots"))
+    assert [sequence for (sequence,) in snapshots] == [first.sequence]
+
+
+async def test_an_outcome_gets_the_next_place_and_settles_every_forecast_of_its_game_and_horizon(
+    ledger: Ledger,
+) -> None:
+    other = issued(horizon=FINAL)
+    await recorded(ledger, issued(pattern=(1.0, 2.0)), issued(pattern=(1.0, 4.0)), issued(alpha=0.1), other)
     before = datetime.now(UTC)
-    told = outcome(3, observed_time=before - timedelta(minutes=2))
-    stored, count = await ledger.record_outcome(told)
+    stored, count = await ledger.record_outcome(given := outcome(3, observed_time=before - timedelta(minutes=2)))
     assert before <= stored.recorded_time <= datetime.now(UTC)
-    assert stored == replace(told, sequence=2, revision=0, recorded_time=stored.recorded_time)
-    assert count == 0
-    assert (await ledger.read_after(1, 10)) == [stored]
-
-
-async def test_it_settles_every_forecast_of_its_game_and_horizon(ledger: Ledger) -> None:
-    stored = await recorded(
-        ledger,
-        with_distribution(issued(pattern=(1.0, 2.0))),
-        with_distribution(issued(pattern=(1.0, 4.0))),
-        issued(alpha=0.1),
-        issued(horizon=Horizon.FINAL),
-        issued(game(2)),
-    )
-    told, count = await ledger.record_outcome(outcome(-3))
+    assert stored == replace(given, sequence=5, revision=0, recorded_time=stored.recorded_time)
     assert count == 3
-    expected = [
-        RecordedForecast(
-            one,
-            superseded=superseded,
-            outcome=told,
-            settlement=settle(one, told),
-            first_outcome_sequence=told.sequence,
-        )
-        for one, superseded in zip(stored, (True, False, False), strict=False)
-    ]
-    assert await settled(ledger) == expected
+    withdrawal, count = await ledger.withdraw_outcome(given.game_id, HALF)
+    assert count == 3
+    assert await ledger.read_after(4, 10) == [stored, withdrawal]
 
 
-async def test_overtimes_stay_with_the_differential_that_had_them_and_alone_change_nothing(ledger: Ledger) -> None:
-    told = replace(outcome(3, horizon=Horizon.FINAL), overtimes=2)
-    first, _ = await ledger.record_outcome(told)
-    assert first.overtimes == 2
-    for again in (replace(told, overtimes=None), replace(told, overtimes=1)):
-        assert await ledger.record_outcome(again) == (first, 0)
-    totals, _ = await ledger.record_outcome(replace(told, overtimes=None, total_points=221))
-    assert (totals.revision, totals.overtimes) == (1, 2)
-    corrected, _ = await ledger.record_outcome(replace(told, differential=4, overtimes=None))
-    assert (corrected.revision, corrected.overtimes) == (2, None)
-
-
-async def test_a_correction_drops_what_was_learned_from_it(ledger: Ledger) -> None:
-    first, _ = await ledger.record_outcome(outcome(3))
-    second, _ = await ledger.record_outcome(outcome(3, game(2)))
-    for place in (first.sequence, second.sequence):
-        await ledger.write(partial(learning.write_snapshot, sequence=place, state=b"s", read_at=9))
-    await ledger.record_outcome(outcome(4, game(2)))
-
-    def snapshots(connection: Connection) -> list[int]:
-        return [row[0] for row in connection.exec_driver_sql("SELECT sequence FROM snapshots")]
-
-    assert await ledger.read(snapshots) == [first.sequence]
-
-
-async def test_reports_and_forecasts_that_wait_together_keep_their_order(ledger: Ledger) -> None:
-    # One forecast a call: a call of several may give way before it waits for the writer.
-    [first], [second], (half, halves), [late], [fourth], (third, thirds) = await asyncio.gather(
-        recorded(ledger, issued(game(1))),
-        recorded(ledger, issued(game(2))),
-        ledger.record_outcome(outcome(3, game(1))),
-        ledger.commit([issued(game(1), alpha=0.1)]),
-        recorded(ledger, issued(game(3))),
-        ledger.record_outcome(outcome(3, game(3))),
-    )
-    assert [first.sequence, second.sequence, fourth.sequence] == [1, 2, 4]
-    assert (half.sequence, halves) == (3, 1)
-    assert getattr(late, "sequence", None) is None
-    assert (third.sequence, thirds) == (5, 1)
-
-
-@pytest.mark.parametrize("unfit", [outcome(3, ""), outcome(0, horizon=Horizon.FINAL)], ids=["no game", "level"])
+@pytest.mark.parametrize("unfit", [outcome(3, ""), outcome(0, horizon=FINAL)], ids=["no game", "level"])
 async def test_what_is_no_outcome_is_refused(ledger: Ledger, unfit: ReportedOutcome) -> None:
     with pytest.raises(ValueError):
         await ledger.record_outcome(unfit)
     assert await ledger.head() == 0
 
 
-async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_says_so(ledger: Ledger) -> None:
+async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_says_so(ledger: Ledger, url: str) -> None:
     [stored] = await recorded(ledger, issued())
-    updated = replace(stored.forecast, home_lead_probability=0.61, calibration_sequence=1)
     answer = answered(MarketSide.HOME, stake_fraction=0.1)
-    other = replace(updated, calibration_sequence=0)
-    [unlearned] = await recorded(ledger, asked(replace(issued(), forecast=other), answer))
-    unrecorded = replace(stored, markets=(SentMarket(MARKET),))
-    assert unlearned == unrecorded, "a worker that still has to learn, or has other settings, weighs no bet on it"
-    assert await ledger.head() == 1
-    [again] = await recorded(ledger, asked(replace(issued(), forecast=updated), answer))
-    assert again == replace(stored, markets=(SentMarket(MARKET, MarketRecording.RECORDED),))
-    assert await ledger.head() == 2
-    texts = await ledger.read(
-        lambda connection: connection.exec_driver_sql("SELECT canonical FROM entries").scalars().all()
-    )
-    assert [codec.market_circumstances(text)[0] for text in texts[1:]] == [1]
 
+    async def sent(learned: int) -> list[SentMarket]:
+        updated = replace(stored.forecast, home_lead_probability=0.61, calibration_sequence=learned)
+        [again] = await recorded(ledger, asked(replace(issued(), forecast=updated), answer))
+        assert replace(again, markets=()) == stored
+        return list(again.markets)
 
-async def test_a_market_cannot_claim_to_have_learned_from_an_entry_that_is_no_outcome(ledger: Ledger, url: str) -> None:
-    [stored] = await recorded(ledger, issued())
-    updated = replace(stored.forecast, home_lead_probability=0.61, calibration_sequence=stored.sequence)
-    await recorded(ledger, asked(replace(issued(), forecast=updated), answered(MarketSide.HOME, stake_fraction=0.1)))
+    # A worker that still has to learn, or has other settings, weighs no bet on it.
+    assert await sent(0) == [SentMarket(MARKET)]
+    assert await sent(1) == [SentMarket(MARKET, MarketRecording.RECORDED)]
+    text = "SELECT canonical FROM entries ORDER BY sequence DESC"
+    market = await ledger.read(lambda connection: sql.value(connection, text))
+    assert codec.market_circumstances(market)[0] == 1
     with pytest.raises(LedgerCorrupt, match="calibration_sequence is 1; expected an outcome after 0"):
         verify(url)
-
-
-async def test_a_market_belongs_to_the_revision_that_it_was_asked_about_with(ledger: Ledger) -> None:
-    bet = answered(MarketSide.HOME, stake_fraction=0.1)
-    await ledger.commit([asked(issued(pattern=(1.0,)), bet)])
-    await ledger.commit([asked(issued(pattern=(2.0,)), bet)])
-    await ledger.record_outcome(outcome(3))
-    found = [(each.superseded, each.markets[0].answer if each.markets else None) for each in await settled(ledger)]
-    assert found == [(True, bet), (False, bet)]
-
-
-TEAMS = (("", ""), ("BKN", "GSW"), ("BOS", "NYK"))
-"""None, those of the forecasts, and others."""
-
-reports = st.builds(
-    lambda number, differential, teams: outcome(differential, game(number), home_team=teams[0], away_team=teams[1]),
-    st.integers(1, 3),
-    st.integers(-1, 1),
-    st.sampled_from(TEAMS),
-)
-
-
-@settings(deadline=None, max_examples=examples(10))
-@given(st.lists(reports, max_size=25))
-def test_the_last_report_stands_and_settles_and_only_another_one_is_a_revision(told: list[ReportedOutcome]) -> None:
-    with empty_ledger() as url:
-        asyncio.run(_report(url, told))
-
-
-async def _report(url: str, told: list[ReportedOutcome]) -> None:
-    ledger = await Ledger.open(url)
-    await ledger.commit([issued(game(number), point=float(number)) for number in (1, 2, 3)])
-    standing: dict[str, ReportedOutcome] = {}
-    for each in told:
-        expected = each
-        if (before := standing.get(each.game_id)) is not None:
-            if not each.home_team:
-                expected = replace(expected, home_team=before.home_team, away_team=before.away_team)
-            same = (expected.differential, expected.home_team) == (before.differential, before.home_team)
-            expected = before if same else replace(expected, revision=before.revision + 1)
-        head = await ledger.head()
-        if each.home_team == "BOS":
-            with pytest.raises(InvalidTeam):
-                await ledger.record_outcome(each)
-            assert await ledger.head() == head
-            continue
-        stored, settled = await ledger.record_outcome(each)
-        assert settled == 1
-        if expected is not before:
-            expected = replace(expected, sequence=head + 1, recorded_time=stored.recorded_time)
-        assert stored == expected
-        standing[each.game_id] = stored
-    listed = partial(pages.page, filter_=pages.ForecastFilter(settled=True), token="", size=50)
-    found = await ledger.read(listed)
-    assert {each.issued.game_id: each.outcome for each in found.forecasts} == standing
-    outcomes = [entry for entry in await ledger.read_after(3, 100) if isinstance(entry, ReportedOutcome)]
-    assert len(outcomes) == sum(each.revision + 1 for each in standing.values())
-    await ledger.close()

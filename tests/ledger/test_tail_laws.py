@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from contextlib import aclosing
 from typing import cast
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.harness.laws import examples
 
 from dejavu_ledger import LedgerUnavailable
-from dejavu_ledger import tail as tail_module
-from dejavu_ledger.database.recording.known_record import Appended
+from dejavu_ledger.database.store import ChainHead
+from dejavu_ledger.recording import Appended
 from dejavu_ledger.records import IssuedForecast
-from dejavu_ledger.tail import Entry, Tail
+from dejavu_ledger.tail import MAX_HANDED, PAGE_SIZE, Entry, Tail
 
 NEVER = 3600.0
 
@@ -54,38 +54,37 @@ class Entries:
         if self.failures:
             self.failures -= 1
             raise LedgerUnavailable("for the moment")
-        page = [_Entry(each) for each in self.wanted if each > sequence][:limit]
+        first = bisect_right(self.wanted, sequence)
+        page = [_Entry(each) for each in self.wanted[first : first + limit]]
         await asyncio.sleep(0)
         return cast("list[Entry]", page)
 
-    async def newest(self) -> int:
-        """Return the newest wanted sequence at the time when the read begins."""
+    async def newest(self) -> ChainHead:
+        """Return the position of the newest wanted entry at the time when the read begins."""
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
             raise LedgerUnavailable("for the moment")
         newest = self.wanted[-1] if self.wanted else 0
         await asyncio.sleep(0)
-        return newest
+        return ChainHead(newest, b"")
 
 
 class _Entry:
+    hash = b""
+
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence
 
 
-operations = st.lists(st.tuples(st.sampled_from(range(9)), st.integers(1, 4)), max_size=40)
+counts = st.sampled_from([1, 2, PAGE_SIZE - 1, PAGE_SIZE, MAX_HANDED])
+operations = st.lists(st.tuples(st.sampled_from(range(9)), counts), max_size=40)
 
 
 @settings(deadline=None, max_examples=examples(40))
-@given(operations, st.integers(1, 5), st.integers(3, 12))
-def test_a_tail_returns_every_entry_once_in_order_unless_its_reader_is_idle(
-    taken: list[tuple[int, int]], page_size: int, handed: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tail_module, "PAGE_SIZE", page_size)
-        patched.setattr(tail_module, "MAX_HANDED", handed)
-        asyncio.run(_follow_entries(taken))
+@given(operations)
+def test_a_tail_returns_every_entry_once_in_order_unless_its_reader_is_idle(taken: list[tuple[int, int]]) -> None:
+    asyncio.run(_follow_entries(taken))
 
 
 class Follower:
@@ -98,14 +97,14 @@ class Follower:
         self.skipped: set[int] = set()
         self.tail = Tail(entries, 0, self)
 
-    def skip_to(self, sequence: int) -> None:
+    def skip_to(self, position: ChainHead) -> None:
         assert self.idle
-        self.skipped.update(each for each in self._entries.wanted if self.reached < each <= sequence)
+        self.skipped.update(each for each in self._entries.wanted if self.reached < each <= position.sequence)
 
     @property
     def reached(self) -> int:
         """The newest entry that was found or skipped; 0 if there is none."""
-        return max([0, *self.found, *self.skipped])
+        return max(self.found[-1] if self.found else 0, max(self.skipped, default=0))
 
     async def run(self) -> None:
         while True:
@@ -133,7 +132,7 @@ async def _follow_entries(taken: list[tuple[int, int]]) -> None:
         if kind == FAILURE:
             entries.failures = 1
         elif kind == TURN:
-            await _turns(count)
+            await _turns(min(count, 4))
         elif kind == IDLE:
             follower.idle = not follower.idle
         else:

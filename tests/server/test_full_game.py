@@ -26,6 +26,8 @@ async def test_a_game_takes_as_many_forecasts_as_the_setting_says_and_others_go_
         results = await client.predict_batch(many)
         assert [result.WhichOneof("result") for result in results] == ["forecast"] * 100 + ["error"]
         assert results[100].error.reason == "GAME_FULL"
-        assert (await client.predict([3.0] * 20, game_id=GAMES[0], horizon=FINAL, pregame_margin=0.0)).sequence == 1
+        assert (
+            await client.predict([3.0] * 20, game_id=GAMES[0], horizon=FINAL, pregame_margin=99 / 8)
+        ).sequence == 100
         assert (await client.predict([3.0] * 20, game_id=GAMES[1], horizon=FINAL)).sequence == 101
         assert not (await client.predict([3.0] * 21, horizon=FINAL)).sequence

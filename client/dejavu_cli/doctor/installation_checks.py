@@ -63,9 +63,9 @@ def examine_installation(
         yield from report.findings
     yield from _agreement(reports)
     known = [report for report in reports if report.stats is not None]
-    if known:
-        yield _feed(known)
     games = next((report.games for report in reports if report.games is not None), None)
+    if known:
+        yield _feed(known, games or ())
     if games is not None:
         yield _games(games, known)
     if pollers:
@@ -127,10 +127,14 @@ def _agreement(reports: Sequence[ServerReport]) -> Iterator[Finding]:
             yield make(what, f"the servers differ: {differ}", remedy, section)
 
 
-def _feed(reports: Sequence[ServerReport]) -> Finding:
-    """Return the finding about the feed, as pollers reported it to any of the servers."""
+def _feed(reports: Sequence[ServerReport], games: Sequence[Game]) -> Finding:
+    """Return the finding about the feed, as those who published the games reported it to any of the servers."""
+    publishers = {game.published_by for game in games if game.status == GAME_STATUS_LIVE}
+    publishers = publishers or {game.published_by for game in games}
     newest: dict[str, FeedStatus] = {}
     for feed in (feed for report in reports if report.stats is not None for feed in report.stats.feeds):
+        if publishers and feed.reported_by not in publishers:
+            continue
         if feed.feed not in newest or feed.report_age_seconds < newest[feed.feed].report_age_seconds:
             newest[feed.feed] = feed
     if not newest:

@@ -272,7 +272,7 @@ def _model(model: Model) -> Finding:
         reason = "; ".join(each.text for each in model.warnings)
         return warning("model", f"{text}: {reason}", renew, "runbook.md#dejavuratingsoutdated")
     if model.verdict == VERDICT_UNFIT:
-        unfit = f"{text}: unfit, {model.verdict_reason}"
+        unfit = f"{text}: unfit, as its bundle states: {model.verdict_reason}"
         return warning("model", unfit, "train another, or know what --allow-unfit accepts", "training.md")
     return ok("model", text)
 

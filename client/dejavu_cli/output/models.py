@@ -93,6 +93,10 @@ def print_models(answer: ListModelsResponse) -> None:
         _print_model(model)
 
 
+_STATED: Final = "stated by the bundle, not confirmed by this server"
+"""What is said of figures that whoever made a bundle wrote into it: the record may confirm them, or may not."""
+
+
 def _print_model(model: Model) -> None:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
@@ -109,16 +113,17 @@ def _print_model(model: Model) -> None:
     if verdict := enum_word(Verdict.DESCRIPTOR, model.verdict):
         reason = f": {model.verdict_reason}" if model.verdict_reason else ""
         rows.add_row("verdict", Text(f"{verdict}{reason}"))
+        rows.add_row("", Text(_STATED, style="dim"))
     if model.ratings_date:
         age = pluralize(model.ratings_age_days, "day")
         rows.add_row("team ratings", f"{ratings_text(model)} · {age} old, summers not counted")
     _add_contents(rows, model)
     name = " · ".join([model.version, *model.aliases, *(["active"] if model.active else [])])
-    parts: list[Table | str] = [rows]
+    parts: list[Table | Text | str] = [rows]
     if model.weights:
         parts += ["", _weights(model.weights)]
     if model.metrics:
-        parts += ["", _metrics(model.metrics)]
+        parts += ["", Text(f"metrics {_STATED}", style="dim"), _metrics(model.metrics)]
     console = Console()
     console.print(titled_panel(Group(*parts), name))
     print_warnings(console, model.warnings)
@@ -216,7 +221,7 @@ _LISTED: Final[Sequence[ListingColumn[Model]]] = (
     ListingColumn("model", "left", 9, lambda model: model.version),
     ListingColumn("stage", "left", 9, lambda model: stage_word(model.stage), "bold"),
     ListingColumn("alias", "left", 8, lambda model: ", ".join(model.aliases)),
-    ListingColumn("verdict", "left", 6, lambda model: enum_word(Verdict.DESCRIPTOR, model.verdict) or ""),
+    ListingColumn("stated verdict", "left", 6, lambda model: enum_word(Verdict.DESCRIPTOR, model.verdict) or ""),
     ListingColumn("created", "left", 5, _created, of="create_time"),
     ListingColumn("ratings", "left", 3, lambda model: model.ratings_date),
     ListingColumn("why", "left", 2, lambda model: model.lineage.reason),

@@ -144,13 +144,16 @@ def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
     left_out = scorecard.left_out
     for count, why in (
         (left_out.superseded, "replaced by a correction"),
-        (left_out.later_minute, "recorded when later minutes were known"),
+        (left_out.later_second, "recorded when a later second was known"),
+        (left_out.clock, "recorded when the game was more than a minute and a half further"),
+        (left_out.others, "recorded by callers who do not own the game"),
         (left_out.late_time, "recorded long after their minute"),
         (left_out.reported, "made after a report that was withdrawn"),
         (left_out.game_date, "made after the day of their game"),
         (left_out.observed, "made after their outcome was observed"),
         (left_out.withdrawn, "of games whose outcome was withdrawn"),
         (left_out.late_markets, "markets quoted after the outcome was observed"),
+        (scorecard.revised_late, "moments revised after a later play had been seen, which stay as they were"),
     ):
         if count:
             yield f"{count:,}", why

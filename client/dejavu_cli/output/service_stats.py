@@ -108,7 +108,8 @@ def _lines(target: str, stats: GetServiceStatsResponse) -> Iterator[Text]:
     for feed in stats.feeds:
         data = f", data {seconds_text(feed.data_age_seconds)} old" if feed.HasField("data_age_seconds") else ""
         read = f"read {seconds_text(feed.read_age_seconds)} ago"
-        yield Text(f"feed {feed.feed}: {pluralize(feed.live_games, 'game')} in play{data}, {read}")
+        by = f" by {feed.reported_by}" if feed.reported_by else ""
+        yield Text(f"feed {feed.feed}{by}: {pluralize(feed.live_games, 'game')} in play{data}, {read}")
     for coverage in stats.coverage:
         yield Text(_coverage(coverage))
     for window in stats.windows:

@@ -13,7 +13,7 @@ same id.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -278,22 +278,35 @@ _OLDEST: Final = timedelta(hours=2)
 
 
 def silence(
-    rule: SilenceRule, games: Collection[Game], feeds: Iterable[FeedStatus], now: datetime
+    rule: SilenceRule, games: Collection[Game], reported: Collection[FeedStatus], now: datetime
 ) -> tuple[str, Found] | None:
     """Return the beginning of a silence, as text, with title and text of its notification; None if there is none.
+
+    Publishers are judged one by one, by what they themselves report: nobody else says that a poller or its feed works.
 
     Args:
         rule: the rule.
         games: the published games.
-        feeds: the feeds that pollers reported to the server.
+        reported: the feeds that pollers reported to the server.
         now: the time by the server's clock, aware.
     """
+    for publisher in sorted({game.published_by for game in games}):
+        published = [game for game in games if game.published_by == publisher]
+        own = [feed for feed in reported if feed.reported_by == publisher]
+        if (found := _silence_of(rule, published, own, now)) is not None:
+            return found
+    return None
+
+
+def _silence_of(
+    rule: SilenceRule, games: Collection[Game], feeds: Collection[FeedStatus], now: datetime
+) -> tuple[str, Found] | None:
+    """Return the silence of one publisher, given its games and its reports."""
     # A game that stayed live when its poller died, the evening before, says nothing about this evening.
     live = [game for game in games if game.status == GameStatus.GAME_STATUS_LIVE and now - _read(game) <= _OLDEST]
     due = [game for game in games if game.status == GameStatus.GAME_STATUS_SCHEDULED and _is_due(game, now)]
     if not live and not due:
         return None
-    feeds = list(feeds)
     newest = max(map(_read, live or games))
     if now - newest > _OLDEST or (now - newest).total_seconds() <= rule.seconds or not (live or feeds):
         return None

@@ -278,7 +278,7 @@ export const strings = {
     columns: { probability: "Forecast", rate: "Happened", interval: "95 % interval", forecasts: "Forecasts", games: "Games", group: "Group", coverage: "Held", mae: "Mean error", persistence: "Persistence", model: "Model", rank: "Rank", crps: "CRPS", brier: "Brier" },
     leaderboard: "Models side by side",
     doubts: (...counts: number[]) =>
-      ["Games withdrawn", "Games corrected", "Games doubtful", "Games never reported", "Games without total", "Left out as corrected", "Left out as withdrawn", "Left out as late"]
+      ["Games withdrawn", "Games corrected", "Games doubtful", "Games never reported", "Games without total", "Left out as corrected", "Left out as withdrawn", "Left out as late", "Left out as recorded by others", "Moments revised after a later play"]
         .flatMap((word, place) => (counts[place] ? `${word}: ${counts[place]}.` : []))
         .join(" "),
     leaderboardCaption: "Ranked by CRPS; each on the games it was used for.",
@@ -302,7 +302,7 @@ export const strings = {
     back: "To the record",
     noStore: "This server serves the models it was started with. It has no store of models, so there are no challengers and no changes.",
     list: "The models",
-    columns: ["Model", "Stage", "Role", "Backtest", "Created"],
+    columns: ["Model", "Stage", "Role", "Backtest, stated by its maker", "Created"],
     stages: {
       MODEL_STAGE_NONE: "registered, not in use",
       MODEL_STAGE_STAGED: "shadow",
@@ -421,7 +421,7 @@ export const strings = {
     clockOff: (offset: string) => `${offset} from the server's`,
     models: "Models",
     active: "active",
-    fit: { VERDICT_FIT: "passed its backtest", VERDICT_UNFIT: "failed its backtest" } as Record<string, string>,
+    fit: { VERDICT_FIT: "passed its backtest, its maker states", VERDICT_UNFIT: "failed its backtest, its maker states" } as Record<string, string>,
     trained: (games: string, seasons: string) => `trained on ${games} games of the seasons ${seasons}`,
     calibrated: (games: string, seasons: string) => `calibration seasons ${seasons}, ${games} games`,
     ratings: (date: string, finals: number) => `ratings as of ${date}, ${finals} finals since`,

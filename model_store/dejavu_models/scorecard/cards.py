@@ -35,12 +35,14 @@ class LeftOut(NamedTuple):
     """Numbers of settled forecasts that do not count, by Exclusion, and of markets sent after observed outcomes."""
 
     superseded: int = 0
-    later_minute: int = 0
+    later_second: int = 0
     late_time: int = 0
     reported: int = 0
     game_date: int = 0
     observed: int = 0
     withdrawn: int = 0
+    clock: int = 0
+    others: int = 0
     late_markets: int = 0
 
 
@@ -119,11 +121,13 @@ class Scorecard:
     doubtful_games: int = 0
     unsettled_games: int = 0
     unsettled_totals: int = 0
+    revised_late: int = 0
 
 
 def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
     """Compute the scorecard of settled forecasts, given the number of unsettled games."""
     excluded = np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:]
+    settled = settled.where(settled.exclusion != Exclusion.OTHERS)  # which make no game doubtful either
     bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
     observed = settled.exclusion == Exclusion.OBSERVED
     late_markets = sum(len(each) for each in settled.markets[observed] if each is not None)
@@ -135,6 +139,7 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         market=market,
         left_out=left_out,
         withdrawn_games=len(np.unique(settled.game[withdrawn])),
+        revised_late=_revised_late(settled),
         corrected_games=len(np.unique(settled.game[settled.corrected & ~withdrawn])),
         doubtful_games=doubtful_games(settled),
         unsettled_games=unsettled_games,
@@ -175,6 +180,12 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         reliability=reliability(settled, weights),
         total=total_scorecard(settled),
     )
+
+
+def _revised_late(settled: SettledForecasts) -> int:
+    """Return the number of seconds of play with a revision that came after a later play had been seen."""
+    late = np.isin(settled.exclusion, [Exclusion.LATER_SECOND, Exclusion.CLOCK]) & settled.revised
+    return len(np.unique(np.stack([settled.game[late], settled.elapsed_s[late]]), axis=1).T)
 
 
 def total_scorecard(settled: SettledForecasts) -> TotalScorecard | None:

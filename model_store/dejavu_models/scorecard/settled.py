@@ -19,8 +19,8 @@ class Exclusion(enum.IntEnum):
     NONE = 0
     SUPERSEDED = 1
     """A later revision counts."""
-    LATER_MINUTE = 2
-    """It was recorded when forecasts from later in the game were known."""
+    LATER_SECOND = 2
+    """It was recorded when a forecast from a later second of play was known."""
     LATE_TIME = 3
     """It was recorded long after the newest minute of its game."""
     REPORTED = 4
@@ -31,6 +31,10 @@ class Exclusion(enum.IntEnum):
     """It was made after its outcome was observed."""
     WITHDRAWN = 7
     """Its outcome was withdrawn: its scores are no longer valid."""
+    CLOCK = 8
+    """It was recorded when the published clock was more than a minute and a half of play further."""
+    OTHERS = 9
+    """It was recorded by a caller who does not own its game."""
 
 
 class SettledMarket(NamedTuple):
@@ -102,6 +106,8 @@ class SettledForecasts:
         other_teams: whether the outcome names another team than the forecast, or the same ones with swapped sides.
         in_league: whether the game's id is of a form that the NBA assigns.
         in_time: whether the forecast was made in time, even if its outcome has been withdrawn since.
+        owned: whether the owner of the game recorded it; others count on cards of their own only.
+        revised: whether it is a revision of another forecast of its second of play.
         replay: whether the game is of a replay or a simulated season.
         margin, pregame_total, neutral_site: inputs of the request, neutral_site as 1 or 0; NaN for each one not given.
         missing_players: effect of missing players on the expected margin, in points; NaN if 0 or unknown.
@@ -141,6 +147,8 @@ class SettledForecasts:
     other_teams: NDArray[np.bool_]
     in_league: NDArray[np.bool_]
     in_time: NDArray[np.bool_]
+    owned: NDArray[np.bool_]
+    revised: NDArray[np.bool_]
     replay: NDArray[np.bool_]
     margin: Floats
     pregame_total: Floats

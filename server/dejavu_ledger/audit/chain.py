@@ -10,7 +10,6 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 from dejavu_common.clock import from_microseconds
 from dejavu_feed.moment import moment_fault
@@ -18,7 +17,6 @@ from dejavu_ledger.audit import market_answers
 from dejavu_ledger.audit.entry_times import SignedTimes
 from dejavu_ledger.database import store
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.recording_rules import RecordedGames, market_window
 from dejavu_ledger.database.store import Identity
 from dejavu_ledger.entries import canonical_json, codec, rows, shadows
 from dejavu_ledger.entries.model_changes import change_row, parse_change
@@ -27,7 +25,9 @@ from dejavu_ledger.errors import LedgerCorrupt
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.queries.verification import raw_rows
 from dejavu_ledger.queries.verification.raw_rows import Raw
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome
+from dejavu_ledger.record import GameRecord, OutcomeRevisions, Revisions, key_of, market_is_late, market_window
+from dejavu_ledger.recording import read_revisions
+from dejavu_ledger.records import IssuedForecast
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_store.stages import Roster
@@ -57,6 +57,7 @@ class ChainVerifier:
     Attributes:
         sequence, hash: of the last entry verified; before the first, the start of the chain.
         counts: entries verified so far, by kind.
+        games: states of the games after them.
     """
 
     def __init__(self, connection: Connection, identity: Identity, times: SignedTimes) -> None:
@@ -64,9 +65,8 @@ class ChainVerifier:
         self._times = times
         self.sequence, self.hash = store.start_of_chain(identity.ledger_id)
         self.counts = Counter[str]()
-        # Current outcomes: game → horizon → sequence of the first report.
-        self._outcomes: dict[str, dict[Horizon, int]] = {}
-        self._recorded = RecordedGames()
+        self.games = _Games()
+        self._outcomes: dict[tuple[str, Horizon], OutcomeRevisions] = {}
         self._priced = 0  # the newest forecast that was recorded together with a market
         self._roster = Roster()
 
@@ -119,20 +119,15 @@ class ChainVerifier:
             if other != kind:
                 _check_row(row, table, None)
         if kind == codec.FORECAST:
-            issued = codec.parse(row["entry_canonical"])
-            self._check_minute(issued)
-            _check_row(row, _FORECASTS, rows.forecast_row(issued, codec.prepare(issued)))
-            self._times.check(issued.sequence, issued.generated_time)
-            self._check_hindsight(row, issued.game_id, issued.forecast.elapsed_minutes)
-            self._check_late(row, issued)
-            fault = _fault_of_choice(issued, self._roster)
-            _check(fault is None, f"entry {issued.sequence}: {fault}")
+            self._check_forecast(row)
         elif kind == codec.OUTCOME:
             outcome = codec.parse_outcome(row["entry_canonical"])
-            game = outcome.game_id, outcome.horizon
-            self._recorded.add_outcome(*game, outcome.sequence, withdrawn=outcome.withdrawn)
-            _check_row(row, _OUTCOMES, rows.outcome_row(outcome, self._first_sequence(outcome)))
+            key, game = (outcome.game_id, outcome.horizon), self.games[outcome.game_id]
+            revisions = self._outcomes[key] = self._outcomes.get(key, OutcomeRevisions()).after(outcome)
+            derived = rows.outcome_row(outcome, revisions.first_sequence, has_forecasts=game.is_forecast)
+            _check_row(row, _OUTCOMES, derived)
             self._times.check(outcome.sequence, outcome.recorded_time)
+            game.add_outcome(outcome.horizon, outcome.sequence, outcome.observed_time, withdrawn=outcome.withdrawn)
         elif kind == codec.MARKET:
             self._check_market(row)
         elif kind == codec.SHADOW:
@@ -142,6 +137,41 @@ class ChainVerifier:
             _check_row(row, _CHANGES, change_row(change))
             self._times.check(change.sequence, change.changed_time)
             self._roster = model_changes.check_next(self._roster, change)
+
+    def _check_forecast(self, row: Raw) -> None:
+        """Check a forecast: what it is, whose it is, that it is a revision of its key, and late if it is marked so."""
+        issued = codec.parse(row["entry_canonical"])
+        entry, caller = f"entry {issued.sequence}", issued.recorded_by
+        self._check_minute(issued)
+        self._times.check(issued.sequence, issued.generated_time)
+        game = self.games[issued.game_id]
+        game.check_lease(caller, issued.lease)
+        owned = game.owns(caller, issued.lease)
+        key = key_of(issued, owned=owned)
+        _check_row(row, _FORECASTS, rows.forecast_row(issued, key, codec.prepare(issued).pattern, owned=owned))
+        self._check_revision(issued, key)
+        self._check_outcome(row, game, issued.forecast.elapsed_minutes)
+        _check(owned or issued.clock is None, f"{entry}: it states a published clock, but is not of the game's owner")
+        reason = game.late(issued, owned=owned, clock=issued.clock)
+        if issued.late is None:
+            _check(reason is None, f"{entry}: not marked as late, although it is: {reason and reason.value}")
+        else:
+            _check(reason is issued.late, f"{entry}: marked as late, but nothing before it makes it late")
+        game.add_forecast(caller, issued.lease, issued.forecast.elapsed_seconds, issued.generated_time)
+        fault = _fault_of_choice(issued, self._roster)
+        _check(fault is None, f"{entry}: {fault}")
+
+    def _check_revision(self, issued: IssuedForecast, key: str) -> None:
+        """Check that a forecast follows the revisions of its key, and changes something."""
+        if not issued.revision:  # the database has no two with this number
+            return
+        before = read_revisions(self._connection, [key], issued.sequence).get(key, Revisions())
+        entry = f"entry {issued.sequence}:"
+        _check(
+            issued.revision == before.next_number,
+            f"{entry} revision {issued.revision} of a forecast does not follow: revisions count from 0",
+        )
+        _check(before.find(issued) is None, f"{entry} it changes nothing: it has the input of an earlier revision")
 
     def _check_minute(self, issued: IssuedForecast) -> None:
         """Check that a forecast has the minute of its pattern, and that this is before its horizon.
@@ -163,7 +193,8 @@ class ChainVerifier:
     def _check_market(self, row: Raw) -> None:
         sequence = row["entry_sequence"]
         target, market, answer = codec.parse_market(row["entry_canonical"])
-        _check_row(row, _MARKETS, rows.market_row(sequence, target, market))
+        learned, sent = codec.market_circumstances(row["entry_canonical"])
+        _check_row(row, _MARKETS, rows.market_row(sequence, target, market, sent))
         _check(
             row["entry_canonical"].endswith(f',"revision":0,"sequence":{sequence}}}'),
             f"entry {sequence}: a market has no revisions",
@@ -173,8 +204,8 @@ class ChainVerifier:
             f"entry {sequence}: the market needs an earlier forecast at {target}",
         )
         forecast = codec.parse(row["market_forecast_canonical"])
-        self._check_hindsight(row, forecast.game_id, forecast.forecast.elapsed_minutes)
-        learned, sent = codec.market_circumstances(row["entry_canonical"])
+        game = self.games[forecast.game_id]
+        self._check_outcome(row, game, forecast.forecast.elapsed_minutes)
         made = forecast.generated_time if sent is None else from_microseconds(sent)
         self._times.check(sequence, made)
         known = forecast.forecast.calibration_sequence
@@ -191,16 +222,14 @@ class ChainVerifier:
             f"{target}, but does not directly follow it",
         )
         self._priced = target if sent is None else self._priced
-        # The market's request may have had no date.
-        late = self._recorded.late(replace(forecast, generated_time=made, game_date=None))
-        _check(
-            forecast.late is None and late is None,
-            f"entry {sequence}: recorded with hindsight: the forecast at {target} was late by then",
-        )
         _check(
             made - forecast.generated_time <= market_window(forecast),
             f"entry {sequence}: recorded with hindsight: the market came {made - forecast.generated_time} after the "
             f"forecast at {target}",
+        )
+        _check(
+            not market_is_late(game, forecast, made, owned=bool(row["market_forecast_owned"])),
+            f"entry {sequence}: recorded with hindsight: the forecast at {target} was late by then",
         )
 
     def _check_shadow(self, row: Raw) -> None:
@@ -228,9 +257,10 @@ class ChainVerifier:
             shadow.forecast.model_version != beside.model_version,
             f"entry {sequence}: the shadow is of the model that made the forecast at {target}",
         )
-        self._check_hindsight(row, beside.game_id, beside.minute)
+        game = self.games[beside.game_id]
+        self._check_outcome(row, game, beside.minute)
         _check(
-            not self._recorded.was_withdrawn(beside.game_id, beside.minute),
+            not game.was_withdrawn(beside.minute),
             f"entry {sequence}: recorded after an outcome of its game that was withdrawn, with hindsight",
         )
 
@@ -238,31 +268,17 @@ class ChainVerifier:
         """Return whether an entry is an outcome."""
         return bool(raw_rows.kind_of(self._connection, sequence) == codec.OUTCOME)
 
-    def _first_sequence(self, outcome: ReportedOutcome) -> int:
-        """Return the sequence of the first report of an outcome since its last withdrawal, if any."""
-        of_game = self._outcomes.setdefault(outcome.game_id, {})
-        first: int = of_game.setdefault(outcome.horizon, outcome.sequence)
-        if outcome.withdrawn:
-            del of_game[outcome.horizon]
-        return first
+    def _check_outcome(self, row: Raw, game: GameRecord, minute: int) -> None:
+        """Check that no horizon after a forecast's minute had an outcome before the entry."""
+        known = game.known_outcome(minute)
+        _check(known is None, f"entry {row['entry_sequence']}: recorded with hindsight: {known}")
 
-    def _check_hindsight(self, row: Raw, game_id: str, minute: int) -> None:
-        """Check that no horizon after a forecast's minute had an outcome before the entry (see `store.append`)."""
-        for horizon, sequence in self._outcomes.get(game_id, {}).items():
-            _check(
-                minute > horizon.last_slot,
-                f"entry {row['entry_sequence']}: recorded after the outcome at {sequence}, with hindsight",
-            )
 
-    def _check_late(self, row: Raw, issued: IssuedForecast) -> None:
-        """Check that a forecast is marked as late exactly if it is."""
-        entry = f"entry {row['entry_sequence']}"
-        reason = self._recorded.late(issued)
-        if issued.late is None:
-            _check(reason is None, f"{entry}: not marked as late, although it is: {reason and reason.value}")
-        else:
-            _check(reason is issued.late, f"{entry}: marked as late, but nothing before it makes it late")
-        self._recorded.add(issued)
+class _Games(dict[str, GameRecord]):
+    """States of games; one that is not known has no entries."""
+
+    def __missing__(self, game_id: str) -> GameRecord:
+        return self.setdefault(game_id, GameRecord(game_id))
 
 
 def equals_stored(stored: object, expected: object) -> bool:

@@ -13,11 +13,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dejavu_ledger.audit import checkpoints, revisions, stored_checkpoints
+from dejavu_ledger.audit import checkpoints, hindsight, stored_checkpoints
 from dejavu_ledger.audit.chain import ChainVerifier
 from dejavu_ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
+from dejavu_ledger.audit.scores import check_scores
 from dejavu_ledger.audit.stored_checkpoints import is_hex
-from dejavu_ledger.database import schema, store
+from dejavu_ledger.database import schema, sql, store
 from dejavu_ledger.database.backend import Backend, Connection
 from dejavu_ledger.database.backends import read_only_ledger
 from dejavu_ledger.database.store import Identity
@@ -130,7 +131,8 @@ def _verify(
     external = [] if checkpoint is None or checkpoint.epoch != identity.epoch else [checkpoint]
     verifier = ChainVerifier(connection, identity, SignedTimes([*own, *external], clock_tolerance))
     verifier.run()
-    revisions.check(connection)
+    hindsight.check(connection, verifier.games)
+    check_scores(connection)
     if checkpoint is not None:
         _check_external(connection, verifier, checkpoint)
     stored_checkpoints.check_hashes(connection, max((each.sequence for each in own), default=0))
@@ -191,7 +193,7 @@ def _check_external(connection: Connection, verifier: ChainVerifier, checkpoint:
 
 def _check_snapshots(connection: Connection) -> int:
     """Compute the online state from the outcomes, and compare each snapshot with it; return the number of snapshots."""
-    with store.snapshot_read(connection):
+    with sql.snapshot(connection):
         rows = raw_rows.all_snapshots(connection)
         remaining: dict[int, bytes] = {row["snapshot_sequence"]: row["snapshot_state"] for row in rows}
         if not remaining:

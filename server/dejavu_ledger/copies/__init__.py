@@ -1,4 +1,1 @@
-"""Backup, restore and copy of a whole ledger: the only code that copies entries.
-
-Like `database` and `queries`, these modules use SQLAlchemy.
-"""
+"""Backup, restore and copy of a whole ledger: the only code that copies entries."""

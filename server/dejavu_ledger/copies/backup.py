@@ -6,24 +6,30 @@ name, so a file with that name is complete and sound.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from dejavu_ledger.audit.entry_times import CLOCK_TOLERANCE
 from dejavu_ledger.audit.verification import Verification, verify
-from dejavu_ledger.copies import stored_rows
-from dejavu_ledger.copies.databases import MARGIN_BYTES, open_source, open_target, too_small
-from dejavu_ledger.copies.ledger_copy import CopiedLedger, Report, StepProgress, copy_ledger
-from dejavu_ledger.database.backend import Backend
-from dejavu_ledger.database.backends import new_backend
+from dejavu_ledger.copies.ledger_copy import (
+    CopiedLedger,
+    Report,
+    StepProgress,
+    check_space,
+    copy_ledger,
+    new_epoch,
+    open_target,
+    set_identity,
+)
+from dejavu_ledger.database.backends import new_backend, read_only_ledger
 from dejavu_ledger.database.sqlite.backend import SqliteBackend
-from dejavu_ledger.database.sqlite.backup import copy_pages, make_single_file, new_ledger_file
+from dejavu_ledger.database.sqlite.backup import copy_file, make_single_file, new_ledger_file
 from dejavu_ledger.database.sqlite.engine import database_path, file_bytes, free_bytes
 from dejavu_ledger.database.store import identity
-from dejavu_ledger.url import is_postgres
+from dejavu_ledger.url import file_url, is_postgres
 
 
 def back_up(
@@ -46,7 +52,8 @@ def back_up(
         LedgerError: if the ledger cannot be read, is damaged, or there is no space for its copy.
         OSError: if the file cannot be written.
     """
-    return _write_ledger(url, path.resolve(), report, clock_tolerance)
+    with _copied(url, path.resolve(), report, clock_tolerance) as new:
+        return verify(new, clock_tolerance=clock_tolerance)
 
 
 def restore(
@@ -69,44 +76,37 @@ def restore(
         LedgerError: if the backup is damaged or cannot be read, or there is no space.
         OSError: if the file cannot be read or written.
     """
-    backup = f"sqlite:///{path.resolve()}"
-    epoch = stored_rows.new_epoch()
+    backup = file_url(path)
     report(StepProgress("verifying", 0, 0))
     verify(backup, clock_tolerance=clock_tolerance)
-    target = None if is_postgres(url) else database_path(url)
-    if target is None or file_bytes(target):
-        with open_source(backup) as source, open_target(url, source) as backend:
-            return copy_ledger(source, backend, epoch=epoch, report=report, clock_tolerance=clock_tolerance)
-    target.unlink(missing_ok=True)  # an empty file is not a ledger
-    target.parent.mkdir(parents=True, exist_ok=True)
-    found = _write_ledger(backup, target, report, clock_tolerance, change=lambda backend: _set_epoch(backend, epoch))
-    return CopiedLedger(found.ledger_id, epoch, found.sequence, found.hash, found.entries, found.entries)
+    file = None if is_postgres(url) else database_path(url)
+    if file is None or file_bytes(file):
+        with read_only_ledger(backup) as source, open_target(url, source) as target:
+            return copy_ledger(source, target, epoch=new_epoch(), report=report, clock_tolerance=clock_tolerance)
+    # Servers that look for their ledger find all of it.
+    file.unlink(missing_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _copied(backup, file, report, clock_tolerance) as new:
+        epoch = renew_epoch(new)
+        found = verify(new, clock_tolerance=clock_tolerance)
+    return CopiedLedger(found.ledger_id, epoch, found.sequence, found.hash, added=found.sequence)
 
 
-def _write_ledger(
-    url: str,
-    path: Path,
-    report: Report,
-    clock_tolerance: timedelta,
-    change: Callable[[SqliteBackend], None] | None = None,
-) -> Verification:
-    with open_source(url) as source, new_ledger_file(path) as new:
-        needed, free = source.size_bytes() + MARGIN_BYTES, free_bytes(path)
-        if free is not None and free < needed:
-            raise too_small(needed, free)
+@contextmanager
+def _copied(url: str, path: Path, report: Report, clock_tolerance: timedelta) -> Iterator[str]:
+    """Yield the URL of a copy of a ledger, in a file that gets its path at the end of the block."""
+    with read_only_ledger(url) as source, new_ledger_file(path) as new:
+        check_space(source.size_bytes(), free_bytes(new))
         if is_postgres(url):
-            with closing(SqliteBackend(f"sqlite:///{new}")) as target:
+            with closing(SqliteBackend(file_url(new))) as target:
                 target.open(make=True)
                 copy_ledger(source, target, report=report, clock_tolerance=clock_tolerance)
         else:
-            copy_pages(database_path(url), new, lambda done, pages: report(StepProgress("copying pages", done, pages)))
-        if change is not None:
-            with closing(SqliteBackend(f"sqlite:///{new}")) as target:
-                target.open(make=False)
-                change(target)
-        make_single_file(new)
+            report(StepProgress("copying", 0, 0))
+            copy_file(database_path(url), new)
         report(StepProgress("verifying", 0, 0))
-        return verify(f"sqlite:///{new}", clock_tolerance=clock_tolerance)
+        yield file_url(new)
+        make_single_file(new)
 
 
 def renew_epoch(url: str) -> str:
@@ -115,13 +115,9 @@ def renew_epoch(url: str) -> str:
     Raises:
         InvalidLedgerUrl, LedgerError: if it is no ledger, or cannot be written.
     """
-    epoch = stored_rows.new_epoch()
+    epoch = new_epoch()
     with closing(new_backend(url, patient=True)) as backend:
         backend.open(make=False)
-        _set_epoch(backend, epoch)
+        with backend.write() as connection:
+            set_identity(connection, replace(identity(connection), epoch=epoch))
     return epoch
-
-
-def _set_epoch(backend: Backend, epoch: str) -> None:
-    with backend.write() as connection:
-        stored_rows.set_identity(connection, replace(identity(connection), epoch=epoch))

@@ -1,7 +1,7 @@
 """Interface of a ledger's database, independent of the kind of database.
 
-SQLite (`sqlite/`) and PostgreSQL (`postgres/`) implement it. The conformance tests
-(tests/ledger/database/conformance.py) specify any other implementation.
+SQLite (`sqlite/`) and PostgreSQL (`postgres/`) implement it. The tests in
+tests/ledger/database/test_backends.py specify any other implementation.
 """
 
 from __future__ import annotations
@@ -9,16 +9,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
-from sqlalchemy import Connection
+from dejavu_ledger.database.sql import Connection
 
-__all__ = ["CACHED_QUERIES", "Backend", "CommitListener", "Connection", "Durability", "Query", "StopSignal"]
-
-CACHED_QUERIES: Final = 100
-"""Number of compiled queries that an engine keeps, of 10 KiB each. Requests for records with ever different filters
-would fill SQLAlchemy's default of 500.
-"""
+__all__ = ["Backend", "CommitListener", "Connection", "Durability", "Query", "StopSignal"]
 
 _T = TypeVar("_T")
 
@@ -75,7 +70,7 @@ class Backend(Protocol):
     def read(self, stop: StopSignal | None = None) -> AbstractContextManager[Connection]:
         """Give read access that does not wait for writers; each statement sees the newest commit.
 
-        `store.snapshot_read` makes several statements on the connection see one state. Once `stop` is set, the running
+        `sql.snapshot` makes several statements on the connection see one state. Once `stop` is set, the running
         statement ends within milliseconds, and ReadStopped is raised instead of a LedgerError.
         """
 

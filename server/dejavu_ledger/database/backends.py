@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dejavu_common.build import install
 from dejavu_ledger.database.backend import Backend, Durability
-from dejavu_ledger.database.sqlite import backend as sqlite
+from dejavu_ledger.database.sqlite.backend import SqliteBackend
 from dejavu_ledger.database.sqlite.engine import database_path
 from dejavu_ledger.errors import InvalidLedgerUrl
 from dejavu_ledger.url import is_postgres
 
-_NO_DRIVER = f"PostgreSQL needs its driver: {install('server,postgres')}"
+if TYPE_CHECKING:
+    from dejavu_ledger.database.postgres.backend import PostgresBackend
+
+
+def _postgres() -> type[PostgresBackend]:
+    try:
+        from dejavu_ledger.database.postgres.backend import PostgresBackend  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise InvalidLedgerUrl(f"PostgreSQL needs its driver: {install('server,postgres')}") from error
+    return PostgresBackend
 
 
 def new_backend(url: str, durability: Durability = Durability.PROCESS, *, patient: bool = False) -> Backend:
@@ -28,14 +38,9 @@ def new_backend(url: str, durability: Durability = Durability.PROCESS, *, patien
         InvalidLedgerUrl: if the URL cannot name a ledger, or the driver of its database is not installed.
     """
     if not is_postgres(url):
-        return sqlite.SqliteBackend(url, durability)
-    try:
-        from dejavu_ledger.database.postgres import backend as postgres  # noqa: PLC0415 - see above
-    except ImportError as error:
-        raise InvalidLedgerUrl(_NO_DRIVER) from error
-    if patient:
-        return postgres.PostgresBackend(url, durability, answer_seconds=postgres.OFFLINE_SECONDS)
-    return postgres.PostgresBackend(url, durability)
+        return SqliteBackend(url, durability)
+    postgres = _postgres()
+    return postgres(url, durability, answer_seconds=postgres.OFFLINE_SECONDS) if patient else postgres(url, durability)
 
 
 @contextmanager
@@ -45,16 +50,8 @@ def read_only_ledger(url: str) -> Iterator[Backend]:
     Raises:
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
     """
-    if not is_postgres(url):
-        with sqlite.read_only_ledger(url) as file:
-            yield file
-        return
-    try:
-        from dejavu_ledger.database.postgres import backend as postgres  # noqa: PLC0415 - see above
-    except ImportError as error:
-        raise InvalidLedgerUrl(_NO_DRIVER) from error
-    with postgres.read_only_ledger(url) as database:
-        yield database
+    with _postgres().read_only(url) if is_postgres(url) else SqliteBackend.read_only(url) as backend:
+        yield backend
 
 
 def folder_of(url: str) -> Path | None:
@@ -64,6 +61,14 @@ def folder_of(url: str) -> Path | None:
         InvalidLedgerUrl: if the URL cannot name a ledger.
     """
     return None if is_postgres(url) else database_path(url).parent
+
+
+def same_database(first: str, second: str) -> bool:
+    """Return whether two URLs name one database; two names of one PostgreSQL server are not recognized."""
+    if is_postgres(first) or is_postgres(second):
+        return first == second
+    paths = database_path(first), database_path(second)
+    return paths[0] == paths[1] or (all(path.exists() for path in paths) and paths[0].samefile(paths[1]))
 
 
 def check_url(url: str) -> None:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from typing import Final
 
-from sqlalchemy import Connection, insert, inspect, select
-
-from dejavu_ledger.database.schema import VERSION, ledger, metadata, schema_version
+from dejavu_ledger.database import sql
+from dejavu_ledger.database.schema import VERSION, statements
+from dejavu_ledger.database.sql import Connection
 from dejavu_ledger.errors import LedgerSchemaError
 
 LOCK_SECONDS = 10.0
 """Time to wait for other processes that prepare ledgers in the same place; each takes a fraction of a second."""
 
+_TABLES: Final = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'",
+    "postgresql": "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')",
+}
+
 
 def create(connection: Connection) -> None:
     """Create the tables, and the identity of a new ledger, in an empty database."""
-    metadata.create_all(connection, checkfirst=False)
-    connection.execute(insert(schema_version).values(version=VERSION))
-    connection.execute(insert(ledger).values(id=1, ledger_id=uuid.uuid4().hex, epoch=secrets.token_hex(8)))
+    for statement in statements(connection.dialect).values():
+        sql.rows(connection, statement)
+    sql.insert(connection, "schema_version", [{"version": VERSION}])
+    sql.insert(connection, "ledger", [{"id": 1, "ledger_id": uuid.uuid4().hex, "epoch": secrets.token_hex(8)}])
 
 
 def is_empty(connection: Connection) -> bool:
@@ -27,20 +35,12 @@ def is_empty(connection: Connection) -> bool:
     Raises:
         LedgerSchemaError: if it has another schema, or is not a ledger.
     """
-    version = _version(connection)
-    if version is None:
-        if not inspect(connection).get_table_names():
-            return True
-        version = _version(connection)  # in PostgreSQL, another process may have made the ledger in between
-        if version is None:
-            raise LedgerSchemaError("the database is not a ledger: it contains other tables")
+    tables = {name for (name,) in sql.rows(connection, _TABLES[connection.dialect])}
+    if not tables:
+        return True
+    if "schema_version" not in tables:
+        raise LedgerSchemaError("the database is not a ledger: it contains other tables")
+    version = sql.value(connection, "SELECT version FROM schema_version")
     if version != VERSION:
         raise LedgerSchemaError(f"the database has schema {version!r}; this release knows {VERSION!r} alone")
     return False
-
-
-def _version(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(schema_version.name):
-        return None
-    version: str | None = connection.execute(select(schema_version.c.version)).scalar()
-    return version

@@ -15,7 +15,6 @@ import secrets
 import socket
 import stat
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +24,6 @@ _log = structlog.get_logger(__name__)
 
 _LONGEST_PATH = 107  # of a Unix socket, in bytes: sun_path without the final NUL
 _NAME_LENGTH = 21  # of a socket in its folder: 16 hexadecimal digits and ".sock"
-_TICK_NS = 1_000_000_000  # longer than any tick of a file system's clock
 
 
 def runtime_folder(ledger: Path) -> Path:
@@ -68,22 +66,20 @@ class Notifier:
     def __init__(self, folder: Path) -> None:
         self.own = ""
         self._folder = folder
-        self._names: list[str] = []
-        self._listed_ns = 0  # change of the folder as of which `_names` was read; 0: list it again
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
     def notify(self) -> None:
         """Wake the tails; remove the sockets of processes that died. Never raises and never blocks."""
         try:
-            self._list()
+            names = os.listdir(self._folder)  # noqa: PTH208 - after every commit
         except FileNotFoundError:
             return  # no tail listens
         except OSError as error:
             _log.warning("ledger_announcement_failed", error=str(error))
             return
-        for name in self._names:
-            if name == self.own:
+        for name in names:
+            if name == self.own or not name.endswith(".sock"):
                 continue
             peer = f"{self._folder}/{name}"
             try:
@@ -96,15 +92,6 @@ class Notifier:
                 pass  # closed just now
             except OSError as error:
                 _log.warning("ledger_announcement_failed", error=str(error))
-
-    def _list(self) -> None:
-        """List the sockets, unless the folder is as it was."""
-        changed_ns = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - after every commit
-        if changed_ns == self._listed_ns:
-            return
-        # Clocks of file systems tick every few milliseconds: a second change may have the same time as the first.
-        self._listed_ns = changed_ns if time.time_ns() - changed_ns > _TICK_NS else 0
-        self._names = [each.name for each in os.scandir(self._folder) if each.name.endswith(".sock")]
 
     def close(self) -> None:
         """Close the socket."""

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from dejavu_ledger.database.schema import Dialect
 
 _LIST: Final = re.compile(r"\bIN :([a-z_]+)")
 _VALUE: Final = re.compile(r":([a-z_]+)")
+_SNAPSHOT: Final = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 
 Row = tuple[Any, ...]
+
+
+class Connection:
+    """A connection to the database of a ledger, used by one thread at a time; it starts no transactions by itself.
+
+    Attributes:
+        dialect: kind of the database.
+        driver: the connection of sqlite3 or psycopg.
+    """
+
+    def __init__(self, dialect: Dialect, driver: Any) -> None:
+        self.dialect: Dialect = dialect
+        self.driver = driver
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, by this program or by the database."""
+        return self._closed or getattr(self.driver, "closed", False)
+
+    def close(self) -> None:
+        """Close it, which rolls a transaction back. Idempotent."""
+        self._closed = True
+        self.driver.close()
 
 
 def rows(connection: Connection, text: str, /, **values: Any) -> list[Row]:
@@ -26,7 +51,7 @@ def rows(connection: Connection, text: str, /, **values: Any) -> list[Row]:
         **values: its values; lists and tuples for `IN :name`.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: if the database fails.
+        sqlite3.Error, psycopg.Error: if the database fails; `Backend` makes a LedgerError of it.
     """
     return _run(connection, text, values, many=False)
 
@@ -55,25 +80,36 @@ def insert(connection: Connection, table: str, values: Sequence[Mapping[str, Any
         run_each(connection, _insert(table, tuple(values[0])), values)
 
 
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Make all statements in the block see the same state of the ledger.
+
+    Keep the block short: SQLite's write-ahead log only grows meanwhile.
+    """
+    rows(connection, _SNAPSHOT[connection.dialect])
+    try:
+        yield
+    finally:
+        if not connection.closed:  # by an error, which is the one to raise
+            connection.driver.rollback()
+
+
 def _run(connection: Connection, text: str, values: Any, *, many: bool) -> list[Row]:
-    driver: Any = connection.connection.dbapi_connection
-    driver_error = connection.dialect.loaded_dbapi.Error
-    on_sqlite = connection.dialect.name == "sqlite"
-    if on_sqlite and not many:  # its drivers take no lists
+    on_sqlite = connection.dialect == "sqlite"
+    if on_sqlite and not many:  # its driver takes no lists
         values = {name: json.dumps([*of]) if isinstance(of, list | tuple) else of for name, of in values.items()}
     elif not many:
         values = {name: [*of] if isinstance(of, tuple) else of for name, of in values.items()}
     text = _for_sqlite(text) if on_sqlite else _for_postgresql(text)
+    cursor = connection.driver.cursor()
     try:
-        cursor = driver.cursor()
-        try:
-            (cursor.executemany if many else cursor.execute)(text, values)
-            return [] if cursor.description is None else cursor.fetchall()
-        finally:
-            cursor.close()
-    except driver_error as error:
-        # Without the values, which must not reach a log.
-        raise DBAPIError.instance(text, None, error, driver_error, hide_parameters=True) from error
+        if many and len(values) > 1:
+            cursor.executemany(text, values)
+        else:
+            cursor.execute(text, values[0] if many else values)
+        return [] if cursor.description is None else cursor.fetchall()
+    finally:
+        cursor.close()
 
 
 @lru_cache(maxsize=512)
@@ -86,6 +122,6 @@ def _for_postgresql(text: str) -> str:
     return _VALUE.sub(r"%(\1)s", _LIST.sub(r"= ANY(:\1)", text.replace("%", "%%")))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _insert(table: str, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"  # noqa: S608

@@ -5,7 +5,7 @@
     {"kind":"market","payload":{"answer":{…},"forecast_sequence":1,"market":{…}},"revision":0,"sequence":3}
     {"kind":"forecast","late":"time","payload":{"forecast":{…},"request":{…}},"revision":1,"sequence":4}
     {"kind":"outcome","payload":{"differential":-3,"game_id":…,…,"withdrawn":true},"revision":1,"sequence":5}
-    {"kind":"forecast","made_by":"token:poller","payload":{"forecast":{…},"request":{…}},"revision":0,"sequence":6}
+    {"kind":"forecast","lease":"poll","made_by":"token:poller","payload":{…},"published_s":360.0,"revision":0,"sequence":6}
     {"kind":"shadow","payload":{"forecast":{…},"of":6},"revision":0,"sequence":7}
     {"kind":"model","payload":{"action":"promote","changed_us":…,…},"revision":0,"sequence":8}
 
@@ -30,10 +30,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dejavu_common.clock import from_microseconds, microseconds
-from dejavu_common.frozen import fast_frozen
 from dejavu_feed import live_inputs
 from dejavu_feed.moment import Moment
 from dejavu_ledger.entries import box_scores
@@ -135,35 +134,42 @@ PAYLOAD: Final = Layout(
 """The payload of an `IssuedForecast`."""
 
 
-@fast_frozen
-class PreparedForecast:
-    """A forecast ready to be recorded: everything that does not depend on its sequence.
+class PreparedForecast(NamedTuple):
+    """A forecast ready to be recorded: everything that does not depend on the record.
 
     Attributes:
         issued: the forecast, with static scores rounded as they are recorded.
-        key: the key it is stored under, as canonical JSON; forecasts with equal keys are revisions of one another.
         pattern: the pattern as canonical JSON, with −0 as 0; equal exactly when the patterns are.
         payload: the payload of its canonical form.
     """
 
     issued: IssuedForecast
-    key: str
     pattern: str
     payload: str
 
 
-def encode_entry(
-    kind: str, payload: str, revision: int, sequence: int, late: LateReason | None = None, made_by: str = ""
-) -> str:
-    """Return the canonical form of an entry, given that of its payload; only forecasts can be late."""
-    return f'{beginning(kind, made_by, late)}{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
+class Marks(NamedTuple):
+    """What the record adds to the entry of a forecast; see `IssuedForecast`."""
+
+    late: LateReason | None = None
+    lease: str = ""
+    clock: float | None = None
 
 
-def beginning(kind: str, made_by: str, late: LateReason | None = None) -> str:
-    """Return the beginning of the canonical form of an entry, up to its payload."""
-    marked = "" if late is None else f'"late":{dumps(late.value)},'
+def encode_entry(kind: str, payload: str, revision: int, sequence: int, made_by: str = "") -> str:
+    """Return the canonical form of an entry, given that of its payload."""
     made = f'"made_by":{dumps(made_by)},' if made_by else ""
-    return f'{{"kind":"{kind}",{marked}{made}"payload":'
+    return f'{{"kind":"{kind}",{made}"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
+
+
+def encode_forecast(payload: str, revision: int, sequence: int, made_by: str, marks: Marks) -> str:
+    """Return the canonical form of a forecast's entry, given that of its payload."""
+    marked = "" if marks.late is None else f'"late":{dumps(marks.late.value)},'
+    marked += f'"lease":{dumps(marks.lease)},' if marks.lease else ""
+    marked += f'"made_by":{dumps(made_by)},' if made_by else ""
+    clock = "" if marks.clock is None else f',"published_s":{dumps(float(marks.clock))}'
+    numbers = f'"revision":{revision:d},"sequence":{sequence:d}'
+    return f'{{"kind":"{FORECAST}",{marked}"payload":{payload}{clock},{numbers}}}'
 
 
 def chain_hash(previous: bytes, canonical: str) -> bytes:
@@ -191,20 +197,12 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     if issued.forecast.static_scores:
         scores = rounded_scores(issued.forecast.static_scores)
         issued = replace(issued, forecast=replace(issued.forecast, static_scores=scores))
-    forecast = issued.forecast
-    minute, alpha = int(forecast.elapsed_minutes), float(forecast.alpha)
-    margin = None if issued.pregame_margin is None else issued.pregame_margin + 0.0  # −0 + 0 is 0
-    # The caller is part of the key: nobody can correct the forecasts of another caller.
-    of = [issued.game_id, forecast.horizon.value, minute, alpha, forecast.model_version, margin, issued.recorded_by]
-    if forecast.moment is not None:  # between a foul and its last free throw, a second has several states
-        of += [forecast.moment.period, forecast.moment.seconds_left, forecast.moment.free_throws]
-    key = dumps(of)
     pattern = dumps([value + 0.0 for value in issued.pattern.differentials])
-    return PreparedForecast(issued, key, pattern, PAYLOAD.json(issued))
+    return PreparedForecast(issued, pattern, PAYLOAD.json(issued))
 
 
-def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReason | None) -> IssuedForecast:
-    """Return a forecast recorded at a sequence as `parse` returns it, without its unrecorded parts."""
+def as_read(issued: IssuedForecast, sequence: int, revision: int, marks: Marks, hash_: bytes) -> IssuedForecast:
+    """Return a forecast recorded at a sequence as `store.read_after` does, without its unrecorded parts."""
     forecast = issued.forecast
     if forecast.quantiles or forecast.market is not None:
         forecast = replace(forecast, quantiles=(), market=None)
@@ -222,12 +220,16 @@ def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReas
         expires_time=issued.expires_time,
         sequence=sequence,
         revision=revision,
-        late=late,
+        late=marks.late,
         game_date=issued.game_date,
         recorded_by=issued.recorded_by,
         roster_sequence=issued.roster_sequence or None,
         live=issued.live,
         line_origin=issued.line_origin,
+        lease=marks.lease,
+        clock=marks.clock,
+        hash=hash_,
+        created=True,
     )
 
 
@@ -270,6 +272,8 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             roster_sequence=optional(_whole, forecast.get("roster_sequence")),
             live=live_inputs.from_json(request),
             line_origin=_line_origin(request),
+            lease=text_of(entry.get("lease", "")),
+            clock=entry.get("published_s"),
         )
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from dejavu_common.clock import game_day, microseconds
 from dejavu_feed.game_ids import is_replay
-from dejavu_ledger.entries import box_scores, scored_values, total_values
-from dejavu_ledger.entries.codec import PreparedForecast
+from dejavu_ledger.entries import box_scores, scored_values
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.betting import Market, MarketKind
 from dejavu_models.types import PLAUSIBLE_GAP
@@ -16,14 +15,21 @@ Row = dict[str, Any]
 """Column name → value: the parameters of a statement."""
 
 
-def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
-    """Return the row of `forecasts` for a recorded forecast."""
+def forecast_row(issued: IssuedForecast, key: str, pattern: str, *, owned: bool) -> Row:
+    """Return the row of `forecasts` for a recorded forecast.
+
+    Args:
+        issued: the forecast.
+        key: its identity, see `record.key_of`.
+        pattern: its pattern as canonical JSON.
+        owned: whether it counts for its game, see `record.GameRecord.owns`.
+    """
     forecast, terms = issued.forecast, issued.forecast.expected_margin_terms
     return {
         "sequence": issued.sequence,
-        "key": prepared.key,
+        "key": key,
         "revision": issued.revision,
-        "pattern": prepared.pattern,
+        "pattern": pattern,
         "game_id": issued.game_id,
         "horizon": forecast.horizon.value,
         "generated_us": microseconds(issued.generated_time),
@@ -37,21 +43,17 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "alpha": float(forecast.alpha),
         "confidence": max(float(forecast.home_lead_probability), 1.0 - float(forecast.home_lead_probability)),
         "replay": is_replay(issued.game_id),
-        "margin_given": issued.pregame_margin is not None,
         "margin_plausible": _is_plausible(issued),
+        "pregame_margin": None if issued.pregame_margin is None else float(issued.pregame_margin),
         "pregame_total": issued.live.pregame_total,
         "neutral_site": issued.live.neutral_site,
         "missing_players": None if terms is None else terms.missing_players or None,
         "late": "" if issued.late is None else issued.late.value,
-        "scored_values": scored_values.pack(
-            forecast.point,
-            issued.last_known,
-            (forecast.interval.lower, forecast.interval.upper),
-            forecast.home_lead_probability,
-            forecast.distribution,
-        ),
+        "scored_values": scored_values.pack(forecast, issued.last_known),
         "recorded_by": issued.recorded_by,
-        "total_values": total_values.pack(issued),
+        "owned": owned,
+        "lease": issued.lease,
+        "total_values": scored_values.pack_total(issued),
     }
 
 
@@ -61,8 +63,14 @@ def _is_plausible(issued: IssuedForecast) -> bool:
     return given is None or (rated is not None and abs(given - rated) <= PLAUSIBLE_GAP)
 
 
-def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
-    """Return the row of `outcomes` for a recorded outcome, given the sequence of its first report (see `outcomes`)."""
+def outcome_row(outcome: ReportedOutcome, first_sequence: int, *, has_forecasts: bool) -> Row:
+    """Return the row of `outcomes` for a recorded outcome.
+
+    Args:
+        outcome: the outcome.
+        first_sequence: sequence of its first report since the last withdrawal, if any.
+        has_forecasts: whether a forecast of its game is recorded before it.
+    """
     return {
         "sequence": outcome.sequence,
         "first_sequence": first_sequence,
@@ -76,12 +84,20 @@ def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
         "day": game_day(outcome.observed_time).toordinal(),
         "replay": is_replay(outcome.game_id),
         "withdrawn": outcome.withdrawn,
+        "void": outcome.withdrawn and not has_forecasts,
         "total_points": outcome.total_points,
+        "overtimes": outcome.overtimes,
         "players": box_scores.text_of(outcome.players),
+        "recorded_by": outcome.recorded_by,
     }
 
 
-def market_row(sequence: int, forecast_sequence: int, market: Market) -> Row:
-    """Return the row of `markets` for the market entry at `sequence`."""
+def market_row(sequence: int, forecast_sequence: int, market: Market, sent_us: int | None) -> Row:
+    """Return the row of `markets` for the market entry at a sequence; `sent_us`: None if it came with its forecast."""
     on_total = market.kind is MarketKind.TOTAL
-    return {"sequence": sequence, "forecast_sequence": forecast_sequence, "on_total": on_total}
+    return {
+        "sequence": sequence,
+        "forecast_sequence": forecast_sequence,
+        "on_total": on_total,
+        "sent_us": sent_us,
+    }

@@ -20,9 +20,6 @@ from dejavu_ledger.entries.rows import Row
 from dejavu_ledger.records import ShadowForecast
 from dejavu_models.types import Horizon
 
-_LAST_KNOWN: Final = struct.Struct("<8xd")
-"""The last known differential within the scored values of a forecast."""
-
 _PAYLOAD: Final = Layout(
     Member("forecast", Kind.OBJECT, ITSELF, Layout(*FORECAST_MEMBERS)),
     Member("of", Kind.INTEGER, "forecast_sequence"),
@@ -43,7 +40,6 @@ class ForecastRow(NamedTuple):
     horizon: str
     minute: int
     alpha: float
-    replay: bool
     model_version: str
     scored_values: bytes
 
@@ -118,21 +114,13 @@ def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:
         ValueError: if a value is not a number.
     """
     forecast = shadow.forecast
-    interval = forecast.interval.lower, forecast.interval.upper
     try:
-        (last_known,) = _LAST_KNOWN.unpack_from(of.scored_values)
-        scored = scored_values.pack(
-            forecast.point, last_known, interval, forecast.home_lead_probability, forecast.distribution
-        )
+        scored = scored_values.pack(forecast, scored_values.rival(of.scored_values))
     except struct.error as error:
         raise ValueError(f"a value of the forecast is not a number: {error}") from error
     return {
         "sequence": shadow.sequence,
         "forecast_sequence": shadow.forecast_sequence,
         "model_version": forecast.model_version,
-        "game_id": of.game_id,
-        "horizon": of.horizon,
-        "minute": of.minute,
-        "replay": bool(of.replay),
         "scored_values": scored,
     }

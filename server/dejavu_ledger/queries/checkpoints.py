@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select
+from typing import Final
 
 from dejavu_common.clock import microseconds
-from dejavu_ledger.database import store
-from dejavu_ledger.database.schema import checkpoints
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.records import Checkpoint
+
+_NEWEST: Final = "SELECT sequence, signed_us FROM checkpoints ORDER BY sequence DESC LIMIT 1"
 
 
 def head(connection: Connection) -> tuple[Identity, ChainHead]:
@@ -23,10 +25,8 @@ def needed(connection: Connection, recent_us: tuple[int, int]) -> bool:
         connection: a read connection, or one in a transaction that holds the write lock.
         recent_us: microseconds since 1970 between which a checkpoint counts as recent.
     """
-    newest = connection.execute(_NEWEST).one_or_none()
-    if newest is None:
-        return store.head(connection).sequence > 0
-    return newest.sequence < store.head(connection).sequence and not recent_us[0] < newest.signed_us < recent_us[1]
+    since_us = unsigned_since_us(connection)
+    return since_us is not None and not recent_us[0] < since_us < recent_us[1]
 
 
 def unsigned_since_us(connection: Connection) -> int | None:
@@ -34,10 +34,8 @@ def unsigned_since_us(connection: Connection) -> int | None:
 
     None if it covers the head or the ledger is empty; 0 if there is no checkpoint.
     """
-    newest, head = connection.execute(_NEWEST).one_or_none(), store.head(connection).sequence
-    if head == 0 or (newest is not None and newest.sequence >= head):
-        return None
-    return 0 if newest is None else int(newest.signed_us)
+    signed, signed_us = sql.row(connection, _NEWEST) or (0, 0)
+    return signed_us if signed < store.head(connection).sequence else None
 
 
 def add(connection: Connection, signed: Checkpoint) -> None:
@@ -50,9 +48,4 @@ def add(connection: Connection, signed: Checkpoint) -> None:
         "public_key": signed.public_key,
         "signature": signed.signature,
     }
-    connection.execute(_ADD, row)
-
-
-_NEWEST = select(checkpoints.c.sequence, checkpoints.c.signed_us).order_by(checkpoints.c.sequence.desc()).limit(1)
-
-_ADD = insert(checkpoints)
+    sql.insert(connection, "checkpoints", [row])

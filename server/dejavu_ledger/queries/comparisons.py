@@ -1,37 +1,35 @@
-"""Reads the forecasts that two models made of the same games and minutes, with the current outcomes.
+"""Pairs the forecasts that two models made of the same games and moments, with the current outcomes.
 
-A model's forecast is its own, or its shadow of another model's. Two forecasts are a pair if they have the same game,
-horizon, minute, alpha, expected margin and pattern. They count as on a scorecard: not recorded late, not superseded by
-a later revision; a shadow counts if the shadowed forecast does.
+A model's forecast is its own, or its shadow of another model's. Two are a pair if they are a forecast and its shadow,
+or shadows of the same one. They count as on a scorecard; a shadow counts if the shadowed forecast does.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal, select
 
-from dejavu_ledger.database import store
-from dejavu_ledger.database.schema import forecasts, outcomes, shadows
-from dejavu_ledger.database.standing import FIRST_REPORT, STANDS, in_time
-from dejavu_ledger.entries import scored_values
-from dejavu_ledger.errors import LedgerCorrupt
-from dejavu_ledger.queries.filters import KEPT_FILTERS
-from dejavu_ledger.queries.scorecards import CONDITIONS, LATER, SMALL_READ, ScoreFilter, superseded_by_key
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.queries import scorecards
+from dejavu_ledger.queries.filters import all_of
+from dejavu_ledger.queries.scorecards import ScoreFilter
+from dejavu_ledger.scores import packed
+from dejavu_ledger.scores.packed import SHADOWS, Columns, Game, Texts
 from dejavu_models.comparison.gate import PERSISTENCE
 from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.metrics import cramer_distance, leader_probability
+from dejavu_models.scorecard.settled import Exclusion
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 
-_PARTITION_ROWS: Final = 5000
-"""Rows held as Python objects at a time."""
+_LEVELS: Final = len(DISTRIBUTION_LEVELS)
 
-
-_Columns = dict[str, NDArray[Any]]
+_SCORES: Final = ("crps", "probability", "covered", "width")
 
 
 class PairFilter(NamedTuple):
@@ -54,17 +52,6 @@ class PairFilter(NamedTuple):
     scope: ScoreFilter | None = None
 
 
-def is_small(connection: Connection, filter_: PairFilter) -> bool:
-    """Return whether an index leads to at most SMALL_READ forecasts of the two models."""
-    versions = [version for version in filter_[:2] if version != PERSISTENCE]
-    counts = (
-        connection.execute(count, {"version": version, "most": SMALL_READ + 1}).scalar_one()
-        for version in versions
-        for count in _COUNTS
-    )
-    return sum(counts) <= SMALL_READ
-
-
 def pairs(connection: Connection, filter_: PairFilter) -> PairedForecasts:
     """Return the pairs that match a filter, in the order in which their games were settled.
 
@@ -85,158 +72,108 @@ def pairs_of(connection: Connection, versions: Sequence[str], filter_: PairFilte
         versions: the models; that of the filter is ignored.
         filter_: the filter.
     """
-    with store.snapshot_read(connection):
-        superseded = set(connection.execute(_SUPERSEDED, {"horizon": filter_.horizon.value}).scalars())
-        if filter_.against_version == PERSISTENCE:
-            other = None
-        else:
-            other = _forecasts_of(connection, filter_, filter_.against_version, superseded)
-        return {
-            version: _paired(_forecasts_of(connection, filter_, version, superseded), other) for version in versions
+    scored = _Scored.read(connection, filter_)
+    if filter_.against_version == PERSISTENCE:
+        return {version: scored.beside_persistence(scored.of(version)) for version in versions}
+    other = scored.of(filter_.against_version)
+    return {version: scored.paired(scored.of(version), other) for version in versions}
+
+
+class _Scored(NamedTuple):
+    """Forecasts with a current outcome, and the shadows of those that count.
+
+    Attributes:
+        forecasts: columns of n forecasts, in order of their outcomes.
+        shadows: columns of m shadows; their `forecast` is an index of the forecasts.
+        quantiles, of_shadows: (n, levels) and (m, levels), in points.
+        counted: (n,), whether a forecast matches the filter and counts.
+        models: texts of the models.
+    """
+
+    forecasts: Columns
+    shadows: Columns
+    quantiles: NDArray[np.float32]
+    of_shadows: NDArray[np.float32]
+    counted: NDArray[np.bool_]
+    models: Texts
+
+    @classmethod
+    def read(cls, connection: Connection, filter_: PairFilter) -> _Scored:
+        """Read those of a filter."""
+        scope = replace(
+            filter_.scope or ScoreFilter(), horizon=filter_.horizon, replays=filter_.replays, model_version=""
+        )
+        conditions = ["outcome IS NOT NULL", *scorecards.conditions_of_games(scope)]
+        query = f"SELECT first_report, texts, forecasts, shadows, quantiles FROM scores WHERE {all_of(conditions)}"  # noqa: S608
+        rows = sorted(sql.rows(connection, query, **scope.parameters()))
+        models, callers = Texts(), Texts()
+        with store.decoding():
+            games = [Game(json.loads(texts), forecasts, b"") for _, texts, forecasts, *_ in rows]
+            forecasts = packed.columns(games, models, callers)
+            shadows, quantiles, of_shadows = [np.empty(0, dtype=SHADOWS)], [np.empty((0, _LEVELS), "<f4")], []
+            start = 0
+            for game, (*_, text, levels) in zip(games, rows, strict=True):
+                own = np.frombuffer(text, dtype=SHADOWS).copy()
+                number = len(game.forecasts) // packed.FORECASTS.itemsize
+                own["model"] = models.codes(game.texts["models"])[own["model"]]
+                own["forecast"] += start
+                start += number
+                of_game = np.frombuffer(levels, dtype="<f4").reshape(number + len(own), _LEVELS)
+                shadows.append(own)
+                quantiles.append(of_game[:number])
+                of_shadows.append(of_game[number:])
+        joined = np.concatenate(shadows)
+        counted = scorecards.matching(forecasts, scope, models, callers)
+        counted &= (scorecards.exclusions(forecasts, scope) == Exclusion.NONE) & (forecasts["sequence"] > filter_.since)
+        return cls(
+            forecasts,
+            {name: joined[name] for name in SHADOWS.names or ()},
+            np.concatenate(quantiles),
+            np.concatenate([quantiles[0], *of_shadows]),
+            counted,
+            models,
+        )
+
+    def of(self, version: str) -> Columns:
+        """Return the forecasts of a model that count: its own, and its shadows."""
+        code = self.models.find(version)
+        own = np.flatnonzero(self.counted & (self.forecasts["model"] == code))
+        beside = np.flatnonzero(self.counted[self.shadows["forecast"]] & (self.shadows["model"] == code))
+        found: dict[str, NDArray[Any]] = {
+            name: np.concatenate((self.forecasts[name][own], self.shadows[name][beside])) for name in _SCORES
         }
+        found["quantiles"] = np.concatenate((self.quantiles[own], self.of_shadows[beside]))
+        found["forecast"] = np.concatenate((own, self.shadows["forecast"][beside]))
+        order = np.argsort(found["forecast"])
+        return {name: column[order] for name, column in found.items()}
 
+    def beside_persistence(self, model: Columns) -> PairedForecasts:
+        """Return the pairs of a model with persistence: with the last known lead as a certain forecast."""
+        lead, differential = (self.forecasts[name][model["forecast"]] for name in ("lead", "differential"))
+        other = {
+            "crps": np.abs(lead - differential),
+            "probability": leader_probability(lead),
+            "quantiles": np.repeat(lead[:, None], _LEVELS, axis=1),
+        }
+        return self._pairs(model, other)
 
-def _paired(model: _Columns, other: _Columns | None) -> PairedForecasts:
-    """Return the pairs of a model with another one, or with persistence if that is None."""
-    if other is None:
-        other = model | _persistence(model)
-    else:
-        _, left, right = np.intersect1d(model["question"], other["question"], assume_unique=True, return_indices=True)
-        model, other = _selected(model, left), _selected(other, right)
-    return _pairs(model, other)
+    def paired(self, model: Columns, other: Columns) -> PairedForecasts:
+        """Return the pairs of two models."""
+        _, left, right = np.intersect1d(model["forecast"], other["forecast"], assume_unique=True, return_indices=True)
+        chosen = ({name: column[at] for name, column in of.items()} for of, at in ((model, left), (other, right)))
+        return self._pairs(*chosen)
 
-
-def _persistence(model: _Columns) -> _Columns:
-    """Return the columns of persistence for the questions of a model: the last known lead as a certain forecast."""
-    lead, differential = model["lead"], model["differential"]
-    leader = leader_probability(lead)
-    return {
-        "crps": np.abs(lead - differential),
-        "brier": np.square(leader - (differential > 0)),
-        "probability": leader,
-        "quantiles": np.repeat(lead[:, None], len(DISTRIBUTION_LEVELS), axis=1),
-    }
-
-
-def _selected(columns: _Columns, chosen: NDArray[np.intp]) -> _Columns:
-    return {name: column[chosen] for name, column in columns.items()}
-
-
-def _pairs(model: _Columns, other: _Columns) -> PairedForecasts:
-    # Sort, since a sum of floats depends on the order, and the database's is arbitrary.
-    order = np.lexsort((model["sequence"], other["sequence"], model["minute"], model["game"]))
-    chosen = order[~(np.isnan(model["crps"]) | np.isnan(other["crps"]))[order]]
-    model, other = _selected(model, chosen), _selected(other, chosen)
-    return PairedForecasts(
-        **{name: model[name] for name in ("game", "minute", "alpha", "crps", "brier", "covered", "width")},
-        against_crps=other["crps"],
-        against_brier=other["brier"],
-        crps_divergence=cramer_distance(model["quantiles"], other["quantiles"]),
-        brier_divergence=np.square(model["probability"] - other["probability"]),
-    )
-
-
-def _forecasts_of(connection: Connection, filter_: PairFilter, version: str, superseded: set[int]) -> _Columns:
-    """Read the forecasts of a model that count: for each question its own, or its shadow if it has none."""
-    scope = {} if filter_.scope is None else filter_.scope.parameters()
-    values = {**scope, "horizon": filter_.horizon.value, "version": version, "since": filter_.since}
-    parts = [_scored([], version)]
-    conditions = {*scope} - {"horizon", "model"} | (set() if filter_.replays else {"real"})
-    for statement in _statements(frozenset(conditions)):
-        # Not an option of the connection, which its later statements would have too.
-        with connection.execute(statement, values, execution_options={"yield_per": _PARTITION_ROWS}) as result:
-            parts.extend(
-                _scored([row for row in rows if row.sequence not in superseded], version)
-                for rows in result.partitions()
-            )
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    order = np.lexsort((columns["sequence"], columns["shadow"], columns["question"]))
-    questions = columns["question"][order]
-    first = order[np.append(True, questions[1:] != questions[:-1])[: len(questions)]]
-    return _selected(columns, first)
-
-
-def _scored(rows: Sequence[Any], version: str) -> _Columns:
-    """Return the inputs of pairs, for some rows of a model."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 9
-    sequence, game, differentials, elapsed, alpha, key, made_by, pattern, values = raw[:9]
-    shadow = [maker != version for maker in made_by]
-    try:
-        scored = scored_values.unpack(values)
-    except ValueError as error:
-        raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
-    differential = np.array(differentials, dtype=np.float64)
-    quantiles = np.full((len(rows), len(DISTRIBUTION_LEVELS)), np.nan, dtype=np.float32)  # half the memory
-    quantiles[scored.has_quantiles] = scored.quantiles.T
-    # The key has the version of the model that made the recorded forecast, which is no part of the question.
-    asked = (
-        hash((text.replace(f'"{maker}"', '""'), slots, lead))
-        for text, maker, slots, lead in zip(key, made_by, pattern, scored.last_known.tolist(), strict=True)
-    )
-    return {
-        "sequence": np.array(sequence, dtype=np.int64),
-        "question": np.fromiter(asked, dtype=np.int64, count=len(rows)),
-        "shadow": np.array(shadow, dtype=np.bool_),
-        "game": np.array(game, dtype=np.int64),
-        "minute": np.array(elapsed, dtype=np.float64).astype(np.int64) // 60,
-        "alpha": np.array(alpha, dtype=np.float64),
-        "crps": scored.crps(differential),
-        "brier": scored.brier(differential),
-        "covered": scored.covered(differential),
-        "width": scored.upper - scored.lower,
-        "lead": scored.last_known,
-        "differential": differential,
-        "probability": scored.probability,
-        "quantiles": quantiles,
-    }
-
-
-_OF_HORIZON: Final = and_(outcomes.c.horizon == bindparam("horizon"), STANDS, in_time(forecasts))
-
-
-def _statement(
-    made_by: ColumnElement[bool], values: ColumnElement[bytes], conditions: frozenset[str], *, shadow: bool
-) -> Select[Any]:
-    columns = (
-        forecasts.c.sequence,
-        FIRST_REPORT,
-        outcomes.c.differential,
-        forecasts.c.elapsed_s,
-        forecasts.c.alpha,
-        forecasts.c.key,
-        forecasts.c.model_version,
-        forecasts.c.pattern,
-        values,
-    )
-    of_game = and_(outcomes.c.game_id == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon)
-    source = forecasts.join(shadows, shadows.c.forecast_sequence == forecasts.c.sequence) if shadow else forecasts
-    where = (CONDITIONS[name] for name in sorted(conditions))
-    return (
-        select(*columns)
-        .select_from(source.join(outcomes, of_game))
-        .where(made_by, _OF_HORIZON, forecasts.c.sequence > bindparam("since"), *where)
-    )
-
-
-@lru_cache(KEPT_FILTERS)
-def _statements(conditions: frozenset[str]) -> tuple[Select[Any], Select[Any]]:
-    """Return the statements that read the forecasts of a model: its own, and its shadows."""
-    own, beside = (table.c.model_version == bindparam("version") for table in (forecasts, shadows))
-    return (
-        _statement(own, forecasts.c.scored_values, conditions, shadow=False),
-        _statement(beside, shadows.c.scored_values, conditions, shadow=True),
-    )
-
-
-_COUNTS: Final = tuple(
-    select(func.count()).select_from(
-        select(literal(1))
-        .select_from(table)
-        .where(table.c.model_version == bindparam("version"))
-        .limit(bindparam("most"))
-        .subquery()
-    )
-    for table in (forecasts, shadows)
-)
-
-_SUPERSEDED: Final = superseded_by_key(LATER.c.horizon == bindparam("horizon"))
+    def _pairs(self, model: Columns, other: Columns) -> PairedForecasts:
+        known = ~(np.isnan(model["crps"]) | np.isnan(other["crps"]))
+        model, other = ({name: column[known] for name, column in of.items()} for of in (model, other))
+        forecasts = {name: self.forecasts[name][model["forecast"]] for name in ("game", "minute", "alpha")}
+        led = self.forecasts["differential"][model["forecast"]] > 0.0
+        return PairedForecasts(
+            **forecasts,
+            **{name: model[name] for name in ("crps", "covered", "width")},
+            against_crps=other["crps"],
+            brier=np.square(model["probability"] - led),
+            against_brier=np.square(other["probability"] - led),
+            crps_divergence=cramer_distance(model["quantiles"], other["quantiles"]),
+            brier_divergence=np.square(model["probability"] - other["probability"]),
+        )

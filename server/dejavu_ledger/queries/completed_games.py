@@ -12,17 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import pairwise
-from typing import Any
-
-from sqlalchemy import Connection, Row, Select, bindparam, case, false, select
+from typing import Final, NamedTuple
 
 from dejavu_feed.game_ids import COMPETITIVE, is_league_id, is_replay, season_of
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, from_json
 from dejavu_feed.pattern import REGULATION_MINUTES, Score
 from dejavu_feed.teams import team_code
-from dejavu_ledger.database.canonical_value import canonical_text
-from dejavu_ledger.database.schema import entries, forecasts, outcomes
-from dejavu_ledger.database.standing import STANDS
+from dejavu_ledger.database import sql
+from dejavu_ledger.database.backend import Connection
 from dejavu_models.scorecard.doubtful import MAX_CORRECTION
 from dejavu_models.types import MAX_SLOTS, Horizon
 
@@ -81,28 +78,46 @@ def completed_games(
         min_minutes: minutes that a pattern must cover, MIN_MINUTES to 47; later minutes are carried forward.
         include_replays: also yield games of replays and simulated seasons.
     """
-    sequence = 0
-    while page := connection.execute(_FINALS.where(outcomes.c.first_sequence > sequence).limit(_PAGE)).all():
-        for row in page:
-            if include_replays or not is_replay(row.game_id):
-                game = _game(row, min_minutes)
-                yield game if isinstance(game, SkippedGame) else _with_live_inputs(connection, game, row)
-        sequence = page[-1].first_sequence
+    bounds = {"half": Horizon.HALFTIME.value, "final": Horizon.FINAL.value, "most": _PAGE}
+    after = 0
+    while page := [_Final(*row) for row in sql.rows(connection, _FINALS, **bounds, after=after)]:
+        for final in page:
+            if include_replays or not is_replay(final.game_id):
+                game = _game(final, min_minutes)
+                yield game if isinstance(game, SkippedGame) else _with_live_inputs(connection, game, final)
+        after = page[-1].first_sequence
 
 
-def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
+class _Final(NamedTuple):
+    """A standing final outcome, the halftime outcome, and the forecast that covers the most minutes; None if none."""
+
+    first_sequence: int
+    game_id: str
+    differential: int
+    total_points: int | None
+    home_team: str
+    away_team: str
+    half: int | None
+    pattern: str | None
+    day: int | None
+    forecast_home: str | None
+    forecast_away: str | None
+
+
+def _game(row: _Final, min_minutes: int) -> CompletedGame | SkippedGame:
     def skipped(reason: str) -> SkippedGame:
         return SkippedGame(row.game_id, reason)
 
-    if row.pattern is None:
+    if row.pattern is None or row.day is None:
         return skipped("it was not forecast")
     if not is_replay(row.game_id) and not is_league_id(row.game_id):
         return skipped("the NBA gives no game such an id")
     phase = "RS" if is_replay(row.game_id) else COMPETITIVE.get(row.game_id[:3])
     if phase is None:
         return skipped("it is of no regular season, play-in or playoffs")
+    teams = row.home_team or row.forecast_home, row.away_team or row.forecast_away
     try:
-        home, away = team_code(row.home_team or row.forecast_home), team_code(row.away_team or row.forecast_away)
+        home, away = (team_code(team or "") for team in teams)
     except ValueError:
         return skipped("its teams are not known")
     differentials: list[float] = json.loads(row.pattern)
@@ -121,15 +136,15 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
     return CompletedGame(row.game_id, season, day, phase, home, away, scores)
 
 
-def _with_live_inputs(connection: Connection, game: CompletedGame, row: Row[Any]) -> CompletedGame | SkippedGame:
+def _with_live_inputs(connection: Connection, game: CompletedGame, row: _Final) -> CompletedGame | SkippedGame:
     """Add the newest recorded inputs of each minute, from forecasts with the differential of the game's scores.
 
     Skips a game if a forecast of it has other differentials: then one of the callers describes another game.
     """
     differentials = [score.home - score.away for score in game.scores[1:-1]]
     found: dict[int, LiveInputs] = {}
-    for minute, text_of_pattern, text in connection.execute(_REQUESTS, {"game_id": game.game_id}):
-        live, pattern = from_json(json.loads(text)), json.loads(text_of_pattern)
+    for minute, text_of_pattern, canonical in sql.rows(connection, _REQUESTS, game_id=game.game_id):
+        live, pattern = from_json(json.loads(canonical)["payload"]["request"]), json.loads(text_of_pattern)
         for number, pair in enumerate(zip(pattern, differentials, strict=False), 1):
             if abs(pair[0] - pair[1]) > MAX_CORRECTION:
                 told = f"{pair[0]:+g} and {pair[1]:+g}"
@@ -150,45 +165,18 @@ def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
     return tuple(scores)
 
 
-_REQUESTS: Select[Any] = (
-    select(forecasts.c.minute, forecasts.c.pattern, canonical_text(entries.c.canonical, "payload", "request"))
-    .join(entries, entries.c.sequence == forecasts.c.sequence)
-    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.late == "", forecasts.c.at_moment == false())
-    .order_by(forecasts.c.sequence)
-)
+_REQUESTS: Final = """
+    SELECT f.minute, f.pattern, e.canonical FROM forecasts f JOIN entries e ON e.sequence = f.sequence
+    WHERE f.game_id = :game_id AND f.late = '' AND f.at_moment = FALSE ORDER BY f.sequence
+"""
 
-_half = outcomes.alias("half")
-_best = forecasts.alias("best")
-
-_FINALS: Select[Any] = (
-    select(
-        outcomes.c.first_sequence,
-        outcomes.c.game_id,
-        outcomes.c.differential,
-        outcomes.c.total_points,
-        outcomes.c.home_team,
-        outcomes.c.away_team,
-        forecasts.c.pattern,
-        forecasts.c.day,
-        forecasts.c.home_team.label("forecast_home"),
-        forecasts.c.away_team.label("forecast_away"),
-        select(case((_half.c.withdrawn, None), else_=_half.c.differential))
-        .where(_half.c.game_id == outcomes.c.game_id, _half.c.horizon == Horizon.HALFTIME.value)
-        .order_by(_half.c.revision.desc())
-        .limit(1)
-        .scalar_subquery()
-        .label("half"),
-    )
-    .select_from(outcomes)
-    .outerjoin(
-        forecasts,
-        forecasts.c.sequence
-        == select(_best.c.sequence)
-        .where(_best.c.game_id == outcomes.c.game_id, _best.c.late == "")
-        .order_by(_best.c.minute.desc(), _best.c.sequence.desc())
-        .limit(1)
-        .scalar_subquery(),
-    )
-    .where(outcomes.c.horizon == Horizon.FINAL.value, STANDS)
-    .order_by(outcomes.c.first_sequence)
-)
+_FINALS: Final = """
+    SELECT s.first_sequence, o.game_id, o.differential, o.total_points, o.home_team, o.away_team,
+      (SELECT CASE WHEN h.withdrawn THEN NULL ELSE h.differential END FROM outcomes h
+        WHERE h.game_id = o.game_id AND h.horizon = :half ORDER BY h.revision DESC LIMIT 1),
+      f.pattern, f.day, f.home_team, f.away_team
+    FROM scores s JOIN outcomes o ON o.sequence = s.outcome LEFT JOIN forecasts f ON f.sequence = (
+      SELECT b.sequence FROM forecasts b WHERE b.game_id = o.game_id AND b.late = ''
+      ORDER BY b.minute DESC, b.sequence DESC LIMIT 1)
+    WHERE s.first_sequence > :after AND s.horizon = :final ORDER BY s.first_sequence LIMIT :most
+"""

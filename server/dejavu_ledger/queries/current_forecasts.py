@@ -8,16 +8,12 @@ returned, since its successor has a later sequence than all pages.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, select
-
-from dejavu_ledger.database import store
-from dejavu_ledger.database.schema import entries, forecasts
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import codec
-from dejavu_ledger.queries.filters import unindexed
 from dejavu_ledger.records import IssuedForecast
 
 MAX_SEQUENCES_SCANNED = 5000
@@ -26,7 +22,7 @@ MAX_SEQUENCES_SCANNED = 5000
 
 @dataclass(frozen=True, slots=True)
 class CurrentFilter:
-    """Selects the newest forecast in time of each game and horizon, as of a sequence.
+    """Selects the newest forecast in time of each game's owner and of each horizon, as of a sequence.
 
     Attributes:
         game_ids: the games; empty: all.
@@ -53,7 +49,7 @@ class CurrentPage(NamedTuple):
 
 def start(connection: Connection, filter_: CurrentFilter) -> int:
     """Return the sequence after which the first page starts: right before the first recent forecast of any game."""
-    first = connection.execute(_FIRST, {"since_us": filter_.since_us, "up_to": filter_.up_to}).scalar()
+    first = sql.value(connection, _FIRST, since_us=filter_.since_us, up_to=filter_.up_to)
     return filter_.up_to if first is None else int(first) - 1
 
 
@@ -70,47 +66,29 @@ def page(connection: Connection, filter_: CurrentFilter, after: int, limit: int)
         LedgerCorrupt: if an entry cannot be read back.
     """
     last = min(filter_.up_to, after + MAX_SEQUENCES_SCANNED)
-    values: dict[str, Any] = {"since_us": filter_.since_us, "up_to": filter_.up_to}
-    values |= {"after": after, "last": last, "limit": limit, "games": sorted(filter_.game_ids)}
-    rows = connection.execute(_page(bool(filter_.game_ids)), values).all()
+    query = _PAGE.format(of_games="AND COALESCE(f.game_id, NULL) IN :games" if filter_.game_ids else "")
+    values = {"since_us": filter_.since_us, "up_to": filter_.up_to, "after": after, "last": last, "most": limit}
+    rows = sql.rows(connection, query, **values, games=sorted(filter_.game_ids))
     with store.decoding():
-        found = [codec.parse(text) for _, text in rows]
-    return CurrentPage(found, rows[-1].sequence if len(rows) == limit else last)
+        found = [replace(codec.parse(text), hash=hash_) for _, text, hash_ in rows]
+    return CurrentPage(found, rows[-1][0] if len(rows) == limit else last)
 
 
-# Reads the recent forecasts from the covering index; otherwise SQLite would search the table from its first row.
-_FIRST = select(func.min(unindexed(forecasts.c.sequence))).where(
-    forecasts.c.generated_us >= bindparam("since_us"),
-    unindexed(forecasts.c.sequence) <= bindparam("up_to"),
-    forecasts.c.late == "",
-)
+# COALESCE keeps the database from an index. This reads the recent forecasts from the covering index; otherwise SQLite
+# would search the table from its first row.
+_FIRST: Final = """
+    SELECT MIN(COALESCE(sequence, NULL)) FROM forecasts
+    WHERE generated_us >= :since_us AND COALESCE(sequence, NULL) <= :up_to AND late = '' AND owned"""
 
-_newer = forecasts.alias("newer")
-_superseded = exists().where(
-    _newer.c.game_id == forecasts.c.game_id,
-    _newer.c.horizon == forecasts.c.horizon,
-    _newer.c.sequence > forecasts.c.sequence,
-    _newer.c.sequence <= bindparam("up_to"),
-    _newer.c.late == "",
-    unindexed(_newer.c.generated_us) >= bindparam("since_us"),
-)
-
-
-@cache
-def _page(by_game: bool) -> Select[int, str]:
-    """Select a page in the order of the table itself; `_superseded` comes last, as the most expensive condition."""
-    conditions = [
-        forecasts.c.sequence > bindparam("after"),
-        forecasts.c.sequence <= bindparam("last"),
-        forecasts.c.late == "",
-        unindexed(forecasts.c.generated_us) >= bindparam("since_us"),
-    ]
-    if by_game:
-        conditions.append(unindexed(forecasts.c.game_id).in_(bindparam("games", expanding=True)))
-    return (
-        select(forecasts.c.sequence, entries.c.canonical)
-        .join(entries, entries.c.sequence == forecasts.c.sequence)
-        .where(*conditions, ~_superseded)
-        .order_by(forecasts.c.sequence)
-        .limit(bindparam("limit"))
-    )
+# In the order of the table itself; the last condition is the most expensive one.
+_PAGE: Final = """
+    SELECT f.sequence, e.canonical, e.hash FROM forecasts f JOIN entries e ON e.sequence = f.sequence
+    WHERE f.sequence > :after AND f.sequence <= :last AND f.late = '' AND f.owned
+        AND COALESCE(f.generated_us, NULL) >= :since_us
+        {of_games}
+        AND NOT EXISTS (
+            SELECT 1 FROM forecasts newer
+            WHERE newer.game_id = f.game_id AND newer.horizon = f.horizon
+                AND newer.sequence > f.sequence AND newer.sequence <= :up_to
+                AND newer.late = '' AND newer.owned AND COALESCE(newer.generated_us, NULL) >= :since_us)
+    ORDER BY f.sequence LIMIT :most"""

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
-
-from sqlalchemy import ColumnElement, func
+from typing import Final
 
 from dejavu_models.types import Horizon
 
-KEPT_FILTERS: Final = 32
-"""Number of combinations of conditions whose statements are kept, up to 100 KiB each: callers can choose hundreds."""
+CONDITIONS: Final = {
+    "horizon": "COALESCE(f.horizon, NULL) = :horizon",
+    "first_day": "COALESCE(f.day, NULL) >= :first_day",
+    "last_day": "COALESCE(f.day, NULL) <= :last_day",
+    "team": "(COALESCE(f.home_team, NULL) = :team OR COALESCE(f.away_team, NULL) = :team)",
+    "model": "COALESCE(f.model_version, NULL) = :model",
+    "minute": "f.minute = :minute",
+    "min_minutes": "f.minute >= :min_minutes",
+    "max_minutes": "f.minute <= :max_minutes",
+    "confidence": "f.confidence >= :confidence",
+    "recorded_by": "COALESCE(f.recorded_by, NULL) = :recorded_by",
+    "real": "f.replay = FALSE",
+}
+"""Conditions of rows `f` of `forecasts`, by the names of the parameters that they need; `real` needs none.
+
+COALESCE keeps the database from using an index for them: whoever reads by game or in the order of an index chooses it.
+"""
+
+
+def all_of(conditions: Iterable[str]) -> str:
+    """Return the conjunction of conditions, which may be none."""
+    return " AND ".join(["TRUE", *conditions])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +70,7 @@ class CommonFilter:
         }
         return {name: value for name, value in values.items() if value is not None}
 
-
-def unindexed(column: ColumnElement[str] | ColumnElement[int]) -> ColumnElement[Any]:
-    """Return a column that the database cannot use an index for."""
-    return func.coalesce(column, None)
+    def conditions(self) -> list[str]:
+        """Return the conditions that are set, except that of the game."""
+        given = self.parameters().keys() | ({"real"} if self.real_only else set())
+        return [condition for name, condition in CONDITIONS.items() if name in given]

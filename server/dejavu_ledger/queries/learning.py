@@ -1,4 +1,4 @@
-"""Observations for the online state: one per outcome, model version and quarter, in order of first report.
+"""What models learn from: one observation per outcome, model version and quarter, in order of first report.
 
 A model learns from its forecasts, and as a challenger from its shadows. Minute and margin of a shadow, and whether it
 was late or replaced, are those of the shadowed forecast.
@@ -14,51 +14,18 @@ season ignore every game of an earlier one.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
-import numpy as np
-from sqlalchemy import (
-    Connection,
-    LargeBinary,
-    Select,
-    Table,
-    and_,
-    bindparam,
-    case,
-    delete,
-    exists,
-    false,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
-
-from dejavu_feed.game_ids import COMPETITIVE, is_of_season
-from dejavu_ledger.database import store
-from dejavu_ledger.database.schema import entries, forecasts, outcomes, shadows, snapshots
-from dejavu_ledger.database.standing import STANDS, in_time
-from dejavu_ledger.entries import codec, total_values
-from dejavu_ledger.entries.scored_values import BYTES_WITHOUT_QUANTILES
-from dejavu_ledger.entries.shadows import parse_shadow
-from dejavu_ledger.queries.predictions import canonical_forms, superseded
-from dejavu_models.scorecard.doubtful import MAX_CORRECTION, contradictory_points
+from dejavu_feed.game_ids import COMPETITIVE
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Connection
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.adaptive import (
-    QUARTER_MIDPOINTS,
-    Observation,
-    TrackerKey,
-    quarter_of,
-    static_score,
-)
+from dejavu_models.uncertainty.adaptive import Observation, TrackerKey
 
-PAGE = 200
+PAGE: Final = 200
 """Outcomes per query."""
 
 
@@ -105,14 +72,33 @@ class Newest(NamedTuple):
     standing: int
 
 
+_IS_COMPETITIVE: Final = f"substr(o.game_id, 1, 3) IN {(*sorted(COMPETITIVE),)}"
+
+_NEWEST: Final = f"SELECT MAX(o.sequence) FROM outcomes o WHERE {_IS_COMPETITIVE}"  # noqa: S608
+
+_NEWEST_STANDING: Final = f"""
+    SELECT o.sequence FROM outcomes o JOIN scores s ON s.game_id = o.game_id AND s.horizon = o.horizon
+    WHERE {_IS_COMPETITIVE} AND s.outcome = o.sequence ORDER BY o.sequence DESC LIMIT 1"""  # noqa: S608
+
+_PENDING: Final = f"SELECT COUNT(*) FROM outcomes o WHERE o.sequence > :sequence AND {_IS_COMPETITIVE}"  # noqa: S608
+
+_CORRECTED: Final = f"""
+    SELECT MIN(o.first_sequence) FROM outcomes o
+    WHERE o.sequence > :sequence AND o.first_sequence <= :sequence AND {_IS_COMPETITIVE}"""  # noqa: S608
+
+_GAMES: Final = """
+    SELECT s.first_sequence, s.game_id, s.horizon, o.differential, o.home_team, o.away_team, s.day, s.observations,
+        o.total_points, s.neutral_site, o.players
+    FROM scores s JOIN outcomes o ON o.sequence = s.outcome
+    WHERE s.first_sequence > :after AND s.learned = TRUE ORDER BY s.first_sequence LIMIT :most"""
+
+
 def newest(connection: Connection) -> Newest:
     """Return the sequences of the newest outcomes to learn from."""
-    reported: int | None = connection.execute(_NEWEST).scalar_one()
-    standing: int | None = connection.execute(_NEWEST_STANDING).scalar()
-    return Newest(reported or 0, standing or 0)
+    return Newest(sql.value(connection, _NEWEST) or 0, sql.value(connection, _NEWEST_STANDING) or 0)
 
 
-NOTHING_LEARNED = b""
+NOTHING_LEARNED: Final = b""
 """The `history` of a ledger without outcomes to learn from."""
 
 
@@ -123,13 +109,13 @@ def history(connection: Connection, reported: int) -> bytes:
     """
     if not reported:
         return NOTHING_LEARNED
-    digest: bytes = connection.execute(_HASH, {"sequence": reported}).scalar_one()
+    digest = sql.value(connection, "SELECT hash FROM entries WHERE sequence = :sequence", sequence=reported)
     return b"%s/%d/%s" % (store.identity(connection).ledger_id.encode(), reported, digest)
 
 
 def pending(connection: Connection, reported: int) -> int:
     """Return the number of reports, corrections and withdrawals to learn from after a sequence."""
-    number: int = connection.execute(_PENDING, {"sequence": reported}).scalar_one()
+    number: int = sql.value(connection, _PENDING, sequence=reported)
     return number
 
 
@@ -138,53 +124,42 @@ def corrected_since(connection: Connection, sequence: int) -> int | None:
 
     None if there is none.
     """
-    corrected: int | None = connection.execute(_CORRECTED, {"sequence": sequence}).scalar_one()
+    corrected: int | None = sql.value(connection, _CORRECTED, sequence=sequence)
     return corrected
 
 
 def count(connection: Connection, sequence: int) -> int:
     """Return the number of standing outcomes to learn from that were first reported up to a sequence."""
-    rows = connection.execute(_FIRST_REPORTS, {"place": sequence})
-    return sum(is_of_season(row.game_id, date.fromordinal(row.day)) for row in rows)
+    query = "SELECT COUNT(*) FROM scores WHERE first_sequence <= :sequence AND learned = TRUE"
+    number: int = sql.value(connection, query, sequence=sequence)
+    return number
 
 
-def settled_games_after(
-    connection: Connection, sequence: int, *, with_observations: bool = True
-) -> Iterator[SettledGame]:
+def settled_games_after(connection: Connection, sequence: int) -> Iterator[SettledGame]:
     """Yield the standing outcomes to learn from that were first reported after a sequence, in order.
 
-    Args:
-        connection: a read connection.
-        sequence: where to start.
-        with_observations: whether to read their observations, which takes most of the time.
+    Raises:
+        LedgerCorrupt: if a row cannot be read back.
     """
-    while rows := connection.execute(_OUTCOMES, {"place": sequence, "limit": PAGE}).all():
-        last = rows[-1].first_sequence
-        observations = _observations(connection, sequence, last) if with_observations else {}
-        for row in rows:
-            day = date.fromordinal(row.first_day)
-            if not is_of_season(row.game_id, day):
-                continue
-            yield SettledGame(
-                sequence=row.first_sequence,
-                game_id=row.game_id,
-                horizon=Horizon(row.horizon),
-                differential=row.differential,
-                home_team=row.home_team,
-                away_team=row.away_team,
-                day=day,
-                observations=tuple(observations.get(row.first_sequence, ())),
-                total_points=None if row.total_points is None else int(row.total_points),
-                neutral_site=True if row.is_neutral else None,
-                players=row.players,
-            )
-        sequence = last
+    while rows := sql.rows(connection, _GAMES, after=sequence, most=PAGE):
+        with store.decoding():
+            games = [_game(row) for row in rows]
+        yield from games
+        sequence = games[-1].sequence
+
+
+def _game(row: sql.Row) -> SettledGame:
+    sequence, game_id, horizon, differential, home, away, day, observations, total_points, neutral_site, players = row
+    place, on, neutral = Horizon(horizon), date.fromordinal(day), True if neutral_site else None
+    observed = tuple(Observation(TrackerKey(model, place, of), score) for model, of, score in json.loads(observations))
+    return SettledGame(sequence, game_id, place, differential, home, away, on, observed, total_points, neutral, players)
 
 
 def read_snapshot(connection: Connection, before: int) -> tuple[int, bytes] | None:
     """Return sequence and state of the newest snapshot of the intervals before a sequence; None if there is none."""
-    row = connection.execute(_SNAPSHOT, {"before": before}).one_or_none()
-    return None if row is None else (row.sequence, row.state)
+    query = "SELECT sequence, state FROM snapshots WHERE sequence < :before ORDER BY sequence DESC LIMIT 1"
+    row = sql.row(connection, query, before=before)
+    return None if row is None else (row[0], row[1])
 
 
 def write_snapshot(connection: Connection, sequence: int, state: bytes, *, read_at: int) -> None:
@@ -203,195 +178,14 @@ def write_snapshot(connection: Connection, sequence: int, state: bytes, *, read_
     corrected = corrected_since(connection, read_at)
     if corrected is not None and corrected <= sequence:
         return
-    stored = connection.execute(_SNAPSHOT_AT, {"at": sequence}).scalar()
+    snapshot = {"sequence": sequence, "state": state}
+    stored = sql.value(connection, "SELECT state FROM snapshots WHERE sequence = :sequence", sequence=sequence)
     if stored is None:
-        connection.execute(_ADD_SNAPSHOT, {"sequence": sequence, "state": state})
+        sql.insert(connection, "snapshots", [snapshot])
     elif stored != state:
-        connection.execute(_REPLACE_SNAPSHOT, {"at": sequence, "new_state": state})
+        sql.run_each(connection, "UPDATE snapshots SET state = :state WHERE sequence = :sequence", [snapshot])
 
 
 def drop_snapshots(connection: Connection, first_sequence: int) -> None:
     """Delete the snapshots that include a corrected outcome, given the sequence of its first report."""
-    connection.execute(_DROP_SNAPSHOTS, {"place": first_sequence})
-
-
-def _observations(connection: Connection, after: int, last: int) -> dict[int, list[Observation]]:
-    """Return the observations of the outcomes that were first reported after a sequence, up to another, by outcome.
-
-    There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
-    pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier. Nothing is
-    learned from a forecast whose margin is not near that of the ratings. Nothing is learned from a minute whose
-    forecasts have contradictory patterns, or total points that contradict other forecasts or the outcome, by more than
-    feeds are corrected: at least one is wrong. Any caller with scope record could otherwise widen the intervals of all
-    requests.
-    """
-
-    def order(row: Any) -> tuple[Any, ...]:
-        quarter = quarter_of(row.minute)
-        return (
-            row.first_sequence,
-            row.model_version,
-            quarter,
-            row.margin_given,
-            abs(row.minute - QUARTER_MIDPOINTS[quarter]),
-            row.minute,
-            row.sequence,
-        )
-
-    def key(row: Any) -> tuple[int, TrackerKey]:
-        return row.first_sequence, TrackerKey(row.model_version, Horizon(row.horizon), quarter_of(row.minute))
-
-    between = {"after": after, "last": last}
-    candidates = list(connection.execute(_SETTLED, between))
-    contradictory = _contradictory(candidates) | _of_contradictory_points(candidates)
-    if connection.execute(_ANY_SHADOW).first() is not None:
-        candidates += connection.execute(_SETTLED_SHADOWS, between)
-    told = (each for each in candidates if (each.first_sequence, each.minute) not in contradictory)
-    chosen = [(key, next(group)) for key, group in groupby(sorted(told, key=order), key=key)]
-    texts = canonical_forms(connection, [row.sequence for _, row in chosen])
-    result: defaultdict[int, list[Observation]] = defaultdict(list)
-    with store.decoding():
-        for (first, tracker), row in chosen:
-            text, horizon = texts[row.sequence], Horizon(row.horizon)
-            forecast = (
-                parse_shadow(text, horizon, row.alpha).forecast
-                if row.shadow
-                else codec.parse(text, explanation=False).forecast
-            )
-            score = static_score(forecast.distribution, forecast.static_scores, row.differential)
-            result[first].append(Observation(tracker, score))
-    return result
-
-
-def _contradictory(rows: Iterable[Any]) -> set[tuple[int, int]]:
-    """Return the outcomes and minutes with patterns that contradict one another."""
-    patterns: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
-    for each in rows:
-        patterns[each.first_sequence, each.minute].add(each.pattern)
-    return {
-        at
-        for at, texts in patterns.items()
-        if len(texts) > 1 and np.ptp([json.loads(text) for text in texts], axis=0).max() > MAX_CORRECTION
-    }
-
-
-def _of_contradictory_points(rows: Sequence[Any]) -> set[tuple[int, int]]:
-    """Return the outcomes and minutes with points of both teams that fall, or exceed those of the outcome."""
-    told = [each for each in rows if each.pace is not None]
-    with store.decoding():
-        minutes = [Horizon(each.horizon).minutes for each in told]
-        points = total_values.told([each.pace for each in told], [each.minute for each in told], minutes)
-    ends = {each.first_sequence: each for each in told if each.total_points is not None}
-    at = [(each.first_sequence, each.minute) for each in told]
-    at += [(first, Horizon(each.horizon).minutes) for first, each in ends.items()]
-    points = np.append(points, [each.total_points for each in ends.values()])
-    outcome, minute = np.array(at, dtype=np.int64).reshape(-1, 2).T
-    found = contradictory_points(points, minute, outcome)
-    return {at[index] for index in np.flatnonzero(found)}
-
-
-_COMPETITIVE = func.substr(outcomes.c.game_id, 1, 3).in_(sorted(COMPETITIVE))
-
-_NEWEST = select(func.max(outcomes.c.sequence)).where(_COMPETITIVE)
-
-_HASH = select(entries.c.hash).where(entries.c.sequence == bindparam("sequence"))
-
-_PENDING = select(func.count()).where(outcomes.c.sequence > bindparam("sequence"), _COMPETITIVE)
-
-_NEWEST_STANDING = select(outcomes.c.sequence).where(_COMPETITIVE, STANDS).order_by(outcomes.c.sequence.desc()).limit(1)
-
-_CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
-    outcomes.c.sequence > bindparam("sequence"),
-    outcomes.c.first_sequence <= bindparam("sequence"),
-    _COMPETITIVE,
-)
-
-_first = outcomes.alias("first")
-
-_FIRST_REPORTS = (
-    select(outcomes.c.game_id, _first.c.day)
-    .join(_first, _first.c.sequence == outcomes.c.first_sequence)
-    .where(
-        outcomes.c.first_sequence <= bindparam("place"),
-        _COMPETITIVE,
-        STANDS,
-    )
-)
-
-_told = forecasts.alias("told")
-_OF_GAME = _told.c.game_id == outcomes.c.game_id
-_ALL_SAY_NEUTRAL = (
-    select(func.min(case((_told.c.neutral_site, 1), else_=0)))
-    .where(_OF_GAME, in_time(_told, outcomes.c.first_sequence))
-    .scalar_subquery()
-)
-
-_OUTCOMES = (
-    select(
-        outcomes,
-        _first.c.day.label("first_day"),
-        # Few games have a forecast that says so: the forecasts in time are looked up for these alone.
-        case((exists().where(_OF_GAME, _told.c.neutral_site), _ALL_SAY_NEUTRAL)).label("is_neutral"),
-    )
-    .join(_first, _first.c.sequence == outcomes.c.first_sequence)
-    .where(outcomes.c.first_sequence > bindparam("place"), _COMPETITIVE, STANDS)
-    .order_by(outcomes.c.first_sequence)
-    .limit(bindparam("limit"))
-)
-
-
-def _settled(made: Table, *, shadow: bool) -> Select[Any]:
-    """Select the settled forecasts of minutes that were recorded in time and not replaced, or the shadows of these.
-
-    The selection depends only on the reports up to the first report of the outcome, so no later report changes it.
-    """
-    selected = select(
-        outcomes.c.first_sequence,
-        outcomes.c.differential,
-        made.c.sequence,
-        made.c.model_version,
-        literal(shadow).label("shadow"),
-        forecasts.c.horizon,
-        forecasts.c.minute,
-        forecasts.c.alpha,
-        forecasts.c.margin_given,
-        forecasts.c.pattern,
-        func.substr(forecasts.c.total_values, 1, total_values.PACE_BYTES, type_=LargeBinary).label("pace"),
-        outcomes.c.total_points,
-    ).join_from(
-        outcomes,
-        forecasts,
-        and_(forecasts.c.game_id == outcomes.c.game_id, forecasts.c.horizon == outcomes.c.horizon),
-    )
-    if shadow:
-        selected = selected.join(shadows, shadows.c.forecast_sequence == forecasts.c.sequence)
-    return selected.where(
-        outcomes.c.first_sequence > bindparam("after"),
-        outcomes.c.first_sequence <= bindparam("last"),
-        _COMPETITIVE,
-        STANDS,
-        forecasts.c.margin_plausible,
-        forecasts.c.at_moment == false(),
-        in_time(forecasts, outcomes.c.first_sequence),
-        func.length(made.c.scored_values) > BYTES_WITHOUT_QUANTILES,
-        ~superseded(outcomes.c.first_sequence),
-    )
-
-
-_SETTLED = _settled(forecasts, shadow=False)
-_SETTLED_SHADOWS = _settled(shadows, shadow=True)
-_ANY_SHADOW = select(shadows.c.sequence).limit(1)
-
-_SNAPSHOT = (
-    select(snapshots.c.sequence, snapshots.c.state)
-    .where(snapshots.c.sequence < bindparam("before"))
-    .order_by(snapshots.c.sequence.desc())
-    .limit(1)
-)
-
-_ONE_SNAPSHOT = snapshots.c.sequence == bindparam("at")
-_SNAPSHOT_AT = select(snapshots.c.state).where(_ONE_SNAPSHOT)
-_ADD_SNAPSHOT = insert(snapshots)
-_REPLACE_SNAPSHOT = update(snapshots).where(_ONE_SNAPSHOT).values(state=bindparam("new_state"))
-
-_DROP_SNAPSHOTS = delete(snapshots).where(snapshots.c.sequence >= bindparam("place"))
+    sql.run_each(connection, "DELETE FROM snapshots WHERE sequence >= :place", [{"place": first_sequence}])

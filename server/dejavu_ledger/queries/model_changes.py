@@ -13,10 +13,8 @@ from functools import reduce
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, insert, select
-
-from dejavu_ledger.database import store
-from dejavu_ledger.database.schema import entries, model_changes
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import canonical_json, codec
 from dejavu_ledger.entries.model_changes import change_payload, change_row, parse_change
 from dejavu_ledger.errors import LedgerCorrupt
@@ -67,8 +65,7 @@ def fold(roster: Roster, changes: list[ModelChange]) -> Roster:
 
 def newest_change(connection: Connection) -> int:
     """Return the sequence of the newest change of models; 0 if there is none."""
-    newest: int | None = connection.execute(_NEWEST).scalar()
-    return newest or 0
+    return sql.value(connection, "SELECT max(sequence) FROM model_changes") or 0
 
 
 def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
@@ -78,7 +75,7 @@ def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
         LedgerCorrupt: if one cannot be read.
     """
     with store.decoding():
-        return [parse_change(text) for text in connection.execute(_CHANGES_AFTER, {"after": after}).scalars()]
+        return [parse_change(text) for (text,) in sql.rows(connection, _CHANGES_AFTER, after=after)]
 
 
 def newest_changes(
@@ -106,9 +103,9 @@ def newest_changes(
 def _texts_before(connection: Connection, before: int | None, at_once: int) -> Iterator[str]:
     """Yield the canonical forms of the changes before a sequence (None: all), newest first."""
     before = store.head(connection).sequence + 1 if before is None else before
-    while rows := connection.execute(_CHANGES_BEFORE, {"before": before, "limit": at_once}).all():
-        yield from (row.canonical for row in rows)
-        before = rows[-1].sequence
+    while rows := sql.rows(connection, _CHANGES_BEFORE, before=before, most=at_once):
+        yield from (text for _, text in rows)
+        before = rows[-1][0]
 
 
 def change_models(
@@ -150,9 +147,8 @@ def append_change(
         sequence=head.sequence + 1,
     )
     after = roster.after(change)
-    row, _ = store.entry_row(codec.MODEL, change_payload(change), 0, change.sequence, head.hash, recorded_by)
-    connection.execute(store.ADD_ENTRIES, [row])
-    connection.execute(_ADD, [change_row(change)])
+    store.add_entry(connection, codec.MODEL, change_payload(change), 0, head, recorded_by)
+    sql.insert(connection, "model_changes", [change_row(change)])
     return after, change
 
 
@@ -173,22 +169,13 @@ def check_next(roster: Roster, change: ModelChange) -> Roster:
         raise LedgerCorrupt(f"{at}: the change of models is not possible: {error}") from error
 
 
-_NEWEST = select(func.max(model_changes.c.sequence))
-
 # Ordered by the small table, which is then read first: ordered by the entries, SQLite would walk through all of them.
-_CHANGES_AFTER = (
-    select(entries.c.canonical)
-    .join(model_changes, model_changes.c.sequence == entries.c.sequence)
-    .where(model_changes.c.sequence > bindparam("after"))
-    .order_by(model_changes.c.sequence)
-)
+_CHANGES_AFTER: Final = """
+    SELECT e.canonical FROM model_changes m JOIN entries e ON e.sequence = m.sequence
+    WHERE m.sequence > :after ORDER BY m.sequence
+"""
 
-_CHANGES_BEFORE = (
-    select(model_changes.c.sequence, entries.c.canonical)
-    .join(model_changes, model_changes.c.sequence == entries.c.sequence)
-    .where(model_changes.c.sequence < bindparam("before"))
-    .order_by(model_changes.c.sequence.desc())
-    .limit(bindparam("limit"))
-)
-
-_ADD = insert(model_changes)
+_CHANGES_BEFORE: Final = """
+    SELECT m.sequence, e.canonical FROM model_changes m JOIN entries e ON e.sequence = m.sequence
+    WHERE m.sequence < :before ORDER BY m.sequence DESC LIMIT :most
+"""

@@ -10,18 +10,15 @@ that head: a forecast that is settled or revised between two pages is neither sk
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, literal, or_, select, true
-
-from dejavu_ledger.database import store
-from dejavu_ledger.database.schema import forecasts, outcomes
-from dejavu_ledger.database.standing import in_time
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import canonical_json
 from dejavu_ledger.queries import page_tokens, predictions
-from dejavu_ledger.queries.filters import KEPT_FILTERS, CommonFilter, unindexed
+from dejavu_ledger.queries.filters import CommonFilter, all_of
 from dejavu_ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
 from dejavu_ledger.records import RecordedForecast
 from dejavu_models.types import Horizon
@@ -48,6 +45,12 @@ class ForecastFilter(CommonFilter):
     settled: bool | None = None
     minute: int | None = None
     superseded: bool = False
+
+    def parameters(self) -> dict[str, object]:
+        """See `CommonFilter.parameters`."""
+        # Not super(), which a dataclass with slots does not have.
+        given = CommonFilter.parameters(self)
+        return given if self.minute is None else given | {"minute": self.minute}
 
     @property
     def by_day(self) -> bool:
@@ -108,140 +111,112 @@ def _find_page(
     connection: Connection, filter_: ForecastFilter, cursor: PageCursor, size: int
 ) -> tuple[list[Cursor], Cursor | None]:
     """Return the positions of a page, and the one below which the next page starts; None if there is no next page."""
-    floor_scans, match_scans = _index_scans(filter_)
-    values = _values(filter_, cursor)
-    floors = [connection.execute(scan.floor, {**values, "last": _last(scan)}).one_or_none() for scan in floor_scans]
-    # With several scans, the page ends at the highest floor: above it, every scan is complete.
-    floor = max((Cursor(*row) for row in floors if row is not None), default=None)
-    values |= _floor_values(values, floor) | {"limit": size + 1}
-    conditions = _conditions(filter_)
-    matches = {Cursor(*row) for scan in match_scans for row in connection.execute(_matches(scan, conditions), values)}
-    ordered = sorted(matches, reverse=True)
-    return (ordered[:size], ordered[size - 1]) if len(ordered) > size else (ordered, floor)
-
-
-_f = forecasts.c
-_BEFORE = _f.sequence < bindparam("before")
-_START = _f.sequence <= bindparam("start")
-_ABOVE_FLOOR = _f.sequence >= bindparam("floor")
-
-
-class _IndexScan:
-    """A scan of an index of the forecasts, or of a part of it, from where the page starts.
-
-    Attributes:
-        rows: selects its forecasts, by day and sequence or by sequence alone.
-        floor: selects the last forecast that a page may read on it; no row if it ends earlier.
-        above_floor: condition for rows at or above the floor of the page.
-    """
-
-    def __init__(
-        self, condition: ColumnElement[bool], above_floor: ColumnElement[bool] = _ABOVE_FLOOR, *, by_day: bool = False
-    ) -> None:
-        columns = (_f.day, _f.sequence) if by_day else (literal(0), _f.sequence)
-        order = (_f.day.desc(), _f.sequence.desc()) if by_day else (_f.sequence.desc(),)
-        self.rows: Select[int, int] = select(*columns).where(condition).order_by(*order)
-        self.floor = self.rows.limit(1).offset(bindparam("last"))
-        self.above_floor = above_floor
-
-
-_SEQUENCE = _IndexScan(_BEFORE)
-_MODEL = _IndexScan((_f.model_version == bindparam("model")) & _BEFORE)
-_HOME = _IndexScan((_f.home_team == bindparam("team")) & _BEFORE)
-_AWAY = _IndexScan((_f.away_team == bindparam("team")) & _BEFORE)
-_GAME = {
-    horizon: _IndexScan((_f.game_id == bindparam("game")) & (_f.horizon == horizon.value) & _BEFORE)
-    for horizon in Horizon
-}
-# The day on which the page starts; the days before it; the days between it and the day of the floor; the latter day.
-_DAY = _IndexScan((_f.day == bindparam("before_day")) & _BEFORE, _f.sequence >= bindparam("day_floor"), by_day=True)
-_DAYS_BEFORE = _IndexScan((_f.day >= bindparam("first_day")) & (_f.day < bindparam("before_day")) & _START, by_day=True)
-_DAYS_BETWEEN = _IndexScan(
-    (_f.day > bindparam("floor_day")) & (_f.day < bindparam("before_day")) & _START, true(), by_day=True
-)
-_DAY_OF_FLOOR = _IndexScan((_f.day == bindparam("other_floor_day")) & _START, by_day=True)
-
-
-def _index_scans(filter_: ForecastFilter) -> tuple[tuple[_IndexScan, ...], tuple[_IndexScan, ...]]:
-    """Return the index scans that cover the filter with the fewest extra rows: for the floor, and for the matches."""
-    scans: tuple[_IndexScan, ...]
-    if filter_.game_id:
-        scans = tuple(scan for horizon, scan in _GAME.items() if filter_.horizon in {None, horizon})
-    elif filter_.by_day:
-        return (_DAY, _DAYS_BEFORE), (_DAY, _DAYS_BETWEEN, _DAY_OF_FLOOR)
-    elif filter_.team:
-        scans = (_HOME, _AWAY)
-    else:
-        scans = (_MODEL,) if filter_.model_version else (_SEQUENCE,)
-    return scans, scans
-
-
-def _last(scan: _IndexScan) -> int:
-    """Return the offset of the last forecast that a page reads on a scan."""
-    return max(MAX_ROWS_SCANNED // 4 if scan in {_HOME, _AWAY} else MAX_ROWS_SCANNED, 1) - 1
-
-
-_later = forecasts.alias("later")
-_later_outcome = outcomes.alias("later_outcome")
-_settled = exists().where(
-    outcomes.c.game_id == _f.game_id,
-    outcomes.c.horizon == _f.horizon,
-    outcomes.c.sequence <= bindparam("start"),
-    outcomes.c.withdrawn.is_(False),
-    ~exists().where(
-        _later_outcome.c.game_id == outcomes.c.game_id,
-        _later_outcome.c.horizon == outcomes.c.horizon,
-        _later_outcome.c.revision > outcomes.c.revision,
-        _later_outcome.c.sequence <= bindparam("start"),
-    ),
-)
-
-
-# `_index_scans` chooses the index.
-_CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "horizon": unindexed(_f.horizon) == bindparam("horizon"),
-    "days": unindexed(_f.day).between(bindparam("first_day"), bindparam("last_day")),
-    "team": or_(unindexed(_f.home_team) == bindparam("team"), unindexed(_f.away_team) == bindparam("team")),
-    "model": unindexed(_f.model_version) == bindparam("model"),
-    "minute": _f.minute == bindparam("minute"),
-    "confidence": _f.confidence >= bindparam("confidence"),
-    "real": _f.replay == false(),
-    "settled": _settled,
-    "unsettled": ~_settled,
-    "newest": ~exists().where(
-        _later.c.key == _f.key,
-        _later.c.revision > _f.revision,
-        in_time(_later, bindparam("start")),
-        _later.c.sequence <= bindparam("start"),
-    ),
-}
-
-
-def _conditions(filter_: ForecastFilter) -> frozenset[str]:
-    """Return the names of a filter's conditions, except those of the scan."""
-    given = {
-        "days": filter_.by_day and filter_.game_id != "",
-        "minute": filter_.minute is not None,
-        "real": filter_.real_only,
-        "settled": filter_.settled is True,
-        "unsettled": filter_.settled is False,
-        "newest": not filter_.superseded,
-    }
-    names = {*filter_.parameters(), *(name for name, applies in given.items() if applies)}
-    return frozenset(names & _CONDITIONS.keys())
-
-
-def _values(filter_: ForecastFilter, cursor: PageCursor) -> dict[str, object]:
+    floor_scans, match_scans = _scans(filter_)
     last_day = _LAST_DAY if filter_.last_day is None else filter_.last_day
-    return {
+    values: dict[str, Any] = {
         **filter_.parameters(),
         "start": cursor.start,
         "before_day": min(cursor.before.day, last_day),
         "before": cursor.before.sequence,
         "first_day": 0 if filter_.first_day is None else filter_.first_day,
         "last_day": last_day,
-        "minute": filter_.minute,
     }
+    floors = [sql.row(connection, scan.floor, **values, last=scan.most - 1) for scan in floor_scans]
+    # With several scans, the page ends at the highest floor: above it, every scan is complete.
+    floor = max((Cursor(*row) for row in floors if row is not None), default=None)
+    values |= _floor_values(values, floor) | {"limit": size + 1}
+    conditions = _conditions(filter_)
+    matches = {Cursor(*row) for scan in match_scans for row in sql.rows(connection, scan.matches(conditions), **values)}
+    ordered = sorted(matches, reverse=True)
+    return (ordered[:size], ordered[size - 1]) if len(ordered) > size else (ordered, floor)
+
+
+class _Scan(NamedTuple):
+    """A scan of an index of the forecasts, or of a part of it, from where the page starts.
+
+    Attributes:
+        condition: condition of its forecasts.
+        above_floor: condition of those at or above the floor of the page.
+        by_day: whether it is in the order of day and sequence, not of sequence alone.
+        share: part of MAX_ROWS_SCANNED that a page reads on it.
+    """
+
+    condition: str
+    above_floor: str = "f.sequence >= :floor"
+    by_day: bool = False
+    share: int = 1
+
+    @property
+    def most(self) -> int:
+        """Maximum number of forecasts that a page reads on it."""
+        return max(MAX_ROWS_SCANNED // self.share, 1)
+
+    @property
+    def floor(self) -> str:
+        """Query of the last forecast that a page may read on it; no row if it ends earlier."""
+        return f"{self._select(self.condition)} LIMIT 1 OFFSET :last"
+
+    def matches(self, conditions: Sequence[str]) -> str:
+        """Return the query of the forecasts that meet further conditions, down to the floor."""
+        # Subqueries come last, so that they run only for rows that meet all other conditions.
+        return f"{self._select(self.condition, self.above_floor, *conditions)} LIMIT :limit"
+
+    def _select(self, *conditions: str) -> str:
+        day, order = ("f.day", "f.day DESC, ") if self.by_day else ("0", "")
+        return f"SELECT {day}, f.sequence FROM forecasts f WHERE {all_of(conditions)} ORDER BY {order}f.sequence DESC"  # noqa: S608
+
+
+_BEFORE: Final = "f.sequence < :before"
+_SEQUENCE: Final = _Scan(_BEFORE)
+_MODEL: Final = _Scan(f"f.model_version = :model AND {_BEFORE}")
+_TEAMS: Final = tuple(_Scan(f"f.{side}_team = :team AND {_BEFORE}", share=4) for side in ("home", "away"))
+_GAME: Final = {
+    horizon: _Scan(f"f.game_id = :game AND f.horizon = '{horizon.value}' AND {_BEFORE}") for horizon in Horizon
+}
+# The day on which the page starts; the days before it; the days between it and the day of the floor; the latter day.
+_DAY: Final = _Scan(f"f.day = :before_day AND {_BEFORE}", "f.sequence >= :day_floor", by_day=True)
+_EARLIER: Final = "f.day < :before_day AND f.sequence <= :start"
+_DAYS_BEFORE: Final = _Scan(f"f.day >= :first_day AND {_EARLIER}", by_day=True)
+_DAYS_BETWEEN: Final = _Scan(f"f.day > :floor_day AND {_EARLIER}", "TRUE", by_day=True)
+_DAY_OF_FLOOR: Final = _Scan("f.day = :other_floor_day AND f.sequence <= :start", by_day=True)
+
+
+def _scans(filter_: ForecastFilter) -> tuple[tuple[_Scan, ...], tuple[_Scan, ...]]:
+    """Return the index scans that cover the filter with the fewest extra rows: for the floor, and for the matches."""
+    scans: tuple[_Scan, ...]
+    if filter_.game_id:
+        scans = tuple(scan for horizon, scan in _GAME.items() if filter_.horizon in {None, horizon})
+    elif filter_.by_day:
+        return (_DAY, _DAYS_BEFORE), (_DAY, _DAYS_BETWEEN, _DAY_OF_FLOOR)
+    elif filter_.team:
+        scans = _TEAMS
+    else:
+        scans = (_MODEL,) if filter_.model_version else (_SEQUENCE,)
+    return scans, scans
+
+
+_SETTLED: Final = """
+    EXISTS (
+        SELECT 1 FROM outcomes o
+        WHERE o.game_id = f.game_id AND o.horizon = f.horizon AND o.sequence <= :start AND o.withdrawn = FALSE
+            AND NOT EXISTS (
+                SELECT 1 FROM outcomes later
+                WHERE later.game_id = o.game_id AND later.horizon = o.horizon
+                    AND later.revision > o.revision AND later.sequence <= :start))"""
+
+_NEWEST: Final = """
+    NOT EXISTS (
+        SELECT 1 FROM forecasts later
+        WHERE later.key = f.key AND later.revision > f.revision AND later.sequence <= :start
+            AND later.late = '' AND (later.hindsight IS NULL OR later.hindsight > :start))"""
+
+
+def _conditions(filter_: ForecastFilter) -> list[str]:
+    """Return the conditions of a filter as of the start of the list."""
+    conditions = filter_.conditions()
+    if filter_.settled is not None:
+        conditions.append(_SETTLED if filter_.settled else f"NOT {_SETTLED}")
+    return conditions if filter_.superseded else [*conditions, _NEWEST]
 
 
 def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int]:
@@ -255,12 +230,3 @@ def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int
         "floor_day": floor.day,
         "other_floor_day": _NO_DAY if same else floor.day,
     }
-
-
-# Cached for each shape: building a statement takes SQLAlchemy longer than running it.
-@lru_cache(KEPT_FILTERS)
-def _matches(scan: _IndexScan, conditions: frozenset[str]) -> Select[int, int]:
-    """Select the forecasts of a scan that meet the conditions, down to the floor."""
-    # Subqueries come last, so that they run only for rows that meet all other conditions.
-    named = [condition for name, condition in _CONDITIONS.items() if name in conditions]
-    return scan.rows.where(scan.above_floor, *named).limit(bindparam("limit"))

@@ -5,22 +5,33 @@ Each comes with the current outcome, its scores, and the markets that were sent 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, and_, bindparam, exists, false, select
+import numpy as np
+from numpy.typing import NDArray
 
-from dejavu_ledger.database import store
-from dejavu_ledger.database.canonical_value import canonical_number
-from dejavu_ledger.database.schema import entries, forecasts, markets, outcomes
-from dejavu_ledger.database.standing import FIRST_REPORT, STANDS, in_time, observed_before, sent_after
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import codec
-from dejavu_ledger.entries.settlement import Bet, settle
-from dejavu_ledger.records import LateReason, RecordedForecast, RecordedMarket, ReportedOutcome
+from dejavu_ledger.queries.filters import all_of
+from dejavu_ledger.records import (
+    IssuedForecast,
+    LateReason,
+    MarketResult,
+    RecordedForecast,
+    RecordedMarket,
+    ReportedOutcome,
+    Settlement,
+    TotalSettlement,
+)
+from dejavu_ledger.scores.packed import FORECASTS, MARKETS
 from dejavu_models.errors import FieldError, quoted
+from dejavu_models.scorecard.settled import SettledMarket
 from dejavu_models.types import Horizon
+from dejavu_models.uncertainty.adaptive import static_score
 
 MAX_REVISIONS = 500
 """Maximum number of other revisions of a forecast, and of revisions of an outcome, to return: the newest ones."""
@@ -52,6 +63,8 @@ def latest_forecast(
 ) -> RecordedGame:
     """Return the latest forecast in time of a game and horizon: of the latest second of play, and recorded last.
 
+    One of the owner of the game if there is any.
+
     Args:
         connection: a read connection.
         game_id: the game.
@@ -63,19 +76,26 @@ def latest_forecast(
         UnknownGame: if no forecast matches.
         LedgerCorrupt: if an entry cannot be read back.
     """
-    parameters = {"game": game_id, "horizon": horizon.value, "minute": minute, "model": model_version}
-    statement = _latest(minute is not None, model_version != "")
-    with store.snapshot_read(connection):
-        row = connection.execute(statement, parameters).one_or_none()
+    of_game = {"game_id": game_id, "horizon": horizon.value}
+    conditions = ["f.game_id = :game_id", "f.horizon = :horizon"]
+    if minute is not None:
+        conditions += ["f.minute = :minute", "f.at_moment = FALSE"]
+    if model_version:
+        conditions.append("f.model_version = :model")
+    query = f"""
+        SELECT f.sequence, f.key FROM forecasts f WHERE {all_of(conditions)}
+        ORDER BY CASE WHEN NOT ({_IN_TIME}) THEN 2 WHEN f.owned THEN 0 ELSE 1 END, f.elapsed_s DESC, f.sequence DESC
+        LIMIT 1"""  # noqa: S608
+    with sql.snapshot(connection):
+        row = sql.row(connection, query, **of_game, minute=minute, model=model_version)
         if row is None:
             raise _unknown(connection, game_id, horizon, minute, model_version)
-        others = connection.execute(_OTHERS, {"key": row.key, "revision": row.revision}).scalars().all()
-        outcome_sequences = connection.execute(_OUTCOMES, {"game": game_id, "horizon": horizon.value}).scalars().all()
-        *revisions, newest = forecasts_at(connection, [*reversed(others), row.sequence])
-        texts = canonical_forms(connection, outcome_sequences)
-    return RecordedGame(
-        newest, tuple(revisions), tuple(_outcome(texts, sequence) for sequence in reversed(outcome_sequences))
-    )
+        latest, key = row
+        others = sql.rows(connection, _OTHERS, key=key, latest=latest, most=MAX_REVISIONS)
+        *revisions, newest = forecasts_at(connection, [*(sequence for (sequence,) in reversed(others)), latest])
+        reports = sql.rows(connection, _REPORTS, **of_game, most=MAX_REVISIONS)
+    with store.decoding():
+        return RecordedGame(newest, tuple(revisions), tuple(codec.parse_outcome(text) for (text,) in reversed(reports)))
 
 
 def forecasts_at(
@@ -91,23 +111,31 @@ def forecasts_at(
     Raises:
         LedgerCorrupt: if an entry cannot be read back.
     """
-    rows = {
-        row.sequence: row for chunk in store.chunks(sequences) for row in connection.execute(_AT, {"sequences": chunk})
-    }
-    referenced = {getattr(row, name) for row in rows.values() for name in _REFERENCES}
-    texts = canonical_forms(connection, sorted(referenced - {None}))
+    rows = {row[0]: _Row(*row) for row in sql.rows(connection, _AT, sequences=[*sequences])}
+    outcomes = sorted({row.outcome for row in rows.values() if row.outcome is not None})
+    games = sorted({row.game_id for row in rows.values() if row.outcome is not None})
+    markets: dict[int, list[RecordedMarket]] = {}
     with store.decoding():
-        return [_recorded(rows[sequence], texts, explanation) for sequence in sequences if sequence in rows]
+        for sequence, hindsight, text in sql.rows(connection, _MARKETS, sequences=[*rows]):
+            of, market, answer = codec.parse_market(text)
+            markets.setdefault(of, []).append(RecordedMarket(market, answer, sequence, hindsight is not None))
+        reported = {at: codec.parse_outcome(text) for at, text in sql.rows(connection, _ENTRIES, sequences=outcomes)}
+        scores = {at: _Scores.of(*arrays) for at, *arrays in sql.rows(connection, _SCORES, games=games)}
+        return [
+            _recorded(rows[each], tuple(markets.get(each, ())), reported, scores, explanation)
+            for each in sequences
+            if each in rows
+        ]
 
 
 def _unknown(
     connection: Connection, game_id: str, horizon: Horizon, minute: int | None, model_version: str
 ) -> UnknownGame:
     """Return the error that names the first condition without a forecast, and the values that the ledger has."""
-    rows = connection.execute(_CONDITIONS, {"game": game_id}).all()
-    if not rows:
+    found_of = [_Conditions(*row) for row in sql.rows(connection, _CONDITIONS, game_id=game_id)]
+    if not found_of:
         return UnknownGame(f"no forecast of {quoted(game_id)} is recorded", "a game with a recorded forecast")
-    rows = [row for row in rows if row.horizon == horizon.value]
+    rows = [row for row in found_of if row.horizon == horizon.value]
     if not rows:
         other = next(each for each in Horizon if each is not horizon)
         found = f"HORIZON_{horizon.name}, of which no forecast is recorded"
@@ -126,138 +154,119 @@ def _some(values: Sequence[object]) -> str:
     return ", ".join(map(str, values[:_NAMED])) + more
 
 
-@cache
-def _latest(with_minute: bool, with_model: bool) -> Select[int, str, int]:
-    conditions = [forecasts.c.game_id == bindparam("game"), forecasts.c.horizon == bindparam("horizon")]
-    if with_minute:
-        conditions += [forecasts.c.minute == bindparam("minute"), forecasts.c.at_moment == false()]
-    if with_model:
-        conditions.append(forecasts.c.model_version == bindparam("model"))
-    return (
-        select(forecasts.c.sequence, forecasts.c.key, forecasts.c.revision)
-        .where(*conditions)
-        .order_by(in_time(forecasts).desc(), forecasts.c.elapsed_s.desc(), forecasts.c.sequence.desc())
-        .limit(1)
-    )
+_IN_TIME: Final = "f.late = '' AND f.hindsight IS NULL"
+
+_CONDITIONS: Final = "SELECT DISTINCT horizon, minute, at_moment, model_version FROM forecasts WHERE game_id = :game_id"
+
+_OTHERS: Final = """
+    SELECT sequence FROM forecasts WHERE key = :key AND sequence <> :latest ORDER BY revision DESC LIMIT :most"""
+
+_REPORTS: Final = """
+    SELECT e.canonical FROM outcomes o JOIN entries e ON e.sequence = o.sequence
+    WHERE o.game_id = :game_id AND o.horizon = :horizon ORDER BY o.revision DESC LIMIT :most"""
+
+_AT: Final = """
+    SELECT f.sequence, f.game_id, f.hindsight, e.canonical, s.outcome, s.first_report,
+        EXISTS (
+            SELECT 1 FROM forecasts later WHERE later.key = f.key AND later.revision > f.revision
+                AND later.late = '' AND later.hindsight IS NULL)
+    FROM forecasts f JOIN entries e ON e.sequence = f.sequence
+    LEFT JOIN scores s ON s.game_id = f.game_id AND s.horizon = f.horizon
+    WHERE f.sequence IN :sequences"""
+
+_MARKETS: Final = """
+    SELECT m.sequence, m.hindsight, e.canonical FROM markets m JOIN entries e ON e.sequence = m.sequence
+    WHERE m.forecast_sequence IN :sequences ORDER BY m.on_total"""
+
+_ENTRIES: Final = "SELECT sequence, canonical FROM entries WHERE sequence IN :sequences"
+
+_SCORES: Final = "SELECT outcome, forecasts, markets FROM scores WHERE game_id IN :games AND outcome IS NOT NULL"
 
 
-_CONDITIONS = (
-    select(forecasts.c.horizon, forecasts.c.minute, forecasts.c.at_moment, forecasts.c.model_version)
-    .where(forecasts.c.game_id == bindparam("game"))
-    .distinct()
-)
+class _Conditions(NamedTuple):
+    """What a forecast can be asked for by."""
 
-_OTHERS = (
-    select(forecasts.c.sequence)
-    .where(forecasts.c.key == bindparam("key"), forecasts.c.revision != bindparam("revision"))
-    .order_by(forecasts.c.revision.desc())
-    .limit(MAX_REVISIONS)
-)
-
-_OUTCOMES = (
-    select(outcomes.c.sequence)
-    .where(outcomes.c.game_id == bindparam("game"), outcomes.c.horizon == bindparam("horizon"))
-    .order_by(outcomes.c.revision.desc())
-    .limit(MAX_REVISIONS)
-)
-
-_TEXTS = select(entries.c.sequence, entries.c.canonical).where(
-    entries.c.sequence.in_(bindparam("sequences", expanding=True))
-)
-
-_later = forecasts.alias("later")
+    horizon: str
+    minute: int
+    at_moment: bool
+    model_version: str
 
 
-def superseded(up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
-    """Return whether a later revision that is not late replaces a row of `forecasts`.
+class _Row(NamedTuple):
+    """A row of `_AT`."""
 
-    Args:
-        up_to: sequence up to which reports of outcomes count; None for all.
-    """
-    conditions = _later.c.key == forecasts.c.key, _later.c.revision > forecasts.c.revision
-    return exists().where(*conditions, in_time(_later, up_to)).correlate_except(_later)
-
-
-_REFERENCES = ("outcome_sequence", "market_sequence", "total_market_sequence")
-"""Columns of a row that name further entries."""
-
-_market, _market_entry = markets.alias("market"), entries.alias("market_entry")
-_total_market, _total_market_entry = markets.alias("total_market"), entries.alias("total_market_entry")
+    sequence: int
+    game_id: str
+    hindsight: int | None
+    canonical: str
+    outcome: int | None
+    first_report: int | None
+    superseded: bool
 
 
-def _sent_after(market_entry: FromClause) -> ColumnElement[bool]:
-    return sent_after(forecasts, canonical_number(market_entry.c.canonical, "payload", "requested_us"))
+class _Scores(NamedTuple):
+    """The scores of the forecasts that an outcome settles, and of their markets; see `scores.packed`."""
+
+    forecasts: NDArray[Any]
+    markets: NDArray[Any]
+
+    @classmethod
+    def of(cls, forecasts: bytes, markets: bytes) -> _Scores:
+        """Return the scores in packed arrays."""
+        return cls(np.frombuffer(forecasts, dtype=FORECASTS), np.frombuffer(markets, dtype=MARKETS))
+
+    def settlement(self, issued: IssuedForecast, outcome: int) -> Settlement:
+        """Return the scores of a forecast, in order of sequence as they are packed."""
+        place = int(np.searchsorted(self.forecasts["sequence"], issued.sequence))
+        scores = dict(zip(FORECASTS.names or (), self.forecasts[place].tolist(), strict=True))
+        bets = {} if issued.late else self._bets(place)
+        forecast, led, total = issued.forecast, scores["differential"] > 0, None
+        if not math.isnan(scores["total_error"]):
+            figures = (scores[f"total_{name}"] for name in ("error", "pace_error", "covered", "crps"))
+            total = TotalSettlement(*figures, *bets.get(True, ()))
+        profit, result = bets.get(False, (None, None))
+        score = None
+        if forecast.distribution:
+            score = static_score(forecast.distribution, forecast.static_scores, scores["differential"])
+        return Settlement(
+            outcome_sequence=outcome,
+            error=scores["error"],
+            persistence_error=scores["lead"] - scores["differential"],
+            covered=scores["covered"],
+            brier=(scores["probability"] - led) ** 2,
+            crps=None if math.isnan(scores["crps"]) else scores["crps"],
+            score=score,
+            market_profit=profit,
+            market_result=result,
+            total=total,
+        )
+
+    def _bets(self, place: int) -> dict[bool, tuple[float, MarketResult]]:
+        """Return profit and result of the bets of a forecast by kind: whether they are on the total."""
+        found = {}
+        for _, *values in self.markets[self.markets["forecast"] == place].tolist():
+            market = SettledMarket(*values)
+            if market.side and market.settled:
+                won = MarketResult.WON if (market.side > 0) == (market.home_won > 0.0) else MarketResult.LOST
+                found[market.on_total] = market.profit, MarketResult.PUSH if math.isnan(market.home_won) else won
+        return found
 
 
-_AT = (
-    select(
-        forecasts.c.sequence,
-        entries.c.canonical,
-        superseded().label("superseded"),
-        observed_before(forecasts).label("observed_before"),
-        outcomes.c.sequence.label("outcome_sequence"),
-        FIRST_REPORT.label("first_report"),
-        _market.c.sequence.label("market_sequence"),
-        _sent_after(_market_entry).label("market_sent_after"),
-        _total_market.c.sequence.label("total_market_sequence"),
-        _sent_after(_total_market_entry).label("total_market_sent_after"),
-    )
-    .join(entries, entries.c.sequence == forecasts.c.sequence)
-    .outerjoin(
-        outcomes,
-        and_(outcomes.c.game_id == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon, STANDS),
-    )
-    .outerjoin(_market, and_(_market.c.forecast_sequence == forecasts.c.sequence, ~_market.c.on_total))
-    .outerjoin(_market_entry, _market_entry.c.sequence == _market.c.sequence)
-    .outerjoin(_total_market, and_(_total_market.c.forecast_sequence == forecasts.c.sequence, _total_market.c.on_total))
-    .outerjoin(_total_market_entry, _total_market_entry.c.sequence == _total_market.c.sequence)
-    .where(forecasts.c.sequence.in_(bindparam("sequences", expanding=True)))
-)
-
-
-def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bool) -> RecordedForecast:
+def _recorded(
+    row: _Row,
+    markets: tuple[RecordedMarket, ...],
+    reported: Mapping[int, ReportedOutcome],
+    scores: Mapping[int, _Scores],
+    explanation: bool,
+) -> RecordedForecast:
     issued = codec.parse(row.canonical, explanation=explanation)
-    if row.observed_before and issued.late is None:
+    if row.hindsight is not None and issued.late is None:
         issued = replace(issued, late=LateReason.OBSERVED)
-    sent = (row.market_sequence, row.market_sent_after), (row.total_market_sequence, row.total_market_sent_after)
-    recorded = tuple(_recorded_market(texts, sequence, bool(after)) for sequence, after in sent if sequence is not None)
-    outcome = None if row.outcome_sequence is None else _outcome(texts, row.outcome_sequence)
-    bets = {
-        each.market.kind: Bet.from_market(each.market, each.answer)
-        for each in recorded
-        if each.answer.chosen is not None and not (issued.late or each.sent_after)
-    }
-    return RecordedForecast(
-        issued=issued,
-        superseded=row.superseded,
-        outcome=outcome,
-        settlement=None if outcome is None else settle(issued, outcome, bets),
-        first_outcome_sequence=0 if outcome is None else row.first_report,
-        markets=recorded,
-    )
-
-
-def _recorded_market(texts: dict[int, str], sequence: int, sent_after: bool) -> RecordedMarket:
-    _, market, answer = codec.parse_market(_text(texts, sequence))
-    return RecordedMarket(market, answer, sequence, sent_after)
-
-
-def _outcome(texts: dict[int, str], sequence: int) -> ReportedOutcome:
-    with store.decoding():
-        return codec.parse_outcome(_text(texts, sequence))
-
-
-def _text(texts: dict[int, str], sequence: int) -> str:
-    try:
-        return texts[sequence]
-    except KeyError:
-        raise ValueError(f"no entry with sequence {sequence}") from None
-
-
-def canonical_forms(connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
-    """Return the canonical forms of entries by their sequences."""
-    return {
-        sequence: text
-        for chunk in store.chunks(sequences)
-        for sequence, text in connection.execute(_TEXTS, {"sequences": chunk})
-    }
+    recorded = RecordedForecast(issued, bool(row.superseded), markets=markets)
+    if row.outcome is None:
+        return recorded
+    if row.outcome not in reported or row.outcome not in scores:
+        raise ValueError(f"no outcome with sequence {row.outcome}")
+    settlement = scores[row.outcome].settlement(issued, row.outcome)
+    first = row.first_report or 0
+    return replace(recorded, outcome=reported[row.outcome], settlement=settlement, first_outcome_sequence=first)

@@ -7,13 +7,13 @@ from datetime import datetime
 from functools import partial
 
 from dejavu.ops.v1 import feed_service_pb2 as pb
-from dejavu_ledger import games
 from dejavu_ledger.access import LedgerAccess
-from dejavu_server.access.caller import current_caller
+from dejavu_server.access.caller import AccessScope, current_caller
 from dejavu_server.admission.callers import take_of_rate
 from dejavu_server.api.converters.feed import TooManyFeeds, checked_report
 from dejavu_server.api.converters.games import checked_games
 from dejavu_server.api.handlers import Context
+from dejavu_server.coordination import games
 from dejavu_server.observability.metrics import Metrics
 
 FEED_SERVICE = pb.DESCRIPTOR.services_by_name["FeedService"]
@@ -22,10 +22,10 @@ PUBLICATIONS = 10.0
 """A caller's publications a second in a worker: each holds the ledger's write lock. A poller has one a second."""
 
 MAX_FEEDS = 8
-"""Maximum number of other feeds that a worker accepts reports about: metric series can be added, but not removed."""
+"""Maximum number of other reports, by feed and caller, that a worker keeps: metric series cannot be removed."""
 
 POLLER_FEEDS = frozenset({"nba", "replay"})
-"""Feeds of the poller, which always have room: others may be invented."""
+"""Feeds of the poller, which always have room if their caller may publish games: others may be invented."""
 
 
 class FeedService:
@@ -41,7 +41,7 @@ class FeedService:
         self._ledger = ledger
         self._metrics = metrics
         self._clock = clock
-        self._feeds = set[str]()
+        self._others = set[tuple[str, str]]()
 
     async def publish_games(self, request: pb.PublishGamesRequest, _: Context) -> pb.PublishGamesResponse:
         """Store the states of games."""
@@ -51,16 +51,18 @@ class FeedService:
         return pb.PublishGamesResponse()
 
     async def report_feed(self, request: pb.ReportFeedRequest, _: Context) -> pb.ReportFeedResponse:
-        """Keep a report about a feed."""
-        report = checked_report(request)
-        if report.feed not in {*POLLER_FEEDS, *self._feeds}:
-            if len(self._feeds) >= MAX_FEEDS:
-                raise TooManyFeeds(f"the worker knows {MAX_FEEDS} feeds and takes no reports of others: {report.feed}")
-            self._feeds.add(report.feed)
+        """Keep a report about a feed under its caller, for whose games alone it counts."""
+        report, caller = checked_report(request), current_caller.get()
+        labels = report.feed, caller.identity
+        has_room = report.feed in POLLER_FEEDS and AccessScope.OUTCOME in caller.scopes
+        if not has_room and labels not in self._others:
+            if len(self._others) >= MAX_FEEDS:
+                raise TooManyFeeds(f"the worker keeps {MAX_FEEDS} reports and takes no others: {report.feed}")
+            self._others.add(labels)
         now, metrics = self._clock().timestamp(), self._metrics
-        metrics.feed_read.labels(report.feed).set(now - report.read_age_seconds)
+        metrics.feed_read.labels(*labels).set(now - report.read_age_seconds)
         in_play = report.HasField("data_age_seconds")
-        metrics.feed_data.labels(report.feed).set(now - report.data_age_seconds if in_play else 0.0)
-        metrics.feed_games.labels(report.feed).set(report.live_games)
-        metrics.feed_reported.labels(report.feed).set(now)
+        metrics.feed_data.labels(*labels).set(now - report.data_age_seconds if in_play else 0.0)
+        metrics.feed_games.labels(*labels).set(report.live_games)
+        metrics.feed_reported.labels(*labels).set(now)
         return pb.ReportFeedResponse()

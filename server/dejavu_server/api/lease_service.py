@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from dejavu.ops.v1 import lease_service_pb2 as pb
-from dejavu_ledger import leases
 from dejavu_ledger.access import LedgerAccess
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.handlers import Context
+from dejavu_server.coordination import leases
 
 LEASE_SERVICE = pb.DESCRIPTOR.services_by_name["LeaseService"]
 

@@ -9,10 +9,7 @@ from typing import Final
 
 from dejavu.ops.v1 import notification_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
-from dejavu_ledger import notifications
 from dejavu_ledger.access import LedgerAccess
-from dejavu_ledger.leases import time_span
-from dejavu_ledger.notifications import Draft, NotificationRow, Status
 from dejavu_models.errors import InvalidInput, quoted
 from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import take_of_rate
@@ -20,6 +17,9 @@ from dejavu_server.api.converters.fields import check_game_id, set_timestamp
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.api.shared_reads import ReadSlot
+from dejavu_server.coordination import notifications
+from dejavu_server.coordination.leases import time_span
+from dejavu_server.coordination.notifications import Draft, NotificationRow, Status
 
 NOTIFICATION_SERVICE = pb.DESCRIPTOR.services_by_name["NotificationService"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 
@@ -91,10 +92,7 @@ class PredictionService:
         return response
 
     async def _published(self) -> PublishedGames:
-        """Return what limits the games that the caller may forecast: nothing, if it may publish states itself."""
-        if self._in_play is None or AccessScope.OUTCOME in current_caller.get().scopes:
-            return ANY_GAME
-        return await self._in_play.published()
+        return ANY_GAME if self._in_play is None else await self._in_play.published()
 
     async def _forecast(self, requests: Sequence[Result[ForecastRequest]]) -> list[Result[IssuedForecast]]:
         """Answer requests in order. Each fails on its own; one that failed to parse keeps its error."""
@@ -129,11 +127,13 @@ def _request(request: pb.PredictRequest, today: date, caller: Principal, publish
     if request.game_id:
         caller.require((AccessScope.RECORD,), "record forecasts of named games")
     read = prediction.forecast_request(request, today, caller.identity)
-    if request.game_id:
+    if not request.game_id:
+        return read
+    if AccessScope.OUTCOME not in caller.scopes:  # who publishes the states of games is not limited by them
         moment = read.query.moment
         elapsed = 60.0 * len(read.query.pattern.differentials) if moment is None else moment.elapsed
         published.check(request.game_id, elapsed, utc_now())
-    return read
+    return replace(read, clock=published.clock(request.game_id))
 
 
 def _readable(

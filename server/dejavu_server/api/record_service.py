@@ -1,7 +1,7 @@
 """RecordService: records outcomes and queries the ledger. The interceptor maps errors to statuses.
 
 Queries run, aggregate and build their messages on the reader threads of the ledger, so that they do not block other
-calls. Scorecards and leaderboards, which may take seconds, are shared and kept (`shared_reads.py`).
+calls. Scorecards and leaderboards are shared and kept (`shared_reads.py`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from dejavu_ledger.database.backend import Connection, Query, StopSignal
 from dejavu_ledger.queries import comparisons, pages, predictions, scorecards
 from dejavu_ledger.queries.comparisons import PairFilter
 from dejavu_ledger.queries.model_changes import KnownRoster
-from dejavu_ledger.queries.scorecards import ScoreFilter, SettledByModel
-from dejavu_ledger.queries.settled_cache import SettledCache
-from dejavu_ledger.queries.unsettled import UnsettledGame, unsettled_games
+from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel, UnsettledGame, unsettled_games
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard
@@ -64,7 +62,7 @@ class RecordService:
         clock: returns the current time, aware and in UTC.
         signer: signs the ledger's head.
         course_of: returns courses of similar games; None: predictions have none.
-        reads: runs scorecards and keeps their answers, with those of others that read as much; None: reads of its own.
+        reads: runs scorecards and keeps their answers, with comparisons of models; None: reads of its own.
         lookups: slot of small reads, shared with those of other services; None: a slot of its own.
     """
 
@@ -81,13 +79,13 @@ class RecordService:
         self._clock = clock
         self._signer = signer
         self._game_message = partial(record.game_message, course_of=course_of)
-        # Lookups use at most one reader thread; scorecards and comparisons of models, which share their slots, two. The
-        # others stay free for streams.
+        # Lookups, scorecards and comparisons of models use at most one reader thread each. The others stay free for
+        # streams.
         self._lookups = ReadSlot(MAX_LOOKUPS_WAITING) if lookups is None else lookups
         self._position = LatestRead(partial(ledger.read, scorecards.position))
         self._roster = LatestRead(partial(ledger.read, KnownRoster().read))
         self._reads = SharedReads() if reads is None else reads
-        self._settled = SettledCache()
+        self._settled = KnownScores()
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
         """Record an outcome and settle its forecasts."""
@@ -159,7 +157,8 @@ class RecordService:
             return record.leaderboard_message(entries, asked.metric, asked.min_games, shadows)
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
-        return await self._share((asked, roster.sequence), asked.filter, response)
+        compares = bool(roster.challengers)
+        return await self._share((asked, roster.sequence), asked.filter, response, compares=compares)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
         """Return the signed head of the ledger."""
@@ -170,24 +169,24 @@ class RecordService:
         query: Hashable,
         filter_: ScoreFilter,
         response: Callable[[Connection, _Scored], _M],
+        *,
+        compares: bool = False,
     ) -> _M:
         """Return the response to a query, computed from the current settled forecasts that match a filter.
 
         The unsettled games are those of past evenings, so the response also changes with the evening.
         """
         evening, _ = day_bounds(self._clock())
-        is_small = partial(self._ledger.read, partial(scorecards.is_small, filter_=filter_))
 
-        def build(connection: Connection, small: bool) -> _M:
-            settled = self._settled.settled(connection, filter_, renew=not small)
+        def build(connection: Connection) -> _M:
+            settled = self._settled.settled(connection, filter_)
             unsettled = unsettled_games(connection, filter_, evening)
             return response(connection, _Scored(settled, unsettled))
 
-        async def read(stop: StopSignal, small: bool) -> _M:
-            # Only one large read runs at a time, so only one thread renews the settled forecasts in memory.
-            return await self._ledger.read(partial(build, small=small), stop=stop)
+        async def read(stop: StopSignal) -> _M:
+            return await self._ledger.read(build, stop=stop)
 
-        return await self._reads.get((await self._position.get(), query, evening), is_small, read)
+        return await self._reads.get((await self._position.get(), query, evening), read, compares=compares)
 
     async def _look_up(self, query: Query[_R], response: Callable[[_R], _T]) -> _T:
         """Wait for the slot of lookups, read and build the response."""

@@ -1,10 +1,10 @@
 """Shares expensive reads of the ledger between callers with the same query, and ends reads whose callers have gone.
 
 A read is identified by its query and by the ledger's newest entry when its caller asked, so that no caller gets an
-answer older than an entry that it knows of. The most recently used answers are kept. At most one small and one large
-read run at a time. A small read never waits for a large one, which pauses for it. A limited number of reads of each
-size waits, and callers have turns; further reads are refused. All callers share a read that runs, but only callers of
-one identity share a read that waits: a caller must not wait behind the many reads of another one.
+answer older than an entry that it knows of. The most recently used answers are kept. At most one scorecard and one
+comparison of models, which takes longer, are read at a time. A limited number of reads of each kind waits, and callers
+have turns; further reads are refused. All callers share a read that runs, but only callers of one identity share a read
+that waits: a caller must not wait behind the many reads of another one.
 """
 
 from __future__ import annotations
@@ -28,19 +28,9 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller
 from dejavu_server.admission.refusals import Overloaded
 
-MAX_WAITING_SMALL = 64
-"""Maximum number of waiting small reads; each takes some ten milliseconds."""
-
-MAX_WAITING_LARGE = 32
-"""Maximum number of waiting large reads. They are quick if the settled forecasts are in memory, else they take seconds;
-callers that have waited too long give up, and their reads never start.
-"""
-
-PAUSE_SECONDS = 0.005
-"""Longest pause of a large read in favor of small ones, after every few milliseconds of work: half of its time.
-
-Two threads that read take turns at Python's lock row by row, which slows a small read down much more than by half. With
-longer pauses the large read never ends while many small ones come, and all of them are quicker once it has ended.
+MAX_WAITING = 64
+"""Maximum number of waiting reads of a kind. A scorecard of a season takes a fraction of a second; callers that have
+waited too long give up, and their reads never start.
 """
 
 MAX_ANSWERS = 256
@@ -89,30 +79,8 @@ class ReadSlot:
         try:
             yield
         except TooManyWaitError:
-            waiting = f"{self._max_waiting} other reads of this size wait already"
+            waiting = f"{self._max_waiting} other reads of this kind wait already"
             raise Overloaded(f"{waiting}; retry later, or ask for less") from None
-
-
-class _Stop:
-    """Tells a read to stop, and a large one to pause while a small one runs; see `StopSignal`.
-
-    Attributes:
-        makes_way: event that is set while no small read runs; None for a small read.
-    """
-
-    def __init__(self) -> None:
-        self.makes_way: threading.Event | None = None
-        self._stopped = threading.Event()
-
-    def set(self) -> None:
-        """Stop the read."""
-        self._stopped.set()
-
-    def is_set(self) -> bool:
-        """Return whether the read is to stop, after a pause if it has to make way."""
-        if self.makes_way is not None and not self._stopped.is_set():
-            self.makes_way.wait(PAUSE_SECONDS)
-        return self._stopped.is_set()
 
 
 @dataclass(eq=False)
@@ -131,7 +99,7 @@ class _Read:
     task: asyncio.Task[Any] = field(init=False)
     callers: int = 0
     running: bool = False
-    stop: _Stop = field(default_factory=_Stop)
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class SharedReads:
@@ -141,15 +109,14 @@ class SharedReads:
         self._answers: LRUCache[Hashable, Any] = LRUCache(MAX_ANSWER_BYTES, _size)
         self._running: dict[Hashable, _Read] = {}
         self._waiting: dict[tuple[Hashable, str], _Read] = {}  # by key and caller
-        self._small, self._large = ReadSlot(MAX_WAITING_SMALL), ReadSlot(MAX_WAITING_LARGE)
-        self._no_small_read = threading.Event()
-        self._no_small_read.set()
+        self._cards, self._comparisons = ReadSlot(MAX_WAITING), ReadSlot(MAX_WAITING)
 
     async def get(
         self,
         key: Hashable,
-        is_small: Callable[[], Awaitable[bool]],
-        read: Callable[[StopSignal, bool], Awaitable[_M]],
+        read: Callable[[StopSignal], Awaitable[_M]],
+        *,
+        compares: bool = False,
     ) -> _M:
         """Return an answer: one that is kept, that of a read in progress, or that of a new read.
 
@@ -157,9 +124,8 @@ class SharedReads:
 
         Args:
             key: identifies the answer, and with it its type.
-            is_small: returns whether a read belongs in the lane of small ones; called at most once for each read.
-            read: reads the answer, given a signal and whether the read is small; it ends early, with any exception,
-                once the signal is set.
+            read: reads the answer, given a signal; it ends early, with any exception, once the signal is set.
+            compares: whether it compares models.
 
         Raises:
             Overloaded: if too many other reads wait.
@@ -172,7 +138,9 @@ class SharedReads:
         shared = self._running.get(key) or self._waiting.get((key, caller))
         if shared is None:
             shared = self._waiting[key, caller] = _Read(key, caller)
-            shared.task = asyncio.create_task(self._run(shared, is_small, read), name="shared-read")
+            shared.task = asyncio.create_task(
+                self._run(shared, read, self._comparisons if compares else self._cards), name="shared-read"
+            )
             shared.task.add_done_callback(partial(self._finish, shared))
         shared.callers += 1
         try:
@@ -188,30 +156,22 @@ class SharedReads:
     async def _run(
         self,
         shared: _Read,
-        is_small: Callable[[], Awaitable[bool]],
-        read: Callable[[StopSignal, bool], Awaitable[_M]],
+        read: Callable[[StopSignal], Awaitable[_M]],
+        slot: ReadSlot,
     ) -> _M:
-        small = await is_small()
-        lane = self._small if small else self._large
-        release = await lane.acquire()  # for the first caller, whose context this task has
+        release = await slot.acquire()  # for the first caller, whose context this task has
         kept: _M | None = self._answers.get(shared.key)
         if kept is not None:  # another caller's turn came first
             release()
             return kept
         shared.running = True
         self._running[shared.key] = shared
-        if small:
-            self._no_small_read.clear()
-        else:
-            shared.stop.makes_way = self._no_small_read
         try:
-            answer = await read(shared.stop, small)
+            answer = await read(shared.stop)
             with suppress(ValueError):  # it alone is larger than all answers may be
                 self._answers[shared.key] = answer
             return answer
         finally:
-            if small:
-                self._no_small_read.set()
             release()
 
     def _abandon(self, shared: _Read) -> None:

@@ -70,7 +70,7 @@ def restore(
     _print(
         as_json,
         {"ledger": url, **asdict(result)},
-        f"{url}: {result.ledger_id}, {result.entries:,} entries up to sequence {result.sequence:,}, verified",
+        f"{url}: {result.ledger_id}, {result.sequence:,} entries, verified",
         f"  epoch  {result.epoch}: resume tokens issued before expire",
         "  signed by whichever server wrote it; `ledger verify --public-key FILE` tells whether that was yours",
     )
@@ -98,16 +98,15 @@ def copy(
     clock_tolerance: ClockTolerance = 120.0,
     as_json: Json = False,
 ) -> None:
-    """Copy the ledger to another database, and compare the copy row by row.
+    """Copy the ledger to another database, and verify the copy.
 
     Repeat it after an interruption, or to add what was recorded since: it goes
     on behind the newest entry of the copy. To move a ledger, stop its servers,
     repeat the command, and start them with the other URL. Resume tokens stay
     valid; if servers record in both ledgers, these diverge.
     """
-    from dejavu_ledger.copies.databases import open_source, open_target, same_database  # noqa: PLC0415
-    from dejavu_ledger.copies.ledger_copy import copy_ledger  # noqa: PLC0415
-    from dejavu_ledger.database.backends import check_url  # noqa: PLC0415 - see the module docstring
+    from dejavu_ledger.copies.ledger_copy import copy_ledger, open_target  # noqa: PLC0415
+    from dejavu_ledger.database.backends import check_url, read_only_ledger, same_database  # noqa: PLC0415
 
     url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json, option="--to"):
@@ -115,14 +114,13 @@ def copy(
     with exit_on_ledger_error(as_json=as_json):
         if same_database(url, to):
             raise typer.BadParameter(f"{to} is the ledger itself; expected another database", param_hint="--to")
-        with open_source(url) as source, open_target(to, source) as target:
+        with read_only_ledger(url) as source, open_target(to, source) as target:
             tolerance = timedelta(seconds=clock_tolerance)
             result = copy_ledger(source, target, report=Meter(shown=not as_json), clock_tolerance=tolerance)
     _print(
         as_json,
         {"ledger": url, "to": to, **asdict(result)},
-        f"{to}: {result.ledger_id}, {result.entries:,} entries up to sequence {result.sequence:,}, "
-        f"{result.added:,} of them new; equal to {url} row by row",
+        f"{to}: {result.ledger_id}, {result.sequence:,} entries, {result.added:,} of them new; verified",
         f"  hash  {result.hash}",
     )
 

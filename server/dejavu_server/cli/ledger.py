@@ -203,7 +203,7 @@ def export_entries(
     """Export every entry with its hash, one JSON object a line.
 
     With the file, others recompute the chain of hashes and compare it with a
-    checkpoint: examples/python/check_ledger.py does. It contains the record
+    checkpoint: examples/python/check_ledger does. It contains the record
     as it is: forecasts, outcomes, markets, shadows and changes of models.
     """
     from dejavu_server.cli.export_entries import STANDARD_OUTPUT  # noqa: PLC0415 - see the module docstring

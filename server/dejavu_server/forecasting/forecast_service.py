@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -24,6 +24,7 @@ from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon, TotalForecast
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotChampion
 from dejavu_server.forecasting.lifecycle.models import Chosen, ServingModels
 
 
@@ -97,7 +98,7 @@ class ForecastService:
         """Answer one request.
 
         Raises:
-            UnknownModel, NotLoaded, Unsupported: if no model can answer it.
+            UnknownModel, NotLoaded, NotChampion, Unsupported: if no model can answer it.
             OutcomeAlreadyRecorded: if the forecast is new and the outcome is already recorded.
             Overloaded, LedgerUnavailable, ModelsChanged: if the server can't answer at present.
         """
@@ -110,14 +111,14 @@ class ForecastService:
             result = await self._forecast(request)
         if isinstance(result, Failed):
             raise result.error
+        self._count_answered([result])
         return result
 
     async def _forecast(self, request: ForecastRequest) -> Result[IssuedForecast]:
         """Answer one request with the model that answers now; fail with ModelsChanged if that changes meanwhile."""
-        chosen = self._chosen(request.model_version)
+        chosen = self._chosen(request)
         with span("forecast"):
             answer = await self._batcher.forecast(chosen.forecaster, request.query)
-        self._answered.count(answer.model_version, answer.horizon, named=bool(request.game_id))
         issued = self._stamp(request, chosen, answer, self._clock())
         if not request.game_id:
             return issued
@@ -125,8 +126,17 @@ class ForecastService:
         again = _as_recorded(request, issued, recorded)
         return recorded if again is None else (await self._answer_again({0: again}, {0: chosen}))[0]
 
-    def _chosen(self, model_version: str) -> Chosen:
-        return Chosen(self._models.get(model_version)) if model_version else self._models.choose()
+    def _chosen(self, request: ForecastRequest) -> Chosen:
+        """Return the model that answers a request: of a named game, the champion."""
+        if not request.model_version:
+            return self._models.choose()
+        forecaster = self._models.get(request.model_version)
+        if not request.game_id:
+            return Chosen(forecaster)
+        champion = self._models.choose()
+        if forecaster.version != champion.forecaster.version:
+            raise NotChampion(request.model_version, champion.forecaster.version)
+        return champion
 
     async def forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
         """Answer many requests in order; each fails on its own. Forecasts of named games are recorded together."""
@@ -145,6 +155,7 @@ class ForecastService:
             again = await self._forecast_many([requests[index] for index in changed])
             for index, each in zip(changed, again, strict=True):
                 results[index] = each
+        self._count_answered(results)
         return results
 
     async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ColumnsForecast]:
@@ -169,15 +180,15 @@ class ForecastService:
         """Answer many requests with the models that answer now; fail those whose model changes meanwhile."""
         results: dict[int, Result[IssuedForecast]] = {}
         chosen: dict[int, Chosen] = {}
-        by_name: dict[str, Chosen] = {}
+        by_name: dict[tuple[str, bool], Chosen] = {}
         supported: dict[int, ForecastRequest] = {}
         turns = Turns()
         for index, request in enumerate(requests):
             if not index % 16:
                 await turns.give_way()
             try:
-                name = request.model_version
-                chosen[index] = choice = by_name.get(name) or self._chosen(name)
+                name = request.model_version, bool(request.game_id)
+                chosen[index] = choice = by_name.get(name) or self._chosen(request)
                 by_name[name] = choice
                 choice.forecaster.check(request.query)
                 supported[index] = request
@@ -222,13 +233,6 @@ class ForecastService:
         def stamped(request: tuple[ForecastRequest, Chosen], answer: Result[Forecast]) -> Result[IssuedForecast]:
             return answer if isinstance(answer, Failed) else self._stamp(*request, answer, generated)
 
-        kinds = Counts(
-            (answer.horizon, bool(request.game_id))
-            for (request, _), answer in zip(requests, answers, strict=True)
-            if not isinstance(answer, Failed)
-        )
-        for (horizon, is_named), number in kinds.items():
-            self._answered.count(forecaster.version, horizon, number, named=is_named)
         return await Turns().map(stamped, requests, answers)
 
     async def _record(self, results: dict[int, Result[IssuedForecast]], *, counted: bool = False) -> None:
@@ -281,12 +285,22 @@ class ForecastService:
                 self._count(requested, result)
         return [_recorded(requested, result) for requested, result in zip(issued, stored, strict=True)]
 
+    def _count_answered(self, results: Iterable[Result[IssuedForecast]]) -> None:
+        """Count the answers of a call, each once, however often its forecast was computed."""
+        kinds = Counts(
+            (each.forecast.model_version, each.forecast.horizon, bool(each.game_id))
+            for each in results
+            if not isinstance(each, Failed)
+        )
+        for (version, horizon, is_named), number in kinds.items():
+            self._answered.count(version, horizon, number, named=is_named)
+
     def _count(self, requested: IssuedForecast, stored: Result[IssuedForecast]) -> None:
         if isinstance(stored, Failed):
             if isinstance(stored.error, ModelsChanged):  # the forecast is computed again, and counted then
                 return
             counters = self._refused
-        elif requested.generated_time == stored.generated_time:
+        elif stored.created:
             counters = self._new
             if self._on_new is not None and requested.roster_sequence is not None:
                 self._on_new(stored)
@@ -316,6 +330,8 @@ class ForecastService:
             roster_sequence=chosen.roster_sequence,
             live=request.query.live,
             line_origin=request.line_origin,
+            clock=None if request.clock is None else request.clock.seconds,
+            publisher="" if request.clock is None else request.clock.publisher,
         )
 
 
@@ -336,9 +352,8 @@ def _as_recorded(
     """
     if isinstance(requested, Failed) or isinstance(recorded, Failed):
         return None
-    known = recorded.generated_time != requested.generated_time
     computed = requested.markets != () or requested.forecast.quantiles != ()
-    if not (known and computed) or recorded.optional_inputs == requested.optional_inputs:
+    if recorded.created or not computed or recorded.optional_inputs == requested.optional_inputs:
         return None
     query = replace(request.query, game_date=recorded.day, live=recorded.live, lineups=recorded.lineup_effects)
     return replace(request, query=query)

@@ -22,7 +22,7 @@ from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
 from dejavu_feed.game_ids import is_playoffs, season_of
 from dejavu_ledger.access import LedgerAccess
-from dejavu_ledger.database import store
+from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import box_scores
 from dejavu_ledger.queries import learning
@@ -148,7 +148,7 @@ class OnlineProjection:
 
     def read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
         """Fold in new outcomes and corrections; return the interval snapshots to store."""
-        with store.snapshot_read(connection):
+        with sql.snapshot(connection):
             newest = learning.newest(connection)
             if newest == self.newest and not self._is_behind:
                 return []
@@ -167,7 +167,7 @@ class OnlineProjection:
             # Ratings and schedules have no stored snapshots: read all outcomes for them, without the observations,
             # which are slow to read.
             after = min(projection.current.sequence for projection in of_results)
-            games = list(learning.settled_games_after(connection, after, with_observations=False))
+            games = list(learning.settled_games_after(connection, after))
             after = newest.reported if self._intervals is None else self._intervals.current.sequence
             observed_games = list(learning.settled_games_after(connection, after))
         for version, each in ratings.items():

@@ -9,6 +9,7 @@ therefore allocates the disk space of its files before it creates the metrics.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,6 +37,9 @@ FILE_BYTES: Final = {
 }
 """Size of the metrics file of each kind, in bytes. Six status codes of all methods take half of the histogram file."""
 
+_EPOCH_DIGITS: Final = 12
+"""Hexadecimal digits of the number of a ledger's epoch: Prometheus compares it exactly, as a double."""
+
 UNKNOWN_METHOD = "unknown"
 """Common label of all calls of unknown methods: callers can invent any number of paths."""
 
@@ -51,7 +55,8 @@ class Metrics:
         calls: finished calls, by method and status code; streams included.
         seconds: duration of unary calls that were admitted, by method and status code.
         callers: finished calls of a server that requires tokens, by caller and status code.
-        forecasts: forecasts answered, recorded or not, by model, horizon and kind (named: with a game; what_if).
+        forecasts: forecasts answered, by model, horizon and kind (named: with a game; what_if). One that is computed
+            again before it is answered counts once.
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
         refused: calls refused before their requests were received, by method and reason; `calls` also counts them,
             except those that gRPC's core refused.
@@ -115,13 +120,16 @@ class Metrics:
         self.learner_lag = most("dejavu_learner_lag_outcomes", "Outcomes not yet learned from; the worst worker.")
         self.checkpoint_age = most("dejavu_checkpoint_age_seconds", "Age of the newest checkpoint; 0: it is current.")
         self.checkpoint_interval = most("dejavu_checkpoint_interval_seconds", "Seconds between two checkpoints.")
-        newest = partial(Gauge, registry=registry, multiprocess_mode="mostrecent")
+        self._newest = newest = partial(Gauge, registry=registry, multiprocess_mode="mostrecent")
+        self.ledger_clock_ahead = newest(
+            "dejavu_ledger_clock_ahead_seconds", "Time by which the server's clock is ahead of the database's."
+        )
         by_model = partial(newest, labelnames=["model", "horizon"])
         self.coverage = by_model("dejavu_coverage_ratio", "Share of settled intervals that held.")
         self.nominal_coverage = by_model("dejavu_coverage_nominal_ratio", "Share of them that should have held.")
         self.coverage_games = by_model("dejavu_coverage_games", "Games of these intervals.")
         self.coverage_forecasts = by_model("dejavu_coverage_forecasts", "Number of these intervals.")
-        by_feed = partial(newest, labelnames=["feed"])
+        by_feed = partial(newest, labelnames=["feed", "reporter"])
         self.feed_reported = by_feed("dejavu_feed_reported_timestamp_seconds", "When a feed was last reported.")
         self.feed_read = by_feed("dejavu_feed_read_timestamp_seconds", "When it was last read with success.")
         self.feed_data = by_feed("dejavu_feed_data_timestamp_seconds", "Time of its oldest data of a game in play.")
@@ -206,6 +214,17 @@ class Metrics:
     @cached_property
     def _ledger_free(self) -> Gauge:
         return self._most("dejavu_ledger_disk_free_bytes", "Bytes that the ledger's disk has left.")
+
+    def set_ledger_epoch(self, ledger_id: str, epoch: str) -> None:
+        """Set the number of a ledger and its epoch; not exported before the first one is open."""
+        digits = hashlib.sha256(f"{ledger_id} {epoch}".encode()).hexdigest()
+        self._ledger_epoch.set(int(digits[:_EPOCH_DIGITS], 16))
+
+    @cached_property
+    def _ledger_epoch(self) -> Gauge:
+        return self._newest(
+            "dejavu_ledger_epoch", "Number of the ledger and its epoch: equal on servers of one ledger."
+        )
 
     def set_backup_time(self, seconds: float) -> None:
         """Set when the newest backup was written, in seconds since 1970; 0 without any."""

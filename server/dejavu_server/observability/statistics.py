@@ -101,10 +101,10 @@ _STATES: Final[Mapping[str, tuple[str, ...]]] = {
     NOMINAL_COVERAGE: ("model", "horizon"),
     COVERAGE_GAMES: ("model", "horizon"),
     COVERAGE_FORECASTS: ("model", "horizon"),
-    FEED_REPORTED: ("feed",),
-    FEED_READ: ("feed",),
-    FEED_DATA: ("feed",),
-    FEED_GAMES: ("feed",),
+    FEED_REPORTED: ("feed", "reporter"),
+    FEED_READ: ("feed", "reporter"),
+    FEED_DATA: ("feed", "reporter"),
+    FEED_GAMES: ("feed", "reporter"),
     DEATHS: (),
     HANGS: (),
     RELOAD_FAILED: (),
@@ -113,7 +113,7 @@ _STATES: Final[Mapping[str, tuple[str, ...]]] = {
 """Names of the other samples, with their labels."""
 
 _FILE: Final = "statistics.json"
-_SEPARATOR: Final = "|"
+_SEPARATOR: Final = "\x1f"  # printable characters may be in the labels
 _MEBIBYTE: Final = 1024 * 1024
 
 Values = Mapping[str, float]

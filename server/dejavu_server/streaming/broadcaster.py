@@ -31,13 +31,14 @@ from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import BackgroundTask
 from dejavu_ledger import Ledger, LedgerError, ResumeTokenExpired
 from dejavu_ledger.database.backend import Connection, Query
+from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.errors import copy_of
 from dejavu_ledger.queries import current_forecasts
 from dejavu_ledger.queries.current_forecasts import CurrentFilter
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller
-from dejavu_server.streaming.catch_up import PAGE_MESSAGES, CatchUpPage, CatchUpPages
+from dejavu_server.streaming.catch_up import PAGE_MESSAGES, CatchUpPages
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscription
 
@@ -64,7 +65,7 @@ class Broadcaster:
             broadcaster have then ended for good; continuing takes a new broadcaster.
 
     Attributes:
-        position: sequence up to which the ledger has been followed.
+        position: position up to which the ledger has been followed.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Broadcaster:
         self._heartbeat_seconds = heartbeat_seconds
         self._queue_size = queue_size
         self._on_failure = on_failure
-        self.position = 0  # every entry up to this sequence was offered to the attached subscribers
+        self.position = ChainHead(0, b"")  # every entry up to it was offered to the attached subscribers
         self._subscriptions: set[Subscription] = set()
         self._attached_to_all: set[Subscription] = set()
         self._attached_to_game: defaultdict[str, set[Subscription]] = defaultdict(set)
@@ -107,24 +108,26 @@ class Broadcaster:
         """Whether there are no subscribers; entries of other processes are not read then."""
         return not self._subscriptions
 
-    def skip_to(self, sequence: int) -> None:
-        """Advance the position to the sequence of a forecast or outcome, unless it has already passed it."""
-        self.position = max(self.position, sequence)
+    def skip_to(self, position: ChainHead) -> None:
+        """Advance to the position of a forecast or outcome, unless it has already been passed."""
+        if position.sequence > self.position.sequence:
+            self.position = position
 
-    async def start(self, after: int | None = None) -> None:
+    async def start(self, after: ChainHead | None = None) -> None:
         """Start following the ledger.
 
         Args:
-            after: the sequence to start after, limited to that of the newest forecast or outcome, which is also the
-                default. The ledger's head is not used: after entries of other kinds a page may rightly be empty.
+            after: the position to start after. None, or a position that the ledger does not have, as after a restore:
+                that of the newest forecast or outcome. The ledger's head is not used: after entries of other kinds a
+                page may rightly be empty.
 
         Raises:
             LedgerError: if the ledger, or the next entry in it, cannot be read.
         """
-        newest = await self._ledger.newest()
-        self.position = newest if after is None else min(after, newest)
+        known = after is not None and await self._ledger.position_of(after.sequence) == after
+        self.position = after if after is not None and known else await self._ledger.newest()
         # Fail now if the next entries are unreadable, rather than after reporting a successful start.
-        await self._ledger.read_after(self.position, PAGE_MESSAGES)
+        await self._ledger.read_after(self.position.sequence, PAGE_MESSAGES)
         self._tail.start(self._follow(), "ledger-tail")
 
     async def close(self, reason: DejavuError | None = None) -> None:
@@ -160,10 +163,10 @@ class Broadcaster:
         subscription = Subscription(game_ids, self._queue_size)
         with self._registered(subscription):
             if resume_token:
-                subscription.sequence = await self._read(partial(self._ledger.resume_position, resume_token))
+                subscription.position = await self._read(partial(self._ledger.resume_position, resume_token))
             else:
                 # Not the tail's position: it may lag behind commits that callers already know of.
-                subscription.sequence = await self._read(self._ledger.head)
+                subscription.position = await self._read(self._ledger.position)
                 if include_current:
                     async with contextlib.aclosing(self._current(subscription)) as messages:
                         async for message in messages:
@@ -180,23 +183,24 @@ class Broadcaster:
                     yield event.data
                 else:
                     # The queue is empty: every entry up to the tail's position was sent or filtered out.
-                    subscription.sequence = max(subscription.sequence, self.position)
+                    if self.position.sequence > subscription.position.sequence:
+                        subscription.position = self.position
                     yield self._heartbeat(subscription)
 
     async def _catch_up(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
-        """Yield the entries after a subscription's sequence, until it is attached."""
+        """Yield the entries after a subscription's position, until it is attached."""
         with self._pages.reading():
             attached = False
             while not attached:
-                page = await self._pages.get(subscription.game_ids, subscription.sequence)
-                if page.through == subscription.sequence:  # the database lost entries; a next page would be as empty
+                page = await self._pages.get(subscription.game_ids, subscription.position)
+                if page.through == subscription.position:  # the database lost entries; a next page would be as empty
                     raise ResumeTokenExpired("a token of entries that the ledger has lost meanwhile")
                 for event in page.events:
-                    subscription.sequence = event.sequence
+                    subscription.position = event.position
                     yield event.data
                     subscription.check()
-                passed_over = subscription.sequence < page.through
-                subscription.sequence = page.through
+                passed_over = subscription.position != page.through
+                subscription.position = page.through
                 attached = self._attach(subscription)
                 if attached or passed_over:  # advances the token even if the page had no event for this subscriber
                     yield self._heartbeat(subscription)
@@ -204,18 +208,17 @@ class Broadcaster:
     async def _current(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
         """Yield the newest forecasts as of the sequence at which a subscription starts."""
         since_us = microseconds(datetime.now(UTC) - CURRENT_AGE)
-        current = CurrentFilter(subscription.game_ids, since_us, subscription.sequence)
+        current = CurrentFilter(subscription.game_ids, since_us, subscription.position.sequence)
         after = await self._query(partial(current_forecasts.start, filter_=current))
         while after < current.up_to:
-            page = await self._query(partial(self._current_page, current, after))
-            for event in page.events:
-                yield event.data
+            messages, after = await self._query(partial(self._current_page, current, after))
+            for message in messages:
+                yield message
                 subscription.check()
-            after = page.through
 
     async def _follow(self) -> None:
         try:
-            async with contextlib.aclosing(self._ledger.tail(self.position, reader=self)) as pages:
+            async with contextlib.aclosing(self._ledger.tail(self.position.sequence, reader=self)) as pages:
                 async for page in pages:
                     for entry in page:
                         if self._publish(entry):
@@ -237,12 +240,13 @@ class Broadcaster:
     def _publish(self, entry: IssuedForecast | ReportedOutcome) -> bool:
         """Offer an entry to the attached subscribers that want it; return whether there are any."""
         targets = self._attached_to_all | self._attached_to_game.get(entry.game_id, set())
+        position = ChainHead(entry.sequence, entry.hash)
         if targets:
-            event = StreamEvent(entry.sequence, self._serialize(entry))
+            event = StreamEvent(position, self._serialize(entry))
             for subscription in targets:
                 if not subscription.offer(event):
                     self._detach(subscription)
-        self.position = entry.sequence
+        self.position = position
         return bool(targets)
 
     def _finish(self, error: DejavuError) -> None:
@@ -265,7 +269,7 @@ class Broadcaster:
     def _attach(self, subscription: Subscription) -> bool:
         """Attach a subscriber if it has caught up with the tail's position. Must never await."""
         subscription.check()
-        if subscription.sequence < self.position:
+        if subscription.position.sequence < self.position.sequence:
             return False
         if not subscription.game_ids:
             self._attached_to_all.add(subscription)
@@ -287,14 +291,14 @@ class Broadcaster:
     async def _query(self, query: Query[_T]) -> _T:
         return await self._read(partial(self._ledger.read, query))
 
-    def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> CatchUpPage:
-        """Read and encode a page of the newest forecasts; runs on a reader thread."""
+    def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> tuple[list[bytes], int]:
+        """Read and encode a page of the newest forecasts, and where the next starts; runs on a reader thread."""
         page = current_forecasts.page(connection, current, after, PAGE_MESSAGES)
-        events = (StreamEvent(issued.sequence, self._serialize(issued)) for issued in page.forecasts)
-        return CatchUpPage(tuple(events), page.through)
+        return [self._serialize(issued) for issued in page.forecasts], page.through
 
     def _serialize(self, entry: IssuedForecast | ReportedOutcome) -> bytes:
-        message = prediction_service_pb2.StreamPredictionsResponse(resume_token=self._ledger.token(entry.sequence))
+        token = self._ledger.token(ChainHead(entry.sequence, entry.hash))
+        message = prediction_service_pb2.StreamPredictionsResponse(resume_token=token)
         if isinstance(entry, IssuedForecast):
             message.forecast.CopyFrom(self._encode(entry))
         else:
@@ -306,5 +310,5 @@ class Broadcaster:
         now.GetCurrentTime()
         return prediction_service_pb2.StreamPredictionsResponse(
             heartbeat=prediction_service_pb2.Heartbeat(sent_time=now),
-            resume_token=self._ledger.token(subscription.sequence),
+            resume_token=self._ledger.token(subscription.position),
         ).SerializeToString()

@@ -19,6 +19,7 @@ from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import retrieve
 from dejavu_ledger.database import store
 from dejavu_ledger.database.backend import Connection, Query
+from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.errors import copy_of
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
@@ -38,19 +39,19 @@ class CatchUpPage(NamedTuple):
 
     Attributes:
         events: the messages, in order of sequence.
-        through: every entry up to this sequence is among the events or was filtered out. If no entry follows the page's
-            start, the sequence of the start.
+        through: every entry up to this position is among the events or was filtered out. If no entry follows the page's
+            start, the start.
     """
 
     events: tuple[StreamEvent, ...]
-    through: int
+    through: ChainHead
 
 
 class _Key(NamedTuple):
-    """Identity of a page: the requested games (empty: all), and the sequence after which it starts."""
+    """Identity of a page: the requested games (empty: all), and the position after which it starts."""
 
     game_ids: frozenset[str]
-    after: int
+    after: ChainHead
 
 
 class CatchUpPages:
@@ -88,12 +89,12 @@ class CatchUpPages:
                 self._pages.clear()
                 self._bytes = 0
 
-    async def get(self, game_ids: frozenset[str], after: int) -> CatchUpPage:
-        """Return the page that starts after a sequence: a kept page, one that is being read already, or a new one.
+    async def get(self, game_ids: frozenset[str], after: ChainHead) -> CatchUpPage:
+        """Return the page that starts after a position: a kept page, one that is being read already, or a new one.
 
         Args:
             game_ids: the games that are wanted; empty: all.
-            after: the sequence; at least one forecast or outcome must follow, unless it was lost by a restore.
+            after: the position; at least one forecast or outcome must follow, unless it was lost by a restore.
 
         Raises:
             LedgerError: if the ledger cannot be read.
@@ -132,17 +133,18 @@ class CatchUpPages:
             self._bytes -= _size(dropped)
 
     def _read(self, key: _Key, connection: Connection) -> CatchUpPage:
-        newest = store.newest(connection) if key.game_ids else 0  # read first: all entries up to it are seen then
-        entries = store.read_after(connection, key.after, PAGE_MESSAGES, key.game_ids)
+        # Read first: all entries up to it are seen then.
+        newest = store.newest(connection) if key.game_ids else key.after
+        entries = store.read_after(connection, key.after.sequence, PAGE_MESSAGES, key.game_ids)
         of_page = [entry for entry in entries if key.game_ids or _aligned(entry) == _aligned(entries[0])]
-        through = of_page[-1].sequence if of_page else key.after
-        if len(entries) < PAGE_MESSAGES:
-            through = max(through, newest)
-        events = tuple(StreamEvent(entry.sequence, self._serialize(entry)) for entry in of_page)
+        events = tuple(StreamEvent(ChainHead(entry.sequence, entry.hash), self._serialize(entry)) for entry in of_page)
+        through = events[-1].position if events else key.after
+        if len(entries) < PAGE_MESSAGES and newest.sequence > through.sequence:
+            through = newest
         return CatchUpPage(events, through)
 
 
-def _aligned(entry: IssuedForecast | ReportedOutcome | StreamEvent) -> int:
+def _aligned(entry: IssuedForecast | ReportedOutcome) -> int:
     """Return the number of the page that an entry belongs to: 0 for the sequences 1 to PAGE_MESSAGES, and so on."""
     return (entry.sequence - 1) // PAGE_MESSAGES
 

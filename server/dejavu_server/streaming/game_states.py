@@ -21,7 +21,7 @@ from dejavu_common.clock import wait_until_set
 from dejavu_common.tasks import BackgroundTask
 from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.errors import LedgerError
-from dejavu_ledger.games import GameRow, published_after
+from dejavu_server.coordination.games import GameRow, published_after
 from dejavu_server.streaming.stream_errors import ServerDraining
 
 POLL_SECONDS: Final = 1.0

@@ -16,8 +16,9 @@ from dejavu_common.clock import utc_now
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 from dejavu_ledger.errors import LedgerError
-from dejavu_ledger.games import GameRow
 from dejavu_models.errors import DejavuError
+from dejavu_server.coordination.games import GameRow
+from dejavu_server.forecast_request import PublishedClock
 
 _NOT_BEGUN: Final = {GameStatus.GAME_STATUS_SCHEDULED, GameStatus.GAME_STATUS_POSTPONED}
 
@@ -25,8 +26,8 @@ _PUBLISHED: Final = timedelta(minutes=70)
 """Time since the newest state after which nobody publishes: pollers publish every game once an hour."""
 
 _AHEAD: Final = 20.0
-"""Seconds of play within a period by which a forecast may be ahead of its game's state and the time since. A forecast
-may be behind by two minutes, so that this makes no other one late."""
+"""Seconds of play within a period by which a forecast may be ahead of its game's state and the time since. It makes no
+forecast of the game's owner late."""
 
 _OLDEST: Final = 60.0
 """Age of a state, in seconds, beyond which no more play is assumed: while the feed is silent the game may stand."""
@@ -48,10 +49,22 @@ class PublishedGames:
 
     Args:
         states: the newest states, by id; None: not known, so that any game may be as far as it likes.
+        publishers: the callers who published them, by id.
     """
 
-    def __init__(self, states: Mapping[str, Game] | None = None) -> None:
+    def __init__(self, states: Mapping[str, Game] | None = None, publishers: Mapping[str, str] | None = None) -> None:
         self._states = None if states is None else MappingProxyType(states)
+        self._publishers = MappingProxyType({} if publishers is None else publishers)
+
+    def clock(self, game_id: str) -> PublishedClock | None:
+        """Return how far a game is; None if it is not known, has not begun, or is a replay, whose clock is not real."""
+        state = None if self._states is None or is_replay(game_id) else self._states.get(game_id)
+        if state is None or not state.period:
+            return None
+        left = state.seconds_left if state.HasField("seconds_left") else 0.0
+        if state.status == GameStatus.GAME_STATUS_LIVE and not state.HasField("seconds_left"):
+            left = float(period_seconds(state.period))
+        return PublishedClock(elapsed_seconds(state.period, left), self._publishers.get(game_id, ""))
 
     def check(self, game_id: str, elapsed: float, now: datetime) -> None:
         """Do nothing if a game may be that far, or is of a replay.
@@ -116,4 +129,5 @@ def _published(rows: list[GameRow]) -> PublishedGames:
     newest = max((row.published_us for row in real), default=0)
     if utc_now().timestamp() - newest / 1e6 > _PUBLISHED.total_seconds():
         return ANY_GAME
-    return PublishedGames({row.game_id: Game.FromString(row.state) for row in real})
+    publishers = {row.game_id: row.caller for row in real}
+    return PublishedGames({row.game_id: Game.FromString(row.state) for row in real}, publishers)

@@ -23,15 +23,16 @@ from dejavu_common.failure_log import FailureLog
 from dejavu_ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_ledger.database.backend import Connection, Query, StopSignal
 from dejavu_ledger.database.backends import check_url
-from dejavu_ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
-from dejavu_ledger.database.store import Identity
+from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, copy_of
+from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Result
 from dejavu_models.types import Horizon
 from dejavu_server.admission.callers import current_recorder
 from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.streaming.clock_watch import ClockWatch
 from dejavu_server.streaming.disk_watch import DiskWatch
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 from dejavu_store.stages import ModelChange, Roster
@@ -92,6 +93,9 @@ class LedgerManager:
         limits: limits of a game's forecasts.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
         on_size_bytes: called with the size of the ledger, at the same times.
+        on_identity: called with the identity of each ledger that is opened.
+        on_clock_seconds: called with the seconds by which the server's clock is ahead of the database's, at the same
+            times, and when they differ too much.
         on_commit_seconds, on_read_seconds: called with the time that a commit or a read took, or until it failed.
         clock: returns the current time, aware and in UTC; see `Ledger.open`.
 
@@ -111,6 +115,8 @@ class LedgerManager:
         limits: RecordingLimits = DEFAULT_LIMITS,
         on_free_bytes: Callable[[int], None] = lambda _: None,
         on_size_bytes: Callable[[int], None] = lambda _: None,
+        on_identity: Callable[[Identity], None] = lambda _: None,
+        on_clock_seconds: Callable[[float], None] = lambda _: None,
         on_commit_seconds: Callable[[float], None] = lambda _: None,
         on_read_seconds: Callable[[float], None] = lambda _: None,
         clock: Callable[[], datetime] = utc_now,
@@ -123,6 +129,8 @@ class LedgerManager:
         self._make = make
         self._limits = limits
         self._disk = DiskWatch(limits.reserve_bytes, on_free_bytes, on_size_bytes)
+        self._clocks = ClockWatch(on_clock_seconds)
+        self._on_identity = on_identity
         self._on_commit_seconds = on_commit_seconds
         self._on_read_seconds = on_read_seconds
         self._clock = clock
@@ -130,7 +138,7 @@ class LedgerManager:
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
         self._identity: Identity | None = None  # of the ledger that is open, or was open last
-        self._position: int | None = None  # position of the broadcasters
+        self._position: ChainHead | None = None  # position of the broadcasters
         self._error: DejavuError | None = LedgerUnavailable("the ledger is still being opened")
         self._writable = False
         self._damaged = False
@@ -155,7 +163,7 @@ class LedgerManager:
     def stream_position(self) -> int | None:
         """Sequence up to which entries were offered to the streams; None while no streams are served."""
         broadcaster = self._broadcaster
-        return None if broadcaster is None or broadcaster.ended else broadcaster.position
+        return None if broadcaster is None or broadcaster.ended else broadcaster.position.sequence
 
     @property
     def _streaming(self) -> bool:
@@ -283,7 +291,8 @@ class LedgerManager:
         """
         if self._ledger is not None:
             try:
-                await self._ledger.check()
+                followed = self._broadcaster.position if self._broadcaster is not None and self._streaming else None
+                self._clocks.look(await self._ledger.check(followed))
             except (LedgerReplaced, LedgerClockDiffers) as error:
                 self._on_failure(error)
                 await self._close_current(error)
@@ -311,6 +320,7 @@ class LedgerManager:
             clock=self._clock,
         )
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
+        self._on_identity(ledger.identity)
         self.activities = ledger.activities
         for event in self._committed:
             ledger.listen(event)
@@ -327,11 +337,11 @@ class LedgerManager:
         await self._end_broadcaster(ServerDraining())
         broadcaster = self._new_broadcaster(ledger, on_failure=self._on_failure)
         await broadcaster.start(self._position)
-        if self._position is not None and broadcaster.position < self._position:
+        if self._position is not None and broadcaster.position != self._position:
             _log.warning(
                 "ledger_shortened",
-                was=self._position,
-                ends=broadcaster.position,
+                was=self._position.sequence,
+                ends=broadcaster.position.sequence,
                 effect="the ledger was restored to an earlier state",
             )
         self._broadcaster, self._position = broadcaster, broadcaster.position
@@ -364,6 +374,8 @@ class LedgerManager:
         if isinstance(error, LedgerError | StreamFailed):
             ledger_error = error
         self._error = ledger_error
+        if isinstance(error, LedgerClockDiffers):
+            self._clocks.look(error.ahead)
         cause = ledger_error.__cause__
         self._failure_logs[ledger_error.reason].failed(
             error,

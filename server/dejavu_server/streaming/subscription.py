@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import Final, NamedTuple
 
+from dejavu_ledger.database.store import ChainHead
 from dejavu_models.errors import DejavuError
 from dejavu_server.streaming.stream_errors import SubscriberTooSlow
 
@@ -14,9 +15,9 @@ QUEUE_SIZE: Final = 2000
 
 
 class StreamEvent(NamedTuple):
-    """A serialized forecast or outcome. All subscriber queues share the same bytes."""
+    """A serialized forecast or outcome, and its position. All subscriber queues share the same bytes."""
 
-    sequence: int
+    position: ChainHead
     data: bytes
 
 
@@ -25,12 +26,12 @@ class Subscription:
 
     Attributes:
         game_ids: the games that it subscribes to; empty: all.
-        sequence: the subscriber has received all entries that it wants up to this sequence.
+        position: the subscriber has received all entries that it wants up to this position.
     """
 
     def __init__(self, game_ids: frozenset[str], queue_size: int) -> None:
         self.game_ids = game_ids
-        self.sequence = 0
+        self.position = ChainHead(0, b"")
         self._queue_size = queue_size
         self._waiting: deque[StreamEvent] = deque()
         self._waiter: asyncio.Future[None] | None = None  # of `next`, while it waits
@@ -42,7 +43,7 @@ class Subscription:
 
     def offer(self, event: StreamEvent) -> bool:
         """Queue an event unless the subscriber already has it. Ends the subscription, returning False, on overflow."""
-        if event.sequence <= self.sequence:
+        if event.position.sequence <= self.position.sequence:
             return True
         if len(self._waiting) >= self._queue_size:
             self.end(SubscriberTooSlow())
@@ -70,7 +71,7 @@ class Subscription:
         if not self._waiting:
             return None
         event = self._waiting.popleft()
-        self.sequence = event.sequence
+        self.position = event.position
         return event
 
     async def _wait(self, seconds: float) -> None:

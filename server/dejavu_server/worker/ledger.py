@@ -10,7 +10,7 @@ from typing import Final
 
 from dejavu_ledger import Durability
 from dejavu_ledger.access import LedgerAccess
-from dejavu_ledger.database.recording_rules import RecordingLimits
+from dejavu_ledger.record import RecordingLimits
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import AdaptationMode
 from dejavu_server.api.converters.forecast_parts import CourseOf
@@ -63,6 +63,8 @@ def new_ledger_manager(
         limits=RecordingLimits(settings.max_game_forecasts, reserve),
         on_free_bytes=metrics.set_ledger_free,
         on_size_bytes=metrics.ledger_bytes.set,
+        on_identity=lambda identity: metrics.set_ledger_epoch(identity.ledger_id, identity.epoch),
+        on_clock_seconds=metrics.ledger_clock_ahead.set,
         on_commit_seconds=metrics.commit_seconds.observe,
         on_read_seconds=metrics.read_seconds.observe,
     )

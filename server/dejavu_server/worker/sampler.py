@@ -195,7 +195,7 @@ class MetricsSampler:
 
 def _status(connection: Connection, reported: int | None) -> _LedgerStatus:
     pending = 0 if reported is None else learning.pending(connection, reported)
-    return _LedgerStatus(store.newest(connection), pending, checkpoints.unsigned_since_us(connection))
+    return _LedgerStatus(store.newest(connection).sequence, pending, checkpoints.unsigned_since_us(connection))
 
 
 def _coverage(connection: Connection, filter_: ScoreFilter) -> tuple[float, float, int, int]:

@@ -43,7 +43,7 @@ CHALLENGER = pb.Model(
 def test_a_store_s_models_are_a_table_and_others_are_shown_as_ever(server: FakeServer, run: Run) -> None:
     server.answers("ListModels", pb.ListModelsResponse(models=[CHAMPION, CHALLENGER]))
     header, _, first, second = run("models", "list").stdout.splitlines()
-    assert header.split() == ["model", "stage", "alias", "verdict", "created", "why", "here"]
+    assert header.split() == ["model", "stage", "alias", "stated", "verdict", "created", "why", "here"]
     assert first.split()[:4] == ["aaaaaaaaaaaaaaaa", "serving", "champion", "fit"]
     assert second.split()[:3] == ["bbbbbbbbbbbbbbbb", "staged", "challenger"]
     assert "new season" in second

@@ -14,6 +14,7 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
 from dejavu_feed.live_inputs import LiveInputs
+from dejavu_feed.moment import Moment
 from dejavu_feed.teams import DECEMBER_DEVIATION
 from dejavu_ledger.audit.market_answers import fault_of
 from dejavu_ledger.entries import codec
@@ -22,7 +23,6 @@ from dejavu_models.betting import (
     Market,
     MarketAnswer,
     MarketKind,
-    RiskLevel,
     StakingPolicy,
     evaluate_market,
     is_own_market,
@@ -35,27 +35,12 @@ from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.game import LatticeGame
 
-HORIZONS = st.sampled_from(list(Horizon))
-WIDENINGS = st.just(1.0) | st.floats(1.0, 1.5)
-
-
 MARGIN = 0.5
 """Pregame margin of the requests, in points."""
 
-WHOLE_NUMBERS = symmetric_calibration()
-SITUATIONS = HORIZONS.flatmap(
-    lambda horizon: st.builds(
-        Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.just(MarginSource.KNOWN)
-    )
-)
-
-
-def asked(
-    horizon: Horizon, market: Market, *, lead: float, **options: Any
-) -> tuple[IssuedForecast, Market, MarketAnswer]:
-    """Like `recorded`, from the distribution around a lead after 18 minutes."""
-    game = WHOLE_NUMBERS.game(Situation(horizon, 18, MarginSource.KNOWN), lead, lead, 0.0)
-    return recorded(game, horizon, market, point=lead, lead=lead, **options)
+WHOLE_NUMBERS, TOTALS = symmetric_calibration(), steady_totals()
+ANY = StakingPolicy(max_difference=1.0)
+"""A policy by which no difference from the market is implausible."""
 
 
 def recorded(
@@ -68,6 +53,7 @@ def recorded(
     factor: float | None = None,
     widening: float = 1.0,
     policy: StakingPolicy | None = None,
+    unrated: bool | None = None,
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
     """Return a forecast from a distribution, with a market and its answer, all as read back from a ledger."""
     adapter = None if factor is None else IntervalAdapter(Tracker(), factor)
@@ -84,61 +70,25 @@ def recorded(
         widened_by=widening - 1.0,
         home_lead_probability=made.home_lead_probability(),
     )
-    own_line = is_own_market(market, MARGIN, final=horizon is Horizon.FINAL)
+    own_line = is_own_market(market, MARGIN, final=horizon is Horizon.FINAL) if unrated is None else unrated
     answer = made.evaluate(market, horizon, policy or StakingPolicy(), unrated=own_line)
-    draft = codec.prepare(replace(plain, pregame_margin=MARGIN, forecast=forecast))
-    stored = codec.parse(codec.encode_entry(codec.FORECAST, draft.payload, 0, 1))
-    _, market, answer = codec.parse_market(
-        codec.encode_entry(codec.MARKET, codec.market_payload(1, market, answer), 0, 2)
-    )
-    return stored, market, answer
+    return read_back(replace(plain, pregame_margin=MARGIN, forecast=forecast), market, answer)
 
 
-POINTS = round(steady_totals().tables(MarginSource.KNOWN, Horizon.FINAL, 3).game(14, 2.0, 231.0).point)
-"""A total that is as likely to be exceeded as not."""
+def read_back(
+    made: IssuedForecast, market: Market, answer: MarketAnswer
+) -> tuple[IssuedForecast, Market, MarketAnswer]:
+    stored = codec.parse(codec.encode_entry(codec.FORECAST, codec.prepare(made).payload, 0, 1))
+    text = codec.encode_entry(codec.MARKET, codec.market_payload(1, market, answer), 0, 2)
+    return stored, *codec.parse_market(text)[1:]
 
 
-def test_an_answer_on_the_total_follows_from_the_total_of_its_forecast() -> None:
-    def asked_about(above: float, expected: float | None) -> tuple[IssuedForecast, Market, MarketAnswer]:
-        query = ForecastQuery(
-            ScorePattern((1.0, 3.0, 2.0)),
-            Horizon.FINAL,
-            record=True,
-            live=LiveInputs(14),
-            markets=(Market(POINTS + above, 2.2, 1.75, kind=MarketKind.TOTAL),),
-        )
-        source = MarginSource.UNKNOWN if expected is None else MarginSource.KNOWN
-        tables = steady_totals().tables(source, Horizon.FINAL, 3)
-        total = forecast_total(tables, query, expected, lead_staked=0.018)
-        plain = issued(pattern=(1.0, 3.0, 2.0), horizon=Horizon.FINAL)
-        made = replace(plain, live=query.live, forecast=replace(plain.forecast, total=total, teams_known=()))
-        stored = codec.parse(codec.encode_entry(codec.FORECAST, codec.prepare(made).payload, 0, 1))
-        assert total.market is not None
-        payload = codec.market_payload(1, query.markets[0], total.market)
-        _, market, answer = codec.parse_market(codec.encode_entry(codec.MARKET, payload, 0, 2))
-        return stored, market, answer
-
-    forecast, market, answer = asked_about(0.5, 231.0)
-    assert answer.lead_staked == 0.018
-    assert fault_of(forecast, market, answer) is None
-    assert fault_of(forecast, market, replace(answer, lead_staked=0.0)) is not None
-    assert "does not follow from the forecast" in (fault_of(forecast, market, asked_about(4.5, 231.0)[2]) or "")
-    assert fault_of(*asked_about(0.5, None)) is None
-    assert "known too little" in (fault_of(asked_about(0.5, None)[0], market, answer) or "")
-    assert fault_of(forecast, Market(90.5, 1.9, 2.0), answer) is not None
-    bare = replace(forecast, forecast=replace(forecast.forecast, total=None))
-    assert fault_of(bare, market, answer) == "the forecast has no total"
-
-
-FACTORS = st.none() | st.floats(0.5, 2.0)
-POLICIES = st.builds(
-    StakingPolicy,
-    model_share=st.floats(0.0, 1.0),
-    kelly_fraction=st.floats(0.001, 1.0),
-    game_cap=st.floats(0.001, 1.0),
-    evening_cap=st.floats(0.001, 1.0),
-    max_difference=st.sampled_from([0.0, 0.15, 1.0]),
-)
+def asked(
+    market: Market, lead: float, horizon: Horizon = Horizon.FINAL, **options: Any
+) -> tuple[IssuedForecast, Market, MarketAnswer]:
+    """Like `recorded`, from the distribution around a lead after 18 minutes."""
+    game = WHOLE_NUMBERS.game(Situation(horizon, 18, MarginSource.KNOWN), lead, lead, 0.0)
+    return recorded(game, horizon, market, point=lead, lead=lead, **options)
 
 
 @st.composite
@@ -156,94 +106,41 @@ def markets(draw: st.DrawFn) -> Market:
     )
 
 
+POLICIES = st.builds(
+    StakingPolicy,
+    model_share=st.floats(0.0, 1.0),
+    kelly_fraction=st.floats(0.001, 1.0),
+    game_cap=st.floats(0.001, 1.0),
+    evening_cap=st.floats(0.001, 1.0),
+    max_difference=st.sampled_from([0.0, 0.15, 1.0]),
+)
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
-    situation, lead = draw(SITUATIONS), draw(st.integers(-30, 30))
+    horizon = draw(st.sampled_from(Horizon))
+    situation = Situation(horizon, draw(st.integers(1, horizon.last_slot)), MarginSource.KNOWN)
+    lead = draw(st.integers(-30, 30))
     point = lead + draw(st.floats(-9, 9))
+    options: dict[str, Any] = {
+        "factor": draw(st.none() | st.floats(0.5, 2.0)),
+        "widening": draw(st.just(1.0) | st.floats(1.0, 1.5)),
+        "policy": draw(POLICIES),
+    }
     game = WHOLE_NUMBERS.game(situation, point, lead, 2.0)
-    options: dict[str, Any] = {"factor": draw(FACTORS), "widening": draw(WIDENINGS), "policy": draw(POLICIES)}
-    return recorded(game, situation.horizon, draw(markets()), point=point, lead=lead, **options)
+    return recorded(game, horizon, draw(markets()), point=point, lead=lead, **options)
 
 
 @settings(max_examples=examples(30), deadline=None)
 @given(case=cases())
-def test_an_answer_of_a_model_follows_from_the_forecast_it_was_given_with(
+def test_an_answer_of_a_model_follows_from_the_forecast_it_was_given_with_and_no_mark_of_it_can_be_turned(
     case: tuple[IssuedForecast, Market, MarketAnswer],
 ) -> None:
-    assert fault_of(*case) is None
-
-
-def test_prices_that_do_not_belong_together_are_not_recorded() -> None:
-    forecast, _, _ = asked(Horizon.FINAL, Market(0.0, 1.9, 1.9), lead=6.0)
-    market = Market(0.0, 2.5, 2.6)
-    answer = replace(evaluate_market(market, lambda _: 0.5), mismatched=False)  # as it would read back
-    assert fault_of(forecast, market, answer, learned_since=True) is not None
-
-
-def test_an_implausible_difference_cannot_be_hidden_nor_made_up() -> None:
-    market = Market(0.0, 1.9, 1.9)
-    for policy in (StakingPolicy(), StakingPolicy(max_difference=1.0)):
-        forecast, _, answer = asked(Horizon.FINAL, market, lead=9.0, policy=policy)
-        assert answer.implausible is (policy.max_difference < 1.0)
-        assert fault_of(forecast, market, answer) is None
-        assert fault_of(forecast, market, replace(answer, implausible=not answer.implausible)) is not None
-
-
-def test_the_line_of_the_given_margin_has_no_stake() -> None:
-    policy = StakingPolicy(max_difference=1.0)
-    for line, horizon, refused in (
-        (MARGIN, Horizon.FINAL, True),
-        (MARGIN + 1.5, Horizon.FINAL, True),
-        (MARGIN + 2.0, Horizon.FINAL, False),
-        (MARGIN, Horizon.HALFTIME, True),
-        (MARGIN + 4.5, Horizon.HALFTIME, False),
-    ):
-        forecast, market, answer = asked(horizon, Market(line, 1.9, 1.9), lead=9.0, policy=policy)
-        assert (answer.stake == 0) is answer.unrated is refused
-        assert fault_of(forecast, market, answer) is None
-    forecast, market, staked = asked(Horizon.FINAL, Market(5.0, 1.9, 1.9), lead=9.0, policy=policy)
-    fault = (
-        "it would stake at about the line or price of the given margin, the forecast's only information about the teams"
-    )
-    assert fault_of(replace(forecast, pregame_margin=4.0), market, staked) == fault
-
-
-def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
-    market = Market(0.0, 1.6, 2.5)
-    policy = StakingPolicy(max_difference=1.0)
-    forecast, _, staked = asked(Horizon.FINAL, market, lead=9.0, policy=policy)
-    assert staked.stake > 0
-    rated = replace(forecast.forecast, ratings_date=date(2023, 6, 12), expected_margin=1.5)
-    unrated = replace(forecast, forecast=replace(rated, expected_margin=None))
-    refused = replace(staked, unrated=True)
-    assert fault_of(unrated, market, refused) is not None  # with its stake
-    refused = replace(
-        refused,
-        side=None,
-        stake=0.0,
-        risk_level=RiskLevel.LOW,
-        **{
-            side: replace(getattr(staked, side), kelly_fraction=0.0, stake_fraction=0.0, stake=0.0)
-            for side in ("above", "below")
-        },
-        confidence_met=max(staked.above.win_probability, staked.below.win_probability) >= staked.confidence_threshold,
-    )
-    assert fault_of(unrated, market, refused) is None
-    assert fault_of(unrated, market, replace(refused, unrated=False)) is not None
-    assert fault_of(unrated, market, staked) is not None
-    # Without ratings, too: the request named no teams, and gave no margin.
-    nameless = replace(unrated, pregame_margin=None, forecast=replace(unrated.forecast, ratings_date=None))
-    assert fault_of(nameless, market, refused) is None
-    assert fault_of(nameless, market, staked) is not None
-    known = replace(forecast, forecast=rated)
-    fault = "it treats the teams as known too little, but by the forecast they are known"
-    assert fault_of(known, market, refused) == fault
-    # If the ratings of a hardly known team are used, there is no stake either.
-    for deviation, right, wrong in ((DECEMBER_DEVIATION, staked, refused), (2.56, refused, staked)):
-        teams = (TeamKnowledge(2.0, 25), TeamKnowledge(deviation, 18, date(2026, 6, 15)))
-        known = replace(forecast, forecast=replace(rated, teams_known=teams))
-        assert fault_of(known, market, right) is None
-        assert fault_of(known, market, wrong) is not None
+    forecast, market, answer = case
+    assert fault_of(forecast, market, answer) is None
+    for mark in ("implausible", "mismatched", "unrated", "confidence_met"):
+        turned = replace(answer, **{mark: not getattr(answer, mark)})
+        assert fault_of(forecast, market, turned) is not None, mark
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))
@@ -253,16 +150,71 @@ def test_an_answer_does_not_follow_from_the_forecast_of_a_game_that_stands_other
     horizon: Horizon, factor: float | None, line: float
 ) -> None:
     market = Market(line, 1.9, 2.0)
-    close = asked(horizon, market, lead=1.0, factor=factor)
-    ahead = asked(horizon, market, lead=9.0, factor=factor)
+    close, ahead = (asked(market, lead, horizon, factor=factor) for lead in (1.0, 9.0))
     assert (fault_of(*close), fault_of(*ahead)) == (None, None)
     for forecast, answer in ((close[0], ahead[2]), (ahead[0], close[2])):
         assert "does not follow from the forecast" in (fault_of(forecast, market, answer) or "")
 
 
+def teams(deviation: float) -> tuple[TeamKnowledge, TeamKnowledge]:
+    return TeamKnowledge(2.0, 25), TeamKnowledge(deviation, 18, date(2026, 6, 15))
+
+
+RATED: dict[str, Any] = {"ratings_date": date(2023, 6, 12), "expected_margin": 1.5}
+WHAT_IS_KNOWN: list[tuple[dict[str, Any], float | None, str]] = [
+    (RATED, MARGIN, ""),
+    (RATED | {"expected_margin": None}, MARGIN, "by the forecast they are known too little"),
+    ({"expected_margin": None}, None, "by the forecast they are known too little"),  # no teams and no margin
+    (RATED, -8.0, ""),
+    (RATED, 1.0, "it would stake at about the line or price of the given margin, the forecast's only information"),
+    (RATED | {"teams_known": teams(DECEMBER_DEVIATION)}, MARGIN - 8.5, ""),
+    (RATED | {"teams_known": teams(2.56)}, MARGIN - 8.5, "by the forecast they are known too little"),
+    (RATED | {"moment": Moment(4, 100.0, 3)}, -8.0, "it would stake at a late moment"),
+]
+"""Values of a forecast, the margin that was given, and why there is no stake by them; empty: there is one."""
+
+
+@pytest.mark.parametrize(("values", "margin", "why"), WHAT_IS_KNOWN)
+def test_a_stake_on_what_is_known_too_little_cannot_be_hidden_nor_its_refusal_made_up(
+    values: dict[str, Any], margin: float | None, why: str
+) -> None:
+    forecast, market, staked = asked(Market(2.5, 1.6, 2.5), 12.0, policy=ANY, unrated=False)
+    refused = asked(market, 12.0, policy=ANY, unrated=True)[2]
+    assert staked.stake > refused.stake == 0
+    made = replace(forecast, pregame_margin=margin, forecast=replace(forecast.forecast, **values))
+    found = fault_of(made, market, staked) or ""
+    assert why in found
+    assert (fault_of(made, market, refused) is None) is bool(found) is bool(why)
+
+
+def test_an_answer_on_the_total_follows_from_the_total_of_its_forecast() -> None:
+    # A total that is as likely to be exceeded as not.
+    point = round(TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 3).game(14, 2.0, 231.0).point)
+
+    def of_total(above: float, expected: float | None) -> tuple[IssuedForecast, Market, MarketAnswer]:
+        market = Market(point + above, 2.2, 1.75, kind=MarketKind.TOTAL)
+        pattern, live = ScorePattern((1.0, 3.0, 2.0)), LiveInputs(14)
+        query = ForecastQuery(pattern, Horizon.FINAL, record=True, live=live, markets=(market,))
+        source = MarginSource.UNKNOWN if expected is None else MarginSource.KNOWN
+        total = forecast_total(TOTALS.tables(source, Horizon.FINAL, 3), query, expected, lead_staked=0.018)
+        plain = issued(pattern=pattern.differentials, horizon=Horizon.FINAL)
+        assert total.market is not None
+        made = replace(plain, live=live, forecast=replace(plain.forecast, total=total, teams_known=()))
+        return read_back(made, market, total.market)
+
+    forecast, market, answer = of_total(0.5, 231.0)
+    assert answer.lead_staked == 0.018
+    assert fault_of(forecast, market, answer) is None
+    assert fault_of(forecast, market, replace(answer, lead_staked=0.0)) is not None
+    assert "does not follow from the forecast" in (fault_of(forecast, market, of_total(4.5, 231.0)[2]) or "")
+    assert fault_of(*of_total(0.5, None)) is None
+    assert "known too little" in (fault_of(of_total(0.5, None)[0], market, answer) or "")
+    bare = replace(forecast, forecast=replace(forecast.forecast, total=None))
+    assert fault_of(bare, market, answer) == "the forecast has no total"
+
+
 def test_a_forecast_without_quantiles_still_bounds_an_answer_by_who_leads() -> None:
-    market = Market(3.5, 1.9, 2.0)
-    forecast, _, answer = asked(Horizon.FINAL, market, lead=6.0)
+    forecast, market, answer = asked(Market(3.5, 1.9, 2.0), 6.0)
     bare = replace(forecast, forecast=replace(forecast.forecast, distribution=(), explanation=None))
     assert fault_of(bare, market, answer) is None
     behind = replace(bare, forecast=replace(bare.forecast, home_lead_probability=0.2))
@@ -272,7 +224,14 @@ def test_a_forecast_without_quantiles_still_bounds_an_answer_by_who_leads() -> N
 @pytest.mark.parametrize(("difference", "follows"), [(5e-8, True), (-5e-8, True), (1e-5, False)])
 def test_a_probability_told_twice_may_differ_by_lost_digits(difference: float, follows: bool) -> None:
     """At leads that no game has, it did, and one such forecast with odds failed every verification of its ledger."""
-    issued, market, answer = asked(Horizon.FINAL, Market(0.0, 1.9, 1.9), lead=6.0)
-    told = issued.forecast.home_lead_probability + difference
-    moved = replace(issued, forecast=replace(issued.forecast, home_lead_probability=told))
+    made, market, answer = asked(Market(0.0, 1.9, 1.9), 6.0)
+    told = made.forecast.home_lead_probability + difference
+    moved = replace(made, forecast=replace(made.forecast, home_lead_probability=told))
     assert (fault_of(moved, market, answer) is None) is follows
+
+
+def test_prices_that_do_not_belong_together_are_not_recorded() -> None:
+    forecast, _, _ = asked(Market(0.0, 1.9, 1.9), 6.0)
+    market = Market(0.0, 2.5, 2.6)
+    answer = replace(evaluate_market(market, lambda _: 0.5), mismatched=False)  # as it would read back
+    assert fault_of(forecast, market, answer, learned_since=True) is not None

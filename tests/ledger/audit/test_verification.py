@@ -1,17 +1,29 @@
-"""Verification of a ledger: names every row that was changed after it was recorded."""
+"""Verification of a ledger: what is sound, when an entry may be dated, and what is named that is not."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.support.builders.evening_events import FINAL, GAME, HALF
 from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.record_book import forecast, new_book
+from tests.support.fakes.clock import SteppedClock
 from tests.support.tampering.forging import append, last
 
+from dejavu_feed.moment import Moment
 from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, verify
-from dejavu_ledger.queries.verification.revisions import Revision
+from dejavu_ledger.audit.checkpoints import Signer
+from dejavu_ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
+from dejavu_ledger.copies.backup import back_up, restore
+from dejavu_ledger.records import Checkpoint
+from dejavu_models.types import Horizon
 
 pytestmark = pytest.mark.sqlite
 
@@ -39,36 +51,100 @@ async def test_an_entry_with_values_of_another_type_is_named(
         entry["payload"][part][name] = value
         append(connection, entry, row=False)
         columns = [row[1] for row in connection.execute("PRAGMA table_info(forecasts)")]
-        others = ", ".join(columns[2:])
-        connection.execute(f"INSERT INTO forecasts SELECT 2, 'key', {others} FROM forecasts")
+        connection.execute(f"INSERT INTO forecasts SELECT 2, 'key', {', '.join(columns[2:])} FROM forecasts")
     with pytest.raises(LedgerCorrupt, match="entry 2: "):
         verify(url)
 
 
-def test_a_ledger_that_is_not_there_is_not_made(url: str, tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match="there is no ledger"):
-        verify(url)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_empty_database_is_no_ledger_yet(url: str, tmp_path: Path) -> None:
-    (tmp_path / "ledger.db").touch()
-    with pytest.raises(LedgerUnavailable, match="the file is empty"):
-        verify(url)
-
-
 @pytest.mark.parametrize(
-    ("given", "repeats"),
+    ("moment", "minute", "horizon", "fault"),
     [
-        ((None, 81, {"seconds": 12, "side": "away"}), True),
-        ((None, None, None), True),
-        ((None, 83, None), False),
-        ((None, None, {"seconds": 12, "side": "home"}), False),
-        (("2023-11-02", 81, None), False),
+        (Moment(4, 42.5, 3), 47, FINAL, None),
+        (Moment(4, 42.5, 3), 46, FINAL, "pattern is 46 slots; expected 47"),
+        (Moment(5, 0.0, 3), 47, FINAL, "the end of the game"),
+        (Moment(3, 600.0, 3), 23, HALF, "a moment of the first half"),  # it would be one with hindsight
+        (Moment(4, 42.5, 3, 5), 47, FINAL, "moment.free_throws is 5"),
     ],
 )
-def test_verification_tells_a_correction_from_a_repetition(given: tuple[object, ...], repeats: bool) -> None:
-    before = ("2023-11-01", 81, {"seconds": 12, "side": "away"})
-    content = ("[0.0]", "BKN", "GSW")
-    revision = Revision(2, 1, content, True, 1, content, content, given, before, before)
-    assert (revision.repeats_before, revision.repeats_in_time) == (repeats, repeats)
+def test_an_impossible_moment_is_no_sound_record(
+    tmp_path: Path, moment: Moment, minute: int, horizon: Horizon, fault: str | None
+) -> None:
+    with new_book(tmp_path) as book:
+        made = forecast(GAME, minute=minute, horizon=horizon)  # the minute need not be that of the moment
+        book.predict(replace(made, forecast=replace(made.forecast, moment=moment)))
+    if fault is None:
+        assert verify(f"sqlite:///{tmp_path / 'ledger.db'}").forecasts == 1
+        return
+    with pytest.raises(LedgerCorrupt, match=fault):
+        verify(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+@pytest.mark.parametrize(("made", "why"), [(False, "there is no ledger"), (True, "the file is empty")])
+def test_what_is_no_ledger_yet_is_not_made_one(url: str, tmp_path: Path, made: bool, why: str) -> None:
+    if made:
+        (tmp_path / "ledger.db").touch()
+    with pytest.raises(LedgerUnavailable, match=why):
+        verify(url)
+    assert [each.stat().st_size for each in tmp_path.iterdir()] == [0] * made
+
+
+async def test_a_forecast_that_waited_for_as_long_as_a_call_may_take_is_sound_and_one_that_is_older_is_not(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    clock = SteppedClock(datetime.now(UTC))
+    signer = Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=clock)
+    await recorded(ledger, issued(game(1), generated_time=clock.now + timedelta(seconds=100)))
+    await signer.write_checkpoint()
+    await recorded(ledger, issued(game(2), generated_time=clock.now - timedelta(seconds=60)))
+    assert verify(url).entries == 2
+    await recorded(ledger, issued(game(3), generated_time=clock.now - timedelta(seconds=121)))
+    with pytest.raises(LedgerCorrupt, match=r"entry 3: its time is .* recorded after a checkpoint that was signed at"):
+        verify(url)
+    assert verify(url, clock_tolerance=timedelta(seconds=130)).entries == 3
+    with pytest.raises(LedgerCorrupt, match=r"entry 1: its time is .* is in a checkpoint that was signed at"):
+        verify(url, clock_tolerance=timedelta(seconds=90))
+
+
+async def test_a_clock_that_was_set_back_leaves_a_ledger_that_a_larger_tolerance_verifies_and_keeps(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    clock = SteppedClock(datetime.now(UTC))
+    signer = Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=clock)
+    for number in (1, 2):
+        await recorded(ledger, issued(game(number), generated_time=clock.now))
+        await signer.write_checkpoint()
+        clock.step(-3600)
+    kept, restored, tolerance = tmp_path / "backup.db", f"sqlite:///{tmp_path}/restored.db", timedelta(hours=2)
+    for does in (lambda **given: back_up(url, kept, **given), lambda **given: restore(kept, restored, **given)):
+        with pytest.raises(LedgerCorrupt, match=r"or the clock was set back.*--clock-tolerance"):
+            does()
+        assert does(clock_tolerance=tolerance).sequence == 2
+    assert verify(url, clock_tolerance=tolerance).checkpoints == 2
+
+
+@given(
+    checkpoints=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 900)), max_size=6),
+    sequence=st.integers(1, 10),
+    at=st.integers(-300, 1200),
+)
+@example(checkpoints=[(1, 500), (3, 100)], sequence=4, at=200)  # after one that was signed later
+@example(checkpoints=[(1, 500), (2, 500), (3, 100)], sequence=1, at=300)  # in one that was signed earlier
+@example(checkpoints=[(3, 120)], sequence=3, at=240)
+@example(checkpoints=[(3, 120)], sequence=4, at=0)
+def test_an_entry_is_dated_after_every_checkpoint_before_it_and_before_every_one_that_contains_it(
+    checkpoints: list[tuple[int, int]], sequence: int, at: int
+) -> None:
+    start = datetime(2026, 1, 15, tzinfo=UTC)
+    signed = [
+        Checkpoint("", "", number, b"", start + timedelta(seconds=second), b"", b"") for number, second in checkpoints
+    ]
+    tolerance = CLOCK_TOLERANCE.total_seconds()
+    sound = all(
+        (at <= second + tolerance if number >= sequence else at >= second - tolerance) for number, second in checkpoints
+    )
+    try:
+        SignedTimes(signed).check(sequence, start + timedelta(seconds=at))
+    except LedgerCorrupt:
+        assert not sound
+    else:
+        assert sound

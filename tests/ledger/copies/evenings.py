@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select
 from tests.support.builders import full_ledger
 from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.model_changes import change, shadow
@@ -20,17 +19,19 @@ from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_ledger import outcomes
 from dejavu_ledger.audit import checkpoints as signing
-from dejavu_ledger.copies import stored_rows
-from dejavu_ledger.database import store
+from dejavu_ledger.copies.ledger_copy import set_identity
+from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Backend, Connection
-from dejavu_ledger.database.schema import metadata
+from dejavu_ledger.database.schema import TABLES
 from dejavu_ledger.database.sqlite.backend import SqliteBackend
 from dejavu_ledger.database.store import Identity
 from dejavu_ledger.entries import codec
 from dejavu_ledger.entries.shadows import prepare
 from dejavu_ledger.queries import checkpoints, model_changes
+from dejavu_ledger.recording import record_forecasts
 from dejavu_ledger.records import Checkpoint, IssuedForecast, ReportedOutcome, ShadowForecast
 from dejavu_ledger.shadows import append_shadows
+from dejavu_ledger.url import file_url
 from dejavu_models.results import Failed
 from dejavu_models.types import Horizon
 from dejavu_store.stages import ModelAction
@@ -85,7 +86,7 @@ class Evenings:
                     made = [self._forecast(number, game, minute, each, last, now) for each in horizons]
                     if self._random.random() < 0.3:
                         made.append(self._forecast(number, game, minute, Horizon.FINAL, last + 1.0, now))
-                    stored = store.append(connection, [codec.prepare(each) for each in made])
+                    stored = record_forecasts(connection, [codec.prepare(each) for each in made])
                     assert not any(isinstance(each, Failed) for each in stored)
                     self._add_shadows(connection, [each for each in stored if isinstance(each, IssuedForecast)], last)
                 if minute == 18:
@@ -170,10 +171,10 @@ def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecy
     made = not path.exists()
     if made:
         put_empty_ledger(path)
-    result = Evenings(SqliteBackend(f"sqlite:///{path}"), seed, lifecycle=lifecycle)
+    result = Evenings(SqliteBackend(file_url(path)), seed, lifecycle=lifecycle)
     if made:
         with result.backend.write() as connection:
-            stored_rows.set_identity(connection, Identity(uuid4().hex, "00" * 8))
+            set_identity(connection, Identity(uuid4().hex, "00" * 8))
     for _ in range(count):
         result.play(games=games)
     return result
@@ -190,12 +191,18 @@ def rows(backend: Backend) -> Mapping[str, list[dict[str, Any]]]:
     """Return every row of a ledger, by table."""
     with backend.read() as connection:
         return {
-            table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
-            for table in metadata.sorted_tables
+            table: [
+                {
+                    name: bool(value) if kind == "BOOLEAN" and value is not None else value
+                    for (name, kind), value in zip(columns.items(), row, strict=True)
+                }
+                for row in sql.rows(connection, f"SELECT * FROM {table} ORDER BY {'1, 2' if len(columns) > 1 else '1'}")
+            ]
+            for table, columns in TABLES.items()
         }
 
 
 def rows_at(path: Path) -> Mapping[str, list[dict[str, Any]]]:
     """Return every row of a SQLite ledger, by table."""
-    with closing(SqliteBackend(f"sqlite:///{path}")) as backend:
+    with closing(SqliteBackend(file_url(path))) as backend:
         return rows(backend)

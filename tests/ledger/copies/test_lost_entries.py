@@ -9,17 +9,17 @@ from typing import TypeAlias
 
 import grpc
 import pytest
-from sqlalchemy import delete
 from tests.ledger.copies.evenings import Evenings, evenings_at
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.subscribers import Subscriber, started
+from tests.support.harness.tokens import token_of
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as prediction
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_ledger import Ledger, ResumeTokenExpired
 from dejavu_ledger.copies.backup import back_up, restore
-from dejavu_ledger.database.schema import entries, forecasts, markets, outcomes
+from dejavu_ledger.database import sql
 from dejavu_server.streaming import broadcaster as broadcasting
 from dejavu_server.streaming import ledger_manager
 
@@ -72,13 +72,13 @@ async def test_a_subscriber_that_catches_up_while_entries_are_lost_is_told_that_
     monkeypatch.setattr(broadcasting, "PAGE_MESSAGES", 3)
     ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite3")
     async with started(ledger) as broadcaster:
-        subscriber = Subscriber(broadcaster, token=ledger.token(0))
+        subscriber = Subscriber(broadcaster, token=await token_of(ledger, 0))
         async with aclosing(subscriber.stream):
             await subscriber.heartbeat()
             seen = [(await subscriber.next()).forecast.sequence for _ in range(3)]
             with evenings.backend.write() as connection:
-                for table in (markets, forecasts, outcomes, entries):
-                    connection.execute(delete(table))
+                for table in ("markets", "forecasts", "outcomes", "entries"):
+                    sql.rows(connection, f"DELETE FROM {table}")
             with pytest.raises(ResumeTokenExpired, match="lost meanwhile"):
                 await read_to_end(subscriber, seen)
     await ledger.close()

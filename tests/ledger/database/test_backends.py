@@ -1,47 +1,234 @@
-"""All backends, SQLite, PostgreSQL and the one in memory, do what the ledger needs."""
+"""SQLite and PostgreSQL do what the ledger needs of a database, and refuse one that is not a ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from tests.ledger.database.conformance import BackendConformance
-from tests.support.fakes.memory_backend import MemoryBackend
-from tests.support.processes.postgres import database_without_ledger, postgres_ledger
+from tests.support.processes.postgres import database_without_ledger, shared_server
 
-from dejavu_ledger.database.backend import Backend
-from dejavu_ledger.database.postgres.backend import PostgresBackend
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
+from dejavu_ledger import LedgerError, LedgerSchemaError, LedgerUnavailable, verify
+from dejavu_ledger.audit.checkpoints import read_head
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Backend, Connection
+from dejavu_ledger.database.backends import new_backend
+from dejavu_ledger.errors import ReadStopped
 
 
-class TestSqlite(BackendConformance):
-    @pytest.fixture
-    def backend(self, tmp_path: Path) -> Iterator[Backend]:
-        opened = SqliteBackend(f"sqlite:///{tmp_path}/ledger.db")
+class Place(NamedTuple):
+    """An empty database: its URL, and a function that runs statements on it as another program would."""
+
+    url: str
+    execute: Callable[[str], object]
+
+
+@contextmanager
+def _sqlite(folder: Path) -> Iterator[Place]:
+    def execute(statements: str) -> None:
+        with closing(sqlite3.connect(folder / "ledger.db")) as database, database:
+            database.executescript(statements)
+
+    yield Place(f"sqlite:///{folder}/ledger.db", execute)
+
+
+@contextmanager
+def _postgresql(_: Path) -> Iterator[Place]:
+    with database_without_ledger() as url:
+        yield Place(url, lambda statements: shared_server().execute(statements, url.rpartition("/")[2]))
+
+
+KINDS = {"sqlite": _sqlite, "postgresql": _postgresql}
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with KINDS[request.param](tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def backend(place: Place) -> Iterator[Backend]:
+    with closing(new_backend(place.url)) as opened:
+        opened.open(make=True)
         yield opened
-        opened.close()
 
 
-class TestMemory(BackendConformance):
-    @pytest.fixture
-    def backend(self) -> Iterator[Backend]:
-        opened = MemoryBackend()
-        yield opened
-        opened.close()
+def epoch(backend: Backend) -> str:
+    with backend.read() as connection:
+        return store.identity(connection).epoch
 
 
-class TestPostgres(BackendConformance):
-    @pytest.fixture
-    def backend(self) -> Iterator[Backend]:
-        with postgres_ledger() as url:
-            opened = PostgresBackend(url)
-            yield opened
-            opened.close()
+def set_epoch(connection: Connection, value: str) -> None:
+    sql.rows(connection, "UPDATE ledger SET epoch = :epoch", epoch=value)
 
-    @pytest.fixture
-    def absent(self) -> Iterator[Backend]:
-        with database_without_ledger() as url:
-            opened = PostgresBackend(url)
-            yield opened
-            opened.close()
+
+def test_a_ledger_is_made_only_if_asked_and_opened_again_as_it_was(place: Place) -> None:
+    with closing(new_backend(place.url)) as first, closing(new_backend(place.url)) as second:
+        with pytest.raises(LedgerUnavailable):
+            first.open(make=False)
+        first.open(make=True)
+        made = epoch(first)
+        for each in (first, second):
+            each.open(make=False)
+            assert epoch(each) == made
+            each.check()
+            each.probe()
+
+
+def test_a_failed_block_leaves_nothing_and_harms_no_later_one(backend: Backend) -> None:
+    before = epoch(backend)
+
+    def fail(statement: str) -> None:
+        with backend.write() as connection:
+            set_epoch(connection, "0" * 16)
+            sql.rows(connection, statement)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail("SELECT 1")
+    with pytest.raises(LedgerSchemaError) as failed:
+        fail("SELECT secret FROM nowhere")
+    assert "secret" not in str(failed.value)
+    backend.probe()
+    assert epoch(backend) == before
+
+
+def test_a_reader_cannot_write(backend: Backend) -> None:
+    with pytest.raises(LedgerUnavailable, match="read-only"), backend.read() as connection:
+        set_epoch(connection, "f" * 16)
+
+
+def test_writers_take_turns_and_see_earlier_commits(backend: Backend) -> None:
+    with backend.write() as connection:
+        set_epoch(connection, f"{0:016x}")
+
+    def count_up() -> None:
+        for _ in range(10):
+            with backend.write() as connection:
+                set_epoch(connection, f"{int(store.identity(connection).epoch, 16) + 1:016x}")
+
+    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert epoch(backend) == f"{40:016x}"
+
+
+def test_a_snapshot_is_one_state_and_other_statements_see_the_newest(backend: Backend) -> None:
+    with backend.read() as connection:
+        with sql.snapshot(connection):
+            before = store.identity(connection)
+            with backend.write() as other:
+                set_epoch(other, "f" * 16)
+            assert store.identity(connection) == before
+        assert store.identity(connection).epoch == "f" * 16
+
+
+def test_a_stopped_read_ends_and_harms_no_later_one(backend: Backend) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(ReadStopped), backend.read(stop) as connection, sql.snapshot(connection):
+        sql.rows(connection, endless)
+    with pytest.raises(ReadStopped), backend.read(stop):
+        raise AssertionError("it starts nothing")
+    with backend.read(threading.Event()) as connection:
+        assert store.head(connection).sequence == 0
+
+
+def test_values_and_lists_of_any_length_are_answered_with_python_types(backend: Backend) -> None:
+    rows = [
+        {"sequence": number, "kind": "forecast", "canonical": "50 % \N{SNOWMAN}", "hash": bytes(32)}
+        for number in range(1, 3001)
+    ]
+    with backend.write() as connection:
+        sql.insert(connection, "entries", rows)
+        sql.insert(connection, "entries", [])
+        for wanted in ([], [7], list(range(1, 3001))):
+            found = sql.rows(connection, "SELECT sequence FROM entries WHERE sequence IN :wanted", wanted=wanted)
+            assert sorted(found) == [(number,) for number in wanted]
+        of_one = "SELECT * FROM entries WHERE canonical LIKE '50 % _' AND sequence = :sequence"
+        assert sql.row(connection, of_one, sequence=9) == tuple(rows[8].values())
+        assert sql.value(connection, of_one, sequence=3001) is None
+
+
+def test_a_sound_ledger_has_a_size_and_a_sound_structure(backend: Backend) -> None:
+    assert backend.size_bytes() > 0
+    with backend.read() as connection:
+        for thorough in (False, True):
+            backend.check_integrity(connection, thorough=thorough)
+
+
+_BOTH = {
+    "CREATE VIEW newest AS SELECT * FROM entries": "there is a view newest",
+    "CREATE TABLE notes (text TEXT)": "there is a table notes, which is not part of the schema",
+    "DROP TABLE checkpoints": "checkpoints is missing; expected CREATE TABLE checkpoints",
+    "ALTER TABLE entries ADD COLUMN note TEXT": "entries has",
+    "ALTER TABLE forecasts DROP COLUMN scored_values": "forecasts has",
+    "DROP INDEX ix_forecasts_day": "ix_forecasts_day is missing; expected CREATE INDEX ix_forecasts_day ON forecasts",
+    "CREATE UNIQUE INDEX once ON forecasts (game_id, minute)": "there is a.*index once",
+    "DROP INDEX ix_forecasts_day; CREATE INDEX ix_forecasts_day ON forecasts (day)": "where CREATE INDEX ix_forecasts_",
+    "UPDATE schema_version SET version = '99'": "schema '99'; this release knows '1' alone",
+    "DROP TABLE schema_version": "not a ledger: it contains other tables",
+}
+_ANEW = """
+    ALTER TABLE markets RENAME TO old; DROP TABLE old; CREATE TABLE markets (
+      sequence INTEGER NOT NULL, forecast_sequence INTEGER NOT NULL, on_total BOOLEAN NOT NULL, PRIMARY KEY (sequence)
+    )
+"""
+_ON_SQLITE = {
+    "CREATE TRIGGER t BEFORE INSERT ON markets BEGIN SELECT RAISE(IGNORE); END": "a trigger t on markets; expected no",
+    _ANEW: r"markets has .* where .*UNIQUE \(forecast_sequence, on_total\)",
+}
+_ON_POSTGRESQL = {
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+    " CREATE TRIGGER t BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION f()": "trigger t on entries",
+    "CREATE RULE quiet AS ON INSERT TO entries DO INSTEAD NOTHING": "rule quiet on entries",
+    "ALTER TABLE entries ENABLE ROW LEVEL SECURITY": "row security policy",
+    "CREATE TABLE more () INHERITS (markets)": "child table|table more",
+    "ALTER TABLE snapshots SET UNLOGGED": "snapshots has no write-ahead log",
+    "ALTER TABLE forecasts DROP CONSTRAINT forecasts_key_revision_key": r"where UNIQUE \(key, revision\) is expected",
+    "ALTER TABLE entries ALTER kind DROP NOT NULL": 'where kind TEXT COLLATE "C" NOT NULL is expected',
+    'ALTER TABLE entries ALTER kind TYPE text COLLATE "default"': "kind TEXT NOT NULL where",
+    "ALTER TABLE forecasts ALTER alpha TYPE real": "alpha REAL",
+    "ALTER TABLE outcomes ALTER withdrawn SET DEFAULT true": "DEFAULT true",
+    "ALTER TABLE markets ALTER sequence ADD GENERATED ALWAYS AS IDENTITY": "there is a sequence",
+    "ALTER TABLE markets ADD CHECK (sequence > 5)": r"CHECK \(\(sequence > 5\)\) where nothing",
+}
+ALTERED = [
+    *(("sqlite", *each) for each in (_BOTH | _ON_SQLITE).items()),
+    *(("postgresql", *each) for each in (_BOTH | _ON_POSTGRESQL).items()),
+]
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_statistics_that_sqlite_keeps_are_no_part_of_the_schema(place: Place, backend: Backend) -> None:
+    with backend.write() as connection:
+        sql.rows(connection, "INSERT INTO leases VALUES ('a', 'b', '', 1, 2)")
+    place.execute("ANALYZE")
+    backend.open(make=False)
+
+
+@pytest.mark.parametrize(("place", "statement", "told"), ALTERED, indirect=["place"])
+def test_other_objects_than_those_of_the_release_are_refused_by_name(place: Place, statement: str, told: str) -> None:
+    with closing(new_backend(place.url)) as made:
+        made.open(make=True)
+    place.execute(statement)
+    with closing(new_backend(place.url)) as altered:
+        for opens in (lambda: altered.open(make=True), lambda: verify(place.url), lambda: read_head(place.url)):
+            with pytest.raises(LedgerSchemaError, match=told):
+                opens()
+
+
+def test_the_database_of_something_else_is_refused_and_left_alone(place: Place) -> None:
+    place.execute("CREATE TABLE recipes (name TEXT)")
+    with closing(new_backend(place.url)) as opened:
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="not a ledger: it contains other tables"):
+                opened.open(make=True)

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-import psycopg
-import pytest
-from sqlalchemy.exc import DataError
 from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu_ledger import Ledger, LedgerError
-from dejavu_ledger.database.postgres.sqlstates import database_errors
 from dejavu_ledger.queries import pages
 from dejavu_server.api.converters.record_requests import game_query, list_query
 
 VERSION = "e16662fab926e701\0"
-
-
-@pytest.mark.parametrize("error", [psycopg.DataError("NUL"), DataError("", {}, psycopg.DataError("NUL"))])
-def test_a_value_that_the_driver_refuses_is_no_failure_of_the_ledger(error: Exception) -> None:
-    with pytest.raises(ValueError, match="NUL"), database_errors():
-        raise error
 
 
 async def test_a_model_version_with_nul_is_that_of_no_forecast(url: str) -> None:

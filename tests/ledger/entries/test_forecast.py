@@ -17,6 +17,7 @@ from tests.support.builders.issued_forecasts import TOTAL, issued
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_feed.moment import Moment
 from dejavu_ledger.entries import canonical_json, codec
+from dejavu_ledger.record import key_of
 from dejavu_ledger.records import IssuedForecast, LineOrigin, LineSource
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
@@ -220,7 +221,6 @@ def test_the_form_of_a_moment_is_what_it_is() -> None:
     ):
         told = replace(made, forecast=replace(made.forecast, moment=moment))
         assert json.loads(written(told))["payload"]["request"]["moment"] == form
-        assert json.loads(codec.prepare(told).key)[-3:] == [moment.period, moment.seconds_left, moment.free_throws]
 
 
 def test_static_scores_are_rounded_before_they_are_written() -> None:
@@ -236,7 +236,6 @@ def test_quantiles_leave_no_trace(forecast: IssuedForecast, quantiles: list[Quan
     total = forecast.forecast.total and replace(forecast.forecast.total, quantiles=tuple(quantiles))
     asked = replace(forecast, forecast=replace(forecast.forecast, quantiles=tuple(quantiles), total=total))
     assert written(asked) == written(forecast)
-    assert codec.prepare(asked).key == codec.prepare(forecast).key
 
 
 def test_what_a_later_release_adds_is_passed_over() -> None:
@@ -274,35 +273,16 @@ def test_whole_numbers_are_written_like_floats() -> None:
 
 @law
 @given(all_issued, all_issued)
-def test_forecasts_share_a_key_exactly_where_all_its_parts_are_equal(a: IssuedForecast, b: IssuedForecast) -> None:
+def test_forecasts_share_a_key_exactly_where_game_horizon_and_second_are_equal(
+    a: IssuedForecast, b: IssuedForecast
+) -> None:
     def parts(one: IssuedForecast) -> tuple[object, ...]:
-        made = one.forecast
-        return (
-            one.game_id,
-            made.horizon,
-            made.elapsed_minutes,
-            made.alpha,
-            made.model_version,
-            one.pregame_margin,
-            made.moment and replace(made.moment, differential=0),  # the lead is what a correction changes
-        )
+        return one.game_id, one.forecast.horizon, one.forecast.elapsed_seconds
 
-    twin = replace(b, forecast=a.forecast, game_id=a.game_id, pregame_margin=a.pregame_margin)
-    assert codec.prepare(twin).key == codec.prepare(a).key
-    assert (codec.prepare(a).key == codec.prepare(b).key) == (parts(a) == parts(b))
-
-
-def test_a_margin_of_zero_is_not_no_margin() -> None:
-    zero, minus_zero, none = (codec.prepare(issued(pregame_margin=margin)).key for margin in (0.0, -0.0, None))
-    assert zero == minus_zero != none
-
-
-@law
-@given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
-def test_alphas_are_compared_exactly(a: float, b: float) -> None:
-    nearby = math.nextafter(a, b)
-    keys = {codec.prepare(issued(alpha=alpha)).key for alpha in (a, b, nearby)}
-    assert len(keys) == len({a, b, nearby})
+    assert (key_of(a, owned=True) == key_of(b, owned=True)) == (parts(a) == parts(b))
+    same = parts(a) == parts(b) and a.recorded_by == b.recorded_by
+    assert (key_of(a, owned=False) == key_of(b, owned=False)) == same
+    assert key_of(a, owned=True) != key_of(a, owned=False)
 
 
 def test_patterns_are_equal_where_their_values_are() -> None:

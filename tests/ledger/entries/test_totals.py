@@ -13,34 +13,16 @@ from tests.support.builders.outcomes import outcome
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger, verify
-from dejavu_ledger.entries.settlement import settle
 from dejavu_ledger.errors import OutcomeStands
 from dejavu_ledger.queries import learning
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.errors import InvalidLiveInput
-from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.types import Horizon, TotalForecast
 
 
 def forecast(total: TotalForecast | None = TOTAL, points: int | None = 81, **fields: Any) -> IssuedForecast:
     made = issued(**fields)
     return replace(made, forecast=replace(made.forecast, total=total), live=LiveInputs(points))
-
-
-def test_a_total_is_scored_beside_pace_once_both_are_known() -> None:
-    made, told = forecast(), outcome(3)
-    scores = settle(made, replace(told, total_points=111)).total
-    assert scores is not None
-    assert scores.error == pytest.approx(105.3 - 111)
-    pace = 81 * made.forecast.horizon.minutes / made.forecast.elapsed_minutes
-    assert scores.pace_error == pytest.approx(pace - 111)
-    assert scores.covered
-    assert not settle(made, replace(told, total_points=121)).total.covered  # type: ignore[union-attr]
-    assert scores.crps == crps_of_quantiles(TOTAL.distribution, 111)
-    assert settle(made, told).total is None
-    assert settle(forecast(None), replace(told, total_points=111)).total is None
-    # Everything else is scored as without a total.
-    assert replace(settle(made, replace(told, total_points=111)), total=None) == settle(forecast(None, None), told)
 
 
 async def test_a_total_that_is_added_corrects_nothing_and_another_one_does(ledger: Ledger, url: str) -> None:

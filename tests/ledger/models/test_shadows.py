@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import select
 from tests.support.builders import full_ledger
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.model_changes import shadow
@@ -13,50 +12,28 @@ from tests.support.builders.outcomes import outcome
 from tests.support.fakes.memory_backend import MemoryBackend
 
 from dejavu_ledger import Ledger
-from dejavu_ledger.database.recording_rules import RecordingLimits
-from dejavu_ledger.database.schema import forecasts, shadows
+from dejavu_ledger.database import sql
 from dejavu_ledger.entries.shadows import parse_shadow
 from dejavu_ledger.queries import learning
-from dejavu_ledger.queries.predictions import canonical_forms
+from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.records import IssuedForecast, ShadowForecast, ShadowRefusal
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import Observation, TrackerKey, static_score
 
 
-async def test_its_row_is_found_by_model_and_scored_as_a_forecast_is(ledger: Ledger, url: str) -> None:
+async def test_its_row_is_found_by_model_and_scored_as_a_forecast_is_and_no_explanation_is_recorded(
+    ledger: Ledger, url: str
+) -> None:
     [first] = await recorded(ledger, issued(game(1)))
-    await ledger.record_shadows([shadow(first)])
-    row = await ledger.read(lambda connection: connection.execute(select(shadows)).one())
-    beside = await ledger.read(lambda connection: connection.execute(select(forecasts)).one())
-    assert (row.forecast_sequence, row.model_version) == (1, "v2")
-    assert (row.game_id, row.horizon, row.minute, row.replay) == (
-        beside.game_id,
-        beside.horizon,
-        beside.minute,
-        beside.replay,
-    )
-    assert row.scored_values == beside.scored_values, "the same forecast has the same scores"
-
-
-async def test_none_is_recorded_once_the_outcome_is_known(ledger: Ledger, url: str) -> None:
-    [first] = await recorded(ledger, issued(game(1)))
-    await ledger.record_outcome(outcome(3, game(1)))
-    for _ in range(2):
-        made = await ledger.record_shadows([shadow(first)])
-        assert (made.recorded, made.refused) == ((), {ShadowRefusal.OUTCOME_KNOWN: 1})
-        await ledger.withdraw_outcome(game(1), Horizon.HALFTIME)
-
-
-async def test_one_that_is_not_of_its_forecast_is_left_out(ledger: Ledger, url: str) -> None:
-    [first] = await recorded(ledger, issued(game(1)))
-    other_minute = shadow(first)
-    other_minute = replace(other_minute, forecast=replace(other_minute.forecast, elapsed_minutes=7))
-    made = await ledger.record_shadows(
-        [shadow(first, "v1"), other_minute, replace(shadow(first), forecast_sequence=99)]
-    )
-    assert made.recorded == ()
-    assert made.refused == {ShadowRefusal.OTHER_FORECAST: 2, ShadowRefusal.NO_FORECAST: 1}
-    assert await ledger.head() == 1
+    [made] = (await ledger.record_shadows([shadow(first)])).recorded
+    row = await ledger.read(lambda connection: sql.row(connection, "SELECT scored_values, model_version FROM shadows"))
+    beside = await ledger.read(lambda connection: sql.value(connection, "SELECT scored_values FROM forecasts"))
+    assert row == (beside, "v2")
+    text = "SELECT canonical FROM entries WHERE kind = 'shadow'"
+    stored = await ledger.read(lambda connection: sql.value(connection, text))
+    read = parse_shadow(stored, first.forecast.horizon, first.forecast.alpha)
+    assert read == made
+    assert (read.forecast.explanation, read.forecast.model_version) == (None, "v2")
 
 
 class FillingBackend(MemoryBackend):
@@ -68,23 +45,20 @@ class FillingBackend(MemoryBackend):
         return self.free
 
 
-async def test_none_is_recorded_while_the_disk_is_kept_for_outcomes() -> None:
+async def test_one_of_no_forecast_or_another_minute_is_left_out_and_none_is_recorded_on_a_disk_kept_for_outcomes() -> (
+    None
+):
     backend = FillingBackend()
     ledger = await Ledger.open_backend(backend, limits=RecordingLimits(reserve_bytes=1000))
     [first] = await recorded(ledger, issued(game(1)))
+    right = shadow(first)
+    other_minute = replace(right, forecast=replace(right.forecast, elapsed_minutes=7))
+    made = await ledger.record_shadows([other_minute, replace(right, forecast_sequence=99)])
+    assert made.refused == {ShadowRefusal.OTHER_FORECAST: 1, ShadowRefusal.NO_FORECAST: 1}
     backend.free = 999
-    made = await ledger.record_shadows([shadow(first)])
-    assert (made.recorded, made.refused) == ((), {ShadowRefusal.DISK_RESERVE: 1})
+    assert (await ledger.record_shadows([right])).refused == {ShadowRefusal.DISK_RESERVE: 1}
+    assert await ledger.head() == 1
     await ledger.close()
-
-
-async def test_no_explanation_is_recorded_of_it(ledger: Ledger) -> None:
-    [first] = await recorded(ledger, issued(game(1)))
-    [made] = (await ledger.record_shadows([shadow(first)])).recorded
-    text = await ledger.read(lambda connection: canonical_forms(connection, [made.sequence])[made.sequence])
-    read = parse_shadow(text, first.forecast.horizon, first.forecast.alpha)
-    assert read == made
-    assert (read.forecast.explanation, read.forecast.model_version) == (None, "v2")
 
 
 GAME = "0022300007"
@@ -118,8 +92,8 @@ async def settled(ledger: Ledger) -> None:
 
 async def test_it_learns_from_them_as_a_champion_from_its_forecasts(ledger: Ledger) -> None:
     for minute in (3, 6, 18):
-        [beside, _] = await recorded(ledger, made(minute), made(minute, last=7.0, version="v3"))
-        await ledger.record_shadows([beside_of(beside, made(minute, last=7.0))])
+        beside, other = await recorded(ledger, made(minute), made(minute + 1, last=7.0, version="v3"))
+        await ledger.record_shadows([beside_of(each, made(minute + 1, last=7.0)) for each in (beside, other)])
     await settled(ledger)
     found = await observed(ledger)
     assert len(found) == 6

@@ -65,29 +65,16 @@ async def test_a_shadow_is_compared_with_the_forecast_that_it_was_made_beside(le
     assert turned.brier == pytest.approx([0.16])
 
 
-async def test_forecasts_that_answered_the_same_question_are_a_pair_and_no_others(ledger: Ledger) -> None:
-    same = _forecast(game(1), 3.0), _forecast(game(1), 4.0, "v2")
-    other = [
-        (_forecast(game(2), 3.0), _forecast(game(2), 4.0, "v2", pattern=(0.0, 2.0, 1.0))),
-        (_forecast(game(3), 3.0), _forecast(game(3), 4.0, "v2", alpha=0.2)),
-        (_forecast(game(4), 3.0), _forecast(game(4), 4.0, "v2", pregame_margin=5.0)),
-    ]
-    await recorded(ledger, *same, *(each for both in other for each in both))
-    for number in range(1, 5):
-        await ledger.record_outcome(outcome(4, game(number)))
-    pairs = await _pairs(ledger, "v1", "v2")
-    assert [*pairs.crps, *pairs.against_crps] == pytest.approx([1.0, 0.0])
-
-
-async def test_a_model_counts_once_where_it_answered_and_was_a_shadow(ledger: Ledger) -> None:
-    """As after a promotion in the middle of a game: the minute is asked for again, and answered by the new champion."""
-    [first] = await recorded(ledger, _forecast(game(1), 3.0))
-    await ledger.record_shadows([_beside(first, 5.0)])
-    [again] = await recorded(ledger, _forecast(game(1), 6.0, "v2"))
-    await ledger.record_shadows([_beside(again, 3.5, "v1")])
+async def test_shadows_of_one_forecast_are_a_pair_and_forecasts_of_others_are_not(ledger: Ledger) -> None:
+    first, other = await recorded(
+        ledger, _forecast(game(1), 3.0), _forecast(game(1), 6.0, "v2", pattern=(*_PATTERN, 0.0))
+    )
+    await ledger.record_shadows([_beside(first, 5.0), _beside(first, 2.0, "v3"), _beside(other, 3.5, "v1")])
     await ledger.record_outcome(outcome(4, game(1)))
+    pairs = await _pairs(ledger, "v2", "v3")
+    assert [*pairs.crps, *pairs.against_crps] == pytest.approx([1.0, 2.0])
     pairs = await _pairs(ledger, "v2", "v1")
-    assert [*pairs.crps, *pairs.against_crps] == pytest.approx([2.0, 1.0])
+    assert [*pairs.crps, *pairs.against_crps] == pytest.approx([1.0, 2.0, 1.0, 0.5])
 
 
 async def test_games_are_in_the_order_in_which_they_were_settled(ledger: Ledger) -> None:
@@ -162,15 +149,3 @@ async def test_a_forecast_without_a_distribution_is_left_out(ledger: Ledger) -> 
     await ledger.record_shadows([_beside(first, 5.0)])
     await ledger.record_outcome(outcome(4, game(1)))
     assert len(await _pairs(ledger, "v2", "v1")) == 0
-
-
-async def test_a_read_is_small_while_the_models_have_few_forecasts(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    [first] = await recorded(ledger, _forecast(game(1), 3.0))
-    await ledger.record_shadows([_beside(first, 5.0)])
-    small = partial(comparisons.is_small, filter_=PairFilter("v2", "v1"))
-    assert await ledger.read(small)
-    monkeypatch.setattr(comparisons, "SMALL_READ", 1)
-    assert not await ledger.read(small)
-    assert await ledger.read(partial(comparisons.is_small, filter_=PairFilter("v1", PERSISTENCE)))

@@ -8,11 +8,12 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from tests.support.builders.evening_events import FINAL, GAME, said, told
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
 from dejavu_common.clock import microseconds
 from dejavu_ledger.database import store
-from dejavu_ledger.queries import current_forecasts
+from dejavu_ledger.queries import current_forecasts, predictions
 from dejavu_ledger.queries.current_forecasts import CurrentFilter
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
@@ -60,7 +61,7 @@ def test_pages_are_together_what_was_newest_at_the_start_whatever_is_recorded_be
     monkeypatch.setattr(current_forecasts, "MAX_SEQUENCES_SCANNED", 7)
     rng = random.Random(seed)
     add(book, rng, 60)
-    filter_ = CurrentFilter(games, SINCE, book.read(store.newest) - 5)
+    filter_ = CurrentFilter(games, SINCE, book.read(store.newest).sequence - 5)
     expected = newest_of_each(book, filter_)
     assert len(expected) >= len(games or GAMES)
     after = [book.read(lambda connection: current_forecasts.start(connection, filter_))]
@@ -80,3 +81,12 @@ def test_a_ledger_without_a_recent_forecast_has_no_page(book: RecordBook) -> Non
     book.predict(forecast(GAMES[0], generated_time=OLD))
     filter_ = CurrentFilter(frozenset(), SINCE, 1)
     assert book.read(lambda connection: current_forecasts.start(connection, filter_)) == 1
+
+
+def test_what_others_record_of_a_game_is_neither_current_nor_latest() -> None:
+    with new_book() as book:
+        owned, _ = told(book, said(20, by="a"), said(21, by="b"))
+        wanted = CurrentFilter(frozenset(), 0, 1000)
+        page = book.read(lambda connection: current_forecasts.page(connection, wanted, 0, 10))
+        latest = book.read(lambda connection: predictions.latest_forecast(connection, GAME, FINAL)).latest
+        assert page.forecasts == [owned] == [latest.issued]

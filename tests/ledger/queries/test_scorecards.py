@@ -1,20 +1,21 @@
-"""Settled forecasts of a scorecard: selection, and the size of reads.
+"""Settled forecasts of a scorecard, and unsettled games: selected from the scores of games, in memory or not.
 
-Its figures are those that examples/python/recompute_scorecard.py has from the list of forecasts:
-tests/examples/test_independent_checks.py.
+Their figures are those that examples/python/check_ledger has from the entries: tests/examples/test_check_ledger.py.
 """
 
 from __future__ import annotations
 
-import tracemalloc
+import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.record_book import (
     EVENING,
@@ -26,149 +27,181 @@ from tests.support.builders.record_book import (
     with_total_market,
 )
 
-from dejavu_common.clock import game_day
+from dejavu_common.clock import day_bounds, game_day
+from dejavu_ledger.database import sql
 from dejavu_ledger.queries import pages, scorecards
-from dejavu_ledger.queries.pages import ForecastFilter
-from dejavu_ledger.queries.scorecards import TEAM_CODES, ScoreFilter, SettledByModel
+from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel, unsettled_games
 from dejavu_ledger.records import LateReason, RecordedForecast
 from dejavu_models.results import Failed
-from dejavu_models.scorecard.settled import Exclusion
+from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 from dejavu_models.types import Horizon
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 TODAY = game_day(EVENING).toordinal()
-GAMES = [f"00225{number:05d}" for number in range(12)]
+TEAMS = ("BKN", "BOS", "GSW", "NYK")
+GAMES = [f"00225{number:05d}" for number in range(20)]
 REPLAY = "9900000007"
+ALL = [*GAMES, REPLAY]
+
+
+def play(book: RecordBook, rng: random.Random, *games: str) -> None:
+    """Record forecasts of games: with teams, models, markets, totals, revisions, and late ones."""
+    for game in games:
+        home, away = rng.sample(TEAMS, 2)
+        when = EVENING + timedelta(days=rng.randrange(3))
+        for minute in (6, 18, 23, 30, 9):  # the last one is late
+            for horizon in Horizon:
+                if minute > horizon.last_slot:
+                    continue
+                made = forecast(
+                    game,
+                    minute=minute,
+                    horizon=horizon,
+                    lead=float(rng.randrange(-9, 9)),
+                    point=rng.gauss(0.0, 5.0),
+                    probability=rng.random(),
+                    model_version=rng.choice(("v1", "v2")),
+                    home_team=home,
+                    away_team=away,
+                    generated_time=when,
+                    distribution=rng.random() < 0.9,
+                )
+                made = replace(made, recorded_by=rng.choice(("", "token:poller", "token:clerk")))
+                if rng.random() < 0.5:
+                    made = with_total(made, points=int(abs(made.pattern.last)) + 4 * minute)
+                made = with_market(made, stake=0.05) if rng.random() < 0.3 else made
+                if made.forecast.total is not None and rng.random() < 0.5:
+                    made = with_total_market(made, over=100.5)
+                book.predict(made)
+                if rng.random() < 0.2:  # a revision, unless the caller or the model is another one
+                    book.predict(forecast(game, minute=minute, horizon=horizon, lead=20.0, generated_time=when))
+
+
+def settle(book: RecordBook, rng: random.Random, *games: str) -> None:
+    for game in games:
+        for horizon in Horizon:
+            differential = rng.choice((-3, 1, 4))
+            points = rng.choice((None, horizon.minutes * 5 - abs(differential)))
+            book.report(game, horizon, differential, teams=("", ""), total_points=points)
 
 
 @pytest.fixture(scope="module")
 def book() -> Iterator[RecordBook]:
-    """Twelve games on three evenings and a replayed one; two models, revisions, markets; all but one settled."""
-    rng = np.random.default_rng(11)
+    """Twenty games and a replay, all but two settled."""
+    rng = random.Random(5)
     with new_book() as made:
-        for number, game in enumerate([*GAMES, REPLAY]):
-            for minute in (6, 18, 23):
-                for model in ("v1", "v2"):
-                    told = forecast(
-                        game,
-                        minute=minute,
-                        model_version=model,
-                        lead=float(rng.integers(-9, 9)),
-                        point=float(rng.normal(0.0, 5.0)),
-                        half_width=6.0 if model == "v2" else 12.0,
-                        alpha=0.3 if model == "v2" else 0.05,
-                        probability=float(rng.random()),
-                        home_team="BOS" if number % 2 else "BKN",
-                        generated_time=EVENING + timedelta(days=number % 3),
-                        distribution=minute != 6,
-                    )
-                    if number % 3 != 1:
-                        told = with_total(told, points=int(abs(told.pattern.last)) + 4 * minute + 2 * number)
-                    if minute > 6 and told.forecast.total is not None:
-                        told = with_total_market(told, over=92.5 + 2 * number, stake=0.03 * (number % 3))
-                    made.predict(with_market(told, stake=0.05 * (number % 2)) if minute > 6 else told)
-                if (game, minute) == (GAMES[3], 18):
-                    made.predict(forecast(game, minute=18, lead=-20.0))  # a revision
-            made.predict(forecast(game, minute=30, horizon=FINAL))
-        made.predict(forecast(GAMES[4], minute=18, lead=-20.0))  # a late one
-        # Not in the order of the games; some are corrected.
-        for game in [*GAMES[:0:-1], REPLAY]:
-            differential = int(rng.integers(-15, 15))
-            points = None if game == GAMES[6] else 92 + abs(differential) % 2 + 2 * int(game[-2:])
-            made.report(game, HALF, differential, teams=("", ""), total_points=points)
-        made.report(GAMES[3], HALF, 14, teams=("", ""), total_points=112)
-        made.report(GAMES[2], FINAL, 3, teams=("", ""))
+        play(made, rng, *ALL)
+        settle(made, rng, *ALL[:1:-1])
         yield made
 
 
-def settled(book: RecordBook, wanted: ScoreFilter) -> SettledByModel:
-    return book.read(lambda connection: scorecards.settled(connection, wanted))
+@pytest.fixture(scope="module")
+def known() -> KnownScores:
+    return KnownScores()
 
 
-LATE = {LateReason.LATER_MINUTE: Exclusion.LATER_MINUTE, LateReason.TIME: Exclusion.LATE_TIME}
+LATE = {LateReason.LATER_SECOND: Exclusion.LATER_SECOND, LateReason.TIME: Exclusion.LATE_TIME}
 
 
 def excluded(each: RecordedForecast) -> Exclusion:
     return LATE[each.issued.late] if each.issued.late else Exclusion(each.superseded * Exclusion.SUPERSEDED)
 
 
-MINUTES = st.sampled_from([6, 18, 23])
+def assert_same(one: SettledByModel, other: SettledByModel) -> None:
+    for each in fields(SettledForecasts):
+        columns = [getattr(of.forecasts, each.name) for of in (one, other)]
+        if each.name == "markets":
+            assert repr(columns[0].tolist()) == repr(columns[1].tolist())  # with NaN
+        else:
+            np.testing.assert_array_equal(*columns)
+    assert [one.models[at] for at in one.model] == [other.models[at] for at in other.model]
 
 
 @given(
     common=st.fixed_dictionaries(
-        {"horizon": st.sampled_from([HALF, FINAL])},
+        {"horizon": st.sampled_from(Horizon)},
         optional={
-            "game_id": st.sampled_from([*GAMES[:3], REPLAY]),
-            "first_day": st.integers(TODAY - 1, TODAY + 3),
-            "last_day": st.integers(TODAY - 1, TODAY + 3),
-            "team": st.sampled_from(["BOS", "BKN", "GSW", "LAL"]),
+            "game_id": st.sampled_from([GAMES[0], GAMES[2], REPLAY]),
+            "first_day": st.sampled_from([TODAY, TODAY + 1]),
+            "last_day": st.sampled_from([TODAY, TODAY + 1]),
+            "team": st.sampled_from([*TEAMS, "LAL"]),
             "min_confidence": st.floats(0.5, 1.0),
-            "model_version": st.sampled_from(["v1", "v2", "v9"]),
+            "model_version": st.sampled_from(["v1", "v2", "v3"]),
             "replays": st.booleans(),
         },
     ),
-    minutes=st.none() | st.tuples(MINUTES, MINUTES),
+    own=st.fixed_dictionaries(
+        {},
+        optional={
+            "min_minutes": st.sampled_from([10, 20]),
+            "max_minutes": st.sampled_from([10, 20]),
+            "recorded_by": st.sampled_from(["token:poller", "token:nobody"]),
+        },
+    ),
 )
-@example(common={"horizon": HALF}, minutes=None)
-@example(common={"horizon": FINAL, "replays": True}, minutes=None)
 def test_a_filtered_scorecard_is_that_of_the_forecasts_listed_with_the_same_filter(
-    book: RecordBook, common: dict[str, Any], minutes: tuple[int, int] | None
+    book: RecordBook, known: KnownScores, common: dict[str, Any], own: dict[str, Any]
 ) -> None:
-    least, most = minutes or (1, 47)
     wanted = pages.ForecastFilter(**common, settled=True, superseded=True)
     everything = book.read(lambda connection: pages.page(connection, wanted, "", 500))
     assert not everything.next_token
-    listed = [each for each in everything.forecasts if least <= each.issued.forecast.elapsed_minutes <= most]
-    found = settled(book, ScoreFilter(**common, min_minutes=least, max_minutes=most))
+    listed = [
+        each
+        for each in everything.forecasts
+        if own.get("min_minutes", 0) <= each.issued.forecast.elapsed_minutes <= own.get("max_minutes", 47)
+        and own.get("recorded_by", each.issued.recorded_by) == each.issued.recorded_by
+    ]
+    owned = book.read(lambda connection: {*sql.rows(connection, "SELECT sequence FROM forecasts WHERE owned")})
+    filter_ = ScoreFilter(**common, **own)
+    found = book.read(lambda connection: scorecards.settled(connection, filter_))
+    assert_same(book.read(lambda connection: known.settled(connection, filter_)), found)
     of = found.forecasts
     versions = [found.models[place] for place in found.model]
-    rows = zip(versions, of.minute, of.exclusion, of.error, of.home, of.probability, strict=True)
+    rows = zip(versions, of.minute, of.exclusion, of.error, of.probability, strict=True)
     assert sorted(rows) == sorted(
         (
             each.issued.forecast.model_version,
             each.issued.forecast.elapsed_minutes,
-            excluded(each),
+            excluded(each) if own.get("recorded_by") or (each.issued.sequence,) in owned else Exclusion.OTHERS,
             each.settlement.error if each.settlement else None,
-            TEAM_CODES[each.issued.home_team],
             each.issued.forecast.home_lead_probability,
         )
         for each in listed
     )
 
 
+def test_memory_follows_the_ledger_through_new_games_reports_corrections_and_withdrawals() -> None:
+    rng, known = random.Random(7), KnownScores()
+    early = EVENING - timedelta(hours=1)
+    with new_book() as book:
+        book.report(GAMES[2], FINAL, 3)
+        book.withdraw(GAMES[2], FINAL)  # before its first forecast
+        play(book, rng, *GAMES[:8])
+        for step in (
+            lambda: None,
+            partial(settle, book, rng, *GAMES[:2]),
+            partial(book.report, GAMES[2], HALF, 3, teams=("", "")),
+            partial(book.report, GAMES[2], FINAL, 3, teams=("", ""), seen=early),  # so those of the half were late
+            partial(play, book, rng, *GAMES[8:10]),
+            partial(settle, book, rng, *GAMES[3:5]),
+            partial(book.report, GAMES[5], HALF, 3, teams=("", "")),
+            partial(book.report, GAMES[0], FINAL, 9, teams=("", "")),
+            partial(settle, book, rng, *GAMES[6:10]),
+            partial(book.withdraw, GAMES[1], FINAL),
+        ):
+            step()
+            for horizon in Horizon:
+                fresh = book.read(partial(scorecards.settled, filter_=ScoreFilter(horizon=horizon)))
+                assert_same(book.read(partial(known.settled, filter_=ScoreFilter(horizon=horizon))), fresh)
+        half = book.read(partial(known.settled, filter_=ScoreFilter(horizon=HALF))).forecasts
+        assert Counter(half.exclusion.tolist())[Exclusion.OBSERVED] > 0
+
+
 def test_a_ledger_without_outcomes_has_nothing_settled() -> None:
     with new_book() as empty:
         empty.predict(forecast(GAMES[0]))
-        found = settled(empty, ScoreFilter())
+        found = empty.read(lambda connection: scorecards.settled(connection, ScoreFilter()))
     assert (len(found.forecasts), found.models) == (0, [])
-
-
-@pytest.mark.parametrize(
-    "conditions",
-    [
-        {"game_id": GAMES[0]},
-        {"first_day": TODAY},
-        {"last_day": TODAY},
-        {"first_day": TODAY + 1, "last_day": TODAY + 1},
-        {"team": "BOS"},
-        {"model_version": "v1"},
-        {},
-        {"min_confidence": 0.9},
-    ],
-    ids=str,
-)
-def test_a_read_is_small_if_an_index_leads_to_few_forecasts(
-    book: RecordBook, monkeypatch: pytest.MonkeyPatch, conditions: dict[str, Any]
-) -> None:
-    filter_ = ScoreFilter(**conditions)
-    indexed = {name: value for name, value in conditions.items() if name != "min_confidence"}
-    listed = ForecastFilter(**indexed, replays=True, superseded=True)
-    forecasts = len(book.read(lambda connection: pages.page(connection, listed, "", 500)).forecasts)
-    assert forecasts
-    for most, small in ((forecasts, True), (forecasts - 1, False)):
-        monkeypatch.setattr(scorecards, "SMALL_READ", most)
-        assert book.read(lambda connection: scorecards.is_small(connection, filter_)) == small
 
 
 def test_the_position_of_scorecards_moves_with_every_report_and_with_nothing_else() -> None:
@@ -182,25 +215,66 @@ def test_the_position_of_scorecards_moves_with_every_report_and_with_nothing_els
         made.predict(with_market(forecast(GAMES[0]), stake=0.05))
         assert not moved()
         for differential, moves in ((3, True), (3, False), (4, True)):
-            made.report(GAMES[0], Horizon.HALFTIME, differential)
+            made.report(GAMES[0], HALF, differential)
             assert moved() == moves
         [refused] = made.predict(forecast(GAMES[0], lead=9.0))
         assert isinstance(refused, Failed)
         assert not moved()
 
 
-@pytest.mark.parametrize("wanted", [ScoreFilter(horizon=FINAL), ScoreFilter(horizon=FINAL, game_id=GAMES[0])])
-def test_thousands_of_revisions_of_one_minute_take_no_memory_of_their_pairs(wanted: ScoreFilter) -> None:
-    """1,500 revisions have a million pairs; those of 5,000 once exceeded the memory of a worker and its successors."""
-    with new_book() as record:
-        told = (forecast(GAMES[0], minute=18, horizon=FINAL, lead=float(number % 40)) for number in range(1500))
-        record.predict(*told)
-        record.report(GAMES[0], FINAL, 3)
-        tracemalloc.start()
-        try:
-            found = settled(record, wanted).forecasts
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-    assert Counter(found.exclusion.tolist()) == {Exclusion.SUPERSEDED: 1499, Exclusion.NONE: 1}
-    assert peak < 20_000_000
+OVER = day_bounds(EVENING)[1]
+NEXT_DAY = timedelta(days=1)
+
+
+def test_a_game_is_unsettled_until_its_outcome_is_reported_at_the_horizon() -> None:
+    first, second, third, late = GAMES[:4]
+    with new_book() as book:
+        book.report(third, FINAL, 3)
+        book.withdraw(third, FINAL)  # otherwise it would appear nowhere if its forecasts are bad
+        for game in (first, second, third):
+            book.predict(*(forecast(game, horizon=horizon) for horizon in Horizon))
+        book.predict(forecast(late, minute=40, horizon=FINAL, generated_time=OVER))  # of another evening
+
+        def unsettled(horizon: Horizon, **more: timedelta) -> list[str]:
+            wanted = ScoreFilter(horizon=horizon)
+            before = OVER + more.get("later", timedelta(0))
+            return sorted(game for game, _ in book.read(partial(unsettled_games, filter_=wanted, before=before)))
+
+        assert unsettled(FINAL) == unsettled(HALF) == [first, second, third]
+        assert unsettled(FINAL, later=NEXT_DAY) == [first, second, third, late]
+        book.report(first, HALF, 3)
+        book.report(second, FINAL, -20)
+        assert (unsettled(HALF), unsettled(FINAL)) == ([second, third], [first, third])
+        book.withdraw(second, FINAL)
+        assert unsettled(FINAL) == [first, third], "a game that was withdrawn shows as that"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "found"),
+    [
+        ({}, GAMES[:2]),
+        ({"replays": True}, [*GAMES[:2], REPLAY]),
+        ({"game_id": REPLAY}, [REPLAY]),
+        ({"team": "LAL"}, GAMES[1:2]),
+        ({"model_version": "v2"}, GAMES[1:2]),
+        ({"model_version": "late"}, []),
+        ({"min_minutes": 19}, GAMES[1:2]),
+        ({"max_minutes": 18}, GAMES[:1]),
+        ({"min_confidence": 0.8}, GAMES[:1]),
+        ({"first_day": TODAY + 1}, GAMES[1:2]),
+        ({"last_day": TODAY}, GAMES[:1]),
+    ],
+    ids=str,
+)
+def test_unsettled_games_match_the_filter_of_the_card(conditions: dict[str, Any], found: list[str]) -> None:
+    other: dict[str, Any] = {"home_team": "LAL", "away_team": "DEN", "model_version": "v2", "minute": 30}
+    with new_book() as book:
+        book.predict(
+            forecast(GAMES[0], horizon=FINAL, probability=0.9),
+            forecast(GAMES[1], horizon=FINAL, generated_time=EVENING + NEXT_DAY, **other),
+            forecast(GAMES[1], minute=20, horizon=FINAL, generated_time=EVENING + NEXT_DAY, model_version="late"),
+            forecast(REPLAY, horizon=FINAL),
+        )
+        wanted = ScoreFilter(**{"horizon": FINAL, **conditions})
+        games = book.read(partial(unsettled_games, filter_=wanted, before=OVER + NEXT_DAY))
+    assert {game for game, _ in games} == set(found)

@@ -189,8 +189,8 @@ def test_only_games_of_the_teams_are_told() -> None:
     assert not words(rule("close_late", teams=["LAL"]), game())
 
 
-def feed(reported: float, read: float) -> FeedStatus:
-    return FeedStatus(feed="nba", report_age_seconds=reported, read_age_seconds=read)
+def feed(reported: float, read: float, by: str = "") -> FeedStatus:
+    return FeedStatus(feed="nba", report_age_seconds=reported, read_age_seconds=read, reported_by=by)
 
 
 SCHEDULED: Final = {"status": GameStatus.GAME_STATUS_SCHEDULED, "observed_time": ago(1800)}
@@ -213,6 +213,19 @@ PAST: Final = SCHEDULED | {"tip_off_time": ago(1000)}
         ("poller_silent", [state(**SCHEDULED, tip_off_time=ago(600))], [], ""),
         ("poller_silent", [state(status=GameStatus.GAME_STATUS_FINAL, observed_time=ago(900))], [], ""),
         ("poller_silent", [], [], ""),
+        ("poller_silent", [state(observed_time=ago(130), published_by="a")], [feed(10, 20, "b")], "1 game in play"),
+        (
+            "poller_silent",
+            [state(observed_time=ago(130), published_by="a"), state(observed_time=ago(10), published_by="b")],
+            [feed(10, 20, "b")],
+            "1 game in play",
+        ),
+        (
+            "feed_silent",
+            [state(observed_time=ago(130), published_by="a")],
+            [feed(10, 140, "a"), feed(1, 2, "b")],
+            "runs",
+        ),
         ("feed_silent", [state(observed_time=ago(130))], [feed(10, 140)], "The poller runs."),
         ("feed_silent", [state(observed_time=ago(130))], [feed(10, 20)], ""),
         ("feed_silent", [state(observed_time=ago(130))], [], ""),
@@ -224,7 +237,7 @@ def test_silence(kind: str, games: list[Game], feeds: list[FeedStatus], expected
     assert (found is not None) is bool(expected)
     if found is not None:
         begun, texts = found
-        newest = max(each.observed_time.seconds for each in games)
+        newest = games[0].observed_time.seconds
         due = games[0].status == GameStatus.GAME_STATUS_SCHEDULED
         assert begun == f"{games[0].tip_off_time.seconds if due else newest}", "the same in every notifier"
         assert expected in texts.text

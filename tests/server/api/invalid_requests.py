@@ -308,7 +308,7 @@ BAD_REQUESTS = [
              found, expected)
       for token, found, expected in (
           ("nope", "'nope'", TOKEN), ("é", "'é'", TOKEN), ("\0", "'\\x00'", TOKEN),
-          ("AQ" + "A" * 42, "of another ledger", "this server's ledger"), ("_w" + "A" * 42, "form 255", "form 1"),
+          ("AQ" + "A" * 54, "of another ledger", "this server's ledger"), ("_w" + "A" * 54, "form 255", "form 1"),
           ("A" * 60_000, "60000 characters", TOKEN))),
     *(_other(RISK, pb.AssessRiskRequest(games=[pb.RiskGame(pattern=[0, 1])] * size), "INVALID_BATCH", "games",
              f"{size} games", "1 to 100")

@@ -213,7 +213,7 @@ def test_a_token_whose_place_is_yet_to_come_says_that_it_is_this_ledger_s(channe
     body = pb.StreamPredictionsRequest().SerializeToString()
     token = resume_tokens.decode(pb.StreamPredictionsResponse.FromString(answer(channel, STREAM, body)).resume_token)
     for place in (token.sequence + 10**6, 2**63, 2**64 - 1):
-        later = resume_tokens.encode(resume_tokens.ResumeToken(token.ledger_id, token.epoch, place))
+        later = resume_tokens.encode(resume_tokens.ResumeToken(token.ledger_id, token.epoch, place, token.hash))
         past = refusal(channel, STREAM, pb.StreamPredictionsRequest(resume_token=later).SerializeToString())
         assert (past.code, past.reason) == (grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED")
         assert later in past.violations["resume_token"]

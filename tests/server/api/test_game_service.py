@@ -19,9 +19,9 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import HALFTIME, AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
 from dejavu_common.clock import utc_now
-from dejavu_ledger.games import MAX_GAMES, MAX_GAMES_OF_CALLER
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
+from dejavu_server.coordination.games import MAX_GAMES, MAX_GAMES_OF_CALLER
 from dejavu_server.streaming.games_in_play import KEPT_SECONDS
 from dejavu_server.worker.worker import Worker
 

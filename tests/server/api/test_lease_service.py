@@ -12,9 +12,9 @@ from tests.support.processes.servers import async_worker
 
 from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError
 from dejavu_common.clock import utc_now
-from dejavu_ledger.leases import MAX_LEASES, MAX_LEASES_OF_CALLER
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
+from dejavu_server.coordination.leases import MAX_LEASES_OF_CALLER
 from dejavu_server.worker.worker import Worker
 
 
@@ -81,11 +81,3 @@ async def test_an_expired_lease_of_anybody_counts_as_a_new_one_of_its_caller(tmp
         assert refused.value.reason == "TOO_MANY_LEASES"
         assert (await greedy.acquire_lease("lease-0", "a", 60.0)).acquired, "it is renewed"
         assert (await other.acquire_lease("poll", "b", 60.0)).acquired
-
-
-async def test_one_lease_too_many_is_refused(holder: AsyncDejavuClient) -> None:
-    for number in range(MAX_LEASES):
-        await holder.acquire_lease(f"lease-{number}", "a", 60.0)
-    with pytest.raises(FailedPreconditionError) as refused:
-        await holder.acquire_lease("one-more", "a", 60.0)
-    assert refused.value.reason == "TOO_MANY_LEASES"

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from datetime import UTC, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
 
 from dejavu.ops.v1.notification_service_pb2 import (
     NOTIFICATION_STATUS_CLAIMED,
@@ -24,16 +21,6 @@ from dejavu.ops.v1.notification_service_pb2 import (
 )
 from dejavu_client import AsyncDejavuClient, InvalidArgumentError
 from dejavu_common.clock import utc_now
-from dejavu_ledger import notifications
-from dejavu_ledger.database.schema import notifications as table
-from dejavu_ledger.ledger import Ledger
-from dejavu_ledger.notifications import (
-    MAX_NOTIFICATIONS,
-    MAX_NOTIFICATIONS_OF_CALLER,
-    Draft,
-    NotificationsFull,
-    Status,
-)
 from dejavu_server.api.notification_service import NotificationService
 from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.worker.worker import Worker
@@ -155,56 +142,6 @@ async def test_a_confirmation_out_of_bounds_is_refused_with_its_field(
     with pytest.raises(InvalidArgumentError) as refused:
         await client.confirm_notification("evening/1", "phone", "a", **values)
     assert [each.field for each in refused.value.field_violations] == [field]
-
-
-HOUR = 3_600_000_000
-
-
-async def claim(ledger: Ledger, now: int, sender: str = "a", id: str = "1", caller: str = "") -> bool:  # noqa: A002
-    draft = Draft(id, "phone", "close", "", "close")
-    claimed, _, _ = await ledger.write(
-        lambda connection: notifications.claim(connection, draft, sender, caller, timedelta(seconds=20), now)
-    )
-    return claimed
-
-
-async def test_a_claim_whose_sender_ended_is_taken_over_and_its_late_success_counts(ledger: Ledger) -> None:
-    assert await claim(ledger, 100 * HOUR, "a")
-    assert not await claim(ledger, 100 * HOUR + 19_999_999, "b")
-    assert await claim(ledger, 100 * HOUR + 20_000_000, "b")
-    for status, noted in ((Status.FAILED, False), (Status.WAITING, False), (Status.SENT, True)):
-        confirm = partial(notifications.confirm, key=("1", "phone"), sender="a", status=status, failure="", caller="")
-        assert noted is await ledger.write(partial(confirm, retry=timedelta(), now=100 * HOUR + 21_000_000))
-    assert not await claim(ledger, 101 * HOUR, "b")
-
-
-async def test_a_clock_that_was_set_back_does_not_keep_a_claim(ledger: Ledger) -> None:
-    assert await claim(ledger, 100 * HOUR, "a")
-    assert await claim(ledger, 50 * HOUR, "b")
-
-
-async def test_they_are_kept_three_days(ledger: Ledger) -> None:
-    assert await claim(ledger, 100 * HOUR)
-    assert await claim(ledger, 172 * HOUR - 1, id="2")
-    listed = await ledger.read(lambda connection: notifications.newest(connection, 10, now=172 * HOUR - 1))
-    assert [each.id for each in listed] == ["2", "1"]
-    assert await claim(ledger, 172 * HOUR, id="3")
-    assert [each.id for each in await ledger.read(lambda connection: notifications.newest(connection, 10, now=0))] == [
-        "3",
-        "2",
-    ]
-
-
-@pytest.mark.parametrize(("caller", "most"), [("", MAX_NOTIFICATIONS), ("token:a", MAX_NOTIFICATIONS_OF_CALLER)])
-async def test_one_too_many_is_refused_and_the_known_ones_go_on(ledger: Ledger, caller: str, most: int) -> None:
-    assert await claim(ledger, 100 * HOUR, caller=caller)
-    row = await ledger.read(lambda connection: asdict(notifications.newest(connection, 1, now=100 * HOUR)[0]))
-    rows = [{**row, "id": f"{number}"} for number in range(2, most + 1)]
-    await ledger.write(lambda connection: connection.execute(insert(table), rows))
-    with pytest.raises(NotificationsFull):
-        await claim(ledger, 100 * HOUR, caller=caller, id="new")
-    assert await claim(ledger, 100 * HOUR, caller=caller)
-    assert await claim(ledger, 172 * HOUR, caller=caller, id="new"), "the old ones make room"
 
 
 async def test_lists_take_turns_among_the_small_reads() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from pydantic import TypeAdapter
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.postgres import on_postgres
-from tests.support.processes.servers import settings_in
+from tests.support.processes.servers import async_worker, settings_in
 
 from dejavu.ops.v1.operations_service_pb2 import (
     DATABASE_KIND_POSTGRESQL,
@@ -30,7 +32,13 @@ from dejavu.ops.v1.operations_service_pb2 import (
     StatsWindow,
 )
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import HALFTIME, AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
+from dejavu_common.clock import utc_now
+from dejavu_poller.notify.conditions import silence
+from dejavu_poller.notify.rules import Rule
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import AccessScope
 from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
 from dejavu_server.api.feed_service import MAX_FEEDS
 from dejavu_server.forecasting.lifecycle.models import ServingModels
@@ -164,10 +172,39 @@ async def test_a_caller_cannot_make_a_worker_keep_reports_of_any_number_of_feeds
         assert [each.live_games for each in stats.feeds if each.feed == "nba"] == [5]
 
 
+async def test_a_report_is_that_of_its_caller_and_silences_no_alarm_about_the_poller_of_another(tmp_path: Path) -> None:
+    """Formerly, any token with the scope record could keep the alarm about a dead poller quiet."""
+    tokens, old = tmp_path / "tokens.json", utc_now() - timedelta(minutes=10)
+    scopes = (AccessScope.READ, AccessScope.PREDICT, AccessScope.RECORD, AccessScope.OUTCOME)
+    publisher = token_file.create(tokens, "poller", scopes, utc_now())
+    recorder = token_file.create(tokens, "recorder", scopes[:-1], utc_now())
+    live = Game(game_id="0022600001", home_team="BOS", away_team="NYK", status=GameStatus.GAME_STATUS_LIVE, period=2)
+    live.observed_time.FromDatetime(old)
+    rules: list[Any] = [TypeAdapter(Rule).validate_python({"kind": kind}) for kind in ("poller_silent", "feed_silent")]
+    async with (
+        async_worker(tmp_path, tokens=str(tokens)) as worker,
+        AsyncDejavuClient(worker.address, token=publisher, timeout=30.0) as poller,
+        AsyncDejavuClient(worker.address, token=recorder, timeout=30.0) as other,
+    ):
+
+        async def silences(feeds: int) -> list[bool]:
+            stats = await stats_when(other, lambda stats: len(stats.feeds) == feeds)
+            games = list(await other.list_games())
+            return [silence(rule, games, stats.feeds, utc_now()) is not None for rule in rules]
+
+        await poller.publish_games([live])
+        await other.report_feed("nba", 1)
+        assert await silences(1) == [True, False], "what another reports is no sign of life"
+        await poller.report_feed("nba", 1)
+        assert await silences(2) == [False, False]
+        reporters = [each.reported_by for each in (await other.get_service_stats()).feeds]
+        assert reporters == ["token:poller", "token:recorder"]
+
+
 def test_a_report_about_a_feed_is_shown_for_fifteen_minutes() -> None:
     now, metrics = 1e9, Metrics()
     for gauge in (metrics.feed_reported, metrics.feed_read):
-        gauge.labels("nba").set(now)
+        gauge.labels("nba", "").set(now)
     statistics = Statistics(metrics.registry, "server", list).sample()
     shown = [
         [each.read_age_seconds for each in message(statistics, now + age).feeds] for age in (-1, 100, FEED_SECONDS)

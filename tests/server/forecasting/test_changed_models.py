@@ -18,6 +18,7 @@ from dejavu_models.results import Failed, Result
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import CHANGES_FOLLOWED, ForecastService
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotChampion
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_store.stages import ModelAction, ModelChange, Roster
@@ -43,7 +44,7 @@ class ChangingLedger(UnusedLedger):
     def _commit(self, each: IssuedForecast) -> Result[IssuedForecast]:
         if each.roster_sequence not in (None, self.sequence):
             return Failed(ModelsChanged(self.sequence))
-        self.recorded.append(replace(each, sequence=100 + len(self.recorded)))
+        self.recorded.append(replace(each, sequence=100 + len(self.recorded), created=True))
         return self.recorded[-1]
 
 
@@ -107,15 +108,20 @@ async def test_those_of_a_batch_that_the_change_concerns_are_made_again(setting:
     requests = [question(), question("", ""), question("0022500002", "one"), question("0022500003")]
     answers = await setting.service.forecast_many(requests)
     versions = [answer.forecast.model_version for answer in answers if isinstance(answer, IssuedForecast)]
-    assert versions == ["two", "one", "one", "two"]
+    assert versions == ["two", "one", "two"]
+    [refused] = [each.error for each in answers if isinstance(each, Failed)]
+    assert isinstance(refused, NotChampion)
     assert [each.game_id for each in setting.new] == [GAME, "0022500003"]
 
 
-async def test_a_model_asked_for_by_name_answers_whoever_is_champion(setting: Setting) -> None:
+async def test_a_named_game_is_forecast_by_the_champion_alone(setting: Setting) -> None:
     setting.ledger.sequence = 5
-    issued = await setting.service.forecast(question(model="one"))
-    assert (issued.forecast.model_version, issued.roster_sequence) == ("one", None)
-    assert setting.new == []
+    await setting.models.wait_for(5)
+    assert (await setting.service.forecast(question("", "one"))).forecast.model_version == "one"
+    issued = await setting.service.forecast(question(model="two"))
+    assert (issued.forecast.model_version, issued.roster_sequence) == ("two", 5)
+    with pytest.raises(NotChampion, match=r"model_version: 'one'; expected none, or two, the champion"):
+        await setting.service.forecast(question(model="one"))
 
 
 async def test_changes_without_end_are_an_error_that_may_pass(

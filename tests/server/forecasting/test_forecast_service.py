@@ -59,6 +59,7 @@ class Notebook(UnusedLedger):
                 sequence=100 + place,
                 forecast=self.stored or each.forecast,
                 generated_time=each.generated_time - timedelta(each.game_id in self.recorded_before),
+                created=each.game_id not in self.recorded_before,
                 live=LiveInputs(TOTAL_POINTS) if each.game_id in self.recorded_before else each.live,
             )
             for place, each in enumerate(issued)
@@ -205,7 +206,7 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastSe
             question(2.0, slots=5),
             question(3.0),
             question(4.0, model="three"),
-            question(5.0, model="two", game_id=GAME),
+            question(5.0, model="two"),
         ]
     )
     assert [result.forecast.point if isinstance(result, IssuedForecast) else kind(result) for result in results] == [
@@ -215,7 +216,7 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastSe
         UnknownModel,
         5.0,
     ]
-    assert [result.sequence for result in results if isinstance(result, IssuedForecast)] == [100, 0, 101]
+    assert [result.sequence for result in results if isinstance(result, IssuedForecast)] == [100, 0, 0]
     assert len(notebook.commits) == 1  # recorded together
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, select, update
 from structlog.testing import capture_logs
 from tests.support.builders.calls import current_game
 from tests.support.builders.issued_forecasts import issued
@@ -32,8 +31,8 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_common.clock import game_day
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger
-from dejavu_ledger.database.backend import StopSignal
-from dejavu_ledger.database.schema import snapshots
+from dejavu_ledger.database import sql
+from dejavu_ledger.database.backend import Connection, StopSignal
 from dejavu_ledger.database.sqlite.backend import SqliteBackend
 from dejavu_ledger.queries import learning
 from dejavu_ledger.queries.learning import SettledGame
@@ -270,12 +269,13 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
         return online_updater.OnlineUpdater(ledger, [], mode=AdaptationMode.ON, carry_ratings=False)
 
     def kept(connection: Connection) -> list[bytes]:
-        return list(connection.execute(select(snapshots.c.state).order_by(snapshots.c.sequence)).scalars())
+        return [state for (state,) in sql.rows(connection, "SELECT state FROM snapshots ORDER BY sequence")]
 
     await learner_of().update()
     right = await ledger.read(kept)
     assert len(right) == 2
-    await ledger.write(lambda connection: connection.execute(update(snapshots).values(state=b'{"form":0}')))
+    altered = "UPDATE snapshots SET state = :state"
+    await ledger.write(lambda connection: sql.rows(connection, altered, state=b'{"form":0}'))
     again = learner_of()
     await again.update()
     assert await ledger.read(kept) == right

@@ -134,6 +134,21 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         gauges(checkpoint_age_seconds=500, checkpoint_interval_seconds=60),
         gauges(checkpoint_age_seconds=500, checkpoint_interval_seconds=3600),
     ),
+    "DejavuClockDiffers": (gauges(ledger_clock_ahead_seconds=-12), gauges(ledger_clock_ahead_seconds=9)),
+    "DejavuLedgersDiffer": (
+        [
+            f"{of('dejavu_ledger_epoch', instance=name)} {epoch}x40"
+            for name, epoch in (("a", 281474976710655), ("b", 281474976710654))
+        ],
+        [
+            *(f"{of('dejavu_ledger_epoch', instance=name)} 281474976710655x40" for name in "ab"),
+            f"{of('dejavu_ledger_epoch', instance='c', job='another')} 5x40",
+        ],
+    ),
+    "DejavuEpochChanged": (
+        [f"{of('dejavu_ledger_epoch')} 281474976710655x20 281474976710654x20"],
+        [f"{of('dejavu_ledger_epoch')} 7x20 _x10 7x10"],  # the server was restarted
+    ),
     "DejavuLearnerLag": (gauges(learner_lag_outcomes=1), gauges(learner_lag_outcomes=0)),
     "DejavuRatingsOutdated": (
         [

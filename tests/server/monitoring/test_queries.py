@@ -150,6 +150,7 @@ def test_every_metric_is_in_the_dashboard_or_told_apart(labels: dict[str, set[st
         "build_info",
         "finals_since",
         "last_reload_failed",
+        "ledger_epoch",
         "worker_served_seconds",
     }
 

@@ -19,6 +19,8 @@ from dejavu_server.observability.multiprocess import (
     server_folder,
 )
 
+FEED = {"feed": "nba", "reporter": "token:poller"}
+
 LOCAL = Address("127.0.0.1", 0)
 
 # Simulates a worker: one finished call, one in progress; prints its process id.
@@ -31,7 +33,7 @@ metrics = Metrics()
 metrics.calls.labels("Predict", "OK").inc()
 metrics.seconds.labels("Predict", "OK").observe(0.7)
 metrics.in_flight.labels("Predict").inc()
-metrics.feed_reported.labels("nba").set_to_current_time()
+metrics.feed_reported.labels("nba", "token:poller").set_to_current_time()
 print(os.getpid())
 """
 
@@ -108,9 +110,9 @@ def test_workers_that_have_ended_share_files_as_short_as_their_content_and_none_
             assert figures.registry.get_sample_value("dejavu_call_seconds_bucket", bucket) == 1 + number
             in_flight = figures.registry.get_sample_value("dejavu_calls_in_flight", {"method": "Predict"})
             assert in_flight == 1  # of the living one
-        reported = figures.registry.get_sample_value("dejavu_feed_reported_timestamp_seconds", {"feed": "nba"})
+        reported = figures.registry.get_sample_value("dejavu_feed_reported_timestamp_seconds", FEED)
         figures.worker_ended(living, served=True, asked=True)
-        later = figures.registry.get_sample_value("dejavu_feed_reported_timestamp_seconds", {"feed": "nba"})
+        later = figures.registry.get_sample_value("dejavu_feed_reported_timestamp_seconds", FEED)
         assert reported == later != 0
 
 

@@ -7,12 +7,14 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.issued_forecasts import PATTERN, game, issued, recorded
 from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.harness.subscribers import Subscriber, encode, new_broadcaster, reached, started
+from tests.support.harness.tokens import token_of
 
 from dejavu.v1 import forecast_pb2
 from dejavu_ledger import Ledger
+from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
 from dejavu_server.admission.callers import limited_caller
@@ -25,11 +27,11 @@ from dejavu_server.streaming.stream_errors import SubscriberTooSlow
 async def test_a_stream_without_a_token_starts_now(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(1))])
     async with Subscriber(broadcaster) as subscriber:
-        assert await ledger.resume_position(await subscriber.heartbeat()) == 1
+        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 1
         [stored] = await recorded(ledger, issued(game(2)))
         message = await subscriber.next()
         assert message.forecast == encode(stored)
-        assert message.resume_token == ledger.token(2)
+        assert message.resume_token == await token_of(ledger, 2)
 
 
 async def test_subscribers_of_two_workers_get_every_forecast_once_and_in_order(
@@ -84,7 +86,7 @@ async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_c
         for number in range(0, 300, 3):
             await ledger.commit([issued(game(number + offset)) for offset in range(3)])
 
-    token, received = ledger.token(0), list[int]()
+    token, received = await token_of(ledger, 0), list[int]()
     writing = asyncio.create_task(write())
     while len(received) < 300:
         async with Subscriber(broadcaster, token=token) as subscriber:
@@ -107,10 +109,10 @@ async def test_a_resumed_filtered_stream_reads_no_other_games(
     await ledger.commit([issued(game(n)) for n in range(1, 200)])
     await ledger.commit([issued(game(1), pattern=(5.0,))])
     await reached(broadcaster, 200)
-    async with Subscriber(broadcaster, frozenset({game(wanted)}), token=ledger.token(0)) as subscriber:
-        assert await ledger.resume_position(await subscriber.heartbeat()) == 0
+    async with Subscriber(broadcaster, frozenset({game(wanted)}), token=await token_of(ledger, 0)) as subscriber:
+        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 0
         assert [(await subscriber.next()).forecast.sequence for _ in sequences] == sequences
-        assert await ledger.resume_position(await subscriber.heartbeat()) == 200
+        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 200
 
 
 async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(
@@ -128,8 +130,8 @@ async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(
     async with Subscriber(broadcaster, current=True) as subscriber:
         messages = [await subscriber.next() for _ in range(3)]
         assert [message.forecast for message in messages] == [encode(each) for each in stored[2:]]
-        assert [message.resume_token for message in messages] == [ledger.token(place) for place in (3, 4, 5)]
-        assert await subscriber.heartbeat() == ledger.token(5)
+        assert [message.resume_token for message in messages] == [await token_of(ledger, place) for place in (3, 4, 5)]
+        assert await subscriber.heartbeat() == await token_of(ledger, 5)
         await ledger.commit([issued(game(4))])
         assert await subscriber.forecasts(1) == [6]
     async with Subscriber(broadcaster, frozenset({game(2)}), current=True) as subscriber:
@@ -143,10 +145,12 @@ async def test_a_forecast_superseded_while_the_current_ones_are_read_is_sent_and
     await ledger.commit([issued(game(n)) for n in range(1, 8)])
     async with Subscriber(broadcaster, current=True) as subscriber:
         sequences = await subscriber.forecasts(3)
-        await ledger.commit([issued(game(n), pattern=(9.0,)) for n in (1, 4, 6)])  # sent; on this page; on a later one
+        await ledger.commit(
+            [issued(game(n), pattern=(*PATTERN[:-1], 9.0)) for n in (1, 4, 6)]
+        )  # sent; on this page; on a later one
         await reached(broadcaster, 10)
         assert sequences + await subscriber.forecasts(4) == [1, 2, 3, 4, 5, 6, 7]
-        assert await subscriber.heartbeat() == ledger.token(7)
+        assert await subscriber.heartbeat() == await token_of(ledger, 7)
         assert await subscriber.forecasts(3) == [8, 9, 10]
 
 
@@ -155,7 +159,7 @@ async def test_the_token_of_every_current_forecast_resumes_right_after_it(
 ) -> None:
     monkeypatch.setattr(broadcaster_module, "PAGE_MESSAGES", 2)
     await ledger.commit([issued(game(n)) for n in (1, 2, 3)])
-    await ledger.commit([issued(game(1), pattern=(9.0,)), issued(game(4)), issued(game(5))])
+    await ledger.commit([issued(game(1), pattern=(*PATTERN[:-1], 9.0)), issued(game(4)), issued(game(5))])
     await reached(broadcaster, 6)
     async with Subscriber(broadcaster, current=True) as subscriber:
         messages = [await subscriber.next() for _ in range(5)]
@@ -178,7 +182,7 @@ async def test_a_subscriber_that_stops_reading_has_few_messages_made_for_it(ledg
     await ledger.commit([issued(game(n)) for n in range(100)])
     broadcaster = new_broadcaster(ledger, encode=noting)
     await broadcaster.start()
-    token = ledger.token(0) if resumed else ""
+    token = await token_of(ledger, 0) if resumed else ""
     async with Subscriber(broadcaster, token=token, current=not resumed) as subscriber:
         assert await subscriber.forecasts(17) == list(range(1, 18))
         assert encoded == list(range(1, 33))  # two pages of 16
@@ -197,7 +201,7 @@ async def test_subscribers_of_all_games_that_catch_up_together_share_what_is_rea
     broadcaster = new_broadcaster(ledger, encode=noting)
     await broadcaster.start()
     wanted = list(range(1, 301))
-    subscribers = [Subscriber(broadcaster, token=ledger.token(start)) for start in range(40)]
+    subscribers = [Subscriber(broadcaster, token=await token_of(ledger, start)) for start in range(40)]
 
     async def check(subscriber: Subscriber, start: int) -> None:
         expected = [sequence for sequence in wanted if sequence > start]
@@ -222,19 +226,19 @@ async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledge
         messages = [await subscriber.next() for _ in range(4)]
     assert [message.WhichOneof("event") for message in messages] == ["forecast", "outcome", "outcome", "forecast"]
     assert [message.outcome.differential for message in messages[1:3]] == [3, 4]
-    assert [message.resume_token for message in messages] == [ledger.token(place) for place in (1, 2, 3, 4)]
+    assert [message.resume_token for message in messages] == [await token_of(ledger, place) for place in (1, 2, 3, 4)]
 
 
 async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledger) -> None:
     await ledger.commit([issued(game(1)), asked(issued(game(2)), answered(None))])
     assert await ledger.head() == 3
     async with started(ledger) as broadcaster:
-        assert broadcaster.position == 2
+        assert broadcaster.position.sequence == 2
         for place in (2, 3):
-            async with Subscriber(broadcaster, token=ledger.token(place)) as subscriber:
-                assert await subscriber.heartbeat() == ledger.token(place)
+            async with Subscriber(broadcaster, token=await token_of(ledger, place)) as subscriber:
+                assert await subscriber.heartbeat() == await token_of(ledger, place)
         async with Subscriber(broadcaster) as subscriber:
-            assert await subscriber.heartbeat() == ledger.token(3)
+            assert await subscriber.heartbeat() == await token_of(ledger, 3)
             await ledger.commit([issued(game(3))])
             assert await subscriber.forecasts(1) == [4]
 
@@ -244,10 +248,10 @@ async def test_heartbeats_come_in_silence_and_move_the_token_of_a_filtered_strea
         started(ledger, heartbeat_seconds=0.02) as broadcaster,
         Subscriber(broadcaster, frozenset({game(1)})) as subscriber,
     ):
-        assert await ledger.resume_position(await subscriber.heartbeat()) == 0
+        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 0
         await ledger.commit([issued(game(n)) for n in (2, 3, 4)])
         await reached(broadcaster, 3)
-        assert await ledger.resume_position(await subscriber.heartbeat()) == 3
+        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 3
         await ledger.commit([issued(game(1))])
         assert await subscriber.forecasts(1) == [4]
 
@@ -274,13 +278,13 @@ async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
 ) -> None:
     release, at_once, most = asyncio.Event(), 0, 0
 
-    async def slow(token: str) -> int:
+    async def slow(token: str) -> ChainHead:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
         await release.wait()
         at_once -= 1
-        return 0
+        return await ledger.position_of(0) or ChainHead(0, b"")
 
     async with Subscriber(broadcaster) as attached:
         await attached.heartbeat()
@@ -309,7 +313,7 @@ async def test_who_starts_or_catches_up_does_not_wait_behind_the_many_streams_of
         await subscriber.forecasts(20)
         served.append(caller)
 
-    token = ledger.token(0)
+    token = await token_of(ledger, 0)
     many = [Subscriber(broadcaster, frozenset({game(n)}), token) for n in range(12) for _ in range(10)]
     one = Subscriber(broadcaster, frozenset({game(0), game(1)}), token)
     async with asyncio.TaskGroup() as streams:
@@ -326,7 +330,7 @@ async def test_a_subscriber_gets_everything_though_no_page_may_be_kept(
 ) -> None:
     monkeypatch.setattr(catch_up, "MAX_PAGES_BYTES", 0)
     await ledger.commit([issued(game(n)) for n in range(100)])
-    one, other = (Subscriber(broadcaster, token=ledger.token(start)) for start in (0, 30))
+    one, other = [Subscriber(broadcaster, token=await token_of(ledger, start)) for start in (0, 30)]
     received = await asyncio.gather(one.forecasts(100), other.forecasts(70))
     assert [*received] == [list(range(1, 101)), list(range(31, 101))]
     for subscriber in (one, other):

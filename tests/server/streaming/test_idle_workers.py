@@ -10,9 +10,11 @@ from unittest.mock import AsyncMock
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.subscribers import Subscriber
+from tests.support.harness.tokens import token_of
 from tests.support.harness.waiting import until
 
 from dejavu_ledger import Ledger, LedgerUnavailable
+from dejavu_ledger.database.store import ChainHead
 from dejavu_server.streaming.broadcaster import Broadcaster
 
 
@@ -33,9 +35,9 @@ async def test_what_other_workers_record_is_not_read_while_nobody_is_subscribed(
         with monkeypatch.context() as patched:
             patched.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("not to be read")))
             await other.commit([issued(game(number)) for number in range(3)])
-            await until(lambda: broadcaster.position >= 3)
+            await until(lambda: broadcaster.position.sequence >= 3)
         async with Subscriber(broadcaster) as subscriber:
-            assert await ledger.resume_position(await subscriber.heartbeat()) == 3
+            assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 3
             await other.commit([issued(game(4))])
             assert await subscriber.forecasts(1) == [4]
 
@@ -45,7 +47,7 @@ async def test_a_subscriber_that_comes_while_the_tail_skips_misses_nothing(
 ) -> None:
     newest, looking, go_on = ledger.newest, asyncio.Event(), asyncio.Event()
 
-    async def slowly() -> int:
+    async def slowly() -> ChainHead:
         found = await newest()
         looking.set()
         await go_on.wait()
@@ -55,7 +57,7 @@ async def test_a_subscriber_that_comes_while_the_tail_skips_misses_nothing(
     async with opened(url) as other:
         await other.commit([issued(game(1))])
         await looking.wait()
-        async with Subscriber(broadcaster, token=ledger.token(0)) as subscriber:
+        async with Subscriber(broadcaster, token=await token_of(ledger, 0)) as subscriber:
             await subscriber.heartbeat()  # attached: what is skipped now would be lost
             await other.commit([issued(game(2))])
             go_on.set()

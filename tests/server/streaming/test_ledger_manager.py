@@ -12,12 +12,15 @@ import pytest
 from structlog.testing import capture_logs
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.harness.subscribers import encode, new_broadcaster
+from tests.support.harness.tokens import lose_entries_after_2
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
 from dejavu_ledger import Durability, Ledger, LedgerUnavailable
-from dejavu_ledger.errors import LedgerClockDiffers
+from dejavu_ledger.copies.backup import renew_epoch
+from dejavu_ledger.database.store import Identity
+from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, ResumeTokenExpired
 from dejavu_ledger.records import IssuedForecast
 from dejavu_server.streaming import ledger_manager as keeper_module
 from dejavu_server.streaming.ledger_manager import (
@@ -44,6 +47,8 @@ def new_manager(
     encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
     on_change: Callable[[LedgerHealth], None] = lambda _: None,
     clock: Callable[[], datetime] = utc_now,
+    on_clock_seconds: Callable[[float], None] = lambda _: None,
+    on_identity: Callable[[Identity], None] = lambda _: None,
 ) -> LedgerManager:
     return LedgerManager(
         url,
@@ -51,6 +56,8 @@ def new_manager(
         new_broadcaster=partial(new_broadcaster, encode=encoding),
         on_change=on_change,
         clock=clock,
+        on_clock_seconds=on_clock_seconds,
+        on_identity=on_identity,
     )
 
 
@@ -104,6 +111,61 @@ async def test_nothing_is_recorded_while_the_clocks_of_server_and_database_diffe
         await until(conditions, WELL)
         wrong = apart
         await until(conditions, LedgerHealth(recording=False, streaming=False))
+    await manager.close()
+
+
+@pytest.mark.parametrize("ahead", [timedelta(seconds=30), -timedelta(minutes=3)])
+async def test_a_difference_of_the_clocks_is_reported_and_warned_of_before_it_is_refused(
+    url: str, ahead: timedelta, log: list[MutableMapping[str, Any]]
+) -> None:
+    reported = asyncio.Queue[float]()
+    manager = new_manager(url, clock=lambda: utc_now() + ahead, on_clock_seconds=reported.put_nowait)
+    await manager.start()
+    async with asyncio.timeout(30):
+        assert await reported.get() == pytest.approx(ahead.total_seconds(), abs=2)
+    await manager.close()
+    warnings = [entry for entry in log if entry["event"] == "ledger_clock_differs"]
+    assert [entry["log_level"] for entry in warnings] == ["warning"]
+    assert f"{abs(ahead).total_seconds():.0f} s" in warnings[0]["error"]
+
+
+async def test_streams_end_if_a_restore_beside_a_running_server_kept_the_epoch(
+    url: str, log: list[MutableMapping[str, Any]]
+) -> None:
+    """As by a database's own tools; formerly, streams skipped the entries up to the sequence that they had reached."""
+    conditions = asyncio.Queue[LedgerHealth]()
+    manager = new_manager(url, on_change=conditions.put_nowait)
+    await manager.start()
+    await until(conditions, WELL)
+    await manager.commit([issued(game(number)) for number in range(4)])
+    stream = manager.subscribe(ALL, "", False)
+    token = pb.StreamPredictionsResponse.FromString(await anext(stream)).resume_token
+    other = await Ledger.open(url)
+    await other.write(lose_entries_after_2)
+    async with asyncio.timeout(30):
+        with pytest.raises(LedgerReplaced):
+            await anext(stream)
+    await until(conditions, WELL)
+    await other.commit([issued(game(number)) for number in range(10, 14)])
+    await other.close()
+    with pytest.raises(ResumeTokenExpired):
+        await anext(manager.subscribe(ALL, token, False))
+    await manager.close()
+    assert "ledger_shortened" in [entry["event"] for entry in log]
+
+
+async def test_a_new_epoch_is_found_while_the_ledger_is_in_use(url: str) -> None:
+    """Formerly, SQLite's was found after a restart: until then, new tokens were refused at once."""
+    identities, conditions = asyncio.Queue[Identity](), asyncio.Queue[LedgerHealth]()
+    manager = new_manager(url, on_identity=identities.put_nowait, on_change=conditions.put_nowait)
+    await manager.start()
+    before = await identities.get()
+    epoch = await asyncio.to_thread(renew_epoch, url)
+    async with asyncio.timeout(30):
+        after = await identities.get()
+    assert (before.ledger_id, epoch) == (after.ledger_id, after.epoch)
+    assert before.epoch != epoch
+    await until(conditions, WELL)
     await manager.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.subscribers import Subscriber, new_broadcaster
+from tests.support.harness.tokens import token_of
 
 from dejavu_ledger import Ledger
 from dejavu_server.streaming.broadcaster import Broadcaster
@@ -44,7 +45,7 @@ async def test_memory_stays_bounded_and_nobody_waits_however_many_stop_reading(l
         with pytest.raises(SubscriberTooSlow):
             await subscriber.next()
     assert broadcaster.subscribers == 1
-    async with Subscriber(broadcaster, token=ledger.token(0)) as again:
+    async with Subscriber(broadcaster, token=await token_of(ledger, 0)) as again:
         assert await again.forecasts(FORECASTS) == received
     await quick.stream.aclose()
     await broadcaster.close()

@@ -9,9 +9,11 @@ import pytest
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.ledger_faults import add_unreadable_entry
 from tests.support.harness.subscribers import Subscriber, new_broadcaster
+from tests.support.harness.tokens import token_of
 
 from dejavu.v1 import forecast_pb2
 from dejavu_ledger import Ledger, LedgerCorrupt
+from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.records import IssuedForecast
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
@@ -34,7 +36,7 @@ async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Le
 
 async def test_a_stream_that_catches_up_ends_too(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(n)) for n in range(20)])
-    async with Subscriber(broadcaster, token=ledger.token(0)) as subscriber:
+    async with Subscriber(broadcaster, token=await token_of(ledger, 0)) as subscriber:
         await subscriber.forecasts(5)
         await broadcaster.close()
         with pytest.raises(ServerDraining):
@@ -86,7 +88,7 @@ async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, 
             with pytest.raises(LedgerCorrupt):
                 await subscriber.next()
     assert [type(failure) for failure in failures] == [LedgerCorrupt]
-    for token in ("", ledger.token(1)):
+    for token in ("", await token_of(ledger, 1)):
         with pytest.raises(LedgerCorrupt):
             await Subscriber(broadcaster, token=token).next()
     await broadcaster.close()
@@ -95,8 +97,8 @@ async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, 
 async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
     await ledger.commit([issued(game(n)) for n in range(5)])
     broadcaster = new_broadcaster(ledger)
-    await broadcaster.start(after=2)
-    assert broadcaster.position == 2
+    await broadcaster.start(after=await ledger.position_of(2))
+    assert broadcaster.position.sequence == 2
     async with Subscriber(broadcaster) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued(game(5))])
@@ -104,8 +106,10 @@ async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
     await broadcaster.close()
 
 
-async def test_a_hub_starts_at_the_head_of_a_ledger_that_was_restored_to_less(ledger: Ledger) -> None:
-    broadcaster = new_broadcaster(ledger)
-    await broadcaster.start(after=10)
-    assert broadcaster.position == 0
-    await broadcaster.close()
+async def test_a_hub_starts_at_the_head_of_a_restored_ledger(ledger: Ledger) -> None:
+    await ledger.commit([issued(game(n)) for n in range(3)])
+    for lost in (ChainHead(10, bytes(32)), ChainHead(2, bytes(32))):
+        broadcaster = new_broadcaster(ledger)
+        await broadcaster.start(after=lost)
+        assert broadcaster.position == await ledger.position()
+        await broadcaster.close()

@@ -121,9 +121,9 @@ async def test_scorecards_and_comparisons_of_a_worker_share_their_slots(
     shared: list[SharedReads] = []
     get = SharedReads.get
 
-    async def noted(self: SharedReads, *arguments: Any) -> Any:
+    async def noted(self: SharedReads, *arguments: Any, **options: Any) -> Any:
         shared.append(self)
-        return await get(self, *arguments)
+        return await get(self, *arguments, **options)
 
     monkeypatch.setattr(SharedReads, "get", noted)
     async with workers_with_store(tmp_path, 1) as (one,), grpc.aio.insecure_channel(one.worker.address) as channel:

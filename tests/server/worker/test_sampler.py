@@ -14,7 +14,7 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 
-from dejavu_client import HALFTIME, AsyncDejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient, UnavailableError
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics
@@ -112,3 +112,13 @@ async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path
         for kind, forecasts in (("what_if", 5), ("named", 1)):
             labels = {"model": worker.models[0], "horizon": "halftime", "kind": kind}
             assert figures.get_sample_value("dejavu_forecasts_total", labels) == forecasts
+
+
+@pytest.mark.sqlite
+async def test_a_commit_that_fails_is_timed(tmp_path: Path, figures: CollectorRegistry) -> None:
+    async with client_of(tmp_path, figures) as (_, client):
+        await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(0))
+        (tmp_path / "ledger.sqlite3").rename(tmp_path / "elsewhere")
+        with pytest.raises(UnavailableError):
+            await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(1), timeout=5.0)
+        assert (figures.get_sample_value("dejavu_ledger_commit_seconds_count") or 0) >= 2

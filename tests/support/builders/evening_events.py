@@ -1,35 +1,41 @@
 """Events of an evening's games as values, and the record that they make: for tables of tests.
 
 made = told(book, said(20), said(47, 10.0, at=5), reported(11, at=4))
-figures(book, "forecasts", "left_out", "market.bets", "learned")
+answers(book, said(20), reported(11), said(21))  # [None, "OutcomeAlreadyRecorded: …"]
+figures(book, "forecasts", "left_out", "market.bets", "half.forecasts", "learned")
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeAlias
 
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, with_market, with_total
 
 from dejavu_feed.moment import Moment
-from dejavu_ledger.queries import learning, scorecards
+from dejavu_ledger.queries import completed_games, current_forecasts, learning, pages, scorecards
+from dejavu_ledger.queries.completed_games import CompletedGame
+from dejavu_ledger.queries.current_forecasts import CurrentFilter
 from dejavu_ledger.queries.learning import SettledGame
+from dejavu_ledger.queries.pages import ForecastFilter
 from dejavu_ledger.queries.scorecards import ScoreFilter
-from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording
+from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording, ShadowRefusal
+from dejavu_models.errors import DejavuError
 from dejavu_models.scorecard.cards import Scorecard, scorecard
 from dejavu_models.types import ExpectedMarginTerms, Horizon
 
 GAME, OTHER = "0022500001", "0022500002"
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 
-Event: TypeAlias = Callable[[RecordBook], IssuedForecast | None]
-"""Records something; returns a forecast as it is answered."""
+Event: TypeAlias = Callable[[RecordBook], IssuedForecast | ShadowRefusal | None]
+"""Records something; returns a forecast as it is answered, and why a shadow is refused. Raises other refusals."""
 
 
-def said(
+def forecast_of(
     minute: int = 0,
     lead: float = 3.0,
     game_id: str = GAME,
@@ -39,9 +45,13 @@ def said(
     market: dict[str, Any] | None = None,
     points: int | None = None,
     effect: float | None = None,
+    by: str = "",
+    clock: float | None = None,
+    publisher: str = "",
+    day: date | None = None,
     **more: Any,
-) -> Event:
-    """Return a forecast of the end, at a moment if one is given.
+) -> IssuedForecast:
+    """Return a forecast of the end, at a moment if one is given, ready to be recorded.
 
     Args:
         minute: its minute; at a moment that of the moment.
@@ -52,6 +62,10 @@ def said(
         market: arguments of `with_market`, for a forecast that is sent with a price.
         points: points of both teams so far, for a forecast with a total.
         effect: effect of missing players, in points.
+        by: identity of the caller.
+        clock: seconds of play by the published clock.
+        publisher: identity of the caller who publishes it.
+        day: date of the game.
         more: further arguments of `forecast`.
     """
     if moment is not None:
@@ -59,6 +73,7 @@ def said(
     time = EVENING + timedelta(minutes=at)
     made = forecast(game_id, minute=minute, lead=lead, generated_time=time, **{"horizon": FINAL, **more})
     made = replace(made, forecast=replace(made.forecast, moment=moment))
+    made = replace(made, recorded_by=by, clock=clock, publisher=publisher, game_date=day)
     if points is not None:
         made = with_total(made, points=points)
     if effect is not None:
@@ -66,10 +81,17 @@ def said(
         made = replace(made, forecast=replace(made.forecast, expected_margin_terms=terms))
     if market is not None:
         made = with_market(made, **market)
+    return made
+
+
+def said(minute: int = 0, lead: float = 3.0, game_id: str = GAME, **more: Any) -> Event:
+    """Return the recording of a forecast; see `forecast_of`."""
+    made = forecast_of(minute, lead, game_id, **more)
 
     def record(book: RecordBook) -> IssuedForecast:
         [stored] = book.predict(made)
-        assert isinstance(stored, IssuedForecast)
+        if not isinstance(stored, IssuedForecast):
+            raise stored.error
         return stored
 
     return record
@@ -86,14 +108,43 @@ def reported(
     return report
 
 
+def shadowed(of: int, version: str = "v2") -> Event:
+    """Return the forecast of another model beside that of an entry."""
+    return lambda book: book.shadow(of, version)
+
+
 def withdrawn(horizon: Horizon = FINAL, game_id: str = GAME) -> Event:
     """Return the withdrawal of an outcome."""
-    return lambda book: book.withdraw(game_id, horizon)
+
+    def withdraw(book: RecordBook) -> None:
+        book.withdraw(game_id, horizon)
+
+    return withdraw
+
+
+def leads(caller: str, lease: str = "poll") -> Event:
+    """Return the acquisition of a lease, in place of its holder."""
+    return lambda book: book.lease(lease, caller)
 
 
 def told(book: RecordBook, *events: Event) -> list[IssuedForecast]:
     """Record events one after another; return the forecasts as answered."""
-    return [answer for answer in [event(book) for event in events] if answer is not None]
+    return [answer for answer in [event(book) for event in events] if isinstance(answer, IssuedForecast)]
+
+
+def answers(book: RecordBook, *events: Event) -> list[object]:
+    """Record events one after another; return what is answered: see `answer_of`, and refusals with their texts."""
+    found = list[object]()
+    for event in events:
+        try:
+            answer = event(book)
+        except DejavuError as error:
+            told_of = (error, *getattr(error, "others", ()))
+            found.append(f"{type(error).__name__}: {'; '.join(map(str, told_of))}")
+        else:
+            if answer is not None:
+                found.append(answer_of(answer) if isinstance(answer, IssuedForecast) else answer)
+    return found
 
 
 def answer_of(made: IssuedForecast) -> LateReason | MarketRecording | None:
@@ -113,9 +164,44 @@ def lessons(book: RecordBook) -> list[SettledGame]:
 
 
 def figures(book: RecordBook, *names: str) -> dict[str, Any]:
-    """Return attributes of the scorecard of the end by name; `learned` is the number of observations of each game."""
-    found = card(book)
-    return {
-        name: [len(each.observations) for each in lessons(book)] if name == "learned" else attrgetter(name)(found)
-        for name in names
-    }
+    """Return attributes of the scorecard of the end by name, of that of the half after `half.`, and what else follows.
+
+    learned: the number of observations of each settled game. standing: the sequences of the forecasts in time that no
+    other has replaced. current: those of the current forecasts. revisions: the numbers of the revisions of all
+    forecasts. exported: the last lead of each game that is exported, and its minutes with live inputs.
+    """
+    return {name: _OTHERS[name](book) if name in _OTHERS else _on_a_card(book, name) for name in names}
+
+
+def _on_a_card(book: RecordBook, name: str) -> Any:
+    of_half = name.startswith("half.")
+    return attrgetter(name.removeprefix("half."))(card(book, HALF if of_half else FINAL))
+
+
+def _listed(book: RecordBook, *, superseded: bool) -> list[IssuedForecast]:
+    wanted = ForecastFilter(superseded=superseded, replays=True)
+    page = book.read(partial(pages.page, filter_=wanted, token="", size=500))
+    return sorted((each.issued for each in page.forecasts), key=attrgetter("sequence"))
+
+
+def _current(book: RecordBook) -> list[int]:
+    wanted = CurrentFilter(frozenset(), 0, 1000)
+    page = book.read(partial(current_forecasts.page, filter_=wanted, after=0, limit=500))
+    return [each.sequence for each in page.forecasts]
+
+
+def exported(book: RecordBook) -> list[CompletedGame]:
+    """Return the completed games that an export has."""
+    games = book.read(lambda connection: list(completed_games.completed_games(connection)))
+    return [each for each in games if isinstance(each, CompletedGame)]
+
+
+_OTHERS: dict[str, Callable[[RecordBook], Any]] = {
+    "learned": lambda book: [len(each.observations) for each in lessons(book)],
+    "standing": lambda book: [each.sequence for each in _listed(book, superseded=False) if each.late is None],
+    "current": _current,
+    "revisions": lambda book: [each.revision for each in _listed(book, superseded=True)],
+    "exported": lambda book: [
+        (each.scores[-2].home - each.scores[-2].away, sorted(each.live)) for each in exported(book)
+    ],
+}

@@ -11,24 +11,28 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
 from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.model_changes import shadow
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
-from dejavu_ledger import Durability, outcomes
-from dejavu_ledger.database import store
-from dejavu_ledger.database.sqlite import backend as sqlite
-from dejavu_ledger.database.sqlite import engine as sqlite_engine
-from dejavu_ledger.database.sqlite.creation import ensure_schema
+from dejavu_ledger import outcomes
+from dejavu_ledger.database import sql
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.database.sqlite.backend import SqliteBackend
 from dejavu_ledger.entries import codec
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket
+from dejavu_ledger.entries import shadows as shadows_of
+from dejavu_ledger.queries import predictions
+from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
+from dejavu_ledger.recording import KnownRecord, record_forecasts
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket, ShadowRefusal
+from dejavu_ledger.shadows import append_shadows
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
@@ -133,14 +137,29 @@ def with_total_market(made: IssuedForecast, *, over: float, **given: Any) -> Iss
 class RecordBook:
     """A ledger with synchronous writes and reads."""
 
-    def __init__(self, writing: Engine, reading: Engine) -> None:
-        self._writing = writing
-        self._reading = reading
+    def __init__(self, backend: SqliteBackend) -> None:
+        self._backend = backend
 
-    def predict(self, *made: IssuedForecast) -> list[Result[IssuedForecast]]:
-        """Record forecasts; return the stored forecast or the error for each."""
-        with self._writing.begin() as connection:
-            return store.append(connection, [codec.prepare(each) for each in made])
+    def predict(
+        self,
+        *made: IssuedForecast,
+        known: KnownRecord | None = None,
+        limits: RecordingLimits = DEFAULT_LIMITS,
+        fails: bool = False,
+    ) -> list[Result[IssuedForecast]]:
+        """Record forecasts; return the stored forecast or the error for each.
+
+        Args:
+            made: the forecasts.
+            known: what the writer knows.
+            limits: limits of a game's forecasts.
+            fails: whether the transaction is rolled back in the end, by a ZeroDivisionError.
+        """
+        with self._backend.write() as connection:
+            stored = record_forecasts(connection, [codec.prepare(each) for each in made], known, limits)
+            if fails:
+                raise ZeroDivisionError
+            return stored
 
     def report(
         self,
@@ -149,28 +168,79 @@ class RecordBook:
         differential: int,
         *,
         teams: tuple[str, str] = ("BKN", "GSW"),
-        total_points: int | None = None,
-        overtimes: int | None = None,
         seen: datetime = EVENING + timedelta(days=3),
+        correct: bool = True,
+        **more: Any,
     ) -> ReportedOutcome:
-        """Record an outcome that was observed at a time; return it as stored."""
-        outcome = ReportedOutcome(
-            game_id, horizon, differential, *teams, seen, seen, total_points=total_points, overtimes=overtimes
-        )
-        with self._writing.begin() as connection:
-            answer = outcomes.record_outcome(connection, outcome, seen)
+        """Record an outcome that was observed at a time; return it as stored.
+
+        Args:
+            game_id, horizon, differential: the outcome.
+            teams: codes of home and away.
+            seen: when it was observed and is recorded.
+            correct: whether it may correct the one that stands.
+            more: further values of the outcome.
+
+        Raises:
+            DejavuError: if it is refused.
+        """
+        outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen, **more)
+        with self._backend.write() as connection:
+            answer = outcomes.record_outcome(connection, outcome, seen, correct=correct)
         if isinstance(answer, Failed):
             raise answer.error
         return answer[0]
 
-    def withdraw(self, game_id: str, horizon: Horizon) -> None:
-        """Withdraw an outcome."""
-        with self._writing.begin() as connection:
-            outcomes.withdraw_outcome(connection, game_id, horizon, EVENING + timedelta(days=3))
+    def withdraw(self, game_id: str, horizon: Horizon, now: datetime = EVENING + timedelta(days=3)) -> ReportedOutcome:
+        """Withdraw an outcome at a time; return it as stored.
+
+        Raises:
+            DejavuError: if there is none.
+        """
+        with self._backend.write() as connection:
+            answer = outcomes.withdraw_outcome(connection, game_id, horizon, now)
+        if isinstance(answer, Failed):
+            raise answer.error
+        return answer[0]
+
+    def shadow(
+        self, of: int, version: str, *, known: KnownRecord | None = None, full: bool = False
+    ) -> ShadowRefusal | None:
+        """Record the forecast of another model beside the one of an entry; return why it is refused, if it is.
+
+        Args:
+            of: sequence of the entry.
+            version: the model.
+            known: what the writer knows.
+            full: whether the disk has less space than its reserve.
+        """
+        with self._backend.write() as connection:
+            [beside] = predictions.forecasts_at(connection, [of])
+            draft = shadows_of.prepare(shadow(beside.issued, version))
+            refused = append_shadows(connection, [draft], known, full=full).refused
+            return next(iter(refused), None)
+
+    def write(self, function: Callable[[Connection], _T]) -> _T:
+        """Return the result of a function that writes."""
+        with self._backend.write() as connection:
+            return function(connection)
+
+    def lease(self, name: str, caller: str) -> None:
+        """Give a caller a lease that does not end, in place of its holder."""
+        with self._backend.write() as connection:
+            sql.rows(connection, "DELETE FROM leases WHERE name = :name", name=name)
+            held = {"name": name, "holder": caller, "caller": caller, "acquired_us": 0, "expires_us": 1 << 62}
+            sql.insert(connection, "leases", [held])
+
+    def run(self, *statements: str) -> None:
+        """Run statements in a transaction."""
+        with self._backend.write() as connection:
+            for statement in statements:
+                sql.rows(connection, statement)
 
     def read(self, function: Callable[[Connection], _T]) -> _T:
         """Return the result of a function that reads."""
-        with self._reading.connect() as connection:
+        with self._backend.read() as connection:
             return function(connection)
 
 
@@ -178,9 +248,8 @@ class RecordBook:
 def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
-        writing = sqlite.writing_engine(path, Durability.PROCESS)
-        ensure_schema(writing, path)
-        writing.dispose()
+        with closing(SqliteBackend(f"sqlite:///{path}")) as backend:
+            backend.open(make=True)
         return path.read_bytes()
 
 
@@ -190,11 +259,9 @@ def new_book(folder: Path | None = None) -> Iterator[RecordBook]:
     home = Path(tempfile.mkdtemp(prefix="book-")) if folder is None else folder
     path = home / "ledger.db"
     path.write_bytes(_template())
-    writing, reading = sqlite.writing_engine(path, Durability.PROCESS), sqlite_engine.reading_engine(path)
     try:
-        yield RecordBook(writing, reading)
+        with closing(SqliteBackend(f"sqlite:///{path}")) as backend:
+            yield RecordBook(backend)
     finally:
-        writing.dispose()
-        reading.dispose()
         if folder is None:
             shutil.rmtree(home)

@@ -8,11 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
-
-from dejavu_ledger.database import store
+from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection, StopSignal
 from dejavu_ledger.database.creation import create
 from dejavu_ledger.database.sqlite.engine import stopping
@@ -26,9 +22,8 @@ class MemoryBackend:
         self._turn = threading.RLock()
         self._listeners: set[MemoryListener] = set()
         self._made = self._closed = False
-        self._engine = create_engine(
-            "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None}
-        )
+        database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self._connection = Connection("sqlite", database)
 
     def open(self, *, make: bool) -> None:
         """Create the tables once."""
@@ -43,19 +38,15 @@ class MemoryBackend:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Run one transaction at a time."""
-        with self._in_turn(), self._engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN")
-            yield connection
+        with self._in_turn(), self._connection.driver:
+            self._connection.driver.execute("BEGIN")
+            yield self._connection
 
     @contextmanager
     def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
         """Read between transactions, each statement on its own."""
-        with (
-            self._in_turn(),
-            self._engine.connect() as connection,
-            nullcontext() if stop is None else stopping(connection, stop),
-        ):
-            yield connection
+        with self._in_turn(), nullcontext() if stop is None else stopping(self._connection, stop):
+            yield self._connection
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -64,7 +55,7 @@ class MemoryBackend:
                 raise LedgerUnavailable("the ledger in memory is closed")
             try:
                 yield
-            except (SQLAlchemyError, sqlite3.Error) as error:
+            except sqlite3.Error as error:
                 raise LedgerCorrupt("the ledger in memory failed") from error
 
     def check(self) -> None:
@@ -81,8 +72,8 @@ class MemoryBackend:
     def size_bytes(self) -> int:
         """Return the size of the database's pages."""
         with self.read() as connection:
-            pages = connection.exec_driver_sql("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
-            return int(pages.scalar_one())
+            text = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            return int(sql.value(connection, text))
 
     def free_bytes(self) -> int | None:
         """Return None: memory has no disk."""
@@ -101,7 +92,7 @@ class MemoryBackend:
         """Drop everything."""
         with self._turn:
             self._closed = True
-            self._engine.dispose()
+            self._connection.close()
 
 
 class MemoryListener:

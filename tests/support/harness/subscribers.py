@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from tests.support.harness.tokens import token_of
+
 from dejavu.v1 import forecast_pb2, record_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_ledger import Ledger
@@ -79,5 +81,5 @@ class Subscriber:
 
 async def reached(broadcaster: Broadcaster, sequence: int) -> None:
     """Wait until the broadcaster has sent the entry at a sequence to subscribers of all games."""
-    async with Subscriber(broadcaster, token=broadcaster._ledger.token(sequence - 1)) as last:
+    async with Subscriber(broadcaster, token=await token_of(broadcaster._ledger, sequence - 1)) as last:
         assert await last.forecasts(1) == [sequence]

@@ -14,7 +14,7 @@ from tests.support.builders.calls import current_game
 from tests.support.processes.restartable_server import address_of
 from tests.support.processes.servers import spawned_server
 
-from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE
+from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_SECOND
 from dejavu_client import FINAL, HALFTIME, DejavuClient, Moment
 from dejavu_client.requests import market, total_market
 from dejavu_feed.live_inputs import LastScore, Possession, Side
@@ -80,7 +80,7 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
     _play_moments(client, game, walk, options)
     if chance.random() < 0.4:
         late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **options)
-        assert late.late == LATE_REASON_LATER_MINUTE
+        assert late.late == LATE_REASON_LATER_SECOND
     client.report_outcome(game, int(walk[23]), horizon=HALFTIME, **TEAMS)
     final = int(walk[-1]) or 1
     client.report_outcome(game, final, horizon=FINAL, total_points=220 + final % 2, **TEAMS)

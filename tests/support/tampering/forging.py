@@ -13,9 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dejavu_common.clock import microseconds
 from dejavu_ledger.audit import checkpoints
+from dejavu_ledger.database import hindsight
+from dejavu_ledger.database.sql import Connection
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.entries import canonical_json, codec, rows, shadows
 from dejavu_ledger.entries.model_changes import change_row, parse_change
+from dejavu_ledger.record import key_of
+from dejavu_ledger.scores import projection
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 
@@ -32,6 +36,11 @@ def append(
     """Append an entry with a valid hash and the row that follows from it."""
     sequence, previous = database.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC").fetchone()
     sequence += 1 + skip
+    if row and entry["kind"] == codec.FORECAST and entry["revision"] == 0:  # the next one of its key
+        issued = codec.parse(canonical_json.dumps({**entry, "sequence": sequence}))
+        of_key = "SELECT max(revision) + 1 FROM forecasts WHERE key = ?"
+        (following,) = database.execute(of_key, (key_of(issued, owned=True),)).fetchone()
+        entry = {**entry, "revision": following or 0}
     text = canonical_json.dumps({**entry, "sequence": sequence})
     if spaced:
         text = text.replace('"payload":{', '"payload": {')
@@ -45,7 +54,8 @@ def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
     """Put the row that follows from an entry, in place of the one there."""
     if kind == codec.FORECAST:
         issued = codec.parse(text)
-        table, row = "forecasts", rows.forecast_row(issued, codec.prepare(issued))
+        pattern = codec.prepare(issued).pattern
+        table, row = "forecasts", rows.forecast_row(issued, key_of(issued, owned=True), pattern, owned=True)
     elif kind == codec.OUTCOME:
         outcome = codec.parse_outcome(text)
         before = database.execute(
@@ -54,7 +64,9 @@ def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
             (outcome.game_id, outcome.horizon.value, outcome.sequence),
         ).fetchone()
         first = outcome.sequence if before is None or before[1] else before[0]
-        table, row = "outcomes", rows.outcome_row(outcome, first)
+        of_game = (outcome.game_id, outcome.sequence)
+        made = database.execute("SELECT 1 FROM forecasts WHERE game_id = ? AND sequence < ?", of_game).fetchone()
+        table, row = "outcomes", rows.outcome_row(outcome, first, has_forecasts=made is not None)
     elif kind == codec.MODEL:
         table, row = "model_changes", change_row(parse_change(text))
     elif kind == codec.SHADOW:
@@ -68,8 +80,23 @@ def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
     else:
         target, market, _ = codec.parse_market(text)
         sequence = json.loads(text)["sequence"]
-        table, row = "markets", rows.market_row(sequence, target, market)
+        _, sent = codec.market_circumstances(text)
+        table, row = "markets", rows.market_row(sequence, target, market, sent)
     put(database, table, row)
+    derive_again(database)
+
+
+def derive_again(database: sqlite3.Connection) -> None:
+    """Derive again what follows from several entries."""
+    connection = Connection("sqlite", database)
+    for table in ("forecasts", "markets"):
+        database.execute(f"UPDATE {table} SET hindsight = NULL")
+    cursor = database.execute("SELECT * FROM outcomes ORDER BY sequence")
+    names = [column[0] for column in cursor.description]
+    for outcome in cursor.fetchall():
+        hindsight.mark(connection, dict(zip(names, outcome, strict=True)))
+    with suppress(ValueError, DejavuError):
+        projection.rebuild(connection)
 
 
 def put(database: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
@@ -132,3 +159,4 @@ def cut_off(database: sqlite3.Connection, sequence: int, *, checkpoints: bool = 
     database.execute("DELETE FROM snapshots")
     for table in tables:
         database.execute(f"DELETE FROM {table} WHERE sequence > ?", (sequence,))
+    derive_again(database)

@@ -14,7 +14,6 @@ from tests.support.builders import full_ledger
 
 from dejavu_ledger import Ledger
 from dejavu_ledger.audit.signing_key import key_path
-from dejavu_ledger.database.schema import metadata
 from dejavu_ledger.records import Checkpoint
 
 DERIVED = ("forecasts", "outcomes", "markets", "shadows", "model_changes")
@@ -146,13 +145,10 @@ def full_specimen(folder: Path) -> Specimen:
 
 
 def rows(database: sqlite3.Connection) -> dict[str, list[dict[str, Any]]]:
-    """Return all rows of a ledger, by table, without the columns that the database computes."""
+    """Return all rows of a ledger, by table."""
     by_table = dict[str, list[dict[str, Any]]]()
     for table in TABLES:
         cursor = database.execute(f"SELECT rowid AS rowid_, * FROM {table}")
         names = [name for name, *_ in cursor.description]
-        columns = metadata.tables[table].columns if table in metadata.tables else ()
-        computed = {column.name for column in columns if column.computed is not None}
-        found = [dict(zip(names, row, strict=True)) for row in cursor]
-        by_table[table] = [{name: row[name] for name in names if name not in computed} for row in found]
+        by_table[table] = [dict(zip(names, row, strict=True)) for row in cursor]
     return by_table

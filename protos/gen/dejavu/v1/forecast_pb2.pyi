@@ -210,10 +210,10 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     DESCRIPTOR: _descriptor.EnumDescriptor
     LATE_REASON_UNSPECIFIED: _LateReason.ValueType  # 0
     """Not specified."""
-    LATE_REASON_LATER_MINUTE: _LateReason.ValueType  # 1
-    """The ledger already had a forecast of the game from more than two minutes of play later."""
+    LATE_REASON_LATER_SECOND: _LateReason.ValueType  # 1
+    """The ledger already had a forecast of the game from a later second of play."""
     LATE_REASON_TIME: _LateReason.ValueType  # 2
-    """The ledger had the game's newest second of play for longer than the server's limit (10 minutes by default)."""
+    """The ledger had the game's newest second of play for longer than ten minutes."""
     LATE_REASON_REPORTED: _LateReason.ValueType  # 3
     """It was recorded after the report of an outcome of a later moment, which was withdrawn since. A report that was
     withdrawn before the game's first forecast does not count.
@@ -227,16 +227,18 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     since (except for a withdrawal before the game's first forecast). Known only from the report on: earlier answers
     and streams do not contain it.
     """
+    LATE_REASON_CLOCK: _LateReason.ValueType  # 6
+    """The clock that the owner of the game publishes was more than a minute and a half of play further."""
 
 class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
     """Reason why a recorded forecast is late."""
 
 LATE_REASON_UNSPECIFIED: LateReason.ValueType  # 0
 """Not specified."""
-LATE_REASON_LATER_MINUTE: LateReason.ValueType  # 1
-"""The ledger already had a forecast of the game from more than two minutes of play later."""
+LATE_REASON_LATER_SECOND: LateReason.ValueType  # 1
+"""The ledger already had a forecast of the game from a later second of play."""
 LATE_REASON_TIME: LateReason.ValueType  # 2
-"""The ledger had the game's newest second of play for longer than the server's limit (10 minutes by default)."""
+"""The ledger had the game's newest second of play for longer than ten minutes."""
 LATE_REASON_REPORTED: LateReason.ValueType  # 3
 """It was recorded after the report of an outcome of a later moment, which was withdrawn since. A report that was
 withdrawn before the game's first forecast does not count.
@@ -250,6 +252,8 @@ LATE_REASON_OBSERVED: LateReason.ValueType  # 5
 since (except for a withdrawal before the game's first forecast). Known only from the report on: earlier answers
 and streams do not contain it.
 """
+LATE_REASON_CLOCK: LateReason.ValueType  # 6
+"""The clock that the owner of the game publishes was more than a minute and a half of play further."""
 Global___LateReason: _TypeAlias = LateReason  # noqa: Y015
 
 class _AdaptationMode:
@@ -352,8 +356,9 @@ class Forecast(_message.Message):
     sequence: _builtins.int
     """Position in the ledger, starting at 1, in commit order; gaps have no meaning. 0: not recorded."""
     revision: _builtins.int
-    """Number of times that pattern, teams, game_date or a live input (total_points, last_score …) were corrected or
-    added, for one game, horizon, minute, alpha, model version, pregame_margin and caller (recorded_by): 0, 1, …
+    """Number of times that pattern, moment, teams, game_date, alpha, pregame_margin, model or a live input (total_points,
+    last_score …) changed, for one game, horizon and second of play, and for one caller (recorded_by) who does not own
+    the game: 0, 1, …
     """
     expected_margin: _builtins.float
     """The expected final differential before the game that the forecast uses, in points (home − away): the request's

@@ -69,7 +69,7 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """At least one of the two does not hold."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
-    """Verdict of the backtest of a model's recipe."""
+    """Verdict of the backtest of a model's recipe, as stated by its bundle."""
 
 VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
 """Not specified."""
@@ -135,7 +135,7 @@ Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
-    """A model: its capabilities and its metrics."""
+    """A model: its capabilities, and what its bundle states of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -185,11 +185,11 @@ class Model(_message.Message):
     since.
     """
     verdict: Global___Verdict.ValueType
-    """Whether its recipe passed the backtest on games that it was not trained on. By default a server refuses an unfit
-    model.
+    """Whether its recipe passed the backtest on games that it was not trained on, as stated by the bundle. By default a
+    server refuses a model that states that it is unfit.
     """
     verdict_reason: _builtins.str
-    """Reason for the verdict, for people."""
+    """Reason for the verdict, for people; as stated by the bundle."""
     finals_since: _builtins.int
     """Number of finals in the ratings that were reported to this server and are not in the bundle's ratings."""
     ratings_age_days: _builtins.int
@@ -234,7 +234,9 @@ class Model(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metric]:
-        """Metrics measured when the model was created."""
+        """Metrics measured when the model was created, as stated by the bundle: whoever makes a bundle can write any. What the
+        record of this server says of the model is in GetScorecard and CompareModels.
+        """
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.ReliabilityWarning]:

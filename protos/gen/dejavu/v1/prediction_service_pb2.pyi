@@ -104,7 +104,9 @@ class PredictRequest(_message.Message):
     for it: a request with the expected_margin of an earlier response may get a different forecast.
     """
     model_version: _builtins.str
-    """Version of the model to use; empty: the active one."""
+    """Version of the model to use; empty: the active one. A named game is forecast by the active model alone: another
+    version is refused (MODEL_NOT_CHAMPION).
+    """
     game_date: _builtins.str
     """Local date of the game, ISO 8601 (YYYY-MM-DD), from 1946-08-01 to 2046-07-31. Must be in the season of the game_id,
     and at most one day ahead, since a game with a game_id has begun (replays have dates of their own).

@@ -468,7 +468,7 @@ Global___ListPredictionsResponse: _TypeAlias = ListPredictionsResponse  # noqa: 
 
 @_typing.final
 class ScoreFilter(_message.Message):
-    """Selects settled forecasts. Of each, the newest revision that was recorded in time counts."""
+    """Selects settled forecasts. Of each second of play, the newest revision that was recorded in time counts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -504,7 +504,9 @@ class ScoreFilter(_message.Message):
     min_confidence: _builtins.float
     """Minimum confidence: the probability of the likelier side, in [0.5, 1]."""
     recorded_by: _builtins.str
-    """The caller who recorded the forecast (RecordedPrediction.recorded_by), for example "token:poller"; empty: any."""
+    """The caller who recorded the forecast (RecordedPrediction.recorded_by), for example "token:poller"; empty: the
+    owners of the games.
+    """
     def __init__(
         self,
         *,

@@ -21,7 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Scorecard(_message.Message):
     """Scores of forecasts. Metrics are means over games of each game's mean, in which each minute has the same weight:
-    several forecasts of one minute, with different alphas or margins, count as their mean.
+    several forecasts of one minute, at different seconds of play, count as their mean. Counted are the forecasts of the
+    games' owners, or, with ScoreFilter.recorded_by, those of one caller.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -50,6 +51,7 @@ class Scorecard(_message.Message):
     LEADER_ACCURACY_FIELD_NUMBER: _builtins.int
     ROC_AUC_FIELD_NUMBER: _builtins.int
     PERSISTENCE_ROC_AUC_FIELD_NUMBER: _builtins.int
+    REVISED_LATE_FIELD_NUMBER: _builtins.int
     games: _builtins.int
     """Number of games."""
     forecasts: _builtins.int
@@ -83,6 +85,10 @@ class Scorecard(_message.Message):
     unsettled_totals: _builtins.int
     """Number of matching games with counting forecasts of the total, but no total_points in the current outcome: show it,
     so that unreported totals are visible.
+    """
+    revised_late: _builtins.int
+    """Number of moments (a second of play of a game) with a revision that came after a later play had been seen. Such
+    revisions are kept and shown, and do not count.
     """
     @_builtins.property
     def mae(self) -> Global___Figure:
@@ -187,10 +193,11 @@ class Scorecard(_message.Message):
         leader_accuracy: Global___Figure | None = ...,
         roc_auc: Global___Figure | None = ...,
         persistence_roc_auc: Global___Figure | None = ...,
+        revised_late: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_accuracy", b"leader_accuracy", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "persistence_roc_auc", b"persistence_roc_auc", "roc_auc", b"roc_auc", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "brier", b"brier", "brier_difference", b"brier_difference", "corrected_games", b"corrected_games", "coverage", b"coverage", "crps", b"crps", "doubtful_games", b"doubtful_games", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_accuracy", b"leader_accuracy", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "persistence_roc_auc", b"persistence_roc_auc", "reliability", b"reliability", "roc_auc", b"roc_auc", "total", b"total", "unsettled_games", b"unsettled_games", "unsettled_totals", b"unsettled_totals", "withdrawn_games", b"withdrawn_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "brier", b"brier", "brier_difference", b"brier_difference", "corrected_games", b"corrected_games", "coverage", b"coverage", "crps", b"crps", "doubtful_games", b"doubtful_games", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_accuracy", b"leader_accuracy", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "persistence_roc_auc", b"persistence_roc_auc", "reliability", b"reliability", "revised_late", b"revised_late", "roc_auc", b"roc_auc", "total", b"total", "unsettled_games", b"unsettled_games", "unsettled_totals", b"unsettled_totals", "withdrawn_games", b"withdrawn_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -578,17 +585,19 @@ class LeftOut(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SUPERSEDED_FIELD_NUMBER: _builtins.int
-    LATER_MINUTE_FIELD_NUMBER: _builtins.int
+    LATER_SECOND_FIELD_NUMBER: _builtins.int
     LATE_TIME_FIELD_NUMBER: _builtins.int
     REPORTED_FIELD_NUMBER: _builtins.int
     GAME_DATE_FIELD_NUMBER: _builtins.int
     OBSERVED_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     LATE_MARKETS_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
     superseded: _builtins.int
     """Superseded by a later revision."""
-    later_minute: _builtins.int
-    """Recorded when the ledger had a forecast from more than two minutes of play later (LATE_REASON_LATER_MINUTE)."""
+    later_second: _builtins.int
+    """Recorded when the ledger had a forecast from a later second of play (LATE_REASON_LATER_SECOND)."""
     late_time: _builtins.int
     """Recorded long after the game's newest second of play (LATE_REASON_TIME)."""
     reported: _builtins.int
@@ -605,21 +614,27 @@ class LeftOut(_message.Message):
     """Markets sent after the outcome was observed (MARKET_RECORDING_OUTCOME_KNOWN) with a counted or superseded forecast,
     and markets of forecasts made after it was observed: they are no bets.
     """
+    clock: _builtins.int
+    """Recorded when the published clock was more than a minute and a half of play further (LATE_REASON_CLOCK)."""
+    others: _builtins.int
+    """Recorded by callers who do not own the game: what they record of it counts on cards of their own (recorded_by)."""
     def __init__(
         self,
         *,
         superseded: _builtins.int = ...,
-        later_minute: _builtins.int = ...,
+        later_second: _builtins.int = ...,
         late_time: _builtins.int = ...,
         reported: _builtins.int = ...,
         game_date: _builtins.int = ...,
         observed: _builtins.int = ...,
         withdrawn: _builtins.int = ...,
         late_markets: _builtins.int = ...,
+        clock: _builtins.int = ...,
+        others: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["game_date", b"game_date", "late_markets", b"late_markets", "late_time", b"late_time", "later_minute", b"later_minute", "observed", b"observed", "reported", b"reported", "superseded", b"superseded", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "game_date", b"game_date", "late_markets", b"late_markets", "late_time", b"late_time", "later_second", b"later_second", "observed", b"observed", "others", b"others", "reported", b"reported", "superseded", b"superseded", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

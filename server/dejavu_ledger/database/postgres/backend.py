@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from dejavu_common.failure_log import FailureLog
-from dejavu_ledger.database import store
+from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import CommitListener, Connection, Durability, StopSignal
 from dejavu_ledger.database.creation import is_empty
 from dejavu_ledger.database.postgres.connections import (
@@ -30,14 +28,14 @@ from dejavu_ledger.database.postgres.connections import (
     GuardedConnection,
     Outage,
     check_session,
-    driver_connection,
-    new_engine,
+    new_pool,
+    patient,
 )
 from dejavu_ledger.database.postgres.creation import ensure_schema
 from dejavu_ledger.database.postgres.listener import PostgresListener, channel_of
-from dejavu_ledger.database.postgres.schema_check import check_schema
-from dejavu_ledger.database.postgres.sqlstates import READ_ONLY, database_errors, driver_error, read_only_cause
-from dejavu_ledger.database.schema import metadata
+from dejavu_ledger.database.postgres.sqlstates import READ_ONLY, database_errors, read_only_cause
+from dejavu_ledger.database.schema import TABLES
+from dejavu_ledger.database.schema_check import check_schema
 from dejavu_ledger.database.store import Identity
 from dejavu_ledger.errors import (
     InvalidLedgerUrl,
@@ -85,21 +83,18 @@ _log = structlog.get_logger(__name__)
 NOTIFY_SECONDS: Final = 1.0
 """Time limit of a notification: the writer's thread waits for it, though no caller does."""
 
-OFFLINE_SECONDS: Final = 600.0
-"""Time that a command that reads a whole ledger waits for the next part of an answer."""
-
 _BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ledger_id FROM ledger WHERE id = 1 FOR UPDATE"
 
-_SIZE: Final = text(
-    "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c"
-    " JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema() WHERE c.relkind = 'r'"
-)
+_SIZE: Final = """
+    SELECT CAST(coalesce(sum(pg_total_relation_size(c.oid)), 0) AS bigint) FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema() WHERE c.relkind = 'r'
+"""
 
 _PAGE: Final = 20_000
 
 _AT_ONCE_SECONDS: Final = 1.0
 
-_READ_ROWS: Final = "SELECT sum(length(t::text)) FROM TABLE t WHERE sequence > :after AND sequence <= :last"
+_READ_ROWS: Final = "SELECT sum(length(CAST(t AS text))) FROM TABLE t WHERE sequence > :after AND sequence <= :last"
 
 
 class PostgresBackend:
@@ -115,17 +110,31 @@ class PostgresBackend:
         InvalidLedgerUrl: if the URL cannot name a ledger.
     """
 
+    OFFLINE_SECONDS: Final = 600.0
+    """Time that a command that reads a whole ledger waits for the next part of an answer."""
+
     def __init__(
         self, url: str, durability: Durability = Durability.PROCESS, *, answer_seconds: float = ANSWER_SECONDS
     ) -> None:
         self._parameters = connection_parameters(url)
         self._durability = durability
         self._outage = Outage()
-        new = partial(new_engine, self._parameters, self._outage, answer_seconds=answer_seconds)
+        new = partial(new_pool, self._parameters, self._outage, answer_seconds=answer_seconds)
         self._writing, self._reading = new(writing=True), new(writing=False)
         self._identity: Identity | None = None
         self._notifying_session = 0
         self._notify_failures = FailureLog(_log, failed="ledger_announcement_failed", recovered="ledger_announced")
+
+    @classmethod
+    @contextmanager
+    def read_only(cls, url: str) -> Iterator[Self]:
+        """Open a ledger to read it; see `backends.read_only_ledger`."""
+        with closing(cls(url, answer_seconds=cls.OFFLINE_SECONDS)) as backend:
+            with backend.read() as connection:
+                if is_empty(connection):
+                    raise LedgerUnavailable("there is no ledger in the database")
+                check_schema(connection)
+            yield backend
 
     def open(self, *, make: bool) -> None:
         """See `Backend.open`. Creates the tables, not the database or its schema."""
@@ -137,10 +146,10 @@ class PostgresBackend:
             self._identity = store.identity(connection)
 
     def _check_settings(self, connection: Connection) -> None:
-        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        encoding = sql.value(connection, "SHOW server_encoding")
         if encoding != "UTF8":
             raise LedgerSchemaError(f"the database cannot hold a ledger: its encoding is {encoding}; expected UTF8")
-        if self._durability is Durability.POWER and connection.exec_driver_sql("SHOW fsync").scalar_one() != "on":
+        if self._durability is Durability.POWER and sql.value(connection, "SHOW fsync") != "on":
             raise LedgerUnavailable(
                 "the ledger's database does not wait for the disk (fsync is off), as --durability power needs"
             )
@@ -149,50 +158,53 @@ class PostgresBackend:
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`."""
         with database_errors(), self._begun() as connection:
-            raw = driver_connection(connection)
+            raw = connection.driver
             try:
                 yield connection
                 if raw.info.transaction_status != TransactionStatus.INTRANS:
                     raise LedgerUnavailable("the ledger could not be written: a statement of the transaction failed")
                 raw.commit()
             except BaseException as error:
-                _roll_back(connection, raw, error)
+                _roll_back(raw, error)
                 raise
 
-    def _begun(self) -> Connection:
-        """Return a connection in a transaction that holds the write lock."""
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        """Yield a connection in a transaction that holds the write lock."""
         self._outage.check()
         began = time.monotonic()
         while True:
-            connection = self._writing.connect()
-            raw = driver_connection(connection)
-            try:
-                self._begin(raw)
-            except BaseException as error:
-                read_only = read_only_cause(raw) if isinstance(error, psycopg.errors.ReadOnlySqlTransaction) else ""
-                _roll_back(connection, raw, error)
-                lost = connection.invalidated and isinstance(error, psycopg.Error)
-                connection.close()
-                if lost:
-                    self._writing.dispose()  # what was lost for one is lost for all: each would be waited for
-                # The idle connection was lost, or is no longer one to the primary: try a new one, but only once, since
-                # each attempt may take seconds.
-                if lost and time.monotonic() - began < _AT_ONCE_SECONDS:
-                    began -= _AT_ONCE_SECONDS
-                    continue
-                if read_only:
-                    raise LedgerUnavailable(f"the ledger is read-only: {read_only}") from error
-                raise
-            return connection
+            with self._writing.connection() as connection:
+                if self._begins(connection.driver, again=time.monotonic() - began < _AT_ONCE_SECONDS):
+                    yield connection
+                    return
+            began -= _AT_ONCE_SECONDS  # only once, since each attempt may take seconds
+
+    def _begins(self, raw: GuardedConnection, *, again: bool) -> bool:
+        """Start a transaction; return False if the idle connection was lost, or is no longer one to the primary.
+
+        Args:
+            raw: the connection.
+            again: whether to try a new one then; otherwise raise the error.
+        """
+        try:
+            self._begin(raw)
+        except BaseException as error:
+            read_only = read_only_cause(raw) if isinstance(error, psycopg.errors.ReadOnlySqlTransaction) else ""
+            _roll_back(raw, error)
+            if raw.closed and isinstance(error, psycopg.Error):
+                self._writing.clear()  # what was lost for one is lost for all: each would be waited for
+                if again:
+                    return False
+            if read_only:
+                raise LedgerUnavailable(f"the ledger is read-only: {read_only}") from error
+            raise
+        return True
 
     def _begin(self, raw: GuardedConnection) -> None:
         """Start a transaction and lock the head of the chain."""
-        patience = raw.answer_seconds
-        raw.answer_seconds = min(BEGIN_SECONDS, patience)
-        try:
+        with patient(raw, min(BEGIN_SECONDS, raw.answer_seconds)):
             cursor = raw.execute(_BEGIN)
-        finally:
-            raw.answer_seconds = patience
         cursor.nextset()
         row = cursor.fetchone()
         if self._identity is not None and (row is None or row[0] != self._identity.ledger_id):
@@ -203,7 +215,7 @@ class PostgresBackend:
         """See `Backend.read`."""
         try:
             with database_errors(), self._reader() as connection:
-                raw = driver_connection(connection)
+                raw = connection.driver
                 raw.stop = stop
                 try:
                     if stop is not None and stop.is_set():
@@ -212,17 +224,16 @@ class PostgresBackend:
                 finally:
                     raw.stop = None
                     if raw.closed:
-                        connection.invalidate()
-                        self._reading.dispose()
+                        self._reading.clear()
         except LedgerUnavailable as error:
-            if stop is not None and stop.is_set() and isinstance(driver_error(error.__cause__), _STOPPED):
+            if stop is not None and stop.is_set() and isinstance(error.__cause__, _STOPPED):
                 raise ReadStopped from error
             raise
 
-    def _reader(self) -> Connection:
-        """Return a connection of the engine that reads."""
+    def _reader(self) -> AbstractContextManager[Connection]:
+        """Return a context with a connection that reads."""
         self._outage.check()
-        return self._reading.connect()
+        return self._reading.connection()
 
     def check(self) -> None:
         """See `Backend.check`."""
@@ -238,12 +249,10 @@ class PostgresBackend:
         The structure of indexes is a matter of PostgreSQL's own tools (pg_amcheck).
         """
         newest = store.head(connection).sequence
-        for table in metadata.sorted_tables:
-            if "sequence" not in table.columns:
-                continue
-            statement = text(_READ_ROWS.replace("TABLE", table.name))
-            for after in range(0, newest, _PAGE):
-                connection.execute(statement, {"after": after, "last": after + _PAGE}).all()
+        for table, columns in TABLES.items():
+            if next(iter(columns)) == "sequence":
+                for after in range(0, newest, _PAGE):
+                    sql.rows(connection, _READ_ROWS.replace("TABLE", table), after=after, last=after + _PAGE)
         if thorough:
             check_schema(connection)
 
@@ -260,7 +269,7 @@ class PostgresBackend:
     def size_bytes(self) -> int:
         """See `Backend.size_bytes`: of the tables and their indexes."""
         with self.read() as connection:
-            return int(connection.execute(_SIZE).scalar_one())
+            return int(sql.value(connection, _SIZE))
 
     def notify(self) -> None:
         """See `Backend.notify`.
@@ -271,17 +280,10 @@ class PostgresBackend:
         if self._identity is None:
             return
         try:
-            with self._writing.connect() as connection:
-                raw = driver_connection(connection)
-                patience, raw.answer_seconds = raw.answer_seconds, NOTIFY_SECONDS
-                self._notifying_session = raw.info.backend_pid
-                try:
-                    raw.execute(b"NOTIFY " + channel_of(self._identity.ledger_id).encode())
-                finally:
-                    raw.answer_seconds = patience
-                    if raw.closed:
-                        connection.invalidate()
-        except (SQLAlchemyError, psycopg.Error) as error:
+            with self._writing.connection() as connection, patient(connection.driver, NOTIFY_SECONDS):
+                self._notifying_session = connection.driver.info.backend_pid
+                connection.driver.execute(b"NOTIFY " + channel_of(self._identity.ledger_id).encode())
+        except psycopg.Error as error:
             self._notify_failures.failed(error, traceback=False, effect="streams lag by up to a second")
         else:
             self._notify_failures.succeeded()
@@ -295,40 +297,18 @@ class PostgresBackend:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        self._writing.dispose()
-        self._reading.dispose()
+        self._writing.clear()
+        self._reading.clear()
 
 
 _STOPPED: Final = (psycopg.errors.QueryCanceled, psycopg.OperationalError)
 
 
-def _roll_back(connection: Connection, raw: GuardedConnection, error: BaseException) -> None:
-    """Roll a transaction back; discard the connection if that fails, or if another one may lead to the primary."""
-    cause = driver_error(error)
+def _roll_back(raw: GuardedConnection, error: BaseException) -> None:
+    """Roll a transaction back; close the connection if that fails, or if another one may lead to the primary."""
     try:
-        if not raw.closed:
-            raw.rollback()
+        raw.rollback()
     except psycopg.Error:
-        pass
-    else:
-        if not raw.closed and (cause is None or cause.sqlstate != READ_ONLY):
-            return
-    connection.invalidate()
-
-
-@contextmanager
-def read_only_ledger(url: str) -> Iterator[PostgresBackend]:
-    """Open the ledger at a URL to read it, also while servers use it; create nothing.
-
-    Raises:
-        InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
-    """
-    backend = PostgresBackend(url, answer_seconds=OFFLINE_SECONDS)
-    try:
-        with backend.read() as connection:
-            if is_empty(connection):
-                raise LedgerUnavailable("there is no ledger in the database")
-            check_schema(connection)
-        yield backend
-    finally:
-        backend.close()
+        raw.close()
+    if isinstance(error, psycopg.Error) and error.sqlstate == READ_ONLY:
+        raw.close()

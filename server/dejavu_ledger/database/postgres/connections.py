@@ -9,18 +9,19 @@ from __future__ import annotations
 import select
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DisconnectionError
 
 from dejavu_common.activity import waiting_outside
-from dejavu_ledger.database.backend import CACHED_QUERIES, StopSignal
+from dejavu_ledger.database import sql
+from dejavu_ledger.database.backend import Connection, StopSignal
+from dejavu_ledger.database.pool import Pool
 from dejavu_ledger.errors import LedgerUnavailable
 
 LOCK_SECONDS: Final = 1.5
@@ -40,7 +41,7 @@ CANCEL_SECONDS: Final = 1.0
 """Time to end a statement; then its connection is closed."""
 
 MAX_CONNECTIONS: Final = 8
-"""Connections kept open by an engine: one per reader thread of a ledger, and some for other uses."""
+"""Idle connections that are kept for reading: one per reader thread of a ledger, and some for other uses."""
 
 OLDEST_RELEASE: Final = 14
 """Oldest major release of PostgreSQL that is supported."""
@@ -58,8 +59,8 @@ _WRITING: Final = (
 )
 _READING: Final = "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = 60000;"
 
-_SET_MARK: Final = text("SELECT set_config('dejavu.session', :mark, false)")
-_MARK: Final = text("SELECT current_setting('dejavu.session', true)")
+_SET_MARK: Final = "SELECT set_config('dejavu.session', :mark, false)"
+_MARK: Final = "SELECT current_setting('dejavu.session', true)"
 
 _RV = TypeVar("_RV")
 
@@ -171,10 +172,20 @@ class GuardedConnection(psycopg.Connection[Any]):
             raise psycopg.errors.QueryCanceled("told to stop") from None
 
 
-def new_engine(
+@contextmanager
+def patient(connection: GuardedConnection, seconds: float) -> Iterator[None]:
+    """Let a connection wait some seconds for each answer in the block."""
+    before, connection.answer_seconds = connection.answer_seconds, seconds
+    try:
+        yield
+    finally:
+        connection.answer_seconds = before
+
+
+def new_pool(
     parameters: dict[str, Any], outage: Outage, *, writing: bool, answer_seconds: float = ANSWER_SECONDS
-) -> Engine:
-    """Return an engine whose connections start no transactions implicitly.
+) -> Pool[Connection]:
+    """Return a pool whose connections start no transactions implicitly.
 
     Args:
         parameters: of libpq.
@@ -185,7 +196,7 @@ def new_engine(
     # The server ends a statement a little earlier, so that the connection survives.
     limit = f"SET statement_timeout = {answer_seconds * 900:.0f};"
 
-    def connect() -> GuardedConnection:
+    def connect() -> Connection:
         with waiting_outside():  # names are looked up without a timeout, and each of their addresses is tried
             try:
                 connection = GuardedConnection.connect(**parameters, autocommit=True)
@@ -206,44 +217,29 @@ def new_engine(
         except BaseException:
             connection.close()
             raise
-        return connection
+        return Connection("postgresql", connection)
 
-    engine = create_engine(
-        "postgresql+psycopg://",
-        creator=connect,
-        isolation_level="AUTOCOMMIT",
-        hide_parameters=True,
-        use_native_hstore=False,
-        pool_size=2 if writing else MAX_CONNECTIONS,
-        pool_timeout=LOCK_SECONDS,
-        query_cache_size=CACHED_QUERIES,
-    )
-
-    @event.listens_for(engine, "checkout")
-    def replace_if_closed(connection: GuardedConnection, _record: Any, _proxy: Any) -> None:
-        # On an idle connection the server sends only its end. Thanks to this check, no call fails after a restart.
-        if connection.closed or is_readable(connection):
-            raise DisconnectionError("the server closed the connection")
-
-    return engine
+    return Pool(connect, 2 if writing else MAX_CONNECTIONS, _is_open)
 
 
-def check_session(engine: Engine) -> None:
+def _is_open(connection: Connection) -> bool:
+    """Return whether an idle connection is open, so that no call fails after a restart of the server."""
+    return not connection.closed and not is_readable(connection.driver)
+
+
+def check_session(pool: Pool[Connection]) -> None:
     """Check that a connection has a session of its own: a pooler may give sessions to single transactions.
 
     Without one, settings of a session, notifications and the guard of timeouts are lost or another's, unnoticed.
-
-    Args:
-        engine: engine of a database, with room for two connections.
 
     Raises:
         LedgerUnavailable: if a value that one connection sets is seen by another one, or not by itself.
     """
     mark = uuid4().hex
-    with engine.connect() as first, engine.connect() as second:
-        first.execute(_SET_MARK, {"mark": mark})
-        shared = second.execute(_MARK).scalar_one() == mark  # poolers give away first what was given back last
-        kept = not shared and first.execute(_MARK).scalar_one() == mark
+    with pool.connection() as first, pool.connection() as second:
+        sql.rows(first, _SET_MARK, mark=mark)
+        shared = sql.value(second, _MARK) == mark  # poolers give away first what was given back last
+        kept = not shared and sql.value(first, _MARK) == mark
     if not kept:
         raise LedgerUnavailable(
             "the ledger's database is behind a pooler that gives a session to one transaction after the other, such as "
@@ -252,19 +248,10 @@ def check_session(engine: Engine) -> None:
 
 
 def is_readable(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether the server has sent something that was not read yet, the end of the connection included."""
+    """Return whether the server has sent something that was not read yet.
+
+    On an idle connection, that is its end.
+    """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
-
-
-def driver_connection(connection: Connection) -> GuardedConnection:
-    """Return the driver's connection of an open connection of SQLAlchemy.
-
-    Raises:
-        TypeError: if it does not come from an engine of `new_engine`, or is closed.
-    """
-    raw = connection.connection.driver_connection
-    if not isinstance(raw, GuardedConnection):
-        raise TypeError("not an open connection to PostgreSQL")
-    return raw

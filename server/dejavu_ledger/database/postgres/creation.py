@@ -5,62 +5,58 @@ Everything runs in one transaction under an advisory lock, so after a failure th
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Engine, text
+from typing import Final
 
-from dejavu_ledger.database import creation
-from dejavu_ledger.database.postgres.connections import driver_connection
-from dejavu_ledger.database.postgres.schema_check import check_schema
+from dejavu_ledger.database import creation, sql
+from dejavu_ledger.database.pool import Pool
+from dejavu_ledger.database.postgres.connections import patient
+from dejavu_ledger.database.schema_check import check_schema
+from dejavu_ledger.database.sql import Connection
 from dejavu_ledger.errors import LedgerSchemaError, LedgerUnavailable
 
-CREATION_SECONDS = 60.0
+CREATION_SECONDS: Final = 60.0
 """Time limit of a statement that creates tables."""
 
+_BEGIN: Final = (
+    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {creation.LOCK_SECONDS * 1000:.0f};"
+    f" SET LOCAL statement_timeout = {CREATION_SECONDS * 1000:.0f}; SET LOCAL client_min_messages = warning"
+)
 # Two numbers, to be distinct from other locks of the database: one for this use, one for the ledger's schema.
-_LOCK = text("SELECT pg_advisory_xact_lock(1684367457, hashtext(current_schema()))")
+_LOCK: Final = "SELECT pg_advisory_xact_lock(1684367457, hashtext(current_schema()))"
 
 
-def ensure_schema(engine: Engine, *, make: bool = True) -> None:
+def ensure_schema(pool: Pool[Connection], *, make: bool = True) -> None:
     """Create the tables unless they exist; return quickly if they do.
 
     Args:
-        engine: an engine that writes.
+        pool: connections that write.
         make: whether to create a ledger if none exists.
 
     Raises:
         LedgerSchemaError: if the tables have another schema, are not a ledger, or are not exactly those of this
             release.
         LedgerUnavailable: if there is no ledger and `make` is false, or another process prepares one for too long.
-        sqlalchemy.exc.SQLAlchemyError, psycopg.Error: if the database fails.
+        psycopg.Error: if the database fails.
     """
-    with engine.connect() as connection:
+    with pool.connection() as connection:
         if not _is_empty(connection, make=make):
             check_schema(connection)
             return
-    with engine.connect() as connection:
-        raw = driver_connection(connection)
-        patience = raw.answer_seconds
-        raw.execute(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-            f" SET LOCAL lock_timeout = {creation.LOCK_SECONDS * 1000:.0f};"
-            f" SET LOCAL statement_timeout = {CREATION_SECONDS * 1000:.0f}; SET LOCAL client_min_messages = warning"
-        )
-        raw.answer_seconds = CREATION_SECONDS
+    with pool.connection() as connection, patient(connection.driver, CREATION_SECONDS):
+        connection.driver.execute(_BEGIN)
         try:
-            connection.execute(_LOCK)  # a separate statement, so that later ones see the commits of the previous holder
+            sql.rows(connection, _LOCK)  # a separate statement, so that later ones see the commits of the last holder
             if _is_empty(connection, make=make):
                 creation.create(connection)
             check_schema(connection)
-            raw.commit()
-        finally:
-            if raw.closed:
-                connection.invalidate()
-            else:
-                raw.rollback()  # does nothing after the commit
-                raw.answer_seconds = patience
+            connection.driver.commit()
+        except BaseException:
+            connection.close()
+            raise
 
 
 def _is_empty(connection: Connection, *, make: bool) -> bool:
-    if connection.execute(text("SELECT current_schema()")).scalar() is None:
+    if sql.value(connection, "SELECT current_schema()") is None:
         raise LedgerSchemaError(
             "the database is not a ledger: the schema that its search_path names does not exist; create it first"
         )

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerSchemaError, LedgerUnavailable
 
@@ -67,16 +66,9 @@ _REFUSALS: Final = {
 }
 
 
-def driver_error(error: BaseException | None) -> psycopg.Error | None:
-    """Return the driver's error: the one that an SQLAlchemy error wraps, or the error itself; None if it is neither."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return cause if isinstance(cause, psycopg.Error) else None
-
-
-def from_database(error: SQLAlchemyError | psycopg.Error) -> LedgerError:
-    """Convert an error of the database to a ledger error. The original error must only go to the log."""
-    cause = driver_error(error)
-    code = "" if cause is None else cause.sqlstate or _refusal(cause)
+def from_driver(cause: psycopg.Error) -> LedgerError:
+    """Convert an error of the driver to a ledger error. The original error must only go to the log."""
+    code = cause.sqlstate or _refusal(cause)
     if told := _lookup(_CORRUPT, code):
         return LedgerCorrupt(f"the ledger is damaged: {told}")
     if told := _lookup(_SCHEMA, code):
@@ -90,7 +82,7 @@ def from_database(error: SQLAlchemyError | psycopg.Error) -> LedgerError:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Convert errors of SQLAlchemy and of the driver in the block to ledger errors, with the original as the cause.
+    """Convert errors of the driver in the block to ledger errors, with the original as the cause.
 
     Raises:
         LedgerError: the ledger error.
@@ -99,11 +91,10 @@ def database_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, psycopg.Error) as error:
-        cause = driver_error(error)
-        if isinstance(cause, psycopg.DataError) and cause.sqlstate is None:
+    except psycopg.Error as error:
+        if isinstance(error, psycopg.DataError) and error.sqlstate is None:
             raise ValueError("a value cannot be stored: text in PostgreSQL cannot contain NUL") from error
-        raise from_database(error) from error
+        raise from_driver(error) from error
 
 
 def read_only_cause(connection: psycopg.Connection[Any]) -> str:

@@ -6,44 +6,39 @@ IMMEDIATE: it takes the write lock before it reads, so that decisions based on t
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import structlog
-from sqlalchemy import Engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from dejavu_ledger.database import notify, store
+from dejavu_ledger.database import creation, notify, sql, store
 from dejavu_ledger.database.backend import CommitListener, Connection, Durability, StopSignal
-from dejavu_ledger.database.creation import is_empty
-from dejavu_ledger.database.recording.prepared import run_on_driver
-from dejavu_ledger.database.sqlite.creation import ensure_schema
+from dejavu_ledger.database.pool import Pool
+from dejavu_ledger.database.schema_check import check_schema
 from dejavu_ledger.database.sqlite.engine import (
+    MAX_CONNECTIONS,
     check_free_space,
+    connect,
     database_errors,
     database_path,
-    discard_after,
     file_bytes,
     free_bytes,
-    from_database,
-    new_engine,
-    reading_engine,
+    is_spoiled,
     stopping,
 )
-from dejavu_ledger.database.sqlite.schema_check import check_schema
 from dejavu_ledger.database.sqlite.wal_checkpointer import MOST_PAGES, WalCheckpointer
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerReplaced, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
 
+_SYNCHRONOUS: Final = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
 
-_SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
-
-
-_FILES = "dejavu_files"
+_POLL_SECONDS: Final = 0.01
 
 
 class OpenFiles(NamedTuple):
@@ -79,38 +74,14 @@ def _file_id(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def writing_engine(path: Path, durability: Durability) -> Engine:
-    """Return an engine whose transactions hold the write lock from their start."""
-    engine = new_engine(
-        path,
-        [
-            "PRAGMA journal_mode=WAL",
-            f"PRAGMA synchronous={_SYNCHRONOUS[durability]}",
-            f"PRAGMA wal_autocheckpoint={MOST_PAGES}",
-            "PRAGMA foreign_keys=ON",
-        ],
-    )
+class _Connection(Connection):
+    """A connection to a file.
 
-    @event.listens_for(engine, "begin")
-    def begin_immediate(connection: Connection) -> None:
-        driver: Any = connection.connection.dbapi_connection
-        if not driver.in_transaction:  # by `SqliteBackend.write`
-            _begin(connection, path)
+    Attributes:
+        files: files that it has open; None before its first transaction, which opens the write-ahead log.
+    """
 
-    return engine
-
-
-def _begin(connection: Connection, path: Path) -> OpenFiles:
-    """Start a transaction that holds the write lock; return the files that the connection has open."""
-    try:
-        run_on_driver(connection, "BEGIN IMMEDIATE")
-    except DBAPIError as error:
-        discard_after(error, connection)
-        raise
-    files: OpenFiles | None = connection.info.get(_FILES)
-    if files is None:  # first transaction of the connection, which opens the write-ahead log
-        files = connection.info[_FILES] = OpenFiles.at(path)
-    return files
+    files: OpenFiles | None = None
 
 
 class SqliteBackend:
@@ -119,31 +90,69 @@ class SqliteBackend:
     Args:
         url: sqlite:///PATH.
         durability: durability of a committed transaction.
-        immutable: whether nothing can change the file; see `reading_engine`.
+        immutable: whether nothing can change the file. SQLite then neither locks it nor creates files beside it, which
+            it otherwise does even to read a database in WAL mode (https://www.sqlite.org/wal.html#readonly).
 
     Raises:
         InvalidLedgerUrl: if the URL cannot name a ledger.
     """
 
     def __init__(self, url: str, durability: Durability = Durability.PROCESS, *, immutable: bool = False) -> None:
-        self._path = database_path(url)
-        self._writing = writing_engine(self._path, durability)
-        self._reading = reading_engine(self._path, immutable=immutable)
-        self._kept: list[Connection] = []  # the connection of the last transaction
-        self._checkpointer = WalCheckpointer(self._path)
+        self._path = path = database_path(url)
+        settings = (
+            "journal_mode=WAL",
+            f"synchronous={_SYNCHRONOUS[durability]}",
+            f"wal_autocheckpoint={MOST_PAGES}",
+            "foreign_keys=ON",
+        )
+        access = "mode=ro&immutable=1" if immutable else "mode=rw"
+        self._writing = Pool(lambda: _Connection("sqlite", connect(path, "mode=rw", *settings)), MAX_CONNECTIONS)
+        self._reading = Pool(lambda: _Connection("sqlite", connect(path, access, "query_only=ON")), MAX_CONNECTIONS)
+        self._checkpointer = WalCheckpointer(path)
         self._files: OpenFiles | None = None
         self._runtime: Path | None = None
         self._notifier: notify.Notifier | None = None
 
+    @classmethod
+    @contextmanager
+    def read_only(cls, url: str) -> Iterator[Self]:
+        """Open a ledger to read it; see `backends.read_only_ledger`.
+
+        A ledger in a folder that cannot be written, such as a backup, is read as it is, unless its newest entries are
+        in its write-ahead log: to read that, SQLite needs a file beside it.
+        """
+        path = database_path(url)
+        if not path.is_file():
+            raise LedgerUnavailable(f"there is no ledger at {path}")
+        log = Path(f"{path}-wal")
+        writable = os.access(path.parent, os.W_OK, effective_ids=True)
+        immutable = not writable and not log.exists()
+        with closing(cls(url, immutable=immutable)) as backend:
+            try:
+                with backend.read() as connection:
+                    if creation.is_empty(connection):
+                        raise LedgerUnavailable(f"there is no ledger at {path}: the file is empty")
+                    check_schema(connection)
+            except LedgerUnavailable as error:
+                if writable or immutable:
+                    raise
+                raise LedgerUnavailable(
+                    f"{error}; its folder {path.parent} is not writable: copy {path.name} and {log.name} to one that is"
+                ) from error
+            yield backend
+            if immutable and log.exists():  # by a process that can write there: what was read may be inconsistent
+                raise LedgerUnavailable(
+                    "the ledger was written to while it was read, in a folder that is read-only here"
+                )
+
     def open(self, *, make: bool) -> None:
         """See `Backend.open`. Creates the folder of the file too."""
         try:
-            with database_errors():
-                if make:
-                    self._path.parent.mkdir(parents=True, exist_ok=True)
-                ensure_schema(self._writing, self._path, make=make)
-                with self._writing.begin() as connection:
-                    self._files = connection.info[_FILES]
+            if make:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            # The first writer switches the database to WAL, which needs exclusive access without waiting.
+            with _folder_lock(self._path.parent):
+                self._create(make=make)
         except OSError as error:
             raise LedgerUnavailable(f"the ledger's folder cannot be used: {error.strerror}") from error
         try:
@@ -153,34 +162,30 @@ class SqliteBackend:
         else:
             self._notifier = self._notifier or notify.Notifier(self._runtime)
 
+    def _create(self, *, make: bool) -> None:
+        """Create the database unless it exists, in one transaction; after a failure it is unchanged or empty."""
+        if make and not self._path.exists():
+            # An empty file is an empty SQLite database. SQLite gives its companion files the same mode.
+            self._path.touch(mode=0o600)
+        with self._connection(self._reading) as connection:  # before the switch to WAL, which is itself a write
+            if creation.is_empty(connection) and not make:
+                raise LedgerUnavailable("the ledger is gone: its file is empty")
+        self._reading.clear()
+        with self.write() as connection:
+            if creation.is_empty(connection):
+                creation.create(connection)
+            check_schema(connection)
+            self._files = OpenFiles.at(self._path)
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`. Neither writes to files that were removed or replaced, nor counts commits to them."""
-        # Separate context managers, and SQLAlchemy's transactions, would take half of the time of an empty commit.
-        try:
-            try:
-                connection = self._kept.pop()
-            except IndexError:
-                connection = self._writing.connect()
-            try:
-                files = _begin(connection, self._path)
-                files.check(self._path)
-                yield connection
-                if connection.in_transaction():  # SQLAlchemy has run statements, so it has to know
-                    connection.commit()
-                else:
-                    run_on_driver(connection, "COMMIT")
-            except BaseException as error:
-                if isinstance(error, DBAPIError):
-                    discard_after(error, connection)
-                connection.close()  # which rolls back
-                raise
-            if self._kept:
-                connection.close()
-            else:
-                self._kept.append(connection)  # for the next transaction: the pool takes as long as a commit
-        except SQLAlchemyError as error:
-            raise from_database(error) from error
+        with self._connection(self._writing) as connection:
+            connection.driver.execute("BEGIN IMMEDIATE")
+            files = connection.files = connection.files or OpenFiles.at(self._path)
+            files.check(self._path)
+            yield connection
+            connection.driver.execute("COMMIT")
         files.check(self._path)
         self._checkpointer.committed()
 
@@ -189,14 +194,27 @@ class SqliteBackend:
         """See `Backend.read`."""
         try:
             with (
-                database_errors(),
-                self._reading.connect() as connection,
+                self._connection(self._reading) as connection,
                 nullcontext() if stop is None else stopping(connection, stop),
             ):
                 yield connection
         except LedgerError:
             self.check()  # a new connection may have opened another file in the place of the ledger's
             raise
+
+    @contextmanager
+    def _connection(self, pool: Pool[_Connection]) -> Iterator[_Connection]:
+        """Yield a connection; at an error roll back, and discard connections if it may lie in their file."""
+        with database_errors(), pool.connection() as connection:
+            try:
+                yield connection
+            except BaseException as error:
+                if is_spoiled(error):
+                    connection.close()
+                    pool.clear()
+                elif connection.driver.in_transaction:
+                    connection.driver.rollback()
+                raise
 
     def check(self) -> None:
         """See `Backend.check`."""
@@ -206,12 +224,12 @@ class SqliteBackend:
     def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
         """See `Backend.check_integrity`."""
         pragma = "integrity_check" if thorough else "quick_check"
-        if connection.exec_driver_sql(f"PRAGMA {pragma}(1)").scalar_one() != "ok":
+        if sql.value(connection, f"PRAGMA {pragma}(1)") != "ok":
             raise LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
 
     def probe(self) -> None:
         """See `Backend.probe`."""
-        with database_errors(), self._writing.begin() as connection:
+        with self.write() as connection:
             store.probe_write(connection)
         check_free_space(self._path)
 
@@ -247,45 +265,24 @@ class SqliteBackend:
             self._notifier.close()
             self._notifier = None
         self._checkpointer.close()
-        while self._kept:
-            self._kept.pop().close()
-        self._writing.dispose()
-        self._reading.dispose()
+        self._writing.clear()
+        self._reading.clear()
 
 
 @contextmanager
-def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
-    """Open the ledger at a URL to read it, also while a server uses it; create nothing.
-
-    A ledger in a folder that cannot be written, such as a backup, is read as it is, unless its newest entries are in
-    its write-ahead log: to read that, SQLite needs a file beside it.
-
-    Raises:
-        InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
-    """
-    path = database_path(url)
-    if not path.is_file():
-        raise LedgerUnavailable(f"there is no ledger at {path}")
-    log = Path(f"{path}-wal")
-    writable = os.access(path.parent, os.W_OK, effective_ids=True)
-    immutable = not writable and not log.exists()
-    backend = SqliteBackend(url, immutable=immutable)
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Lock a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    deadline = time.monotonic() + creation.LOCK_SECONDS
     try:
-        try:
-            with backend.read() as connection:
-                empty = is_empty(connection)
-                if not empty:
-                    check_schema(connection)
-        except LedgerUnavailable as error:
-            if writable:
-                raise
-            raise LedgerUnavailable(
-                f"{error}; its folder {path.parent} is not writable: copy {path.name} and {log.name} to one that is"
-            ) from error
-        if empty:
-            raise LedgerUnavailable(f"there is no ledger at {path}: the file is empty")
-        yield backend
-        if immutable and log.exists():  # by a process that can write there: the data that were read may be inconsistent
-            raise LedgerUnavailable("the ledger was written to while it was read, in a folder that is read-only here")
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LedgerUnavailable("another process has been preparing the ledger for too long") from None
+                time.sleep(_POLL_SECONDS)
+        yield
     finally:
-        backend.close()
+        os.close(descriptor)

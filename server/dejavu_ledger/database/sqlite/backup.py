@@ -1,57 +1,27 @@
-"""Copies a SQLite ledger page by page, as of one moment, while others write to it."""
+"""Copies a SQLite ledger into a new file, as of one moment, while others write to it."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import Final
-from urllib.parse import quote
 
 from dejavu_common.files import sync
-from dejavu_ledger.database.sqlite.engine import BUSY_SECONDS, from_driver
+from dejavu_ledger.database.sqlite.engine import connect, database_errors
 from dejavu_ledger.errors import LedgerUnavailable
 
-PAGES: Final = 2048
-"""Pages that are copied between two reports: 8 MiB."""
 
-
-def copy_pages(source: Path, target: Path, report: Callable[[int, int], None] = lambda _done, _all: None) -> None:
-    """Copy a database into an empty file.
-
-    The copy is the database as of the beginning, however much is written meanwhile: the source is read in one
-    transaction. See `make_single_file`.
-
-    Args:
-        source: a database in WAL mode, or one that nothing writes to.
-        target: an empty file.
-        report: called with the number of pages copied, and the number of all pages.
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a database into an empty file, as of now, however much is written meanwhile.
 
     Raises:
         LedgerError: if the source is damaged, or the target's disk is full.
     """
-    try:
-        with (
-            closing(_connection(source, "rw" if os.access(source.parent, os.W_OK) else "ro&immutable=1")) as reading,
-            closing(_connection(target, "rw")) as writing,
-        ):
-            # An open read transaction keeps the backup on one state; without it, each write would restart it.
-            reading.execute("BEGIN")
-            reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            reading.backup(
-                writing, pages=PAGES, progress=lambda _status, remaining, total: report(total - remaining, total)
-            )
-            reading.execute("ROLLBACK")
-    except sqlite3.Error as error:
-        raise from_driver(error) from error
-
-
-def _connection(path: Path, access: str) -> sqlite3.Connection:
-    uri = f"file:{quote(str(path))}?mode={access}"
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    access = "mode=rw" if os.access(source.parent, os.W_OK) else "mode=ro&immutable=1"
+    with database_errors(), closing(connect(source, access)) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
 
 
 @contextmanager
@@ -119,8 +89,5 @@ def _remove_beside(path: Path) -> None:
 
 def make_single_file(path: Path) -> None:
     """Write the write-ahead log of a closed database into it, and leave it without one."""
-    try:
-        with closing(_connection(path, "rw")) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE").fetchone()
-    except sqlite3.Error as error:
-        raise from_driver(error) from error
+    with database_errors(), closing(connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE").fetchone()

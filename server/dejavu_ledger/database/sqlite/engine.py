@@ -10,17 +10,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Final
+from urllib.parse import quote, unquote
 
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
-
-from dejavu_ledger.database.backend import CACHED_QUERIES, StopSignal
+from dejavu_ledger.database.backend import Connection, StopSignal
 from dejavu_ledger.errors import (
     InvalidLedgerUrl,
     LedgerCorrupt,
@@ -29,7 +24,7 @@ from dejavu_ledger.errors import (
     LedgerUnavailable,
     ReadStopped,
 )
-from dejavu_ledger.url import url_hint
+from dejavu_ledger.url import check_ledger_url
 
 BUSY_SECONDS = 2.0
 """Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
@@ -38,8 +33,8 @@ BUSY_SECONDS = 2.0
 STEPS_PER_CHECK = 50_000
 """Steps of SQLite's virtual machine between two checks of the stop signal: a thousand rows, some milliseconds."""
 
-MAX_CONNECTIONS = 8
-"""Connections kept open by an engine: one per reader thread of a ledger, and some for other uses."""
+MAX_CONNECTIONS: Final = 8
+"""Idle connections that are kept: one per reader thread of a ledger, and some for other uses."""
 
 CACHED_STATEMENTS = 32
 """Prepared statements that a connection keeps; sqlite3's default is 128, and a ledger has several connections."""
@@ -81,17 +76,12 @@ def database_path(url: str) -> Path:
     """Return the absolute path of the database that a URL names.
 
     Raises:
-        InvalidLedgerUrl: if the URL is not sqlite:///PATH.
+        InvalidLedgerUrl: if the URL is not sqlite:///PATH, or has no absolute path.
     """
     try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise InvalidLedgerUrl(f"{url!r} is not a database URL; expected sqlite:///PATH{url_hint(url)}") from None
-    name = parsed.database or ""
-    if parsed.get_backend_name() != "sqlite" or parsed.query or not name or name == ":memory:":
-        raise InvalidLedgerUrl(f"{url!r} cannot hold a ledger; expected sqlite:///PATH")
-    try:
-        return Path(name).expanduser().resolve()
+        return Path(unquote(check_ledger_url(url).removeprefix("sqlite:///"))).expanduser().resolve()
+    except ValueError as error:
+        raise InvalidLedgerUrl(str(error)) from None
     except (OSError, RuntimeError) as error:  # unknown home directory, or a cycle of symbolic links
         raise InvalidLedgerUrl(f"{url!r} cannot hold a ledger: {error}") from error
 
@@ -123,59 +113,29 @@ def free_bytes(path: Path) -> int | None:
     return disk.f_bavail * disk.f_frsize if disk.f_blocks else None
 
 
-def reading_engine(path: Path, *, immutable: bool = False) -> Engine:
-    """Return an engine that cannot write and that runs each statement on its own, without transactions.
-
-    Args:
-        path: the database.
-        immutable: whether nothing can change the file. SQLite then neither locks it nor creates files beside it, which
-            it otherwise does even to read a database in WAL mode (https://www.sqlite.org/wal.html#readonly).
-    """
-    return new_engine(path, ["PRAGMA query_only=ON"], access="mode=ro&immutable=1" if immutable else "mode=rw")
-
-
-def connect(path: Path, access: str) -> sqlite3.Connection:
-    """Connect the driver to a database.
+def connect(path: Path, access: str = "mode=rw", *pragmas: str) -> sqlite3.Connection:
+    """Connect the driver to a database, without creating it; no transaction starts but by BEGIN.
 
     Args:
         path: the database.
         access: how it is opened, as parameters of a URI (https://www.sqlite.org/uri.html).
+        *pragmas: settings of the connection.
     """
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"file:{quote(str(path))}?{access}",
         uri=True,
         timeout=BUSY_SECONDS,
         cached_statements=CACHED_STATEMENTS,
         check_same_thread=False,
+        isolation_level=None,
     )
-
-
-def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> Engine:
-    """Return an engine whose connections never create the file and start no transactions implicitly."""
-    engine = create_engine(
-        "sqlite:///unused",
-        creator=partial(connect, path, access),
-        hide_parameters=True,
-        pool_size=MAX_CONNECTIONS,
-        query_cache_size=CACHED_QUERIES,
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        # Stops sqlite3 from starting transactions implicitly; only an explicit BEGIN does.
-        connection.isolation_level = None
+    try:
         for pragma in pragmas:
-            connection.execute(pragma).close()
-
-    @event.listens_for(engine, "handle_error")
-    def discard(context: ExceptionContext) -> None:
-        if isinstance(context.original_exception, UnicodeDecodeError):
-            # SQLite's message names an object of a damaged schema, and the driver cannot read it.
-            raise LedgerCorrupt(_UNSOUND) from context.original_exception
-        if primary_code(context.original_exception) in _DISCARDING_CODES:
-            context.is_disconnect = True
-
-    return engine
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def primary_code(error: BaseException | None) -> int:
@@ -184,13 +144,13 @@ def primary_code(error: BaseException | None) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def from_database(error: SQLAlchemyError) -> LedgerError:
-    """Convert a database error to a ledger error. The original error must only go to the log."""
-    return from_driver(error.orig if isinstance(error, DBAPIError) else None)
+def is_spoiled(error: BaseException) -> bool:
+    """Return whether a new connection may succeed after an error."""
+    return primary_code(error) in _DISCARDING_CODES
 
 
-def from_driver(cause: BaseException | None) -> LedgerError:
-    """Convert an error of SQLite's driver to a ledger error; see `from_database`."""
+def from_driver(cause: BaseException) -> LedgerError:
+    """Convert an error of SQLite's driver to a ledger error. The original error must only go to the log."""
     code, text = primary_code(cause), str(cause)
     if code in _DAMAGE:
         return LedgerCorrupt(_UNSOUND)
@@ -211,38 +171,26 @@ def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
     Raises:
         ReadStopped: if a statement was ended, or would have been started.
     """
-    raw = connection.connection.driver_connection
-    if raw is None:
-        raise ValueError("the connection is closed")
-    raw.set_progress_handler(stop.is_set, STEPS_PER_CHECK)
+    connection.driver.set_progress_handler(stop.is_set, STEPS_PER_CHECK)
     try:
         if stop.is_set():
             raise ReadStopped
         yield
-    except SQLAlchemyError as error:
-        cause = error.orig if isinstance(error, DBAPIError) else None
-        if stop.is_set() and primary_code(cause) == sqlite3.SQLITE_INTERRUPT:
+    except sqlite3.Error as error:
+        if stop.is_set() and primary_code(error) == sqlite3.SQLITE_INTERRUPT:
             raise ReadStopped from error
         raise
     finally:
-        with suppress(sqlite3.ProgrammingError):  # closed, after an error that may lie in its file
-            raw.set_progress_handler(None, 0)
-
-
-def discard_after(error: DBAPIError, connection: Connection) -> None:
-    """Discard a connection, and idle ones of its pool, after an error that may lie in its file.
-
-    SQLAlchemy does so for the statements that it runs, not for those of `prepared`.
-    """
-    if primary_code(error.orig) in _DISCARDING_CODES and not connection.invalidated:
-        connection.invalidate(error)
-        connection.engine.dispose()
+        connection.driver.set_progress_handler(None, 0)
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Convert database errors in the block to ledger errors, with the original as the cause."""
+    """Convert errors of the driver in the block to ledger errors, with the original as the cause."""
     try:
         yield
-    except SQLAlchemyError as error:
-        raise from_database(error) from error
+    except sqlite3.Error as error:
+        raise from_driver(error) from error
+    except UnicodeDecodeError as error:
+        # SQLite's message names an object of a damaged schema, and the driver cannot read it.
+        raise LedgerCorrupt(_UNSOUND) from error

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from sqlalchemy import Connection, bindparam, select
-
-from dejavu_ledger.database.schema import entries
+from dejavu_ledger.database import sql
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.errors import LedgerCorrupt
 
-PAGE = 1000
+PAGE: Final = 1000
 """Entries per query. Short reads do not block checkpoints of the write-ahead log."""
+
+_ENTRIES: Final = """
+    SELECT sequence, canonical, hash FROM entries WHERE sequence > :after AND sequence <= :through
+    ORDER BY sequence LIMIT :most
+"""
 
 
 def chain_entries(connection: Connection, through: int) -> Iterator[tuple[int, str, bytes]]:
@@ -20,17 +25,9 @@ def chain_entries(connection: Connection, through: int) -> Iterator[tuple[int, s
         LedgerCorrupt: if a value does not have the type that was written; SQLite allows others.
     """
     last = 0
-    while page := connection.execute(_ENTRIES, {"after": last, "through": through}).all():
+    while page := sql.rows(connection, _ENTRIES, after=last, through=through, most=PAGE):
         for sequence, canonical, hash_ in page:
             if not (isinstance(canonical, str) and isinstance(hash_, bytes)):
                 raise LedgerCorrupt(f"entry {sequence}: a value has the wrong type")
             yield sequence, canonical, hash_
-        last = page[-1].sequence
-
-
-_ENTRIES = (
-    select(entries.c.sequence, entries.c.canonical, entries.c.hash)
-    .where(entries.c.sequence > bindparam("after"), entries.c.sequence <= bindparam("through"))
-    .order_by(entries.c.sequence)
-    .limit(PAGE)
-)
+        last = page[-1][0]

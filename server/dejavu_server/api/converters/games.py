@@ -10,9 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest
 from dejavu.v1 import game_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
-from dejavu_ledger.games import KEPT, GameRow
 from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
 from dejavu_server.api.converters.fields import check_game_id, instant, set_timestamp, team
+from dejavu_server.coordination.games import KEPT, GameRow
 
 MAX_GAMES: Final = 100
 """Maximum number of games of a request."""

@@ -157,16 +157,17 @@ def _coverage(states: Values, days: int) -> Iterator[pb.RollingCoverage]:
 
 
 def _feeds(states: Values, now: float) -> Iterator[pb.FeedStatus]:
-    for (feed,), reported in sorted(by_labels(states, stats.FEED_REPORTED).items()):
+    for (feed, reporter), reported in sorted(by_labels(states, stats.FEED_REPORTED).items()):
         if now - reported >= FEED_SECONDS:
             continue
-        data = states.get(stats.key(stats.FEED_DATA, feed))
+        data = states.get(stats.key(stats.FEED_DATA, feed, reporter))
         yield pb.FeedStatus(
             feed=feed,
             report_age_seconds=max(0.0, now - reported),
-            read_age_seconds=max(0.0, now - states.get(stats.key(stats.FEED_READ, feed), 0)),
+            read_age_seconds=max(0.0, now - states.get(stats.key(stats.FEED_READ, feed, reporter), 0)),
             data_age_seconds=None if data is None else max(0.0, now - data),
-            live_games=round(states.get(stats.key(stats.FEED_GAMES, feed), 0)),
+            live_games=round(states.get(stats.key(stats.FEED_GAMES, feed, reporter), 0)),
+            reported_by=reporter,
         )
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection, StopSignal
-from dejavu_ledger.queries import comparisons, scorecards
+from dejavu_ledger.queries import scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import PERSISTENCE, GateSettings, judge
 from dejavu_server.api.converters.comparison import comparison_message
@@ -60,15 +60,12 @@ class ModelComparisons:
             message = comparison_message(pair, compared[horizon], found, self._settings)
             return pb.CompareModelsResponse(comparison=message)
 
-        async def is_small() -> bool:
-            return await self._ledger.read(partial(comparisons.is_small, filter_=pair.at(horizon)))
-
-        async def read(stop: StopSignal, _: bool) -> pb.CompareModelsResponse:
+        async def read(stop: StopSignal) -> pb.CompareModelsResponse:
             return await self._ledger.read(build, stop=stop)
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
         key = await self._position.get(), pair, horizon, roster.anchor
-        return await self._reads.get(key, is_small, read)
+        return await self._reads.get(key, read, compares=True)
 
 
 def _pair(request: pb.CompareModelsRequest, roster: Roster) -> ModelPair:

@@ -8,7 +8,7 @@ from typing import Final
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_ledger.access import LedgerAccess
-from dejavu_ledger.database import store
+from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries import page_tokens
 from dejavu_ledger.queries.model_changes import KnownRoster, newest_changes
@@ -57,7 +57,7 @@ class ModelHistory:
 def _page(
     roster: KnownRoster, connection: Connection, name: str, token: str, size: int
 ) -> tuple[list[ModelChange], str]:
-    with store.snapshot_read(connection):
+    with sql.snapshot(connection):
         identity = store.identity(connection)
         version = roster.read(connection).version_of(name) if name else ""
         digest = hashlib.blake2b(_LIST + version.encode(), digest_size=DIGEST_BYTES).digest()

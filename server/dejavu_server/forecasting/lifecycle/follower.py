@@ -13,20 +13,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
 from dejavu_common.clock import wait_until_set
 from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
-from dejavu_ledger import model_workers
 from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database import sql
 from dejavu_ledger.database import store as ledger_store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.errors import LedgerError
 from dejavu_ledger.queries.model_changes import KnownRoster, newest_change
 from dejavu_models.errors import DejavuError
+from dejavu_server.coordination import model_workers
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.bundles import promote_first, put_first, put_known
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
@@ -54,12 +55,8 @@ class ChampionUnavailable(DejavuError, reason="CHAMPION_UNAVAILABLE"):
     """A worker cannot start because it cannot load the champion."""
 
 
-class _Known(NamedTuple):
-    """Position up to which a ledger was read."""
-
-    ledger_id: str
-    epoch: str
-    newest: int
+_Known: TypeAlias = tuple[ledger_store.Identity, int]
+"""A ledger, and the newest change of its models that was read."""
 
 
 class _Reading(NamedTuple):
@@ -293,9 +290,8 @@ class ModelFollower:
 
 
 def _read(connection: Connection, known: _Known | None, rosters: KnownRoster) -> _Reading:
-    with ledger_store.snapshot_read(connection):
-        identity = ledger_store.identity(connection)
-        newest = _Known(identity.ledger_id, identity.epoch, newest_change(connection))
+    with sql.snapshot(connection):
+        newest = ledger_store.identity(connection), newest_change(connection)
         roster = None if newest == known else rosters.read(connection)
         workers, wishes = replicas.live(connection)
     return _Reading(newest, roster, workers, wishes)

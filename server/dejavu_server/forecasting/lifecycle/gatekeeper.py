@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from dejavu_ledger import leases
 from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries import model_changes, scorecards
 from dejavu_models.comparison.gate import PERSISTENCE, GateDecision, Judgement
 from dejavu_models.errors import DejavuError
+from dejavu_server.coordination import leases
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from dejavu_ledger import model_workers
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.model_workers import WorkerReport
+from dejavu_server.coordination import model_workers
+from dejavu_server.coordination.model_workers import WorkerReport
 
 WISHES: Final = ""
 """Stands in place of the server's name in the row of a wish; no server has this name. The version stands in place of

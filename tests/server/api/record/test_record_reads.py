@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.model_changes import champion
 from tests.support.builders.outcomes import outcome
@@ -18,12 +17,12 @@ from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu.v1 import model_service_pb2 as pb_models
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_ledger import Ledger, LedgerUnavailable
-from dejavu_ledger.database.backend import StopSignal
+from dejavu_ledger.database.backend import Connection, StopSignal
 from dejavu_ledger.errors import ReadStopped
-from dejavu_ledger.queries import comparisons, scorecards
+from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_server.api import shared_reads
@@ -153,54 +152,36 @@ async def test_a_read_goes_on_while_one_of_its_callers_waits_and_is_stopped_when
     assert await other == pb.GetScorecardResponse()
 
 
-async def test_a_small_scorecard_does_not_wait_for_large_ones(
-    slow: SlowRecord, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+async def test_scorecards_wait_for_one_another_and_not_for_comparisons_of_models(
+    slow: SlowRecord, ledger: Ledger
 ) -> None:
-    monkeypatch.setattr(scorecards, "SMALL_READ", 1)
-    await ledger.commit([issued(game(number)) for number in range(5)])
-    service = service_of(slow)
-    large = [ask(service), ask(service, "BKN")]
+    """Together they hold two of the reader threads, which streams need."""
+    await champion(ledger, "v1", "v2")
+    reads = SharedReads()
+    service, comparisons = service_of(slow, reads=reads), ModelComparisons(slow, GateSettings(), reads)
+    cards = [ask(service), ask(service, "BKN")]
     await slow.started.acquire()
     assert slow.running == 1
-    small = ask(service, "LAL")
+    requests = (pb_models.CompareModelsRequest(horizon=horizon) for horizon in (HORIZON_HALFTIME, HORIZON_FINAL))
+    compared = [asyncio.create_task(comparisons.compare_models(request, NOBODY)) for request in requests]
     await slow.started.acquire()
     assert slow.running == 2
     slow.released.set()
-    await asyncio.gather(*large, small)
-
-
-async def test_comparisons_of_models_wait_for_the_slots_of_scorecards(
-    slow: SlowRecord, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise scorecards and comparisons together hold the reader threads that streams need."""
-    monkeypatch.setattr(scorecards, "SMALL_READ", -1)
-    monkeypatch.setattr(comparisons, "SMALL_READ", -1)
-    await champion(ledger, "v1", "v2")
-    reads = SharedReads()
-    card = ask(service_of(slow, reads=reads))
-    await slow.started.acquire()
-    compared = asyncio.create_task(
-        ModelComparisons(slow, GateSettings(), reads).compare_models(
-            pb_models.CompareModelsRequest(horizon=HORIZON_HALFTIME), NOBODY
-        )
-    )
-    await asyncio.wait([compared], timeout=0.2)
-    slow.released.set()
-    await asyncio.gather(card, compared)
-    assert (slow.slow_reads, slow.most) == (2, 1)
+    await asyncio.gather(*cards, *compared)
+    assert (slow.slow_reads, slow.most) == (4, 2)
 
 
 async def test_a_read_that_fails_is_not_kept_and_leaves_its_turn_to_the_next(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settled, faults = scorecards.settled, [LedgerUnavailable("a disk"), RuntimeError("a fault")]
+    settled, faults = KnownScores.settled, [LedgerUnavailable("a disk"), RuntimeError("a fault")]
 
-    def failing(connection: Connection, filter_: scorecards.ScoreFilter) -> scorecards.SettledByModel:
+    def failing(self: KnownScores, connection: Connection, filter_: ScoreFilter) -> SettledByModel:
         if faults:
             raise faults.pop(0)
-        return settled(connection, filter_)
+        return settled(self, connection, filter_)
 
-    monkeypatch.setattr(scorecards, "settled", failing)
+    monkeypatch.setattr(KnownScores, "settled", failing)
     service = service_of(ledger)
     calls = [ask(service) for _ in range(3)]
     for error in await asyncio.gather(*calls, return_exceptions=True):

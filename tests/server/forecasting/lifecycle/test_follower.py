@@ -14,7 +14,7 @@ from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInM
 from tests.support.harness.waiting import until
 from typing_extensions import override
 
-from dejavu_ledger import Ledger, model_workers
+from dejavu_ledger import Ledger
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.recorder import MODEL_CHANGE
 from dejavu_models.comparison.gate import GateDecision, Judgement
@@ -22,6 +22,7 @@ from dejavu_models.errors import BundleNotFound, BundleUnfit
 from dejavu_models.types import AdaptationMode
 from dejavu_server.admission.callers import CallerLimits, Callers, current_recorder
 from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
+from dejavu_server.coordination import model_workers
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import Connection, select
 from structlog.testing import capture_logs
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import outcome
@@ -18,7 +17,8 @@ from typing_extensions import override
 from dejavu_feed.box_score import lineups
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger
-from dejavu_ledger.database.schema import shadows
+from dejavu_ledger.database import sql
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries import comparisons
 from dejavu_ledger.queries.comparisons import PairFilter
 from dejavu_ledger.records import IssuedForecast
@@ -81,8 +81,8 @@ def _forecast(number: int = 1, **fields: object) -> IssuedForecast:
 
 async def _rows(ledger: Ledger) -> list[tuple[int, str]]:
     def read(connection: Connection) -> list[tuple[int, str]]:
-        statement = select(shadows.c.forecast_sequence, shadows.c.model_version).order_by(shadows.c.sequence)
-        return [tuple(row) for row in connection.execute(statement)]
+        text = "SELECT forecast_sequence, model_version FROM shadows ORDER BY sequence"
+        return [(of, version) for of, version in sql.rows(connection, text)]
 
     return await ledger.read(read)
 

@@ -71,8 +71,9 @@ class ReportFeedRequest(_message.Message):
     DATA_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     LIVE_GAMES_FIELD_NUMBER: _builtins.int
     feed: _builtins.str
-    """Name of the feed: 1 to 32 of a to z, 0 to 9 and hyphen, for example nba. A worker accepts reports of the first 8
-    feeds until it ends, and refuses those of further feeds with FAILED_PRECONDITION.
+    """Name of the feed: 1 to 32 of a to z, 0 to 9 and hyphen, for example nba. A worker always accepts
+    reports about nba and replay of callers who may publish games; of others, those of the first 8 callers and feeds until
+    it ends, and refuses further ones with FAILED_PRECONDITION.
     """
     read_age_seconds: _builtins.float
     """Time since the feed was last read with success, in seconds, 0 to 1,000,000."""

@@ -62,8 +62,8 @@ class FeedServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReportFeed(self, request, context):
-        """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
-        Nothing is recorded. Needs the scope record.
+        """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a caller about a feed counts,
+        for the games that it published last; safe to repeat. Nothing is recorded. Needs the scope record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

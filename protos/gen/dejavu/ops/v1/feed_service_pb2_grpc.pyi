@@ -40,8 +40,8 @@ class FeedServiceStub:
     are published all or none. Needs the scope outcome.
     """
     ReportFeed: _grpc.UnaryUnaryMultiCallable[_feed_service_pb2.ReportFeedRequest, _feed_service_pb2.ReportFeedResponse]
-    """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
-    Nothing is recorded. Needs the scope record.
+    """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a caller about a feed counts,
+    for the games that it published last; safe to repeat. Nothing is recorded. Needs the scope record.
     """
 
 @_typing.type_check_only
@@ -56,8 +56,8 @@ class FeedServiceAsyncStub(FeedServiceStub):
     are published all or none. Needs the scope outcome.
     """
     ReportFeed: _aio.UnaryUnaryMultiCallable[_feed_service_pb2.ReportFeedRequest, _feed_service_pb2.ReportFeedResponse]  # type: ignore[assignment]
-    """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
-    Nothing is recorded. Needs the scope record.
+    """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a caller about a feed counts,
+    for the games that it published last; safe to repeat. Nothing is recorded. Needs the scope record.
     """
 
 class FeedServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -81,8 +81,8 @@ class FeedServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feed_service_pb2.ReportFeedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feed_service_pb2.ReportFeedResponse, _abc.Awaitable[_feed_service_pb2.ReportFeedResponse]]:
-        """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
-        Nothing is recorded. Needs the scope record.
+        """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a caller about a feed counts,
+        for the games that it published last; safe to repeat. Nothing is recorded. Needs the scope record.
         """
 
 def add_FeedServiceServicer_to_server(servicer: FeedServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -543,7 +543,7 @@ Global___RollingCoverage: _TypeAlias = RollingCoverage  # noqa: Y015
 
 @_typing.final
 class FeedStatus(_message.Message):
-    """Age of the data of a feed."""
+    """Age of the data of a feed, as one caller reported it. It concerns the games that this caller published last."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -552,6 +552,7 @@ class FeedStatus(_message.Message):
     READ_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     DATA_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     LIVE_GAMES_FIELD_NUMBER: _builtins.int
+    REPORTED_BY_FIELD_NUMBER: _builtins.int
     feed: _builtins.str
     """Name of the feed."""
     report_age_seconds: _builtins.float
@@ -562,6 +563,8 @@ class FeedStatus(_message.Message):
     """Age of the oldest data of a game in play, in seconds; absent if no game was in play."""
     live_games: _builtins.int
     """Games in play."""
+    reported_by: _builtins.str
+    """Identity of the caller who reported it, as in Game.published_by; empty if the server does not know its callers."""
     def __init__(
         self,
         *,
@@ -570,10 +573,11 @@ class FeedStatus(_message.Message):
         read_age_seconds: _builtins.float = ...,
         data_age_seconds: _builtins.float | None = ...,
         live_games: _builtins.int = ...,
+        reported_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds", "feed", b"feed", "live_games", b"live_games", "read_age_seconds", b"read_age_seconds", "report_age_seconds", b"report_age_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds", "feed", b"feed", "live_games", b"live_games", "read_age_seconds", b"read_age_seconds", "report_age_seconds", b"report_age_seconds", "reported_by", b"reported_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__data_age_seconds: _TypeAlias = _typing.Literal["data_age_seconds"]  # noqa: Y015
     _WhichOneofArgType__data_age_seconds: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds"]  # noqa: Y015

@@ -1,1 +1,0 @@
-"""Recording of forecasts: the cached state of games, and the statements of the write path."""

@@ -1,0 +1,421 @@
+"""The rules of the record: whose a game is, which forecasts are late, what is a revision, what is recorded at all.
+
+A `GameRecord` is the state of a game after some of its entries, in the order of the ledger. The writer loads it for the
+games that it writes, the auditor folds it from the first entry; both ask it the same questions. docs/record.md has the
+rules as a table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from dejavu_common.clock import game_day
+from dejavu_feed.game_ids import is_replay
+from dejavu_feed.pattern import period_of
+from dejavu_ledger.entries.canonical_json import dumps
+from dejavu_ledger.errors import GameFull, LedgerCorrupt, OutcomeAlreadyRecorded
+from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording, ReportedOutcome
+from dejavu_models.betting import Market
+from dejavu_models.types import Horizon
+
+_HALF: Final = 60 * 24
+
+BEHIND: Final = 90.0
+"""Seconds of play by which a forecast may be behind the published clock, and that of another caller behind its owner's
+newest: the end of a minute shows in the first play after it, which a feed may have half a minute after its clock."""
+
+MARKET_BEHIND: Final = 120.0
+"""Seconds of play by which a market may be behind the newest forecast of its game."""
+
+LATE_AFTER: Final = timedelta(minutes=10)
+"""Time after which a forecast comes too late for the newest second of play of its game."""
+
+MARKET_WITHIN: Final = timedelta(minutes=1)
+"""Time after its forecast within which a market is recorded: a later one could be chosen by how the game went on."""
+
+MARKET_WITHIN_BREAK: Final = timedelta(minutes=10)
+"""The same for a forecast at the half, when nothing is played; then the forecast itself would be late."""
+
+CALLERS_OF_A_GAME: Final = 4
+"""Callers with a token that it takes to use up the limit of a game's forecasts."""
+
+LONGEST_GAME: Final = timedelta(hours=12)
+"""Time after its owner's first forecast by which a game must be over; four overtimes take less than four hours."""
+
+
+class RecordingLimits(NamedTuple):
+    """Limits of the recording of forecasts.
+
+    Attributes:
+        forecasts: maximum number of forecasts of one game, revisions included; one caller with a token may record its
+            CALLERS_OF_A_GAME-th part, whatever others record.
+        reserve_bytes: free space of the disk below which no new forecast is recorded, so that outcomes still are; 0: no
+            limit.
+    """
+
+    forecasts: int = 5000
+    reserve_bytes: int = 0
+
+
+DEFAULT_LIMITS: Final = RecordingLimits()
+
+
+class _Newest(NamedTuple):
+    """Newest second of play of some forecasts, and when the first of them was made."""
+
+    seconds: float
+    since: datetime
+
+
+class FirstReport(NamedTuple):
+    """The report that decides which forecasts of a game were made with hindsight.
+
+    Attributes:
+        sequence: its sequence.
+        observed: when it says that the outcome was observed.
+    """
+
+    sequence: int
+    observed: datetime
+
+
+class GameRecord:
+    """What the record has of a game.
+
+    Args:
+        game_id: the game.
+
+    Attributes:
+        owner: the caller whose forecasts count; None before the first forecast.
+        lease: name of the lease whose holder becomes the owner; empty: none.
+        reports: the first report of each outcome that was not withdrawn before any forecast of the game.
+    """
+
+    def __init__(self, game_id: str) -> None:
+        self.game_id = game_id
+        self.owner: str | None = None
+        self.lease = ""
+        self.reports: dict[Horizon, FirstReport] = {}
+        self._first: datetime | None = None  # when the owner's first forecast was made
+        self._counts = Counter[str]()  # forecasts by caller
+        self._owned: _Newest | None = None
+        self._of_others: dict[str, _Newest] = {}
+        self._outcomes: dict[Horizon, int] = {}  # that stand, with the sequences of their newest revisions
+        self._withdrawn: set[Horizon] = set()
+
+    @property
+    def is_forecast(self) -> bool:
+        """Whether any forecast of it is recorded."""
+        return self.owner is not None
+
+    def is_latest(self, seconds: float) -> bool:
+        """Return whether no forecast of a second of play, or of a later one, is recorded."""
+        newest = (self._owned, *self._of_others.values())
+        return all(each is None or each.seconds < seconds for each in newest)
+
+    def owns(self, caller: str, lease: str = "") -> bool:
+        """Return whether a forecast by a caller counts: it is the first, its owner's, or its lease's new holder's.
+
+        Args:
+            caller: identity of the caller.
+            lease: the lease that its entry names; empty: none.
+        """
+        return self.owner in {None, caller} or lease != ""
+
+    def lease_of(self, caller: str, held: frozenset[str]) -> str:
+        """Return the lease that the entry of a caller's forecast names, since the game follows it from then on.
+
+        The first lease of a game is one that its owner holds, or another caller while the owner holds none. Then it
+        belongs to whoever holds this lease.
+
+        Args:
+            caller: identity of the caller.
+            held: the leases that it holds.
+        """
+        if not self.lease:
+            return min(held, default="")
+        return self.lease if self.owner != caller and self.lease in held else ""
+
+    def check_lease(self, caller: str, lease: str) -> None:
+        """Check the lease that the entry of a caller's forecast names.
+
+        Raises:
+            LedgerCorrupt: if the game does not follow it from then on.
+        """
+        if lease and self.lease and (lease != self.lease or caller == self.owner):
+            raise LedgerCorrupt(f"lease {lease!r} makes the caller no owner of game {self.game_id}")
+
+    def add_forecast(self, caller: str, lease: str, seconds: float, made: datetime) -> bool:
+        """Take over the next recorded forecast; return whether it counts for the game: see `owns`.
+
+        Args:
+            caller: identity of the caller.
+            lease: the lease that its entry names.
+            seconds: seconds of play at it.
+            made: when it was made.
+        """
+        if owned := self.owns(caller, lease):
+            # Otherwise anybody could make a game late by a forecast of the morning before.
+            self._first = made if self._first is None or caller != self.owner else min(self._first, made)
+            self.owner, self.lease = caller, lease or self.lease
+        before = self._owned if owned else self._of_others.get(caller)
+        newest = _Newest(seconds, made)
+        if before is not None and (seconds, -made.timestamp()) <= (before.seconds, -before.since.timestamp()):
+            newest = before
+        if owned:
+            self._owned = newest
+        else:
+            self._of_others[caller] = newest
+        self._counts[caller] += 1
+        return owned
+
+    def add_outcome(self, horizon: Horizon, sequence: int, observed: datetime, *, withdrawn: bool) -> None:
+        """Take over the next recorded revision of an outcome.
+
+        A report that is withdrawn before any forecast of its game counts as never made, and makes no forecast late:
+        otherwise anybody who may report could make all forecasts of future games late. Such games count as doubtful.
+        """
+        if not withdrawn:
+            self._outcomes[horizon] = sequence
+            self.reports.setdefault(horizon, FirstReport(sequence, observed))
+            return
+        self._outcomes.pop(horizon, None)
+        if self.is_forecast:
+            self._withdrawn.add(horizon)
+        else:
+            self.reports.pop(horizon, None)
+
+    def known_outcome(self, minute: int) -> OutcomeAlreadyRecorded | None:
+        """Return the error of a forecast after a minute if the outcome of a later horizon stands; otherwise None."""
+        for horizon, sequence in self._outcomes.items():
+            if minute <= horizon.last_slot:
+                return OutcomeAlreadyRecorded(
+                    f"the outcome of game {self.game_id} at {horizon.value} is recorded (ledger entry {sequence}): "
+                    "forecasts of an earlier moment are no longer recorded"
+                )
+        return None
+
+    def was_withdrawn(self, minute: int) -> bool:
+        """Return whether an outcome at a horizon after a minute was withdrawn."""
+        return any(minute <= horizon.last_slot for horizon in self._withdrawn)
+
+    def hindsight(self, sequence: int, minute: int, made: datetime) -> int | None:
+        """Return the sequence of the report that shows that a forecast was made with hindsight; None if none does.
+
+        It is the first report of an outcome after the forecast's minute that was recorded after the forecast, and
+        observed before it was made. No later report undoes hindsight or creates it. Replays are exempt, since their
+        games are over.
+
+        Args:
+            sequence: sequence of the forecast, or of a market that was sent with it later.
+            minute: minute of play of the forecast.
+            made: when it was made, or when the market was sent.
+        """
+        if is_replay(self.game_id):
+            return None
+        show = (
+            report.sequence
+            for horizon, report in self.reports.items()
+            if minute <= horizon.last_slot and report.sequence > sequence and report.observed < made
+        )
+        return min(show, default=None)
+
+    def full(self, caller: str, limits: RecordingLimits) -> GameFull | None:
+        """Return the error of a further forecast by a caller if there are too many; otherwise None."""
+        most = limits.forecasts // CALLERS_OF_A_GAME
+        if caller and self._counts[caller] >= most:
+            found = f"{most:,} forecasts of game {self.game_id} by this caller are recorded, which is its limit"
+            return GameFull(f"{found}; other callers can record more")
+        if self._counts.total() >= limits.forecasts and (not caller or caller != self.owner):
+            found = f"{limits.forecasts:,} forecasts of game {self.game_id} are recorded, which is the limit"
+            return GameFull(found)
+        return None
+
+    def late(
+        self, issued: IssuedForecast, *, owned: bool, clock: float | None = None, behind: float = 0.0
+    ) -> LateReason | None:
+        """Return why a forecast that is recorded now is late; None if it is in time.
+
+        Args:
+            issued: the forecast.
+            owned: whether it is of the owner.
+            clock: seconds of play by the published clock; None if the owner publishes none.
+            behind: seconds of play by which it may be behind the newest one.
+        """
+        made, seconds = issued.generated_time, issued.forecast.elapsed_seconds
+        if self.was_withdrawn(issued.forecast.elapsed_minutes):
+            return LateReason.REPORTED
+        if self._is_over(issued, owned=owned):
+            return LateReason.GAME_DATE
+        newest = self._owned if owned else self._of_others.get(issued.recorded_by)
+        if newest is not None and seconds < newest.seconds - behind:
+            return LateReason.LATER_SECOND
+        if self._owned is not None and seconds < self._owned.seconds - max(behind, BEHIND):
+            return LateReason.LATER_SECOND
+        if clock is not None and seconds < clock - max(behind, BEHIND) and not is_replay(self.game_id):
+            return LateReason.CLOCK
+        newest = newest or self._owned
+        if newest is None:
+            return None
+        # A play that follows soon, as the clock tells, cannot take long: only between periods is there a break.
+        follows = newest.seconds < seconds < newest.seconds + 60 and period_of(seconds) == period_of(newest.seconds)
+        if (seconds <= newest.seconds or follows) and made - newest.since > LATE_AFTER:
+            return LateReason.TIME
+        return None
+
+    def _is_over(self, issued: IssuedForecast, *, owned: bool) -> bool:
+        """Return whether the game was over, by its date or its owner's first forecast; False for a replay."""
+        if is_replay(self.game_id):
+            return False
+        made, given = issued.generated_time, issued.game_date
+        begins = owned and issued.recorded_by != self.owner
+        first = made if begins or self._first is None else self._first
+        return (given is not None and game_day(made) > given) or made - first > LONGEST_GAME
+
+
+def key_of(issued: IssuedForecast, *, owned: bool) -> str:
+    """Return the identity of a forecast: game, horizon and second of play, and the caller if it is not the owner.
+
+    Of the forecasts with one key only the newest in time counts. Nobody can correct the forecasts of another caller.
+    """
+    of = [issued.game_id, issued.forecast.horizon.value, float(issued.forecast.elapsed_seconds)]
+    return dumps(of if owned else [*of, issued.recorded_by])
+
+
+def repeats(stored: IssuedForecast, new: IssuedForecast) -> bool:
+    """Return whether a forecast has the input of a stored one with the same key, and nothing else that is new.
+
+    One without a date agrees with every stored one: a retry after midnight is not a correction. A stored one without a
+    date is of the day on which it was made, so another date corrects it. Likewise, a forecast without a live input
+    agrees, and one with a live input that the stored one lacks corrects it.
+    """
+    one, other = stored.forecast, new.forecast
+    same = (
+        (one.alpha, one.model_version, one.moment) == (other.alpha, other.model_version, other.moment)
+        and (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
+        and stored.pregame_margin == new.pregame_margin
+        and stored.pattern.differentials == new.pattern.differentials
+    )
+    if other.moment is not None:  # after a play that could not be read, possession is not known
+        same = same and stored.live.possession == new.live.possession
+    same_date = new.game_date is None or new.game_date == stored.day
+    return same and same_date and new.live.agrees_with(stored.live)
+
+
+class Revisions(NamedTuple):
+    """The revisions of a key that decide what becomes of the next forecast.
+
+    Attributes:
+        newest: the newest one; None if there is none.
+        in_time: the newest one that is not late; None if there is none.
+    """
+
+    newest: IssuedForecast | None = None
+    in_time: IssuedForecast | None = None
+
+    def find(self, new: IssuedForecast) -> IssuedForecast | None:
+        """Return the revision that a forecast repeats; None if it is another revision."""
+        found = (each for each in (self.in_time, self.newest) if each is not None and repeats(each, new))
+        return next(found, None)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next revision."""
+        return 0 if self.newest is None else self.newest.revision + 1
+
+    def after(self, recorded: IssuedForecast) -> Revisions:
+        """Return the revisions with the next one."""
+        return Revisions(recorded, self.in_time if recorded.late else recorded)
+
+
+def market_recording(
+    market: Market, standing: Market | None, outcome_known: bool, late: bool, mismatched: bool
+) -> MarketRecording:
+    """Return whether a market is recorded, or is to be recorded, for its forecast, and otherwise why not.
+
+    Args:
+        market: the market.
+        standing: the recorded market of its kind of the forecast; None if it has none.
+        outcome_known: whether the outcome of the forecast is known.
+        late: whether the market is late: the forecast would now be late, or was made too long ago.
+        mismatched: whether the two prices do not belong together.
+    """
+    if standing is not None:
+        # The bankroll and the threshold are no part of a price: in the record, stakes are shares.
+        same = all(getattr(standing, name) == getattr(market, name) for name in ("line", "above_odds", "below_odds"))
+        return MarketRecording.RECORDED if same else MarketRecording.EARLIER_STANDS
+    if outcome_known:
+        return MarketRecording.OUTCOME_KNOWN
+    if late:
+        return MarketRecording.FORECAST_LATE
+    # A mistyped price must not keep the right one out of the record.
+    return MarketRecording.ODDS_MISMATCHED if mismatched else MarketRecording.RECORDED
+
+
+def market_is_late(game: GameRecord, stored: IssuedForecast, sent: datetime, *, owned: bool) -> bool:
+    """Return whether a market comes too late for its forecast: that would be late by now, or was made too long ago.
+
+    Args:
+        game: the game.
+        stored: the recorded forecast.
+        sent: when the market was sent.
+        owned: whether the forecast counts for its game.
+    """
+    now = replace(stored, generated_time=sent, game_date=None)  # its request may have had no date
+    late = stored.late or game.late(now, owned=owned, behind=MARKET_BEHIND)
+    return late is not None or sent - stored.generated_time > market_window(stored)
+
+
+def market_window(issued: IssuedForecast) -> timedelta:
+    """Return the time after a forecast within which its market is recorded."""
+    return MARKET_WITHIN_BREAK if issued.forecast.elapsed_seconds == _HALF else MARKET_WITHIN
+
+
+class OutcomeRevisions(NamedTuple):
+    """The revisions of an outcome, as far as they decide what becomes of the next one.
+
+    Attributes:
+        newest: the newest one; None if there is none.
+        first_sequence: sequence of the first report since the last withdrawal.
+    """
+
+    newest: ReportedOutcome | None = None
+    first_sequence: int = 0
+
+    @property
+    def standing(self) -> ReportedOutcome | None:
+        """The current outcome; None if there is none, or it was withdrawn."""
+        return None if self.newest is None or self.newest.withdrawn else self.newest
+
+    def after(self, recorded: ReportedOutcome) -> OutcomeRevisions:
+        """Return the revisions with the next one.
+
+        Raises:
+            LedgerCorrupt: if it does not follow from them, or changes nothing.
+        """
+        entry, number = f"entry {recorded.sequence}:", recorded.revision
+        if number != (0 if self.newest is None else self.newest.revision + 1):
+            raise LedgerCorrupt(f"{entry} revision {number} of an outcome does not follow: revisions count from 0")
+        if recorded.withdrawn:
+            if self.standing is None:
+                raise LedgerCorrupt(f"{entry} it withdraws an outcome that does not stand")
+            if _values(recorded) != _values(self.standing):
+                raise LedgerCorrupt(f"{entry} it withdraws another outcome than that before it")
+        elif self.standing is not None and agree(self.standing, recorded):
+            raise LedgerCorrupt(f"{entry} it changes nothing: it has the values and teams of the revision before it")
+        return OutcomeRevisions(recorded, recorded.sequence if self.standing is None else self.first_sequence)
+
+
+def agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
+    """Return whether a report has the differential of an outcome, and its teams, points and box score, or none."""
+    same_teams = (reported.home_team, reported.away_team) in {("", ""), (stored.home_team, stored.away_team)}
+    same_total = reported.total_points in {None, stored.total_points}
+    same_players = reported.players in {(), stored.players}
+    return stored.differential == reported.differential and same_teams and same_total and same_players
+
+
+def _values(outcome: ReportedOutcome) -> tuple[object, ...]:
+    return outcome.differential, outcome.home_team, outcome.away_team, outcome.total_points, outcome.players

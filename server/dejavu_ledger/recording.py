@@ -1,0 +1,467 @@
+"""Records forecasts, with their markets, in a transaction that holds the write lock; the rules are those of `record`.
+
+A writer keeps what it knows of games and keys. The hash of the newest entry covers all entries before it: if it is the
+one that the writer left, nothing was recorded since; otherwise the entries after it are followed. A restore keeps the
+hash, but changes the ledger's epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from dejavu_common.clock import from_microseconds, microseconds
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.database.store import Position
+from dejavu_ledger.entries import codec
+from dejavu_ledger.entries.codec import PreparedForecast
+from dejavu_ledger.entries.rows import Row, forecast_row, market_row
+from dejavu_ledger.errors import ModelsChanged, copy_of
+from dejavu_ledger.record import (
+    DEFAULT_LIMITS,
+    GameRecord,
+    RecordingLimits,
+    Revisions,
+    key_of,
+    market_is_late,
+    market_recording,
+)
+from dejavu_ledger.records import IssuedForecast, MarketRecording, SentMarket
+from dejavu_models.betting import Market, MarketAnswer, MarketKind
+from dejavu_models.errors import DejavuError
+from dejavu_models.results import Failed, Result
+from dejavu_models.types import Horizon
+
+MAX_KEPT: Final = 1500
+"""Maximum number of keys, of games and of markets that are kept; beyond it they are read again."""
+
+MAX_FOLLOWED: Final = 1000
+"""Maximum number of entries of other processes that are followed; after more the games are read again."""
+
+MarketKey = tuple[int, MarketKind]
+"""A market by the sequence of its forecast, and its kind."""
+
+
+class Appended(NamedTuple):
+    """Entries that one transaction appends to the ledger, without a gap.
+
+    Attributes:
+        after: sequence of the entry before them.
+        forecasts: the forecasts of the owners of their games among them, in order, each as `store.read_after` returns
+            it.
+        through: sequence of the last one, of any kind.
+    """
+
+    after: int
+    forecasts: tuple[IssuedForecast, ...]
+    through: int
+
+    @property
+    def only_forecasts(self) -> bool:
+        """Whether there is no entry of another kind among them."""
+        return self.through - self.after == len(self.forecasts)
+
+
+class KnownRecord:
+    """What a writer knows of the record. Use it in transactions that hold the write lock, by one thread at a time.
+
+    Attributes:
+        appended: entries added by the last call of `record_forecasts`; None if it failed.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget everything."""
+        self.appended: Appended | None = None
+        self._position: Position | None = None
+        self._games: dict[str, GameRecord] = {}
+        self._revisions: dict[str, Revisions] = {}
+        self._markets: dict[int, dict[MarketKind, Market]] = {}  # recorded markets, by their forecasts' sequences
+
+    def follow(self, connection: Connection) -> Position:
+        """Follow what other processes have recorded; return the position of the ledger.
+
+        Raises:
+            LedgerCorrupt: if its identity is missing.
+        """
+        position, before = store.position(connection), self._position
+        self._position = self.appended = None  # until `advance`
+        if position == before:
+            return position
+        self._revisions, self._markets = {}, {}
+        if (
+            before is not None
+            and before.epoch == position.epoch
+            and 0 <= position.sequence - before.sequence <= MAX_FOLLOWED
+            and store.entry_at(connection, before.sequence) == (before.sequence, before.hash)
+        ):
+            _take(self._games, sql.rows(connection, _SINCE, after=before.sequence))
+        else:
+            self._games = {}
+        return position
+
+    def advance(self, position: Position, appended: Appended) -> None:
+        """Confirm what is known as of a position, after some entries were appended."""
+        self._position = position
+        self.appended = appended
+
+    def games(self, connection: Connection, game_ids: Collection[str]) -> dict[str, GameRecord]:
+        """Return the state of games; call it after `follow`, in the same transaction."""
+        unknown = sorted({*game_ids} - self._games.keys())
+        if len(self._games) + len(unknown) > MAX_KEPT:
+            self._games, unknown = {}, sorted({*game_ids})
+        self._games.update((game_id, GameRecord(game_id)) for game_id in unknown)
+        if unknown:
+            _take(self._games, sql.rows(connection, _OF_GAMES, games=unknown))
+        return self._games
+
+    def revisions(self, connection: Connection, keys: Iterable[str]) -> dict[str, Revisions]:
+        """Return the revisions of keys; call it after `follow`, in the same transaction."""
+        if len(self._revisions) > MAX_KEPT:
+            self._revisions = {}
+        unknown = [key for key in keys if key not in self._revisions]
+        if unknown:
+            self._revisions |= dict.fromkeys(unknown, Revisions()) | read_revisions(connection, unknown)
+        return self._revisions
+
+    def markets(self, connection: Connection, sequences: Collection[int]) -> dict[int, dict[MarketKind, Market]]:
+        """Return the recorded markets of forecasts; call it after `follow`, in the same transaction."""
+        if len(self._markets) > MAX_KEPT:
+            self._markets = {}
+        unknown = sorted({*sequences} - self._markets.keys())
+        self._markets.update((sequence, {}) for sequence in unknown)
+        if unknown:
+            for sequence, text in sql.rows(connection, _MARKETS, sequences=unknown):
+                with store.decoding():
+                    _, market, _ = codec.parse_market(text)
+                self._markets[sequence][market.kind] = market
+        return self._markets
+
+
+def load_game(connection: Connection, game_id: str) -> GameRecord:
+    """Return the state of a game."""
+    games = {game_id: GameRecord(game_id)}
+    _take(games, sql.rows(connection, _OF_GAMES, games=[game_id]))
+    return games[game_id]
+
+
+def read_revisions(connection: Connection, keys: Sequence[str], before: int | None = None) -> dict[str, Revisions]:
+    """Return the revisions of keys that have any.
+
+    Args:
+        connection: the connection.
+        keys: the keys.
+        before: sequence before which they were recorded; None: all.
+
+    Raises:
+        LedgerCorrupt: if an entry cannot be read back.
+    """
+    found: dict[str, Revisions] = {}
+    rows = sql.rows(connection, _NEWEST, keys=[*keys], before=1 << 62 if before is None else before)
+    with store.decoding():
+        for key, text in rows:
+            found[key] = found.get(key, Revisions()).after(codec.parse(text))
+    return found
+
+
+def record_forecasts(
+    connection: Connection,
+    drafts: Sequence[PreparedForecast],
+    known: KnownRecord | None = None,
+    limits: RecordingLimits = DEFAULT_LIMITS,
+    refusal: DejavuError | None = None,
+) -> list[Result[IssuedForecast]]:
+    """Record forecasts in order, except those that repeat a revision of their key (`record.repeats`).
+
+    Nothing is recorded with hindsight. Once the ledger has the outcome of a horizon, it takes no forecast of that game,
+    for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. A late forecast is marked
+    (`GameRecord.late`). The first market of each kind of a forecast, on the lead and on the total, is recorded after
+    it, under the same rule. The market of a late forecast is not recorded, nor is a late market of a timely forecast,
+    nor one evaluated with another day, other live inputs or other line-ups than those of the recorded forecast, nor one
+    evaluated by a model that gives another forecast although it has learned from no further outcomes.
+
+    A new forecast whose model was chosen by a roster is recorded only if that roster is still current, so that every
+    writer of the ledger answers with the same model at the same sequence.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        drafts: the forecasts.
+        known: knowledge of earlier calls about the same ledger; None to read everything.
+        limits: limits of a game's forecasts.
+        refusal: why no new forecast is recorded at the moment; None if forecasts are recorded.
+
+    Returns:
+        For each draft: the new forecast with its sequence and revision, the one that was recorded before, or the reason
+        why it was not recorded.
+
+    Raises:
+        LedgerCorrupt: if something cannot be read back.
+    """
+    known = KnownRecord() if known is None else known
+    try:
+        return _record(connection, drafts, known, limits, refusal)
+    except BaseException:
+        known.forget()
+        raise
+
+
+def _record(
+    connection: Connection,
+    drafts: Sequence[PreparedForecast],
+    known: KnownRecord,
+    limits: RecordingLimits,
+    refusal: DejavuError | None,
+) -> list[Result[IssuedForecast]]:
+    position = known.follow(connection)
+    games = known.games(connection, {draft.issued.game_id for draft in drafts})
+    held = _leases(connection, games, [draft.issued for draft in drafts])
+    revisions = known.revisions(connection, _keys(games, drafts))
+    asked = {key for draft in drafts if draft.issued.markets for key in _both_keys(draft.issued)}
+    of = [revisions[key] for key in asked if key in revisions]
+    markets = known.markets(connection, {each.sequence for both in of for each in both if each is not None})
+    batch = _EntryBatch(position)
+    results: list[Result[IssuedForecast]] = []
+    for draft in drafts:
+        issued = draft.issued
+        game = games[issued.game_id]
+        lease = game.lease_of(issued.recorded_by, held.get(issued.recorded_by, frozenset()))
+        owned = game.owns(issued.recorded_by, lease)
+        key = key_of(issued, owned=owned)
+        of_key = revisions.get(key, Revisions())
+        known_outcome = game.known_outcome(issued.forecast.elapsed_minutes)
+        stored = of_key.find(issued)
+        if stored is not None:
+            stored = replace(stored, created=False)
+        else:
+            refused = known_outcome or game.full(issued.recorded_by, limits) or refusal
+            if refused is None and issued.roster_sequence not in {None, position.model_change}:
+                refused = ModelsChanged(position.model_change)
+            if refused is not None:
+                results.append(Failed(copy_of(refused) if refused is refusal else refused))
+                continue
+            # Only its owner's clock says how far a game is.
+            clock = issued.clock if owned and issued.publisher == issued.recorded_by else None
+            late = game.late(issued, owned=owned, clock=clock)
+            recorded = batch.forecast(draft, key, of_key.next_number, codec.Marks(late, lease, clock), owned=owned)
+            revisions[key] = of_key.after(recorded)
+            markets[recorded.sequence] = {}
+            game.add_forecast(issued.recorded_by, lease, issued.forecast.elapsed_seconds, issued.generated_time)
+            stored = _with_unrecorded(recorded, issued)
+        if issued.markets:
+            late_market = market_is_late(game, stored, issued.generated_time, owned=owned)
+            stored = _with_markets(
+                batch, markets[stored.sequence], stored, issued, known_outcome is not None, late_market
+            )
+        results.append(stored)
+    batch.execute(connection)
+    appended = Appended(position.sequence, tuple(batch.recorded), batch.sequence)
+    known.advance(position._replace(sequence=batch.sequence, hash=batch.hash), appended)
+    return results
+
+
+def _both_keys(issued: IssuedForecast) -> tuple[str, str]:
+    return key_of(issued, owned=True), key_of(issued, owned=False)
+
+
+def _keys(games: dict[str, GameRecord], drafts: Sequence[PreparedForecast]) -> list[str]:
+    """Return the keys of drafts under which something may be recorded."""
+    keys = dict[str, None]()
+    for draft in drafts:
+        issued = draft.issued
+        if not games[issued.game_id].is_latest(issued.forecast.elapsed_seconds):
+            keys |= dict.fromkeys(_both_keys(issued))
+    return list(keys)
+
+
+def _leases(
+    connection: Connection, games: dict[str, GameRecord], drafts: Sequence[IssuedForecast]
+) -> dict[str, frozenset[str]]:
+    """Return the leases of callers that decide whose a game is, by caller."""
+    known = ((each.recorded_by, games[each.game_id]) for each in drafts if each.recorded_by)
+    callers = {caller for caller, game in known if not (game.lease and game.owner == caller)}
+    if not callers:
+        return {}
+    held: dict[str, frozenset[str]] = {}
+    for name, caller in store.held_leases(connection):
+        if caller in callers:
+            held[caller] = held.get(caller, frozenset()) | {name}
+    return held
+
+
+def _with_unrecorded(recorded: IssuedForecast, issued: IssuedForecast) -> IssuedForecast:
+    """Return a recorded forecast with the parts of the issued one that are not recorded."""
+    if not codec.has_unrecorded(issued):
+        return recorded
+    return replace(
+        issued,
+        sequence=recorded.sequence,
+        revision=recorded.revision,
+        late=recorded.late,
+        lease=recorded.lease,
+        clock=recorded.clock,
+        hash=recorded.hash,
+        created=True,
+    )
+
+
+def _with_markets(
+    batch: _EntryBatch,
+    standing: dict[MarketKind, Market],
+    stored: IssuedForecast,
+    requested: IssuedForecast,
+    outcome_known: bool,
+    late: bool,
+) -> IssuedForecast:
+    """Return a stored forecast with the markets of a request, and whether each is recorded (see `market_recording`).
+
+    The first market of each kind of a forecast is recorded, and added to `standing`, its recorded markets; that of the
+    lead first, whatever the order of the request.
+    """
+    sent = {
+        kind: _recorded_market(batch, standing, stored, requested, each.market, outcome_known, late)
+        for kind in MarketKind
+        if (each := requested.market(kind)) is not None
+    }
+    return replace(stored, markets=tuple(sent[each.market.kind] for each in requested.markets))
+
+
+def _recorded_market(
+    batch: _EntryBatch,
+    recorded: dict[MarketKind, Market],
+    stored: IssuedForecast,
+    requested: IssuedForecast,
+    market: Market,
+    outcome_known: bool,
+    late: bool,
+) -> SentMarket:
+    """Record a market of a request if it is the first of its kind; return whether it is recorded."""
+    answer, standing = requested.answer(market.kind), recorded.get(market.kind)
+    recording = market_recording(market, standing, outcome_known, late, answer is not None and answer.mismatched)
+    if recording is not MarketRecording.RECORDED or standing is not None:
+        return SentMarket(market, recording, standing if recording is MarketRecording.EARLIER_STANDS else None)
+    # With other optional inputs the market is sent again, evaluated for those of the stored forecast. A worker that is
+    # behind, or has other settings, weighs no bet on this forecast.
+    learned = requested.forecast.calibration_sequence > stored.forecast.calibration_sequence
+    if stored.optional_inputs != requested.optional_inputs or not (learned or _is_of(stored, requested, market.kind)):
+        return SentMarket(market)
+    batch.market(stored, requested, market, answer)
+    recorded[market.kind] = market
+    return SentMarket(market, recording)
+
+
+def _is_of(stored: IssuedForecast, requested: IssuedForecast, kind: MarketKind) -> bool:
+    """Return whether a request was answered with the forecast, of the lead or of the total, that is stored for it."""
+    one, other = stored.forecast, requested.forecast
+    if kind is MarketKind.TOTAL:
+        totals = [None if each.total is None else each.total.distribution for each in (one, other)]
+        return totals[0] == totals[1] and one.teams_known == other.teams_known
+    names = ("home_lead_probability", "distribution", "teams_known")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+class _EntryBatch:
+    """Entries to append to the chain, with their index rows.
+
+    Args:
+        position: the position of the ledger.
+
+    Attributes:
+        sequence, hash: of the last entry.
+        recorded: the forecasts of the owners of their games, each as it will be read back.
+    """
+
+    def __init__(self, position: Position) -> None:
+        self.sequence = position.sequence
+        self.hash = position.hash
+        self.recorded: list[IssuedForecast] = []
+        self._entries: list[Row] = []
+        self._forecasts: list[Row] = []
+        self._markets: list[Row] = []
+        self._followed = 0  # the forecast that only its markets follow so far; 0: none
+
+    def forecast(
+        self, draft: PreparedForecast, key: str, revision: int, marks: codec.Marks, *, owned: bool
+    ) -> IssuedForecast:
+        """Add a forecast; return it as it will be read back."""
+        made_by = draft.issued.recorded_by
+        text = codec.encode_forecast(draft.payload, revision, self.sequence + 1, made_by, marks)
+        self._entry(codec.FORECAST, text)
+        self._followed = self.sequence
+        recorded = codec.as_read(draft.issued, self.sequence, revision, marks, self.hash)
+        self._forecasts.append(forecast_row(recorded, key, draft.pattern, owned=owned))
+        if owned:
+            self.recorded.append(recorded)
+        return recorded
+
+    def market(
+        self, stored: IssuedForecast, requested: IssuedForecast, market: Market, answer: MarketAnswer | None
+    ) -> None:
+        """Add a market of a recorded forecast, and its evaluation.
+
+        Raises:
+            ValueError: if it has no evaluation.
+        """
+        if answer is None:
+            raise ValueError("a market without an evaluation")
+        learned = None if _is_of(stored, requested, market.kind) else requested.forecast.calibration_sequence
+        # Only markets that directly follow their forecast have its time: verification knows no other bound.
+        together = requested.generated_time == stored.generated_time and self._followed == stored.sequence
+        if not together:
+            self._followed = 0
+        sent = None if together else requested.generated_time
+        payload = codec.market_payload(stored.sequence, market, answer, learned, sent)
+        self._entry(
+            codec.MARKET, codec.encode_entry(codec.MARKET, payload, 0, self.sequence + 1, requested.recorded_by)
+        )
+        sent_us = None if sent is None else microseconds(sent)
+        self._markets.append(market_row(self.sequence, stored.sequence, market, sent_us))
+
+    def _entry(self, kind: str, text: str) -> None:
+        self.sequence += 1
+        row, self.hash = store.entry_row(kind, text, self.sequence, self.hash)
+        self._entries.append(row)
+
+    def execute(self, connection: Connection) -> None:
+        """Insert the added rows."""
+        sql.insert(connection, "entries", self._entries)
+        sql.insert(connection, "forecasts", self._forecasts)
+        sql.insert(connection, "markets", self._markets)
+
+
+def _take(games: dict[str, GameRecord], rows: Sequence[sql.Row]) -> None:
+    """Take over recorded forecasts and outcomes, in order, of the games that are known."""
+    for sequence, game_id, caller, lease, seconds, time_us, horizon, withdrawn in rows:
+        if (game := games.get(game_id)) is None:
+            continue
+        if horizon:
+            observed = from_microseconds(time_us)
+            game.add_outcome(Horizon(horizon), sequence, observed, withdrawn=bool(withdrawn))
+        else:
+            game.add_forecast(caller, lease, seconds, from_microseconds(time_us))
+
+
+_EVENTS: Final = """
+SELECT sequence, game_id, recorded_by, lease, elapsed_s, generated_us, '', FALSE FROM forecasts WHERE {where}
+UNION ALL
+SELECT sequence, game_id, '', '', 0.0, observed_us, horizon, withdrawn FROM outcomes WHERE {where}
+ORDER BY 1"""
+
+_OF_GAMES: Final = _EVENTS.format(where="game_id IN :games")
+_SINCE: Final = _EVENTS.format(where="sequence > :after")
+
+# Looked up once for each key: a subquery for each revision would walk all late revisions of its key again.
+_NEWEST: Final = """
+SELECT f.key, e.canonical FROM (
+    SELECT key, MAX(revision) AS revision FROM forecasts WHERE key IN :keys AND sequence < :before GROUP BY key
+    UNION
+    SELECT key, MAX(revision) FROM forecasts WHERE key IN :keys AND sequence < :before AND late = '' GROUP BY key
+) n JOIN forecasts f ON f.key = n.key AND f.revision = n.revision JOIN entries e ON e.sequence = f.sequence
+ORDER BY f.revision"""
+
+_MARKETS: Final = """
+SELECT m.forecast_sequence, e.canonical FROM markets m JOIN entries e ON e.sequence = m.sequence
+WHERE m.forecast_sequence IN :sequences"""

@@ -251,7 +251,8 @@ def unsettled_games(connection: Connection, filter_: ScoreFilter, before: dateti
         SELECT DISTINCT f.game_id, f.model_version FROM games JOIN forecasts f ON f.game_id = games.game_id
         WHERE NOT EXISTS (
                 SELECT 1 FROM scores s WHERE s.game_id = games.game_id AND s.horizon = :horizon AND s.void = FALSE)
-            AND f.late = '' AND f.hindsight IS NULL AND f.generated_us < :before_us AND {all_of([*filter_.conditions(), *owned])}"""  # noqa: S608
+            AND f.late = '' AND f.hindsight IS NULL AND f.generated_us < :before_us
+            AND {all_of([*filter_.conditions(), *owned])}"""  # noqa: S608
     found = sql.rows(connection, query, **filter_.parameters(), before_us=microseconds(before))
     return [UnsettledGame(*row) for row in found]
 

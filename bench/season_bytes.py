@@ -28,7 +28,7 @@ from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_eve
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_ledger import verify
-from dejavu_ledger.copies.ledger_copy import copy_ledger, open_target
+from dejavu_ledger.copies import copy_ledger, open_target
 from dejavu_ledger.database.backends import read_only_ledger
 from dejavu_poller import Poller
 from dejavu_poller.poller import DEFAULT_END_INTERVAL

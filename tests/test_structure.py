@@ -25,6 +25,7 @@ PRODUCT = (
     ROOT / "gateway/dejavu_gateway",
     ROOT / "client/dejavu_poller",
     ROOT / "client/dejavu_cli",
+    ROOT / "server/dejavu_ledger",
     ROOT / "server/dejavu_server",
     ROOT / "trainer/dejavu_trainer",
 )

@@ -1,7 +1,8 @@
 """Live inputs: optional facts of a game at the end of a pattern or before it, in addition to its differentials.
 
-Each is declared once, in `LIVE_INPUTS`. Converters of messages, ledger entries, tensors, exported columns, printed rows
-and the columns of the trainer are derived from this declaration. To add one, see docs/architecture.md.
+Each is declared once, in `LIVE_INPUTS`. Converters of messages, tensors, exported columns, printed rows and the columns
+of the trainer are derived from this declaration, ledger entries from the types of its values (`LiveInputs`). To add
+one, see docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class LiveInput:
     """Declaration of a live input.
 
     Attributes:
-        name: field of PredictRequest and Forecast, attribute of `LiveInputs`, and member of ledger entries.
+        name: field of PredictRequest and Forecast, and of `LiveInputs`.
         parts: its values; an optional input is given if the first one is.
         make: type of the input, made of its values in order.
         check: return the fault of a value, given all live inputs and the differentials of the pattern. Without
@@ -176,26 +177,6 @@ class LiveInput:
     def fault(self, part: int, found: str, expected: str) -> InputFault:
         """Return the fault of a part."""
         return InputFault(found, expected, self.fields[part])
-
-    def as_json(self, value: Any) -> Any:
-        """Return a value as JSON: a number or a text, or an object of them by the names of the parts."""
-        written: dict[str, Any] = {
-            part.name: each.name.lower() if part.is_enum else part.kind(each)
-            for part, each in zip(self.parts, self._values(value), strict=True)
-        }
-        return written.get("", written)
-
-    def from_json(self, value: Any) -> Any:
-        """Return the value that `as_json` wrote.
-
-        Raises:
-            ValueError: if it does not have this form.
-        """
-        if not self.parts[0].name:
-            return self.make(self._part_of_json(self.parts[0], value))
-        if not isinstance(value, dict) or value.keys() != {part.name for part in self.parts}:
-            raise ValueError(f"{value!r}; expected {' and '.join(part.name for part in self.parts)}")
-        return self.make(*(self._part_of_json(part, value[part.name]) for part in self.parts))
 
     def from_message(self, message: Any) -> Any | InputFault:
         """Return the value in a message of the contract that has the field, or the fault of its first unknown enum."""
@@ -232,12 +213,6 @@ class LiveInput:
     def _values(self, value: Any) -> tuple[Any, ...]:
         return tuple(getattr(value, part.name) if part.name else value for part in self.parts)
 
-    def _part_of_json(self, part: InputPart, value: Any) -> Any:
-        expected = str if part.is_enum else part.kind
-        if type(value) is not expected or (part.is_enum and value not in part.choices()):
-            raise ValueError(f"{value!r}; expected {' or '.join(part.choices()) or part.kind.__name__}")
-        return part.choices()[str(value)] if part.is_enum else value
-
     @staticmethod
     def _numbers_of_enum(part: InputPart, kind: Any) -> Iterator[tuple[Any, int]]:
         for choice in part.choices().values():
@@ -257,16 +232,6 @@ def put(message: Any, live: LiveInputs) -> None:
     """Set the live inputs of a PredictRequest or a Forecast."""
     for each, value in _known(live):
         each.put(message, value)
-
-
-def from_json(members: dict[str, Any]) -> LiveInputs:
-    """Return the live inputs among the members of a JSON object, as `LiveInput.as_json` wrote them.
-
-    Raises:
-        ValueError: if one does not have that form.
-    """
-    given = {each.name: each.from_json(members[each.name]) for each in LIVE_INPUTS if each.name in members}
-    return LiveInputs(**given) if given else NO_LIVE_INPUTS
 
 
 def numbers(live: LiveInputs, minute: int) -> tuple[float, ...]:

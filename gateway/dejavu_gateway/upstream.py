@@ -18,7 +18,7 @@ from dejavu.v1 import prediction_service_pb2 as prediction
 from dejavu.v1 import record_service_pb2 as record
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.config import SCORES_TIMEOUT
-from dejavu_client.transport.caller import Connection
+from dejavu_client.transport.caller import Stubs
 from dejavu_client.transport.subscription import StreamResumption
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -41,7 +41,7 @@ class Rpc(Generic[RequestT, ResponseT]):
         (service,) = request.DESCRIPTOR.file.services_by_name.values()
         self._path = f"/{service.full_name}/{self.name}"
 
-    def stub(self, connection: Connection) -> grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]:
+    def stub(self, connection: Stubs) -> grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]:
         """Return the RPC of a connection; the client's library has no stubs of the Open Inference Protocol."""
         return connection.channel.unary_unary(
             self._path,

@@ -1,15 +1,53 @@
-"""Interface of the ledger for the rest of the server, without the database behind it."""
+"""Interface of the ledger for the rest of the server, without the database behind it, and who records through it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Protocol, TypeVar
 
 from dejavu_ledger.database.backend import Connection, Query, StopSignal
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_models.results import Result
 from dejavu_models.types import Horizon
 from dejavu_store.stages import ModelChange, Roster
+
+MODELS: Final = ""
+"""Stands for the game in an entry that changes models."""
+
+MODEL_CHANGE: Final = MODELS, 4096
+"""Game and bytes for which a change of models counts: about the size of its largest possible entry."""
+
+
+class Recorder(Protocol):
+    """The caller on whose behalf entries are recorded."""
+
+    @property
+    def caller(self) -> str:
+        """Name by which callers take turns; empty for one that is not limited."""
+
+    def reserved(self, entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
+        """Count entries (game or MODELS, size in bytes) while the block records them.
+
+        If the block fails, no entry was recorded, and none counts. If it is cancelled, entries may still be recorded:
+        they count.
+
+        Returns:
+            A context whose value is a list, to which the block adds the entries that turned out not to be recorded.
+            Entering it raises a DejavuError if the entries exceed the caller's quota.
+        """
+
+
+class _Unlimited:
+    caller = ""
+
+    def reserved(self, _: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
+        return nullcontext([])
+
+
+UNLIMITED: Final[Recorder] = _Unlimited()
+"""A recorder without limits, such as the server itself."""
+
 
 _T = TypeVar("_T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
@@ -139,25 +138,6 @@ def copy_of(error: _ErrorT) -> _ErrorT:
     copy.__dict__.update(error.__dict__)
     copy.__cause__ = error.__cause__
     return copy
-
-
-class ReportedFailures:
-    """A context that calls a function with each LedgerError of its blocks; one object serves for all of them.
-
-    Args:
-        report: the function.
-    """
-
-    def __init__(self, report: Callable[[LedgerError], None]) -> None:
-        self._report = report
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Report the error, which then propagates to the caller."""
-        if isinstance(error, LedgerError):
-            self._report(error)
 
 
 def mebibytes_left(number: int) -> str:

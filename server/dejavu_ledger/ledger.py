@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,30 +18,27 @@ from dejavu_common.activity import Activity
 from dejavu_common.clock import utc_now
 from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import Turns
-from dejavu_ledger import outcomes, resume_tokens
+from dejavu_ledger import outcomes
+from dejavu_ledger.access import MODEL_CHANGE, UNLIMITED, Recorder
 from dejavu_ledger.database import store
 from dejavu_ledger.database.backend import Backend, Connection, Durability, Query, StopSignal
 from dejavu_ledger.database.backends import new_backend
-from dejavu_ledger.database.clock import check_clock
+from dejavu_ledger.database.sql import check_clock
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.entries import codec
-from dejavu_ledger.entries.shadows import prepare
 from dejavu_ledger.errors import (
     InvalidResumeToken,
     LedgerError,
     LedgerReplaced,
     LedgerUnavailable,
-    ReportedFailures,
     ResumeTokenExpired,
 )
-from dejavu_ledger.followers import Followers
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
-from dejavu_ledger.recorder import MODEL_CHANGE, UNLIMITED, Recorder
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
-from dejavu_ledger.scores.projection import build_if_missing
-from dejavu_ledger.tail import TailReader
+from dejavu_ledger.settling import build_if_missing
+from dejavu_ledger.tail import HASH_BYTES, Followers, ResumeToken, TailReader, decode_token, encode_token
 from dejavu_ledger.writer import Writer
 from dejavu_models.errors import quoted
 from dejavu_models.results import Failed, Result
@@ -72,7 +69,7 @@ class Ledger:
     Recording it again with the same input changes nothing; with another it adds the next revision. The rules are those
     of `record`. Once the outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
 
-    Create it with `open` or `open_backend`, use it in one event loop and close it.
+    Create it with `open`, use it in one event loop and close it.
 
     Attributes:
         identity: its identity, as read when it was opened.
@@ -102,12 +99,11 @@ class Ledger:
         self.activities = (self._writer.activity, self._reading)
         self._roster = KnownRoster()
         self._closed = False
-        self._reporting_failures = ReportedFailures(self._report)
 
     @classmethod
     async def open(
         cls,
-        url: str,
+        ledger: str | Backend,
         *,
         durability: Durability = Durability.PROCESS,
         make: bool = True,
@@ -115,14 +111,14 @@ class Ledger:
         limits: RecordingLimits = DEFAULT_LIMITS,
         clock: Callable[[], datetime] = utc_now,
     ) -> Ledger:
-        """Open the ledger at a URL (see url.py); create it if needed, with the folder of a file.
+        """Open the ledger at a URL (see url.py) or in a database; create it if needed, with the folder of a file.
 
         Any number of processes may open it concurrently. A failure leaves an existing ledger unchanged, or an empty
-        file.
+        file, and closes the database.
 
         Args:
-            url: URL of the ledger.
-            durability: durability of a committed forecast.
+            ledger: URL of the ledger, or its database.
+            durability: durability of a committed forecast, if the ledger is given by its URL.
             make: whether to create the ledger and its folder if they do not exist.
             on_failure: called in the event loop with every error that makes a later read or write fail.
             limits: limits of a game's forecasts.
@@ -133,24 +129,7 @@ class Ledger:
             LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
-        backend = new_backend(url, durability)
-        return await cls.open_backend(backend, make=make, on_failure=on_failure, limits=limits, clock=clock)
-
-    @classmethod
-    async def open_backend(
-        cls,
-        backend: Backend,
-        *,
-        make: bool = True,
-        on_failure: Callable[[LedgerError], None] | None = None,
-        limits: RecordingLimits = DEFAULT_LIMITS,
-        clock: Callable[[], datetime] = utc_now,
-    ) -> Ledger:
-        """Open the ledger in a database; see `open`. Closes the database if that fails.
-
-        Raises:
-            LedgerSchemaError, LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
-        """
+        backend = new_backend(ledger, durability) if isinstance(ledger, str) else ledger
 
         def identity() -> Identity:
             try:
@@ -191,7 +170,7 @@ class Ledger:
         order = _order_of_play(issued)
         drafts = await Turns().map(codec.prepare, [issued[index] for index in order])
         entries = [(draft.issued.game_id, len(draft.payload)) for draft in drafts]
-        with recorder.reserved(entries) as unused, self._reporting_failures:
+        with recorder.reserved(entries) as unused, self._reporting_failures():
             async with self._turn(recorder.caller, len(drafts)):
                 results = await self._writer.submit(drafts)
             for entry, result in zip(entries, results, strict=True):
@@ -276,7 +255,7 @@ class Ledger:
     ) -> tuple[ReportedOutcome, int]:
         """Run a change of an outcome; `entry`: its game, and the size of its entry in bytes."""
         with recorder.reserved([entry]) as unused:
-            with self._reporting_failures:
+            with self._reporting_failures():
                 answer = await self._change(change, recorder.caller, alone=False)
             if isinstance(answer, Failed):
                 raise answer.error
@@ -322,8 +301,8 @@ class Ledger:
         """
         if not shadows:
             return ShadowsRecorded((), {})
-        prepared = await Turns().map(prepare, shadows)
-        with self._reporting_failures:
+        prepared = await Turns().map(codec.prepare_shadow, shadows)
+        with self._reporting_failures():
             return await self._writer.submit_shadows(prepared)
 
     async def write(self, change: Query[_T], caller: str = "", *, aside: bool = False) -> _T:
@@ -338,7 +317,7 @@ class Ledger:
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
         """
-        with contextlib.nullcontext() if aside else self._reporting_failures:
+        with contextlib.nullcontext() if aside else self._reporting_failures():
             return await self._change(change, caller, alone=True)
 
     async def _change(self, change: Query[_T], caller: str, *, alone: bool) -> _T:
@@ -357,7 +336,7 @@ class Ledger:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the ledger cannot be read.
             ReadStopped: if the query was stopped.
         """
-        with self._reporting_failures:
+        with self._reporting_failures():
             return await self._in_reader(partial(self._read_now, query, stop))
 
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
@@ -382,10 +361,10 @@ class Ledger:
 
     def token(self, position: ChainHead) -> str:
         """Return the token that resumes a stream right after a position."""
-        beginning = position.hash[: resume_tokens.HASH_BYTES]
+        beginning = position.hash[:HASH_BYTES]
         identity = self.identity
-        token = resume_tokens.ResumeToken(identity.ledger_id, identity.epoch, position.sequence, beginning)
-        return resume_tokens.encode(token)
+        token = ResumeToken(identity.ledger_id, identity.epoch, position.sequence, beginning)
+        return encode_token(token)
 
     async def resume_position(self, token: str) -> ChainHead:
         """Return the position after which a token's stream resumes.
@@ -394,7 +373,7 @@ class Ledger:
             InvalidResumeToken: if it is not a token, or a token of another ledger.
             ResumeTokenExpired: if the ledger was restored since: its epoch, or the entry of the token, is another one.
         """
-        requested = resume_tokens.decode(token)
+        requested = decode_token(token)
         # Read the identity again: another process may have renewed the epoch.
         identity, position = await self.read(
             lambda connection: (store.identity(connection), store.entry_at(connection, requested.sequence))
@@ -497,9 +476,15 @@ class Ledger:
             raise LedgerUnavailable("the ledger is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._reading.run, work)
 
-    def _report(self, error: LedgerError) -> None:
-        if self._on_failure is not None and not self._closed:
-            self._on_failure(error)
+    @contextlib.contextmanager
+    def _reporting_failures(self) -> Iterator[None]:
+        """Report a LedgerError of the block, which then propagates to the caller."""
+        try:
+            yield
+        except LedgerError as error:
+            if self._on_failure is not None and not self._closed:
+                self._on_failure(error)
+            raise
 
     def _read_now(self, query: Query[_T], stop: StopSignal | None) -> _T:
         with self._backend.read(stop) as connection:

@@ -7,12 +7,13 @@ The connection's transaction must hold the write lock from its start, as for all
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 from dejavu_common.clock import from_microseconds
-from dejavu_ledger.database import hindsight, sql, store
+from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import codec, rows
 from dejavu_ledger.errors import (
@@ -26,7 +27,7 @@ from dejavu_ledger.queries import learning
 from dejavu_ledger.record import OutcomeRevisions, agree
 from dejavu_ledger.recording import load_game
 from dejavu_ledger.records import ReportedOutcome
-from dejavu_ledger.scores.settling import settle
+from dejavu_ledger.settling import settle
 from dejavu_models.errors import InvalidInput, InvalidLiveInput, InvalidTeam
 from dejavu_models.results import Failed, Result
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
@@ -43,13 +44,6 @@ FEED_LAG: Final = timedelta(seconds=FEED_LAG_SECONDS)
 """Longest usual delay between a minute of play and its forecast."""
 
 _PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
-
-
-class _Made(NamedTuple):
-    """When a forecast was made, and the minute of play after which."""
-
-    made: datetime
-    minute: int
 
 
 def record_outcome(
@@ -153,10 +147,28 @@ def _add(connection: Connection, outcome: ReportedOutcome, before: OutcomeRevisi
     store.add_entry(connection, codec.OUTCOME, codec.outcome_payload(outcome), revision, head, outcome.recorded_by)
     row = rows.outcome_row(outcome, first_sequence, has_forecasts=game.is_forecast)
     sql.insert(connection, "outcomes", [row])
-    if not outcome.withdrawn and outcome.horizon not in game.reports:
-        hindsight.mark(connection, row)
+    mark_hindsight(connection, row)
     settle(connection, outcome.game_id)
     return outcome, _count(connection, outcome.game_id, outcome.horizon)
+
+
+def mark_hindsight(connection: Connection, outcome: Mapping[str, Any]) -> None:
+    """Mark what an outcome, if it is a first report, shows to have been made with hindsight (`GameRecord.hindsight`).
+
+    These are the forecasts of its game, and the markets sent after them, that are recorded before the report and were
+    made after its observed time; with an outcome of the half, only those from before the half.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        outcome: the row of `outcomes`.
+    """
+    values = {name: outcome[name] for name in ("sequence", "game_id", "horizon", "revision", "observed_us")}
+    is_first = outcome["revision"] == 0 or sql.value(connection, _VOID_BEFORE, **values)
+    if outcome["withdrawn"] or outcome["replay"] or not is_first:
+        return
+    values["last"] = Horizon(outcome["horizon"]).last_slot
+    for statement in (_MARK_FORECASTS, _MARK_MARKETS):
+        sql.run_each(connection, statement, [values])
 
 
 def _revisions(connection: Connection, game_id: str, horizon: Horizon) -> OutcomeRevisions:
@@ -222,7 +234,7 @@ def _contradiction(
     """
     other_horizon = Horizon.HALFTIME if reported.horizon is Horizon.FINAL else Horizon.FINAL
     other = _revisions(connection, reported.game_id, other_horizon).standing
-    if other is not None and _implausible_swing(reported, other):
+    if other is not None and abs(reported.differential - other.differential) > MAX_SWING:
         found = f"{reported.differential} {_PLACES[reported.horizon]}"
         recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"
         return InvalidDifferential(found, f"at most {MAX_SWING} points from {recorded}; correct the wrong one first")
@@ -267,25 +279,20 @@ def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime
     A time before all forecasts is allowed: the game was over, and all its forecasts are late.
     """
     rows_ = sql.rows(connection, _MADE, game_id=reported.game_id, last=reported.horizon.last_slot)
-    made = [_Made(from_microseconds(time_us), minute) for time_us, minute in rows_]
-    if not any(each.made > reported.observed_time for each in made):
+    made = [(from_microseconds(time_us), minute) for time_us, minute in rows_]
+    if not any(time > reported.observed_time for time, _ in made):
         return None
     over = (
-        (each.made + timedelta(minutes=reported.horizon.last_slot + 1 - each.minute) - FEED_LAG, each)
-        for each in made
-        if each.made <= reported.observed_time
+        (time + timedelta(minutes=reported.horizon.last_slot + 1 - minute) - FEED_LAG, time, minute)
+        for time, minute in made
+        if time <= reported.observed_time
     )
-    earliest, last = max(over, default=(reported.observed_time, None))
-    if last is None or earliest <= reported.observed_time:
+    earliest, time, minute = max(over, default=(reported.observed_time, reported.observed_time, 0))
+    if earliest <= reported.observed_time:
         return None
-    forecast = f"the game's forecast after minute {last.minute} was made at {last.made:%Y-%m-%dT%H:%M:%SZ}"
+    forecast = f"the game's forecast after minute {minute} was made at {time:%Y-%m-%dT%H:%M:%SZ}"
     expected = f"{earliest:%Y-%m-%dT%H:%M:%SZ} or later: {forecast}, and others were made after this time"
     return InvalidTime(f"{reported.observed_time:%Y-%m-%dT%H:%M:%SZ}", expected)
-
-
-def _implausible_swing(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
-    """Return whether a differential is too far from that of the other horizon."""
-    return abs(reported.differential - other.differential) > MAX_SWING
 
 
 def _loses_points(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
@@ -322,9 +329,24 @@ _COUNT: Final = "SELECT COUNT(*) FROM forecasts WHERE game_id = :game_id AND hor
 
 _TEAMS: Final = """
 SELECT home_team, away_team, MAX(CASE WHEN late = '' THEN 1 ELSE 0 END) FROM forecasts
-WHERE game_id = :game_id AND home_team <> '' AND away_team <> '' AND owned
+WHERE game_id = :game_id AND home_team <> '' AND away_team <> '' AND owned AND recorded_by = (
+    SELECT recorded_by FROM forecasts WHERE game_id = :game_id AND owned ORDER BY sequence DESC LIMIT 1)
 GROUP BY home_team, away_team ORDER BY MAX(CASE WHEN late = '' THEN sequence ELSE 0 END), MAX(sequence)"""
 
 _MADE: Final = """
 SELECT generated_us, minute FROM forecasts
 WHERE game_id = :game_id AND minute <= :last AND replay = FALSE AND late = '' AND owned"""
+
+
+_VOID_BEFORE: Final = """
+    SELECT void FROM outcomes WHERE game_id = :game_id AND horizon = :horizon AND revision = :revision - 1"""
+
+_MARK_FORECASTS: Final = """
+    UPDATE forecasts SET hindsight = :sequence
+    WHERE game_id = :game_id AND minute <= :last AND sequence < :sequence AND generated_us > :observed_us
+        AND hindsight IS NULL"""
+
+_MARK_MARKETS: Final = """
+    UPDATE markets SET hindsight = :sequence
+    WHERE forecast_sequence IN (SELECT sequence FROM forecasts WHERE game_id = :game_id AND minute <= :last)
+        AND sequence < :sequence AND sent_us > :observed_us AND hindsight IS NULL"""

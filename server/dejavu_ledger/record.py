@@ -69,6 +69,12 @@ class _Newest(NamedTuple):
     seconds: float
     since: datetime
 
+    def or_later(self, other: _Newest | None) -> _Newest:
+        """Return the other one if its second is later, or the same and known for longer."""
+        if other is None or (self.seconds, -self.since.timestamp()) > (other.seconds, -other.since.timestamp()):
+            return self
+        return other
+
 
 class FirstReport(NamedTuple):
     """The report that decides which forecasts of a game were made with hindsight.
@@ -102,7 +108,7 @@ class GameRecord:
         self._first: datetime | None = None  # when the owner's first forecast was made
         self._counts = Counter[str]()  # forecasts by caller
         self._owned: _Newest | None = None
-        self._of_others: dict[str, _Newest] = {}
+        self._of_callers: dict[str, _Newest] = {}  # owned or not
         self._outcomes: dict[Horizon, int] = {}  # that stand, with the sequences of their newest revisions
         self._withdrawn: set[Horizon] = set()
 
@@ -113,7 +119,7 @@ class GameRecord:
 
     def is_latest(self, seconds: float) -> bool:
         """Return whether no forecast of a second of play, or of a later one, is recorded."""
-        newest = (self._owned, *self._of_others.values())
+        newest = (self._owned, *self._of_callers.values())
         return all(each is None or each.seconds < seconds for each in newest)
 
     def owns(self, caller: str, lease: str = "") -> bool:
@@ -161,14 +167,10 @@ class GameRecord:
             # Otherwise anybody could make a game late by a forecast of the morning before.
             self._first = made if self._first is None or caller != self.owner else min(self._first, made)
             self.owner, self.lease = caller, lease or self.lease
-        before = self._owned if owned else self._of_others.get(caller)
         newest = _Newest(seconds, made)
-        if before is not None and (seconds, -made.timestamp()) <= (before.seconds, -before.since.timestamp()):
-            newest = before
+        self._of_callers[caller] = newest.or_later(self._of_callers.get(caller))
         if owned:
-            self._owned = newest
-        else:
-            self._of_others[caller] = newest
+            self._owned = newest.or_later(self._owned)
         self._counts[caller] += 1
         return owned
 
@@ -250,7 +252,9 @@ class GameRecord:
             return LateReason.REPORTED
         if self._is_over(issued, owned=owned):
             return LateReason.GAME_DATE
-        newest = self._owned if owned else self._of_others.get(issued.recorded_by)
+        own = self._of_callers.get(issued.recorded_by)
+        known = [each for each in ((self._owned, own) if owned else (own,)) if each is not None]
+        newest = max(known, key=lambda each: each.seconds, default=None)
         if newest is not None and seconds < newest.seconds - behind:
             return LateReason.LATER_SECOND
         if self._owned is not None and seconds < self._owned.seconds - max(behind, BEHIND):

@@ -7,17 +7,19 @@ hash, but changes the ledger's epoch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from dejavu_common.clock import from_microseconds, microseconds
+from dejavu_common.clock import from_microseconds
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.store import Position
 from dejavu_ledger.entries import codec
-from dejavu_ledger.entries.codec import PreparedForecast
-from dejavu_ledger.entries.rows import Row, forecast_row, market_row
+from dejavu_ledger.entries.codec import PreparedForecast, PreparedShadow
+from dejavu_ledger.entries.rows import ForecastRow, Row, forecast_row, market_row, shadow_row
 from dejavu_ledger.errors import ModelsChanged, copy_of
 from dejavu_ledger.record import (
     DEFAULT_LIMITS,
@@ -28,7 +30,15 @@ from dejavu_ledger.record import (
     market_is_late,
     market_recording,
 )
-from dejavu_ledger.records import IssuedForecast, MarketRecording, SentMarket
+from dejavu_ledger.records import (
+    IssuedForecast,
+    MarketEntry,
+    MarketRecording,
+    SentMarket,
+    ShadowForecast,
+    ShadowRefusal,
+    ShadowsRecorded,
+)
 from dejavu_models.betting import Market, MarketAnswer, MarketKind
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Failed, Result
@@ -39,9 +49,6 @@ MAX_KEPT: Final = 1500
 
 MAX_FOLLOWED: Final = 1000
 """Maximum number of entries of other processes that are followed; after more the games are read again."""
-
-MarketKey = tuple[int, MarketKind]
-"""A market by the sequence of its forecast, and its kind."""
 
 
 class Appended(NamedTuple):
@@ -81,6 +88,15 @@ class KnownRecord:
         self._games: dict[str, GameRecord] = {}
         self._revisions: dict[str, Revisions] = {}
         self._markets: dict[int, dict[MarketKind, Market]] = {}  # recorded markets, by their forecasts' sequences
+
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """Forget everything if the block fails: then its transaction is rolled back."""
+        try:
+            yield
+        except BaseException:
+            self.forget()
+            raise
 
     def follow(self, connection: Connection) -> Position:
         """Follow what other processes have recorded; return the position of the ledger.
@@ -137,7 +153,7 @@ class KnownRecord:
         if unknown:
             for sequence, text in sql.rows(connection, _MARKETS, sequences=unknown):
                 with store.decoding():
-                    _, market, _ = codec.parse_market(text)
+                    market = codec.parse_market(text).market
                 self._markets[sequence][market.kind] = market
         return self._markets
 
@@ -201,66 +217,55 @@ def record_forecasts(
     Raises:
         LedgerCorrupt: if something cannot be read back.
     """
-    known = KnownRecord() if known is None else known
-    try:
-        return _record(connection, drafts, known, limits, refusal)
-    except BaseException:
-        known.forget()
-        raise
-
-
-def _record(
-    connection: Connection,
-    drafts: Sequence[PreparedForecast],
-    known: KnownRecord,
-    limits: RecordingLimits,
-    refusal: DejavuError | None,
-) -> list[Result[IssuedForecast]]:
-    position = known.follow(connection)
-    games = known.games(connection, {draft.issued.game_id for draft in drafts})
-    held = _leases(connection, games, [draft.issued for draft in drafts])
-    revisions = known.revisions(connection, _keys(games, drafts))
-    asked = {key for draft in drafts if draft.issued.markets for key in _both_keys(draft.issued)}
-    of = [revisions[key] for key in asked if key in revisions]
-    markets = known.markets(connection, {each.sequence for both in of for each in both if each is not None})
-    batch = _EntryBatch(position)
-    results: list[Result[IssuedForecast]] = []
-    for draft in drafts:
-        issued = draft.issued
-        game = games[issued.game_id]
-        lease = game.lease_of(issued.recorded_by, held.get(issued.recorded_by, frozenset()))
-        owned = game.owns(issued.recorded_by, lease)
-        key = key_of(issued, owned=owned)
-        of_key = revisions.get(key, Revisions())
-        known_outcome = game.known_outcome(issued.forecast.elapsed_minutes)
-        stored = of_key.find(issued)
-        if stored is not None:
-            stored = replace(stored, created=False)
-        else:
-            refused = known_outcome or game.full(issued.recorded_by, limits) or refusal
-            if refused is None and issued.roster_sequence not in {None, position.model_change}:
-                refused = ModelsChanged(position.model_change)
-            if refused is not None:
-                results.append(Failed(copy_of(refused) if refused is refusal else refused))
-                continue
-            # Only its owner's clock says how far a game is.
-            clock = issued.clock if owned and issued.publisher == issued.recorded_by else None
-            late = game.late(issued, owned=owned, clock=clock)
-            recorded = batch.forecast(draft, key, of_key.next_number, codec.Marks(late, lease, clock), owned=owned)
-            revisions[key] = of_key.after(recorded)
-            markets[recorded.sequence] = {}
-            game.add_forecast(issued.recorded_by, lease, issued.forecast.elapsed_seconds, issued.generated_time)
-            stored = _with_unrecorded(recorded, issued)
-        if issued.markets:
-            late_market = market_is_late(game, stored, issued.generated_time, owned=owned)
-            stored = _with_markets(
-                batch, markets[stored.sequence], stored, issued, known_outcome is not None, late_market
-            )
-        results.append(stored)
-    batch.execute(connection)
-    appended = Appended(position.sequence, tuple(batch.recorded), batch.sequence)
-    known.advance(position._replace(sequence=batch.sequence, hash=batch.hash), appended)
-    return results
+    known = known or KnownRecord()
+    with known.forgetting():
+        position = known.follow(connection)
+        games = known.games(connection, {draft.issued.game_id for draft in drafts})
+        held = _leases(connection, games, [draft.issued for draft in drafts])
+        revisions = known.revisions(connection, _keys(games, drafts))
+        asked = {key for draft in drafts if draft.issued.markets for key in _both_keys(draft.issued)}
+        of = [revisions[key] for key in asked if key in revisions]
+        markets = known.markets(connection, {each.sequence for both in of for each in both if each is not None})
+        batch = _EntryBatch(position)
+        results: list[Result[IssuedForecast]] = []
+        for draft in drafts:
+            issued = draft.issued
+            game = games[issued.game_id]
+            lease = game.lease_of(issued.recorded_by, held.get(issued.recorded_by, frozenset()))
+            owned = game.owns(issued.recorded_by, lease)
+            key = key_of(issued, owned=owned)
+            of_key = revisions.get(key, Revisions())
+            known_outcome = game.known_outcome(issued.forecast.elapsed_minutes)
+            # A new owner's forecast is recorded even if it repeats another's, so that the game passes to it.
+            taken = lease != "" and game.owner not in {None, issued.recorded_by}
+            stored = None if taken else of_key.find(issued)
+            if stored is not None:
+                stored = replace(stored, created=False)
+            else:
+                refused = known_outcome or game.full(issued.recorded_by, limits) or refusal
+                if refused is None and issued.roster_sequence not in {None, position.model_change}:
+                    refused = ModelsChanged(position.model_change)
+                if refused is not None:
+                    results.append(Failed(copy_of(refused) if refused is refusal else refused))
+                    continue
+                # Only its owner's clock says how far a game is.
+                clock = issued.clock if owned and issued.publisher == issued.recorded_by else None
+                late = game.late(issued, owned=owned, clock=clock)
+                recorded = batch.forecast(draft, key, of_key.next_number, codec.Marks(late, lease, clock), owned=owned)
+                revisions[key] = of_key.after(recorded)
+                markets[recorded.sequence] = {}
+                game.add_forecast(issued.recorded_by, lease, issued.forecast.elapsed_seconds, issued.generated_time)
+                stored = _with_unrecorded(recorded, issued)
+            if issued.markets:
+                late_market = market_is_late(game, stored, issued.generated_time, owned=owned)
+                stored = _with_markets(
+                    batch, markets[stored.sequence], stored, issued, known_outcome is not None, late_market
+                )
+            results.append(stored)
+        batch.execute(connection)
+        appended = Appended(position.sequence, tuple(batch.recorded), batch.sequence)
+        known.advance(batch.position, appended)
+        return results
 
 
 def _both_keys(issued: IssuedForecast) -> tuple[str, str]:
@@ -363,6 +368,66 @@ def _is_of(stored: IssuedForecast, requested: IssuedForecast, kind: MarketKind) 
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
+def append_shadows(
+    connection: Connection, drafts: Sequence[PreparedShadow], known: KnownRecord | None = None, *, full: bool = False
+) -> ShadowsRecorded:
+    """Record shadows in order, except inadmissible ones, which are left out and counted.
+
+    No shadow is recorded with hindsight: the rule for forecasts (`record_forecasts`) is applied when it is recorded. A
+    shadow of a forecast that was recorded late, or that a later revision replaced, is recorded, but counts no more than
+    that forecast does.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        drafts: the shadows.
+        known: knowledge of earlier calls about the same ledger; None to read everything.
+        full: whether the disk has less space than its reserve, so that none are recorded.
+
+    Raises:
+        ValueError: if a value of a shadow is not a number.
+    """
+    known = known or KnownRecord()
+    with known.forgetting():
+        position = known.follow(connection)
+        of = sorted({draft.shadow.forecast_sequence for draft in drafts})
+        beside = {row[0]: ForecastRow(*row) for row in sql.rows(connection, _SHADOWED, sequences=of)}
+        recorded = {(sequence, version) for sequence, version in sql.rows(connection, _RECORDED_SHADOWS, sequences=of)}
+        games = known.games(connection, {row.game_id for row in beside.values()})
+        batch = _EntryBatch(position)
+        refused = Counter[ShadowRefusal]()
+        added: list[ShadowForecast] = []
+        for draft in drafts:
+            row = beside.get(draft.shadow.forecast_sequence)
+            key = draft.shadow.forecast_sequence, draft.shadow.forecast.model_version
+            refusal = ShadowRefusal.DISK_RESERVE if full else _shadow_refusal(draft, row, games, exists=key in recorded)
+            if row is None or refusal is not None:
+                refused[refusal or ShadowRefusal.NO_FORECAST] += 1
+                continue
+            recorded.add(key)
+            added.append(batch.shadow(draft, row))
+        batch.execute(connection)
+        known.advance(batch.position, Appended(position.sequence, (), batch.sequence))
+        return ShadowsRecorded(tuple(added), refused)
+
+
+def _shadow_refusal(
+    draft: PreparedShadow, row: ForecastRow | None, games: dict[str, GameRecord], *, exists: bool
+) -> ShadowRefusal | None:
+    """Return why a shadow is not recorded, given the row of its forecast, if there is one; None if it is recorded."""
+    forecast = draft.shadow.forecast
+    if row is None:
+        return ShadowRefusal.NO_FORECAST
+    if exists:
+        return ShadowRefusal.RECORDED
+    asked = forecast.horizon.value, forecast.elapsed_minutes, forecast.alpha
+    if row.model_version == forecast.model_version or asked != (row.horizon, row.minute, row.alpha):
+        return ShadowRefusal.OTHER_FORECAST
+    game = games[row.game_id]
+    if game.known_outcome(row.minute) is not None or game.was_withdrawn(row.minute):
+        return ShadowRefusal.OUTCOME_KNOWN
+    return None
+
+
 class _EntryBatch:
     """Entries to append to the chain, with their index rows.
 
@@ -381,14 +446,21 @@ class _EntryBatch:
         self._entries: list[Row] = []
         self._forecasts: list[Row] = []
         self._markets: list[Row] = []
+        self._shadows: list[Row] = []
+        self._before = position
         self._followed = 0  # the forecast that only its markets follow so far; 0: none
+
+    @property
+    def position(self) -> Position:
+        """The position of the ledger after them."""
+        return self._before._replace(sequence=self.sequence, hash=self.hash)
 
     def forecast(
         self, draft: PreparedForecast, key: str, revision: int, marks: codec.Marks, *, owned: bool
     ) -> IssuedForecast:
         """Add a forecast; return it as it will be read back."""
         made_by = draft.issued.recorded_by
-        text = codec.encode_forecast(draft.payload, revision, self.sequence + 1, made_by, marks)
+        text = codec.encode_entry(codec.FORECAST, draft.payload, revision, self.sequence + 1, made_by, marks)
         self._entry(codec.FORECAST, text)
         self._followed = self.sequence
         recorded = codec.as_read(draft.issued, self.sequence, revision, marks, self.hash)
@@ -413,12 +485,17 @@ class _EntryBatch:
         if not together:
             self._followed = 0
         sent = None if together else requested.generated_time
-        payload = codec.market_payload(stored.sequence, market, answer, learned, sent)
-        self._entry(
-            codec.MARKET, codec.encode_entry(codec.MARKET, payload, 0, self.sequence + 1, requested.recorded_by)
-        )
-        sent_us = None if sent is None else microseconds(sent)
-        self._markets.append(market_row(self.sequence, stored.sequence, market, sent_us))
+        by = requested.recorded_by
+        entry = MarketEntry(stored.sequence, market, answer, learned, sent, self.sequence + 1, by)
+        self._entry(codec.MARKET, codec.encode_entry(codec.MARKET, codec.market_payload(entry), 0, entry.sequence, by))
+        self._markets.append(market_row(entry))
+
+    def shadow(self, draft: PreparedShadow, of: ForecastRow) -> ShadowForecast:
+        """Add a shadow of a recorded forecast; return it as recorded."""
+        self._entry(codec.SHADOW, codec.encode_entry(codec.SHADOW, draft.payload, 0, self.sequence + 1))
+        shadow = replace(draft.shadow, sequence=self.sequence)
+        self._shadows.append(shadow_row(shadow, of))
+        return shadow
 
     def _entry(self, kind: str, text: str) -> None:
         self.sequence += 1
@@ -430,6 +507,7 @@ class _EntryBatch:
         sql.insert(connection, "entries", self._entries)
         sql.insert(connection, "forecasts", self._forecasts)
         sql.insert(connection, "markets", self._markets)
+        sql.insert(connection, "shadows", self._shadows)
 
 
 def _take(games: dict[str, GameRecord], rows: Sequence[sql.Row]) -> None:
@@ -465,3 +543,7 @@ ORDER BY f.revision"""
 _MARKETS: Final = """
 SELECT m.forecast_sequence, e.canonical FROM markets m JOIN entries e ON e.sequence = m.sequence
 WHERE m.forecast_sequence IN :sequences"""
+
+
+_SHADOWED: Final = f"SELECT {', '.join(ForecastRow._fields)} FROM forecasts WHERE sequence IN :sequences"  # noqa: S608
+_RECORDED_SHADOWS: Final = "SELECT forecast_sequence, model_version FROM shadows WHERE forecast_sequence IN :sequences"

@@ -352,6 +352,30 @@ class Settlement:
     total: TotalSettlement | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MarketEntry:
+    """A market of a recorded forecast, as an entry of its own.
+
+    Attributes:
+        forecast_sequence: sequence of the forecast that it was sent with.
+        market: the market.
+        answer: its evaluation.
+        calibration_sequence: the newest outcome that the evaluation had learned from; None if it is the forecast's.
+        requested_time: when it was sent; aware, UTC, whole microseconds; None if it came with the request for the
+            forecast.
+        sequence: sequence number in the ledger; 0 if not recorded yet.
+        recorded_by: identity of the caller who sent it; empty if it is not known.
+    """
+
+    forecast_sequence: int
+    market: Market
+    answer: MarketAnswer
+    calibration_sequence: int | None = None
+    requested_time: datetime | None = None
+    sequence: int = 0
+    recorded_by: str = ""
+
+
 class RecordedMarket(NamedTuple):
     """A recorded market.
 

@@ -6,19 +6,78 @@ forecasts, and the ledger is read. Every entry comes once, in order, because the
 
 While its reader is idle, the tail skips to the newest entry without reading the ledger. Otherwise each of several
 workers would read and parse the entries of all others.
+
+A resume token names the position of a stream: opaque to clients, URL-safe, bound to a ledger, its epoch and an entry.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import struct
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
+from uuid import UUID
 
 from dejavu_common.clock import wait_until_set
+from dejavu_ledger.database.backend import Backend, CommitListener
 from dejavu_ledger.database.store import ChainHead
+from dejavu_ledger.errors import InvalidResumeToken
 from dejavu_ledger.recording import Appended
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
+from dejavu_models.errors import quoted
+
+_TOKEN_VERSION = 1
+_TOKEN_LAYOUT = struct.Struct(">B16s8sQ9s")
+"""Version, ledger id, epoch, sequence, beginning of the hash: 42 bytes, 56 characters without padding."""
+
+HASH_BYTES = 9
+"""Bytes of an entry's hash in a token: a restore that keeps the epoch puts other entries at the same sequences."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeToken:
+    """Position in a ledger.
+
+    Attributes:
+        ledger_id: 32 hexadecimal digits.
+        epoch: 16 hexadecimal digits.
+        sequence: the last sequence that was received; 0: none.
+        hash: beginning of the hash of the entry there, HASH_BYTES; at 0, of the start of the chain.
+    """
+
+    ledger_id: str
+    epoch: str
+    sequence: int
+    hash: bytes
+
+
+def encode_token(token: ResumeToken) -> str:
+    """Encode a token as text."""
+    ledger_id, epoch = UUID(token.ledger_id).bytes, bytes.fromhex(token.epoch)
+    packed = _TOKEN_LAYOUT.pack(_TOKEN_VERSION, ledger_id, epoch, token.sequence, token.hash)
+    return base64.urlsafe_b64encode(packed).decode()
+
+
+def decode_token(text: str) -> ResumeToken:
+    """Decode a token.
+
+    Raises:
+        InvalidResumeToken: if `encode` did not produce it.
+    """
+    try:
+        packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+        version, ledger_id, epoch, sequence, hash_ = _TOKEN_LAYOUT.unpack(packed)
+    except (UnicodeEncodeError, binascii.Error, struct.error):
+        raise InvalidResumeToken(quoted(text), "a resume_token of an earlier response") from None
+    if version != _TOKEN_VERSION:
+        raise InvalidResumeToken(f"a token of form {version}", f"form {_TOKEN_VERSION}")
+    return ResumeToken(ledger_id.hex(), epoch.hex(), sequence, hash_)
+
 
 Entry: TypeAlias = IssuedForecast | ReportedOutcome
 
@@ -156,3 +215,64 @@ class Tail:
         """Drop the handed-over transactions that were returned, or whose beginning was or will be read."""
         while self._handed and self._handed[0].after < through:
             self._waiting -= len(self._handed.popleft().forecasts)
+
+
+class Followers:
+    """Tails and events that commits wake. Use it in one event loop.
+
+    Args:
+        backend: the database of the ledger.
+
+    Attributes:
+        tails: open tails.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._woken: set[asyncio.Event] = set()
+        self.tails: set[Tail] = set()
+        self._listener: CommitListener | None = None
+
+    @contextmanager
+    def tail(self, source: EntrySource, after: int, reader: TailReader | None) -> Iterator[Tail]:
+        """Yield a tail of the ledger that starts after a sequence; commits wake it until the end of the block."""
+        tail = Tail(source, after, reader)
+        self.tails.add(tail)
+        self._start_listening()
+        try:
+            yield tail
+        finally:
+            self.tails.discard(tail)
+
+    def listen(self, committed: asyncio.Event) -> None:
+        """Set an event after every commit that may have added more than forecasts, until this is closed."""
+        self._woken.add(committed)
+        self._start_listening()
+
+    def appended(self, appended: Appended | None) -> None:
+        """Notify the tails of a transaction of this process, given its appended entries; None if they are not known."""
+        for tail in self.tails:
+            if appended is None:
+                tail.wake()
+            else:
+                tail.hand(appended)
+        if appended is None or not appended.only_forecasts:
+            self._set_events()
+
+    def close(self) -> None:
+        """End the subscription to the commits of other processes."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def _start_listening(self) -> None:
+        if self._listener is None:
+            self._listener = self._backend.listen(self._on_foreign_commit)
+
+    def _on_foreign_commit(self) -> None:
+        for tail in self.tails:
+            tail.wake()
+        self._set_events()
+
+    def _set_events(self) -> None:
+        for event in self._woken:
+            event.set()

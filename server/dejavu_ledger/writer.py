@@ -20,13 +20,11 @@ import structlog
 from dejavu_common.activity import Activity
 from dejavu_common.failure_log import FailureLog
 from dejavu_ledger.database.backend import Backend, Connection, Query
-from dejavu_ledger.entries.codec import PreparedForecast
-from dejavu_ledger.entries.shadows import PreparedShadow
+from dejavu_ledger.entries.codec import PreparedForecast, PreparedShadow
 from dejavu_ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of, mebibytes_left
 from dejavu_ledger.record import RecordingLimits
-from dejavu_ledger.recording import Appended, KnownRecord, record_forecasts
+from dejavu_ledger.recording import Appended, KnownRecord, append_shadows, record_forecasts
 from dejavu_ledger.records import IssuedForecast, ShadowsRecorded
-from dejavu_ledger.shadows import append_shadows
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Result
 
@@ -195,15 +193,12 @@ class Writer:
                 return error
             self._answer([(call.answer, None, self._caller_error(error, call)) for call in group])
             return None
-        appended = self._appended(group)
+        # What work has added is not known.
+        appended = None if any(call.work is not None for call in group) else self._known.appended
         self._answer([(call.answer, result, None) for call, result in zip(group, results, strict=True)], appended)
         if appended is None or appended.through > appended.after:
             self._backend.notify()  # only now: it takes as long as a small commit, and the callers wait
         return None
-
-    def _appended(self, group: list[_Call]) -> Appended | None:
-        """Return the entries appended by a transaction; None if it did more than record forecasts or shadows."""
-        return None if any(call.work is not None for call in group) else self._known.appended
 
     def _answer(
         self,

@@ -35,7 +35,7 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
-from dejavu_ledger.copies.backup import renew_epoch
+from dejavu_ledger.copies import renew_epoch
 from dejavu_models.manifest import LINEAR
 from dejavu_poller.metrics import serve_poll_metrics
 from dejavu_server.access import token_file

@@ -18,7 +18,7 @@ from tests.support.harness.required import required_program
 from tests.support.processes.promtool import RULES, promtool
 
 from dejavu_common.address import Address
-from dejavu_ledger.audit.signing_key import load_or_create
+from dejavu_ledger.audit.checkpoints import load_or_create
 from dejavu_server.supervisor.recycling import KILL_FACTOR
 
 COMPOSE = ROOT / "deploy/compose.yaml"

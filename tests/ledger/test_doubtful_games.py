@@ -42,6 +42,17 @@ def neutral(site: bool) -> dict[str, LiveInputs]:
 
 REPLAYS = ("9926100001", "9926100002")
 
+PACES: list[tuple[list[tuple[int, float]], float, int]] = [
+    ([(6, 0), (46, 40)], 42, 0),
+    ([(6, 0), (46, 120)], 125, 0),
+    ([(6, 5), (7, 5.1), (8, 5.2), (40, 35)], 43, 0),  # behind a feed that was late
+    ([(6, 0), (46, 34)], 42, 1),
+    ([(6, 0), (40, 90), (46, 90.5)], 95, 1),
+    ([(6, 0)], 36, 1),
+    ([(6, 0), (46, 90)], 92, 0),
+]
+"""Minutes of forecasts and when they are made, when the outcome is observed, and whether the game is doubtful."""
+
 STATED: list[tuple[int, list[tuple[int, float, dict[str, Any]]]]] = [
     (0, [(18, 3.0, {}), (18, 8.0, {"alpha": 0.1}), (19, 20.0, {}), (24, -30.0, {})]),
     (0, [(18, 3.0, {}), (18, 28.0, {})]),  # a correction
@@ -77,15 +88,7 @@ DOUBTFUL: dict[str, Sequence[tuple[list[Event], int] | tuple[list[Event], int, i
     # Forecasts that are made after the game, one after another, are in the right order and in time.
     "told faster than it can be played": [
         ([*(said(minute, at=at) for minute, at in minutes), reported(at=end)], doubtful)
-        for minutes, end, doubtful in [
-            ([(6, 0), (46, 40)], 42, 0),
-            ([(6, 0), (46, 120)], 125, 0),
-            ([(6, 5), (7, 5.1), (8, 5.2), (40, 35)], 43, 0),  # behind a feed that was late
-            ([(6, 0), (46, 34)], 42, 1),
-            ([(6, 0), (40, 90), (46, 90.5)], 95, 1),
-            ([(6, 0)], 36, 1),
-            ([(6, 0), (46, 90)], 92, 0),
-        ]
+        for minutes, end, doubtful in PACES
     ],
     # A caller states the lead: a false one makes persistence, the comparison, worse, and a margin can offset it.
     "forecasts that contradict one another": [

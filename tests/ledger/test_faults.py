@@ -20,10 +20,9 @@ from dejavu_ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_ledger.database import sql, store
+from dejavu_ledger.database import sql, sqlite_engine, store
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.sqlite import engine as sqlite_engine
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
+from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.errors import LedgerReplaced
 
 pytestmark = pytest.mark.sqlite
@@ -38,7 +37,7 @@ def logs() -> Iterator[list[MutableMapping[str, Any]]]:
 
 async def test_a_connection_that_was_opened_on_a_broken_disk_is_not_used_again(url: str) -> None:
     backend = SqliteBackend(url)
-    ledger = await Ledger.open_backend(backend)
+    ledger = await Ledger.open(backend)
     await ledger.commit([issued(game(1))])
     with backend.write() as connection:
         sql.rows(connection, "PRAGMA query_only=ON")  # fails as one does that was opened on a read-only disk

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,7 +24,7 @@ from tests.support.builders.evening_events import (
 )
 from tests.support.builders.issued_forecasts import issued, recorded
 from tests.support.builders.outcomes import MARKET, answered, asked, outcome
-from tests.support.builders.record_book import EVENING, RecordBook, new_book
+from tests.support.builders.record_book import EVENING, RecordBook
 
 from dejavu_ledger import Ledger, LedgerCorrupt, verify
 from dejavu_ledger.database import sql, store
@@ -36,13 +35,6 @@ from dejavu_ledger.queries import learning
 from dejavu_ledger.records import LateReason, MarketRecording, ReportedOutcome, SentMarket
 from dejavu_models.betting import MarketSide
 from dejavu_models.types import Horizon
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[RecordBook]:
-    with new_book(tmp_path) as made:
-        yield made
-
 
 BKN_GSW, TURNED, OTHERS, NAMELESS = ("BKN", "GSW"), ("GSW", "BKN"), ("BOS", "NYK"), ("", "")
 FIRST_TIME, SECOND_TIME = (EVENING + timedelta(days=day) for day in (1, 2))
@@ -76,13 +68,15 @@ REPORTS: dict[str, tuple[list[tuple[dict[str, Any] | None, int]], dict[str, Any]
 def test_only_what_a_report_changes_is_a_revision(
     book: RecordBook, tmp_path: Path, reports: list[tuple[dict[str, Any] | None, int]], last: dict[str, Any]
 ) -> None:
+    found = [
+        book.withdraw(GAME, FINAL) if given is None else book.report(GAME, FINAL, **{"differential": 3, **given})
+        for given, _ in reports
+    ]
     stored = list[ReportedOutcome]()
-    for given, revision in reports:
-        fields = {"differential": 3, **(given or {})}
-        answer = book.withdraw(GAME, FINAL) if given is None else book.report(GAME, FINAL, **fields)
+    for answer, (_, revision) in zip(found, reports, strict=True):
         assert (answer.revision, answer.sequence, answer.created) == (revision, revision + 1, revision == len(stored))
         stored += [answer] * answer.created
-    assert {name: getattr(answer, name) for name in last} == last
+    assert {name: getattr(found[-1], name) for name in last} == last
     assert verify(f"sqlite:///{tmp_path / 'ledger.db'}").outcomes == len(stored)
 
 
@@ -169,9 +163,8 @@ def test_a_report_against_the_record_of_its_game_is_refused_with_both_values(
 def test_a_caller_revises_an_outcome_so_often_and_others_can_correct_it_then(book: RecordBook) -> None:
     """Reads of a game walk all revisions of its outcomes: without a limit they took seconds."""
     revise = partial(book.report, GAME, FINAL)
-    for number in range(MAX_REVISIONS + 1):
-        stored = revise(1 + number % 2)
-    assert stored.revision == MAX_REVISIONS
+    revisions = [revise(1 + number % 2).revision for number in range(MAX_REVISIONS + 1)]
+    assert revisions == list(range(MAX_REVISIONS + 1))
     for _ in range(2):
         with pytest.raises(GameFull, match=f"has {MAX_REVISIONS} revisions"):
             revise(9)
@@ -226,6 +219,6 @@ async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_sa
     assert await sent(1) == [SentMarket(MARKET, MarketRecording.RECORDED)]
     text = "SELECT canonical FROM entries ORDER BY sequence DESC"
     market = await ledger.read(lambda connection: sql.value(connection, text))
-    assert codec.market_circumstances(market)[0] == 1
+    assert codec.parse_market(market).calibration_sequence == 1
     with pytest.raises(LedgerCorrupt, match="calibration_sequence is 1; expected an outcome after 0"):
         verify(url)

@@ -98,9 +98,10 @@ steps = st.lists(
 def forecast(made: Made, number: int, place: int = 0) -> IssuedForecast:
     """Return a forecast of a step, each of which takes four minutes, with probabilities that follow from it."""
     minute, over = divmod(made.second, 60)
-    plain = full_ledger.recordable(made.game, slots=minute, horizon=FINAL, last=float(made.lead), market=made.market)
-    period, left = (made.second // 720 + 1, 720 - made.second % 720)
+    period, left = made.second // 720 + 1, 720 - made.second % 720
     moment = Moment(period, float(left), made.lead) if over else None
+    market = made.market and not (moment is not None and moment.is_late(FINAL))  # it would have no stake
+    plain = full_ledger.recordable(made.game, slots=minute, horizon=FINAL, last=float(made.lead), market=market)
     time = EVENING + timedelta(minutes=4 * number, seconds=place)
     return replace(
         plain,
@@ -266,7 +267,7 @@ def what_follows(book: RecordBook) -> list[object]:
         (each.issued, each.outcome and each.outcome.differential, each.settlement and each.settlement.error)
         for each in listed
     ]
-    counts = {"withdrawn_games": 0, "corrected_games": 0, "doubtful_games": 0, "left_out": LeftOut()}
+    counts: dict[str, Any] = {"withdrawn_games": 0, "corrected_games": 0, "doubtful_games": 0, "left_out": LeftOut()}
     # Figures with ten digits: the last ones follow the order of the first reports.
     cards = [
         re.sub(r"-?\d+\.\d+(e-\d+)?", lambda number: f"{float(number[0]):.10g}", repr(replace(found, **counts)))

@@ -12,38 +12,38 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.tokens import lose_entries_after_2, token_of
 from tests.support.processes.empty_ledger import ledger_url
 
-from dejavu_ledger import InvalidResumeToken, Ledger, ResumeTokenExpired, resume_tokens
+from dejavu_ledger import InvalidResumeToken, Ledger, ResumeTokenExpired, tail
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.store import ChainHead
 from dejavu_models.errors import InvalidInput
 
 all_tokens = st.builds(
-    resume_tokens.ResumeToken,
+    tail.ResumeToken,
     ledger_id=st.binary(min_size=16, max_size=16).map(bytes.hex),
     epoch=st.binary(min_size=8, max_size=8).map(bytes.hex),
     sequence=st.integers(0, 2**64 - 1),
-    hash=st.binary(min_size=resume_tokens.HASH_BYTES, max_size=resume_tokens.HASH_BYTES),
+    hash=st.binary(min_size=tail.HASH_BYTES, max_size=tail.HASH_BYTES),
 )
 
 
 @settings(deadline=None)
 @given(all_tokens, st.integers(0, 55))
-def test_a_token_reads_back_is_safe_in_a_url_and_whole(token: resume_tokens.ResumeToken, length: int) -> None:
-    text = resume_tokens.encode(token)
-    assert resume_tokens.decode(text) == token
+def test_a_token_reads_back_is_safe_in_a_url_and_whole(token: tail.ResumeToken, length: int) -> None:
+    text = tail.encode_token(token)
+    assert tail.decode_token(text) == token
     assert re.fullmatch(r"[A-Za-z0-9_-]{56}", text)
     for wrong in (text[:length], f"{text}AAAA", f" {text}", f"{text}\n"):
         with pytest.raises(InvalidResumeToken):
-            resume_tokens.decode(wrong)
+            tail.decode_token(wrong)
     with pytest.raises(InvalidResumeToken, match="form 2"):
-        resume_tokens.decode("Ag" + text[2:])
+        tail.decode_token("Ag" + text[2:])
 
 
 @settings(deadline=None)
 @given(st.text())
 def test_any_other_text_is_refused_as_a_bad_field(text: str) -> None:
     with pytest.raises(InvalidResumeToken) as refused:
-        resume_tokens.decode(text)
+        tail.decode_token(text)
     assert isinstance(refused.value, InvalidInput)
     assert refused.value.field == "resume_token"
     assert len(str(refused.value)) < 500

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -41,13 +40,6 @@ from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording, S
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.results import Failed
 from dejavu_models.scorecard.cards import LeftOut
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[RecordBook]:
-    with new_book(tmp_path) as made:
-        yield made
-
 
 LATER, CLOCK, TIME, REPORTED = LateReason.LATER_SECOND, LateReason.CLOCK, LateReason.TIME, LateReason.REPORTED
 DATE, KNOWN, EARLY = LateReason.GAME_DATE, "^OutcomeAlreadyRecorded", "^InvalidTime"
@@ -242,6 +234,19 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "a game whose first caller holds no lease passes to one who holds any":
         ([said(20, by="a"), leads("b"), said(21, by="b"), said(22, by="a"), reported(6)],
          [None, None, None], {"forecasts": 2, "left_out": LeftOut(others=1)}),
+    # Otherwise a caller could record a game to its end, then take it over, and choose among what it knows.
+    "who takes a game over is held by its own later seconds":
+        ([leads("a"), said(20, by="a"), said(40, by="b"), leads("b"), said(21, by="b"), said(41, by="b"), reported(6)],
+         [None, None, LATER, None], {"forecasts": 2, "left_out": LeftOut(later_second=1, others=1)}),
+    "a game passes on although what its next owner records is recorded":
+        ([said(20, by="a"), leads("b"), said(20, by="b"), said(21, by="a"), reported(6)], [None, None, None],
+         {"forecasts": 1, "left_out": LeftOut(superseded=1, others=1)}),
+    "forecasts of several dates make a game doubtful":
+        ([leads("a"), said(20, by="a"), leads("b"), said(30, by="b", at=2 * 1440), reported(6)], [None, None],
+         {"doubtful_games": 1}),
+    "the outcome has the teams of the owner's forecasts":
+        ([said(20, by="a", home_team="LAL", away_team="DEN"), leads("b"), said(21, by="b"), reported(6)], [None, None],
+         {"games": 1, "doubtful_games": 1}),
     "a forecast of the morning makes none of the poller late in the evening":
         ([said(1, by="a", at=-800), leads("b"), said(20, by="b"), said(21, by="b", at=3), said(22, by="a", at=4)],
          [None, None, None, None], {}),

@@ -1,4 +1,4 @@
-"""The ledger's tail: every entry once and in order, woken at once by a commit of any process."""
+"""The ledger's tail: every entry once and in order, woken at once by a commit of any process; also as a law."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ import socket
 import stat
 import tempfile
 import time
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
+from tests.support.harness.laws import examples
 from tests.support.processes.ledger_writer import Writer
 from tests.support.processes.postgres import on_postgres
 
-from dejavu_ledger import Ledger
-from dejavu_ledger.database import notify
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome
+from dejavu_ledger import Ledger, LedgerUnavailable
+from dejavu_ledger.database import sqlite_engine
+from dejavu_ledger.database.store import ChainHead
+from dejavu_ledger.recording import Appended
+from dejavu_ledger.records import IssuedForecast
+from dejavu_ledger.tail import MAX_HANDED, PAGE_SIZE, Entry, Tail
 
 NEVER = 3600.0
-
-Entry = IssuedForecast | ReportedOutcome
 
 
 @pytest.fixture(autouse=True)
@@ -137,11 +143,11 @@ async def test_tails_share_a_socket_that_of_a_killed_process_is_removed_and_a_cl
 
 
 async def test_a_listener_is_notified_whenever_it_comes_and_one_that_does_not_read_delays_nobody(runtime: Path) -> None:
-    folder = notify.runtime_folder(Path("/some/ledger.db"))
-    notifier, woken = notify.Notifier(folder), [asyncio.Event(), asyncio.Event()]
+    folder = sqlite_engine.runtime_folder(Path("/some/ledger.db"))
+    notifier, woken = sqlite_engine.Notifier(folder), [asyncio.Event(), asyncio.Event()]
     listeners = []
     for event in woken:  # the second one comes after the folder was listed
-        listeners.append(notify.Listener(folder, event.set))
+        listeners.append(sqlite_engine.Listener(folder, event.set))
         notifier.notify()
         async with asyncio.timeout(20):
             await event.wait()
@@ -156,20 +162,20 @@ async def test_a_listener_is_notified_whenever_it_comes_and_one_that_does_not_re
 def test_the_folder_of_the_sockets_is_private_short_and_follows_from_the_path(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, other = (notify.runtime_folder(Path(f"/{name}/ledger.db")) for name in "ab")
-    assert folder == notify.runtime_folder(Path("/a/ledger.db")) != other
+    folder, other = (sqlite_engine.runtime_folder(Path(f"/{name}/ledger.db")) for name in "ab")
+    assert folder == sqlite_engine.runtime_folder(Path("/a/ledger.db")) != other
     home = runtime / f"dejavu-{os.getuid()}"
     assert folder.parent == home
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     home.chmod(0o755)  # others can enter it
     with pytest.raises(PermissionError):
-        notify.runtime_folder(Path("/a/ledger.db"))
+        sqlite_engine.runtime_folder(Path("/a/ledger.db"))
     home.chmod(0o700)
     deep = runtime / ("x" * 90)  # too deep for a socket
     deep.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
     monkeypatch.setattr(tempfile, "tempdir", str(runtime))
-    assert notify.runtime_folder(Path("/a/ledger.db")).parent == home
+    assert sqlite_engine.runtime_folder(Path("/a/ledger.db")).parent == home
 
 
 async def test_without_a_folder_for_sockets_the_ledger_works_all_the_same(url: str, runtime: Path) -> None:
@@ -180,3 +186,135 @@ async def test_without_a_folder_for_sockets_the_ledger_works_all_the_same(url: s
         assert await other.commit([issued()]) == await waiting, "it is found by looking"
     for each in (ledger, other):
         await each.close()
+
+
+# Whoever commits, in whatever order, with reads that fail.
+
+OWN, OWN_MARKET, FOREIGN, FOREIGN_MARKET, UNANNOUNCED, OUTCOME, FAILURE, TURN, IDLE = range(9)
+
+
+class Entries:
+    """A ledger of numbered entries; some are of a kind that a tail does not return.
+
+    Attributes:
+        head: sequence of the newest entry.
+        wanted: sequences that a tail returns.
+        failures: how many of the next reads fail.
+        reads: how often it was read.
+    """
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.wanted: list[int] = []
+        self.failures = 0
+        self.reads = 0
+
+    def add(self, count: int, *, market: bool) -> Appended:
+        """Append forecasts, and another kind of entry after them; return what a writer would hand over."""
+        after = self.head
+        sequences = range(after + 1, after + count + 1)
+        self.wanted += sequences
+        self.head = after + count + market
+        forecasts = [cast("IssuedForecast", ChainHead(sequence, b"")) for sequence in sequences]
+        return Appended(after, tuple(forecasts), self.head)
+
+    async def read_after(self, sequence: int, limit: int) -> list[Entry]:
+        """Return the entries committed at the beginning or at the end of the read, as a database could."""
+        self.reads += 1
+        await self._begin()
+        first = bisect_right(self.wanted, sequence)
+        page = [ChainHead(each, b"") for each in self.wanted[first : first + limit]]
+        await asyncio.sleep(0)
+        return cast("list[Entry]", page)
+
+    async def newest(self) -> ChainHead:
+        """Return the position of the newest wanted entry at the time when the read begins."""
+        await self._begin()
+        newest = self.wanted[-1] if self.wanted else 0
+        await asyncio.sleep(0)
+        return ChainHead(newest, b"")
+
+    async def _begin(self) -> None:
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise LedgerUnavailable("for the moment")
+
+
+counts = st.sampled_from([1, 1, 1, 2, 2, 3, 4, PAGE_SIZE - 1, PAGE_SIZE, MAX_HANDED])
+operations = st.lists(st.tuples(st.sampled_from(range(9)), counts), max_size=40)
+
+
+@settings(deadline=None, max_examples=examples(40))
+@given(operations)
+def test_a_tail_returns_every_entry_once_in_order_unless_its_reader_is_idle(taken: list[tuple[int, int]]) -> None:
+    asyncio.run(_follow_entries(taken))
+
+
+class Follower:
+    """Follows entries with a tail; after every failure, a new tail continues from the position of the last one."""
+
+    def __init__(self, entries: Entries) -> None:
+        self._entries = entries
+        self.found: list[int] = []
+        self.idle = False
+        self.skipped: set[int] = set()
+        self.reached = 0  # the newest entry that was found or skipped
+        self.tail = Tail(entries, 0, self)
+
+    def skip_to(self, position: ChainHead) -> None:
+        assert self.idle
+        self.skipped.update(each for each in self._entries.wanted if self.reached < each <= position.sequence)
+        self.reached = max(self.reached, position.sequence)
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async with aclosing(self.tail.pages(NEVER, lambda: False)) as pages:
+                    async for page in pages:
+                        assert page
+                        self.found.extend(entry.sequence for entry in page)
+                        self.reached = max(self.reached, self.found[-1])
+                        await asyncio.sleep(0)
+            except LedgerUnavailable:
+                self.tail = Tail(self._entries, self.reached, self)
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def _follow_entries(taken: list[tuple[int, int]]) -> None:
+    entries = Entries()
+    follower = Follower(entries)
+    following = asyncio.create_task(follower.run())
+    await asyncio.sleep(0)
+    for kind, count in taken:
+        if kind == FAILURE:
+            entries.failures = 1
+        elif kind == TURN:
+            await _turns(min(count, 4))
+        elif kind == IDLE:
+            follower.idle = not follower.idle
+        else:
+            appended = entries.add(count, market=kind in (OWN_MARKET, FOREIGN_MARKET))
+            if kind in (OWN, OWN_MARKET):
+                follower.tail.hand(appended)
+            elif kind != UNANNOUNCED:
+                follower.tail.wake()
+    follower.tail.wake()
+    async with asyncio.timeout(20):
+        while entries.wanted and follower.reached < entries.wanted[-1]:
+            assert not following.done()
+            await asyncio.sleep(0)
+    await _turns(20)
+    reads = entries.reads
+    await _turns(20)
+    assert entries.reads == reads, "it sleeps"
+    following.cancel()
+    await asyncio.wait([following])
+    assert follower.found == sorted(follower.found)
+    assert sorted([*follower.found, *follower.skipped]) == entries.wanted
+    if IDLE not in {kind for kind, _ in taken}:
+        assert not follower.skipped

@@ -88,7 +88,7 @@ class HeldBackend(MemoryBackend):
 async def held() -> AsyncIterator[tuple[Ledger, HeldBackend]]:
     """A ledger whose next transaction is held."""
     backend = HeldBackend()
-    ledger = await Ledger.open_backend(backend)
+    ledger = await Ledger.open(backend)
     backend.entered.clear()
     backend.released.clear()
     yield ledger, backend

@@ -26,7 +26,7 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common import failure_log
 from dejavu_ledger import Ledger, verify
 from dejavu_ledger.audit.checkpoints import Signer
-from dejavu_ledger.database.sqlite import engine as sqlite_engine
+from dejavu_ledger.database import sqlite_engine
 from dejavu_server.api.health import LEDGER
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics

@@ -25,8 +25,7 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_common import failure_log
 from dejavu_ledger import Ledger
-from dejavu_ledger.database.sqlite import backend as sqlite
-from dejavu_ledger.database.sqlite import engine as sqlite_engine
+from dejavu_ledger.database import sqlite, sqlite_engine
 from dejavu_ledger.errors import DiskReserveReached
 from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.records import IssuedForecast

@@ -78,7 +78,7 @@ PageRequestT = TypeVar("PageRequestT", bound=_PageRequest)
 PageT = TypeVar("PageT", bound=_Page)
 
 
-class Connection:
+class Stubs:
     """A channel and its stubs."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
@@ -96,7 +96,7 @@ class Connection:
         self.check_health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
 
 
-Open: TypeAlias = "Callable[[Connection], grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]]"
+Open: TypeAlias = "Callable[[Stubs], grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]]"
 
 
 def dial(
@@ -134,9 +134,9 @@ class Caller:
         servers = parse_servers(target) if channel_factory is None else Servers((ServerAddress(target),))
         self._several = servers.several
 
-        def connect(address: ServerAddress) -> Connection:
+        def connect(address: ServerAddress) -> Stubs:
             channel = channel_factory() if channel_factory else dial(credentials, address, several=servers.several)
-            return Connection(channel)
+            return Stubs(channel)
 
         # In random order, so that not all clients begin with the same server.
         addresses = random.sample(servers.addresses, len(servers.addresses))
@@ -170,7 +170,7 @@ class Caller:
     async def _unary(
         self,
         method: str,
-        rpc: Callable[[Connection], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        rpc: Callable[[Stubs], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
@@ -193,7 +193,7 @@ class Caller:
         return response
 
     async def _answer(
-        self, call: Repeatable[Connection, RequestT, ResponseT], repeats: int
+        self, call: Repeatable[Stubs, RequestT, ResponseT], repeats: int
     ) -> tuple[ResponseT, WorkerIdentity]:
         """Wait for the answer of a call, and send its request again if need be.
 
@@ -229,7 +229,7 @@ class Caller:
 
     def _after_failure(
         self,
-        call: Repeatable[Connection, RequestT, ResponseT],
+        call: Repeatable[Stubs, RequestT, ResponseT],
         failed: Attempt[ResponseT],
         error: grpc.RpcError,
         repeats: int,
@@ -258,18 +258,18 @@ class Caller:
             return None
         return pause
 
-    def _send_again(self, call: Repeatable[Connection, RequestT, ResponseT]) -> None:
+    def _send_again(self, call: Repeatable[Stubs, RequestT, ResponseT]) -> None:
         metadata = self._metadata()
         call.send(self._take(call.servers), metadata)
 
-    def _take(self, tried: Collection[Server] = ()) -> PooledChannel[Connection]:
+    def _take(self, tried: Collection[Server] = ()) -> PooledChannel[Stubs]:
         """Take a channel of the pool, and send the probes that the pool asks for."""
         pooled = self._pool.take(tried)
         for fresh in self._pool.to_probe():
             self._probe(fresh, FIRST_REPLACEMENT_PAUSE)
         return pooled
 
-    def _probe(self, pooled: PooledChannel[Connection], seconds: float) -> None:
+    def _probe(self, pooled: PooledChannel[Stubs], seconds: float) -> None:
         """Send a probe over a channel, without waiting for its result."""
 
         def done(code: grpc.StatusCode, identity: WorkerIdentity) -> None:
@@ -285,7 +285,7 @@ class Caller:
     async def _pages(
         self,
         method: str,
-        rpc: Callable[[Connection], grpc.aio.UnaryUnaryMultiCallable[PageRequestT, PageT]],
+        rpc: Callable[[Stubs], grpc.aio.UnaryUnaryMultiCallable[PageRequestT, PageT]],
         request: PageRequestT,
         timeout: float | None,
     ) -> AsyncGenerator[PageT, None]:
@@ -312,7 +312,7 @@ class Caller:
         return self._events(method, open_, subscription)
 
     @asynccontextmanager
-    async def _pooled(self) -> AsyncIterator[PooledChannel[Connection]]:
+    async def _pooled(self) -> AsyncIterator[PooledChannel[Stubs]]:
         """Yield a channel of the pool for one call, and give it back."""
         pooled = self._take()
         try:

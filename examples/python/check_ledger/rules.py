@@ -113,7 +113,7 @@ class Game:
         self.withdrawn = set[str]()
         self.reports: dict[str, Entry] = {}
         self._first = math.inf  # when the owner's first forecast was made
-        # The newest second of play, and when its first forecast was made: of owners (None) and of other callers.
+        # The newest second of play, and when its first forecast was made: of owners (None), and of each caller.
         self._newest: dict[str | None, tuple[float, int]] = {}
 
     def owns(self, forecast: Forecast) -> bool:
@@ -125,10 +125,10 @@ class Game:
         if forecast.owned:
             self._first = forecast.made if forecast.caller != self.owner else min(self._first, forecast.made)
             self.owner, self.lease = forecast.caller, forecast.lease or self.lease
-        of = None if forecast.owned else forecast.caller
-        elapsed, since = self._newest.get(of, (-1.0, 0))
-        if (forecast.elapsed, -forecast.made) > (elapsed, -since):
-            self._newest[of] = forecast.elapsed, forecast.made
+        for of in (forecast.caller, None) if forecast.owned else (forecast.caller,):
+            elapsed, since = self._newest.get(of, (-1.0, 0))
+            if (forecast.elapsed, -forecast.made) > (elapsed, -since):
+                self._newest[of] = forecast.elapsed, forecast.made
 
     def add_outcome(self, entry: Entry) -> None:
         """Take note of a revision of an outcome."""
@@ -160,7 +160,8 @@ class Game:
         if over and not forecast.is_replay:
             return "game_date"
         at, owned = forecast.elapsed, self._newest.get(None)
-        own = self._newest.get(None if forecast.owned else forecast.caller)
+        callers = (forecast.caller, None) if forecast.owned else (forecast.caller,)
+        own = max((self._newest[of] for of in callers if of in self._newest), key=lambda each: each[0], default=None)
         if (own and at < own[0] - behind) or (owned and at < owned[0] - max(behind, BEHIND)):
             return "later_second"
         if clock is not None and at < clock - BEHIND and not forecast.is_replay:
@@ -240,7 +241,7 @@ class Record:
         if forecast.revision != len(before):
             _refuse(entry, f"revision {forecast.revision} after {len(before) - 1 if before else 'none'}")
         in_time = [each for each in before if not each.late]
-        if any(forecast.repeats(each) for each in (*before[-1:], *in_time[-1:])):
+        if not forecast.lease and any(forecast.repeats(each) for each in (*before[-1:], *in_time[-1:])):
             _refuse(entry, f"revision {forecast.revision} after one with its input: it changes nothing")
         chosen = forecast.said.get("roster_sequence")
         if chosen is not None and (chosen, forecast.said["model_version"]) != (self._change, self.champion):
@@ -274,7 +275,7 @@ class Record:
         if kind in self.markets[at]:
             _refuse(entry, f"a second market of entry {at}; only the first one counts")
         # An answer that was not evaluated by the forecast is of a model that had learned from a later outcome.
-        known, learned = forecast.said["calibration_sequence"], market.get("calibration_sequence")
+        known, learned = forecast.said.get("calibration_sequence", 0), market.get("calibration_sequence")
         later = type(learned) is int and known < learned < sequence
         if learned is not None and not (later and self._entries[learned]["kind"] == "outcome"):
             _refuse(entry, f"a market that had learned from entry {learned!r}, its forecast from entry {known}")

@@ -68,6 +68,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
     doubtful = [
         place[wrong],
         _of_spread(_MANY_TEAMS * teams[0] + teams[1], place, 0),
+        _of_spread(kept.day.astype(np.float64), place, 0),
         _of_busy_teams(kept.day, teams, place, len(games)),
         *(_of_spread(np.nan_to_num(each, nan=_ABSENT), of, 0) for each in (told.margin, told.pregame_total)),
         _of_spread(np.nan_to_num(told.neutral_site, nan=_ABSENT), of, 0),

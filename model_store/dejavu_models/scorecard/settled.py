@@ -26,7 +26,7 @@ class Exclusion(enum.IntEnum):
     REPORTED = 4
     """It was made after the report of an outcome at a later minute; the report has been withdrawn since."""
     GAME_DATE = 5
-    """It was made after the evening of the date given for its game."""
+    """It was made when the game must have been over."""
     OBSERVED = 6
     """It was made after its outcome was observed."""
     WITHDRAWN = 7

@@ -9,22 +9,20 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
-from dejavu_common.clock import from_microseconds
 from dejavu_feed.moment import moment_fault
 from dejavu_ledger.audit import market_answers
-from dejavu_ledger.audit.entry_times import SignedTimes
-from dejavu_ledger.database import store
+from dejavu_ledger.audit.checkpoints import SignedTimes
+from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.database.schema import TABLES
 from dejavu_ledger.database.store import Identity
-from dejavu_ledger.entries import canonical_json, codec, rows, shadows
-from dejavu_ledger.entries.model_changes import change_row, parse_change
-from dejavu_ledger.entries.shadows import ForecastRow
+from dejavu_ledger.entries import canonical_json, codec, rows
+from dejavu_ledger.entries.rows import ForecastRow
 from dejavu_ledger.errors import LedgerCorrupt
 from dejavu_ledger.queries import model_changes
-from dejavu_ledger.queries.verification import raw_rows
-from dejavu_ledger.queries.verification.raw_rows import Raw
 from dejavu_ledger.record import GameRecord, OutcomeRevisions, Revisions, key_of, market_is_late, market_window
 from dejavu_ledger.recording import read_revisions
 from dejavu_ledger.records import IssuedForecast
@@ -32,7 +30,93 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_store.stages import Roster
 
-_FORECASTS, _OUTCOMES, _MARKETS, _SHADOWS, _CHANGES = raw_rows.DERIVED
+RAW_PAGE: Final = 1000
+"""Rows per query. Short reads do not block checkpoints of the write-ahead log."""
+
+Raw: TypeAlias = Mapping[str, Any]
+"""A row with its values as stored; a label is the name of the table and of the column, as in `forecasts_minute`."""
+
+DERIVED: Final = ("forecasts", "outcomes", "markets", "shadows", "model_changes")
+"""Names of the tables whose rows follow from the entries."""
+
+KEYS: Final = {table: f"{table}_sequence" for table in DERIVED}
+"""Label of each table's primary key in a row."""
+
+LABELS: Final = {
+    table: [(name, f"{table}_{name}") for name in TABLES[table] if name != "hindsight"] for table in DERIVED
+}
+"""Names of the columns that follow from each row's entry and those before it, with their labels in a row."""
+
+
+def _entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
+    """Return the first PAGE entries after a sequence, with all rows that follow from each; labels begin with entry_.
+
+    The row of a market has the entry of its forecast (`market_forecast_canonical`) and whether that is of the owner
+    (`market_forecast_owned`); that of a shadow has the row of its forecast, with labels that begin with beside_.
+    """
+    return _labelled(connection, _ENTRY_COLUMNS, _ENTRIES, after=sequence)
+
+
+def _columns(table: str, prefix: str) -> dict[str, str]:
+    """Return the columns of a table by their labels, which begin with a prefix."""
+    return {f"{prefix}_{name}": f"{table}.{name}" for name in TABLES[table]}
+
+
+def _labelled(connection: Connection, columns: Mapping[str, str], text: str, **values: Any) -> Sequence[Raw]:
+    """Return the rows of a query for some columns, by their labels."""
+    found = sql.rows(connection, f"SELECT {', '.join(columns.values())} {text}", **values)
+    return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+_ENTRY_COLUMNS: Final = {
+    **_columns("entries", "entry"),
+    **{label: column for table in DERIVED for label, column in _columns(table, table).items()},
+    "market_forecast_canonical": "market_entry.canonical",
+    "market_forecast_owned": "asked.owned",
+    **{f"beside_{name}": f"beside.{name}" for name in ForecastRow._fields},
+}
+
+# With the rows derived from each, in one consistent read.
+_ENTRIES: Final = f"""
+    FROM entries
+    LEFT JOIN forecasts ON forecasts.sequence = entries.sequence
+    LEFT JOIN outcomes ON outcomes.sequence = entries.sequence
+    LEFT JOIN markets ON markets.sequence = entries.sequence
+    LEFT JOIN shadows ON shadows.sequence = entries.sequence
+    LEFT JOIN model_changes ON model_changes.sequence = entries.sequence
+    LEFT JOIN forecasts asked ON asked.sequence = markets.forecast_sequence
+    LEFT JOIN entries market_entry ON market_entry.sequence = asked.sequence
+    LEFT JOIN forecasts beside ON beside.sequence = shadows.forecast_sequence
+    WHERE entries.sequence > :after ORDER BY entries.sequence LIMIT {RAW_PAGE}
+"""
+
+_ORPHANS: Final = "SELECT count(*) FROM TABLE WHERE sequence NOT IN (SELECT sequence FROM entries)"
+
+
+"""Entries per query. Short reads do not block checkpoints of the write-ahead log."""
+
+_CHAIN: Final = """
+    SELECT sequence, canonical, hash FROM entries WHERE sequence > :after AND sequence <= :through
+    ORDER BY sequence LIMIT :most
+"""
+
+
+def chain_entries(connection: Connection, through: int) -> Iterator[tuple[int, str, bytes]]:
+    """Yield sequence, canonical form and hash of every entry up to a sequence, in order.
+
+    Raises:
+        LedgerCorrupt: if a value does not have the type that was written; SQLite allows others.
+    """
+    last = 0
+    while page := sql.rows(connection, _CHAIN, after=last, through=through, most=RAW_PAGE):
+        for sequence, canonical, hash_ in page:
+            if not (isinstance(canonical, str) and isinstance(hash_, bytes)):
+                raise LedgerCorrupt(f"entry {sequence}: a value has the wrong type")
+            yield sequence, canonical, hash_
+        last = page[-1][0]
+
+
+_FORECASTS, _OUTCOMES, _MARKETS, _SHADOWS, _CHANGES = DERIVED
 _TABLES = {
     codec.FORECAST: _FORECASTS,
     codec.OUTCOME: _OUTCOMES,
@@ -85,11 +169,12 @@ class ChainVerifier:
                 raise
             except (*_OF_WRONG_VALUES, DejavuError) as error:
                 raise LedgerCorrupt(f"entry {row['entry_sequence']}: {error}") from error
-        for table, owner in raw_rows.orphans(self._connection):
-            raise LedgerCorrupt(f"table {table} has rows without {owner}")
+        for table in DERIVED:
+            if sql.value(self._connection, _ORPHANS.replace("TABLE", table)):
+                raise LedgerCorrupt(f"table {table} has rows without an entry")
 
     def _rows(self) -> Iterator[Raw]:
-        while page := raw_rows.entries_after(self._connection, self.sequence):
+        while page := _entries_after(self._connection, self.sequence):
             yield from page
 
     def _check_entry(self, row: Raw) -> None:
@@ -133,8 +218,8 @@ class ChainVerifier:
         elif kind == codec.SHADOW:
             self._check_shadow(row)
         elif kind == codec.MODEL:
-            change = parse_change(row["entry_canonical"])
-            _check_row(row, _CHANGES, change_row(change))
+            change = codec.parse_change(row["entry_canonical"])
+            _check_row(row, _CHANGES, rows.change_row(change))
             self._times.check(change.sequence, change.changed_time)
             self._roster = model_changes.check_next(self._roster, change)
 
@@ -171,7 +256,8 @@ class ChainVerifier:
             issued.revision == before.next_number,
             f"{entry} revision {issued.revision} of a forecast does not follow: revisions count from 0",
         )
-        _check(before.find(issued) is None, f"{entry} it changes nothing: it has the input of an earlier revision")
+        repeats = issued.lease == "" and before.find(issued) is not None
+        _check(not repeats, f"{entry} it changes nothing: it has the input of an earlier revision")
 
     def _check_minute(self, issued: IssuedForecast) -> None:
         """Check that a forecast has the minute of its pattern, and that this is before its horizon.
@@ -192,13 +278,9 @@ class ChainVerifier:
 
     def _check_market(self, row: Raw) -> None:
         sequence = row["entry_sequence"]
-        target, market, answer = codec.parse_market(row["entry_canonical"])
-        learned, sent = codec.market_circumstances(row["entry_canonical"])
-        _check_row(row, _MARKETS, rows.market_row(sequence, target, market, sent))
-        _check(
-            row["entry_canonical"].endswith(f',"revision":0,"sequence":{sequence}}}'),
-            f"entry {sequence}: a market has no revisions",
-        )
+        market = codec.parse_market(row["entry_canonical"])
+        target, learned, sent = market.forecast_sequence, market.calibration_sequence, market.requested_time
+        _check_row(row, _MARKETS, rows.market_row(market))
         _check(
             row["market_forecast_canonical"] is not None and target < sequence,
             f"entry {sequence}: the market needs an earlier forecast at {target}",
@@ -206,15 +288,15 @@ class ChainVerifier:
         forecast = codec.parse(row["market_forecast_canonical"])
         game = self.games[forecast.game_id]
         self._check_outcome(row, game, forecast.forecast.elapsed_minutes)
-        made = forecast.generated_time if sent is None else from_microseconds(sent)
+        made = forecast.generated_time if sent is None else sent
         self._times.check(sequence, made)
         known = forecast.forecast.calibration_sequence
         _check(
-            learned is None or (type(learned) is int and known < learned < sequence and self._is_outcome(learned)),
+            learned is None or (known < learned < sequence and self._is_outcome(learned)),
             f"entry {sequence}: the market's answer does not match the forecast at {target}: calibration_sequence is "
             f"{learned!r}; expected an outcome after {known}, which is that of the forecast, and before the market",
         )
-        fault = market_answers.fault_of(forecast, market, answer, learned_since=learned is not None)
+        fault = market_answers.fault_of(forecast, market.market, market.answer, learned_since=learned is not None)
         _check(fault is None, f"entry {sequence}: the market's answer does not match the forecast at {target}: {fault}")
         _check(
             sent is not None or sequence == target + 1 or (sequence == target + 2 and self._priced == target),
@@ -234,8 +316,8 @@ class ChainVerifier:
 
     def _check_shadow(self, row: Raw) -> None:
         sequence = row["entry_sequence"]
-        target = shadows.forecast_sequence(row["entry_canonical"])
-        _check(row[raw_rows.KEYS[_SHADOWS]] is not None, f"entry {sequence}: the row in {_SHADOWS} is missing")
+        target = codec.forecast_sequence(row["entry_canonical"])
+        _check(row[KEYS[_SHADOWS]] is not None, f"entry {sequence}: the row in {_SHADOWS} is missing")
         _check(
             equals_stored(row["shadows_forecast_sequence"], target),
             f"entry {sequence}: the row in {_SHADOWS} does not match the entry: column forecast_sequence differs",
@@ -245,8 +327,8 @@ class ChainVerifier:
         _check(
             beside.sequence == target < sequence, f"entry {sequence}: the shadow needs an earlier forecast at {target}"
         )
-        shadow = shadows.parse_shadow(row["entry_canonical"], Horizon(beside.horizon), beside.alpha)
-        _check_row(row, _SHADOWS, shadows.shadow_row(shadow, beside))
+        shadow = codec.parse_shadow(row["entry_canonical"], Horizon(beside.horizon), beside.alpha)
+        _check_row(row, _SHADOWS, rows.shadow_row(shadow, beside))
         # It may have waited for its turn while a checkpoint was signed.
         self._times.check(sequence, shadow.generated_time, may_be_older=True)
         _check(
@@ -266,7 +348,8 @@ class ChainVerifier:
 
     def _is_outcome(self, sequence: int) -> bool:
         """Return whether an entry is an outcome."""
-        return bool(raw_rows.kind_of(self._connection, sequence) == codec.OUTCOME)
+        kind = sql.value(self._connection, "SELECT kind FROM entries WHERE sequence = :sequence", sequence=sequence)
+        return bool(kind == codec.OUTCOME)
 
     def _check_outcome(self, row: Raw, game: GameRecord, minute: int) -> None:
         """Check that no horizon after a forecast's minute had an outcome before the entry."""
@@ -303,12 +386,12 @@ def _check(valid: bool, message: str) -> None:
 def _check_row(row: Raw, name: str, expected: rows.Row | None) -> None:
     """Check the row of a table for an entry; with `expected` None, check that there is no row."""
     sequence = row["entry_sequence"]
-    present = row[raw_rows.KEYS[name]] is not None
+    present = row[KEYS[name]] is not None
     if expected is None:
         _check(not present, f"entry {sequence}: the row in {name} should not exist")
         return
     _check(present, f"entry {sequence}: the row in {name} is missing")
-    for column, label in raw_rows.LABELS[name]:
+    for column, label in LABELS[name]:
         if not equals_stored(row[label], expected[column]):
             raise LedgerCorrupt(
                 f"entry {sequence}: the row in {name} does not match the entry: column {column} differs"

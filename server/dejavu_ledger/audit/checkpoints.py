@@ -1,36 +1,209 @@
 """Signed heads of the chain: about a hundred bytes that commit the writer to the whole history of a ledger.
 
 Anyone who can edit the file can recompute every hash. A checkpoint that was signed and handed out earlier does not
-change, so its holder can show later that the history was rewritten (see verification.py).
+change, so its holder can show later that the history was rewritten (see verification.py). The ed25519 key that signs
+them is a PEM file that only its owner may read, created if missing.
+
+A checkpoint at a sequence was signed after the entries up to it were recorded, and before the others. A later entry
+with an invented earlier time is dated before a checkpoint that does not contain it. Workers date their entries and
+checkpoints. Their clocks, one clock with SQLite, are assumed to agree within a tolerance.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import os
+import stat
+import tempfile
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
+from typing import Final
 
 import structlog
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
-from dejavu_common.clock import microseconds
+from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_common.failure_log import FailureLog
+from dejavu_common.files import state_folder, sync
 from dejavu_common.tasks import BackgroundTask
 from dejavu_ledger.access import LedgerAccess
-from dejavu_ledger.audit import signing_key
-from dejavu_ledger.audit.signing_key import SigningUnavailable
+from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.backends import read_only_ledger
+from dejavu_ledger.database.backends import folder_of, read_only_ledger
 from dejavu_ledger.database.store import ChainHead, Identity
-from dejavu_ledger.errors import LedgerError
-from dejavu_ledger.queries import checkpoints
+from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_ledger.records import Checkpoint
 
+KEY_FILE_NAME = "signing-key.pem"
+
+_MAX_KEY_BYTES = 65_536  # a key has 119
+
 _log = structlog.get_logger(__name__)
+
+
+class SigningUnavailable(LedgerUnavailable, reason="SIGNING_UNAVAILABLE"):
+    """There is no usable key to sign checkpoints. No restart is needed once the file is repaired."""
+
+
+def key_path(ledger_url: str, signing_key: str = "") -> Path:
+    """Return the path of a ledger's key: the configured one, else a file in the folder of the ledger or of the user.
+
+    Raises:
+        InvalidLedgerUrl: if the URL can't name a ledger.
+    """
+    if signing_key:
+        return Path(signing_key).expanduser()
+    return (folder_of(ledger_url) or state_folder()) / KEY_FILE_NAME
+
+
+def load_or_create(path: Path) -> Ed25519PrivateKey:
+    """Load the key of a file; create the file with mode 0600 if it is missing.
+
+    If several processes find it missing at once, one creates the key and all use it.
+
+    Raises:
+        SigningUnavailable: if the file holds no such key, if others than its owner can access it (except that its group
+            may read a file of root), or if it is missing and can't be created.
+    """
+    try:
+        try:
+            return _load_key(path)
+        except FileNotFoundError:
+            _create_key(path)
+            return _load_key(path)
+    except OSError as error:
+        raise SigningUnavailable(f"the signing key can't be used: {error.strerror}") from error
+
+
+def public_bytes(key: Ed25519PrivateKey) -> bytes:
+    """Return the 32 bytes of the public key."""
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def read_public_key(path: Path) -> bytes:
+    """Read the 32 bytes of a public key from a file: PEM, or 64 hexadecimal digits.
+
+    Raises:
+        ValueError: if the file holds neither.
+        OSError: if the file can't be read.
+    """
+    content = path.read_bytes()[:_MAX_KEY_BYTES]
+    with contextlib.suppress(ValueError):  # includes UnicodeDecodeError
+        key = bytes.fromhex(content.decode("ascii"))
+        if len(key) == 32:
+            return key
+    try:
+        public = load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"{path}: not a public key; expected PEM or 64 hexadecimal digits") from None
+    if not isinstance(public, Ed25519PublicKey):
+        raise ValueError(f"{path}: not an ed25519 public key")
+    return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _load_key(path: Path) -> Ed25519PrivateKey:
+    # Check the descriptor, not the path, which may change. O_NONBLOCK: opening a pipe without a writer must not block.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        mode = status.st_mode
+        if not stat.S_ISREG(mode):
+            raise SigningUnavailable("the signing key can't be used: it is not a regular file")
+        # Kubernetes mounts a secret as a file of root that the group of the container (fsGroup) may read.
+        mounted = status.st_uid == 0 != os.geteuid()
+        if mode & (0o037 if mounted else 0o077):
+            raise SigningUnavailable(
+                f"the signing key can't be used: its file has mode {stat.S_IMODE(mode):04o}, which lets others "
+                "access it; expected 0600"
+            )
+        content = os.read(descriptor, _MAX_KEY_BYTES)
+    finally:
+        os.close(descriptor)
+    try:
+        key = load_pem_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it needs a password
+        raise SigningUnavailable(
+            "the signing key can't be used: its file is not a PEM private key without a password"
+        ) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SigningUnavailable("the signing key can't be used: it is not an ed25519 key")
+    return key
+
+
+def _create_key(path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    if path.parent == state_folder():  # the folder of a ledger file exists already
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # creates it with mode 0600
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            file.flush()
+            os.fsync(descriptor)
+        # Atomic, and never replaces a key that another process created meanwhile.
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+            sync(path.parent)
+            _log.info("signing_key_made", path=str(path), public_key=public_bytes(key).hex())
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+_NEWEST_CHECKPOINT: Final = "SELECT sequence, signed_us FROM checkpoints ORDER BY sequence DESC LIMIT 1"
+
+
+def identity_and_head(connection: Connection) -> tuple[Identity, ChainHead]:
+    """Return identity and head of the ledger."""
+    return store.identity(connection), store.head(connection)
+
+
+def is_needed(connection: Connection, recent_us: tuple[int, int]) -> bool:
+    """Return whether the head has no checkpoint in the ledger and the newest checkpoint is not recent.
+
+    Args:
+        connection: a read connection, or one in a transaction that holds the write lock.
+        recent_us: microseconds since 1970 between which a checkpoint counts as recent.
+    """
+    since_us = unsigned_since_us(connection)
+    return since_us is not None and not recent_us[0] < since_us < recent_us[1]
+
+
+def unsigned_since_us(connection: Connection) -> int | None:
+    """Return when the newest checkpoint was signed if it does not cover the head, in microseconds since 1970.
+
+    None if it covers the head or the ledger is empty; 0 if there is no checkpoint.
+    """
+    signed, signed_us = sql.row(connection, _NEWEST_CHECKPOINT) or (0, 0)
+    return signed_us if signed < store.head(connection).sequence else None
+
+
+def add_checkpoint(connection: Connection, signed: Checkpoint) -> None:
+    """Store a checkpoint; the connection's transaction must hold the write lock."""
+    row = {
+        "sequence": signed.sequence,
+        "hash": signed.hash,
+        "epoch": signed.epoch,
+        "signed_us": microseconds(signed.signed_time),
+        "public_key": signed.public_key,
+        "signature": signed.signature,
+    }
+    sql.insert(connection, "checkpoints", [row])
+
 
 _RECENT = 0.9
 """Share of the interval for which another worker's checkpoint makes a new one unnecessary; below 1, since timers are
@@ -53,7 +226,7 @@ def sign(key: Ed25519PrivateKey, identity: Identity, head: ChainHead, signed_tim
         sequence=head.sequence,
         hash=head.hash,
         signed_time=signed_time,
-        public_key=signing_key.public_bytes(key),
+        public_key=public_bytes(key),
         signature=b"",
     )
     return replace(unsigned, signature=key.sign(signed_text(unsigned).encode()))
@@ -77,7 +250,7 @@ def read_head(url: str) -> tuple[Identity, ChainHead]:
         LedgerError: if it can't be read as a ledger of this release.
     """
     with read_only_ledger(url) as backend, backend.read() as connection:
-        return checkpoints.head(connection)
+        return identity_and_head(connection)
 
 
 class Signer:
@@ -110,7 +283,7 @@ class Signer:
             LedgerError: if the head can't be read.
         """
         key = await self._key()
-        identity, head = await self._ledger.read(checkpoints.head)
+        identity, head = await self._ledger.read(identity_and_head)
         return sign(key, identity, head, self._clock())
 
     def start(self) -> None:
@@ -130,7 +303,7 @@ class Signer:
         Raises:
             SigningUnavailable, LedgerError: if it can't be signed or written.
         """
-        if not await self._ledger.read(partial(checkpoints.needed, recent_us=self._recent_us())):
+        if not await self._ledger.read(partial(is_needed, recent_us=self._recent_us())):
             return None
         key = await self._key()
         stored = await self._ledger.write(partial(self._write_checkpoint, key))
@@ -139,10 +312,10 @@ class Signer:
 
     def _write_checkpoint(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
         # Check again under the write lock: another worker may have been faster.
-        if not checkpoints.needed(connection, self._recent_us()):
+        if not is_needed(connection, self._recent_us()):
             return None
-        signed = sign(key, *checkpoints.head(connection), self._clock())
-        checkpoints.add(connection, signed)
+        signed = sign(key, *identity_and_head(connection), self._clock())
+        add_checkpoint(connection, signed)
         return signed
 
     async def _run(self) -> None:
@@ -160,7 +333,7 @@ class Signer:
     async def _key(self) -> Ed25519PrivateKey:
         if self._loaded is None:
             try:
-                self._loaded = await asyncio.to_thread(signing_key.load_or_create, self._path)
+                self._loaded = await asyncio.to_thread(load_or_create, self._path)
             except SigningUnavailable as error:
                 self._failures.failed(error, traceback=False, path=str(self._path), effect="no checkpoints; will retry")
                 raise
@@ -172,3 +345,59 @@ class Signer:
         now = microseconds(self._clock())
         span = int(_RECENT * self._seconds * 1_000_000)
         return now - span, now + span
+
+
+CLOCK_TOLERANCE: Final = timedelta(seconds=120)
+"""Default for the difference that does not count as a contradiction. A forecast is dated before it is recorded: by up
+to the 60 s that a call can take (`interceptors.MAX_CALL_SECONDS`), and the wait for the disk. The rest is for
+corrections of the clock."""
+
+
+class SignedTimes:
+    """Times between which entries can have been recorded, according to checkpoints.
+
+    Args:
+        checkpoints: the checkpoints, in any order.
+        tolerance: difference that does not count as a contradiction.
+    """
+
+    def __init__(self, checkpoints: Iterable[Checkpoint], tolerance: timedelta = CLOCK_TOLERANCE) -> None:
+        self._tolerance_us = tolerance // timedelta(microseconds=1)
+        signed = sorted((each.sequence, microseconds(each.signed_time)) for each in checkpoints)
+        self._sequences = [sequence for sequence, _ in signed]
+        times = [time for _, time in signed]
+        # `_after`: latest time of the checkpoints up to each, which is a lower bound for entries after it. `_up_to`:
+        # earliest time of the checkpoints from each on, which is an upper bound for entries up to it.
+        self._after = [*accumulate(times, max)]
+        self._up_to = [*accumulate(reversed(times), min)][::-1]
+
+    def check(self, sequence: int, time: datetime, *, may_be_older: bool = False) -> None:
+        """Check the time of an entry: when its forecast was made or its outcome recorded, in UTC.
+
+        Args:
+            sequence: sequence of the entry.
+            time: its time.
+            may_be_older: whether it may have waited before it was recorded.
+
+        Raises:
+            LedgerCorrupt: if a checkpoint before it was signed later, or one that contains it was signed earlier.
+        """
+        time_us = microseconds(time)
+        index = bisect_left(self._sequences, sequence)  # of the first checkpoint that contains the entry
+        if index and not may_be_older and time_us < self._after[index - 1] - self._tolerance_us:
+            signed = _time_text(self._after[index - 1])
+            raise _time_differs(sequence, time, f"but was recorded after a checkpoint that was signed at {signed}")
+        if index < len(self._sequences) and time_us > self._up_to[index] + self._tolerance_us:
+            signed = _time_text(self._up_to[index])
+            raise _time_differs(sequence, time, f"but is in a checkpoint that was signed at {signed}")
+
+
+def _time_differs(sequence: int, time: datetime, why: str) -> LedgerCorrupt:
+    dated = time.astimezone(UTC).isoformat()
+    return LedgerCorrupt(
+        f"entry {sequence}: its time is {dated}, {why}: it was made up, or the clock was set back (--clock-tolerance)"
+    )
+
+
+def _time_text(time_us: int) -> str:
+    return from_microseconds(time_us).isoformat()

@@ -9,15 +9,18 @@ made; entries appended after the last checkpoint that look like a server's.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
-from dejavu_ledger.audit import checkpoints, hindsight, stored_checkpoints
-from dejavu_ledger.audit.chain import ChainVerifier
-from dejavu_ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
-from dejavu_ledger.audit.scores import check_scores
-from dejavu_ledger.audit.stored_checkpoints import is_hex
+from dejavu_common.clock import from_microseconds
+from dejavu_ledger import settling
+from dejavu_ledger.audit import checkpoints
+from dejavu_ledger.audit.chain import ChainVerifier, equals_stored
+from dejavu_ledger.audit.checkpoints import CLOCK_TOLERANCE, SignedTimes
 from dejavu_ledger.database import schema, sql, store
 from dejavu_ledger.database.backend import Backend, Connection
 from dejavu_ledger.database.backends import read_only_ledger
@@ -25,7 +28,7 @@ from dejavu_ledger.database.store import Identity
 from dejavu_ledger.entries import codec
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError
 from dejavu_ledger.queries import learning
-from dejavu_ledger.queries.verification import raw_rows
+from dejavu_ledger.record import GameRecord
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 
@@ -65,8 +68,14 @@ class Verification:
     keys: tuple[str, ...] = ()
 
 
+_COUNT_SETTLED: Final = """
+    SELECT count(*) FROM scores s JOIN forecasts f ON f.game_id = s.game_id AND f.horizon = s.horizon
+    WHERE s.outcome IS NOT NULL
+"""
+
+
 def verify(
-    url: str,
+    ledger: str | Backend,
     checkpoint: Checkpoint | None = None,
     *,
     public_keys: Collection[bytes] = (),
@@ -78,7 +87,7 @@ def verify(
     May run while the ledger is written to; it then verifies the state that it reads.
 
     Args:
-        url: the ledger.
+        ledger: URL of the ledger, or its database if that is open.
         checkpoint: a checkpoint that was stored elsewhere.
         public_keys: the only keys that checkpoints may be signed with, 32 bytes each; empty: any key.
         clock_tolerance: tolerated contradiction between the times of entries and of checkpoints.
@@ -90,31 +99,17 @@ def verify(
         InvalidCheckpoint: if `checkpoint` itself is not validly signed.
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
     """
-    with read_only_ledger(url) as backend:
-        return verify_backend(
-            backend, checkpoint, public_keys=public_keys, clock_tolerance=clock_tolerance, restored=restored
-        )
-
-
-def verify_backend(
-    backend: Backend,
-    checkpoint: Checkpoint | None = None,
-    *,
-    public_keys: Collection[bytes] = (),
-    clock_tolerance: timedelta = CLOCK_TOLERANCE,
-    restored: bool = False,
-) -> Verification:
-    """Verify every row of a ledger that is open; see `verify`."""
-    if checkpoint is not None:
-        if not checkpoints.is_signed(checkpoint):
-            raise InvalidCheckpoint("the checkpoint's signature is not valid: the checkpoint was altered")
-        if public_keys and checkpoint.public_key not in public_keys:
-            raise InvalidCheckpoint(f"the checkpoint is signed with another key: {checkpoint.public_key.hex()}")
-    with backend.read() as connection:
-        backend.check_integrity(connection, thorough=True)
+    with read_only_ledger(ledger) if isinstance(ledger, str) else nullcontext(ledger) as backend:
         if checkpoint is not None:
-            _check_same_ledger(_identity(connection), checkpoint, restored=restored)
-        return _verify(connection, checkpoint, public_keys, clock_tolerance)
+            if not checkpoints.is_signed(checkpoint):
+                raise InvalidCheckpoint("the checkpoint's signature is not valid: the checkpoint was altered")
+            if public_keys and checkpoint.public_key not in public_keys:
+                raise InvalidCheckpoint(f"the checkpoint is signed with another key: {checkpoint.public_key.hex()}")
+        with backend.read() as connection:
+            backend.check_integrity(connection, thorough=True)
+            if checkpoint is not None:
+                _check_same_ledger(_identity(connection), checkpoint, restored=restored)
+            return _verify(connection, checkpoint, public_keys, clock_tolerance)
 
 
 def _verify(
@@ -123,19 +118,19 @@ def _verify(
     public_keys: Collection[bytes],
     clock_tolerance: timedelta,
 ) -> Verification:
-    if raw_rows.schema_versions(connection) != [schema.VERSION]:
+    if sql.rows(connection, "SELECT version FROM schema_version") != [(schema.VERSION,)]:
         raise LedgerCorrupt("the ledger's schema version was changed")
     identity = _identity(connection)
-    own = list(stored_checkpoints.read(connection, identity, public_keys))
+    own = list(_read_checkpoints(connection, identity, public_keys))
     # A checkpoint from before a restore says nothing about the times of later entries here.
     external = [] if checkpoint is None or checkpoint.epoch != identity.epoch else [checkpoint]
     verifier = ChainVerifier(connection, identity, SignedTimes([*own, *external], clock_tolerance))
     verifier.run()
-    hindsight.check(connection, verifier.games)
+    _check_hindsight(connection, verifier.games)
     check_scores(connection)
     if checkpoint is not None:
         _check_external(connection, verifier, checkpoint)
-    stored_checkpoints.check_hashes(connection, max((each.sequence for each in own), default=0))
+    _check_signed_hashes(connection, max((each.sequence for each in own), default=0))
     return Verification(
         ledger_id=identity.ledger_id,
         entries=verifier.counts.total(),
@@ -146,7 +141,7 @@ def _verify(
         markets=verifier.counts[codec.MARKET],
         shadows=verifier.counts[codec.SHADOW],
         model_changes=verifier.counts[codec.MODEL],
-        settled=raw_rows.count_settled(connection),
+        settled=sql.value(connection, _COUNT_SETTLED),
         checkpoints=len(own),
         snapshots=_check_snapshots(connection),
         keys=tuple(sorted({each.public_key.hex() for each in own})),
@@ -154,11 +149,11 @@ def _verify(
 
 
 def _identity(connection: Connection) -> Identity:
-    stored = raw_rows.identities(connection)
+    stored = sql.rows(connection, "SELECT ledger_id, epoch FROM ledger")
     if len(stored) != 1:
         raise LedgerCorrupt(f"the ledger is damaged: expected one identity row, found {len(stored)}")
-    ledger_id, epoch = stored[0]["ledger_ledger_id"], stored[0]["ledger_epoch"]
-    if not (is_hex(ledger_id, 32) and is_hex(epoch, 16)):
+    [(ledger_id, epoch)] = stored
+    if not (_is_hex(ledger_id, 32) and _is_hex(epoch, 16)):
         raise LedgerCorrupt("the ledger's identity was changed")
     return Identity(ledger_id, epoch)
 
@@ -181,10 +176,8 @@ def _check_external(connection: Connection, verifier: ChainVerifier, checkpoint:
         raise LedgerCorrupt(
             f"entries were removed: the ledger ends at {verifier.sequence}, the checkpoint is at {checkpoint.sequence}"
         )
-    start = store.start_of_chain(checkpoint.ledger_id)
-    at_start = checkpoint.sequence == start.sequence  # it was signed while the ledger had no entries
-    signed_hash = start.hash if at_start else raw_rows.hash_at(connection, checkpoint.sequence)
-    if signed_hash != checkpoint.hash:
+    entry = store.entry_at(connection, checkpoint.sequence)
+    if entry is None or entry.hash != checkpoint.hash:
         raise LedgerCorrupt(
             f"history was rewritten: the entry at {checkpoint.sequence}, or one before it, differs from the one that "
             "was signed"
@@ -194,8 +187,7 @@ def _check_external(connection: Connection, verifier: ChainVerifier, checkpoint:
 def _check_snapshots(connection: Connection) -> int:
     """Compute the online state from the outcomes, and compare each snapshot with it; return the number of snapshots."""
     with sql.snapshot(connection):
-        rows = raw_rows.all_snapshots(connection)
-        remaining: dict[int, bytes] = {row["snapshot_sequence"]: row["snapshot_state"] for row in rows}
+        remaining: dict[int, bytes] = dict(sql.rows(connection, "SELECT sequence, state FROM snapshots"))
         if not remaining:
             return 0
         state, count, last = AdaptiveState(), len(remaining), max(remaining)
@@ -208,3 +200,129 @@ def _check_snapshots(connection: Connection) -> int:
         if remaining:
             raise LedgerCorrupt(f"the snapshot at {min(remaining)} does not belong to an outcome")
         return count
+
+
+def _read_checkpoints(
+    connection: Connection, identity: Identity, public_keys: Collection[bytes]
+) -> Iterator[Checkpoint]:
+    """Yield the checkpoints in order of sequence, each validly signed.
+
+    Args:
+        connection: a read connection.
+        identity: identity of the ledger.
+        public_keys: the only keys that may have signed them, 32 bytes each; empty: any.
+
+    Raises:
+        LedgerCorrupt: at the first that was altered, or is signed with another key.
+    """
+    for row in sql.rows(connection, _CHECKPOINTS):
+        checkpoint = _as_checkpoint(row, identity)
+        if not checkpoints.is_signed(checkpoint):
+            raise LedgerCorrupt(
+                f"the ledger's checkpoint at {checkpoint.sequence} was altered: its signature is not valid"
+            )
+        if public_keys and checkpoint.public_key not in public_keys:
+            raise LedgerCorrupt(
+                f"the ledger's checkpoint at {checkpoint.sequence} is signed with another key: "
+                f"{checkpoint.public_key.hex()}"
+            )
+        yield checkpoint
+
+
+def _check_signed_hashes(connection: Connection, last: int) -> None:
+    """Check that the entries of the checkpoints up to the sequence `last` exist, and have the hashes that were signed.
+
+    Raises:
+        LedgerCorrupt: if an entry of a checkpoint is missing or has another hash.
+    """
+    for sequence, hash_ in sql.rows(connection, _OTHER_HASHES, last=last):
+        if hash_ is None:
+            raise LedgerCorrupt(f"entries were removed: the ledger's own checkpoint is at {sequence}")
+        raise LedgerCorrupt(f"history was rewritten: the ledger's checkpoint at {sequence} has another hash")
+
+
+def _is_hex(value: object, digits: int) -> bool:
+    """Return whether a stored value is text of exactly `digits` lower-case hexadecimal digits."""
+    return isinstance(value, str) and re.fullmatch(rf"[0-9a-f]{{{digits}}}", value) is not None
+
+
+def _as_checkpoint(row: sql.Row, identity: Identity) -> Checkpoint:
+    sequence, epoch, hash_, signed_us, public_key, signature = row
+    try:
+        if not (
+            isinstance(signed_us, int)
+            and _is_hex(epoch, 16)
+            and all(isinstance(value, bytes) for value in (hash_, public_key, signature))
+        ):
+            raise ValueError("a value has the wrong type")
+        time = from_microseconds(signed_us)
+        return Checkpoint(identity.ledger_id, epoch, sequence, hash_, time, public_key, signature)
+    except (ValueError, OverflowError) as error:
+        raise LedgerCorrupt(f"the ledger's checkpoint at {sequence} was altered: {error}") from error
+
+
+_CHECKPOINTS: Final = """
+    SELECT sequence, epoch, hash, signed_us, public_key, signature FROM checkpoints ORDER BY sequence"""
+
+_OTHER_HASHES: Final = """
+    SELECT c.sequence, e.hash FROM checkpoints c LEFT JOIN entries e ON e.sequence = c.sequence
+    WHERE c.sequence <= :last AND (e.hash IS NULL OR e.hash <> c.hash) ORDER BY c.sequence LIMIT 1"""
+
+_MADE: Final = {
+    "forecasts": "SELECT sequence, minute, generated_us, hindsight FROM forecasts WHERE game_id = :game_id",
+    "markets": """
+        SELECT markets.sequence, forecasts.minute, markets.sent_us, markets.hindsight
+        FROM forecasts JOIN markets ON markets.forecast_sequence = forecasts.sequence WHERE forecasts.game_id = :game_id
+    """,
+}
+
+
+def _check_hindsight(connection: Connection, games: Mapping[str, GameRecord]) -> None:
+    """Check the marks of all forecasts and markets, whose other columns were compared with their entries before.
+
+    Args:
+        connection: a read connection.
+        games: the states of all games after the last entry.
+
+    Raises:
+        LedgerCorrupt: at a mark that does not follow from the reports of the game; the message names its entry.
+    """
+    for game_id, game in games.items():
+        for table, made in _MADE.items():
+            for sequence, minute, made_us, mark in sql.rows(connection, made, game_id=game_id):
+                time = None if made_us is None else from_microseconds(made_us)
+                expected = None if time is None else game.hindsight(sequence, minute, time)
+                if type(mark) is not type(expected) or mark != expected:
+                    raise LedgerCorrupt(
+                        f"entry {sequence}: the row in {table} does not match the entries: column hindsight differs"
+                    )
+
+
+def check_scores(connection: Connection) -> None:
+    """Check that `scores` has the rows that follow from the other tables.
+
+    Args:
+        connection: a read connection.
+
+    Raises:
+        LedgerCorrupt: at the first row that is missing, altered, or of nothing reported; the message names it.
+    """
+    places = set(sql.rows(connection, "SELECT game_id, horizon FROM scores"))
+    for (game_id,) in sql.rows(connection, "SELECT DISTINCT game_id FROM outcomes"):
+        for expected in settling.settled_rows(connection, game_id):
+            place = game_id, expected["horizon"]
+            if place not in places:
+                raise LedgerCorrupt(f"{_score_name(*place)} is missing")
+            places.remove(place)
+            columns = ", ".join(expected)
+            of_place = f"SELECT {columns} FROM scores WHERE game_id = :game_id AND horizon = :horizon"  # noqa: S608
+            [stored] = sql.rows(connection, of_place, game_id=game_id, horizon=place[1])
+            for (column, value), found in zip(expected.items(), stored, strict=True):
+                if not equals_stored(found, value):
+                    raise LedgerCorrupt(f"{_score_name(*place)} does not match the entries: column {column} differs")
+    for place in sorted(places, key=str):
+        raise LedgerCorrupt(f"{_score_name(*place)} should not exist")
+
+
+def _score_name(game_id: object, horizon: object) -> str:
+    return f"the row in scores of game {game_id} at the {horizon}"

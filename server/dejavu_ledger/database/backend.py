@@ -1,21 +1,44 @@
-"""Interface of a ledger's database, independent of the kind of database.
+"""Interface of a ledger's database, independent of the kind of database, and the connections to it.
 
-SQLite (`sqlite/`) and PostgreSQL (`postgres/`) implement it. The tests in
-tests/ledger/database/test_backends.py specify any other implementation.
+SQLite (`sqlite.py`) and PostgreSQL (`postgres.py`) implement it. The tests in tests/ledger/database/test_backends.py
+specify any other implementation.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol, TypeAlias, TypeVar
-
-from dejavu_ledger.database.sql import Connection
-
-__all__ = ["Backend", "CommitListener", "Connection", "Durability", "Query", "StopSignal"]
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 _T = TypeVar("_T")
+
+Dialect: TypeAlias = Literal["sqlite", "postgresql"]
+
+
+class Connection:
+    """A connection to the database of a ledger, used by one thread at a time; it starts no transactions by itself.
+
+    Attributes:
+        dialect: kind of the database.
+        driver: the connection of sqlite3 or psycopg.
+    """
+
+    def __init__(self, dialect: Dialect, driver: Any) -> None:
+        self.dialect: Dialect = dialect
+        self.driver = driver
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, by this program or by the database."""
+        return self._closed or getattr(self.driver, "closed", False)
+
+    def close(self) -> None:
+        """Close it, which rolls a transaction back. Idempotent."""
+        self._closed = True
+        self.driver.close()
+
 
 Query: TypeAlias = Callable[[Connection], _T]
 """A function of `ledger.queries` with all arguments bound except the connection, which only the queries use."""
@@ -104,3 +127,55 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Close all connections. Idempotent."""
+
+
+_ConnectionT = TypeVar("_ConnectionT", bound=Connection)
+
+
+class Pool(Generic[_ConnectionT]):
+    """Opens connections as they are needed, and keeps some that are idle; thread-safe.
+
+    Args:
+        connect: opens a connection.
+        most: number of idle connections that are kept.
+        usable: returns whether an idle connection can still be used.
+    """
+
+    def __init__(
+        self, connect: Callable[[], _ConnectionT], most: int, usable: Callable[[_ConnectionT], bool] = lambda _: True
+    ) -> None:
+        self._connect = connect
+        self._most = most
+        self._usable = usable
+        self._idle: list[_ConnectionT] = []
+
+    @contextmanager
+    def connection(self) -> Iterator[_ConnectionT]:
+        """Yield a connection for the block, which leaves no transaction open, or closes the connection."""
+        idle = self._idle
+        connection = self._take(idle)
+        try:
+            yield connection
+        finally:
+            if not connection.closed:
+                if idle is self._idle and len(idle) < self._most:
+                    idle.append(connection)
+                else:
+                    connection.close()
+
+    def _take(self, idle: list[_ConnectionT]) -> _ConnectionT:
+        while idle:
+            try:
+                connection = idle.pop()
+            except IndexError:  # taken by another thread
+                break
+            if self._usable(connection):
+                return connection
+            connection.close()
+        return self._connect()
+
+    def clear(self) -> None:
+        """Close the idle connections, and those in use once they are given back. Idempotent."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()

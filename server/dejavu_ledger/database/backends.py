@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from dejavu_common.build import install
 from dejavu_ledger.database.backend import Backend, Durability
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
-from dejavu_ledger.database.sqlite.engine import database_path
+from dejavu_ledger.database.sqlite import SqliteBackend
+from dejavu_ledger.database.sqlite_engine import database_path
 from dejavu_ledger.errors import InvalidLedgerUrl
 from dejavu_ledger.url import is_postgres
 
 if TYPE_CHECKING:
-    from dejavu_ledger.database.postgres.backend import PostgresBackend
+    from dejavu_ledger.database.postgres import PostgresBackend
 
 
 def _postgres() -> type[PostgresBackend]:
     try:
-        from dejavu_ledger.database.postgres.backend import PostgresBackend  # noqa: PLC0415 - see above
+        from dejavu_ledger.database.postgres import PostgresBackend  # noqa: PLC0415 - see above
     except ImportError as error:
         raise InvalidLedgerUrl(f"PostgreSQL needs its driver: {install('server,postgres')}") from error
     return PostgresBackend

@@ -1,14 +1,25 @@
-"""Tables of the ledger: those of schema.sql, which says what is in them."""
+"""Tables of the ledger, those of schema.sql, which says what is in them: their creation and comparison.
+
+None may be missing, changed or additional. A trigger or a rule can drop or alter entries. A view, a policy or a child
+table can hide or add rows. An unlogged table is empty after a crash, and a table without its unique index takes rows
+twice. SQLite keeps the statements that made its objects; PostgreSQL's catalogs are read as such statements, in an order
+and without names of constraints.
+"""
 
 from __future__ import annotations
 
 import re
+import secrets
+import uuid
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final
 
-Dialect: TypeAlias = Literal["sqlite", "postgresql"]
+from dejavu_ledger.database import sql
+from dejavu_ledger.database.backend import Connection, Dialect
+from dejavu_ledger.errors import LedgerSchemaError
 
 VERSION: Final = "1"
 """Version of the schema, as stored in a database that has it."""
@@ -39,3 +50,142 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     if found[0].startswith("CREATE TABLE")
 }
 """The types of each table's columns, by PostgreSQL's names; the entries come before what refers to them."""
+
+
+# What ANALYZE makes is SQLite's own.
+_OF_SQLITE: Final = """
+    SELECT type, name, tbl_name, sql FROM sqlite_master
+    WHERE type IN ('trigger', 'view') OR (sql IS NOT NULL AND substr(name, 1, 11) <> 'sqlite_stat')
+"""
+
+# Objects in the schema of the ledger, without those of extensions.
+_HERE: Final = """
+    JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema() WHERE NOT EXISTS (
+    SELECT FROM pg_depend e WHERE e.classid = CAST('pg_class' AS regclass) AND e.objid = c.oid AND e.deptype = 'e')
+"""
+_RELATIONS: Final = """
+    SELECT c.relname, CAST(c.relkind AS text), c.relpersistence <> 'p', c.relrowsecurity OR c.relforcerowsecurity,
+      EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
+    FROM pg_class c {here} AND c.relkind NOT IN ('i', 'I', 't', 'c')
+"""
+_INTERVENTIONS: Final = """
+    SELECT 'trigger', t.tgname, c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    {here} AND NOT t.tgisinternal
+    UNION ALL SELECT 'rule', r.rulename, c.relname FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+    {here} AND c.relkind = 'r'
+"""
+_PARTS: Final = """
+    SELECT c.relname, concat(a.attname, ' ', upper(format_type(a.atttypid, a.atttypmod)),
+      CASE WHEN o.collname <> 'default' THEN concat(' COLLATE "', o.collname, '"') END,
+      CASE WHEN a.attnotnull THEN ' NOT NULL' END,
+      CASE WHEN a.attgenerated <> '' THEN ' GENERATED AS ' WHEN d.adbin IS NOT NULL THEN ' DEFAULT ' END,
+      pg_get_expr(d.adbin, d.adrelid))
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN pg_collation o ON o.oid = a.attcollation
+    {here} AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL SELECT c.relname, pg_get_constraintdef(s.oid)
+    FROM pg_constraint s JOIN pg_class c ON c.oid = s.conrelid {here} AND s.contype IN ('p', 'u', 'f', 'c', 'x')
+"""
+_INDEXES: Final = """
+    SELECT i.relname, concat('CREATE ', CASE WHEN x.indisunique THEN 'UNIQUE ' END, 'INDEX ', i.relname,
+      ' ON ', c.relname, substring(pg_get_indexdef(x.indexrelid) FROM ' USING btree( .*)$'),
+      CASE WHEN NOT (x.indisvalid AND x.indisready) THEN ' INVALID' END)
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
+    {here} AND c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_constraint s WHERE s.conindid = x.indexrelid)
+"""
+_KINDS: Final = {"v": "view", "m": "materialized view", "f": "foreign table", "p": "partitioned table", "S": "sequence"}
+
+
+def check_schema(connection: Connection) -> None:
+    """Check that a ledger has exactly the tables, columns, constraints and indexes of this release.
+
+    Raises:
+        LedgerSchemaError: if one is missing, changed or additional, or if there is a trigger, a rule, a view or a
+            policy; the message names it and says what was expected.
+    """
+    found = _of_sqlite(connection) if connection.dialect == "sqlite" else _of_postgresql(connection)
+    expected = statements(connection.dialect)
+    for name, statement in expected.items():
+        if name not in found:
+            raise _schema_differs(f"{name} is missing; expected {' '.join(statement.split())}")
+        if _comparable(connection, found[name]) != _comparable(connection, statement):
+            has, needs = _lines(found[name]), _lines(statement)
+            extra, lacks = ("; ".join(sorted(each)) or "nothing" for each in (has - needs, needs - has))
+            raise _schema_differs(f"{name} has {extra} where {lacks} is expected")
+    if more := sorted(found.keys() - expected.keys()):
+        kind = "table" if found[more[0]].startswith("CREATE TABLE") else "index"
+        raise _schema_differs(f"there is a {kind} {more[0]}, which is not part of the schema")
+
+
+def _of_sqlite(connection: Connection) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for kind, name, table, statement in sql.rows(connection, _OF_SQLITE):
+        if kind in {"trigger", "view"}:
+            raise _schema_differs(f"there is a {kind} {name}{f' on {table}' * (kind == 'trigger')}; expected none")
+        found[name] = str(statement)
+    return found
+
+
+def _of_postgresql(connection: Connection) -> Mapping[str, str]:
+    for name, kind, unlogged, policies, inherits in sql.rows(connection, _RELATIONS.replace("{here}", _HERE)):
+        if kind != "r" or name not in TABLES:
+            raise _schema_differs(f"there is a {_KINDS.get(kind, 'table')} {name}, which is not part of the schema")
+        odd = {"a row security policy": policies, "a parent or child table": inherits, "no write-ahead log": unlogged}
+        for what in (what for what, is_so in odd.items() if is_so):
+            raise _schema_differs(f"table {name} has {what}; expected none of it")
+    for kind, name, table in sql.rows(connection, _INTERVENTIONS.replace("{here}", _HERE)):
+        raise _schema_differs(f"there is a {kind} {name} on {table}; expected none")
+    parts = defaultdict[str, list[str]](list)
+    for table, part in sql.rows(connection, _PARTS.replace("{here}", _HERE)):
+        parts[table].append(part)
+    tables = {name: f"CREATE TABLE {name} (\n  " + ",\n  ".join(of) + "\n)" for name, of in parts.items()}
+    return tables | dict[str, Any](sql.rows(connection, _INDEXES.replace("{here}", _HERE)))
+
+
+def _comparable(connection: Connection, statement: str) -> object:
+    """Return what must be equal of a statement: all of it where the database keeps it as it was."""
+    return statement if connection.dialect == "sqlite" else _lines(statement)
+
+
+def _lines(statement: str) -> frozenset[str]:
+    return frozenset(line.strip().removesuffix(",") for line in statement.splitlines())
+
+
+def _schema_differs(what: str) -> LedgerSchemaError:
+    return LedgerSchemaError(f"the database is not a ledger of this release: {what}")
+
+
+CREATION_LOCK_SECONDS = 10.0
+"""Time to wait for other processes that prepare ledgers in the same place; each takes a fraction of a second."""
+
+_TABLE_NAMES: Final = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'",
+    "postgresql": "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')",
+}
+
+
+def create_tables(connection: Connection) -> None:
+    """Create the tables, and the identity of a new ledger, in an empty database."""
+    for statement in statements(connection.dialect).values():
+        sql.rows(connection, statement)
+    sql.insert(connection, "schema_version", [{"version": VERSION}])
+    sql.insert(connection, "ledger", [{"id": 1, "ledger_id": uuid.uuid4().hex, "epoch": secrets.token_hex(8)}])
+
+
+def is_empty(connection: Connection) -> bool:
+    """Return whether a database has no tables yet; otherwise it is a ledger of this schema.
+
+    Raises:
+        LedgerSchemaError: if it has another schema, or is not a ledger.
+    """
+    tables = {name for (name,) in sql.rows(connection, _TABLE_NAMES[connection.dialect])}
+    if not tables:
+        return True
+    if "schema_version" not in tables:
+        raise LedgerSchemaError("the database is not a ledger: it contains other tables")
+    version = sql.value(connection, "SELECT version FROM schema_version")
+    if version != VERSION:
+        raise LedgerSchemaError(f"the database has schema {version!r}; this release knows {VERSION!r} alone")
+    return False

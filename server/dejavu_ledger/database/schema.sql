@@ -148,7 +148,7 @@ CREATE TABLE scores (
   neutral_site BOOLEAN, -- true if all forecasts of the owner in time say so, otherwise NULL
   observations TEXT NOT NULL, -- to learn from: model, quarter and score of each, as JSON
   texts TEXT NOT NULL, -- names that the arrays refer to, as JSON
-  forecasts BYTEA NOT NULL, -- this and the next two are arrays: scores/packed.py
+  forecasts BYTEA NOT NULL, -- this and the next two are arrays: settling.py
   markets BYTEA NOT NULL,
   shadows BYTEA NOT NULL,
   quantiles BYTEA NOT NULL, -- of the forecasts, then of the shadows, as float32

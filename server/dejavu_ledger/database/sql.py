@@ -1,4 +1,7 @@
-"""Runs SQL text on either database: values are named `:name`, and `IN :name` takes a list of any length."""
+"""Runs SQL text on either database: values are named `:name`, and `IN :name` takes a list of any length.
+
+The clock of the database is what servers compare their own with, and what side state goes by.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +9,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
-from dejavu_ledger.database.schema import Dialect
+from dejavu_common.clock import microseconds
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.errors import LedgerClockDiffers
 
 _LIST: Final = re.compile(r"\bIN :([a-z_]+)")
 _VALUE: Final = re.compile(r":([a-z_]+)")
 _SNAPSHOT: Final = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 
 Row = tuple[Any, ...]
-
-
-class Connection:
-    """A connection to the database of a ledger, used by one thread at a time; it starts no transactions by itself.
-
-    Attributes:
-        dialect: kind of the database.
-        driver: the connection of sqlite3 or psycopg.
-    """
-
-    def __init__(self, dialect: Dialect, driver: Any) -> None:
-        self.dialect: Dialect = dialect
-        self.driver = driver
-        self._closed = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed, by this program or by the database."""
-        return self._closed or getattr(self.driver, "closed", False)
-
-    def close(self) -> None:
-        """Close it, which rolls a transaction back. Idempotent."""
-        self._closed = True
-        self.driver.close()
 
 
 def rows(connection: Connection, text: str, /, **values: Any) -> list[Row]:
@@ -125,3 +107,40 @@ def _for_postgresql(text: str) -> str:
 @lru_cache(maxsize=64)
 def _insert(table: str, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"  # noqa: S608
+
+
+MOST_APART: Final = timedelta(minutes=2)
+"""Difference of the clocks beyond which a server records nothing: entries have the times of servers."""
+
+_NOW: Final = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "postgresql": "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+}
+
+
+def database_time(connection: Connection) -> int:
+    """Return the time by the database's clock (for SQLite, the machine's), in microseconds since 1970, UTC."""
+    return int(value(connection, _NOW[connection.dialect]))
+
+
+def check_clock(connection: Connection, now: datetime) -> timedelta:
+    """Return how far a server's clock is ahead of that of the database; negative: behind.
+
+    Args:
+        connection: a connection.
+        now: the time of the server, aware.
+
+    Raises:
+        LedgerClockDiffers: if they are more than MOST_APART.
+    """
+    ahead = timedelta(microseconds=microseconds(now) - database_time(connection))
+    if abs(ahead) > MOST_APART:
+        raise clock_differs(ahead)
+    return ahead
+
+
+def clock_differs(ahead: timedelta) -> LedgerClockDiffers:
+    """Return the error that says how far a server's clock is ahead of the database's."""
+    side = "ahead of" if ahead > timedelta() else "behind"
+    found = f"the server's clock is {abs(ahead).total_seconds():,.0f} s {side} the database's"
+    return LedgerClockDiffers(f"{found}; expected at most {MOST_APART.total_seconds():.0f} s: set the clocks", ahead)

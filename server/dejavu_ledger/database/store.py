@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.clock import database_time
+from dejavu_ledger.database.sql import database_time
 from dejavu_ledger.entries import codec
 from dejavu_ledger.entries.rows import Row
 from dejavu_ledger.errors import LedgerCorrupt

@@ -9,14 +9,13 @@
     {"kind":"shadow","payload":{"forecast":{…},"of":6},"revision":0,"sequence":7}
     {"kind":"model","payload":{"action":"promote","changed_us":…,…},"revision":0,"sequence":8}
 
-The payloads of the last two are described in `shadows` and `model_changes`.
+Each object is declared once, by a `Layout` that writes and reads it. The text is deterministic JSON (`canonical_json`).
 
-The canonical form is deterministic JSON (`canonical_json`).
-
-Parsing returns the written forecast except its unrecorded parts: the quantiles that a caller requested, and the market,
-which has its own entry. Unknown keys, written by a later release, are ignored. An optional value is written only if it
-is set, and gets its type's default otherwise: ledgers outlive releases, and two releases share a ledger during a
-rolling restart. The author of an entry is written if the server requires tokens.
+Parsing returns what was written, except the unrecorded parts of a forecast: the quantiles that a caller requested, and
+the market, which has its own entry. Ledgers outlive releases, and two releases share a ledger during a rolling restart:
+names that are not known are ignored, and what an entry does not have gets its default. The author of an entry is
+written if the server requires tokens. The payload of a shadow has the forecast as the entry of a forecast does, without
+explanation; the request is in the earlier entry of the shadowed forecast.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.
@@ -25,44 +24,27 @@ without changing every hash after it.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from dejavu_common.clock import from_microseconds, microseconds
-from dejavu_feed import live_inputs
-from dejavu_feed.moment import Moment
-from dejavu_ledger.entries import box_scores
-from dejavu_ledger.entries.canonical_json import dumps
-from dejavu_ledger.entries.explanations import floats, optional, values
-from dejavu_ledger.entries.forecast_fields import (
-    FORECAST_MEMBERS,
-    read_forecast,
-    rounded_scores,
-)
-from dejavu_ledger.entries.layout import ITSELF, Kind, Layout, Member
+from dejavu_common.frozen import fast_frozen
+from dejavu_feed.box_score import PlayerLine, box_score_faults
+from dejavu_feed.live_inputs import LiveInputs
+from dejavu_ledger.entries.canonical_json import dumps, loads
+from dejavu_ledger.entries.layout import Form, Layout, WrongValue, form_of, refusal
 from dejavu_ledger.records import (
     IssuedForecast,
     LateReason,
     LineOrigin,
-    LineSource,
+    MarketEntry,
     ReportedOutcome,
+    ShadowForecast,
 )
-from dejavu_models.betting import (
-    Market,
-    MarketAnswer,
-    MarketKind,
-    MarketSide,
-    MarketSideAnswer,
-    RiskLevel,
-    StakingPolicy,
-)
-from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
-from dejavu_models.types import Horizon
+from dejavu_models.types import Adaptation, Forecast, Horizon, Interval, TotalForecast
+from dejavu_store.stages import ModelChange, ModelEvidence
 
 FORECAST: Final = "forecast"
 OUTCOME: Final = "outcome"
@@ -70,68 +52,100 @@ MARKET: Final = "market"
 SHADOW: Final = "shadow"
 MODEL: Final = "model"
 
-# Numbers that an entry has as floats, under the names of their fields.
-_ODDS = ("line", "above_odds", "below_odds", "bankroll", "game_staked", "evening_staked")
-_AMERICAN = ("above_american", "below_american")
-"""Written only for odds that were given in American form, so that entries with decimal odds keep their form."""
-_ANSWER = ("push_probability", "overround", "stake")
-_SIDE_ANSWER = (
-    "decimal_odds",
-    "win_probability",
-    "fair_probability",
-    "staking_probability",
-    "implied_probability",
-    "expected_value",
-    "kelly_fraction",
-    "stake_fraction",
-    "stake",
-)
-_POLICY = ("model_share", "kelly_fraction", "game_cap", "evening_cap", "confidence_threshold", "max_difference")
+_REVISED: Final = {FORECAST, OUTCOME}
+"""Kinds of entries that have revisions."""
+
+_SCORE_DIGITS: Final = 6
+"""Decimals of static scores; with more, insignificant digits would make up half of an entry."""
 
 _HASHED_AT_ONCE: Final = 2047
 """Bytes up to which hashlib keeps the interpreter's lock: giving it up would take longer than hashing them."""
 
 
-def _margin_time(issued: IssuedForecast) -> int | None:
-    origin = issued.line_origin
-    return None if origin is None or origin.time is None else microseconds(origin.time)
+@fast_frozen
+class _Entry:
+    """The members of an entry beside its payload; see `IssuedForecast` for the last three."""
+
+    kind: str
+    revision: int
+    sequence: int
+    made_by: str = ""
+    late: LateReason | None = None
+    lease: str = ""
+    published_s: float | None = None
 
 
-_MOMENT: Final = Layout(
-    Member("differential", Kind.INTEGER),
-    Member("free_throws", Kind.INTEGER, any=True),
-    Member("period", Kind.INTEGER),
-    Member("seconds_left", Kind.NUMBER),
-)
+_PLAYERS: Final = form_of(tuple[tuple[int, int, int, int, int], ...])
 
+
+def players_rows(players: Sequence[PlayerLine]) -> list[list[int]]:
+    """Return the lines of a box score as rows: player, home, seconds, plus-minus, started."""
+    return [list(map(int, line)) for line in players]
+
+
+def players_of(rows: Any) -> tuple[PlayerLine, ...]:
+    """Return the lines of the rows of a box score.
+
+    Raises:
+        ValueError: if they are not those of a box score.
+    """
+    lines = tuple(PlayerLine(row[0], bool(row[1]), row[2], row[3], bool(row[4])) for row in _PLAYERS.read(rows))
+    for name, found, expected in box_score_faults(lines):
+        raise WrongValue(f"{name}: {found}; expected {expected}")
+    return lines
+
+
+def _ends(name: str) -> Layout[Interval]:
+    return Layout(Interval, names={"lower": f"{name}_lower", "upper": f"{name}_upper"})
+
+
+_ENTRY: Final = Layout(_Entry)
+
+_UNRECORDED: Final = ("quantiles", "market")
+_ASKED_FOR: Final = ("horizon", "alpha", "moment")
+"""Fields of a forecast that its request has."""
+
+_ADAPTATION: Final = Layout(Adaptation, inline={"adapted": _ends("adapted"), "static": _ends("static")})
+_TOTAL: Final = Layout(TotalForecast, omit=_UNRECORDED, inline={"interval": _ends("interval")})
+
+
+def _forecast(*omit: str) -> Layout[Forecast]:
+    return Layout(
+        Forecast,
+        omit=(*_UNRECORDED, *_ASKED_FOR, *omit),
+        parts={"adaptation": _ADAPTATION, "total": _TOTAL},
+        inline={"interval": _ends("interval")},
+    )
+
+
+_FORECAST: Final = _forecast()
+_UNEXPLAINED: Final = _forecast("explanation")
+_OF_REQUEST: Final = Layout(Forecast, only=_ASKED_FOR)
+_MADE: Final = Layout(IssuedForecast, only=("generated_time", "expires_time", "roster_sequence"))
 _REQUEST: Final = Layout(
-    Member("alpha", Kind.NUMBER, "forecast.alpha"),
-    Member("away_team", Kind.VALUE),
-    Member("game_date", Kind.VALUE, convert=date.isoformat, any=True),
-    Member("game_id", Kind.VALUE),
-    Member("home_team", Kind.VALUE),
-    Member("horizon", Kind.VALUE, "forecast.horizon._value_"),
-    Member("pattern", Kind.NUMBERS, "pattern.differentials"),
-    Member("margin_source", Kind.VALUE, "line_origin.source.value", when="line_origin"),
-    Member("margin_us", Kind.VALUE, _margin_time, when=_margin_time),
-    Member("moment", Kind.OBJECT, "forecast.moment", _MOMENT, when="forecast.moment"),
-    Member("pregame_margin", Kind.NUMBER, null=True),
-    *(
-        Member(each.name, Kind.VALUE, f"live.{each.name}", convert=each.as_json, when=f"live.{each.name}")
-        for each in live_inputs.LIVE_INPUTS
-    ),
+    IssuedForecast,
+    only=("game_id", "home_team", "away_team", "pattern", "pregame_margin", "game_date", "live", "line_origin"),
+    inline={
+        "pattern": Layout(ScorePattern, names={"differentials": "pattern"}),
+        "live": Layout(LiveInputs),
+        "line_origin": Layout(LineOrigin, names={"source": "margin_source", "time": "margin_us"}),
+    },
 )
-
-_FORECAST: Final = Layout(
-    *FORECAST_MEMBERS,
-    Member("roster_sequence", Kind.INTEGER, any=True),
+_SHADOW: Final = Layout(ShadowForecast, only=("forecast_sequence",), names={"forecast_sequence": "of"})
+_SHADOW_MADE: Final = Layout(ShadowForecast, only=("generated_time", "expires_time"))
+_OUTCOME: Final = Layout(
+    ReportedOutcome,
+    omit=("sequence", "revision", "recorded_by", "created", "hash"),
+    parts={"players": Form(None, players_rows, players_of)},
 )
-
-PAYLOAD: Final = Layout(
-    Member("forecast", Kind.OBJECT, ITSELF, _FORECAST),
-    Member("request", Kind.OBJECT, ITSELF, _REQUEST),
+_MARKET: Final = Layout(MarketEntry, omit=("sequence", "recorded_by"))
+_E_VALUE: Final = Form(float, lambda value: min(float(value), sys.float_info.max), refusal("a number"))
+_EVIDENCE: Final = Layout(
+    ModelEvidence,
+    names={"against_version": "against"},
+    parts={"crps_e_value": _E_VALUE, "brier_e_value": _E_VALUE},
 )
-"""The payload of an `IssuedForecast`."""
+_CHANGE: Final = Layout(ModelChange, omit=("changed_by", "sequence"), parts={"evidence": _EVIDENCE})
 
 
 class PreparedForecast(NamedTuple):
@@ -148,6 +162,13 @@ class PreparedForecast(NamedTuple):
     payload: str
 
 
+class PreparedShadow(NamedTuple):
+    """A shadow ready to be recorded: the shadow as it will be read back, and the payload of its canonical form."""
+
+    shadow: ShadowForecast
+    payload: str
+
+
 class Marks(NamedTuple):
     """What the record adds to the entry of a forecast; see `IssuedForecast`."""
 
@@ -156,20 +177,16 @@ class Marks(NamedTuple):
     clock: float | None = None
 
 
-def encode_entry(kind: str, payload: str, revision: int, sequence: int, made_by: str = "") -> str:
+_NO_MARKS: Final = Marks()
+
+
+def encode_entry(
+    kind: str, payload: str, revision: int, sequence: int, made_by: str = "", marks: Marks = _NO_MARKS
+) -> str:
     """Return the canonical form of an entry, given that of its payload."""
-    made = f'"made_by":{dumps(made_by)},' if made_by else ""
-    return f'{{"kind":"{kind}",{made}"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
-
-
-def encode_forecast(payload: str, revision: int, sequence: int, made_by: str, marks: Marks) -> str:
-    """Return the canonical form of a forecast's entry, given that of its payload."""
-    marked = "" if marks.late is None else f'"late":{dumps(marks.late.value)},'
-    marked += f'"lease":{dumps(marks.lease)},' if marks.lease else ""
-    marked += f'"made_by":{dumps(made_by)},' if made_by else ""
-    clock = "" if marks.clock is None else f',"published_s":{dumps(float(marks.clock))}'
-    numbers = f'"revision":{revision:d},"sequence":{sequence:d}'
-    return f'{{"kind":"{FORECAST}",{marked}"payload":{payload}{clock},{numbers}}}'
+    entry = _ENTRY.write(_Entry(kind, revision, sequence, made_by, *marks))
+    before, name, after = dumps(entry | {"payload": 0}).partition('"payload":')  # in a text, its quotes are escaped
+    return f"{before}{name}{payload}{after[1:]}"
 
 
 def chain_hash(previous: bytes, canonical: str) -> bytes:
@@ -195,19 +212,21 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     if not issued.game_id:
         raise ValueError("cannot record a forecast without a game")
     if issued.forecast.static_scores:
-        scores = rounded_scores(issued.forecast.static_scores)
-        issued = replace(issued, forecast=replace(issued.forecast, static_scores=scores))
+        issued = replace(issued, forecast=_with_rounded_scores(issued.forecast))
     pattern = dumps([value + 0.0 for value in issued.pattern.differentials])
-    return PreparedForecast(issued, pattern, PAYLOAD.json(issued))
+    made, request = _MADE.write(issued), _REQUEST.write(issued)
+    if not issued.roster_sequence:  # 0: of a roster without changes
+        made.pop("roster_sequence", None)
+    made, request = _FORECAST.write(issued.forecast) | made, _OF_REQUEST.write(issued.forecast) | request
+    return PreparedForecast(issued, pattern, dumps({"forecast": made, "request": request}))
+
+
+def _with_rounded_scores(forecast: Forecast) -> Forecast:
+    return replace(forecast, static_scores=tuple(round(float(each), _SCORE_DIGITS) for each in forecast.static_scores))
 
 
 def as_read(issued: IssuedForecast, sequence: int, revision: int, marks: Marks, hash_: bytes) -> IssuedForecast:
     """Return a forecast recorded at a sequence as `store.read_after` does, without its unrecorded parts."""
-    forecast = issued.forecast
-    if forecast.quantiles or forecast.market is not None:
-        forecast = replace(forecast, quantiles=(), market=None)
-    if forecast.total is not None and (forecast.total.quantiles or forecast.total.market is not None):
-        forecast = replace(forecast, total=replace(forecast.total, quantiles=(), market=None))
     # The constructor is called, since `replace` takes twice as long, and this runs under the write lock.
     return IssuedForecast(
         game_id=issued.game_id,
@@ -215,7 +234,7 @@ def as_read(issued: IssuedForecast, sequence: int, revision: int, marks: Marks, 
         away_team=issued.away_team,
         pattern=issued.pattern,
         pregame_margin=issued.pregame_margin,
-        forecast=forecast,
+        forecast=_recorded_part(issued.forecast),
         generated_time=issued.generated_time,
         expires_time=issued.expires_time,
         sequence=sequence,
@@ -233,11 +252,19 @@ def as_read(issued: IssuedForecast, sequence: int, revision: int, marks: Marks, 
     )
 
 
+def _recorded_part(forecast: Forecast) -> Forecast:
+    """Return a forecast without its unrecorded parts; itself if it has none."""
+    total = forecast.total
+    if total is not None and (total.quantiles or total.market is not None):
+        total = replace(total, quantiles=(), market=None)
+    if forecast.quantiles or forecast.market is not None or total is not forecast.total:
+        return replace(forecast, quantiles=(), market=None, total=total)
+    return forecast
+
+
 def has_unrecorded(issued: IssuedForecast) -> bool:
     """Return whether a forecast has parts that are not recorded."""
-    forecast = issued.forecast
-    of_total = forecast.total is not None and (forecast.total.quantiles != () or forecast.total.market is not None)
-    requested = forecast.quantiles != () or forecast.market is not None or issued.markets != () or of_total
+    requested = _recorded_part(issued.forecast) is not issued.forecast or issued.markets != ()
     return requested or issued.rated_day != issued.day or issued.lineups is not None
 
 
@@ -247,48 +274,66 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
     Raises:
         ValueError: if the text is not one.
     """
-    with entry_of(FORECAST, canonical) as entry:
-        request, forecast = entry["payload"]["request"], entry["payload"]["forecast"]
-        return IssuedForecast(
-            game_id=request["game_id"],
-            home_team=request["home_team"],
-            away_team=request["away_team"],
-            pattern=ScorePattern(tuple(request["pattern"])),
-            pregame_margin=request["pregame_margin"],
-            forecast=read_forecast(
-                forecast,
-                Horizon(request["horizon"]),
-                request["alpha"],
-                moment=optional(_moment, request.get("moment")),
-                explanation=explanation,
-            ),
-            generated_time=from_microseconds(forecast["generated_us"]),
-            expires_time=from_microseconds(forecast["expires_us"]),
-            sequence=entry["sequence"],
-            revision=entry["revision"],
-            late=optional(LateReason, entry.get("late")),
-            game_date=optional(date.fromisoformat, request.get("game_date")),
-            recorded_by=text_of(entry.get("made_by", "")),
-            roster_sequence=optional(_whole, forecast.get("roster_sequence")),
-            live=live_inputs.from_json(request),
-            line_origin=_line_origin(request),
-            lease=text_of(entry.get("lease", "")),
-            clock=entry.get("published_s"),
-        )
+    entry, payload = _opened(FORECAST, canonical)
+    made, request = _object(payload, "forecast"), _object(payload, "request")
+    layout = _FORECAST if explanation else _UNEXPLAINED
+    return IssuedForecast(
+        **_REQUEST.fields(request),
+        **_MADE.fields(made),
+        forecast=layout.read(made, **_OF_REQUEST.fields(request)),
+        sequence=entry.sequence,
+        revision=entry.revision,
+        late=entry.late,
+        recorded_by=entry.made_by,
+        lease=entry.lease,
+        clock=entry.published_s,
+    )
 
 
-def _moment(value: dict[str, Any]) -> Moment:
-    coming = _whole(value.get("free_throws", 0))
-    return Moment(_whole(value["period"]), float(value["seconds_left"]), _whole(value["differential"]), coming)
+def prepare_shadow(shadow: ShadowForecast) -> PreparedShadow:
+    """Prepare a shadow for the ledger.
+
+    Raises:
+        ValueError: if a time is not UTC, or a value has no canonical form.
+    """
+    forecast = replace(_with_rounded_scores(_recorded_part(shadow.forecast)), explanation=None)
+    shadow = replace(shadow, forecast=forecast)
+    made = _FORECAST.write(forecast) | _SHADOW_MADE.write(shadow)
+    return PreparedShadow(shadow, dumps({"forecast": made, **_SHADOW.write(shadow)}))
 
 
-def _line_origin(request: dict[str, Any]) -> LineOrigin | None:
-    if request.get("margin_source") not in _LINE_SOURCES:  # a worker of a newer release may know others
-        return None
-    return LineOrigin(LineSource(request["margin_source"]), optional(from_microseconds, request.get("margin_us")))
+def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForecast:
+    """Parse the canonical form of a shadow entry.
+
+    Args:
+        canonical: the text.
+        horizon: horizon of the shadowed forecast; only the forecast's entry contains it.
+        alpha: likewise.
+
+    Raises:
+        ValueError: if the text is not one.
+    """
+    entry, payload = _opened(SHADOW, canonical)
+    made = _object(payload, "forecast")
+    forecast = _FORECAST.read(made, horizon=horizon, alpha=alpha)
+    if forecast.explanation is not None:
+        raise WrongValue("one; expected none, as of any shadow", "explanation")
+    return ShadowForecast(
+        **_SHADOW.fields(payload), **_SHADOW_MADE.fields(made), forecast=forecast, sequence=entry.sequence
+    )
 
 
-_LINE_SOURCES: Final = [each.value for each in LineSource]
+def forecast_sequence(canonical: str) -> int:
+    """Return the sequence of the forecast that an entry shadows.
+
+    Raises:
+        ValueError: if the text is not the canonical form of a shadow entry.
+    """
+    _, payload = _opened(SHADOW, canonical)
+    of: int = _SHADOW.fields(payload)["forecast_sequence"]
+    if of < 1:
+        raise WrongValue(f"{of}; expected the sequence of a forecast", "of")
+    return of
 
 
 def outcome_payload(outcome: ReportedOutcome) -> str:
@@ -301,21 +346,7 @@ def outcome_payload(outcome: ReportedOutcome) -> str:
         raise ValueError("cannot record an outcome without a game")
     if outcome.horizon is Horizon.FINAL and outcome.differential == 0:
         raise ValueError("the final differential cannot be 0")
-    return dumps(
-        {
-            "away_team": outcome.away_team,
-            "differential": int(outcome.differential),
-            "game_id": outcome.game_id,
-            "home_team": outcome.home_team,
-            "horizon": outcome.horizon.value,
-            "observed_us": microseconds(outcome.observed_time),
-            **({} if outcome.overtimes is None else {"overtimes": int(outcome.overtimes)}),
-            **({"players": box_scores.rows_of(outcome.players)} if outcome.players else {}),
-            "recorded_us": microseconds(outcome.recorded_time),
-            **({} if outcome.total_points is None else {"total_points": int(outcome.total_points)}),
-            **({"withdrawn": True} if outcome.withdrawn else {}),
-        }
-    )
+    return dumps(_OUTCOME.write(outcome))
 
 
 def parse_outcome(canonical: str) -> ReportedOutcome:
@@ -324,139 +355,63 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
     Raises:
         ValueError: if the text is not one.
     """
-    with entry_of(OUTCOME, canonical) as entry:
-        payload = entry["payload"]
-        if payload.get("withdrawn", True) is not True:
-            raise ValueError(f"withdrawn is {payload['withdrawn']!r}; expected true, or nothing")
-        return ReportedOutcome(
-            game_id=payload["game_id"],
-            horizon=Horizon(payload["horizon"]),
-            differential=payload["differential"],
-            home_team=payload["home_team"],
-            away_team=payload["away_team"],
-            observed_time=from_microseconds(payload["observed_us"]),
-            recorded_time=from_microseconds(payload["recorded_us"]),
-            sequence=entry["sequence"],
-            revision=entry["revision"],
-            withdrawn="withdrawn" in payload,
-            recorded_by=text_of(entry.get("made_by", "")),
-            total_points=optional(_whole, payload.get("total_points")),
-            overtimes=optional(_whole, payload.get("overtimes")),
-            players=box_scores.lines_of(payload.get("players", ())),
-        )
+    entry, payload = _opened(OUTCOME, canonical)
+    return _OUTCOME.read(payload, sequence=entry.sequence, revision=entry.revision, recorded_by=entry.made_by)
 
 
-def market_payload(
-    forecast_sequence: int,
-    market: Market,
-    answer: MarketAnswer,
-    calibration_sequence: int | None = None,
-    requested_time: datetime | None = None,
-) -> str:
+def market_payload(market: MarketEntry) -> str:
     """Return the payload of a market's canonical form.
-
-    Args:
-        forecast_sequence: sequence of the forecast that it was sent with.
-        market: the market.
-        answer: its evaluation.
-        calibration_sequence: the newest outcome that the evaluation had learned from; None if it is the forecast's.
-        requested_time: when it was sent; None if it came with the request for the forecast.
 
     Raises:
         ValueError: if a value is not finite.
     """
-    return dumps(
-        {
-            "answer": {
-                **floats(answer, _ANSWER),
-                "above": floats(answer.above, _SIDE_ANSWER),
-                "below": floats(answer.below, _SIDE_ANSWER),
-                "confidence_met": bool(answer.confidence_met),
-                "policy": floats(answer.policy, _POLICY),
-                "risk_level": answer.risk_level.value,
-                "side": None if answer.side is None else answer.side.value,
-                **{name: True for name in ("implausible", "unrated") if getattr(answer, name)},
-                **({"lead_staked": float(answer.lead_staked)} if answer.lead_staked else {}),
-            },
-            **({} if calibration_sequence is None else {"calibration_sequence": int(calibration_sequence)}),
-            "forecast_sequence": int(forecast_sequence),
-            "market": {
-                **floats(market, _ODDS),
-                "confidence_threshold": optional(float, market.confidence_threshold),
-                "kind": market.kind.value,
-                **{name: int(given) for name in _AMERICAN if (given := getattr(market, name)) is not None},
-            },
-            **({} if requested_time is None else {"requested_us": microseconds(requested_time)}),
-        }
-    )
+    return dumps(_MARKET.write(market))
 
 
-def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
-    """Parse the canonical form of a market entry: the forecast's sequence, the market and the answer.
+def parse_market(canonical: str) -> MarketEntry:
+    """Parse the canonical form of a market entry.
 
     Raises:
         ValueError: if the text is not one.
     """
-    with entry_of(MARKET, canonical) as entry:
-        payload = entry["payload"]
-        odds, evaluated = payload["market"], payload["answer"]
-        market = Market(
-            **values(odds, _ODDS),
-            kind=MarketKind(odds["kind"]),
-            confidence_threshold=odds["confidence_threshold"],
-            above_american=optional(_whole, odds.get("above_american")),
-            below_american=optional(_whole, odds.get("below_american")),
-        )
-        answer = MarketAnswer(
-            above=MarketSideAnswer(**values(evaluated["above"], _SIDE_ANSWER)),
-            below=MarketSideAnswer(**values(evaluated["below"], _SIDE_ANSWER)),
-            **values(evaluated, _ANSWER),
-            policy=StakingPolicy(**values(evaluated["policy"], _POLICY)),
-            side=optional(MarketSide, evaluated["side"]),
-            risk_level=RiskLevel(evaluated["risk_level"]),
-            confidence_met=evaluated["confidence_met"],
-            implausible=evaluated.get("implausible", False),
-            unrated=evaluated.get("unrated", False),
-            lead_staked=evaluated.get("lead_staked", 0.0),
-        )
-        return payload["forecast_sequence"], market, answer
+    entry, payload = _opened(MARKET, canonical)
+    return _MARKET.read(payload, sequence=entry.sequence, recorded_by=entry.made_by)
 
 
-def market_circumstances(canonical: str) -> tuple[int | None, int | None]:
-    """Return the newest outcome that a market's answer had learned from, and when it was sent; None: the forecast's.
+def change_payload(change: ModelChange) -> str:
+    """Return the payload of a model change's canonical form.
+
+    An e-value beyond the largest double is recorded as the largest double.
 
     Raises:
-        ValueError: if the text is not the canonical form of a market entry.
+        ValueError: if the time is not UTC, or a number is not finite.
     """
-    with entry_of(MARKET, canonical) as entry:
-        payload = entry["payload"]
-        return payload.get("calibration_sequence"), optional(_whole, payload.get("requested_us"))
+    return dumps(_CHANGE.write(change))
 
 
-def text_of(value: Any) -> str:
-    """Return a value that is a text; raise a ValueError if it is not."""
-    if type(value) is not str:
-        raise ValueError(f"{value!r}; expected a text")
+def parse_change(canonical: str) -> ModelChange:
+    """Parse the canonical form of a model entry.
+
+    Raises:
+        ValueError: if the text is not one.
+    """
+    entry, payload = _opened(MODEL, canonical)
+    return _CHANGE.read(payload, changed_by=entry.made_by, sequence=entry.sequence)
+
+
+def _opened(kind: str, canonical: str) -> tuple[_Entry, dict[str, Any]]:
+    """Return the members of an entry and its payload; raise a ValueError if the entry is not of the kind."""
+    value = loads(canonical)
+    entry = _ENTRY.read(value)
+    if entry.kind != kind:
+        raise WrongValue(f"{entry.kind!r}; expected {kind}", "kind")
+    if entry.revision and kind not in _REVISED:
+        raise WrongValue(f"{entry.revision}; expected 0: a {kind} has no revisions", "revision")
+    return entry, _object(value, "payload")
+
+
+def _object(of: dict[str, Any], name: str) -> dict[str, Any]:
+    value = of.get(name)
+    if type(value) is not dict:
+        raise WrongValue(f"{value!r}; expected an object", name)
     return value
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int:
-        raise ValueError(f"{value!r}; expected a whole number")
-    return value
-
-
-@contextmanager
-def entry_of(kind: str, canonical: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON object of an entry; raise a ValueError if it, or a part read in the block, is not of the kind."""
-    try:
-        entry: dict[str, Any] = json.loads(canonical)
-        if entry["kind"] != kind:
-            raise ValueError(f"not {_article(kind)} {kind}: {entry['kind']!r}")
-        yield entry
-    except (KeyError, TypeError, AttributeError, InvalidInput) as error:
-        raise ValueError(f"not the canonical form of {_article(kind)} {kind}: {error!r}") from error
-
-
-def _article(kind: str) -> str:
-    return "an" if kind == OUTCOME else "a"

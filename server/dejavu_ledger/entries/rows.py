@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+import struct
+from typing import Any, NamedTuple
 
 from dejavu_common.clock import game_day, microseconds
+from dejavu_feed.box_score import PlayerLine
 from dejavu_feed.game_ids import is_replay
-from dejavu_ledger.entries import box_scores, scored_values
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome
-from dejavu_models.betting import Market, MarketKind
+from dejavu_ledger.entries import canonical_json, codec, scored_values
+from dejavu_ledger.records import IssuedForecast, MarketEntry, ReportedOutcome, ShadowForecast
+from dejavu_models.betting import MarketKind
 from dejavu_models.types import PLAUSIBLE_GAP
+from dejavu_store.stages import ModelChange
 
 Row = dict[str, Any]
 """Column name → value: the parameters of a statement."""
+
+
+class ForecastRow(NamedTuple):
+    """Columns of a forecast's row that its shadows share or are checked against.
+
+    Attributes:
+        sequence: of the forecast.
+        model_version: of the model that made it.
+        scored_values: see `scored_values`.
+    """
+
+    sequence: int
+    game_id: str
+    horizon: str
+    minute: int
+    alpha: float
+    model_version: str
+    scored_values: bytes
 
 
 def forecast_row(issued: IssuedForecast, key: str, pattern: str, *, owned: bool) -> Row:
@@ -87,17 +108,54 @@ def outcome_row(outcome: ReportedOutcome, first_sequence: int, *, has_forecasts:
         "void": outcome.withdrawn and not has_forecasts,
         "total_points": outcome.total_points,
         "overtimes": outcome.overtimes,
-        "players": box_scores.text_of(outcome.players),
+        "players": canonical_json.dumps(codec.players_rows(outcome.players)) if outcome.players else None,
         "recorded_by": outcome.recorded_by,
     }
 
 
-def market_row(sequence: int, forecast_sequence: int, market: Market, sent_us: int | None) -> Row:
-    """Return the row of `markets` for the market entry at a sequence; `sent_us`: None if it came with its forecast."""
-    on_total = market.kind is MarketKind.TOTAL
+def players_of(text: str | None) -> tuple[PlayerLine, ...]:
+    """Return the box score in the column `players` of an outcome.
+
+    Raises:
+        ValueError: if the text is not a box score.
+    """
+    return () if text is None else codec.players_of(canonical_json.loads(text))
+
+
+def market_row(market: MarketEntry) -> Row:
+    """Return the row of `markets` for a recorded market; without the time when it was sent if its forecast has that."""
     return {
-        "sequence": sequence,
-        "forecast_sequence": forecast_sequence,
-        "on_total": on_total,
-        "sent_us": sent_us,
+        "sequence": market.sequence,
+        "forecast_sequence": market.forecast_sequence,
+        "on_total": market.market.kind is MarketKind.TOTAL,
+        "sent_us": None if market.requested_time is None else microseconds(market.requested_time),
+    }
+
+
+def change_row(change: ModelChange) -> Row:
+    """Return the row of `model_changes` for a recorded change."""
+    return {
+        "sequence": change.sequence,
+        "action": change.action.value,
+        "model_version": change.model_version,
+        "changed_us": microseconds(change.changed_time),
+    }
+
+
+def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:
+    """Return the row of `shadows` for a recorded shadow, given the row of the shadowed forecast.
+
+    Raises:
+        ValueError: if a value is not a number.
+    """
+    forecast = shadow.forecast
+    try:
+        scored = scored_values.pack(forecast, scored_values.rival(of.scored_values))
+    except struct.error as error:
+        raise ValueError(f"a value of the forecast is not a number: {error}") from error
+    return {
+        "sequence": shadow.sequence,
+        "forecast_sequence": shadow.forecast_sequence,
+        "model_version": forecast.model_version,
+        "scored_values": scored,
     }

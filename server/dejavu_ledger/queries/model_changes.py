@@ -16,7 +16,8 @@ from typing import Final
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import canonical_json, codec
-from dejavu_ledger.entries.model_changes import change_payload, change_row, parse_change
+from dejavu_ledger.entries.codec import change_payload, parse_change
+from dejavu_ledger.entries.rows import change_row
 from dejavu_ledger.errors import LedgerCorrupt
 from dejavu_models.errors import DejavuError
 from dejavu_store.stages import ModelAction, ModelChange, Roster

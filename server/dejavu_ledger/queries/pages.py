@@ -3,25 +3,152 @@
 A page scans the index that fits the filter, from where the previous page ended. It scans at most MAX_ROWS_SCANNED
 forecasts, so it may be short or empty before the last page.
 
-A token contains the position of the next page and the head of the ledger at the first page. The list is evaluated as of
-that head: a forecast that is settled or revised between two pages is neither skipped nor returned twice.
+A token contains the position of the next page and the head of the ledger at the first page. It is opaque to clients,
+URL-safe, and bound to a ledger, its epoch and the filter of a list. The list is evaluated as of that head: a forecast
+that is settled or revised between two pages is neither skipped nor returned twice.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.database.store import Identity
 from dejavu_ledger.entries import canonical_json
-from dejavu_ledger.queries import page_tokens, predictions
-from dejavu_ledger.queries.filters import CommonFilter, all_of
-from dejavu_ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
+from dejavu_ledger.queries import predictions
 from dejavu_ledger.records import RecordedForecast
+from dejavu_models.errors import InvalidInput, quoted
 from dejavu_models.types import Horizon
+
+CONDITIONS: Final = {
+    "horizon": "COALESCE(f.horizon, NULL) = :horizon",
+    "first_day": "COALESCE(f.day, NULL) >= :first_day",
+    "last_day": "COALESCE(f.day, NULL) <= :last_day",
+    "team": "(COALESCE(f.home_team, NULL) = :team OR COALESCE(f.away_team, NULL) = :team)",
+    "model_version": "COALESCE(f.model_version, NULL) = :model_version",
+    "minute": "f.minute = :minute",
+    "min_minutes": "f.minute >= :min_minutes",
+    "max_minutes": "f.minute <= :max_minutes",
+    "min_confidence": "f.confidence >= :min_confidence",
+    "recorded_by": "COALESCE(f.recorded_by, NULL) = :recorded_by",
+}
+"""Conditions of rows `f` of `forecasts`, by the fields of a filter that they are for.
+
+COALESCE keeps the database from using an index for them: whoever reads by game or in the order of an index chooses it.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonFilter:
+    """Selects recorded forecasts; a field with its default value sets no condition.
+
+    Attributes:
+        first_day, last_day: bounds of the game's day, as `date.toordinal()`.
+        team: NBA code, home or away.
+        min_confidence: lowest probability of the likelier side.
+        replays: include replays; with a game_id they are always included.
+    """
+
+    game_id: str = ""
+    horizon: Horizon | None = None
+    first_day: int | None = None
+    last_day: int | None = None
+    team: str = ""
+    min_confidence: float | None = None
+    model_version: str = ""
+    replays: bool = False
+
+    @property
+    def real_only(self) -> bool:
+        """Whether replays are excluded."""
+        return not self.replays and not self.game_id
+
+    def parameters(self) -> dict[str, object]:
+        """Return the fields that are set, as values of the conditions."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        given = {name: value for name, value in given.items() if value not in {None, ""}}
+        return {name: value.value if isinstance(value, Horizon) else value for name, value in given.items()}
+
+    def conditions(self) -> list[str]:
+        """Return the conditions that are set, except that of the game."""
+        given = self.parameters()
+        conditions = [condition for name, condition in CONDITIONS.items() if name in given]
+        return [*conditions, "f.replay = FALSE"] if self.real_only else conditions
+
+
+DIGEST_BYTES: Final = 9
+"""Length of a filter's digest; chosen so that the base64 form of a token needs no padding."""
+
+_TOKEN_VERSION = 1
+_TOKEN_LAYOUT = struct.Struct(f">B16s8s{DIGEST_BYTES}sqqi")
+"""Version, ledger id, epoch, filter digest, start, sequence, day."""
+
+
+class InvalidPageToken(InvalidInput, reason="INVALID_PAGE_TOKEN", field="page_token"):
+    """The page_token is malformed, or belongs to another ledger or to a list with other conditions."""
+
+
+class Cursor(NamedTuple):
+    """A position in the order of a list. The day is used only in lists ordered by day; elsewhere it is 0."""
+
+    day: int
+    sequence: int
+
+
+class PageCursor(NamedTuple):
+    """Position in a list.
+
+    Attributes:
+        start: the head of the ledger when the list began.
+        before: the next page starts below this position.
+    """
+
+    start: int
+    before: Cursor
+
+
+def encode_token(identity: Identity, digest: bytes, cursor: PageCursor) -> str:
+    """Encode a token.
+
+    Args:
+        identity: the ledger.
+        digest: digest of the list's filter, DIGEST_BYTES long.
+        cursor: where the next page starts.
+    """
+    ledger_id, epoch, before = UUID(identity.ledger_id).bytes, bytes.fromhex(identity.epoch), cursor.before
+    packed = _TOKEN_LAYOUT.pack(_TOKEN_VERSION, ledger_id, epoch, digest, cursor.start, before.sequence, before.day)
+    return base64.urlsafe_b64encode(packed).decode()
+
+
+def decode_token(text: str, identity: Identity, digest: bytes) -> PageCursor:
+    """Decode a token.
+
+    Raises:
+        InvalidPageToken: if `encode_token` does not write such a token, or it is of another ledger, epoch or list.
+    """
+    try:
+        packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+        version, ledger_id, epoch, token_digest, start, sequence, day = _TOKEN_LAYOUT.unpack(packed)
+    except (UnicodeEncodeError, binascii.Error, struct.error):
+        raise InvalidPageToken(quoted(text), "a next_page_token from an earlier response") from None
+    if version != _TOKEN_VERSION:
+        raise InvalidPageToken(f"a token of version {version}", f"version {_TOKEN_VERSION}")
+    if (ledger_id.hex(), epoch.hex()) != (identity.ledger_id, identity.epoch):
+        raise InvalidPageToken(
+            "a token of another ledger, or of this one before it was restored", "one issued by this server's ledger"
+        )
+    if token_digest != digest:
+        raise InvalidPageToken("a token of a list with other conditions", "the conditions it was issued for")
+    return PageCursor(start, Cursor(day, sequence))
+
 
 MAX_ROWS_SCANNED = 1000
 """Maximum number of forecasts that a page reads on each of its index scans; a quarter of it on each of a team's two.
@@ -46,12 +173,6 @@ class ForecastFilter(CommonFilter):
     minute: int | None = None
     superseded: bool = False
 
-    def parameters(self) -> dict[str, object]:
-        """See `CommonFilter.parameters`."""
-        # Not super(), which a dataclass with slots does not have.
-        given = CommonFilter.parameters(self)
-        return given if self.minute is None else given | {"minute": self.minute}
-
     @property
     def by_day(self) -> bool:
         """Whether the filter bounds the day."""
@@ -59,13 +180,8 @@ class ForecastFilter(CommonFilter):
 
     @property
     def digest(self) -> bytes:
-        """Digest that identifies the filter in page tokens; fields with default values do not count."""
-        given = [
-            [each.name, getattr(self, each.name)] for each in fields(self) if getattr(self, each.name) != each.default
-        ]
-        text = canonical_json.dumps(
-            [[name, value.value if isinstance(value, Horizon) else value] for name, value in given]
-        )
+        """Digest that identifies the filter in page tokens."""
+        text = canonical_json.dumps(self.parameters())
         return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
 
 
@@ -94,7 +210,7 @@ def page(connection: Connection, filter_: ForecastFilter, token: str, size: int,
     """
     identity = store.identity(connection)
     if token:
-        cursor = page_tokens.decode(token, identity, filter_.digest)
+        cursor = decode_token(token, identity, filter_.digest)
     else:
         start = store.head(connection).sequence
         cursor = PageCursor(start, Cursor(_LAST_DAY, start + 1))
@@ -102,9 +218,7 @@ def page(connection: Connection, filter_: ForecastFilter, token: str, size: int,
         return Page([], "")  # the scan of the page's first day has no lower bound
     matches, end = _find_page(connection, filter_, cursor, size)
     recorded = predictions.forecasts_at(connection, [match.sequence for match in matches], explanation=explanation)
-    return Page(
-        recorded, "" if end is None else page_tokens.encode(identity, filter_.digest, PageCursor(cursor.start, end))
-    )
+    return Page(recorded, "" if end is None else encode_token(identity, filter_.digest, PageCursor(cursor.start, end)))
 
 
 def _find_page(
@@ -163,15 +277,16 @@ class _Scan(NamedTuple):
 
     def _select(self, *conditions: str) -> str:
         day, order = ("f.day", "f.day DESC, ") if self.by_day else ("0", "")
-        return f"SELECT {day}, f.sequence FROM forecasts f WHERE {all_of(conditions)} ORDER BY {order}f.sequence DESC"  # noqa: S608
+        where = " AND ".join(conditions)
+        return f"SELECT {day}, f.sequence FROM forecasts f WHERE {where} ORDER BY {order}f.sequence DESC"  # noqa: S608
 
 
 _BEFORE: Final = "f.sequence < :before"
 _SEQUENCE: Final = _Scan(_BEFORE)
-_MODEL: Final = _Scan(f"f.model_version = :model AND {_BEFORE}")
+_MODEL: Final = _Scan(f"f.model_version = :model_version AND {_BEFORE}")
 _TEAMS: Final = tuple(_Scan(f"f.{side}_team = :team AND {_BEFORE}", share=4) for side in ("home", "away"))
 _GAME: Final = {
-    horizon: _Scan(f"f.game_id = :game AND f.horizon = '{horizon.value}' AND {_BEFORE}") for horizon in Horizon
+    horizon: _Scan(f"f.game_id = :game_id AND f.horizon = '{horizon.value}' AND {_BEFORE}") for horizon in Horizon
 }
 # The day on which the page starts; the days before it; the days between it and the day of the floor; the latter day.
 _DAY: Final = _Scan(f"f.day = :before_day AND {_BEFORE}", "f.sequence >= :day_floor", by_day=True)

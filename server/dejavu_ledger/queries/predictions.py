@@ -1,6 +1,11 @@
-"""Reads single forecasts on a read connection: the latest of a game, and any by their sequences.
+"""Reads forecasts: the latest of a game, any by their sequences, and the current ones of recent games page by page.
 
-Each comes with the current outcome, its scores, and the markets that were sent with it.
+A single one comes with the current outcome, its scores, and the markets that were sent with it.
+
+Pages of current forecasts are as of a fixed sequence of the ledger. Rows up to a sequence never change, and each page
+applies the same conditions to the rows after the previous page. So the pages together equal one read, regardless of
+entries recorded between them: a forecast superseded meanwhile is still returned, since its successor has a later
+sequence than all pages.
 """
 
 from __future__ import annotations
@@ -16,7 +21,6 @@ from numpy.typing import NDArray
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import codec
-from dejavu_ledger.queries.filters import all_of
 from dejavu_ledger.records import (
     IssuedForecast,
     LateReason,
@@ -27,7 +31,7 @@ from dejavu_ledger.records import (
     Settlement,
     TotalSettlement,
 )
-from dejavu_ledger.scores.packed import FORECASTS, MARKETS
+from dejavu_ledger.settling import FORECASTS, MARKETS
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.scorecard.settled import SettledMarket
 from dejavu_models.types import Horizon
@@ -83,7 +87,7 @@ def latest_forecast(
     if model_version:
         conditions.append("f.model_version = :model")
     query = f"""
-        SELECT f.sequence, f.key FROM forecasts f WHERE {all_of(conditions)}
+        SELECT f.sequence, f.key FROM forecasts f WHERE {" AND ".join(conditions)}
         ORDER BY CASE WHEN NOT ({_IN_TIME}) THEN 2 WHEN f.owned THEN 0 ELSE 1 END, f.elapsed_s DESC, f.sequence DESC
         LIMIT 1"""  # noqa: S608
     with sql.snapshot(connection):
@@ -117,8 +121,9 @@ def forecasts_at(
     markets: dict[int, list[RecordedMarket]] = {}
     with store.decoding():
         for sequence, hindsight, text in sql.rows(connection, _MARKETS, sequences=[*rows]):
-            of, market, answer = codec.parse_market(text)
-            markets.setdefault(of, []).append(RecordedMarket(market, answer, sequence, hindsight is not None))
+            sent = codec.parse_market(text)
+            recorded = RecordedMarket(sent.market, sent.answer, sequence, hindsight is not None)
+            markets.setdefault(sent.forecast_sequence, []).append(recorded)
         reported = {at: codec.parse_outcome(text) for at, text in sql.rows(connection, _ENTRIES, sequences=outcomes)}
         scores = {at: _Scores.of(*arrays) for at, *arrays in sql.rows(connection, _SCORES, games=games)}
         return [
@@ -132,19 +137,19 @@ def _unknown(
     connection: Connection, game_id: str, horizon: Horizon, minute: int | None, model_version: str
 ) -> UnknownGame:
     """Return the error that names the first condition without a forecast, and the values that the ledger has."""
-    found_of = [_Conditions(*row) for row in sql.rows(connection, _CONDITIONS, game_id=game_id)]
+    found_of = sql.rows(connection, _CONDITIONS, game_id=game_id)
     if not found_of:
         return UnknownGame(f"no forecast of {quoted(game_id)} is recorded", "a game with a recorded forecast")
-    rows = [row for row in found_of if row.horizon == horizon.value]
+    rows = [row for of, *row in found_of if of == horizon.value]
     if not rows:
         other = next(each for each in Horizon if each is not horizon)
         found = f"HORIZON_{horizon.name}, of which no forecast is recorded"
         return UnknownGame(found, f"HORIZON_{other.name}", "horizon")
-    if model_version and model_version not in {row.model_version for row in rows}:
-        versions = sorted({row.model_version for row in rows})
+    versions = sorted({version for *_, version in rows})
+    if model_version and model_version not in versions:
         found = f"{quoted(model_version)}, of which no forecast is recorded"
         return UnknownGame(found, _some(versions), "model_version")
-    minutes = sorted({row.minute for row in rows if model_version in {"", row.model_version} and not row.at_moment})
+    minutes = sorted({of for of, at_moment, version in rows if model_version in {"", version} and not at_moment})
     return UnknownGame(f"{minute}, after which no forecast is recorded", _some(minutes), "elapsed_minutes")
 
 
@@ -181,15 +186,6 @@ _MARKETS: Final = """
 _ENTRIES: Final = "SELECT sequence, canonical FROM entries WHERE sequence IN :sequences"
 
 _SCORES: Final = "SELECT outcome, forecasts, markets FROM scores WHERE game_id IN :games AND outcome IS NOT NULL"
-
-
-class _Conditions(NamedTuple):
-    """What a forecast can be asked for by."""
-
-    horizon: str
-    minute: int
-    at_moment: bool
-    model_version: str
 
 
 class _Row(NamedTuple):
@@ -270,3 +266,81 @@ def _recorded(
     settlement = scores[row.outcome].settlement(issued, row.outcome)
     first = row.first_report or 0
     return replace(recorded, outcome=reported[row.outcome], settlement=settlement, first_outcome_sequence=first)
+
+
+MAX_SEQUENCES_SCANNED = 5000
+"""Maximum number of sequences that a page scans, a few milliseconds of work; so a page may be short or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentFilter:
+    """Selects the newest forecast in time of each game's owner and of each horizon, as of a sequence.
+
+    Attributes:
+        game_ids: the games; empty: all.
+        since_us: only forecasts made at or after this time, in microseconds since 1970 (UTC).
+        up_to: only forecasts up to this sequence.
+    """
+
+    game_ids: frozenset[str]
+    since_us: int
+    up_to: int
+
+
+class CurrentPage(NamedTuple):
+    """A page of forecasts.
+
+    Attributes:
+        forecasts: the forecasts, in order of sequence.
+        through: the sequence after which the next page starts; `up_to` of the filter after the last page.
+    """
+
+    forecasts: Sequence[IssuedForecast]
+    through: int
+
+
+def start_of_current(connection: Connection, filter_: CurrentFilter) -> int:
+    """Return the sequence after which the first page starts: right before the first recent forecast of any game."""
+    first = sql.value(connection, _FIRST_CURRENT, since_us=filter_.since_us, up_to=filter_.up_to)
+    return filter_.up_to if first is None else int(first) - 1
+
+
+def current_page(connection: Connection, filter_: CurrentFilter, after: int, limit: int) -> CurrentPage:
+    """Return the page after a sequence.
+
+    Args:
+        connection: a read connection.
+        filter_: the filter, the same for all pages.
+        after: result of `start`, or `through` of the previous page.
+        limit: maximum number of forecasts on the page.
+
+    Raises:
+        LedgerCorrupt: if an entry cannot be read back.
+    """
+    last = min(filter_.up_to, after + MAX_SEQUENCES_SCANNED)
+    query = _CURRENT_PAGE.format(of_games="AND COALESCE(f.game_id, NULL) IN :games" if filter_.game_ids else "")
+    values = {"since_us": filter_.since_us, "up_to": filter_.up_to, "after": after, "last": last, "most": limit}
+    rows = sql.rows(connection, query, **values, games=sorted(filter_.game_ids))
+    with store.decoding():
+        found = [replace(codec.parse(text), hash=hash_) for _, text, hash_ in rows]
+    return CurrentPage(found, rows[-1][0] if len(rows) == limit else last)
+
+
+# COALESCE keeps the database from an index. This reads the recent forecasts from the covering index; otherwise SQLite
+# would search the table from its first row.
+_FIRST_CURRENT: Final = """
+    SELECT MIN(COALESCE(sequence, NULL)) FROM forecasts
+    WHERE generated_us >= :since_us AND COALESCE(sequence, NULL) <= :up_to AND late = '' AND owned"""
+
+# In the order of the table itself; the last condition is the most expensive one.
+_CURRENT_PAGE: Final = """
+    SELECT f.sequence, e.canonical, e.hash FROM forecasts f JOIN entries e ON e.sequence = f.sequence
+    WHERE f.sequence > :after AND f.sequence <= :last AND f.late = '' AND f.owned
+        AND COALESCE(f.generated_us, NULL) >= :since_us
+        {of_games}
+        AND NOT EXISTS (
+            SELECT 1 FROM forecasts newer
+            WHERE newer.game_id = f.game_id AND newer.horizon = f.horizon
+                AND newer.sequence > f.sequence AND newer.sequence <= :up_to
+                AND newer.late = '' AND newer.owned AND COALESCE(newer.generated_us, NULL) >= :since_us)
+    ORDER BY f.sequence LIMIT :most"""

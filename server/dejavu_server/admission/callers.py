@@ -18,7 +18,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 
-from dejavu_ledger.recorder import MODEL_CHANGE, MODELS
+from dejavu_ledger.access import MODEL_CHANGE, MODELS
 from dejavu_server.admission.refusals import CallerLimit, WatchLimit
 
 MAX_CALLERS: Final = 4096
@@ -168,7 +168,7 @@ def take_of_rate(rate: float, what: str) -> None:
 
 
 class CurrentRecorder(NamedTuple):
-    """The caller of the current call; see `dejavu_ledger.recorder.Recorder`."""
+    """The caller of the current call; see `dejavu_ledger.access.Recorder`."""
 
     caller: str
     recording: Recording | None

@@ -1,6 +1,6 @@
 """Pages of lists: the size of a page, and tokens of lists ordered by a key.
 
-Lists of the ledger's entries have tokens bound to the ledger (dejavu_ledger.queries.page_tokens).
+Lists of the ledger's entries have tokens bound to the ledger (dejavu_ledger.queries.pages).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from dejavu_ledger.queries.page_tokens import InvalidPageToken
+from dejavu_ledger.queries.pages import InvalidPageToken
 from dejavu_models.errors import InvalidInput, quoted
 
 DEFAULT_PAGE: Final = 50

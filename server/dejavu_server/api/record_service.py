@@ -18,10 +18,16 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import day_bounds
 from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection, Query, StopSignal
-from dejavu_ledger.queries import comparisons, pages, predictions, scorecards
-from dejavu_ledger.queries.comparisons import PairFilter
+from dejavu_ledger.queries import pages, predictions, scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
-from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel, UnsettledGame, unsettled_games
+from dejavu_ledger.queries.scorecards import (
+    KnownScores,
+    PairFilter,
+    ScoreFilter,
+    SettledByModel,
+    UnsettledGame,
+    unsettled_games,
+)
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard
@@ -142,7 +148,7 @@ class RecordService:
                 for index, version in enumerate(settled.models)
             }
             entries = leaderboard(cards, asked.metric, asked.min_games, asked.limit)
-            pairs = comparisons.pairs_of(connection, roster.challengers, filter_) if roster.challengers else {}
+            pairs = scorecards.pairs_of(connection, roster.challengers, filter_) if roster.challengers else {}
             compared = {version: each for version, of in pairs.items() if (each := GateSettings().compare(of))}
             score = "brier" if asked.metric is LeaderboardMetric.BRIER else "crps"
             differences = {

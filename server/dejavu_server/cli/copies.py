@@ -20,7 +20,7 @@ from dejavu_server.cli.ledger import ClockTolerance, Json, Ledger, app, exit_on_
 from dejavu_server.settings import default_ledger
 
 if TYPE_CHECKING:
-    from dejavu_ledger.copies.ledger_copy import StepProgress
+    from dejavu_ledger.copies import StepProgress
 
 _REPORT_SECONDS = 1.0
 
@@ -37,7 +37,7 @@ def backup(
     The file is a SQLite ledger, also if the ledger is in PostgreSQL. It gets
     its name once all of it has been verified. Keep the signing key with it.
     """
-    from dejavu_ledger.copies.backup import back_up  # noqa: PLC0415 - see the module docstring
+    from dejavu_ledger.copies import back_up  # noqa: PLC0415 - see the module docstring
 
     url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json):
@@ -62,7 +62,7 @@ def restore(
     The new ledger has another epoch: resume tokens handed out before expire,
     so that no stream skips what was recorded after the backup.
     """
-    from dejavu_ledger.copies.backup import restore as restore_ledger  # noqa: PLC0415
+    from dejavu_ledger.copies import restore as restore_ledger  # noqa: PLC0415
 
     url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json):
@@ -83,7 +83,7 @@ def new_epoch(ledger: Ledger = None, as_json: Json = False) -> None:
     Otherwise a stream would go on after entries that another history had, and
     miss those of this one. Stop all servers of the ledger before.
     """
-    from dejavu_ledger.copies.backup import renew_epoch  # noqa: PLC0415
+    from dejavu_ledger.copies import renew_epoch  # noqa: PLC0415
 
     url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json):
@@ -105,7 +105,7 @@ def copy(
     repeat the command, and start them with the other URL. Resume tokens stay
     valid; if servers record in both ledgers, these diverge.
     """
-    from dejavu_ledger.copies.ledger_copy import copy_ledger, open_target  # noqa: PLC0415
+    from dejavu_ledger.copies import copy_ledger, open_target  # noqa: PLC0415
     from dejavu_ledger.database.backends import check_url, read_only_ledger, same_database  # noqa: PLC0415
 
     url = ledger or default_ledger()

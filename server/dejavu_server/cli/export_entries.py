@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dejavu_common.files import atomic_replace
+from dejavu_ledger.audit import chain, checkpoints
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.backends import read_only_ledger
 from dejavu_ledger.database.store import ChainHead, Identity
-from dejavu_ledger.queries import checkpoints
-from dejavu_ledger.queries.verification import chain_entries
 
 STANDARD_OUTPUT = Path("-")
 
@@ -51,7 +50,7 @@ def export_entries(url: str, path: Path, *, overwrite: bool = False) -> Exported
     if path != STANDARD_OUTPUT and not overwrite and path.exists():
         raise FileExistsError(f"{path} already exists; use --overwrite to replace it")
     with read_only_ledger(url) as backend, backend.read() as connection:
-        identity, head = checkpoints.head(connection)
+        identity, head = checkpoints.identity_and_head(connection)
         lines = _lines(connection, identity, head)
         if path == STANDARD_OUTPUT:
             count = sum(bool(sys.stdout.write(line)) for line in lines)
@@ -63,7 +62,7 @@ def export_entries(url: str, path: Path, *, overwrite: bool = False) -> Exported
 
 def _lines(connection: Connection, identity: Identity, head: ChainHead) -> Iterator[str]:
     yield _line({"ledger_id": identity.ledger_id, "epoch": identity.epoch})
-    for sequence, canonical, hash_ in chain_entries.chain_entries(connection, head.sequence):
+    for sequence, canonical, hash_ in chain.chain_entries(connection, head.sequence):
         yield _line({"sequence": sequence, "hash": hash_.hex(), "canonical": canonical})
 
 

@@ -104,7 +104,7 @@ def verify(
     of those who can edit the ledger.
     """
     from dejavu_ledger import verify as verify_ledger  # noqa: PLC0415
-    from dejavu_ledger.audit.signing_key import read_public_key  # noqa: PLC0415
+    from dejavu_ledger.audit.checkpoints import read_public_key  # noqa: PLC0415
     from dejavu_server.cli import checkpoint_files  # noqa: PLC0415 - see the module docstring
 
     with exit_on_ledger_error(as_json=as_json):
@@ -136,7 +136,7 @@ def checkpoint(
     ledger still has everything up to that point.
     """
     from dejavu_ledger.audit import checkpoints  # noqa: PLC0415
-    from dejavu_ledger.audit.signing_key import key_path, load_or_create  # noqa: PLC0415
+    from dejavu_ledger.audit.checkpoints import key_path, load_or_create  # noqa: PLC0415
     from dejavu_server.cli import checkpoint_files  # noqa: PLC0415 - see the module docstring
 
     with exit_on_ledger_error():

@@ -15,7 +15,7 @@ from typing import Final
 from dejavu_common.clock import EPOCH
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.clock import database_time
+from dejavu_ledger.database.sql import database_time
 from dejavu_models.errors import DejavuError, InvalidInput, quoted
 
 MAX_LEASES: Final = 64

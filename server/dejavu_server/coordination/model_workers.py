@@ -11,7 +11,7 @@ from typing import Final
 
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.clock import database_time
+from dejavu_ledger.database.sql import database_time
 
 REPORT_COUNTS: Final = timedelta(seconds=30)
 """Validity of a report: a worker repeats it every 10 seconds."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.clock import database_time
+from dejavu_ledger.database.sql import database_time
 from dejavu_models.errors import DejavuError
 from dejavu_server.coordination.leases import is_valid
 

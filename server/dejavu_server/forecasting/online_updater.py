@@ -24,7 +24,7 @@ from dejavu_feed.game_ids import is_playoffs, season_of
 from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.entries import box_scores
+from dejavu_ledger.entries import rows
 from dejavu_ledger.queries import learning
 from dejavu_ledger.queries.learning import Newest, SettledGame
 from dejavu_models.errors import DejavuError
@@ -69,7 +69,7 @@ def update_ratings(state: RatedSchedule, game: SettledGame) -> RatedSchedule:
         return state
     teams, is_of_playoffs = (game.home_team, game.away_team), is_playoffs(game.game_id)
     total, neutral = game.total_points, game.neutral_site
-    players = box_scores.parse(game.players)
+    players = rows.players_of(game.players)
     return state.after(GameResult(*teams, season, game.day, game.differential, is_of_playoffs, total, neutral, players))
 
 

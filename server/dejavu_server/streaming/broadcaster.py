@@ -33,8 +33,8 @@ from dejavu_ledger import Ledger, LedgerError, ResumeTokenExpired
 from dejavu_ledger.database.backend import Connection, Query
 from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.errors import copy_of
-from dejavu_ledger.queries import current_forecasts
-from dejavu_ledger.queries.current_forecasts import CurrentFilter
+from dejavu_ledger.queries import predictions
+from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller
@@ -209,7 +209,7 @@ class Broadcaster:
         """Yield the newest forecasts as of the sequence at which a subscription starts."""
         since_us = microseconds(datetime.now(UTC) - CURRENT_AGE)
         current = CurrentFilter(subscription.game_ids, since_us, subscription.position.sequence)
-        after = await self._query(partial(current_forecasts.start, filter_=current))
+        after = await self._query(partial(predictions.start_of_current, filter_=current))
         while after < current.up_to:
             messages, after = await self._query(partial(self._current_page, current, after))
             for message in messages:
@@ -293,7 +293,7 @@ class Broadcaster:
 
     def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> tuple[list[bytes], int]:
         """Read and encode a page of the newest forecasts, and where the next starts; runs on a reader thread."""
-        page = current_forecasts.page(connection, current, after, PAGE_MESSAGES)
+        page = predictions.current_page(connection, current, after, PAGE_MESSAGES)
         return [self._serialize(issued) for issued in page.forecasts], page.through
 
     def _serialize(self, entry: IssuedForecast | ReportedOutcome) -> bytes:

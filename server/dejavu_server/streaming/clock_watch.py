@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from dejavu_common.failure_log import FailureLog
-from dejavu_ledger.database.clock import MOST_APART, clock_differs
+from dejavu_ledger.database.sql import MOST_APART, clock_differs
 
 WARNING: Final = timedelta(seconds=5)
 """Difference from which the log warns: well before MOST_APART, from which nothing is recorded."""

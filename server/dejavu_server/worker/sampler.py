@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dejavu_common.clock import game_day, microseconds
+from dejavu_ledger.audit import checkpoints
 from dejavu_ledger.database import store
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.queries import checkpoints, learning, scorecards
+from dejavu_ledger.queries import learning, scorecards
 from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_models.errors import DejavuError
 from dejavu_models.scorecard.settled import Exclusion
@@ -96,7 +97,7 @@ class MetricsSampler:
         self._backups = backups
         self._model = model
         self._clock = clock
-        self._covered: tuple[str, scorecards.Position] | None = None
+        self._covered: tuple[str, scorecards.ScoresPosition] | None = None
         self._unsigned_since: float | None = None
         self._seen = deque[tuple[int, float]](maxlen=_SEEN_ENTRIES)
         self._tasks: list[PeriodicTask] = []

@@ -26,8 +26,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATABASE_KIND_SQLITE, LedgerState
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
-from dejavu_ledger.audit.checkpoints import Signer
-from dejavu_ledger.audit.signing_key import key_path
+from dejavu_ledger.audit.checkpoints import Signer, key_path
 from dejavu_ledger.url import is_postgres
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.errors import DejavuError

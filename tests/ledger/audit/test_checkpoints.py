@@ -17,8 +17,7 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_ledger import Ledger
-from dejavu_ledger.audit.checkpoints import Signer, is_signed, sign
-from dejavu_ledger.audit.signing_key import SigningUnavailable
+from dejavu_ledger.audit.checkpoints import Signer, SigningUnavailable, is_signed, sign
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.store import ChainHead, Identity
 

@@ -18,7 +18,7 @@ from dejavu_feed.moment import Moment
 from dejavu_feed.teams import DECEMBER_DEVIATION
 from dejavu_ledger.audit.market_answers import fault_of
 from dejavu_ledger.entries import codec
-from dejavu_ledger.records import IssuedForecast
+from dejavu_ledger.records import IssuedForecast, MarketEntry
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
@@ -79,8 +79,9 @@ def read_back(
     made: IssuedForecast, market: Market, answer: MarketAnswer
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
     stored = codec.parse(codec.encode_entry(codec.FORECAST, codec.prepare(made).payload, 0, 1))
-    text = codec.encode_entry(codec.MARKET, codec.market_payload(1, market, answer), 0, 2)
-    return stored, *codec.parse_market(text)[1:]
+    text = codec.encode_entry(codec.MARKET, codec.market_payload(MarketEntry(1, market, answer)), 0, 2)
+    read = codec.parse_market(text)
+    return stored, read.market, read.answer
 
 
 def asked(
@@ -139,21 +140,21 @@ def test_an_answer_of_a_model_follows_from_the_forecast_it_was_given_with_and_no
     forecast, market, answer = case
     assert fault_of(forecast, market, answer) is None
     for mark in ("implausible", "mismatched", "unrated", "confidence_met"):
-        turned = replace(answer, **{mark: not getattr(answer, mark)})
-        assert fault_of(forecast, market, turned) is not None, mark
+        turned: dict[str, Any] = {mark: not getattr(answer, mark)}
+        assert fault_of(forecast, market, replace(answer, **turned)) is not None, mark
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))
-@pytest.mark.parametrize("factor", [None, 1.3])
-@pytest.mark.parametrize("line", [-6.5, 0.0, 4.0])
-def test_an_answer_does_not_follow_from_the_forecast_of_a_game_that_stands_otherwise(
-    horizon: Horizon, factor: float | None, line: float
+@pytest.mark.parametrize(("factor", "moved"), [(None, 0.021), (None, -0.021), (1.3, 0.045), (1.3, -0.045)])
+@pytest.mark.parametrize("line", [3.5, 6.5, 10.5, 12.5])
+def test_a_probability_that_is_further_off_than_a_quantile_is_found(
+    horizon: Horizon, factor: float | None, moved: float, line: float
 ) -> None:
-    market = Market(line, 1.9, 2.0)
-    close, ahead = (asked(market, lead, horizon, factor=factor) for lead in (1.0, 9.0))
-    assert (fault_of(*close), fault_of(*ahead)) == (None, None)
-    for forecast, answer in ((close[0], ahead[2]), (ahead[0], close[2])):
-        assert "does not follow from the forecast" in (fault_of(forecast, market, answer) or "")
+    forecast, market, answer = asked(Market(line, 1.9, 2.0), 6.0, horizon, factor=factor)
+    assert fault_of(forecast, market, answer) is None
+    told = answer.above.win_probability + moved
+    other = evaluate_market(market, lambda _: told, answer.policy, unrated=answer.unrated)
+    assert "does not follow from the forecast" in (fault_of(forecast, market, other) or "")
 
 
 def teams(deviation: float) -> tuple[TeamKnowledge, TeamKnowledge]:

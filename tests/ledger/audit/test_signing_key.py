@@ -20,13 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dejavu_ledger import InvalidLedgerUrl
-from dejavu_ledger.audit.signing_key import (
-    SigningUnavailable,
-    key_path,
-    load_or_create,
-    public_bytes,
-    read_public_key,
-)
+from dejavu_ledger.audit.checkpoints import SigningUnavailable, key_path, load_or_create, public_bytes, read_public_key
 
 
 def pem(key: object, password: bytes = b"") -> bytes:

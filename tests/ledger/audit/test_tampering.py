@@ -21,7 +21,7 @@ from tests.support.tampering.tamper_kinds import KINDS
 from tests.support.tampering.tampering import CHECKS, DERIVED, TABLES, Specimen, Tampering, full_specimen, rows
 
 from dejavu_ledger import LedgerError, verify
-from dejavu_ledger.audit.signing_key import load_or_create
+from dejavu_ledger.audit.checkpoints import load_or_create
 from dejavu_ledger.entries import codec
 from dejavu_ledger.records import Checkpoint
 
@@ -142,11 +142,8 @@ def test_the_ledger_is_sound_and_has_something_in_every_table(specimen: Specimen
     with specimen.copy() as (url, _):
         found = verify(url, specimen.kept, public_keys=[specimen.kept.public_key])
     assert (found.sequence, found.hash) == (specimen.kept.sequence, specimen.kept.hash.hex())
-    assert {table: len(specimen.rows[table]) for table in ("entries", "checkpoints", "snapshots")} == {
-        "entries": found.entries,
-        "checkpoints": found.checkpoints,
-        "snapshots": found.snapshots,
-    }
+    for table in ("entries", "checkpoints", "snapshots"):
+        assert getattr(found, table) == len(specimen.rows[table])
     assert min(len(rows) for rows in specimen.rows.values()) > 0
 
 
@@ -177,10 +174,7 @@ def test_the_documentation_counts_the_kinds_of_tampering_and_lists_those_not_fou
         r"(\d+) kinds of .*?\s(\d+) are found in the ledger alone,\s(\d+) with", DOCUMENT.read_text(), re.DOTALL
     )
     assert counted is not None
-    alone, held = (
-        sum(check is not None for check in found)
-        for found in ([kind.alone for kind in KINDS], [kind.held for kind in KINDS])
-    )
+    alone, held = (sum(getattr(kind, found) is not None for kind in KINDS) for found in ("alone", "held"))
     assert [int(each) for each in counted.groups()] == [len(KINDS), alone, held]
 
 
@@ -249,19 +243,19 @@ FIELDS = {
         "revision": "revision",
     },
     codec.OUTCOME: {
-        "revision": "revision differential away_team home_team game_id horizon total_points",
-        "rows": "players withdrawn",
+        "revision": "revision differential away_team home_team game_id horizon total_points withdrawn",
+        "rows": "players",
     },
     codec.MARKET: {
         "answer": "answer.confidence_met answer.overround answer.push_probability answer.risk_level answer.side"
         " answer.stake answer.policy.confidence_threshold answer.policy.kelly_fraction answer.policy.model_share"
         " forecast_sequence market.above_odds market.bankroll market.below_odds "
         + " ".join(f"answer.{side}.{name}" for side in ("above", "below") for name in SIDES.split()),
-        "rows": "market.kind market.line market.game_staked",
+        "rows": "market.kind market.line",
         "revision": "revision",
     },
-    codec.SHADOW: {"shadow": "forecast.elapsed_minutes forecast.model_version of", "rows": "revision"},
-    codec.MODEL: {"models": "action model_version", "rows": "revision"},
+    codec.SHADOW: {"shadow": "forecast.elapsed_minutes forecast.model_version of", "revision": "revision"},
+    codec.MODEL: {"models": "action model_version", "revision": "revision"},
 }
 """Kind of entry → check that finds an altered field without a kept checkpoint → the fields, besides kind and place."""
 
@@ -275,14 +269,14 @@ def test_a_value_altered_in_any_field_of_an_entry_is_found_even_if_all_hashes_ar
     with specimen.copy() as (_, database):
         every = list(fields(entries(database), kind))
     for path, sequence, steps, value, others in every:
-        for new in possible(value, others)[: None if NIGHTLY else 1]:
-            with specimen.copy() as (url, database):
-                rewrite(database, sequence, partial(put, steps=steps, value=new))
-                sign_again(database, load_or_create(specimen.key))
-                [signed] = database.execute("SELECT hash FROM entries WHERE sequence = ?", (specimen.kept.sequence,))
-                assert signed != (specimen.kept.hash,)
-                if (check := found_by(url)) is not None:
-                    alone.setdefault(check, set()).add(path)
+        new = possible(value, others)[0]
+        with specimen.copy() as (url, database):
+            rewrite(database, sequence, partial(put, steps=steps, value=new))
+            sign_again(database, load_or_create(specimen.key))
+            [signed] = database.execute("SELECT hash FROM entries WHERE sequence = ?", (specimen.kept.sequence,))
+            assert signed != (specimen.kept.hash,)
+            if (check := found_by(url)) is not None:
+                alone.setdefault(check, set()).add(path)
     assert alone.pop("chain") == {"kind", "sequence"}
     assert alone == {check: set(names.split()) for check, names in FIELDS[kind].items()}
 

@@ -19,9 +19,8 @@ from tests.support.tampering.forging import append, last
 
 from dejavu_feed.moment import Moment
 from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, verify
-from dejavu_ledger.audit.checkpoints import Signer
-from dejavu_ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
-from dejavu_ledger.copies.backup import back_up, restore
+from dejavu_ledger.audit.checkpoints import CLOCK_TOLERANCE, SignedTimes, Signer
+from dejavu_ledger.copies import back_up, restore
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.types import Horizon
 

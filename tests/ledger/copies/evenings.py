@@ -18,19 +18,18 @@ from tests.support.builders.model_changes import change, shadow
 from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_ledger import outcomes
+from dejavu_ledger.audit import checkpoints
 from dejavu_ledger.audit import checkpoints as signing
-from dejavu_ledger.copies.ledger_copy import set_identity
+from dejavu_ledger.copies import set_identity
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Backend, Connection
 from dejavu_ledger.database.schema import TABLES
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
+from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.database.store import Identity
 from dejavu_ledger.entries import codec
-from dejavu_ledger.entries.shadows import prepare
-from dejavu_ledger.queries import checkpoints, model_changes
-from dejavu_ledger.recording import record_forecasts
+from dejavu_ledger.queries import model_changes
+from dejavu_ledger.recording import append_shadows, record_forecasts
 from dejavu_ledger.records import Checkpoint, IssuedForecast, ReportedOutcome, ShadowForecast
-from dejavu_ledger.shadows import append_shadows
 from dejavu_ledger.url import file_url
 from dejavu_models.results import Failed
 from dejavu_models.types import Horizon
@@ -97,9 +96,9 @@ class Evenings:
                     self._report(connection, number, game, Horizon.FINAL, start + timedelta(minutes=150))
                 if settled and self._random.random() < 0.3:
                     self._report(connection, number, game, Horizon.FINAL, start + timedelta(minutes=155))
-            identity, head = checkpoints.head(connection)
+            identity, head = checkpoints.identity_and_head(connection)
             self.signed.append(signing.sign(KEY, identity, head, start + timedelta(hours=3)))
-            checkpoints.add(connection, self.signed[-1])
+            checkpoints.add_checkpoint(connection, self.signed[-1])
 
     def correct(self, game: str, differential: int) -> None:
         """Correct a final, after the newest evening."""
@@ -122,7 +121,7 @@ class Evenings:
 
     def _add_shadows(self, connection: Connection, of: list[IssuedForecast], last: float) -> None:
         if self.lifecycle:
-            append_shadows(connection, [prepare(self._varied(shadow(each), last)) for each in of])
+            append_shadows(connection, [codec.prepare_shadow(self._varied(shadow(each), last)) for each in of])
 
     def _varied(self, made: ShadowForecast, last: float) -> ShadowForecast:
         """Return a shadow with another distribution than its forecast."""

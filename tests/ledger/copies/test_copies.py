@@ -21,21 +21,22 @@ from tests.support.harness.tokens import token_of
 from tests.support.processes.empty_ledger import put_empty_ledger
 from tests.support.processes.postgres import database_without_ledger
 
-from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, ResumeTokenExpired, verify
-from dejavu_ledger.copies import ledger_copy
-from dejavu_ledger.copies.backup import back_up, renew_epoch, restore
-from dejavu_ledger.copies.ledger_copy import (
+from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, ResumeTokenExpired, copies, verify
+from dejavu_ledger import copies as sqlite_backup
+from dejavu_ledger.copies import (
     CopiedLedger,
     Report,
     StepProgress,
     TargetRefused,
+    back_up,
     copy_ledger,
     open_target,
+    renew_epoch,
+    restore,
 )
 from dejavu_ledger.database.backends import new_backend, read_only_ledger, same_database
-from dejavu_ledger.database.sqlite import backup as sqlite_backup
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
-from dejavu_ledger.database.sqlite.engine import database_path
+from dejavu_ledger.database.sqlite import SqliteBackend
+from dejavu_ledger.database.sqlite_engine import database_path
 from dejavu_ledger.url import file_url, is_postgres
 
 
@@ -97,7 +98,7 @@ def alter(path: Path, statement: str) -> None:
 def test_a_copy_and_its_backup_equal_the_ledger_row_by_row(
     source: Path, other: str, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_copy, "PAGE", page)
+    monkeypatch.setattr(copies, "PAGE", page)
     evenings = write_evenings(source, 2, lifecycle=True)
     copied, backup = copy(file_url(source), other), source.with_name("100%41.db")
     found = back_up(other, backup)
@@ -222,7 +223,7 @@ def test_a_backup_without_space_or_beside_another_to_its_name_is_refused(
     ):
         back_up(file_url(source), tmp_path / "backup.db")
     (tmp_path / "backup.db").unlink()
-    monkeypatch.setattr(ledger_copy, "MARGIN_BYTES", 2**62)
+    monkeypatch.setattr(copies, "MARGIN_BYTES", 2**62)
     with pytest.raises(LedgerUnavailable, match="no space for the copy"):
         back_up(file_url(source), tmp_path / "backup.db")
     assert files(tmp_path) == {"ledger.db"}
@@ -313,7 +314,7 @@ def killed(work: Callable[[], object], after: float) -> None:
 def test_killed_copies_and_backups_are_incomplete_by_their_epoch_or_name_and_completed_by_the_next(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_copy, "PAGE", 6)
+    monkeypatch.setattr(copies, "PAGE", 6)
     chance = random.Random(46)
     write_evenings(source, 2, lifecycle=True)
     began = time.monotonic()

@@ -18,7 +18,7 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1 import prediction_service_pb2 as prediction
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_ledger import Ledger, ResumeTokenExpired
-from dejavu_ledger.copies.backup import back_up, restore
+from dejavu_ledger.copies import back_up, restore
 from dejavu_ledger.database import sql
 from dejavu_server.streaming import broadcaster as broadcasting
 from dejavu_server.streaming import ledger_manager

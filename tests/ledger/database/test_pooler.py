@@ -19,7 +19,7 @@ from tests.support.processes.postgres import database_without_ledger, shared_ser
 from tests.support.processes.servers import async_worker
 
 from dejavu_client import HALFTIME, AsyncDejavuClient
-from dejavu_ledger.database.postgres.backend import PostgresBackend
+from dejavu_ledger.database.postgres import PostgresBackend
 from dejavu_ledger.errors import LedgerUnavailable
 
 

@@ -24,9 +24,8 @@ from dejavu_ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_ledger.database import sql, store
-from dejavu_ledger.database.postgres import backend, sqlstates
-from dejavu_ledger.database.postgres.backend import PostgresBackend
+from dejavu_ledger.database import postgres, postgres_connections, sql, store
+from dejavu_ledger.database.postgres import PostgresBackend
 from dejavu_ledger.errors import LedgerReplaced
 
 
@@ -172,7 +171,7 @@ def _error(code: str, text: str = "secret") -> psycopg.Error:
     ],
 )
 def test_errors_are_told_by_their_codes(code: str, text: str, expected: type[LedgerError], told: str) -> None:
-    converted = sqlstates.from_driver(_error(code, text or "secret"))
+    converted = postgres_connections.from_driver(_error(code, text or "secret"))
     assert type(converted) is expected
     assert told in str(converted)
     assert "secret" not in str(converted)
@@ -186,8 +185,8 @@ def test_a_url_that_libpq_does_not_take_is_refused(url: str) -> None:
 
 
 def test_of_several_hosts_the_one_that_takes_writes_is_used() -> None:
-    assert backend.connection_parameters("postgresql://a,b/x")["target_session_attrs"] == "read-write"
-    assert "target_session_attrs" not in backend.connection_parameters("postgresql://a/x")
+    assert postgres.connection_parameters("postgresql://a,b/x")["target_session_attrs"] == "read-write"
+    assert "target_session_attrs" not in postgres.connection_parameters("postgresql://a/x")
 
 
 def test_a_value_that_the_driver_refuses_is_no_failure_of_the_ledger(made: str) -> None:

@@ -24,7 +24,7 @@ from dejavu_common.clock import game_day
 from dejavu_ledger import Ledger
 from dejavu_ledger.database import store
 from dejavu_ledger.database.backend import Connection, StopSignal
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
+from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.queries import model_changes, pages, scorecards
 from dejavu_ledger.queries.pages import ForecastFilter
 from dejavu_ledger.queries.scorecards import ScoreFilter, unsettled_games
@@ -93,7 +93,7 @@ def traced(tmp_path: Path) -> Traced:
 
 @pytest.fixture
 async def ledger(traced: Traced) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open_backend(traced)
+    opened = await Ledger.open(traced)
     traced.statements.clear()
     yield opened
     await opened.close()
@@ -136,7 +136,7 @@ async def test_revisions_of_a_key_are_walked_once_though_all_are_late(ledger: Le
         [issued(game(n), (float(each),), generated_time=late) for n in range(2) for each in range(number)]
     )
     other = Traced(traced.path)
-    opened = await Ledger.open_backend(other)
+    opened = await Ledger.open(other)
     await opened.commit([issued(game(n), (float(number),), generated_time=late) for n in range(2)])
     await opened.close()
     steps = list[int]()

@@ -23,8 +23,8 @@ from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_ledger import Ledger, verify
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
-from dejavu_ledger.entries.model_changes import parse_change
+from dejavu_ledger.database.sqlite import SqliteBackend
+from dejavu_ledger.entries.codec import parse_change
 from dejavu_ledger.errors import ModelsChanged
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.records import IssuedForecast

@@ -13,7 +13,7 @@ from tests.support.fakes.memory_backend import MemoryBackend
 
 from dejavu_ledger import Ledger
 from dejavu_ledger.database import sql
-from dejavu_ledger.entries.shadows import parse_shadow
+from dejavu_ledger.entries.codec import parse_shadow
 from dejavu_ledger.queries import learning
 from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.records import IssuedForecast, ShadowForecast, ShadowRefusal
@@ -49,7 +49,7 @@ async def test_one_of_no_forecast_or_another_minute_is_left_out_and_none_is_reco
     None
 ):
     backend = FillingBackend()
-    ledger = await Ledger.open_backend(backend, limits=RecordingLimits(reserve_bytes=1000))
+    ledger = await Ledger.open(backend, limits=RecordingLimits(reserve_bytes=1000))
     [first] = await recorded(ledger, issued(game(1)))
     right = shadow(first)
     other_minute = replace(right, forecast=replace(right.forecast, elapsed_minutes=7))

@@ -11,9 +11,8 @@ from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import outcome
 
 from dejavu_ledger import Ledger
-from dejavu_ledger.queries import comparisons
-from dejavu_ledger.queries.comparisons import PairFilter
-from dejavu_ledger.queries.scorecards import ScoreFilter
+from dejavu_ledger.queries import scorecards
+from dejavu_ledger.queries.scorecards import PairFilter, ScoreFilter
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_models.comparison.gate import PERSISTENCE
 from dejavu_models.comparison.scores import PairedForecasts
@@ -46,7 +45,7 @@ def _beside(of: IssuedForecast, point: float, version: str = "v2") -> ShadowFore
 
 async def _pairs(ledger: Ledger, model: str, against: str, **fields: Any) -> PairedForecasts:
     filter_ = PairFilter(model, against, **fields)
-    return await ledger.read(partial(comparisons.pairs, filter_=filter_))
+    return await ledger.read(partial(scorecards.pairs, filter_=filter_))
 
 
 async def test_a_shadow_is_compared_with_the_forecast_that_it_was_made_beside(ledger: Ledger) -> None:
@@ -134,7 +133,7 @@ async def test_models_are_compared_on_the_forecasts_of_a_scope(ledger: Ledger) -
 
     async def found(**conditions: Any) -> dict[str, int]:
         filter_ = PairFilter("", "v1", replays=True, scope=ScoreFilter(**conditions))
-        pairs = await ledger.read(partial(comparisons.pairs_of, versions=("v2", "v3", "v4"), filter_=filter_))
+        pairs = await ledger.read(partial(scorecards.pairs_of, versions=("v2", "v3", "v4"), filter_=filter_))
         return {version: len(each) for version, each in pairs.items()}
 
     assert await found() == {"v2": 3, "v3": 3, "v4": 0}

@@ -13,8 +13,8 @@ from tests.support.builders.record_book import EVENING, RecordBook, forecast, ne
 
 from dejavu_common.clock import microseconds
 from dejavu_ledger.database import store
-from dejavu_ledger.queries import current_forecasts, predictions
-from dejavu_ledger.queries.current_forecasts import CurrentFilter
+from dejavu_ledger.queries import predictions
+from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
 
@@ -58,16 +58,16 @@ def newest_of_each(book: RecordBook, filter_: CurrentFilter) -> list[int]:
 def test_pages_are_together_what_was_newest_at_the_start_whatever_is_recorded_between_them(
     book: RecordBook, monkeypatch: pytest.MonkeyPatch, seed: int, games: frozenset[str]
 ) -> None:
-    monkeypatch.setattr(current_forecasts, "MAX_SEQUENCES_SCANNED", 7)
+    monkeypatch.setattr(predictions, "MAX_SEQUENCES_SCANNED", 7)
     rng = random.Random(seed)
     add(book, rng, 60)
     filter_ = CurrentFilter(games, SINCE, book.read(store.newest).sequence - 5)
     expected = newest_of_each(book, filter_)
     assert len(expected) >= len(games or GAMES)
-    after = [book.read(lambda connection: current_forecasts.start(connection, filter_))]
+    after = [book.read(lambda connection: predictions.start_of_current(connection, filter_))]
     found: list[int] = []
     while after[-1] < filter_.up_to:
-        page = book.read(lambda connection: current_forecasts.page(connection, filter_, after[-1], 3))
+        page = book.read(lambda connection: predictions.current_page(connection, filter_, after[-1], 3))
         found += [each.sequence for each in page.forecasts]
         assert len(page.forecasts) <= 3
         after.append(page.through)
@@ -77,16 +77,19 @@ def test_pages_are_together_what_was_newest_at_the_start_whatever_is_recorded_be
 
 
 def test_a_ledger_without_a_recent_forecast_has_no_page(book: RecordBook) -> None:
-    assert book.read(lambda connection: current_forecasts.start(connection, CurrentFilter(frozenset(), SINCE, 0))) == 0
+    assert (
+        book.read(lambda connection: predictions.start_of_current(connection, CurrentFilter(frozenset(), SINCE, 0)))
+        == 0
+    )
     book.predict(forecast(GAMES[0], generated_time=OLD))
     filter_ = CurrentFilter(frozenset(), SINCE, 1)
-    assert book.read(lambda connection: current_forecasts.start(connection, filter_)) == 1
+    assert book.read(lambda connection: predictions.start_of_current(connection, filter_)) == 1
 
 
 def test_what_others_record_of_a_game_is_neither_current_nor_latest() -> None:
     with new_book() as book:
         owned, _ = told(book, said(20, by="a"), said(21, by="b"))
         wanted = CurrentFilter(frozenset(), 0, 1000)
-        page = book.read(lambda connection: current_forecasts.page(connection, wanted, 0, 10))
+        page = book.read(lambda connection: predictions.current_page(connection, wanted, 0, 10))
         latest = book.read(lambda connection: predictions.latest_forecast(connection, GAME, FINAL)).latest
         assert page.forecasts == [owned] == [latest.issued]

@@ -18,9 +18,8 @@ from tests.support.tampering.tampering import tampered
 from dejavu_common.clock import game_day
 from dejavu_feed.game_ids import is_replay
 from dejavu_ledger.database import store
-from dejavu_ledger.queries import page_tokens, pages, predictions
-from dejavu_ledger.queries.page_tokens import InvalidPageToken
-from dejavu_ledger.queries.pages import ForecastFilter, Page
+from dejavu_ledger.queries import pages, predictions
+from dejavu_ledger.queries.pages import ForecastFilter, InvalidPageToken, Page
 from dejavu_ledger.records import IssuedForecast, RecordedForecast
 from dejavu_models.types import Horizon
 
@@ -219,17 +218,17 @@ def test_a_token_of_another_ledger_or_epoch_is_refused(tmp_path: Path, column: s
 def test_what_is_no_token_is_refused(text: str) -> None:
     kept = store.Identity("0" * 32, "0" * 16)
     with pytest.raises(InvalidPageToken):
-        page_tokens.decode(text, kept, bytes(page_tokens.DIGEST_BYTES))
+        pages.decode_token(text, kept, bytes(pages.DIGEST_BYTES))
 
 
 @given(start=st.integers(0, 2**62), sequence=st.integers(0, 2**62), day=st.integers(0, 10_000_000))
 def test_tokens_are_read_as_they_were_written_and_safe_in_a_url(start: int, sequence: int, day: int) -> None:
     kept = store.Identity("12" * 16, "ab" * 8)
-    where = page_tokens.PageCursor(start, page_tokens.Cursor(day, sequence))
+    where = pages.PageCursor(start, pages.Cursor(day, sequence))
     digest = ForecastFilter(team="BOS").digest
-    token = page_tokens.encode(kept, digest, where)
+    token = pages.encode_token(kept, digest, where)
     assert token.replace("-", "").replace("_", "").isalnum()
-    assert page_tokens.decode(token, kept, digest) == where
+    assert pages.decode_token(token, kept, digest) == where
 
 
 def test_what_a_filter_leaves_open_is_no_condition() -> None:

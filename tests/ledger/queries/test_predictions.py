@@ -11,7 +11,7 @@ from tests.support.builders.record_book import RecordBook, forecast, new_book, w
 from tests.support.harness.ledger_faults import damaged_pages
 
 from dejavu_ledger import LedgerCorrupt
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
+from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.queries import predictions
 from dejavu_ledger.queries.predictions import RecordedGame, UnknownGame
 from dejavu_ledger.records import IssuedForecast

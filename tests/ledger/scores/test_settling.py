@@ -13,12 +13,11 @@ from tests.support.builders.evening_events import GAME, HALF, OTHER, reported, s
 from tests.support.builders.issued_forecasts import game
 from tests.support.builders.record_book import RecordBook, forecast, new_book, with_market, with_total
 
-from dejavu_ledger import LedgerCorrupt, verify
-from dejavu_ledger.audit.scores import check_scores
+from dejavu_ledger import LedgerCorrupt, settling, verify
+from dejavu_ledger.audit.verification import check_scores
 from dejavu_ledger.database import sql
 from dejavu_ledger.queries import predictions
 from dejavu_ledger.records import IssuedForecast, MarketResult, Settlement
-from dejavu_ledger.scores import projection
 from dejavu_models.types import DISTRIBUTION_LEVELS, Interval
 
 
@@ -135,12 +134,12 @@ def test_the_projection_is_the_same_written_game_by_game_and_built_again() -> No
         )
         written = rows(book)
         assert len(written) == 3
-        book.write(projection.build_if_missing)
+        book.write(settling.build_if_missing)
         assert rows(book) == written
-        book.write(projection.rebuild)
+        book.write(settling.rebuild)
         assert rows(book) == written
         book.write(lambda connection: sql.run_each(connection, "DELETE FROM scores", [{}]))
-        book.write(projection.build_if_missing)
+        book.write(settling.build_if_missing)
         assert rows(book) == written
         book.read(check_scores)
 

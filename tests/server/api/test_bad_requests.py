@@ -33,7 +33,7 @@ from tests.support.processes.servers import running_worker
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds
-from dejavu_ledger import resume_tokens
+from dejavu_ledger import tail
 
 ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, FEED, CHECK, WATCH, REFLECTION)
 BOTH = [
@@ -211,9 +211,9 @@ def test_a_compressed_request_is_refused_like_any_other(channel: grpc.Channel, c
 
 def test_a_token_whose_place_is_yet_to_come_says_that_it_is_this_ledger_s(channel: grpc.Channel) -> None:
     body = pb.StreamPredictionsRequest().SerializeToString()
-    token = resume_tokens.decode(pb.StreamPredictionsResponse.FromString(answer(channel, STREAM, body)).resume_token)
+    token = tail.decode_token(pb.StreamPredictionsResponse.FromString(answer(channel, STREAM, body)).resume_token)
     for place in (token.sequence + 10**6, 2**63, 2**64 - 1):
-        later = resume_tokens.encode(resume_tokens.ResumeToken(token.ledger_id, token.epoch, place, token.hash))
+        later = tail.encode_token(tail.ResumeToken(token.ledger_id, token.epoch, place, token.hash))
         past = refusal(channel, STREAM, pb.StreamPredictionsRequest(resume_token=later).SerializeToString())
         assert (past.code, past.reason) == (grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED")
         assert later in past.violations["resume_token"]

@@ -18,7 +18,7 @@ from dejavu.v1.game_service_pb2 import Game, GameStatus, ListGamesRequest
 from dejavu.v1.model_service_pb2 import ListModelsRequest
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu_client import HALFTIME, AsyncDejavuClient
-from dejavu_client.transport.caller import Connection
+from dejavu_client.transport.caller import Stubs
 from dejavu_common.clock import utc_now
 
 GAMES = [current_game(number) for number in range(5)]
@@ -35,7 +35,7 @@ class Listing(NamedTuple):
         expected: the ids of all pages.
     """
 
-    call: Callable[[Connection], Callable[[Any], grpc.aio.UnaryUnaryCall[Any, Any]]]
+    call: Callable[[Stubs], Callable[[Any], grpc.aio.UnaryUnaryCall[Any, Any]]]
     request: type[Any]
     ids: Callable[[Any], list[str]]
     expected: list[str]
@@ -67,7 +67,7 @@ LISTS = {
 
 
 @pytest.fixture
-async def stubs(tmp_path: Path) -> AsyncIterator[Connection]:
+async def stubs(tmp_path: Path) -> AsyncIterator[Stubs]:
     """Stubs of a worker with five models, published games, notifications and forecasts."""
     async with (
         async_worker(tmp_path, *map(PersistenceForecaster, MODELS)) as worker,
@@ -83,11 +83,11 @@ async def stubs(tmp_path: Path) -> AsyncIterator[Connection]:
             notification = Notification(id=game_id, target="phone", rule="half", game_id=game_id, text="half-time")
             await client.claim_notification(notification, "sender", 60.0)
             await client.predict(PATTERN, game_id=game_id, horizon=HALFTIME)
-        yield Connection(channel)
+        yield Stubs(channel)
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_pages_hold_each_item_once_in_the_order_of_the_list(stubs: Connection, name: str) -> None:
+async def test_pages_hold_each_item_once_in_the_order_of_the_list(stubs: Stubs, name: str) -> None:
     call, request, ids, expected = LISTS[name]
     whole = await call(stubs)(request(page_size=501))
     assert (ids(whole), whole.next_page_token) == (expected, "")
@@ -101,7 +101,7 @@ async def test_pages_hold_each_item_once_in_the_order_of_the_list(stubs: Connect
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_a_negative_size_and_a_token_of_another_list_are_refused(stubs: Connection, name: str) -> None:
+async def test_a_negative_size_and_a_token_of_another_list_are_refused(stubs: Stubs, name: str) -> None:
     call, request, _, _ = LISTS[name]
     refused = await refusal(call(stubs)(request(page_size=-1)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_SIZE")

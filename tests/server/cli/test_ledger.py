@@ -18,7 +18,7 @@ from tests.support.tampering.tampering import Specimen, full_specimen
 from typer.testing import CliRunner
 
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_ledger.audit import signing_key
+from dejavu_ledger.audit import checkpoints
 from dejavu_ledger.audit.verification import InvalidCheckpoint
 from dejavu_ledger.records import Checkpoint
 from dejavu_server.api.converters.record import checkpoint_message
@@ -34,7 +34,7 @@ def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
 def kept(specimen: Specimen, tmp_path: Path) -> Checkpoint:
     """A checkpoint of a populated ledger at `url`."""
     (tmp_path / "ledger.db").write_bytes(specimen.content)
-    key = signing_key.key_path(f"sqlite:///{tmp_path}/ledger.db")
+    key = checkpoints.key_path(f"sqlite:///{tmp_path}/ledger.db")
     key.write_bytes(specimen.key.read_bytes())
     key.chmod(0o600)
     return specimen.kept
@@ -167,7 +167,7 @@ def test_a_checkpoint_signed_without_a_server_is_one_to_verify_with(url: str, ke
 
 def test_a_key_of_ones_own_signs_if_it_is_told(url: str, kept: Checkpoint, tmp_path: Path) -> None:
     key = tmp_path / "own.pem"
-    public = signing_key.public_bytes(signing_key.load_or_create(key))
+    public = checkpoints.public_bytes(checkpoints.load_or_create(key))
     assert run("checkpoint", "--ledger", url, "--out", tmp_path / "a.json", "--signing-key", key).exit_code == 0
     assert run("checkpoint", "--ledger", url, "--out", tmp_path / "b.json", DEJAVU_SIGNING_KEY=str(key)).exit_code == 0
     assert {checkpoint_files.read(tmp_path / name).public_key for name in ("a.json", "b.json")} == {public}

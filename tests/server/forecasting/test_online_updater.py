@@ -33,7 +33,7 @@ from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection, StopSignal
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
+from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.queries import learning
 from dejavu_ledger.queries.learning import SettledGame
 from dejavu_ledger.records import ReportedOutcome

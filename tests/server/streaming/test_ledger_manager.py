@@ -18,7 +18,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
 from dejavu_ledger import Durability, Ledger, LedgerUnavailable
-from dejavu_ledger.copies.backup import renew_epoch
+from dejavu_ledger.copies import renew_epoch
 from dejavu_ledger.database.store import Identity
 from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, ResumeTokenExpired
 from dejavu_ledger.records import IssuedForecast

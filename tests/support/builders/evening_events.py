@@ -17,11 +17,10 @@ from typing import Any, TypeAlias
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, with_market, with_total
 
 from dejavu_feed.moment import Moment
-from dejavu_ledger.queries import completed_games, current_forecasts, learning, pages, scorecards
-from dejavu_ledger.queries.completed_games import CompletedGame
-from dejavu_ledger.queries.current_forecasts import CurrentFilter
-from dejavu_ledger.queries.learning import SettledGame
+from dejavu_ledger.queries import learning, pages, predictions, scorecards
+from dejavu_ledger.queries.learning import CompletedGame, SettledGame
 from dejavu_ledger.queries.pages import ForecastFilter
+from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording, ShadowRefusal
 from dejavu_models.errors import DejavuError
@@ -186,13 +185,13 @@ def _listed(book: RecordBook, *, superseded: bool) -> list[IssuedForecast]:
 
 def _current(book: RecordBook) -> list[int]:
     wanted = CurrentFilter(frozenset(), 0, 1000)
-    page = book.read(partial(current_forecasts.page, filter_=wanted, after=0, limit=500))
+    page = book.read(partial(predictions.current_page, filter_=wanted, after=0, limit=500))
     return [each.sequence for each in page.forecasts]
 
 
 def exported(book: RecordBook) -> list[CompletedGame]:
     """Return the completed games that an export has."""
-    games = book.read(lambda connection: list(completed_games.completed_games(connection)))
+    games = book.read(lambda connection: list(learning.completed_games(connection)))
     return [each for each in games if isinstance(each, CompletedGame)]
 
 

@@ -15,8 +15,7 @@ from tests.support.builders.model_changes import champion, shadow
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_feed.moment import Moment
 from dejavu_ledger import Ledger
-from dejavu_ledger.audit.checkpoints import Signer
-from dejavu_ledger.audit.signing_key import key_path
+from dejavu_ledger.audit.checkpoints import Signer, key_path
 from dejavu_ledger.queries import learning
 from dejavu_ledger.records import (
     Checkpoint,

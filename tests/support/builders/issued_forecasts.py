@@ -12,8 +12,8 @@ from tests.support.fakes.explanations import explanation
 from dejavu_common.clock import microseconds
 from dejavu_ledger import Ledger
 from dejavu_ledger.access import LedgerAccess
-from dejavu_ledger.queries import current_forecasts
-from dejavu_ledger.queries.current_forecasts import CurrentFilter
+from dejavu_ledger.queries import predictions
+from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
@@ -91,9 +91,9 @@ async def current(
     """Return the newest forecast of each game and horizon, read page by page."""
     filter_ = CurrentFilter(game_ids, microseconds(since), up_to)
     found: list[IssuedForecast] = []
-    after = await ledger.read(partial(current_forecasts.start, filter_=filter_))
+    after = await ledger.read(partial(predictions.start_of_current, filter_=filter_))
     while after < up_to:
-        page = await ledger.read(partial(current_forecasts.page, filter_=filter_, after=after, limit=page_size))
+        page = await ledger.read(partial(predictions.current_page, filter_=filter_, after=after, limit=page_size))
         found, after = [*found, *page.forecasts], page.through
     return found
 

@@ -25,14 +25,12 @@ from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_ledger import outcomes
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.sqlite.backend import SqliteBackend
+from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.entries import codec
-from dejavu_ledger.entries import shadows as shadows_of
 from dejavu_ledger.queries import predictions
 from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
-from dejavu_ledger.recording import KnownRecord, record_forecasts
+from dejavu_ledger.recording import KnownRecord, append_shadows, record_forecasts
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket, ShadowRefusal
-from dejavu_ledger.shadows import append_shadows
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
@@ -216,7 +214,7 @@ class RecordBook:
         """
         with self._backend.write() as connection:
             [beside] = predictions.forecasts_at(connection, [of])
-            draft = shadows_of.prepare(shadow(beside.issued, version))
+            draft = codec.prepare_shadow(shadow(beside.issued, version))
             refused = append_shadows(connection, [draft], known, full=full).refused
             return next(iter(refused), None)
 

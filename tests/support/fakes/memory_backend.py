@@ -10,8 +10,8 @@ from contextlib import contextmanager, nullcontext
 
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection, StopSignal
-from dejavu_ledger.database.creation import create
-from dejavu_ledger.database.sqlite.engine import stopping
+from dejavu_ledger.database.schema import create_tables
+from dejavu_ledger.database.sqlite_engine import stopping
 from dejavu_ledger.errors import LedgerCorrupt, LedgerUnavailable
 
 
@@ -32,7 +32,7 @@ class MemoryBackend:
         if not make:
             raise LedgerUnavailable("there is no ledger in memory")
         with self.write() as connection:
-            create(connection)
+            create_tables(connection)
         self._made = True
 
     @contextmanager

@@ -26,7 +26,7 @@ import psycopg
 from tests.support.builders.made_once import FOLDER_VARIABLE, computed_once
 from tests.support.harness.required import skip_or_fail
 
-from dejavu_ledger.database.postgres.backend import PostgresBackend
+from dejavu_ledger.database.postgres import PostgresBackend
 
 LEDGER_VARIABLE = "DEJAVU_TEST_LEDGER"
 """Environment variable that selects the database of the tests that apply to any: sqlite (default) or postgresql."""

@@ -12,14 +12,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dejavu_common.clock import microseconds
+from dejavu_ledger import outcomes, settling
 from dejavu_ledger.audit import checkpoints
-from dejavu_ledger.database import hindsight
-from dejavu_ledger.database.sql import Connection
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.store import ChainHead, Identity
-from dejavu_ledger.entries import canonical_json, codec, rows, shadows
-from dejavu_ledger.entries.model_changes import change_row, parse_change
+from dejavu_ledger.entries import canonical_json, codec, rows
 from dejavu_ledger.record import key_of
-from dejavu_ledger.scores import projection
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 
@@ -68,20 +66,17 @@ def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
         made = database.execute("SELECT 1 FROM forecasts WHERE game_id = ? AND sequence < ?", of_game).fetchone()
         table, row = "outcomes", rows.outcome_row(outcome, first, has_forecasts=made is not None)
     elif kind == codec.MODEL:
-        table, row = "model_changes", change_row(parse_change(text))
+        table, row = "model_changes", rows.change_row(codec.parse_change(text))
     elif kind == codec.SHADOW:
-        columns = ", ".join(shadows.ForecastRow._fields)
-        target = shadows.forecast_sequence(text)
+        columns = ", ".join(rows.ForecastRow._fields)
+        target = codec.forecast_sequence(text)
         found = database.execute(f"SELECT {columns} FROM forecasts WHERE sequence = ?", (target,)).fetchone()
         # Beside no forecast: as if it were beside the first one.
-        beside = shadows.ForecastRow(*(found or database.execute(f"SELECT {columns} FROM forecasts").fetchone()))
-        shadow = shadows.parse_shadow(text, Horizon(beside.horizon), beside.alpha)
-        table, row = "shadows", shadows.shadow_row(shadow, beside)
+        beside = rows.ForecastRow(*(found or database.execute(f"SELECT {columns} FROM forecasts").fetchone()))
+        shadow = codec.parse_shadow(text, Horizon(beside.horizon), beside.alpha)
+        table, row = "shadows", rows.shadow_row(shadow, beside)
     else:
-        target, market, _ = codec.parse_market(text)
-        sequence = json.loads(text)["sequence"]
-        _, sent = codec.market_circumstances(text)
-        table, row = "markets", rows.market_row(sequence, target, market, sent)
+        table, row = "markets", rows.market_row(codec.parse_market(text))
     put(database, table, row)
     derive_again(database)
 
@@ -94,9 +89,9 @@ def derive_again(database: sqlite3.Connection) -> None:
     cursor = database.execute("SELECT * FROM outcomes ORDER BY sequence")
     names = [column[0] for column in cursor.description]
     for outcome in cursor.fetchall():
-        hindsight.mark(connection, dict(zip(names, outcome, strict=True)))
+        outcomes.mark_hindsight(connection, dict(zip(names, outcome, strict=True)))
     with suppress(ValueError, DejavuError):
-        projection.rebuild(connection)
+        settling.rebuild(connection)
 
 
 def put(database: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:

@@ -30,8 +30,9 @@ from tests.support.tampering.forging import (
 from tests.support.tampering.tampering import Kinds
 
 from dejavu_common.clock import microseconds
-from dejavu_ledger.audit.signing_key import load_or_create
+from dejavu_ledger.audit.checkpoints import load_or_create
 from dejavu_ledger.entries import canonical_json, codec
+from dejavu_ledger.records import MarketEntry
 
 KINDS: Final = Kinds()
 
@@ -84,7 +85,7 @@ def _market(database: sqlite3.Connection, forecast: dict[str, Any] | None = None
     """Return a market of a forecast, the newest by default, with its answer."""
     issued = codec.parse(canonical_json.dumps(forecast or last(database, codec.FORECAST)))
     answer = full_ledger.answer(issued.forecast, issued.pattern.last)
-    payload = json.loads(codec.market_payload(issued.sequence, full_ledger.MARKET, answer))
+    payload = json.loads(codec.market_payload(MarketEntry(issued.sequence, full_ledger.MARKET, answer)))
     return {"kind": codec.MARKET, "payload": payload, "revision": 0}
 
 
@@ -107,7 +108,8 @@ def _with(entry: dict[str, Any], **values: Any) -> dict[str, Any]:
     for name, value in values.items():
         payload = entry["payload"]
         parts = [entry, payload, *(payload[part] for part in ("request", "forecast", "market") if part in payload)]
-        new = entry if name == "late" else payload.get("request", payload)
+        places = {"late": entry, "expected_margin": payload.get("forecast")}
+        new = places.get(name) or payload.get("request", payload)
         next((part for part in parts if name in part), new)[name] = value
     return entry
 
@@ -223,7 +225,7 @@ def _(database: sqlite3.Connection, key: Path) -> None:
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)
     answer = full_ledger.answer(codec.parse(canonical_json.dumps(last(database, codec.FORECAST))).forecast, 20.0)
-    payload = codec.market_payload(entry["payload"]["forecast_sequence"], full_ledger.MARKET, answer, 0)
+    payload = codec.market_payload(MarketEntry(entry["payload"]["forecast_sequence"], full_ledger.MARKET, answer, 0))
     append(database, {**entry, "payload": json.loads(payload)})
 
 

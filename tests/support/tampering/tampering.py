@@ -13,7 +13,7 @@ from typing import Any
 from tests.support.builders import full_ledger
 
 from dejavu_ledger import Ledger
-from dejavu_ledger.audit.signing_key import key_path
+from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.records import Checkpoint
 
 DERIVED = ("forecasts", "outcomes", "markets", "shadows", "model_changes")

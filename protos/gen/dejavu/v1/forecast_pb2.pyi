@@ -211,7 +211,9 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     LATE_REASON_UNSPECIFIED: _LateReason.ValueType  # 0
     """Not specified."""
     LATE_REASON_LATER_SECOND: _LateReason.ValueType  # 1
-    """The ledger already had a forecast of the game from a later second of play."""
+    """The ledger already had a forecast from a later second of play: of the game's owner, or of the same other caller; of
+    the owner by more than a minute and a half if it is of another one.
+    """
     LATE_REASON_TIME: _LateReason.ValueType  # 2
     """The ledger had the game's newest second of play for longer than ten minutes."""
     LATE_REASON_REPORTED: _LateReason.ValueType  # 3
@@ -219,8 +221,8 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     withdrawn before the game's first forecast does not count.
     """
     LATE_REASON_GAME_DATE: _LateReason.ValueType  # 4
-    """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been
-    over.
+    """It was made when the game must have been over: after the evening of its game_date (later than 11:00 UTC of the next
+    day), or twelve hours after the first forecast of the game's owner.
     """
     LATE_REASON_OBSERVED: _LateReason.ValueType  # 5
     """It was made after the observed_time of the first report of its outcome, even if that was corrected or withdrawn
@@ -236,7 +238,9 @@ class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
 LATE_REASON_UNSPECIFIED: LateReason.ValueType  # 0
 """Not specified."""
 LATE_REASON_LATER_SECOND: LateReason.ValueType  # 1
-"""The ledger already had a forecast of the game from a later second of play."""
+"""The ledger already had a forecast from a later second of play: of the game's owner, or of the same other caller; of
+the owner by more than a minute and a half if it is of another one.
+"""
 LATE_REASON_TIME: LateReason.ValueType  # 2
 """The ledger had the game's newest second of play for longer than ten minutes."""
 LATE_REASON_REPORTED: LateReason.ValueType  # 3
@@ -244,8 +248,8 @@ LATE_REASON_REPORTED: LateReason.ValueType  # 3
 withdrawn before the game's first forecast does not count.
 """
 LATE_REASON_GAME_DATE: LateReason.ValueType  # 4
-"""It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been
-over.
+"""It was made when the game must have been over: after the evening of its game_date (later than 11:00 UTC of the next
+day), or twelve hours after the first forecast of the game's owner.
 """
 LATE_REASON_OBSERVED: LateReason.ValueType  # 5
 """It was made after the observed_time of the first report of its outcome, even if that was corrected or withdrawn

@@ -70,8 +70,8 @@ class Scorecard(_message.Message):
     """
     doubtful_games: _builtins.int
     """Number of matching games with a contradictory record, for one of these reasons: the NBA assigns no such id; the
-    forecasts name no teams, or their teams differ, or are swapped, among themselves or from those of the outcome; a
-    team has another game on the same date; forecasts and outcome follow each other faster than play, by more than five
+    forecasts name no teams, or their teams differ, or are swapped, among themselves or from those of the outcome; they
+    are of several dates; a team has another game on the same date; forecasts and outcome follow each other faster than play, by more than five
     minutes; leads, total_points, pregame_margins, pregame_totals or neutral_sites contradict one another; the effect
     of line-ups changes by more than 8 points; an outcome was withdrawn before the first forecast; the outcome was
     observed before some of the forecasts; or only some forecasts are late by the date. Late forecasts count for the
@@ -603,7 +603,7 @@ class LeftOut(_message.Message):
     reported: _builtins.int
     """Recorded after the report, withdrawn since, of an outcome of a later moment (LATE_REASON_REPORTED)."""
     game_date: _builtins.int
-    """Made after the evening of their game_date (LATE_REASON_GAME_DATE)."""
+    """Made when the game must have been over (LATE_REASON_GAME_DATE)."""
     observed: _builtins.int
     """Made after their outcome was observed (LATE_REASON_OBSERVED)."""
     withdrawn: _builtins.int

@@ -10,9 +10,9 @@ from dejavu.v1 import model_service_pb2 as pb
 from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.queries import page_tokens
+from dejavu_ledger.queries import pages
 from dejavu_ledger.queries.model_changes import KnownRoster, newest_changes
-from dejavu_ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
+from dejavu_ledger.queries.pages import DIGEST_BYTES, Cursor, PageCursor
 from dejavu_server.api.converters.models import change_message
 from dejavu_server.api.paging import page_size
 from dejavu_server.api.shared_reads import ReadSlot
@@ -61,9 +61,9 @@ def _page(
         identity = store.identity(connection)
         version = roster.read(connection).version_of(name) if name else ""
         digest = hashlib.blake2b(_LIST + version.encode(), digest_size=DIGEST_BYTES).digest()
-        before = page_tokens.decode(token, identity, digest).before.sequence if token else None
+        before = pages.decode_token(token, identity, digest).before.sequence if token else None
         found = newest_changes(connection, size + 1, before, version)
     if len(found) <= size:
         return found, ""
     last = found[size - 1].sequence
-    return found[:size], page_tokens.encode(identity, digest, PageCursor(last, Cursor(0, last)))
+    return found[:size], pages.encode_token(identity, digest, PageCursor(last, Cursor(0, last)))

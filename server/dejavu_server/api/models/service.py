@@ -11,7 +11,7 @@ from typing import TypeVar
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import game_day, utc_now
 from dejavu_common.tasks import retrieve
-from dejavu_ledger.queries.page_tokens import InvalidPageToken
+from dejavu_ledger.queries.pages import InvalidPageToken
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
 from dejavu_server.access.caller import current_caller

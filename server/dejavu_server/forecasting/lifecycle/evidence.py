@@ -8,8 +8,8 @@ from functools import partial
 
 from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.queries import comparisons
-from dejavu_ledger.queries.comparisons import PairFilter
+from dejavu_ledger.queries import scorecards
+from dejavu_ledger.queries.scorecards import PairFilter
 from dejavu_models.comparison.gate import GateDecision, GateFigures, GateSettings, Judgement, judge
 from dejavu_models.comparison.scores import Comparison
 from dejavu_models.types import HORIZONS, Horizon
@@ -45,7 +45,7 @@ def compare_models(
     Raises:
         LedgerCorrupt: if a forecast cannot be read back.
     """
-    return {horizon: settings.compare(comparisons.pairs(connection, pair.at(horizon))) for horizon in HORIZONS}
+    return {horizon: settings.compare(scorecards.pairs(connection, pair.at(horizon))) for horizon in HORIZONS}
 
 
 def anchored(

@@ -45,7 +45,7 @@ _log = structlog.get_logger(__name__)
 class _Standing(NamedTuple):
     """Inputs of a judgement: the outcomes and the changes of models."""
 
-    position: scorecards.Position
+    position: scorecards.ScoresPosition
     roster: Roster
     champion_since: int
 

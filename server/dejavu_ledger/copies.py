@@ -1,32 +1,41 @@
-"""Copies a ledger to another database, entry by entry with the rows derived from each.
+"""Backs up, restores and copies whole ledgers, while servers run: the only code that copies entries.
 
-The content of the target shows the progress: an interrupted copy continues after the target's newest entry. Until it
-is complete, the target has an epoch of its own. So if a server is started on half a copy, resume tokens of the source
-expire there with a reason, and no stream skips missing entries.
+A backup is itself a SQLite ledger: the same entries, rows, checkpoints and identity. It is verified before it gets its
+name, so a file with that name is complete and sound.
 
+A copy goes entry by entry with the rows derived from each. The content of the target shows the progress: an interrupted
+copy continues after the target's newest entry. Until it is complete, the target has an epoch of its own. So if a server
+is started on half a copy, resume tokens of the source expire there with a reason, and no stream skips missing entries.
 The chain of the entries is checked while they are read, and `audit.verification` derives all rows of the copy again.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from dejavu_ledger.audit.entry_times import CLOCK_TOLERANCE
-from dejavu_ledger.audit.verification import verify_backend
+from dejavu_common.files import sync
+from dejavu_ledger.audit import chain
+from dejavu_ledger.audit.checkpoints import CLOCK_TOLERANCE
+from dejavu_ledger.audit.verification import Verification, verify
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Backend, Connection
-from dejavu_ledger.database.backends import new_backend
+from dejavu_ledger.database.backends import new_backend, read_only_ledger
 from dejavu_ledger.database.schema import TABLES
-from dejavu_ledger.database.store import ChainHead, Identity
+from dejavu_ledger.database.sqlite import SqliteBackend
+from dejavu_ledger.database.sqlite_engine import connect, database_errors, database_path, file_bytes, free_bytes
+from dejavu_ledger.database.store import ChainHead, Identity, identity
 from dejavu_ledger.entries import codec
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerUnavailable, mebibytes_left
-from dejavu_ledger.queries.verification import raw_rows
-from dejavu_ledger.scores.settling import settle
+from dejavu_ledger.settling import settle
+from dejavu_ledger.url import file_url, is_postgres
 
 MARGIN_BYTES = 4 * 1024 * 1024
 """Free space to leave during a copy: a server on the same disk records meanwhile."""
@@ -131,7 +140,7 @@ def copy_ledger(
     while not copy.summarize():
         copy.catch_up()
     report(StepProgress("verifying", copy.at.sequence, copy.at.sequence))
-    verify_backend(target, clock_tolerance=clock_tolerance)
+    verify(target, clock_tolerance=clock_tolerance)
     while not copy.summarize(complete=True):
         copy.catch_up()
     target.notify()
@@ -182,7 +191,7 @@ class _Copy:
                 f"{mine.ledger_id}"
             )
         with self._source.read() as connection:
-            in_source = not self.at.sequence or raw_rows.hash_at(connection, self.at.sequence) == self.at.hash
+            in_source = store.entry_at(connection, self.at.sequence) == self.at
         if not in_source:
             raise TargetRefused(
                 f"the target's newest entry, {self.at.sequence:,}, is not that of the source, which ends at "
@@ -196,7 +205,7 @@ class _Copy:
                 self._head = store.head(connection)
                 entries = _rows(connection, "entries", self.at.sequence, self._head.sequence, PAGE)
                 last = _checked(self.at, entries)
-                derived = {name: _rows(connection, name, self.at.sequence, last.sequence) for name in raw_rows.DERIVED}
+                derived = {name: _rows(connection, name, self.at.sequence, last.sequence) for name in chain.DERIVED}
                 settled = sorted({row["game_id"] for row in derived["outcomes"]})
                 marks = {name: sql.rows(connection, text, games=settled) for name, text in _MARKED.items()}
             if not entries:
@@ -304,13 +313,13 @@ def open_target(url: str, source: Backend) -> Iterator[Backend]:
     backend = new_backend(url, patient=True)
     try:
         backend.open(make=True)
-        check_space(source.size_bytes() - backend.size_bytes(), backend.free_bytes())
+        _check_space(source.size_bytes() - backend.size_bytes(), backend.free_bytes())
         yield backend
     finally:
         backend.close()
 
 
-def check_space(size: int, free: int | None) -> None:
+def _check_space(size: int, free: int | None) -> None:
     """Raise LedgerUnavailable if there is too little space for a copy, given its size and the free bytes, if known."""
     needed = size + MARGIN_BYTES
     if free is not None and free < needed:
@@ -318,3 +327,174 @@ def check_space(size: int, free: int | None) -> None:
             f"no space for the copy: it takes {-(-needed // 2**20):,} MiB, and the disk has {mebibytes_left(free)} MiB "
             "left"
         )
+
+
+def back_up(
+    url: str, path: Path, report: Report = lambda _: None, clock_tolerance: timedelta = CLOCK_TOLERANCE
+) -> Verification:
+    """Write a ledger, as of now, to a new file.
+
+    Args:
+        url: the ledger; servers may record in it.
+        path: the file; its folder exists.
+        report: called while it is copied.
+        clock_tolerance: see `verify`.
+
+    Returns:
+        Content of the backup.
+
+    Raises:
+        InvalidLedgerUrl: if the URL names no database that can hold a ledger.
+        FileExistsError: if the file exists.
+        LedgerError: if the ledger cannot be read, is damaged, or there is no space for its copy.
+        OSError: if the file cannot be written.
+    """
+    with _copied(url, path.resolve(), report, clock_tolerance) as new:
+        return verify(new, clock_tolerance=clock_tolerance)
+
+
+def restore(
+    path: Path, url: str, report: Report = lambda _: None, clock_tolerance: timedelta = CLOCK_TOLERANCE
+) -> CopiedLedger:
+    """Write the ledger of a backup to a new ledger, with a new epoch.
+
+    The new epoch makes all resume tokens of the old ledger expire, also those that a server still hands out. Entries
+    after the backup are not in the new ledger, and other entries will get their sequences.
+
+    Args:
+        path: the backup.
+        url: the new ledger: it must not exist, or be empty, or be left by an interrupted restore.
+        report: called while it is copied.
+        clock_tolerance: see `verify`.
+
+    Raises:
+        InvalidLedgerUrl: if the URL names no database that can hold a ledger.
+        TargetRefused: if the ledger contains something else.
+        LedgerError: if the backup is damaged or cannot be read, or there is no space.
+        OSError: if the file cannot be read or written.
+    """
+    backup = file_url(path)
+    report(StepProgress("verifying", 0, 0))
+    verify(backup, clock_tolerance=clock_tolerance)
+    file = None if is_postgres(url) else database_path(url)
+    if file is None or file_bytes(file):
+        with read_only_ledger(backup) as source, open_target(url, source) as target:
+            return copy_ledger(source, target, epoch=new_epoch(), report=report, clock_tolerance=clock_tolerance)
+    # Servers that look for their ledger find all of it.
+    file.unlink(missing_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _copied(backup, file, report, clock_tolerance) as new:
+        epoch = renew_epoch(new)
+        found = verify(new, clock_tolerance=clock_tolerance)
+    return CopiedLedger(found.ledger_id, epoch, found.sequence, found.hash, added=found.sequence)
+
+
+@contextmanager
+def _copied(url: str, path: Path, report: Report, clock_tolerance: timedelta) -> Iterator[str]:
+    """Yield the URL of a copy of a ledger, in a file that gets its path at the end of the block."""
+    with read_only_ledger(url) as source, new_ledger_file(path) as new:
+        _check_space(source.size_bytes(), free_bytes(new))
+        if is_postgres(url):
+            with closing(SqliteBackend(file_url(new))) as target:
+                target.open(make=True)
+                copy_ledger(source, target, report=report, clock_tolerance=clock_tolerance)
+        else:
+            report(StepProgress("copying", 0, 0))
+            _copy_file(database_path(url), new)
+        report(StepProgress("verifying", 0, 0))
+        yield file_url(new)
+        _make_single_file(new)
+
+
+def renew_epoch(url: str) -> str:
+    """Give a ledger a new epoch, after its database was restored by other means; return it.
+
+    Raises:
+        InvalidLedgerUrl, LedgerError: if it is no ledger, or cannot be written.
+    """
+    epoch = new_epoch()
+    with closing(new_backend(url, patient=True)) as backend:
+        backend.open(make=False)
+        with backend.write() as connection:
+            set_identity(connection, replace(identity(connection), epoch=epoch))
+    return epoch
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a database into an empty file, as of now, however much is written meanwhile.
+
+    Raises:
+        LedgerError: if the source is damaged, or the target's disk is full.
+    """
+    access = "mode=rw" if os.access(source.parent, os.W_OK) else "mode=ro&immutable=1"
+    with database_errors(), closing(connect(source, access)) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
+
+
+@contextmanager
+def new_ledger_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary file in the folder of a path, to write a ledger to; rename it at the end of the block.
+
+    The file has mode 0600. It is synced before it gets its name, and nothing that has the name is ever replaced. After
+    an error it is removed; one that is left by a process that was killed is overwritten by the next.
+
+    Args:
+        path: path of the new ledger; its folder exists.
+
+    Raises:
+        FileExistsError: if there is something at the path.
+        LedgerUnavailable: if another process writes there at this moment.
+        OSError: if the file cannot be written.
+    """
+    _check_free_name(path)
+    temporary = path.with_name(f".{path.name}.part")
+    lock = _locked_file(temporary)
+    try:
+        os.ftruncate(lock, 0)
+        _remove_beside(temporary)
+        yield temporary
+        sync(temporary)
+        try:
+            os.link(temporary, path)  # unlike a rename, it fails if the name was taken meanwhile
+        except FileExistsError:
+            _check_free_name(path)
+            raise
+    finally:
+        _remove_beside(temporary)
+        temporary.unlink(missing_ok=True)
+        os.close(lock)
+    sync(path.parent)
+
+
+def _check_free_name(path: Path) -> None:
+    for suffix in ("", "-wal", "-journal"):  # SQLite would take the log of another database for that of the new one
+        if os.path.lexists(f"{path}{suffix}"):
+            raise FileExistsError(f"{path}{suffix} already exists; expected a name that is free")
+
+
+def _locked_file(path: Path) -> int:
+    """Create a file unless it exists, and lock it for this process; return its descriptor."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise LedgerUnavailable(f"another process is writing {path} at this moment") from None
+        except FileNotFoundError:
+            pass  # removed by the process that had it locked
+        os.close(descriptor)
+
+
+def _remove_beside(path: Path) -> None:
+    """Remove SQLite's companion files of a database."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def _make_single_file(path: Path) -> None:
+    """Write the write-ahead log of a closed database into it, and leave it without one."""
+    with database_errors(), closing(connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE").fetchone()

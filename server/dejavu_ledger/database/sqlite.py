@@ -2,25 +2,30 @@
 
 The database is in WAL mode, so readers and writers never block each other. Every write transaction starts with BEGIN
 IMMEDIATE: it takes the write lock before it reads, so that decisions based on those reads still hold at commit.
+
+SQLite itself copies the write-ahead log into the database in every commit that makes the log long enough: its caller
+then waits for two flushes of the disk, as long as a dozen commits. Here a thread does it soon after a commit; a commit
+does it only if the log has become too long nevertheless. Decision: docs/decisions/0043-write-path.md.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 import structlog
 
-from dejavu_ledger.database import creation, notify, sql, store
-from dejavu_ledger.database.backend import CommitListener, Connection, Durability, StopSignal
-from dejavu_ledger.database.pool import Pool
-from dejavu_ledger.database.schema_check import check_schema
-from dejavu_ledger.database.sqlite.engine import (
+from dejavu_ledger.database import schema, sql, sqlite_engine, store
+from dejavu_ledger.database.backend import CommitListener, Connection, Durability, Pool, StopSignal
+from dejavu_ledger.database.schema import check_schema
+from dejavu_ledger.database.sqlite_engine import (
     MAX_CONNECTIONS,
     check_free_space,
     connect,
@@ -31,8 +36,54 @@ from dejavu_ledger.database.sqlite.engine import (
     is_spoiled,
     stopping,
 )
-from dejavu_ledger.database.sqlite.wal_checkpointer import MOST_PAGES, WalCheckpointer
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerReplaced, LedgerUnavailable
+
+PAUSE_SECONDS: Final = 0.25
+"""Minimum time between a commit and the copy, and between two copies: pages that are written often are copied once."""
+
+MOST_PAGES: Final = 8000
+"""Number of pages in the log from which a commit copies them itself: 32 MiB. SQLite starts the log from its beginning
+only if no commit comes during a copy.
+"""
+
+
+class WalCheckpointer:
+    """Thread of a database that copies its log while there are commits.
+
+    Args:
+        path: the database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._committed = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def committed(self) -> None:
+        """Make the thread copy the log soon; call this after a commit."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wal-checkpointer", daemon=True)
+            self._thread.start()
+        self._committed.set()
+
+    def close(self) -> None:
+        """End the thread. Idempotent."""
+        self._closing.set()
+        self._committed.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._committed.wait()
+            if self._closing.wait(PAUSE_SECONDS):
+                break
+            self._committed.clear()
+            # A full or broken disk fails commits too, which report it.
+            with suppress(sqlite3.Error), closing(connect(self._path, "mode=rw")) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
 
 _log = structlog.get_logger(__name__)
 
@@ -74,7 +125,7 @@ def _file_id(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-class _Connection(Connection):
+class _FileConnection(Connection):
     """A connection to a file.
 
     Attributes:
@@ -106,12 +157,12 @@ class SqliteBackend:
             "foreign_keys=ON",
         )
         access = "mode=ro&immutable=1" if immutable else "mode=rw"
-        self._writing = Pool(lambda: _Connection("sqlite", connect(path, "mode=rw", *settings)), MAX_CONNECTIONS)
-        self._reading = Pool(lambda: _Connection("sqlite", connect(path, access, "query_only=ON")), MAX_CONNECTIONS)
+        self._writing = Pool(lambda: _FileConnection("sqlite", connect(path, "mode=rw", *settings)), MAX_CONNECTIONS)
+        self._reading = Pool(lambda: _FileConnection("sqlite", connect(path, access, "query_only=ON")), MAX_CONNECTIONS)
         self._checkpointer = WalCheckpointer(path)
         self._files: OpenFiles | None = None
         self._runtime: Path | None = None
-        self._notifier: notify.Notifier | None = None
+        self._notifier: sqlite_engine.Notifier | None = None
 
     @classmethod
     @contextmanager
@@ -130,7 +181,7 @@ class SqliteBackend:
         with closing(cls(url, immutable=immutable)) as backend:
             try:
                 with backend.read() as connection:
-                    if creation.is_empty(connection):
+                    if schema.is_empty(connection):
                         raise LedgerUnavailable(f"there is no ledger at {path}: the file is empty")
                     check_schema(connection)
             except LedgerUnavailable as error:
@@ -156,11 +207,11 @@ class SqliteBackend:
         except OSError as error:
             raise LedgerUnavailable(f"the ledger's folder cannot be used: {error.strerror}") from error
         try:
-            self._runtime = notify.runtime_folder(self._path)
+            self._runtime = sqlite_engine.runtime_folder(self._path)
         except OSError as error:
             _log.warning("ledger_runtime_folder_unusable", error=str(error), effect="streams lag by up to a second")
         else:
-            self._notifier = self._notifier or notify.Notifier(self._runtime)
+            self._notifier = self._notifier or sqlite_engine.Notifier(self._runtime)
 
     def _create(self, *, make: bool) -> None:
         """Create the database unless it exists, in one transaction; after a failure it is unchanged or empty."""
@@ -168,12 +219,12 @@ class SqliteBackend:
             # An empty file is an empty SQLite database. SQLite gives its companion files the same mode.
             self._path.touch(mode=0o600)
         with self._connection(self._reading) as connection:  # before the switch to WAL, which is itself a write
-            if creation.is_empty(connection) and not make:
+            if schema.is_empty(connection) and not make:
                 raise LedgerUnavailable("the ledger is gone: its file is empty")
         self._reading.clear()
         with self.write() as connection:
-            if creation.is_empty(connection):
-                creation.create(connection)
+            if schema.is_empty(connection):
+                schema.create_tables(connection)
             check_schema(connection)
             self._files = OpenFiles.at(self._path)
 
@@ -203,7 +254,7 @@ class SqliteBackend:
             raise
 
     @contextmanager
-    def _connection(self, pool: Pool[_Connection]) -> Iterator[_Connection]:
+    def _connection(self, pool: Pool[_FileConnection]) -> Iterator[_FileConnection]:
         """Yield a connection; at an error roll back, and discard connections if it may lie in their file."""
         with database_errors(), pool.connection() as connection:
             try:
@@ -251,7 +302,7 @@ class SqliteBackend:
         if self._runtime is None:
             return None
         try:
-            listener = notify.Listener(self._runtime, committed)
+            listener = sqlite_engine.Listener(self._runtime, committed)
         except OSError as error:
             _log.warning("ledger_wake_socket_failed", error=str(error), effect="streams lag by up to a second")
             return None
@@ -273,7 +324,7 @@ class SqliteBackend:
 def _folder_lock(folder: Path) -> Iterator[None]:
     """Lock a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    deadline = time.monotonic() + creation.LOCK_SECONDS
+    deadline = time.monotonic() + schema.CREATION_LOCK_SECONDS
     try:
         while True:
             try:

@@ -1,12 +1,17 @@
 """PostgreSQL as the backend of a ledger: any number of processes on any number of machines.
 
 A write locks the one row of `ledger` before it reads, in a transaction whose statements see all earlier commits. So
-writers on any machines take turns, in one order.
+writers on any machines take turns, in one order. The first process that opens a ledger creates its tables, the others
+wait: everything runs in one transaction under an advisory lock, so after a failure the database is unchanged.
+
+A listener has a connection of its own in the event loop. After every (re)connect it reports a commit before any
+notification, so that its users read the ledger and miss no commit made while there was no connection.
 Decision: docs/decisions/0047-several-servers.md.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -18,24 +23,23 @@ import structlog
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
+from dejavu_common.clock import Backoff
 from dejavu_common.failure_log import FailureLog
-from dejavu_ledger.database import sql, store
-from dejavu_ledger.database.backend import CommitListener, Connection, Durability, StopSignal
-from dejavu_ledger.database.creation import is_empty
-from dejavu_ledger.database.postgres.connections import (
+from dejavu_ledger.database import schema, sql, store
+from dejavu_ledger.database.backend import CommitListener, Connection, Durability, Pool, StopSignal
+from dejavu_ledger.database.postgres_connections import (
     ANSWER_SECONDS,
     BEGIN_SECONDS,
+    READ_ONLY,
     GuardedConnection,
     Outage,
     check_session,
+    database_errors,
     new_pool,
     patient,
+    read_only_cause,
 )
-from dejavu_ledger.database.postgres.creation import ensure_schema
-from dejavu_ledger.database.postgres.listener import PostgresListener, channel_of
-from dejavu_ledger.database.postgres.sqlstates import READ_ONLY, database_errors, read_only_cause
-from dejavu_ledger.database.schema import TABLES
-from dejavu_ledger.database.schema_check import check_schema
+from dejavu_ledger.database.schema import TABLES, check_schema, is_empty
 from dejavu_ledger.database.store import Identity
 from dejavu_ledger.errors import (
     InvalidLedgerUrl,
@@ -45,6 +49,129 @@ from dejavu_ledger.errors import (
     ReadStopped,
 )
 from dejavu_ledger.url import check_ledger_url
+
+CREATION_SECONDS: Final = 60.0
+"""Time limit of a statement that creates tables."""
+
+_BEGIN_CREATION: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+    f" SET LOCAL lock_timeout = {schema.CREATION_LOCK_SECONDS * 1000:.0f};"
+    f" SET LOCAL statement_timeout = {CREATION_SECONDS * 1000:.0f}; SET LOCAL client_min_messages = warning"
+)
+# Two numbers, to be distinct from other locks of the database: one for this use, one for the ledger's schema.
+_CREATION_LOCK: Final = "SELECT pg_advisory_xact_lock(1684367457, hashtext(current_schema()))"
+
+
+def ensure_schema(pool: Pool[Connection], *, make: bool = True) -> None:
+    """Create the tables unless they exist; return quickly if they do.
+
+    Args:
+        pool: connections that write.
+        make: whether to create a ledger if none exists.
+
+    Raises:
+        LedgerSchemaError: if the tables have another schema, are not a ledger, or are not exactly those of this
+            release.
+        LedgerUnavailable: if there is no ledger and `make` is false, or another process prepares one for too long.
+        psycopg.Error: if the database fails.
+    """
+    with pool.connection() as connection:
+        if not _has_no_tables(connection, make=make):
+            check_schema(connection)
+            return
+    with pool.connection() as connection, patient(connection.driver, CREATION_SECONDS):
+        connection.driver.execute(_BEGIN_CREATION)
+        try:
+            sql.rows(
+                connection, _CREATION_LOCK
+            )  # a separate statement, so that later ones see the commits of the last holder
+            if _has_no_tables(connection, make=make):
+                schema.create_tables(connection)
+            check_schema(connection)
+            connection.driver.commit()
+        except BaseException:
+            connection.close()
+            raise
+
+
+def _has_no_tables(connection: Connection, *, make: bool) -> bool:
+    if sql.value(connection, "SELECT current_schema()") is None:
+        raise LedgerSchemaError(
+            "the database is not a ledger: the schema that its search_path names does not exist; create it first"
+        )
+    empty = schema.is_empty(connection)
+    if empty and not make:
+        raise LedgerUnavailable("the ledger is gone: its tables are missing")
+    return empty
+
+
+_log = structlog.get_logger(__name__)
+
+FIRST_RETRY_SECONDS = 0.25
+LONGEST_RETRY_SECONDS = 5.0
+
+
+def channel_of(ledger_id: str) -> str:
+    """Return the channel of a ledger, an identifier of SQL; `ledger_id` is hexadecimal."""
+    return f"dejavu_{int(ledger_id, 16):032x}"
+
+
+class PostgresListener:
+    """Calls a function after every commit of others. Create and close it in the event loop.
+
+    Args:
+        parameters: of libpq.
+        channel: the channel of the ledger.
+        committed: called at every notification except those of this process, and after every connect.
+        own_session: returns the process id of the database's session that sends the notifications of this process,
+            which knows what it has committed; 0 if there is none.
+
+    Attributes:
+        is_listening: whether it is connected.
+    """
+
+    def __init__(
+        self,
+        parameters: dict[str, Any],
+        channel: str,
+        committed: Callable[[], None],
+        own_session: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._parameters = parameters
+        self._channel = channel
+        self._committed = committed
+        self._own_session = own_session
+        self.is_listening = False
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+        self._failures = FailureLog(_log, failed="ledger_listener_failing", recovered="ledger_listener_recovered")
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="ledger-listener")
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except (psycopg.Error, OSError) as error:
+                self._failures.failed(error, traceback=False, effect="streams lag by up to a second; retries")
+            await asyncio.sleep(self._backoff.next())
+
+    async def _listen(self) -> None:
+        async with await psycopg.AsyncConnection.connect(**self._parameters, autocommit=True) as connection:
+            await connection.execute(f"LISTEN {self._channel}".encode())
+            self._failures.succeeded()
+            self._backoff.reset()
+            self._committed()
+            self.is_listening = True
+            try:
+                async for notification in connection.notifies():
+                    if notification.pid != self._own_session():
+                        self._committed()
+            finally:
+                self.is_listening = False
+
 
 CONNECT_SECONDS: Final = 2
 """Time to connect to one host; the shortest that libpq allows."""
@@ -77,8 +204,6 @@ def connection_parameters(url: str) -> dict[str, Any]:
     primary = {"target_session_attrs": "read-write"} if several else {}
     return _DEFAULTS | primary | given | {"client_encoding": "UTF8"}
 
-
-_log = structlog.get_logger(__name__)
 
 NOTIFY_SECONDS: Final = 1.0
 """Time limit of a notification: the writer's thread waits for it, though no caller does."""

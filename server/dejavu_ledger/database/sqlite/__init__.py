@@ -1,1 +1,0 @@
-"""SQLite as the database of a ledger: one file, any number of processes on one machine."""

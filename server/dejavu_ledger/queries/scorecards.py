@@ -1,7 +1,7 @@
 """Selects the settled forecasts of a scorecard, the games that nobody settled, and the pairs of two models' forecasts.
 
 The scores are read from the rows of `scores`, one a game. `KnownScores` keeps those of a process in memory, some 220
-bytes a forecast, and reads only games that were settled since.
+bytes a forecast, and reads only games that were settled since; it also keeps which games nobody settled.
 
 A model's forecast is its own, or its shadow of another model's. Two are a pair if they are a forecast and its shadow,
 or shadows of the same one. They count as on a scorecard; a shadow counts if the shadowed forecast does.
@@ -104,10 +104,11 @@ class _Table(NamedTuple):
 
 
 class KnownScores:
-    """Settled forecasts of both horizons, as far as they were read."""
+    """Settled forecasts of both horizons, as far as they were read, and the games that are not settled."""
 
     def __init__(self) -> None:
         self._kept: dict[Horizon, _Table] = {}
+        self._open: dict[Horizon, tuple[ScoresPosition, datetime, list[str]]] = {}
         self._renewing = threading.Lock()
 
     def settled(self, connection: Connection, filter_: ScoreFilter) -> SettledByModel:
@@ -129,6 +130,26 @@ class KnownScores:
                 if len(table.columns["game"]) <= MAX_KEPT:
                     self._kept[filter_.horizon] = table
         return _selected(table, filter_)
+
+    def unsettled(self, connection: Connection, filter_: ScoreFilter, before: datetime) -> list[UnsettledGame]:
+        """Return the games with matching forecasts made before a time, and without a report.
+
+        A bad game that is never reported would otherwise be on no scorecard. A game whose outcome was withdrawn is not
+        among them, unless that was before its first forecast; nor is one whose forecasts are all late.
+
+        Args:
+            connection: a read connection.
+            filter_: the filter.
+            before: aware, UTC: when the evening began. Games are found anew for another one, and after an outcome.
+        """
+        if filter_.game_id:
+            return _unsettled(connection, filter_, before, [filter_.game_id])
+        known = position(connection), before
+        *of, games = self._open.get(filter_.horizon, (None, []))
+        if (*of,) != known:
+            games = _games_without_report(connection, filter_.horizon)
+            self._open[filter_.horizon] = (*known, games)
+        return _unsettled(connection, filter_, before, games)
 
 
 def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
@@ -233,36 +254,35 @@ class UnsettledGame(NamedTuple):
     model_version: str
 
 
-def unsettled_games(connection: Connection, filter_: ScoreFilter, before: datetime) -> list[UnsettledGame]:
-    """Return the games with matching forecasts made before a time, and without a report.
-
-    A bad game that is never reported would otherwise be on no scorecard. A game whose outcome was withdrawn is not
-    among them, unless that was before its first forecast; nor is one whose forecasts are all late.
-
-    Args:
-        connection: a read connection.
-        filter_: the filter.
-        before: aware, UTC.
-    """
+def _unsettled(
+    connection: Connection, filter_: ScoreFilter, before: datetime, games: Sequence[str]
+) -> list[UnsettledGame]:
     owned = [] if filter_.recorded_by else ["f.owned = TRUE"]
-    games = "SELECT CAST(:game_id AS TEXT) AS game_id" if filter_.game_id else _GAMES
     query = f"""
-        WITH RECURSIVE games AS ({games})
-        SELECT DISTINCT f.game_id, f.model_version FROM games JOIN forecasts f ON f.game_id = games.game_id
-        WHERE NOT EXISTS (
-                SELECT 1 FROM scores s WHERE s.game_id = games.game_id AND s.horizon = :horizon AND s.void = FALSE)
+        SELECT DISTINCT f.game_id, f.model_version FROM forecasts f
+        WHERE f.game_id IN :games AND {_WITHOUT_REPORT.format("f")}
             AND f.late = '' AND f.hindsight IS NULL AND f.generated_us < :before_us
             AND {" AND ".join([*filter_.conditions(), *owned])}"""  # noqa: S608
-    found = sql.rows(connection, query, **filter_.parameters(), before_us=microseconds(before))
+    found = sql.rows(connection, query, **filter_.parameters(), before_us=microseconds(before), games=games)
     return [UnsettledGame(*row) for row in found]
 
 
-_GAMES: Final = """
-    SELECT MIN(game_id) AS game_id FROM forecasts
-    UNION ALL
-    SELECT (SELECT MIN(later.game_id) FROM forecasts later WHERE later.game_id > games.game_id)
-    FROM games WHERE games.game_id IS NOT NULL"""
-"""The games with forecasts, each found in the index from the one before: there are hundreds of forecasts for each."""
+def _games_without_report(connection: Connection, horizon: Horizon) -> list[str]:
+    """Return the games with forecasts, and without a report at a horizon that stands or was withdrawn after them."""
+    return [game_id for (game_id,) in sql.rows(connection, _GAMES_WITHOUT_REPORT, horizon=horizon.value)]
+
+
+_WITHOUT_REPORT: Final = """
+    NOT EXISTS (SELECT 1 FROM scores s WHERE s.game_id = {}.game_id AND s.horizon = :horizon AND s.void = FALSE)"""
+
+_GAMES_WITHOUT_REPORT: Final = f"""
+    WITH RECURSIVE games AS (
+        SELECT MIN(game_id) AS game_id FROM forecasts
+        UNION ALL
+        SELECT (SELECT MIN(later.game_id) FROM forecasts later WHERE later.game_id > games.game_id)
+        FROM games WHERE games.game_id IS NOT NULL)
+    SELECT game_id FROM games WHERE game_id IS NOT NULL AND {_WITHOUT_REPORT.format("games")}"""  # noqa: S608
+"""Each game is found in the index from the one before: there are hundreds of forecasts for each."""
 
 
 _LEVELS: Final = len(DISTRIBUTION_LEVELS)

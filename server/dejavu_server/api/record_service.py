@@ -26,7 +26,6 @@ from dejavu_ledger.queries.scorecards import (
     ScoreFilter,
     SettledByModel,
     UnsettledGame,
-    unsettled_games,
 )
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.comparison.gate import GateSettings
@@ -186,7 +185,7 @@ class RecordService:
 
         def build(connection: Connection) -> _M:
             settled = self._settled.settled(connection, filter_)
-            unsettled = unsettled_games(connection, filter_, evening)
+            unsettled = self._settled.unsettled(connection, filter_, evening)
             return response(connection, _Scored(settled, unsettled))
 
         async def read(stop: StopSignal) -> _M:

@@ -27,7 +27,7 @@ from dejavu_ledger.database.backend import Connection, StopSignal
 from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.queries import model_changes, pages, scorecards
 from dejavu_ledger.queries.pages import ForecastFilter
-from dejavu_ledger.queries.scorecards import ScoreFilter, unsettled_games
+from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
 from dejavu_store.stages import ModelAction
@@ -199,7 +199,7 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
 READS: dict[str, Callable[[Connection, dict[str, Any]], object]] = {
     "page": lambda connection, given: pages.page(connection, ForecastFilter(**given), "", 50),
     "card": lambda connection, given: scorecards.settled(connection, ScoreFilter(**given)),
-    "unsettled games": lambda connection, given: unsettled_games(connection, ScoreFilter(**given), EVENING),
+    "unsettled games": lambda connection, given: KnownScores().unsettled(connection, ScoreFilter(**given), EVENING),
 }
 
 

@@ -30,7 +30,7 @@ from tests.support.builders.record_book import (
 from dejavu_common.clock import day_bounds, game_day
 from dejavu_ledger.database import sql
 from dejavu_ledger.queries import pages, scorecards
-from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel, unsettled_games
+from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel
 from dejavu_ledger.records import LateReason, RecordedForecast
 from dejavu_models.results import Failed
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
@@ -238,7 +238,9 @@ def test_a_game_is_unsettled_until_its_outcome_is_reported_at_the_horizon() -> N
         def unsettled(horizon: Horizon, **more: timedelta) -> list[str]:
             wanted = ScoreFilter(horizon=horizon)
             before = OVER + more.get("later", timedelta(0))
-            return sorted(game for game, _ in book.read(partial(unsettled_games, filter_=wanted, before=before)))
+            return sorted(
+                game for game, _ in book.read(partial(KnownScores().unsettled, filter_=wanted, before=before))
+            )
 
         assert unsettled(FINAL) == unsettled(HALF) == [first, second, third]
         assert unsettled(FINAL, later=NEXT_DAY) == [first, second, third, late]
@@ -276,5 +278,5 @@ def test_unsettled_games_match_the_filter_of_the_card(conditions: dict[str, Any]
             forecast(REPLAY, horizon=FINAL),
         )
         wanted = ScoreFilter(**{"horizon": FINAL, **conditions})
-        games = book.read(partial(unsettled_games, filter_=wanted, before=OVER + NEXT_DAY))
+        games = book.read(partial(KnownScores().unsettled, filter_=wanted, before=OVER + NEXT_DAY))
     assert {game for game, _ in games} == set(found)

@@ -7,12 +7,12 @@ The connection's transaction must hold the write lock from its start, as for all
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from dejavu_common.clock import from_microseconds
+from dejavu_common.clock import from_microseconds, microseconds
+from dejavu_feed.game_ids import is_replay
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import codec, rows
@@ -24,7 +24,7 @@ from dejavu_ledger.errors import (
     UnknownOutcome,
 )
 from dejavu_ledger.queries import learning
-from dejavu_ledger.record import OutcomeRevisions, agree
+from dejavu_ledger.record import FirstReport, GameRecord, OutcomeRevisions, agree
 from dejavu_ledger.recording import load_game
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_ledger.settling import settle
@@ -71,13 +71,16 @@ def record_outcome(
         sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false; with a GameFull if
         this caller has already made MAX_REVISIONS of it, which can then still be withdrawn.
     """
-    revisions = _revisions(connection, reported.game_id, reported.horizon)
+    revisions, game = (
+        _revisions(connection, reported.game_id, reported.horizon),
+        load_game(connection, reported.game_id),
+    )
     newest, before = revisions.newest, revisions.standing
     if before is not None and agree(before, reported):
         return before, _count(connection, reported.game_id, reported.horizon)
-    contradiction = _contradiction(connection, reported, before)
+    contradiction = _contradiction(connection, reported, before, game.owner)
     # Only the first report decides which forecasts were made with hindsight.
-    if contradiction is None and reported.horizon not in load_game(connection, reported.game_id).reports:
+    if contradiction is None and reported.horizon not in game.reports:
         contradiction = _too_early(connection, reported)
     if contradiction is not None:
         return Failed(contradiction)
@@ -104,7 +107,7 @@ def record_outcome(
         overtimes=overtimes,
         players=players,
     )
-    return _add(connection, outcome, revisions)
+    return _add(connection, outcome, revisions, game)
 
 
 def withdraw_outcome(
@@ -133,40 +136,45 @@ def withdraw_outcome(
     if before is None:
         return newest, _count(connection, game_id, horizon)
     withdrawal = replace(before, recorded_time=now, withdrawn=True, recorded_by=recorded_by)
-    return _add(connection, withdrawal, revisions)
+    return _add(connection, withdrawal, revisions, load_game(connection, game_id))
 
 
-def _add(connection: Connection, outcome: ReportedOutcome, before: OutcomeRevisions) -> tuple[ReportedOutcome, int]:
+def _add(
+    connection: Connection, outcome: ReportedOutcome, before: OutcomeRevisions, game: GameRecord
+) -> tuple[ReportedOutcome, int]:
     """Add the next revision of an outcome; return it and the number of forecasts of its horizon."""
     head = store.head(connection)
     revision = 0 if before.newest is None else before.newest.revision + 1
     outcome = replace(outcome, sequence=head.sequence + 1, revision=revision, created=True)
     first_sequence = before.after(outcome).first_sequence
     learning.drop_snapshots(connection, first_sequence)
-    game = load_game(connection, outcome.game_id)
     store.add_entry(connection, codec.OUTCOME, codec.outcome_payload(outcome), revision, head, outcome.recorded_by)
     row = rows.outcome_row(outcome, first_sequence, has_forecasts=game.is_forecast)
     sql.insert(connection, "outcomes", [row])
-    mark_hindsight(connection, row)
+    if not outcome.withdrawn and outcome.horizon not in game.reports:
+        mark_hindsight(
+            connection, outcome.game_id, outcome.horizon, FirstReport(outcome.sequence, outcome.observed_time)
+        )
     settle(connection, outcome.game_id)
     return outcome, _count(connection, outcome.game_id, outcome.horizon)
 
 
-def mark_hindsight(connection: Connection, outcome: Mapping[str, Any]) -> None:
-    """Mark what an outcome, if it is a first report, shows to have been made with hindsight (`GameRecord.hindsight`).
+def mark_hindsight(connection: Connection, game_id: str, horizon: Horizon, report: FirstReport) -> None:
+    """Mark what the first report of an outcome shows to have been made with hindsight (`GameRecord.hindsight`).
 
     These are the forecasts of its game, and the markets sent after them, that are recorded before the report and were
     made after its observed time; with an outcome of the half, only those from before the half.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
-        outcome: the row of `outcomes`.
+        game_id: the game; nothing of a replay is marked.
+        horizon: the horizon.
+        report: the report.
     """
-    values = {name: outcome[name] for name in ("sequence", "game_id", "horizon", "revision", "observed_us")}
-    is_first = outcome["revision"] == 0 or sql.value(connection, _VOID_BEFORE, **values)
-    if outcome["withdrawn"] or outcome["replay"] or not is_first:
+    if is_replay(game_id):
         return
-    values["last"] = Horizon(outcome["horizon"]).last_slot
+    sequence, observed_us = report.sequence, microseconds(report.observed)
+    values = {"game_id": game_id, "last": horizon.last_slot, "sequence": sequence, "observed_us": observed_us}
     for statement in (_MARK_FORECASTS, _MARK_MARKETS):
         sql.run_each(connection, statement, [values])
 
@@ -223,17 +231,22 @@ def _words(outcome: ReportedOutcome) -> str:
 
 
 def _contradiction(
-    connection: Connection, reported: ReportedOutcome, before: ReportedOutcome | None
+    connection: Connection, reported: ReportedOutcome, before: ReportedOutcome | None, owner: str | None
 ) -> InvalidInput | None:
     """Return the error of a report that contradicts the record of its game, otherwise None.
+
+    What others have reported does not contradict the owner of the game: otherwise anybody could keep its report out.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
         reported: the report.
         before: the outcome that it would correct; None if it is the first.
+        owner: the owner of the game; None if it is not forecast.
     """
     other_horizon = Horizon.HALFTIME if reported.horizon is Horizon.FINAL else Horizon.FINAL
     other = _revisions(connection, reported.game_id, other_horizon).standing
+    if other is not None and other.recorded_by != reported.recorded_by == owner:
+        other = None
     if other is not None and abs(reported.differential - other.differential) > MAX_SWING:
         found = f"{reported.differential} {_PLACES[reported.horizon]}"
         recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"
@@ -245,7 +258,7 @@ def _contradiction(
         return InvalidLiveInput(found, expected, "total_points")
     if not reported.home_team:
         return None
-    teams, named = (reported.home_team, reported.away_team), _named_teams(connection, reported.game_id)
+    teams, named = (reported.home_team, reported.away_team), _named_teams(connection, reported.game_id, owner)
     if named and teams not in named:
         return _other_teams(reported, *named[-1], "in the forecasts of this game")
     if before is not None and before.home_team:
@@ -259,14 +272,14 @@ def _contradiction(
     return _other_teams(reported, standing.home_team, standing.away_team, place)
 
 
-def _named_teams(connection: Connection, game_id: str) -> list[tuple[str, str]]:
+def _named_teams(connection: Connection, game_id: str, owner: str | None) -> list[tuple[str, str]]:
     """Return the pairs of teams in the forecasts of a game that count, the newest one last.
 
     One of them is enough: otherwise a single forecast with other teams would keep the outcome of its game from being
     reported. Scorecards count a game with several pairs of teams as doubtful. Late forecasts are used only if all are
     late: they count nowhere, and are made when the result may be known.
     """
-    rows = sql.rows(connection, _TEAMS, game_id=game_id)
+    rows = sql.rows(connection, _TEAMS, game_id=game_id, owner=owner)
     counts = any(in_time for *_, in_time in rows)
     return [(home, away) for home, away, in_time in rows if in_time or not counts]
 
@@ -329,17 +342,12 @@ _COUNT: Final = "SELECT COUNT(*) FROM forecasts WHERE game_id = :game_id AND hor
 
 _TEAMS: Final = """
 SELECT home_team, away_team, MAX(CASE WHEN late = '' THEN 1 ELSE 0 END) FROM forecasts
-WHERE game_id = :game_id AND home_team <> '' AND away_team <> '' AND owned AND recorded_by = (
-    SELECT recorded_by FROM forecasts WHERE game_id = :game_id AND owned ORDER BY sequence DESC LIMIT 1)
+WHERE game_id = :game_id AND home_team <> '' AND away_team <> '' AND owned AND recorded_by = :owner
 GROUP BY home_team, away_team ORDER BY MAX(CASE WHEN late = '' THEN sequence ELSE 0 END), MAX(sequence)"""
 
 _MADE: Final = """
 SELECT generated_us, minute FROM forecasts
 WHERE game_id = :game_id AND minute <= :last AND replay = FALSE AND late = '' AND owned"""
-
-
-_VOID_BEFORE: Final = """
-    SELECT void FROM outcomes WHERE game_id = :game_id AND horizon = :horizon AND revision = :revision - 1"""
 
 _MARK_FORECASTS: Final = """
     UPDATE forecasts SET hindsight = :sequence

@@ -163,7 +163,10 @@ class GameRecord:
             seconds: seconds of play at it.
             made: when it was made.
         """
-        if owned := self.owns(caller, lease):
+        owned = self.owns(caller, lease)
+        if self._passes_to_first_lease(caller, owned=owned):
+            self._withdrawn.clear()
+        if owned:
             # Otherwise anybody could make a game late by a forecast of the morning before.
             self._first = made if self._first is None or caller != self.owner else min(self._first, made)
             self.owner, self.lease = caller, lease or self.lease
@@ -178,7 +181,9 @@ class GameRecord:
         """Take over the next recorded revision of an outcome.
 
         A report that is withdrawn before any forecast of its game counts as never made, and makes no forecast late:
-        otherwise anybody who may report could make all forecasts of future games late. Such games count as doubtful.
+        otherwise anybody who may report could make all forecasts of future games late. Nor does one that is withdrawn
+        before the game passes to its first lease, or anybody who may record could do so, too. Such games count as
+        doubtful.
         """
         if not withdrawn:
             self._outcomes[horizon] = sequence
@@ -189,6 +194,10 @@ class GameRecord:
             self._withdrawn.add(horizon)
         else:
             self.reports.pop(horizon, None)
+
+    def _passes_to_first_lease(self, caller: str, *, owned: bool) -> bool:
+        """Return whether a forecast, if it counts, makes its caller the owner in place of one who held no lease."""
+        return owned and not self.lease and self.owner not in {None, caller}
 
     def known_outcome(self, minute: int) -> OutcomeAlreadyRecorded | None:
         """Return the error of a forecast after a minute if the outcome of a later horizon stands; otherwise None."""
@@ -248,7 +257,8 @@ class GameRecord:
             behind: seconds of play by which it may be behind the newest one.
         """
         made, seconds = issued.generated_time, issued.forecast.elapsed_seconds
-        if self.was_withdrawn(issued.forecast.elapsed_minutes):
+        voids = self._passes_to_first_lease(issued.recorded_by, owned=owned)
+        if not voids and self.was_withdrawn(issued.forecast.elapsed_minutes):
             return LateReason.REPORTED
         if self._is_over(issued, owned=owned):
             return LateReason.GAME_DATE

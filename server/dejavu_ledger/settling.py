@@ -147,7 +147,7 @@ _Forecast = namedtuple(
     "_Forecast",
     "sequence key revision horizon generated_us day home_team away_team model_version minute elapsed_s at_moment alpha"
     " confidence pregame_margin margin_plausible pregame_total neutral_site missing_players late hindsight"
-    " scored_values total_values recorded_by owned",
+    " scored_values total_values recorded_by owned lease",
 )
 _Shadow = namedtuple("_Shadow", "sequence forecast_sequence model_version scored_values")
 _Market = namedtuple("_Market", "sequence forecast_sequence hindsight canonical")
@@ -467,9 +467,18 @@ class _Settling:
         too_few = packed["total_points"] - points > MAX_CORRECTION
         least_us = (60 * (minutes - minute) - FEED_LAG_SECONDS) * _SECOND_US
         too_soon = self.rows.outcomes[-1].observed_us - packed["made_us"] < least_us
-        withdrawn_before = any(each.void for each in self._of_game.outcomes)
-        doubtful: NDArray[np.bool_] = too_far | too_few | too_soon | self._never_played(packed) | withdrawn_before
+        doubtful: NDArray[np.bool_] = too_far | too_few | too_soon | self._never_played(packed) | self._was_void()
         return doubtful
+
+    def _was_void(self) -> bool:
+        """Return whether an outcome of the game was withdrawn before its first forecast, or before its first lease.
+
+        Such a withdrawal makes no forecast late: `GameRecord.add_outcome`.
+        """
+        owned = [each for each in self._of_game.forecasts if each.owned]
+        leased = next((each for each in owned if each.lease), None)
+        passed = 0 if leased is None or leased.recorded_by == owned[0].recorded_by else leased.sequence
+        return any(each.void or (each.withdrawn and each.sequence < passed) for each in self._of_game.outcomes)
 
     def _never_played(self, packed: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which forecasts are of an overtime that the game, by its report, did not have.

@@ -196,6 +196,8 @@ EVENTS = [
     said(20, by="x", game_id=FIFTH),
     said(moment=Moment(2, 150.0, 3), by="x", game_id=FIFTH),
     *(said(moment=Moment(2, 150.0 + behind, 3), by=f"{behind}", game_id=FIFTH) for behind in (89, 90, 91)),
+    reported(5, game_id=FIFTH),
+    withdrawn(game_id=FIFTH),  # void with the next
     said(22, by="b", game_id=FIFTH),
     said(23, by="x", game_id=FIFTH),
     *(

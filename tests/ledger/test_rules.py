@@ -141,6 +141,14 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "a report that follows a void one decides, and what follows its withdrawal is late":
         ([reported(), withdrawn(), said(20), reported(at=95), withdrawn(), said(47, 12.0, at=91)], [None, REPORTED],
          {"withdrawn_games": 1}),
+    # Otherwise a caller without a lease could do so for a game that it forecasts before the poller.
+    "a report that is withdrawn before the game passes to its first lease makes none late and the game doubtful":
+        ([said(1, by="a"), reported(), withdrawn(), leads("b"), said(20, by="b"), said(21, by="a"), reported(6)],
+         [None, None, None], {"forecasts": 2, "left_out": LeftOut(others=1), "doubtful_games": 1}),
+    "a withdrawal is not void for an owner who acquires a lease":
+        ([said(1, by="a"), reported(), withdrawn(), leads("a"), said(20, by="a")], [None, REPORTED], {}),
+    "a withdrawal is not void for the next holder of the lease":
+        ([leads("a"), said(1, by="a"), reported(), withdrawn(), leads("b"), said(20, by="b")], [None, REPORTED], {}),
     # Once the outcome is known, nothing is recorded
     "after the half, nothing of the half, nor of the end from before it":
         ([reported(3, HALF), said(18, horizon=HALF), said(23), said(24), said(23, game_id=OTHER, **LAL_DEN)],
@@ -293,6 +301,10 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "a game that is reported again keeps its place in the order of the bankroll":
         ([*LOST_TWICE_WON_TWICE, withdrawn(), reported(-5, at=5 * 1440)], [RECORDED] * 4,
          {"market.max_drawdown": 1 - 0.98**2}),
+    # Otherwise a wrong half by another caller would keep the poller's final from being recorded.
+    "what others report at the half contradicts other reports of the end, not the owner's":
+        ([said(30, by="a"), reported(-99, HALF, recorded_by="b"), reported(6, recorded_by="c"),
+          reported(6, recorded_by="a")], [None, "^InvalidDifferential"], {"forecasts": 1}),
     # Corrections and withdrawals of the outcome
     "a game whose outcome was withdrawn is seen and counts nowhere":
         ([said(20, market={}), said(20, game_id=OTHER, market={}, **LAL_DEN), reported(),

@@ -102,7 +102,8 @@ class Game:
         owner: the caller whose forecasts count; None before the first forecast.
         lease: the lease whose next holder becomes the owner; empty: none yet.
         standing: the newest revision of each outcome that is not withdrawn, by horizon.
-        withdrawn: the horizons with an outcome that was withdrawn after the first forecast.
+        withdrawn: the horizons with an outcome that was withdrawn after the first forecast, and not before the first
+            owner with a lease.
         reports: the first report of each outcome; one that was withdrawn before the first forecast is none.
     """
 
@@ -120,8 +121,14 @@ class Game:
         """Return whether the next forecast is of the owner, or makes its caller the owner."""
         return self.owner in {None, forecast.caller} or forecast.lease != ""
 
+    def passes_to_first_lease(self, forecast: Forecast) -> bool:
+        """Return whether it makes its caller the owner in place of one without a lease: what was withdrawn is void."""
+        return forecast.owned and not self.lease and self.owner not in {None, forecast.caller}
+
     def add_forecast(self, forecast: Forecast) -> None:
         """Take note of a forecast."""
+        if self.passes_to_first_lease(forecast):
+            self.withdrawn.clear()
         if forecast.owned:
             self._first = forecast.made if forecast.caller != self.owner else min(self._first, forecast.made)
             self.owner, self.lease = forecast.caller, forecast.lease or self.lease
@@ -153,7 +160,7 @@ class Game:
             clock: the published clock that its entry states, in seconds of play.
             behind: seconds of play by which it may be behind the newest one of its caller.
         """
-        if self.withdrawn.intersection(forecast.preceded):
+        if self.withdrawn.intersection(forecast.preceded) and not self.passes_to_first_lease(forecast):
             return "reported"
         first = made if forecast.owned and forecast.caller != self.owner else self._first
         over = ("" != date < evening(made)) or made - min(first, made) > LONGEST_GAME

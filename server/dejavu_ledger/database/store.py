@@ -115,9 +115,20 @@ def entry_at(connection: Connection, sequence: int) -> ChainHead | None:
 
 
 def held_leases(connection: Connection) -> list[tuple[str, str]]:
-    """Return names and callers of the current leases."""
+    """Return names and callers of the valid leases."""
     now = database_time(connection)
-    return [(name, caller) for name, caller in sql.rows(connection, _LEASES, now=now)]
+    found = sql.rows(connection, "SELECT name, caller, expires_us FROM leases")
+    return [(name, caller) for name, caller, expires_us in found if is_valid(expires_us, now)]
+
+
+LONGEST_US: Final = 10 * 60 * 10**6
+"""Longest remaining time of a valid lease, in microseconds: twice the longest time for which one is granted, because
+the clock can be corrected a little."""
+
+
+def is_valid(expires_us: int, now: int) -> bool:
+    """Return whether a lease is valid; False if it would last too long, as after the clock was set back."""
+    return now < expires_us <= now + LONGEST_US
 
 
 def probe_write(connection: Connection) -> None:
@@ -165,8 +176,6 @@ SELECT l.ledger_id, l.epoch, e.sequence, e.hash, (SELECT MAX(sequence) FROM mode
 FROM ledger l LEFT JOIN entries e ON e.sequence = (SELECT MAX(sequence) FROM entries)"""
 
 _HASH: Final = "SELECT hash FROM entries WHERE sequence = :sequence"
-
-_LEASES: Final = "SELECT name, caller FROM leases WHERE expires_us > :now"
 
 _AFTER: Final = """
 SELECT e.kind, e.canonical, e.hash FROM entries e LEFT JOIN forecasts f ON f.sequence = e.sequence

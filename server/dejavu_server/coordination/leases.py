@@ -16,6 +16,7 @@ from dejavu_common.clock import EPOCH
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.sql import database_time
+from dejavu_ledger.database.store import LONGEST_US, is_valid
 from dejavu_models.errors import DejavuError, InvalidInput, quoted
 
 MAX_LEASES: Final = 64
@@ -27,8 +28,6 @@ MAX_LEASES_OF_CALLER: Final = 8
 MIN_TTL: Final = timedelta(seconds=1)
 MAX_TTL: Final = timedelta(minutes=5)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_LONGEST_US: Final = 2 * MAX_TTL // _MICROSECOND
-"""Longest remaining time of a valid lease; more than MAX_TTL, because the clock can be corrected a little."""
 
 MODEL_GATE: Final = "model-gate"
 """The lease of the worker that judges the models."""
@@ -118,11 +117,6 @@ def time_span(
     return timedelta(seconds=seconds)
 
 
-def is_valid(expires_us: int, now: int) -> bool:
-    """Return whether a lease is valid; False if it would last too long, as after the clock was set back."""
-    return now < expires_us <= now + _LONGEST_US
-
-
 def acquire(
     connection: Connection, name: str, holder: str, caller: str, ttl: timedelta, now: int | None = None
 ) -> tuple[bool, Lease]:
@@ -181,7 +175,7 @@ def _make_room(connection: Connection, name: str, caller: str, time: int) -> Non
         connection,
         "DELETE FROM leases WHERE expires_us <= :now OR expires_us > :latest",
         now=time,
-        latest=time + _LONGEST_US,
+        latest=time + LONGEST_US,
     )
     if name in RESERVED:
         return

@@ -13,8 +13,8 @@ from typing import Final
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.sql import database_time
+from dejavu_ledger.database.store import is_valid
 from dejavu_models.errors import DejavuError
-from dejavu_server.coordination.leases import is_valid
 
 KEPT: Final = timedelta(days=3)
 """Time for which a notification is kept after its first claim."""

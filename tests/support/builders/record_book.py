@@ -224,10 +224,11 @@ class RecordBook:
             return function(connection)
 
     def lease(self, name: str, caller: str) -> None:
-        """Give a caller a lease that does not end, in place of its holder."""
+        """Give a caller a lease of five minutes, in place of its holder."""
         with self._backend.write() as connection:
             sql.rows(connection, "DELETE FROM leases WHERE name = :name", name=name)
-            held = {"name": name, "holder": caller, "caller": caller, "acquired_us": 0, "expires_us": 1 << 62}
+            expires_us = sql.database_time(connection) + 300 * 10**6
+            held = {"name": name, "holder": caller, "caller": caller, "acquired_us": 0, "expires_us": expires_us}
             sql.insert(connection, "leases", [held])
 
     def run(self, *statements: str) -> None:

@@ -18,6 +18,7 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.entries import canonical_json, codec, rows
 from dejavu_ledger.record import key_of
+from dejavu_ledger.recording import load_game
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 
@@ -86,10 +87,9 @@ def derive_again(database: sqlite3.Connection) -> None:
     connection = Connection("sqlite", database)
     for table in ("forecasts", "markets"):
         database.execute(f"UPDATE {table} SET hindsight = NULL")
-    cursor = database.execute("SELECT * FROM outcomes ORDER BY sequence")
-    names = [column[0] for column in cursor.description]
-    for outcome in cursor.fetchall():
-        outcomes.mark_hindsight(connection, dict(zip(names, outcome, strict=True)))
+    for (game_id,) in database.execute("SELECT DISTINCT game_id FROM outcomes").fetchall():
+        for horizon, report in load_game(connection, game_id).reports.items():
+            outcomes.mark_hindsight(connection, game_id, horizon, report)
     with suppress(ValueError, DejavuError):
         settling.rebuild(connection)
 

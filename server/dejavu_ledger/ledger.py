@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import itemgetter
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
@@ -83,11 +84,15 @@ class Ledger:
         on_failure: Callable[[LedgerError], None] | None = None,
         limits: RecordingLimits = DEFAULT_LIMITS,
         clock: Callable[[], datetime] = utc_now,
+        on_commit_seconds: Callable[[float], None] = lambda _: None,
+        on_read_seconds: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self.identity = identity
         self._on_failure = on_failure
+        self._on_commit_seconds = on_commit_seconds
+        self._on_read_seconds = on_read_seconds
         self._followers = Followers(backend)
         self._writer = Writer(backend, self._followers.appended, limits)
         # Changes other than a few forecasts go to the writer one at a time. Otherwise a caller that repeats them would
@@ -110,6 +115,8 @@ class Ledger:
         on_failure: Callable[[LedgerError], None] | None = None,
         limits: RecordingLimits = DEFAULT_LIMITS,
         clock: Callable[[], datetime] = utc_now,
+        on_commit_seconds: Callable[[float], None] = lambda _: None,
+        on_read_seconds: Callable[[float], None] = lambda _: None,
     ) -> Ledger:
         """Open the ledger at a URL (see url.py) or in a database; create it if needed, with the folder of a file.
 
@@ -123,6 +130,8 @@ class Ledger:
             on_failure: called in the event loop with every error that makes a later read or write fail.
             limits: limits of a game's forecasts.
             clock: returns the current time, aware and in UTC, which is compared with that of the database.
+            on_commit_seconds: called with the time that a commit took, or until it failed.
+            on_read_seconds: called with that of a read.
 
         Raises:
             InvalidLedgerUrl: if the URL cannot name a ledger.
@@ -142,7 +151,8 @@ class Ledger:
                 backend.close()
                 raise
 
-        return cls(backend, await asyncio.to_thread(identity), on_failure, limits, clock)
+        found = await asyncio.to_thread(identity)
+        return cls(backend, found, on_failure, limits, clock, on_commit_seconds, on_read_seconds)
 
     async def commit(
         self, issued: Sequence[IssuedForecast], recorder: Recorder = UNLIMITED
@@ -167,6 +177,10 @@ class Ledger:
         """
         if not issued:
             return []
+        with _timed(self._on_commit_seconds):
+            return await self._commit(issued, recorder)
+
+    async def _commit(self, issued: Sequence[IssuedForecast], recorder: Recorder) -> list[Result[IssuedForecast]]:
         order = _order_of_play(issued)
         drafts = await Turns().map(codec.prepare, [issued[index] for index in order])
         entries = [(draft.issued.game_id, len(draft.payload)) for draft in drafts]
@@ -305,19 +319,18 @@ class Ledger:
         with self._reporting_failures():
             return await self._writer.submit_shadows(prepared)
 
-    async def write(self, change: Query[_T], caller: str = "", *, aside: bool = False) -> _T:
+    async def write(self, change: Query[_T], caller: str = "") -> _T:
         """Return the result of a change, in its own transaction that holds the write lock.
 
         Args:
             change: the change. It may be called more than once, and must not write entries: use the methods for their
                 kinds.
             caller: name of the caller whose turn it takes; see `Recorder`.
-            aside: whether nobody waits for it, so that a failure is not reported.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
         """
-        with contextlib.nullcontext() if aside else self._reporting_failures():
+        with self._reporting_failures():
             return await self._change(change, caller, alone=True)
 
     async def _change(self, change: Query[_T], caller: str, *, alone: bool) -> _T:
@@ -336,16 +349,12 @@ class Ledger:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the ledger cannot be read.
             ReadStopped: if the query was stopped.
         """
-        with self._reporting_failures():
+        with _timed(self._on_read_seconds), self._reporting_failures():
             return await self._in_reader(partial(self._read_now, query, stop))
 
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
         """Return the first `limit` forecasts and outcomes after a sequence, in order."""
         return await self.read(lambda connection: store.read_after(connection, sequence, limit))
-
-    async def head(self) -> int:
-        """Return the sequence of the newest entry; 0 if there is none."""
-        return await self.read(lambda connection: store.head(connection).sequence)
 
     async def position(self) -> ChainHead:
         """Return sequence and hash of the newest entry; without entries, the start of the chain."""
@@ -489,6 +498,20 @@ class Ledger:
     def _read_now(self, query: Query[_T], stop: StopSignal | None) -> _T:
         with self._backend.read(stop) as connection:
             return query(connection)
+
+
+CurrentLedger: TypeAlias = Callable[[], Ledger]
+"""Returns the open ledger; raises a LedgerError, the reason, if there is none."""
+
+
+@contextlib.contextmanager
+def _timed(on_seconds: Callable[[float], None]) -> Iterator[None]:
+    """Report the time that a block took, also if it fails."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        on_seconds(time.perf_counter() - began)
 
 
 def _order_of_play(issued: Sequence[IssuedForecast]) -> list[int]:

@@ -201,7 +201,7 @@ async def test_an_outcome_gets_the_next_place_and_settles_every_forecast_of_its_
 async def test_what_is_no_outcome_is_refused(ledger: Ledger, unfit: ReportedOutcome) -> None:
     with pytest.raises(ValueError):
         await ledger.record_outcome(unfit)
-    assert await ledger.head() == 0
+    assert (await ledger.position()).sequence == 0
 
 
 async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_says_so(ledger: Ledger, url: str) -> None:

@@ -65,7 +65,7 @@ async def test_what_is_no_forecast_of_a_game_is_refused_and_nothing_is_recorded(
     with pytest.raises(ValueError, match="without a game"):
         await ledger.commit([issued(), issued("")])
     assert await ledger.commit([]) == []
-    assert await ledger.head() == 0
+    assert (await ledger.position()).sequence == 0
 
 
 class HeldBackend(MemoryBackend):
@@ -147,7 +147,7 @@ async def test_closing_commits_what_waits_and_refuses_the_rest(url: str) -> None
     calls = [await waiting(ledger, number) for number in range(20)]
     await ledger.close()
     assert [(await call)[0].sequence for call in calls] == list(range(1, 21))
-    for refused in (ledger.commit([issued()]), ledger.head()):
+    for refused in (ledger.commit([issued()]), ledger.position()):
         with pytest.raises(LedgerUnavailable, match="closed"):
             await refused
     await ledger.close()

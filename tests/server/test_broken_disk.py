@@ -25,12 +25,12 @@ from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common import failure_log
 from dejavu_ledger import Ledger, verify
-from dejavu_ledger.audit.checkpoints import Signer
 from dejavu_ledger.database import sqlite_engine
 from dejavu_server.api.health import LEDGER
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming import ledger_manager
+from dejavu_server.worker.signer import Signer
 from dejavu_server.worker.worker import Worker
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)

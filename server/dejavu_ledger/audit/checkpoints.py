@@ -11,16 +11,14 @@ checkpoints. Their clocks, one clock with SQLite, are assumed to agree within a 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import stat
 import tempfile
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -38,15 +36,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dejavu_common.clock import from_microseconds, microseconds
-from dejavu_common.failure_log import FailureLog
 from dejavu_common.files import state_folder, sync
-from dejavu_common.tasks import BackgroundTask
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.backends import folder_of, read_only_ledger
 from dejavu_ledger.database.store import ChainHead, Identity
-from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
+from dejavu_ledger.errors import LedgerCorrupt, LedgerUnavailable
 from dejavu_ledger.records import Checkpoint
 
 KEY_FILE_NAME = "signing-key.pem"
@@ -205,11 +200,6 @@ def add_checkpoint(connection: Connection, signed: Checkpoint) -> None:
     sql.insert(connection, "checkpoints", [row])
 
 
-_RECENT = 0.9
-"""Share of the interval for which another worker's checkpoint makes a new one unnecessary; below 1, since timers are
-not exact."""
-
-
 def signed_text(checkpoint: Checkpoint) -> str:
     """Return the text to sign, as record.proto specifies it."""
     return (
@@ -251,100 +241,6 @@ def read_head(url: str) -> tuple[Identity, ChainHead]:
     """
     with read_only_ledger(url) as backend, backend.read() as connection:
         return identity_and_head(connection)
-
-
-class Signer:
-    """Signs a ledger's head on request, and writes signed heads to the ledger at an interval.
-
-    However many workers sign, the ledger gets one checkpoint per interval, and none while nothing is recorded. The key
-    is loaded, or created, when it is first needed. While it can't be used, only checkpoints are refused.
-
-    Args:
-        ledger: the ledger to sign.
-        key: path of the key file.
-        seconds: the interval.
-        clock: returns the current time.
-    """
-
-    def __init__(self, ledger: LedgerAccess, key: Path, *, seconds: float, clock: Callable[[], datetime]) -> None:
-        self._ledger = ledger
-        self._path = key
-        self._seconds = seconds
-        self._clock = clock
-        self._loaded: Ed25519PrivateKey | None = None
-        self._failures = FailureLog(_log, failed="signing_failing", recovered="signing_recovered")
-        self._task = BackgroundTask()
-
-    async def checkpoint(self) -> Checkpoint:
-        """Sign the current head.
-
-        Raises:
-            SigningUnavailable: if there is no usable key.
-            LedgerError: if the head can't be read.
-        """
-        key = await self._key()
-        identity, head = await self._ledger.read(identity_and_head)
-        return sign(key, identity, head, self._clock())
-
-    def start(self) -> None:
-        """Start writing checkpoints to the ledger; write the first at once if the head is not signed yet."""
-        self._task.start(self._run(), "signer")
-
-    async def close(self) -> None:
-        """Stop writing checkpoints. Call it before closing the ledger; may be called again."""
-        await self._task.end()
-
-    async def write_checkpoint(self) -> Checkpoint | None:
-        """Write the signed head to the ledger.
-
-        Returns:
-            The checkpoint; None if the head has not moved, or another worker has just signed it.
-
-        Raises:
-            SigningUnavailable, LedgerError: if it can't be signed or written.
-        """
-        if not await self._ledger.read(partial(is_needed, recent_us=self._recent_us())):
-            return None
-        key = await self._key()
-        stored = await self._ledger.write(partial(self._write_checkpoint, key))
-        self._failures.succeeded()
-        return stored
-
-    def _write_checkpoint(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
-        # Check again under the write lock: another worker may have been faster.
-        if not is_needed(connection, self._recent_us()):
-            return None
-        signed = sign(key, *identity_and_head(connection), self._clock())
-        add_checkpoint(connection, signed)
-        return signed
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.write_checkpoint()
-            except SigningUnavailable:
-                pass  # logged by _key
-            except LedgerError:
-                pass  # logged by the ledger manager, which tries to repair the ledger
-            except Exception as error:
-                self._failures.failed(error)
-            await asyncio.sleep(self._seconds)
-
-    async def _key(self) -> Ed25519PrivateKey:
-        if self._loaded is None:
-            try:
-                self._loaded = await asyncio.to_thread(load_or_create, self._path)
-            except SigningUnavailable as error:
-                self._failures.failed(error, traceback=False, path=str(self._path), effect="no checkpoints; will retry")
-                raise
-            self._failures.succeeded()
-        return self._loaded
-
-    def _recent_us(self) -> tuple[int, int]:
-        """Return the times between which a checkpoint counts as recent; a later one means the clock was set back."""
-        now = microseconds(self._clock())
-        span = int(_RECENT * self._seconds * 1_000_000)
-        return now - span, now + span
 
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=120)

@@ -7,9 +7,9 @@ from datetime import datetime
 from functools import partial
 
 from dejavu.ops.v1 import feed_service_pb2 as pb
-from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_server.access.caller import AccessScope, current_caller
-from dejavu_server.admission.callers import take_of_rate
+from dejavu_server.admission.callers import limited_caller, take_of_rate
 from dejavu_server.api.converters.feed import TooManyFeeds, checked_report
 from dejavu_server.api.converters.games import checked_games
 from dejavu_server.api.handlers import Context
@@ -37,7 +37,7 @@ class FeedService:
         clock: returns the time, aware, in UTC.
     """
 
-    def __init__(self, ledger: LedgerAccess, metrics: Metrics, clock: Callable[[], datetime]) -> None:
+    def __init__(self, ledger: CurrentLedger, metrics: Metrics, clock: Callable[[], datetime]) -> None:
         self._ledger = ledger
         self._metrics = metrics
         self._clock = clock
@@ -47,7 +47,7 @@ class FeedService:
         """Store the states of games."""
         take_of_rate(PUBLICATIONS, "publications of games")
         states, caller = checked_games(request, self._clock()), current_caller.get().identity
-        await self._ledger.write(partial(games.publish, states=states, caller=caller))
+        await self._ledger().write(partial(games.publish, states=states, caller=caller), limited_caller.get())
         return pb.PublishGamesResponse()
 
     async def report_feed(self, request: pb.ReportFeedRequest, _: Context) -> pb.ReportFeedResponse:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from dejavu.ops.v1 import lease_service_pb2 as pb
-from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_server.access.caller import current_caller
+from dejavu_server.admission.callers import limited_caller
 from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.handlers import Context
 from dejavu_server.coordination import leases
@@ -21,7 +22,7 @@ class LeaseService:
         ledger: the ledger whose database contains them.
     """
 
-    def __init__(self, ledger: LedgerAccess) -> None:
+    def __init__(self, ledger: CurrentLedger) -> None:
         self._ledger = ledger
 
     async def acquire_lease(self, request: pb.AcquireLeaseRequest, _: Context) -> pb.AcquireLeaseResponse:
@@ -30,20 +31,21 @@ class LeaseService:
         ttl = leases.time_span(request.ttl_seconds)
         caller = current_caller.get().identity
         grant = partial(leases.acquire, name=name, holder=holder, caller=caller, ttl=ttl)
-        acquired, lease = await self._ledger.write(grant)
+        acquired, lease = await self._ledger().write(grant, limited_caller.get())
         return pb.AcquireLeaseResponse(acquired=acquired, lease=_message(lease))
 
     async def release_lease(self, request: pb.ReleaseLeaseRequest, _: Context) -> pb.ReleaseLeaseResponse:
         """End a lease."""
         name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
         caller = current_caller.get().identity
-        released = await self._ledger.write(partial(leases.release, name=name, holder=holder, caller=caller))
+        release = partial(leases.release, name=name, holder=holder, caller=caller)
+        released = await self._ledger().write(release, limited_caller.get())
         return pb.ReleaseLeaseResponse(released=released)
 
     async def get_lease(self, request: pb.GetLeaseRequest, _: Context) -> pb.GetLeaseResponse:
         """Return the current lease."""
         name = leases.check_name(request.name, "name")
-        lease = await self._ledger.read(partial(leases.standing, name=name))
+        lease = await self._ledger().read(partial(leases.standing, name=name))
         return pb.GetLeaseResponse(lease=None if lease is None else _message(lease))
 
 

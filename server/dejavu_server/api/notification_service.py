@@ -9,10 +9,10 @@ from typing import Final
 
 from dejavu.ops.v1 import notification_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
-from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_models.errors import InvalidInput, quoted
 from dejavu_server.access.caller import current_caller
-from dejavu_server.admission.callers import take_of_rate
+from dejavu_server.admission.callers import limited_caller, take_of_rate
 from dejavu_server.api.converters.fields import check_game_id, set_timestamp
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.paging import decode_key, page_of, page_size
@@ -48,7 +48,7 @@ class NotificationService:
             reader threads.
     """
 
-    def __init__(self, ledger: LedgerAccess, lookups: ReadSlot) -> None:
+    def __init__(self, ledger: CurrentLedger, lookups: ReadSlot) -> None:
         self._ledger = ledger
         self._lookups = lookups
 
@@ -77,7 +77,7 @@ class NotificationService:
             caller=current_caller.get().identity,
             ttl=ttl,
         )
-        claimed, row, remaining = await self._ledger.write(claim)
+        claimed, row, remaining = await self._ledger().write(claim, limited_caller.get())
         response = pb.ClaimNotificationResponse(claimed=claimed, notification=_message(row))
         if remaining:
             response.remaining_seconds = remaining.total_seconds()
@@ -100,7 +100,7 @@ class NotificationService:
             caller=current_caller.get().identity,
             retry=retry,
         )
-        return pb.ConfirmNotificationResponse(confirmed=await self._ledger.write(confirm))
+        return pb.ConfirmNotificationResponse(confirmed=await self._ledger().write(confirm, limited_caller.get()))
 
     async def list_notifications(
         self, request: pb.ListNotificationsRequest, _: Context
@@ -110,7 +110,7 @@ class NotificationService:
         created, id_, target = decode_key(_LIST, request.page_token, notifications.NEWEST)
         after = (int(created), str(id_), str(target))
         rows = await self._lookups.run(
-            partial(self._ledger.read, partial(notifications.newest, limit=size + 1, after=after))
+            lambda: self._ledger().read(partial(notifications.newest, limit=size + 1, after=after))
         )
         page, next_page_token = page_of(_LIST, rows, lambda row: (row.created_us, *row.key), size)
         return pb.ListNotificationsResponse(notifications=map(_message, page), next_page_token=next_page_token)

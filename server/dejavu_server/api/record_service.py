@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import day_bounds
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection, Query, StopSignal
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import pages, predictions, scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_ledger.queries.scorecards import (
@@ -31,6 +31,7 @@ from dejavu_ledger.records import Checkpoint
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard
 from dejavu_server.access.caller import current_caller
+from dejavu_server.admission.callers import current_recorder
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.record import outcome_message
@@ -73,7 +74,7 @@ class RecordService:
 
     def __init__(
         self,
-        ledger: LedgerAccess,
+        ledger: CurrentLedger,
         clock: Callable[[], datetime],
         signer: Callable[[], Awaitable[Checkpoint]],
         course_of: CourseOf | None = None,
@@ -87,21 +88,25 @@ class RecordService:
         # Lookups, scorecards and comparisons of models use at most one reader thread each. The others stay free for
         # streams.
         self._lookups = ReadSlot(MAX_LOOKUPS_WAITING) if lookups is None else lookups
-        self._position = LatestRead(partial(ledger.read, scorecards.position))
-        self._roster = LatestRead(partial(ledger.read, KnownRoster().read))
+        roster = KnownRoster()
+        self._position = LatestRead(lambda: ledger().read(scorecards.position))
+        self._roster = LatestRead(lambda: ledger().read(roster.read))
         self._reads = SharedReads() if reads is None else reads
         self._settled = KnownScores()
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
         """Record an outcome and settle its forecasts."""
         reported = record_requests.outcome(request, self._clock(), current_caller.get().identity)
-        outcome, settled = await self._ledger.record_outcome(reported, correct=not request.refuse_correction)
+        outcome, settled = await self._ledger().record_outcome(
+            reported, current_recorder(), correct=not request.refuse_correction
+        )
         return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
 
     async def withdraw_outcome(self, request: pb.WithdrawOutcomeRequest, _: Context) -> pb.WithdrawOutcomeResponse:
         """Withdraw an outcome."""
         game_id, horizon = record_requests.withdrawal(request)
-        outcome, settled = await self._ledger.withdraw_outcome(game_id, horizon, current_caller.get().identity)
+        caller = current_caller.get().identity
+        outcome, settled = await self._ledger().withdraw_outcome(game_id, horizon, caller, current_recorder())
         return pb.WithdrawOutcomeResponse(outcome=outcome_message(outcome), unsettled_forecasts=settled)
 
     async def get_prediction(self, request: pb.GetPredictionRequest, _: Context) -> pb.GetPredictionResponse:
@@ -189,10 +194,10 @@ class RecordService:
             return response(connection, _Scored(settled, unsettled))
 
         async def read(stop: StopSignal) -> _M:
-            return await self._ledger.read(build, stop=stop)
+            return await self._ledger().read(build, stop=stop)
 
         return await self._reads.get((await self._position.get(), query, evening), read, compares=compares)
 
     async def _look_up(self, query: Query[_R], response: Callable[[_R], _T]) -> _T:
         """Wait for the slot of lookups, read and build the response."""
-        return await self._lookups.run(partial(self._ledger.read, lambda connection: response(query(connection))))
+        return await self._lookups.run(lambda: self._ledger().read(lambda connection: response(query(connection))))

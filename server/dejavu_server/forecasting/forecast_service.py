@@ -14,14 +14,15 @@ from prometheus_client import Counter
 from dejavu_common.clock import utc_now
 from dejavu_common.tasks import Turns
 from dejavu_common.tracing import span
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.errors import ModelsChanged
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.records import IssuedForecast, MarketRecording, SentMarket
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon, TotalForecast
+from dejavu_server.admission.callers import current_recorder
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotChampion
@@ -73,7 +74,7 @@ class ForecastService:
         self,
         models: ServingModels,
         batcher: Batcher,
-        ledger: LedgerAccess,
+        ledger: CurrentLedger,
         recorded: Counter,
         *,
         lifetime: timedelta,
@@ -275,7 +276,7 @@ class ForecastService:
         """
         try:
             with span("ledger.commit", forecasts=len(issued)):
-                stored = await self._ledger.commit(issued)
+                stored = await self._ledger().commit(issued, current_recorder())
         except Exception:
             for requested in issued:
                 self._failed[requested.forecast.horizon].inc()

@@ -21,10 +21,10 @@ from dejavu_common.clock import wait_until_set
 from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
 from dejavu_feed.game_ids import is_playoffs, season_of
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import rows
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import learning
 from dejavu_ledger.queries.learning import Newest, SettledGame
 from dejavu_models.errors import DejavuError
@@ -220,7 +220,7 @@ class OnlineUpdater:
 
     def __init__(
         self,
-        ledger: LedgerAccess,
+        ledger: CurrentLedger,
         forecasters: Sequence[Forecaster],
         *,
         mode: AdaptationMode | None,
@@ -304,7 +304,7 @@ class OnlineUpdater:
 
     async def _update(self) -> None:
         before = self._newest
-        snapshots = await self._ledger.read(self._read)
+        snapshots = await self._ledger().read(self._read)
         self._apply()
         if self._newest != before:
             _log.debug("learned", sequence=self.sequence)
@@ -315,7 +315,7 @@ class OnlineUpdater:
                 state=snapshot.state.to_bytes(),
                 read_at=self._projection.newest.reported,
             )
-            await self._ledger.write(write)
+            await self._ledger().write(write)
 
     def _read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
         identity = store.identity(connection)

@@ -19,8 +19,8 @@ from dejavu.v1 import game_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2 import Heartbeat
 from dejavu_common.clock import wait_until_set
 from dejavu_common.tasks import BackgroundTask
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.errors import LedgerError
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_server.coordination.games import GameRow, published_after
 from dejavu_server.streaming.stream_errors import ServerDraining
 
@@ -68,7 +68,7 @@ class GameStates:
 
     def __init__(
         self,
-        ledger: LedgerAccess,
+        ledger: CurrentLedger,
         committed: asyncio.Event,
         message: Callable[[GameRow], pb.Game],
         heartbeat_seconds: float,
@@ -104,7 +104,7 @@ class GameStates:
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        return await self._ledger.read(partial(published_after, version=0))
+        return await self._ledger().read(partial(published_after, version=0))
 
     async def subscribe(self) -> AsyncGenerator[bytes, None]:
         """Yield serialized StreamGamesResponse messages without end: the states of the last day, then a heartbeat.
@@ -147,7 +147,7 @@ class GameStates:
                 self._version = 0
             self._committed.clear()
             try:
-                rows = await self._ledger.read(partial(published_after, version=self._version))
+                rows = await self._ledger().read(partial(published_after, version=self._version))
             except LedgerError:
                 await asyncio.sleep(POLL_SECONDS)  # the ledger's manager logs it and tries again
                 continue

@@ -21,21 +21,15 @@ from dejavu_common.activity import Activity
 from dejavu_common.clock import Backoff, utc_now, wait_until_set
 from dejavu_common.failure_log import FailureLog
 from dejavu_ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
-from dejavu_ledger.database.backend import Connection, Query, StopSignal
 from dejavu_ledger.database.backends import check_url
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, copy_of
 from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_models.errors import DejavuError
-from dejavu_models.results import Result
-from dejavu_models.types import Horizon
-from dejavu_server.admission.callers import current_recorder
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.clock_watch import ClockWatch
 from dejavu_server.streaming.disk_watch import DiskWatch
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
-from dejavu_store.stages import ModelChange, Roster
 
 WATCH_SECONDS = 1.0
 """Interval between checks that a healthy ledger's files are still at the path where they were opened."""
@@ -75,8 +69,6 @@ class BroadcasterFactory(Protocol):
 
 class LedgerManager:
     """Owns the current ledger and broadcaster of one worker. Create, use and close it in one event loop.
-
-    Its methods that use the ledger raise a LedgerError while none is open.
 
     It never creates a ledger to replace one that it, or another worker of its server, had open. A file that vanished
     may be on a disk that is about to come back, and the record must not be split into two files. Creating a new ledger
@@ -182,47 +174,12 @@ class LedgerManager:
         await wait_until_set(self._first_attempt_done, OPENING_SECONDS)
         self._report_health()
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
-        """Record forecasts; see `Ledger.commit`."""
-        began = time.perf_counter()
-        try:
-            return await self._open_ledger().commit(issued, current_recorder())
-        finally:
-            self._on_commit_seconds(time.perf_counter() - began)
+    def current(self) -> Ledger:
+        """Return the ledger.
 
-    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
-        """Record an outcome; see `Ledger.record_outcome`."""
-        return await self._open_ledger().record_outcome(outcome, current_recorder(), correct=correct)
-
-    async def withdraw_outcome(
-        self, game_id: str, horizon: Horizon, recorded_by: str = ""
-    ) -> tuple[ReportedOutcome, int]:
-        """Withdraw an outcome; see `Ledger.withdraw_outcome`."""
-        return await self._open_ledger().withdraw_outcome(game_id, horizon, recorded_by, current_recorder())
-
-    async def change_models(
-        self, prepare: Callable[[Connection, Roster], ModelChange]
-    ) -> tuple[Roster, ModelChange | None]:
-        """Append a change of models; see `Ledger.change_models`."""
-        return await self._open_ledger().change_models(prepare, current_recorder())
-
-    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
-        """Record forecasts of challengers; see `Ledger.record_shadows`."""
-        return await self._open_ledger().record_shadows(shadows)
-
-    async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
-        """Return the result of a query; see `Ledger.read`."""
-        began = time.perf_counter()
-        try:
-            return await self._open_ledger().read(query, stop=stop)
-        finally:
-            self._on_read_seconds(time.perf_counter() - began)
-
-    async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
-        """Return the result of a change; see `Ledger.write`."""
-        return await self._open_ledger().write(change, current_recorder().caller, aside=aside)
-
-    def _open_ledger(self) -> Ledger:
+        Raises:
+            LedgerError: if none is open: the reason.
+        """
         if self._ledger is None:
             raise self._current_error()
         return self._ledger
@@ -318,6 +275,8 @@ class LedgerManager:
             on_failure=self._on_failure,
             limits=self._limits,
             clock=self._clock,
+            on_commit_seconds=self._on_commit_seconds,
+            on_read_seconds=self._on_read_seconds,
         )
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
         self._on_identity(ledger.identity)

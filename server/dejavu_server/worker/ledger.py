@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from dejavu_ledger import Durability
-from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.record import RecordingLimits
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import AdaptationMode
@@ -71,7 +71,7 @@ def new_ledger_manager(
 
 
 def new_updater(
-    settings: Settings, ledger: LedgerAccess, forecasters: Sequence[Forecaster], committed: asyncio.Event
+    settings: Settings, ledger: CurrentLedger, forecasters: Sequence[Forecaster], committed: asyncio.Event
 ) -> OnlineUpdater:
     """Return the updater that lets models learn from outcomes, not started."""
     return OnlineUpdater(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
-from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.forecaster import Forecaster
 from dejavu_server.forecasting.batcher import Batcher
@@ -55,7 +55,7 @@ class Lifecycle(NamedTuple):
 async def follow_roster(
     stack: AsyncExitStack,
     settings: Settings,
-    ledger: LedgerAccess,
+    ledger: CurrentLedger,
     updater: OnlineUpdater,
     metrics: Metrics,
     *,
@@ -110,7 +110,7 @@ def watch_challengers(
     stack: AsyncExitStack,
     settings: Settings,
     lifecycle: Lifecycle,
-    ledger: LedgerAccess,
+    ledger: CurrentLedger,
     batcher: Batcher,
     metrics: Metrics,
     *,

@@ -139,7 +139,7 @@ class MetricsSampler:
             LedgerError: if the ledger can't be read; the metrics then keep their values.
         """
         position, reported = self._ledger.stream_position, self._updater.reported
-        status = await self._ledger.read(partial(_status, reported=reported))
+        status = await self._ledger.current().read(partial(_status, reported=reported))
         if position is not None:  # read before `newest`, so entries recorded in between count as lag
             self._metrics.stream_lag.set(max(0, status.newest - position))
             self._metrics.stream_lag_seconds.set(self._stream_lag_seconds(position, status.newest))
@@ -177,7 +177,7 @@ class MetricsSampler:
             LedgerError: if the ledger can't be read; the metrics then keep their values.
         """
         model = "" if self._model is None else self._model()
-        position = await self._ledger.read(scorecards.position)
+        position = await self._ledger.current().read(scorecards.position)
         if not model or self._covered == (model, position):
             return
         if self._covered is not None and self._covered[0] != model:
@@ -186,7 +186,7 @@ class MetricsSampler:
         first_day = game_day(self._clock()).toordinal() - COVERAGE_DAYS
         for horizon in Horizon:
             filter_ = ScoreFilter(horizon=horizon, model_version=model, first_day=first_day)
-            covered, nominal, games, forecasts = await self._ledger.read(partial(_coverage, filter_=filter_))
+            covered, nominal, games, forecasts = await self._ledger.current().read(partial(_coverage, filter_=filter_))
             self._metrics.coverage.labels(model, horizon.value).set(covered)
             self._metrics.nominal_coverage.labels(model, horizon.value).set(nominal)
             self._metrics.coverage_games.labels(model, horizon.value).set(games)

@@ -26,7 +26,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATABASE_KIND_SQLITE, LedgerState
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
-from dejavu_ledger.audit.checkpoints import Signer, key_path
+from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.url import is_postgres
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.errors import DejavuError
@@ -77,6 +77,7 @@ from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, conf
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
+from dejavu_server.worker.signer import Signer
 from dejavu_server.worker.statistics import StatisticsReporter
 
 LOOK_SECONDS = 0.05
@@ -203,7 +204,7 @@ class Worker:
         stack.push_async_callback(ratings_age.close)
         ratings_age.start()
         signer = Signer(
-            self._ledger_manager,
+            self._ledger_manager.current,
             key_path(settings.ledger, settings.signing_key),
             seconds=settings.checkpoint_seconds,
             clock=self._clock,
@@ -234,12 +235,12 @@ class Worker:
         on_new = None
         if self._lifecycle is not None:
             on_new = watch_challengers(
-                stack, settings, self._lifecycle, self._ledger_manager, batcher, self.metrics, worker=self._name
+                stack, settings, self._lifecycle, self._ledger_manager.current, batcher, self.metrics, worker=self._name
             ).put
         forecast_service = ForecastService(
             models,
             batcher,
-            self._ledger_manager,
+            self._ledger_manager.current,
             self.metrics.recorded,
             lifetime=timedelta(seconds=settings.expires_seconds),
             on_new=on_new,
@@ -275,7 +276,7 @@ class Worker:
         lookups = ReadSlot(MAX_LOOKUPS_WAITING)
         self._add_service(
             RECORD_SERVICE,
-            RecordService(self._ledger_manager, self._clock, signer.checkpoint, models.course, reads, lookups),
+            RecordService(self._ledger_manager.current, self._clock, signer.checkpoint, models.course, reads, lookups),
         )
         operations = OperationsService(
             self._statistics.server,
@@ -289,10 +290,10 @@ class Worker:
             clock=self._clock,
         )
         self._add_service(OPERATIONS_SERVICE, operations)
-        self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))
+        self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager.current))
         self._add_service(GAME_SERVICE, GameService(self._games), encoded={"StreamGames"})
-        self._add_service(FEED_SERVICE, FeedService(self._ledger_manager, self.metrics, self._clock))
-        self._add_service(NOTIFICATION_SERVICE, NotificationService(self._ledger_manager, lookups))
+        self._add_service(FEED_SERVICE, FeedService(self._ledger_manager.current, self.metrics, self._clock))
+        self._add_service(NOTIFICATION_SERVICE, NotificationService(self._ledger_manager.current, lookups))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         reflection = reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name])
         for name in REFLECTION_SERVICES:
@@ -303,7 +304,9 @@ class Worker:
 
     def _game_states(self, stack: AsyncExitStack) -> GameStates:
         """Return the states of games, which are followed until the stack is closed."""
-        states = GameStates(self._ledger_manager, self._published, game_message, self._settings.heartbeat_seconds)
+        states = GameStates(
+            self._ledger_manager.current, self._published, game_message, self._settings.heartbeat_seconds
+        )
         stack.push_async_callback(states.close)
         states.start()
         return states
@@ -333,7 +336,7 @@ class Worker:
             make=self._make_ledger,
         )
         forecasters = [] if registry is None else [registry.get(version) for version in self.models]
-        self._online_updater = new_updater(settings, self._ledger_manager, forecasters, learned)
+        self._online_updater = new_updater(settings, self._ledger_manager.current, forecasters, learned)
         stack.push_async_callback(self._ledger_manager.close)
         await self._ledger_manager.start()
         stack.push_async_callback(self._online_updater.close)
@@ -343,7 +346,7 @@ class Worker:
         self._lifecycle = await follow_roster(
             stack,
             settings,
-            self._ledger_manager,
+            self._ledger_manager.current,
             self._online_updater,
             self.metrics,
             worker=self._name,
@@ -364,8 +367,8 @@ class Worker:
             self._clock,
             lifecycle=self._lifecycle.changes,
             store=self._lifecycle.store,
-            history=ModelHistory(self._ledger_manager),
-            comparer=ModelComparisons(self._ledger_manager, GateSettings(), reads),
+            history=ModelHistory(self._ledger_manager.current),
+            comparer=ModelComparisons(self._ledger_manager.current, GateSettings(), reads),
         )
 
     async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:

@@ -17,15 +17,16 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_ledger import Ledger
-from dejavu_ledger.audit.checkpoints import Signer, SigningUnavailable, is_signed, sign
+from dejavu_ledger.audit.checkpoints import SigningUnavailable, is_signed, sign
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.store import ChainHead, Identity
+from dejavu_server.worker.signer import Signer
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
 def signer(ledger: Ledger, key: Path, clock: SteppedClock | None = None, seconds: float = 60.0) -> Signer:
-    return Signer(ledger, key, seconds=seconds, clock=clock or SteppedClock())
+    return Signer(lambda: ledger, key, seconds=seconds, clock=clock or SteppedClock())
 
 
 async def kept(ledger: Ledger) -> list[int]:

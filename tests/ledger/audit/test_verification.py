@@ -19,10 +19,11 @@ from tests.support.tampering.forging import append, last
 
 from dejavu_feed.moment import Moment
 from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, verify
-from dejavu_ledger.audit.checkpoints import CLOCK_TOLERANCE, SignedTimes, Signer
+from dejavu_ledger.audit.checkpoints import CLOCK_TOLERANCE, SignedTimes
 from dejavu_ledger.copies import back_up, restore
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.types import Horizon
+from dejavu_server.worker.signer import Signer
 
 pytestmark = pytest.mark.sqlite
 
@@ -91,7 +92,7 @@ async def test_a_forecast_that_waited_for_as_long_as_a_call_may_take_is_sound_an
     ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
     clock = SteppedClock(datetime.now(UTC))
-    signer = Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=clock)
+    signer = Signer(lambda: ledger, tmp_path / "key.pem", seconds=60.0, clock=clock)
     await recorded(ledger, issued(game(1), generated_time=clock.now + timedelta(seconds=100)))
     await signer.write_checkpoint()
     await recorded(ledger, issued(game(2), generated_time=clock.now - timedelta(seconds=60)))
@@ -108,7 +109,7 @@ async def test_a_clock_that_was_set_back_leaves_a_ledger_that_a_larger_tolerance
     ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
     clock = SteppedClock(datetime.now(UTC))
-    signer = Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=clock)
+    signer = Signer(lambda: ledger, tmp_path / "key.pem", seconds=60.0, clock=clock)
     for number in (1, 2):
         await recorded(ledger, issued(game(number), generated_time=clock.now))
         await signer.write_checkpoint()

@@ -237,7 +237,7 @@ async def test_a_restored_ledger_has_every_row_and_refuses_the_tokens_of_the_old
     write_evenings(source, 2)
     back_up(file_url(source), source.with_name("backup.db"))
     old = await Ledger.open(file_url(source))
-    tokens = [await token_of(old, sequence) for sequence in (0, 3, await old.head())]
+    tokens = [await token_of(old, sequence) for sequence in (0, 3, (await old.position()).sequence)]
     await old.close()
     restored = restore(source.with_name("backup.db"), other)
     assert content(other) == content(file_url(source))

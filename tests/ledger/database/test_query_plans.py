@@ -114,7 +114,7 @@ async def test_every_statement_finds_its_rows_by_an_index(ledger: Ledger, traced
     await ledger.read(model_changes.newest_change)
     await ledger.read(partial(model_changes.read_changes, after=3))
     await ledger.newest()
-    await ledger.head()
+    await ledger.position()
     for games in (frozenset[str](), frozenset({game(1)})):
         await current(ledger, games, datetime.now(UTC) - timedelta(hours=12), 100)
     await ledger.resume_position(await token_of(ledger, 1))

@@ -139,7 +139,7 @@ async def test_a_log_that_cannot_be_copied_fails_no_commit(ledger: Ledger, tmp_p
         for number in range(3):
             assert len(await ledger.commit([issued(game(number))])) == 1
             await asyncio.sleep(0.3)
-    assert await ledger.head() == 3
+    assert (await ledger.position()).sequence == 3
 
 
 async def test_a_closed_ledger_leaves_no_thread_behind(url: str) -> None:

@@ -91,7 +91,7 @@ async def test_what_is_refused_or_changes_nothing_leaves_nothing_behind(ledger: 
 
     with pytest.raises(WrongStage, match="the gate says no"):
         await ledger.change_models(refuse)
-    assert await ledger.head() == before.sequence
+    assert (await ledger.position()).sequence == before.sequence
 
 
 async def test_a_caller_changes_models_so_often_in_a_day_and_no_more(ledger: Ledger, url: str) -> None:
@@ -111,7 +111,7 @@ async def test_a_caller_changes_models_so_often_in_a_day_and_no_more(ledger: Led
         await make("token:ops", ModelAction.UNLOAD)
     for action in (ModelAction.UNLOAD, ModelAction.LOAD):
         await make("token:other", action)
-    assert await ledger.head() == before.sequence + 4
+    assert (await ledger.position()).sequence == before.sequence + 4
 
 
 async def test_the_program_of_the_runbook_rolls_back_without_a_server(ledger: Ledger, url: str) -> None:

@@ -57,7 +57,7 @@ async def test_one_of_no_forecast_or_another_minute_is_left_out_and_none_is_reco
     assert made.refused == {ShadowRefusal.OTHER_FORECAST: 1, ShadowRefusal.NO_FORECAST: 1}
     backend.free = 999
     assert (await ledger.record_shadows([right])).refused == {ShadowRefusal.DISK_RESERVE: 1}
-    assert await ledger.head() == 1
+    assert (await ledger.position()).sequence == 1
     await ledger.close()
 
 

@@ -159,7 +159,7 @@ async def test_lists_take_turns_among_the_small_reads() -> None:
 
     ledger: Any = CountingLedger()
     nobody: Any = None
-    service = NotificationService(ledger, ReadSlot(max_waiting=8))
+    service = NotificationService(lambda: ledger, ReadSlot(max_waiting=8))
     lists = [service.list_notifications(ListNotificationsRequest(), nobody) for _ in range(5)]
     assert await asyncio.gather(*lists) == [ListNotificationsResponse()] * 5
     assert ledger.most == 1

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.builders.calls import GAME
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.fakes.unused_ledger import UnusedLedger
 
+from dejavu_ledger import Ledger
+from dejavu_ledger.access import UNLIMITED, Recorder
 from dejavu_ledger.errors import ModelsChanged
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -26,7 +27,7 @@ from dejavu_store.stages import ModelAction, ModelChange, Roster
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-class ChangingLedger(UnusedLedger):
+class ChangingLedger(Ledger):
     """A ledger in which the models change: records only forecasts by the roster that stands.
 
     Attributes:
@@ -38,10 +39,12 @@ class ChangingLedger(UnusedLedger):
         self.sequence = 2
         self.recorded: list[IssuedForecast] = []
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[Result[IssuedForecast]]:
-        return [self._commit(each) for each in issued]
+    async def commit(
+        self, issued: Sequence[IssuedForecast], recorder: Recorder = UNLIMITED
+    ) -> list[Result[IssuedForecast]]:
+        return [self._result(each) for each in issued]
 
-    def _commit(self, each: IssuedForecast) -> Result[IssuedForecast]:
+    def _result(self, each: IssuedForecast) -> Result[IssuedForecast]:
         if each.roster_sequence not in (None, self.sequence):
             return Failed(ModelsChanged(self.sequence))
         self.recorded.append(replace(each, sequence=100 + len(self.recorded), created=True))
@@ -64,7 +67,7 @@ class Setting:
         self.service = ForecastService(
             self.models,
             self.batcher,
-            self.ledger,
+            lambda: self.ledger,
             self.metrics.recorded,
             lifetime=timedelta(minutes=5),
             on_new=self.new.append,

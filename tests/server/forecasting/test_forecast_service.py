@@ -11,10 +11,10 @@ from tests.support.builders.issued_forecasts import game
 from tests.support.builders.outcomes import MARKET, answered
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu_feed.live_inputs import LiveInputs
-from dejavu_ledger import LedgerUnavailable, OutcomeAlreadyRecorded
+from dejavu_ledger import Ledger, LedgerUnavailable, OutcomeAlreadyRecorded
+from dejavu_ledger.access import UNLIMITED, Recorder
 from dejavu_ledger.records import IssuedForecast, SentMarket
 from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, Unsupported
@@ -34,7 +34,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TOTAL_POINTS = 80
 
 
-class Notebook(UnusedLedger):
+class Notebook(Ledger):
     """An in-memory ledger."""
 
     def __init__(self) -> None:
@@ -47,7 +47,9 @@ class Notebook(UnusedLedger):
         self.recorded_before = frozenset[str]()
         """Games whose forecast was recorded a day earlier, with TOTAL_POINTS."""
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
+    async def commit(
+        self, issued: Sequence[IssuedForecast], recorder: Recorder = UNLIMITED
+    ) -> list[Result[IssuedForecast]]:
         if self.broken:
             raise LedgerUnavailable("the ledger is full")
         self.commits.append(list(issued))
@@ -76,7 +78,7 @@ async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
     batcher = Batcher(max_waiting=10)
     registry = ServingModels([PersistenceForecaster("one"), PersistenceForecaster("two")])
     yield ForecastService(
-        registry, batcher, notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+        registry, batcher, lambda: notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
     await batcher.close()
 
@@ -87,7 +89,7 @@ async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
     batcher = Batcher()
     registry = ServingModels([EveryMinuteForecaster()])
     yield ForecastService(
-        registry, batcher, notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+        registry, batcher, lambda: notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
     await batcher.close()
 
@@ -180,7 +182,12 @@ async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) 
     batcher = Batcher()
     counter = Metrics(registry).recorded
     issuer = ForecastService(
-        ServingModels([EveryMinuteForecaster()]), batcher, notebook, counter, lifetime=timedelta(1), clock=lambda: NOW
+        ServingModels([EveryMinuteForecaster()]),
+        batcher,
+        lambda: notebook,
+        counter,
+        lifetime=timedelta(1),
+        clock=lambda: NOW,
     )
     final = replace(question(), game_id=game(5), query=replace(question().query, horizon=Horizon.FINAL))
     notebook.known, notebook.recorded_before = frozenset({game(2), game(3)}), frozenset({game(4)})

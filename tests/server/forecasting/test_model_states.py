@@ -37,7 +37,7 @@ class CountingModel(PersistenceForecaster):
 async def test_a_model_gets_another_state_only_after_an_outcome(ledger: Ledger) -> None:
     """Data prepared for a state, such as cached what-ifs, stays valid while only forecasts are recorded."""
     model = CountingModel()
-    updater = OnlineUpdater(ledger, [model], mode=AdaptationMode.SHADOW, carry_ratings=True)
+    updater = OnlineUpdater(lambda: ledger, [model], mode=AdaptationMode.SHADOW, carry_ratings=True)
     await updater.update()
     assert len(model.states) == 1
     await ledger.commit([issued(GAME, (0.0,) * 18)])
@@ -64,7 +64,7 @@ class FailingModel(CountingModel):
 
 async def test_a_state_that_a_model_could_not_take_is_given_again(ledger: Ledger) -> None:
     model = FailingModel()
-    updater = OnlineUpdater(ledger, [model], mode=AdaptationMode.SHADOW, carry_ratings=True)
+    updater = OnlineUpdater(lambda: ledger, [model], mode=AdaptationMode.SHADOW, carry_ratings=True)
     await updater.update()
     outcome, _ = await ledger.record_outcome(ReportedOutcome(GAME, Horizon.FINAL, 12, "", "", NOW, NOW))
     with pytest.raises(MemoryError):
@@ -75,7 +75,7 @@ async def test_a_state_that_a_model_could_not_take_is_given_again(ledger: Ledger
 
 
 async def test_a_model_that_is_given_up_is_not_kept(ledger: Ledger) -> None:
-    updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
+    updater = OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
     model = CountingModel("later")
     await updater.add(model)
     updater.remove("later")

@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 from tests.support.builders.calls import current_game
 from tests.support.builders.issued_forecasts import issued
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.fakes.unused_ledger import UnusedLedger
 from tests.support.harness.laws import examples
 from tests.support.harness.ledger_faults import add_unreadable_entry
 from tests.support.processes.servers import async_worker
@@ -266,7 +265,7 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
         await report(ledger, number, 1 + number % 20)
 
     def learner_of() -> online_updater.OnlineUpdater:
-        return online_updater.OnlineUpdater(ledger, [], mode=AdaptationMode.ON, carry_ratings=False)
+        return online_updater.OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.ON, carry_ratings=False)
 
     def kept(connection: Connection) -> list[bytes]:
         return [state for (state,) in sql.rows(connection, "SELECT state FROM snapshots ORDER BY sequence")]
@@ -303,7 +302,9 @@ async def test_a_model_whose_ratings_cannot_take_in_an_outcome_keeps_no_other_mo
     """Neither from the start nor when it is added; its own ratings stay those of its bundle."""
     sound, broken, added = PersistenceForecaster(), BrokenRatings("broken"), BrokenRatings("added")
     await report(ledger, 1, 7)
-    updater = online_updater.OnlineUpdater(ledger, [broken, sound], mode=AdaptationMode.SHADOW, carry_ratings=True)
+    updater = online_updater.OnlineUpdater(
+        lambda: ledger, [broken, sound], mode=AdaptationMode.SHADOW, carry_ratings=True
+    )
     with capture_logs() as logs:
         await updater.update()
         await updater.add(added)
@@ -344,14 +345,18 @@ async def test_a_model_that_cannot_use_what_it_learned_keeps_no_other_from_learn
 ) -> None:
     """A worker that starts with it has the ratings of its bundle."""
     wrong, sound, added = make(), PersistenceForecaster("sound"), PersistenceForecaster("added")
-    updater = online_updater.OnlineUpdater(ledger, [wrong, sound], mode=AdaptationMode.SHADOW, carry_ratings=True)
+    updater = online_updater.OnlineUpdater(
+        lambda: ledger, [wrong, sound], mode=AdaptationMode.SHADOW, carry_ratings=True
+    )
     observed = NOW + timedelta(days=1)
     with capture_logs() as logs:
         await ledger.record_outcome(ReportedOutcome(game_id(1), Horizon.FINAL, 7, "BOS", "DEN", observed, observed))
         await updater.update()
         await updater.add(added)
         await updater.update()
-        restarted = online_updater.OnlineUpdater(ledger, [make()], mode=AdaptationMode.SHADOW, carry_ratings=True)
+        restarted = online_updater.OnlineUpdater(
+            lambda: ledger, [make()], mode=AdaptationMode.SHADOW, carry_ratings=True
+        )
         await restarted.update()
     assert (finals(sound), finals(added)) == (1, 1)
     assert wrong.info.finals_since == 0
@@ -384,7 +389,7 @@ async def test_a_worker_that_is_short_of_memory_learns_later_what_the_others_hav
     assert not logs
 
 
-class SlowLedger(UnusedLedger):
+class SlowLedger(Ledger):
     """A ledger whose reads block until released."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -402,7 +407,7 @@ class SlowLedger(UnusedLedger):
 
         return await self._ledger.read(slowly)
 
-    async def write(self, function: Callable[[Connection], T]) -> T:
+    async def write(self, function: Callable[[Connection], T], caller: str = "") -> T:
         written = await self._ledger.write(function)
         self.written.set()
         return written
@@ -416,7 +421,7 @@ async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_sn
     last = await report(ledger, SNAPSHOT_EVERY, 7)
     monkeypatch.setattr(online_updater, "_START_SECONDS", 0.01)
     slow = SlowLedger(ledger)
-    updater = online_updater.OnlineUpdater(slow, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
+    updater = online_updater.OnlineUpdater(lambda: slow, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
     await updater.start()
     assert (updater.sequence, slow.readings) == (0, 1)
     slow.released.set()

@@ -83,7 +83,7 @@ async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_wh
     await until(conditions, WELL)
     stream = manager.subscribe(ALL, "", False)
     token = pb.StreamPredictionsResponse.FromString(await anext(stream)).resume_token
-    await manager.commit([issued(game(1))])
+    await manager.current().commit([issued(game(1))])
     with pytest.raises(StreamFailed):
         await anext(stream)
     assert conditions.get_nowait() == LedgerHealth(recording=True, streaming=False)
@@ -106,7 +106,7 @@ async def test_nothing_is_recorded_while_the_clocks_of_server_and_database_diffe
     await manager.start()
     for _ in range(2):  # at the start, and while it serves
         with pytest.raises(LedgerClockDiffers, match=r"clock is 1[78]\d s (ahead of|behind) the database's"):
-            await manager.commit([issued(game(1))])
+            await manager.current().commit([issued(game(1))])
         wrong = timedelta(seconds=30)
         await until(conditions, WELL)
         wrong = apart
@@ -137,7 +137,7 @@ async def test_streams_end_if_a_restore_beside_a_running_server_kept_the_epoch(
     manager = new_manager(url, on_change=conditions.put_nowait)
     await manager.start()
     await until(conditions, WELL)
-    await manager.commit([issued(game(number)) for number in range(4)])
+    await manager.current().commit([issued(game(number)) for number in range(4)])
     stream = manager.subscribe(ALL, "", False)
     token = pb.StreamPredictionsResponse.FromString(await anext(stream)).resume_token
     other = await Ledger.open(url)
@@ -182,12 +182,12 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
     manager = new_manager(url, on_change=conditions.put_nowait)
     await manager.start()
     with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await manager.commit([issued()])
+        await manager.current().commit([issued()])
     with pytest.raises(LedgerUnavailable, match="still being opened"):
         manager.subscribe(ALL, "", False)
     hanging.set()
     await until(conditions, WELL)
-    assert [stored.sequence for stored in await recorded(manager, issued())] == [1]
+    assert [stored.sequence for stored in await recorded(manager.current(), issued())] == [1]
     await manager.close()
 
 
@@ -203,7 +203,7 @@ async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(u
         await anext(stream)
     with pytest.raises(ServerDraining):
         manager.subscribe(ALL, "", False)
-    assert [stored.sequence for stored in await recorded(manager, issued())] == [1]
+    assert [stored.sequence for stored in await recorded(manager.current(), issued())] == [1]
     await manager.close()
     await manager.close()
     assert conditions.empty()

@@ -15,7 +15,7 @@ from tests.support.builders.model_changes import champion, shadow
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_feed.moment import Moment
 from dejavu_ledger import Ledger
-from dejavu_ledger.audit.checkpoints import Signer, key_path
+from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.queries import learning
 from dejavu_ledger.records import (
     Checkpoint,
@@ -28,6 +28,7 @@ from dejavu_ledger.records import (
 from dejavu_models.betting import Market, MarketAnswer, evaluate_market
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
+from dejavu_server.worker.signer import Signer
 
 MARKET = Market(line=-2.5, above_odds=1.9, below_odds=2.05, bankroll=100.0)
 
@@ -80,7 +81,7 @@ def outcome(number: int, differential: int, horizon: Horizon = Horizon.HALFTIME)
 
 async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     """Fill the ledger at a path; return a checkpoint of its last entry, as stored by a client."""
-    signer = Signer(ledger, key_path(f"sqlite:///{path}"), seconds=1.0, clock=Clock())
+    signer = Signer(lambda: ledger, key_path(f"sqlite:///{path}"), seconds=1.0, clock=Clock())
     for number in range(1, 4):
         await ledger.commit([recordable(number, market=number == 1), recordable(number, slots=18, last=float(number))])
         await ledger.commit([recordable(number, slots=30, horizon=Horizon.FINAL)])

@@ -11,7 +11,6 @@ from tests.support.fakes.explanations import explanation
 
 from dejavu_common.clock import microseconds
 from dejavu_ledger import Ledger
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.queries import predictions
 from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.records import IssuedForecast
@@ -77,7 +76,7 @@ def issued(
     )
 
 
-async def recorded(ledger: LedgerAccess, *forecasts: IssuedForecast) -> list[IssuedForecast]:
+async def recorded(ledger: Ledger, *forecasts: IssuedForecast) -> list[IssuedForecast]:
     """Commit forecasts together; return the stored ones. Assert that none is refused."""
     stored = await ledger.commit(forecasts)
     forecasts_stored = [each for each in stored if isinstance(each, IssuedForecast)]

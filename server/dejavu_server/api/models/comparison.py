@@ -6,11 +6,9 @@ like a scorecard (`api/shared_reads.py`).
 
 from __future__ import annotations
 
-from functools import partial
-
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection, StopSignal
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import PERSISTENCE, GateSettings, judge
@@ -32,12 +30,12 @@ class ModelComparisons:
         reads: runs comparisons and keeps their answers, with the scorecards of the worker; None: reads of its own.
     """
 
-    def __init__(self, ledger: LedgerAccess, settings: GateSettings, reads: SharedReads | None = None) -> None:
+    def __init__(self, ledger: CurrentLedger, settings: GateSettings, reads: SharedReads | None = None) -> None:
         self._ledger = ledger
         self._settings = settings
         self._reads = SharedReads() if reads is None else reads
         self._roster = KnownRoster()
-        self._position = LatestRead(partial(ledger.read, scorecards.position))
+        self._position = LatestRead(lambda: ledger().read(scorecards.position))
 
     async def compare_models(self, request: pb.CompareModelsRequest, _: Context) -> pb.CompareModelsResponse:
         """Compare two models.
@@ -49,7 +47,7 @@ class ModelComparisons:
             LedgerError: if the ledger cannot be read.
         """
         horizon = horizon_of(request.horizon)
-        roster = await self._ledger.read(self._roster.read)
+        roster = await self._ledger().read(self._roster.read)
         pair = _pair(request, roster)
 
         def build(connection: Connection) -> pb.CompareModelsResponse:
@@ -61,7 +59,7 @@ class ModelComparisons:
             return pb.CompareModelsResponse(comparison=message)
 
         async def read(stop: StopSignal) -> pb.CompareModelsResponse:
-            return await self._ledger.read(build, stop=stop)
+            return await self._ledger().read(build, stop=stop)
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
         key = await self._position.get(), pair, horizon, roster.anchor

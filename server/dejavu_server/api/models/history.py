@@ -7,9 +7,9 @@ from functools import partial
 from typing import Final
 
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import pages
 from dejavu_ledger.queries.model_changes import KnownRoster, newest_changes
 from dejavu_ledger.queries.pages import DIGEST_BYTES, Cursor, PageCursor
@@ -31,7 +31,7 @@ class ModelHistory:
         ledger: the ledger.
     """
 
-    def __init__(self, ledger: LedgerAccess) -> None:
+    def __init__(self, ledger: CurrentLedger) -> None:
         self._ledger = ledger
         self._roster = KnownRoster()
         self._slot = ReadSlot(MAX_WAITING)
@@ -47,7 +47,7 @@ class ModelHistory:
         """
         size = page_size(request.page_size)
         page = partial(_page, self._roster, name=request.model_version, token=request.page_token, size=size)
-        changes, token = await self._slot.run(partial(self._ledger.read, page))
+        changes, token = await self._slot.run(lambda: self._ledger().read(page))
         messages = (change_message(change) for change in changes)
         return pb.ListModelChangesResponse(
             changes=[message for message in messages if message is not None], next_page_token=token

@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 
 from dejavu_common.clock import utc_now
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_models.errors import DejavuError
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
@@ -50,7 +50,7 @@ def put_known(store: ModelStore, bundles: Sequence[Path], roster: Roster) -> Non
             _log.warning("bundle_not_stored", bundle=str(folder), reason=str(error))
 
 
-async def promote_first(ledger: LedgerAccess, version: str) -> Roster:
+async def promote_first(ledger: CurrentLedger, version: str) -> Roster:
     """Make a model the first champion, unless there is a champion by now; return the roster after it."""
 
     def prepare(action: ModelAction) -> ModelChange:
@@ -64,8 +64,8 @@ async def promote_first(ledger: LedgerAccess, version: str) -> Roster:
             return ModelChange(ModelAction.PROMOTE, roster.champion, utc_now())
         return prepare(ModelAction.PROMOTE)
 
-    await ledger.change_models(register)
-    roster, change = await ledger.change_models(promote)
+    await ledger().change_models(register)
+    roster, change = await ledger().change_models(promote)
     if change is not None:
         _log.info("first_model", model=version, sequence=change.sequence)
     return roster

@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import Final
 
 from dejavu_common.clock import utc_now
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.callers import check_model_change
+from dejavu_server.admission.callers import check_model_change, current_recorder
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate, evidence_of
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
@@ -51,7 +51,7 @@ class ModelLifecycle:
 
     def __init__(
         self,
-        ledger: LedgerAccess,
+        ledger: CurrentLedger,
         store: ModelStore,
         models: ServingModels,
         follower: ModelFollower,
@@ -71,7 +71,7 @@ class ModelLifecycle:
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        return await self._ledger.read(self._roster.read)
+        return await self._ledger().read(self._roster.read)
 
     async def replicas(self) -> list[Replicas]:
         """Return the live workers of the ledger, with their loaded models.
@@ -271,7 +271,7 @@ class ModelLifecycle:
         def by_caller(connection: Connection, roster: Roster) -> ModelChange:
             return replace(prepare(connection, roster), changed_by=caller)
 
-        _, recorded = await self._ledger.change_models(by_caller)
+        _, recorded = await self._ledger().change_models(by_caller, current_recorder())
         if recorded is not None:
             await self._models.wait_for(recorded.sequence)
             await self._workers.followed_everywhere(recorded.sequence)

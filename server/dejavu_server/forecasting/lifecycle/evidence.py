@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import scorecards
 from dejavu_ledger.queries.scorecards import PairFilter
 from dejavu_models.comparison.gate import GateDecision, GateFigures, GateSettings, Judgement, judge
@@ -90,7 +90,7 @@ class LedgerGate:
         replays: whether games of replays and simulated seasons count.
     """
 
-    def __init__(self, ledger: LedgerAccess, settings: GateSettings, *, replays: bool = False) -> None:
+    def __init__(self, ledger: CurrentLedger, settings: GateSettings, *, replays: bool = False) -> None:
         self._ledger = ledger
         self._settings = settings
         self._replays = replays
@@ -108,7 +108,7 @@ class LedgerGate:
             LedgerError: if the ledger cannot be read.
         """
         pair = ModelPair(version, against, self._replays, since)
-        return await self._ledger.read(partial(_judged, pair=pair, settings=self._settings, anchor=anchor))
+        return await self._ledger().read(partial(_judged, pair=pair, settings=self._settings, anchor=anchor))
 
 
 def _judged(connection: Connection, pair: ModelPair, settings: GateSettings, anchor: str) -> Judgement:

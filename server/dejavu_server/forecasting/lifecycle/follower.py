@@ -20,11 +20,11 @@ import structlog
 from dejavu_common.clock import wait_until_set
 from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database import sql
 from dejavu_ledger.database import store as ledger_store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.errors import LedgerError
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries.model_changes import KnownRoster, newest_change
 from dejavu_models.errors import DejavuError
 from dejavu_server.coordination import model_workers
@@ -86,7 +86,7 @@ class ModelFollower:
 
     def __init__(
         self,
-        ledger: LedgerAccess,
+        ledger: CurrentLedger,
         store: ModelStore,
         models: ServingModels,
         loader: ModelLoader,
@@ -153,7 +153,7 @@ class ModelFollower:
         """Withdraw the report of a draining worker, so that no change waits for it; it continues to follow."""
         self._reports = False
         try:
-            await self._ledger.write(partial(model_workers.withdraw, server=self._server, worker=self._worker))
+            await self._ledger().write(partial(model_workers.withdraw, server=self._server, worker=self._worker))
         except DejavuError as error:  # it expires
             _log.warning("report_not_withdrawn", error=str(error))
 
@@ -169,7 +169,7 @@ class ModelFollower:
             DejavuError: if the ledger can't be read or written at present.
         """
         async with self._pass:
-            reading = await self._ledger.read(partial(_read, known=self._known, rosters=self._roster))
+            reading = await self._ledger().read(partial(_read, known=self._known, rosters=self._roster))
             if reading.roster is not None:
                 self.newest, self._known = reading.roster, reading.known
                 _log.debug("roster", sequence=self.newest.sequence, champion=self.newest.champion)
@@ -253,7 +253,7 @@ class ModelFollower:
         )
         state, now = own.state(), time.monotonic()
         if state != self._reported[0] or now - self._reported[1] >= REPORT_SECONDS:
-            await self._ledger.write(
+            await self._ledger().write(
                 partial(model_workers.report, server=self._server, worker=self._worker, state=state)
             )
             self._reported = (state, now)
@@ -262,7 +262,7 @@ class ModelFollower:
     async def remove_dead(self, workers: Sequence[Replicas]) -> None:
         """Remove the reports of workers of this server whose processes have ended without withdrawing them."""
         if dead := self._dead(workers):
-            await self._ledger.write(partial(replicas.remove_dead, dead=dead))
+            await self._ledger().write(partial(replicas.remove_dead, dead=dead))
 
     def _dead(self, workers: Sequence[Replicas]) -> list[Replicas]:
         return [each for each in workers if each.server == self._server and not _is_alive(each.pid)]

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import model_changes, scorecards
 from dejavu_models.comparison.gate import PERSISTENCE, GateDecision, Judgement
 from dejavu_models.errors import DejavuError
@@ -60,7 +60,7 @@ class Gatekeeper:
         holder: name of this worker, unique among all workers of the ledger; at most 64 characters.
     """
 
-    def __init__(self, ledger: LedgerAccess, judge: LedgerGate, metrics: Metrics, *, holder: str) -> None:
+    def __init__(self, ledger: CurrentLedger, judge: LedgerGate, metrics: Metrics, *, holder: str) -> None:
         self._ledger = ledger
         self._judge = judge
         self._metrics = metrics
@@ -78,7 +78,7 @@ class Gatekeeper:
         """Stop judging, and release the lease. Safe to call more than once."""
         await self._task.close()
         try:
-            await self._ledger.write(partial(leases.release, name=LEASE, holder=self._holder, caller=CALLER))
+            await self._ledger().write(partial(leases.release, name=LEASE, holder=self._holder, caller=CALLER))
         except DejavuError as error:  # it expires
             _log.debug("lease_not_released", error=str(error))
 
@@ -92,7 +92,7 @@ class Gatekeeper:
             self._judged = None
             self._forget()
             return
-        standing = await self._ledger.read(_standing)
+        standing = await self._ledger().read(_standing)
         if standing == self._judged or not standing.roster.champion:
             return
         await self._judge_challengers(standing.roster)
@@ -101,11 +101,11 @@ class Gatekeeper:
 
     async def _holds_lease(self) -> bool:
         """Return whether this worker holds the lease, after acquiring or renewing it if no other worker holds it."""
-        standing = await self._ledger.read(partial(leases.standing, name=LEASE))
+        standing = await self._ledger().read(partial(leases.standing, name=LEASE))
         if standing is not None and standing.holder != self._holder:
             return False
         acquire = partial(leases.acquire, name=LEASE, holder=self._holder, caller=CALLER, ttl=LEASE_TIME)
-        held, _ = await self._ledger.write(acquire)
+        held, _ = await self._ledger().write(acquire)
         return held
 
     async def _judge_challengers(self, roster: Roster) -> None:

@@ -21,7 +21,7 @@ from dejavu_common.clock import utc_now
 from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
 from dejavu_feed.game_ids import is_playoffs
-from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
@@ -65,7 +65,7 @@ class ShadowForecaster:
 
     def __init__(
         self,
-        ledger: LedgerAccess,
+        ledger: CurrentLedger,
         batcher: Batcher,
         models: Callable[[], Sequence[Forecaster]],
         metrics: Metrics,
@@ -135,7 +135,7 @@ class ShadowForecaster:
         try:
             shadows = [shadow for model in self._models() for shadow in await self._forecast(model, group)]
             if shadows:
-                done = await self._ledger.record_shadows(shadows)
+                done = await self._ledger().record_shadows(shadows)
                 self._recorded.inc(len(done.recorded))
                 self._refused.inc(sum(done.refused.values()))
             self._failing.succeeded()

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.ledger import CurrentLedger
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.refusals import DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import replicas
@@ -36,7 +36,7 @@ class WorkerAgreement:
         follower: the follower of this worker.
     """
 
-    def __init__(self, ledger: LedgerAccess, follower: ModelFollower) -> None:
+    def __init__(self, ledger: CurrentLedger, follower: ModelFollower) -> None:
         self._ledger = ledger
         self._follower = follower
 
@@ -46,13 +46,13 @@ class WorkerAgreement:
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        workers, _ = await self._ledger.read(replicas.live)
+        workers, _ = await self._ledger().read(replicas.live)
         return workers
 
     @asynccontextmanager
     async def wish(self, version: str) -> AsyncIterator[str]:
         """Ask all workers to load a model, until the end of the block; yield the token of the wish."""
-        token = await self._ledger.write(partial(replicas.wish, version=version))
+        token = await self._ledger().write(partial(replicas.wish, version=version))
         repeating = asyncio.create_task(self._repeat_wish(version, token), name=f"wish-{version}")
         try:
             yield token
@@ -60,13 +60,13 @@ class WorkerAgreement:
             repeating.cancel()
             await asyncio.wait([repeating])
             with contextlib.suppress(DejavuError):  # it expires
-                await self._ledger.write(partial(replicas.withdraw_wish, version=version))
+                await self._ledger().write(partial(replicas.withdraw_wish, version=version))
 
     async def _repeat_wish(self, version: str, token: str) -> None:
         while True:
             await asyncio.sleep(_WISH_SECONDS)
             with contextlib.suppress(DejavuError):
-                await self._ledger.write(partial(replicas.wish, version=version, token=token))
+                await self._ledger().write(partial(replicas.wish, version=version, token=token))
 
     async def loaded_everywhere(self, version: str, token: str, seconds: float) -> None:
         """Wait until all live workers have a model loaded.
@@ -79,7 +79,7 @@ class WorkerAgreement:
         try:
             async with asyncio.timeout(max(seconds, 0.0)):
                 while True:
-                    workers, wishes = await self._ledger.read(replicas.live)
+                    workers, wishes = await self._ledger().read(replicas.live)
                     wish = wishes.get(version)
                     if wish is not None and wish.token == token and wish.error:
                         raise ModelLoadFailed(wish.error)

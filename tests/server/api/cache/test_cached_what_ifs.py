@@ -122,6 +122,6 @@ async def learned(workers: list[Worker]) -> None:
     """Wait until the workers have learned from all outcomes of their ledger."""
     async with asyncio.timeout(30):
         for worker in workers:
-            newest = await worker._ledger_manager.read(learning.newest)
+            newest = await worker._ledger_manager.current().read(learning.newest)
             while worker._online_updater.reported != newest.reported:  # noqa: ASYNC110 - no event says so
                 await asyncio.sleep(0.01)

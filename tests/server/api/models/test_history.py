@@ -6,7 +6,7 @@ import asyncio
 from typing import TypeVar, cast
 
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger import Ledger
 from dejavu_ledger.database.backend import Query
 from dejavu_server.admission.callers import limited_caller
 from dejavu_server.api.models.history import ModelHistory
@@ -28,7 +28,7 @@ class SlowLedger:
 
 async def test_a_caller_that_asks_for_many_pages_of_changes_lets_another_one_pass() -> None:
     ledger = SlowLedger()
-    history = ModelHistory(cast("LedgerAccess", ledger))
+    history = ModelHistory(lambda: cast("Ledger", ledger))
     async with asyncio.TaskGroup() as asked:
         for caller in [*["greedy"] * 20, "other"]:
             limited_caller.set(caller)

@@ -13,13 +13,13 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.model_changes import champion
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.clock import SteppedClock
-from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu.v1 import model_service_pb2 as pb_models
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_ledger import Ledger, LedgerUnavailable
+from dejavu_ledger.access import UNLIMITED, Recorder
 from dejavu_ledger.database.backend import Connection, StopSignal
 from dejavu_ledger.errors import ReadStopped
 from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel
@@ -34,7 +34,7 @@ NOBODY: Any = None
 """The context of a call."""
 
 
-class SlowRecord(UnusedLedger):
+class SlowRecord(Ledger):
     """A ledger whose scorecard reads last until they are released or stopped; other reads are those of a real one.
 
     Attributes:
@@ -50,7 +50,9 @@ class SlowRecord(UnusedLedger):
         self.released = threading.Event()
         self.started = asyncio.Semaphore(0)
 
-    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
+    async def record_outcome(
+        self, outcome: ReportedOutcome, recorder: Recorder = UNLIMITED, *, correct: bool = True
+    ) -> tuple[ReportedOutcome, int]:
         return await self._ledger.record_outcome(outcome, correct=correct)
 
     async def read(self, function: Callable[[Connection], Any], *, stop: StopSignal | None = None) -> Any:
@@ -79,7 +81,7 @@ def service_of(
     async def sign() -> Any:
         raise NotImplementedError
 
-    return RecordService(ledger, clock, sign, reads=reads)
+    return RecordService(lambda: ledger, clock, sign, reads=reads)
 
 
 BEST_MAE = pb.GetLeaderboardRequest(
@@ -158,7 +160,7 @@ async def test_scorecards_wait_for_one_another_and_not_for_comparisons_of_models
     """Together they hold two of the reader threads, which streams need."""
     await champion(ledger, "v1", "v2")
     reads = SharedReads()
-    service, comparisons = service_of(slow, reads=reads), ModelComparisons(slow, GateSettings(), reads)
+    service, comparisons = service_of(slow, reads=reads), ModelComparisons(lambda: slow, GateSettings(), reads)
     cards = [ask(service), ask(service, "BKN")]
     await slow.started.acquire()
     assert slow.running == 1

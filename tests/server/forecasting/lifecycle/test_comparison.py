@@ -51,7 +51,7 @@ async def _settled(ledger: Ledger, games: int, *, better: float = 1.0, horizon: 
 async def _compare(
     ledger: Ledger, settings: GateSettings | None = None, **fields: Any
 ) -> model_comparison_pb2.ModelComparison:
-    comparisons = ModelComparisons(ledger, settings or GateSettings())
+    comparisons = ModelComparisons(lambda: ledger, settings or GateSettings())
     response = await comparisons.compare_models(
         pb.CompareModelsRequest(**{"horizon": forecast_pb2.HORIZON_HALFTIME, **fields}), _NOBODY
     )
@@ -103,7 +103,7 @@ async def test_a_challenger_may_not_fall_behind_the_first_champion_of_the_season
     for each in stored:
         await ledger.record_outcome(outcome(4, each.game_id))
     found = await _compare(ledger, settings)
-    judgement = await LedgerGate(ledger, settings).judgement("v3", "v2", anchor=roster.anchor)
+    judgement = await LedgerGate(lambda: ledger, settings).judgement("v3", "v2", anchor=roster.anchor)
     assert (judgement.decision is GateDecision.PROMOTE) is promoted
     assert (found.decision == model_comparison_pb2.GATE_DECISION_PROMOTE) is promoted
     assert found.decision_reason == judgement.reason
@@ -112,7 +112,7 @@ async def test_a_challenger_may_not_fall_behind_the_first_champion_of_the_season
 
 async def test_a_new_outcome_makes_a_new_comparison(ledger: Ledger) -> None:
     await champion(ledger, "v1", "v2")
-    comparisons = ModelComparisons(ledger, GateSettings())
+    comparisons = ModelComparisons(lambda: ledger, GateSettings())
     await _settled(ledger, 2)
     request = pb.CompareModelsRequest(
         model_version="v1", against_version="persistence", horizon=forecast_pb2.HORIZON_HALFTIME

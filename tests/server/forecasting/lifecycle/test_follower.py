@@ -66,10 +66,10 @@ class Node:
         self.models = ServingModels()
         committed = asyncio.Event()
         ledger.listen(committed)
-        updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
+        updater = OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
         self.loader = ModelLoader(store, self.models, updater, lambda _: None, self._count_failure)
         self.follower = ModelFollower(
-            ledger,
+            lambda: ledger,
             store,
             self.models,
             self.loader,
@@ -79,7 +79,7 @@ class Node:
             on_roster=self.rosters.append,
             committed=committed,
         )
-        self.changes = ModelLifecycle(ledger, store, self.models, self.follower, judge or Verdict(allowed=True))
+        self.changes = ModelLifecycle(lambda: ledger, store, self.models, self.follower, judge or Verdict(allowed=True))
 
     def _count_failure(self) -> None:
         self.failures += 1

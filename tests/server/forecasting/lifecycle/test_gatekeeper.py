@@ -47,7 +47,7 @@ class _Gate:
         self.keepers: list[Gatekeeper] = []
 
     def keeper(self, holder: str = "server worker-0") -> Gatekeeper:
-        made = Gatekeeper(self.ledger, self.judge, self.metrics, holder=holder)
+        made = Gatekeeper(lambda: self.ledger, self.judge, self.metrics, holder=holder)
         self.keepers.append(made)
         return made
 

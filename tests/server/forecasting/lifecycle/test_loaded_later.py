@@ -19,7 +19,7 @@ DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVE
 
 
 def updater_of(ledger: Ledger, *forecasters: PersistenceForecaster) -> OnlineUpdater:
-    return OnlineUpdater(ledger, forecasters, mode=AdaptationMode.ON, carry_ratings=True)
+    return OnlineUpdater(lambda: ledger, forecasters, mode=AdaptationMode.ON, carry_ratings=True)
 
 
 async def play(ledger: Ledger, number: int) -> None:

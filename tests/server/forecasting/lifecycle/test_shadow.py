@@ -70,7 +70,7 @@ def models() -> _Models:
 
 @pytest.fixture
 async def made(ledger: Ledger, batcher: Batcher, models: _Models, metrics: Metrics) -> AsyncIterator[ShadowForecaster]:
-    running = ShadowForecaster(ledger, batcher, models, metrics, rest=_at_once)
+    running = ShadowForecaster(lambda: ledger, batcher, models, metrics, rest=_at_once)
     yield running
     await running.close()
 
@@ -153,7 +153,7 @@ async def test_a_challenger_answers_the_very_query_that_the_champion_answered(
         lineups=lineups(range(1, 6), range(21, 26), range(1, 9), range(21, 29), minute=18),
     )
     service = ForecastService(
-        _Roster([champion]), batcher, ledger, Metrics().recorded, lifetime=timedelta(minutes=5), on_new=made.put
+        _Roster([champion]), batcher, lambda: ledger, Metrics().recorded, lifetime=timedelta(minutes=5), on_new=made.put
     )
     await service.forecast(ForecastRequest(game(1), "", query))
     await made.close()
@@ -235,7 +235,7 @@ async def test_calls_go_on_while_shadows_are_computed(
 
     challenger.before = block
     models.loaded = [models.loaded[0], challenger]
-    made = ShadowForecaster(ledger, batcher, models, metrics, rest=_at_once)
+    made = ShadowForecaster(lambda: ledger, batcher, models, metrics, rest=_at_once)
     made.start()
     [stored] = await recorded(ledger, _forecast())
     made.put(stored)

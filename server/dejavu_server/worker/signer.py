@@ -1,0 +1,128 @@
+"""Signs the head of a worker's ledger: on request, and into the ledger at an interval."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from dejavu_common.clock import microseconds
+from dejavu_common.failure_log import FailureLog
+from dejavu_common.tasks import BackgroundTask
+from dejavu_ledger.audit.checkpoints import (
+    SigningUnavailable,
+    add_checkpoint,
+    identity_and_head,
+    is_needed,
+    load_or_create,
+    sign,
+)
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.errors import LedgerError
+from dejavu_ledger.ledger import CurrentLedger
+from dejavu_ledger.records import Checkpoint
+
+_RECENT = 0.9
+"""Share of the interval for which another worker's checkpoint makes a new one unnecessary; below 1, since timers are
+not exact."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Signer:
+    """Signs a ledger's head on request, and writes signed heads to the ledger at an interval.
+
+    However many workers sign, the ledger gets one checkpoint per interval, and none while nothing is recorded. The key
+    is loaded, or created, when it is first needed. While it can't be used, only checkpoints are refused.
+
+    Args:
+        ledger: the ledger to sign.
+        key: path of the key file.
+        seconds: the interval.
+        clock: returns the current time.
+    """
+
+    def __init__(self, ledger: CurrentLedger, key: Path, *, seconds: float, clock: Callable[[], datetime]) -> None:
+        self._ledger = ledger
+        self._path = key
+        self._seconds = seconds
+        self._clock = clock
+        self._loaded: Ed25519PrivateKey | None = None
+        self._failures = FailureLog(_log, failed="signing_failing", recovered="signing_recovered")
+        self._task = BackgroundTask()
+
+    async def checkpoint(self) -> Checkpoint:
+        """Sign the current head.
+
+        Raises:
+            SigningUnavailable: if there is no usable key.
+            LedgerError: if the head can't be read.
+        """
+        key = await self._key()
+        identity, head = await self._ledger().read(identity_and_head)
+        return sign(key, identity, head, self._clock())
+
+    def start(self) -> None:
+        """Start writing checkpoints to the ledger; write the first at once if the head is not signed yet."""
+        self._task.start(self._run(), "signer")
+
+    async def close(self) -> None:
+        """Stop writing checkpoints. Call it before closing the ledger; may be called again."""
+        await self._task.end()
+
+    async def write_checkpoint(self) -> Checkpoint | None:
+        """Write the signed head to the ledger.
+
+        Returns:
+            The checkpoint; None if the head has not moved, or another worker has just signed it.
+
+        Raises:
+            SigningUnavailable, LedgerError: if it can't be signed or written.
+        """
+        if not await self._ledger().read(partial(is_needed, recent_us=self._recent_us())):
+            return None
+        key = await self._key()
+        stored = await self._ledger().write(partial(self._write_checkpoint, key))
+        self._failures.succeeded()
+        return stored
+
+    def _write_checkpoint(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
+        # Check again under the write lock: another worker may have been faster.
+        if not is_needed(connection, self._recent_us()):
+            return None
+        signed = sign(key, *identity_and_head(connection), self._clock())
+        add_checkpoint(connection, signed)
+        return signed
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.write_checkpoint()
+            except SigningUnavailable:
+                pass  # logged by _key
+            except LedgerError:
+                pass  # logged by the ledger manager, which tries to repair the ledger
+            except Exception as error:
+                self._failures.failed(error)
+            await asyncio.sleep(self._seconds)
+
+    async def _key(self) -> Ed25519PrivateKey:
+        if self._loaded is None:
+            try:
+                self._loaded = await asyncio.to_thread(load_or_create, self._path)
+            except SigningUnavailable as error:
+                self._failures.failed(error, traceback=False, path=str(self._path), effect="no checkpoints; will retry")
+                raise
+            self._failures.succeeded()
+        return self._loaded
+
+    def _recent_us(self) -> tuple[int, int]:
+        """Return the times between which a checkpoint counts as recent; a later one means the clock was set back."""
+        now = microseconds(self._clock())
+        span = int(_RECENT * self._seconds * 1_000_000)
+        return now - span, now + span

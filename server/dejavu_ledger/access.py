@@ -17,7 +17,7 @@ class Recorder(Protocol):
     """The caller on whose behalf entries are recorded."""
 
     @property
-    def caller(self) -> str:
+    def turn(self) -> str:
         """Name by which callers take turns; empty for one that is not limited."""
 
     def reserved(self, entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
@@ -33,7 +33,7 @@ class Recorder(Protocol):
 
 
 class _Unlimited:
-    caller = ""
+    turn = ""
 
     def reserved(self, _: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
         return nullcontext([])

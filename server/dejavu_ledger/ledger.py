@@ -185,7 +185,7 @@ class Ledger:
         drafts = await Turns().map(codec.prepare, [issued[index] for index in order])
         entries = [(draft.issued.game_id, len(draft.payload)) for draft in drafts]
         with recorder.reserved(entries) as unused, self._reporting_failures():
-            async with self._turn(recorder.caller, len(drafts)):
+            async with self._turn(recorder.turn, len(drafts)):
                 results = await self._writer.submit(drafts)
             for entry, result in zip(entries, results, strict=True):
                 if isinstance(result, Failed) or not result.created:
@@ -270,7 +270,7 @@ class Ledger:
         """Run a change of an outcome; `entry`: its game, and the size of its entry in bytes."""
         with recorder.reserved([entry]) as unused:
             with self._reporting_failures():
-                answer = await self._change(change, recorder.caller, alone=False)
+                answer = await self._change(change, recorder.turn, alone=False)
             if isinstance(answer, Failed):
                 raise answer.error
             if not answer[0].created:
@@ -298,7 +298,7 @@ class Ledger:
         """
         with recorder.reserved([MODEL_CHANGE]) as unused:
             change = partial(model_changes.change_models, prepare=prepare, known=self._roster)
-            roster, recorded = await self.write(change, recorder.caller)
+            roster, recorded = await self.write(change, recorder.turn)
             if recorded is None:
                 unused.append(MODEL_CHANGE)
         return roster, recorded

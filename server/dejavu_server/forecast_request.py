@@ -31,7 +31,6 @@ class ForecastRequest:
         model_version: the requested model; empty for the active one.
         query: the query for the model.
         game_date: local date of the game as given; None if the request has none. The query then has today's date.
-        caller: identity of the caller, if the server requires tokens.
         line_origin: source of the query's margin; None if the request does not give it.
         clock: how far the game is by its published clock; None if nobody publishes it.
     """
@@ -40,6 +39,5 @@ class ForecastRequest:
     model_version: str
     query: ForecastQuery
     game_date: date | None = None
-    caller: str = ""
     line_origin: LineOrigin | None = None
     clock: PublishedClock | None = None

@@ -26,7 +26,7 @@ from dejavu_ledger.ledger import FEW
 from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.results import Failed
-from dejavu_server.admission.callers import CurrentRecorder
+from dejavu_server.admission.callers import Caller
 
 
 def added(connection: Connection, place: int) -> int:
@@ -199,7 +199,7 @@ async def test_a_few_forecasts_do_not_wait_behind_the_many_batches_of_another_ca
 
     async def commit(caller: str, place: int, number: int) -> None:
         forecasts = [issued(game(place), pattern=(float(each),)) for each in range(number)]
-        await ledger.commit(forecasts, CurrentRecorder(caller, None))
+        await ledger.commit(forecasts, Caller(turn=caller))
         done.append(caller)
 
     async with asyncio.TaskGroup() as calls:

@@ -1,10 +1,9 @@
-"""The caller of a call: its identity and scopes."""
+"""Who calls: identity and scopes."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -137,9 +136,3 @@ ANYBODY = Principal("", ALL_SCOPES)
 
 NOBODY = Principal("", frozenset())
 """The caller of methods that need no token."""
-
-current_caller: ContextVar[Principal] = ContextVar("current_caller", default=ANYBODY)
-"""The caller of the current call; set when it arrives."""
-
-current_denial: ContextVar[DejavuError | None] = ContextVar("current_denial", default=None)
-"""Why the caller of the current call may not make it; None if it may."""

@@ -12,13 +12,13 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from dejavu_ledger.access import MODEL_CHANGE, MODELS
+from dejavu_server.access.caller import ANYBODY, Principal
 from dejavu_server.admission.refusals import CallerLimit, WatchLimit
 
 MAX_CALLERS: Final = 4096
@@ -145,42 +145,57 @@ class Recording:
                 del state.games[game]
 
 
-limited_caller: ContextVar[str] = ContextVar("limited_caller", default="")
-"""Token or address of the current call's caller; empty if it is not limited."""
+@dataclass(slots=True, eq=False)
+class Caller:
+    """The caller of a call: made when the call arrives, and passed to all that acts for it.
 
-current_recording: ContextVar[Recording | None] = ContextVar("current_recording", default=None)
-"""The daily quota of the current call's caller; None: unlimited."""
+    It is the `Recorder` of a ledger.
 
-
-def take_of_rate(rate: float, what: str) -> None:
-    """Take as much of the current caller's calls a second as leaves it a lower rate of a method that costs more.
-
-    Args:
-        rate: calls of the method a second, above 0.
-        what: the calls in words, for the error.
-
-    Raises:
-        CallerLimit: if the caller has made too many of them.
+    Attributes:
+        principal: its identity and scopes.
+        address: its address; see `address_of`. Empty if it is not known.
+        request_id: id of the call.
+        turn: name by which callers take turns: its token or address; empty if it is not limited.
+        recording: its daily quota; None: unlimited.
     """
-    recording = current_recording.get()
-    if recording is not None:
-        recording.take(rate, what)
 
+    principal: Principal = ANYBODY
+    address: str = ""
+    request_id: str = ""
+    turn: str = ""
+    recording: Recording | None = None
 
-class CurrentRecorder(NamedTuple):
-    """The caller of the current call; see `dejavu_ledger.access.Recorder`."""
+    @property
+    def identity(self) -> str:
+        """`token:NAME` or `jwt:SUBJECT`; empty if it is not known."""
+        return self.principal.identity
 
-    caller: str
-    recording: Recording | None
+    @property
+    def name(self) -> str:
+        """Its identity, or else its address."""
+        return self.principal.identity or self.address
+
+    def take_of_rate(self, rate: float, what: str) -> None:
+        """Take as much of the calls a second as leaves it a lower rate of a method that costs more.
+
+        Args:
+            rate: calls of the method a second, above 0.
+            what: the calls in words, for the error.
+
+        Raises:
+            CallerLimit: if it has made too many of them.
+        """
+        if self.recording is not None:
+            self.recording.take(rate, what)
 
     def reserved(self, entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
         """Count entries while the block records them; entering it raises CallerLimit if they exceed a daily limit."""
         return nullcontext([]) if self.recording is None else _reserved(self.recording, entries)
 
-
-def current_recorder() -> CurrentRecorder:
-    """Return the caller of the current call, with its quota."""
-    return CurrentRecorder(limited_caller.get(), current_recording.get())
+    def check_model_change(self) -> None:
+        """Raise CallerLimit if it may record no further change of models today."""
+        with self.reserved([MODEL_CHANGE]) as unused:
+            unused.append(MODEL_CHANGE)
 
 
 @contextmanager
@@ -195,10 +210,8 @@ def _reserved(recording: Recording, entries: Sequence[tuple[str, int]]) -> Itera
     recording.give_back(unused)
 
 
-def check_model_change() -> None:
-    """Raise CallerLimit if the caller of the current call may record no further change of models today."""
-    with current_recorder().reserved([MODEL_CHANGE]) as unused:
-        unused.append(MODEL_CHANGE)
+SERVER: Final = Caller()
+"""The server itself, which is not limited."""
 
 
 class Callers:
@@ -221,9 +234,9 @@ class Callers:
         return len(self._states)
 
     @contextmanager
-    def counted_watch(self, identity: str, peer: str) -> Iterator[None]:
+    def counted_watch(self, caller: Caller) -> Iterator[None]:
         """Count a stream that costs next to nothing; see `counted`."""
-        state, most = self._limited(identity, peer, self._clock()), WATCHES * self._limits.streams
+        state, most = self._limited(caller, self._clock()), WATCHES * self._limits.streams
         if state is None:
             yield
             return
@@ -236,12 +249,11 @@ class Callers:
             state.watches -= 1
 
     @contextmanager
-    def counted(self, identity: str, peer: str, *, stream: bool, batch: bool = False) -> Iterator[None]:
-        """Count a call while the block runs.
+    def counted(self, caller: Caller, *, stream: bool, batch: bool = False) -> Iterator[None]:
+        """Count a call while the block runs; give its caller its turn and quota.
 
         Args:
-            identity: identity of the caller; empty if unknown.
-            peer: peer of the call; see `address_of`.
+            caller: its caller.
             stream: whether it is a stream.
             batch: whether it is a batch.
 
@@ -249,7 +261,7 @@ class Callers:
             CallerLimit: if the caller may not make the call now.
         """
         limits, now = self._limits, self._clock()
-        state = self._limited(identity, peer, now)
+        state = self._limited(caller, now)
         if state is None:
             yield
             return
@@ -261,25 +273,23 @@ class Callers:
             raise CallerLimit("batches", f"{limits.batches} batches at a time")
         if limits.rate:
             _take_tokens(state, limits.rate, now, f"{limits.rate:g} calls a second")
-        token = current_recording.set(Recording(limits, state, now))
+        caller.recording = Recording(limits, state, now)
         state.streams += stream
         state.calls += not stream
         state.batches += batch
         try:
             yield
         finally:
-            current_recording.reset(token)
             state.streams -= stream
             state.calls -= not stream
             state.batches -= batch
 
-    def _limited(self, identity: str, peer: str, now: float) -> _State | None:
+    def _limited(self, caller: Caller, now: float) -> _State | None:
         """Return the state of a caller; None if the limits do not apply to it."""
-        address = address_of(peer)
-        if not self._limits.loopback and is_loopback(address):
+        if not self._limits.loopback and is_loopback(caller.address):
             return None
-        limited_caller.set(identity or address)
-        return self._state(identity or address, now)
+        caller.turn = caller.name
+        return self._state(caller.turn, now)
 
     def _state(self, caller: str, now: float) -> _State:
         state = self._states.get(caller)

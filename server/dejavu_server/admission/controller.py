@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Final
 
 from dejavu_models.errors import DejavuError
@@ -103,10 +102,6 @@ MakeRoom = Callable[[CallKind, Callable[[Permit], bool]], bool]
 
 def _do_nothing(*_: object) -> None:
     pass
-
-
-current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default=None)
-"""The permit of the current call."""
 
 
 class AdmissionController:

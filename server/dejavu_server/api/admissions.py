@@ -7,8 +7,10 @@ The delays differ from one refusal to the next, so that refused callers do not c
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import structlog
@@ -18,16 +20,15 @@ from prometheus_client import Counter
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import (
+    ANYBODY,
     NO_CALLER,
     NOBODY,
     Principal,
     ScopeMissing,
     Unauthenticated,
-    current_caller,
-    current_denial,
 )
 from dejavu_server.access.policy import kind_of
-from dejavu_server.admission.callers import address_of
+from dejavu_server.admission.callers import Caller, address_of
 from dejavu_server.admission.controller import AdmissionController, MakeRoom, Permit
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
@@ -68,6 +69,38 @@ class Refusal(NamedTuple):
     metadata: Trailers
 
 
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """A call that has arrived.
+
+    Attributes:
+        caller: its caller.
+        permit: counts the call against a limit; None if calls are not limited.
+        denial: why the caller may not make it; None if it may.
+    """
+
+    caller: Caller = field(default_factory=Caller)
+    permit: Permit | None = None
+    denial: DejavuError | None = None
+
+    def request_received(self) -> None:
+        """Take note that its request was received.
+
+        Raises:
+            asyncio.CancelledError: if the call was ended just before, because its request had not come. gRPC's core
+                would refuse a second answer, and never free it.
+        """
+        if self.permit is not None:
+            if self.permit.is_released:
+                raise asyncio.CancelledError
+            self.permit.request_received()
+
+    def answered(self) -> None:
+        """Take note that the answer that ends the call is about to be sent."""
+        if self.permit is not None:
+            self.permit.answered()
+
+
 class _Prepared(NamedTuple):
     """The refusals of one method for one reason, to be sent in turn, and the counters of these."""
 
@@ -96,8 +129,8 @@ class Admissions:
         self._refusal_log = RefusalLog(_log)
         self.authenticator: Authenticator | None = None
 
-    def admit(self, method: str, context: Context, make_room: MakeRoom) -> Permit | Refusal:
-        """Return the permit of a call, or its refusal; set its caller.
+    def admit(self, method: str, context: Context, make_room: MakeRoom) -> Arrival | Refusal:
+        """Return a call with its caller and its permit, or its refusal.
 
         A call without a valid token is refused at once: a flood of them costs little. A call whose token lacks a scope
         gets that answer later, and until then takes a place of control calls, not one of forecasts.
@@ -107,13 +140,15 @@ class Admissions:
             context: its context.
             make_room: see `AdmissionController.admit`.
         """
-        denial = self._denial(method, context)
+        principal, denial = self._authorized(method, context)
         if isinstance(denial, Unauthenticated):
             return self._unauthenticated(method, denial, context)
         place = method if denial is None else UNKNOWN_METHOD
-        caller = current_caller.get().identity or address_of(context.peer())
-        answer = self._controller.admit(place, context.time_remaining(), make_room, caller)
-        return answer if isinstance(answer, Permit) else self._refusal(method, answer, context)
+        caller = Caller(principal, address_of(context.peer()))
+        answer = self._controller.admit(place, context.time_remaining(), make_room, caller.name)
+        if isinstance(answer, Permit):
+            return Arrival(caller, answer, denial)
+        return self._refusal(method, answer, context)
 
     def no_request(self, method: str, context: Context) -> Refusal:
         """Return the refusal of an admitted call whose request was not received in time."""
@@ -132,21 +167,17 @@ class Admissions:
         """The current time, on the clock by which permits expire."""
         return self._controller.clock()
 
-    def _denial(self, method: str, context: Context) -> DejavuError | None:
-        """Set the caller of a call, and the reason why it may not make the call; return the reason, None if it may."""
+    def _authorized(self, method: str, context: Context) -> tuple[Principal, DejavuError | None]:
+        """Return the caller of a call, and the reason why it may not make the call; None if it may."""
         if self.authenticator is None or not method:  # without a method, gRPC answers the call
-            return None
+            return ANYBODY, None
         metadata = dict(context.invocation_metadata() or ())
-        caller, denial = NOBODY, None
         try:
-            caller = self.authenticator.authorize(method, metadata.get(AUTHORIZATION))
+            return self.authenticator.authorize(method, metadata.get(AUTHORIZATION)), None
+        except ScopeMissing as error:  # counted and logged by its name
+            return Principal(error.caller, frozenset()), error.with_traceback(None)
         except DejavuError as error:
-            denial = error.with_traceback(None)
-            if isinstance(error, ScopeMissing):  # counted and logged by its name
-                caller = Principal(error.caller, frozenset())
-        current_caller.set(caller)
-        current_denial.set(denial)
-        return denial
+            return NOBODY, error.with_traceback(None)
 
     def _unauthenticated(self, method: str, denial: Unauthenticated, context: Context) -> Refusal:
         refusal = self._refusal(method, denial, context)

@@ -8,11 +8,10 @@ from functools import partial
 
 from dejavu.ops.v1 import feed_service_pb2 as pb
 from dejavu_ledger.ledger import CurrentLedger
-from dejavu_server.access.caller import AccessScope, current_caller
-from dejavu_server.admission.callers import limited_caller, take_of_rate
+from dejavu_server.access.caller import AccessScope
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.feed import TooManyFeeds, checked_report
 from dejavu_server.api.converters.games import checked_games
-from dejavu_server.api.handlers import Context
 from dejavu_server.coordination import games
 from dejavu_server.observability.metrics import Metrics
 
@@ -43,18 +42,18 @@ class FeedService:
         self._clock = clock
         self._others = set[tuple[str, str]]()
 
-    async def publish_games(self, request: pb.PublishGamesRequest, _: Context) -> pb.PublishGamesResponse:
+    async def publish_games(self, request: pb.PublishGamesRequest, caller: Caller) -> pb.PublishGamesResponse:
         """Store the states of games."""
-        take_of_rate(PUBLICATIONS, "publications of games")
-        states, caller = checked_games(request, self._clock()), current_caller.get().identity
-        await self._ledger().write(partial(games.publish, states=states, caller=caller), limited_caller.get())
+        caller.take_of_rate(PUBLICATIONS, "publications of games")
+        publish = partial(games.publish, states=checked_games(request, self._clock()), caller=caller.identity)
+        await self._ledger().write(publish, caller.turn)
         return pb.PublishGamesResponse()
 
-    async def report_feed(self, request: pb.ReportFeedRequest, _: Context) -> pb.ReportFeedResponse:
+    async def report_feed(self, request: pb.ReportFeedRequest, caller: Caller) -> pb.ReportFeedResponse:
         """Keep a report about a feed under its caller, for whose games alone it counts."""
-        report, caller = checked_report(request), current_caller.get()
+        report = checked_report(request)
         labels = report.feed, caller.identity
-        has_room = report.feed in POLLER_FEEDS and AccessScope.OUTCOME in caller.scopes
+        has_room = report.feed in POLLER_FEEDS and AccessScope.OUTCOME in caller.principal.scopes
         if not has_room and labels not in self._others:
             if len(self._others) >= MAX_FEEDS:
                 raise TooManyFeeds(f"the worker keeps {MAX_FEEDS} reports and takes no others: {report.feed}")

@@ -19,7 +19,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Handlers = dict[str, Handler]
 """Handlers of methods, by method name."""
 
-_MAKERS: Final = {
+MAKERS: Final = {
     (False, False): grpc.unary_unary_rpc_method_handler,
     (False, True): grpc.unary_stream_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
@@ -53,7 +53,7 @@ def handlers(
         if not (complete or hasattr(servicer, name)):
             continue
         behaviour = getattr(servicer, f"{name}_raw" if method.name in raw else name)
-        make = _MAKERS[method.client_streaming, method.server_streaming]
+        make = MAKERS[method.client_streaming, method.server_streaming]
         write = (
             None
             if method.name in encoded or method.name in raw

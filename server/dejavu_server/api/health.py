@@ -17,7 +17,7 @@ from typing import Any, Final
 from grpc_health.v1 import health_pb2 as pb
 
 from dejavu_models.errors import FieldError, quoted
-from dejavu_server.api.handlers import Context
+from dejavu_server.admission.callers import Caller
 from dejavu_server.streaming.stream_errors import ServerDraining
 
 HEALTH_SERVICE: Final[Any] = pb.DESCRIPTOR.services_by_name["Health"]
@@ -80,14 +80,14 @@ class HealthService:
         """Whether the server as a whole is SERVING."""
         return self._response(OVERALL).status == pb.HealthCheckResponse.SERVING
 
-    async def check(self, request: pb.HealthCheckRequest, _: Context) -> pb.HealthCheckResponse:
+    async def check(self, request: pb.HealthCheckRequest, _: Caller) -> pb.HealthCheckResponse:
         """Return the current health of a service."""
         if request.service not in self._working:
             known = f"{LEDGER}, the full name of a service (reflection lists them), or empty for the whole server"
             raise UnknownService(quoted(request.service), known)
         return self._response(request.service)
 
-    async def watch(self, request: pb.HealthCheckRequest, _: Context) -> AsyncIterator[pb.HealthCheckResponse]:
+    async def watch(self, request: pb.HealthCheckRequest, _: Caller) -> AsyncIterator[pb.HealthCheckResponse]:
         """Stream the health of a service: now and on every change; SERVICE_UNKNOWN for an unknown service."""
         last = None
         while True:

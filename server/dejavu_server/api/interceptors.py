@@ -23,7 +23,6 @@ from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
-from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, Never
 
@@ -35,15 +34,14 @@ from prometheus_client import Counter, Histogram
 from dejavu_common.failure_log import FailureLog
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller, current_denial
+from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated
 from dejavu_server.access.policy import CallKind, kind_of
-from dejavu_server.admission.callers import Callers, address_of
-from dejavu_server.admission.controller import current_permit
+from dejavu_server.admission.callers import Caller, Callers
 from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
 from dejavu_server.admission.watches import MAX_REFLECTIONS, MAX_WATCHES, Watches
-from dejavu_server.api.admissions import STATUS_SECONDS
+from dejavu_server.api.admissions import STATUS_SECONDS, Arrival
 from dejavu_server.api.errors import INTERNAL, Failure, describe, pushback, status
-from dejavu_server.api.handlers import Context, Handler
+from dejavu_server.api.handlers import MAKERS, Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.api.traces import traced
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
@@ -86,13 +84,10 @@ _SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.Stat
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
-_response_metadata: ContextVar[Metadata] = ContextVar("response_metadata")
-"""Response metadata of the current call: its request id and its worker."""
-
 _log = structlog.get_logger(__name__)
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
+class CallInterceptor:
     """Wraps every method of a server.
 
     Args:
@@ -121,7 +116,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._max_call_seconds = max_call_seconds
         self.authenticator: Authenticator | None = None
         self.callers: Callers | None = None
-        self._handlers: dict[str, Handler] = {}
         self._streams: dict[asyncio.Task[Any], Principal] = {}
         self._ended: dict[asyncio.Task[Any], DejavuError] = {}
         self._in_flight = Counts[str]()  # by method
@@ -138,26 +132,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._log = _log.bind()
         self._ids = generate_ids()
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Return the wrapped handler of the called method; None if the server has no such method."""
-        self._identify(handler_call_details)
-        method = handler_call_details.method
-        wrapped = self._handlers.get(method)
-        if wrapped is None:
-            handler = await continuation(handler_call_details)
-            if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
-                self._metrics.calls.labels(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED.name).inc()
-                _request_received()  # gRPC's answer needs no request
-                _answered()
-                return None
-            wrapped = self._handlers[method] = self._wrap(method, handler)
-        if (permit := current_permit.get()) is not None:
-            permit.await_request()
-        return wrapped
+    def begin(self, arrival: Arrival, call: grpc.HandlerCallDetails, handler: Handler | None) -> Handler | None:
+        """Begin a call, in its own task; return the handler for it alone."""
+        self._identify(arrival.caller, call)
+        if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
+            self._metrics.calls.labels(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED.name).inc()
+            arrival.request_received()  # gRPC's answer needs no request
+            arrival.answered()
+            return None
+        if arrival.permit is not None:
+            arrival.permit.await_request()
+        behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
+        return MAKERS[handler.request_streaming, handler.response_streaming](
+            partial(behaviour, arrival), handler.request_deserializer, handler.response_serializer
+        )
 
     def sample(self) -> None:
         """Set the metric of the calls in progress; setting it at every call would cost too much."""
@@ -183,7 +171,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._ended[task] = error
         task.cancel()
 
-    def _wrap(self, method: str, handler: Handler) -> Handler:
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """Return the handler of a method, whose behaviour first takes the `Arrival`; that of the service its `Caller`.
+
+        Args:
+            method: path of the method.
+            handler: its handler; the behaviour takes the request and the caller.
+        """
         deserialize, write = handler.request_deserializer or bytes, handler.response_serializer
         # Decode single requests here: gRPC itself answers malformed bytes with UNKNOWN and the text of an exception.
         if handler.unary_unary is not None:
@@ -198,13 +192,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         raise NotImplementedError(f"{method}: client-streaming methods are not supported")
 
     def _unary(self, method: str, behaviour: Behaviour, write: Callable[[Any], bytes] | None) -> Behaviour:
-        def answer(request: Any, context: Context, _: Metadata) -> Awaitable[Any]:
+        def answer(request: Any, caller: Caller, context: Context, _: Metadata) -> Awaitable[Any]:
             remaining = _remaining(context)
             if remaining is None:
-                return self._bounded(behaviour(request, context))
+                return self._bounded(behaviour(request, caller))
             if remaining <= 0:
                 raise DeadlineExceeded("the deadline passed before the call started")
-            answered: Awaitable[Any] = behaviour(request, context)
+            answered: Awaitable[Any] = behaviour(request, caller)
             return answered
 
         return self._observed(method, answer, timed=True, write=write)
@@ -212,12 +206,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _stream(self, method: str, behaviour: Behaviour) -> Behaviour:
         messages = self._metrics.messages.labels(method)
 
-        async def answer(request: Any, context: Context, metadata: Metadata) -> None:
+        async def answer(request: Any, caller: Caller, context: Context, metadata: Metadata) -> None:
             try:
-                with self._ended_from_outside():
+                with self._ended_from_outside(caller):
                     await context.send_initial_metadata(metadata)
                     # Close the generator now, not at garbage collection: it holds a subscription.
-                    async with aclosing(behaviour(request, context)) as events:
+                    async with aclosing(behaviour(request, caller)) as events:
                         async for event in events:
                             await context.write(event)
                             messages.inc()
@@ -229,7 +223,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _observed(
         self,
         method: str,
-        answer: Callable[[Any, Context, Metadata], Awaitable[Any]],
+        answer: Callable[[Any, Caller, Context, Metadata], Awaitable[Any]],
         *,
         timed: bool = False,
         write: Callable[[Any], bytes] | None = None,
@@ -239,28 +233,28 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         kind = kind_of(method)
         counters = cache(partial(self._counters, method, timed=timed))
 
-        async def call(request: Any, context: Context) -> Any:
+        async def call(arrival: Arrival, request: Any, context: Context) -> Any:
             started = time.perf_counter()
-            _request_received()
+            arrival.request_received()
             in_flight[method] += 1
-            peer = context.peer()
-            metadata = _response_metadata.get()
+            caller = arrival.caller
+            metadata = ((REQUEST_ID, caller.request_id), *self._worker_metadata)
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
             try:
-                if (denial := current_denial.get()) is not None:
-                    raise denial
-                with self._counted(kind, peer, stream=not timed):
-                    response = await answer(request, context, metadata)
+                if arrival.denial is not None:
+                    raise arrival.denial
+                with self._counted(kind, caller, stream=not timed):
+                    response = await answer(request, caller, context, metadata)
                     if write is not None:
                         response = write(response)
-                _answered()
+                arrival.answered()
                 return response
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)
                 raise
             except Exception as error:
-                failure = self._failure(method, error, context)
+                failure = self._failure(method, error, caller)
                 code = failure.code
                 clear_frames(error)
             finally:
@@ -271,27 +265,26 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if seconds is not None:
                     seconds.observe(elapsed)
                 if self.authenticator is not None:
-                    self._caller_counter(self._caller_labels.of(current_caller.get().identity), code).inc()
+                    self._caller_counter(self._caller_labels.of(caller.identity), code).inc()
                 if self._log.is_enabled_for(logging.DEBUG):
                     self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
-            _answered()
+            arrival.answered()
             return await _abort(context, failure, metadata)
 
         return _freeing_aborted(traced(method, call))
 
-    def _counted(self, kind: CallKind, peer: str, *, stream: bool) -> AbstractContextManager[object]:
-        """Return a context that counts a call of the current caller; raise a CallerLimit if it may not be made."""
+    def _counted(self, kind: CallKind, caller: Caller, *, stream: bool) -> AbstractContextManager[object]:
+        """Return a context that counts a call of a caller; raise a CallerLimit if it may not be made."""
         if self.callers is None or (kind is CallKind.CONTROL and not stream):
             return nullcontext()
-        caller = current_caller.get().identity
         if kind is CallKind.REFLECTION:
-            return self._reflections.counted(caller or address_of(peer))
+            return self._reflections.counted(caller.name)
         if kind is CallKind.WATCH:
             with ExitStack() as watch:
-                watch.enter_context(self._watches.counted(caller or address_of(peer)))
-                watch.enter_context(self.callers.counted_watch(caller, peer))
+                watch.enter_context(self._watches.counted(caller.name))
+                watch.enter_context(self.callers.counted_watch(caller))
                 return watch.pop_all()
-        return self.callers.counted(caller, peer, stream=stream, batch=kind is CallKind.BATCH)
+        return self.callers.counted(caller, stream=stream, batch=kind is CallKind.BATCH)
 
     def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
         """Return the counter of the calls of a method that end with a code, and the histogram of their durations."""
@@ -300,14 +293,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return metrics.calls.labels(method, code.name), seconds
 
     @contextmanager
-    def _ended_from_outside(self) -> Iterator[None]:
+    def _ended_from_outside(self, caller: Caller) -> Iterator[None]:
         """Let `_end` cancel the current stream; turn that cancellation into the error that `_end` gives."""
         if self._draining:
             raise ServerDraining()
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a stream must run in its own task")
-        self._streams[task] = current_caller.get()
+        self._streams[task] = caller.principal
         try:
             yield
         except asyncio.CancelledError:
@@ -328,8 +321,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 raise DeadlineExceeded(f"no answer within {self._max_call_seconds:g} s") from None
             raise
 
-    def _identify(self, call: grpc.HandlerCallDetails) -> None:
-        """Set the request id of a call in its log context and its response metadata.
+    def _identify(self, caller: Caller, call: grpc.HandlerCallDetails) -> None:
+        """Set the request id of a call, also in its log context.
 
         The metadata are already decoded here; a handler that reads them from its context decodes them again. A call
         runs in one task, and so in its own context, from here to its end: nothing needs to be unbound.
@@ -338,19 +331,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         for key, value in call.invocation_metadata or ():
             if key == REQUEST_ID:
                 request_id = request_id or accepted_id(value)
-        request_id = request_id or next(self._ids)
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        _response_metadata.set(((REQUEST_ID, request_id), *self._worker_metadata))
+        caller.request_id = request_id or next(self._ids)
+        structlog.contextvars.bind_contextvars(request_id=caller.request_id)
 
-    def _failure(self, method: str, error: Exception, context: Context) -> Failure:
+    def _failure(self, method: str, error: Exception, caller: Caller) -> Failure:
         """Return the description of an error that ends a call, after logging it."""
         failure = describe(error)
         if failure.reason == INTERNAL:  # not rate-limited: each may have another cause
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
         elif failure.code in _MAY_NOT:
-            caller = current_caller.get().identity
             self._refusal_log.refused(
-                method=method, reason=failure.message, caller=caller, address=address_of(context.peer())
+                method=method, reason=failure.message, caller=caller.identity, address=caller.address
             )
         elif failure.code in _SERVER_FAULTS and not isinstance(error, ServerDraining):
             failure_log = self._failure_logs[method, failure.reason]
@@ -365,6 +356,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 cause=None if cause is None else str(getattr(cause, "orig", cause)),
             )
         return failure
+
+
+class Resolver:
+    """Gives gRPC the handler of one call.
+
+    Args:
+        calls: wraps the methods.
+        arrival: the call.
+        handler: the handler of its method, from `CallInterceptor.wrap`; None if the server has no such method.
+    """
+
+    __slots__ = ("_arrival", "_calls", "_handler")
+
+    def __init__(self, calls: CallInterceptor, arrival: Arrival, handler: Handler | None) -> None:
+        self._calls, self._arrival, self._handler = calls, arrival, handler
+
+    def resolve_handler(self, call: grpc.HandlerCallDetails) -> Handler | None:
+        """Return the handler; None if the server has no such method. gRPC calls it in the task of the call."""
+        return self._calls.begin(self._arrival, call, self._handler)
 
 
 def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
@@ -383,30 +393,11 @@ async def _abort(context: Context, failure: Failure, metadata: Metadata) -> Neve
         raise asyncio.CancelledError from None
 
 
-def _request_received() -> None:
-    """Take note that the request of the current call was received.
-
-    Raises:
-        asyncio.CancelledError: if the call was ended just before, because its request had not come. gRPC's core would
-            refuse a second answer, and never free it.
-    """
-    if (permit := current_permit.get()) is not None:
-        if permit.is_released:
-            raise asyncio.CancelledError
-        permit.request_received()
-
-
-def _answered() -> None:
-    """Take note that the answer that ends the current call is about to be sent."""
-    if (permit := current_permit.get()) is not None:
-        permit.answered()
-
-
 def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -> Behaviour:
     """Wrap a behaviour so that it decodes its request."""
 
-    def decoding(data: bytes, context: Context) -> Any:
-        return behaviour(deserialize(data), context)
+    def decoding(data: bytes, caller: Caller) -> Any:
+        return behaviour(deserialize(data), caller)
 
     return decoding
 
@@ -414,12 +405,12 @@ def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -
 def _freeing_aborted(behaviour: Behaviour) -> Behaviour:
     """Wrap a behaviour so that nothing of an aborted call is kept once it has ended: gRPC keeps its error."""
 
-    async def call(request: Any, context: Context) -> Any:
+    async def call(arrival: Arrival, request: Any, context: Context) -> Any:
         try:
-            return await behaviour(request, context)
+            return await behaviour(arrival, request, context)
         except grpc.aio.AbortError as aborted:
             clear_frames(aborted)
-            del request, context  # also in this frame, which still runs
+            del arrival, request, context  # also in this frame, which still runs
             raise
 
     return call

@@ -6,10 +6,8 @@ from functools import partial
 
 from dejavu.ops.v1 import lease_service_pb2 as pb
 from dejavu_ledger.ledger import CurrentLedger
-from dejavu_server.access.caller import current_caller
-from dejavu_server.admission.callers import limited_caller
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.fields import message_of
-from dejavu_server.api.handlers import Context
 from dejavu_server.coordination import leases
 
 LEASE_SERVICE = pb.DESCRIPTOR.services_by_name["LeaseService"]
@@ -25,24 +23,21 @@ class LeaseService:
     def __init__(self, ledger: CurrentLedger) -> None:
         self._ledger = ledger
 
-    async def acquire_lease(self, request: pb.AcquireLeaseRequest, _: Context) -> pb.AcquireLeaseResponse:
+    async def acquire_lease(self, request: pb.AcquireLeaseRequest, caller: Caller) -> pb.AcquireLeaseResponse:
         """Grant or renew a lease."""
         name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
         ttl = leases.time_span(request.ttl_seconds)
-        caller = current_caller.get().identity
-        grant = partial(leases.acquire, name=name, holder=holder, caller=caller, ttl=ttl)
-        acquired, lease = await self._ledger().write(grant, limited_caller.get())
+        grant = partial(leases.acquire, name=name, holder=holder, caller=caller.identity, ttl=ttl)
+        acquired, lease = await self._ledger().write(grant, caller.turn)
         return pb.AcquireLeaseResponse(acquired=acquired, lease=_message(lease))
 
-    async def release_lease(self, request: pb.ReleaseLeaseRequest, _: Context) -> pb.ReleaseLeaseResponse:
+    async def release_lease(self, request: pb.ReleaseLeaseRequest, caller: Caller) -> pb.ReleaseLeaseResponse:
         """End a lease."""
         name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
-        caller = current_caller.get().identity
-        release = partial(leases.release, name=name, holder=holder, caller=caller)
-        released = await self._ledger().write(release, limited_caller.get())
-        return pb.ReleaseLeaseResponse(released=released)
+        release = partial(leases.release, name=name, holder=holder, caller=caller.identity)
+        return pb.ReleaseLeaseResponse(released=await self._ledger().write(release, caller.turn))
 
-    async def get_lease(self, request: pb.GetLeaseRequest, _: Context) -> pb.GetLeaseResponse:
+    async def get_lease(self, request: pb.GetLeaseRequest, _: Caller) -> pb.GetLeaseResponse:
         """Return the current lease."""
         name = leases.check_name(request.name, "name")
         lease = await self._ledger().read(partial(leases.standing, name=name))

@@ -11,10 +11,8 @@ from dejavu.ops.v1 import notification_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_models.errors import InvalidInput, quoted
-from dejavu_server.access.caller import current_caller
-from dejavu_server.admission.callers import limited_caller, take_of_rate
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.fields import check_game_id, set_timestamp
-from dejavu_server.api.handlers import Context
 from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.coordination import notifications
@@ -53,10 +51,10 @@ class NotificationService:
         self._lookups = lookups
 
     async def claim_notification(
-        self, request: pb.ClaimNotificationRequest, _: Context
+        self, request: pb.ClaimNotificationRequest, caller: Caller
     ) -> pb.ClaimNotificationResponse:
         """Grant or renew a claim."""
-        take_of_rate(CHANGES, "claims of notifications")
+        caller.take_of_rate(CHANGES, "claims of notifications")
         asked = request.notification
         if asked.game_id:
             check_game_id(asked.game_id, "notification.game_id")
@@ -74,20 +72,20 @@ class NotificationService:
             notifications.claim,
             draft=draft,
             sender=_name(request.sender, "sender"),
-            caller=current_caller.get().identity,
+            caller=caller.identity,
             ttl=ttl,
         )
-        claimed, row, remaining = await self._ledger().write(claim, limited_caller.get())
+        claimed, row, remaining = await self._ledger().write(claim, caller.turn)
         response = pb.ClaimNotificationResponse(claimed=claimed, notification=_message(row))
         if remaining:
             response.remaining_seconds = remaining.total_seconds()
         return response
 
     async def confirm_notification(
-        self, request: pb.ConfirmNotificationRequest, _: Context
+        self, request: pb.ConfirmNotificationRequest, caller: Caller
     ) -> pb.ConfirmNotificationResponse:
         """Note how an attempt ended."""
-        take_of_rate(CHANGES, "claims of notifications")
+        caller.take_of_rate(CHANGES, "claims of notifications")
         if request.status not in _ENDS:
             raise InvalidNotification(f"{request.status}", "SENT, FAILED or WAITING", field="status")
         retry = time_span(request.retry_delay_seconds, InvalidNotification, "retry_delay_seconds", timedelta())
@@ -97,21 +95,20 @@ class NotificationService:
             sender=_name(request.sender, "sender"),
             status=Status(request.status),
             failure=_text(request.failure, "failure", _LONGEST_FAILURE),
-            caller=current_caller.get().identity,
+            caller=caller.identity,
             retry=retry,
         )
-        return pb.ConfirmNotificationResponse(confirmed=await self._ledger().write(confirm, limited_caller.get()))
+        return pb.ConfirmNotificationResponse(confirmed=await self._ledger().write(confirm, caller.turn))
 
     async def list_notifications(
-        self, request: pb.ListNotificationsRequest, _: Context
+        self, request: pb.ListNotificationsRequest, caller: Caller
     ) -> pb.ListNotificationsResponse:
         """Return the notifications of the last days, newest first."""
         size = page_size(request.page_size)
         created, id_, target = decode_key(_LIST, request.page_token, notifications.NEWEST)
         after = (int(created), str(id_), str(target))
-        rows = await self._lookups.run(
-            lambda: self._ledger().read(partial(notifications.newest, limit=size + 1, after=after))
-        )
+        newest = partial(notifications.newest, limit=size + 1, after=after)
+        rows = await self._lookups.run(caller.turn, lambda: self._ledger().read(newest))
         page, next_page_token = page_of(_LIST, rows, lambda row: (row.created_us, *row.key), size)
         return pb.ListNotificationsResponse(notifications=map(_message, page), next_page_token=next_page_token)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from dejavu.ops.v1 import operations_service_pb2 as pb
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.operations import stats_message
-from dejavu_server.api.handlers import Context
 from dejavu_server.observability.statistics import ServerStatistics
 
 OPERATIONS_SERVICE = pb.DESCRIPTOR.services_by_name["OperationsService"]
@@ -43,7 +43,7 @@ class OperationsService:
         self._ledger = ledger
         self._answered: tuple[ServerStatistics, pb.GetServiceStatsResponse] | None = None
 
-    async def get_service_stats(self, _: pb.GetServiceStatsRequest, __: Context) -> pb.GetServiceStatsResponse:
+    async def get_service_stats(self, _: pb.GetServiceStatsRequest, __: Caller) -> pb.GetServiceStatsResponse:
         """Return the statistics."""
         statistics = self._statistics()
         if self._answered is None or self._answered[0] is not statistics:  # callers can ask as often as they like

@@ -14,14 +14,14 @@ from dejavu_ledger.records import IssuedForecast
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_models.results import Failed, Result
-from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
+from dejavu_server.access.caller import AccessScope, ScopeMissing
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.cache.what_ifs import WhatIfCache
 from dejavu_server.api.converters import columns, prediction
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.market import answers_of
 from dejavu_server.api.decoding import checked
 from dejavu_server.api.errors import item_error
-from dejavu_server.api.handlers import Context
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.forecast_service import ForecastService
@@ -61,32 +61,32 @@ class PredictionService:
         self._what_ifs = what_ifs
         self._in_play = in_play
 
-    async def predict_raw(self, data: bytes, context: Context) -> bytes:
+    async def predict_raw(self, data: bytes, caller: Caller) -> bytes:
         """Forecast one game, from serialized request to serialized response; what-ifs from the cache if possible."""
         if self._what_ifs is not None and (found := self._what_ifs.find(data)) is not None:
             return found
         request = _read_request(data)
         if request.game_id or self._what_ifs is None:
-            return (await self.predict(request, context)).SerializeToString()
-        return (await self._what_ifs.answer(data, partial(self.predict, request, context)))[0]
+            return (await self.predict(request, caller)).SerializeToString()
+        return (await self._what_ifs.answer(data, partial(self.predict, request, caller)))[0]
 
-    async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
+    async def predict(self, request: pb.PredictRequest, caller: Caller) -> pb.PredictResponse:
         """Forecast one game."""
         published = await self._published() if request.game_id else ANY_GAME
-        read = _request(request, game_day(self._clock()), current_caller.get(), published)
-        issued = await self._forecasts.forecast(read)
+        read = _request(request, game_day(self._clock()), caller, published)
+        issued = await self._forecasts.forecast(read, caller)
         response = pb.PredictResponse()
         _put(response, issued, request, self._course_of)
         return response
 
-    async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
+    async def predict_batch(self, request: pb.PredictBatchRequest, caller: Caller) -> pb.PredictBatchResponse:
         """Forecast many games; each request succeeds or fails on its own."""
         requests, response, turns = prediction.batch_requests(request), pb.PredictBatchResponse(), Turns()
         published = await self._published() if any(each.game_id for each in request.requests) else ANY_GAME
-        read = partial(_readable, today=game_day(self._clock()), caller=current_caller.get(), published=published)
+        read = partial(_readable, today=game_day(self._clock()), caller=caller, published=published)
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
-            outcomes = await self._forecast(await turns.map(read, chunk))
+            outcomes = await self._forecast(await turns.map(read, chunk), caller)
             turns.others_had_theirs()
             await turns.map(partial(_put_result, response), chunk, outcomes)
         return response
@@ -94,30 +94,32 @@ class PredictionService:
     async def _published(self) -> PublishedGames:
         return ANY_GAME if self._in_play is None else await self._in_play.published()
 
-    async def _forecast(self, requests: Sequence[Result[ForecastRequest]]) -> list[Result[IssuedForecast]]:
+    async def _forecast(
+        self, requests: Sequence[Result[ForecastRequest]], caller: Caller
+    ) -> list[Result[IssuedForecast]]:
         """Answer requests in order. Each fails on its own; one that failed to parse keeps its error."""
         readable = [request for request in requests if isinstance(request, ForecastRequest)]
-        answers = iter(await self._forecasts.forecast_many(readable))
+        answers = iter(await self._forecasts.forecast_many(readable, caller))
         return [request if isinstance(request, Failed) else next(answers) for request in requests]
 
-    async def predict_columns(self, request: pb.PredictColumnsRequest, _: Context) -> pb.PredictColumnsResponse:
+    async def predict_columns(self, request: pb.PredictColumnsRequest, caller: Caller) -> pb.PredictColumnsResponse:
         """Forecast many games as columns."""
         response = pb.PredictColumnsResponse()
         query = columns.columns_query(request)
-        for part in await self._forecasts.forecast_columns(query, request.model_version):
+        for part in await self._forecasts.forecast_columns(query, request.model_version, caller):
             response.MergeFrom(columns.columns_message(part))
         return response
 
-    def stream_predictions(self, request: pb.StreamPredictionsRequest, _: Context) -> AsyncIterator[bytes]:
+    def stream_predictions(self, request: pb.StreamPredictionsRequest, caller: Caller) -> AsyncIterator[bytes]:
         """Stream forecasts as they are recorded; the broadcaster serializes each message once for all subscribers."""
-        return self._streams.subscribe(*prediction.stream_request(request))
+        return self._streams.subscribe(*prediction.stream_request(request), caller.turn)
 
-    async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
+    async def assess_risk(self, request: pb.AssessRiskRequest, _: Caller) -> pb.AssessRiskResponse:
         """Assess how volatile games have been; each succeeds or fails on its own."""
         return pb.AssessRiskResponse(results=await Turns().map(_risk_result, prediction.risk_games(request)))
 
 
-def _request(request: pb.PredictRequest, today: date, caller: Principal, published: PublishedGames) -> ForecastRequest:
+def _request(request: pb.PredictRequest, today: date, caller: Caller, published: PublishedGames) -> ForecastRequest:
     """Read a request.
 
     Raises:
@@ -125,11 +127,11 @@ def _request(request: pb.PredictRequest, today: date, caller: Principal, publish
         GameNotInPlay: if the game that it names has not begun, or is not that far.
     """
     if request.game_id:
-        caller.require((AccessScope.RECORD,), "record forecasts of named games")
-    read = prediction.forecast_request(request, today, caller.identity)
+        caller.principal.require((AccessScope.RECORD,), "record forecasts of named games")
+    read = prediction.forecast_request(request, today)
     if not request.game_id:
         return read
-    if AccessScope.OUTCOME not in caller.scopes:  # who publishes the states of games is not limited by them
+    if AccessScope.OUTCOME not in caller.principal.scopes:  # who publishes the states of games is not limited by them
         moment = read.query.moment
         elapsed = 60.0 * len(read.query.pattern.differentials) if moment is None else moment.elapsed
         published.check(request.game_id, elapsed, utc_now())
@@ -137,7 +139,7 @@ def _request(request: pb.PredictRequest, today: date, caller: Principal, publish
 
 
 def _readable(
-    request: pb.PredictRequest, today: date, caller: Principal, published: PublishedGames
+    request: pb.PredictRequest, today: date, caller: Caller, published: PublishedGames
 ) -> Result[ForecastRequest]:
     try:
         return _request(request, today, caller, published)

@@ -30,12 +30,10 @@ from dejavu_ledger.queries.scorecards import (
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard
-from dejavu_server.access.caller import current_caller
-from dejavu_server.admission.callers import current_recorder
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.record import outcome_message
-from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, ReadSlot, SharedReads
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
@@ -94,30 +92,27 @@ class RecordService:
         self._reads = SharedReads() if reads is None else reads
         self._settled = KnownScores()
 
-    async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
+    async def report_outcome(self, request: pb.ReportOutcomeRequest, caller: Caller) -> pb.ReportOutcomeResponse:
         """Record an outcome and settle its forecasts."""
-        reported = record_requests.outcome(request, self._clock(), current_caller.get().identity)
-        outcome, settled = await self._ledger().record_outcome(
-            reported, current_recorder(), correct=not request.refuse_correction
-        )
+        reported = record_requests.outcome(request, self._clock(), caller.identity)
+        outcome, settled = await self._ledger().record_outcome(reported, caller, correct=not request.refuse_correction)
         return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
 
-    async def withdraw_outcome(self, request: pb.WithdrawOutcomeRequest, _: Context) -> pb.WithdrawOutcomeResponse:
+    async def withdraw_outcome(self, request: pb.WithdrawOutcomeRequest, caller: Caller) -> pb.WithdrawOutcomeResponse:
         """Withdraw an outcome."""
         game_id, horizon = record_requests.withdrawal(request)
-        caller = current_caller.get().identity
-        outcome, settled = await self._ledger().withdraw_outcome(game_id, horizon, caller, current_recorder())
+        outcome, settled = await self._ledger().withdraw_outcome(game_id, horizon, caller.identity, caller)
         return pb.WithdrawOutcomeResponse(outcome=outcome_message(outcome), unsettled_forecasts=settled)
 
-    async def get_prediction(self, request: pb.GetPredictionRequest, _: Context) -> pb.GetPredictionResponse:
+    async def get_prediction(self, request: pb.GetPredictionRequest, caller: Caller) -> pb.GetPredictionResponse:
         """Return the latest forecast of a game."""
         game_id, horizon, minute, model = record_requests.game_query(request)
         query = partial(
             predictions.latest_forecast, game_id=game_id, horizon=horizon, minute=minute, model_version=model
         )
-        return await self._look_up(query, self._game_message)
+        return await self._look_up(caller, query, self._game_message)
 
-    async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
+    async def list_predictions(self, request: pb.ListPredictionsRequest, caller: Caller) -> pb.ListPredictionsResponse:
         """Return a page of recorded forecasts."""
         filter_, token, size, explanation = record_requests.list_query(request)
 
@@ -126,9 +121,9 @@ class RecordService:
             return pb.ListPredictionsResponse(predictions=messages, next_page_token=page.next_token)
 
         query = partial(pages.page, filter_=filter_, token=token, size=size, explanation=explanation)
-        return await self._look_up(query, response)
+        return await self._look_up(caller, query, response)
 
-    async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:
+    async def get_scorecard(self, request: pb.GetScorecardRequest, caller: Caller) -> pb.GetScorecardResponse:
         """Score settled forecasts."""
         score_filter, limit = record_requests.scorecard_query(request)
 
@@ -137,9 +132,9 @@ class RecordService:
             card = scorecard(forecasts, len({each.game_id for each in scored.unsettled}))
             return pb.GetScorecardResponse(scorecard=record.scorecard_message(card))
 
-        return await self._share((score_filter, limit), score_filter, response)
+        return await self._share(caller, (score_filter, limit), score_filter, response)
 
-    async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
+    async def get_leaderboard(self, request: pb.GetLeaderboardRequest, caller: Caller) -> pb.GetLeaderboardResponse:
         """Rank the model versions, and compare the staged models with the champion."""
         asked = record_requests.leaderboard_query(request)
         roster = await self._roster.get()
@@ -168,14 +163,15 @@ class RecordService:
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
         compares = bool(roster.challengers)
-        return await self._share((asked, roster.sequence), asked.filter, response, compares=compares)
+        return await self._share(caller, (asked, roster.sequence), asked.filter, response, compares=compares)
 
-    async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
+    async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Caller) -> pb.GetCheckpointResponse:
         """Return the signed head of the ledger."""
         return pb.GetCheckpointResponse(checkpoint=record.checkpoint_message(await self._signer()))
 
     async def _share(
         self,
+        caller: Caller,
         query: Hashable,
         filter_: ScoreFilter,
         response: Callable[[Connection, _Scored], _M],
@@ -196,8 +192,10 @@ class RecordService:
         async def read(stop: StopSignal) -> _M:
             return await self._ledger().read(build, stop=stop)
 
-        return await self._reads.get((await self._position.get(), query, evening), read, compares=compares)
+        return await self._reads.get((await self._position.get(), query, evening), read, caller.turn, compares=compares)
 
-    async def _look_up(self, query: Query[_R], response: Callable[[_R], _T]) -> _T:
+    async def _look_up(self, caller: Caller, query: Query[_R], response: Callable[[_R], _T]) -> _T:
         """Wait for the slot of lookups, read and build the response."""
-        return await self._lookups.run(lambda: self._ledger().read(lambda connection: response(query(connection))))
+        return await self._lookups.run(
+            caller.turn, lambda: self._ledger().read(lambda connection: response(query(connection)))
+        )

@@ -15,8 +15,9 @@ from google.protobuf.descriptor_pool import Default
 from google.protobuf.text_format import MessageToString, Parse
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.decoding import checked
-from dejavu_server.api.handlers import Context, Handlers
+from dejavu_server.api.handlers import Handlers
 
 V1ALPHA: Final[str] = reflection.SERVICE_NAME
 V1: Final = V1ALPHA.replace(".v1alpha.", ".v1.")
@@ -103,8 +104,8 @@ def reflection_handlers(services: Iterable[str]) -> Handlers:
     """Return the handlers of a reflection service for the named services and both of its own names."""
     servicer = reflection.aio.ReflectionServicer([*services, *REFLECTION_SERVICES], _CommentedPool())
 
-    def answers(requests: AsyncIterator[Any], context: Context) -> Any:
-        return servicer.ServerReflectionInfo(_paced(requests), context)
+    def answers(requests: AsyncIterator[Any], _: Caller) -> Any:
+        return servicer.ServerReflectionInfo(_paced(requests), None)
 
     info = grpc.stream_stream_rpc_method_handler(
         answers,

@@ -25,7 +25,6 @@ from dejavu_common.tasks import retrieve
 from dejavu_ledger.database.backend import StopSignal
 from dejavu_ledger.errors import copy_of
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.callers import limited_caller
 from dejavu_server.admission.refusals import Overloaded
 
 MAX_WAITING = 64
@@ -53,26 +52,25 @@ class ReadSlot:
         self._slots = FairSlots(1, max_waiting=max_waiting)
         self._max_waiting = max_waiting
 
-    async def acquire(self) -> Callable[[], None]:
-        """Wait for the slot on behalf of the current caller; return a function that gives it back.
+    async def acquire(self, caller: str) -> Callable[[], None]:
+        """Wait for the slot in a caller's turn; return a function that gives it back.
 
         Raises:
             Overloaded: if too many reads wait, and no other caller has more of them.
         """
-        caller = limited_caller.get()
         with self._refusing():
             await self._slots.acquire(caller)
         return partial(self._slots.release, caller)
 
-    async def run(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        """Wait for the slot on behalf of the current caller, and hold it until a read ends; see `FairSlots.run`.
+    async def run(self, caller: str, read: Callable[[], Awaitable[_T]]) -> _T:
+        """Wait for the slot in a caller's turn, and hold it until a read ends; see `FairSlots.run`.
 
         Raises:
             Overloaded: if too many reads wait, and no other caller has more of them.
             Exception: whatever the read raised.
         """
         with self._refusing():
-            return await self._slots.run(limited_caller.get(), read)
+            return await self._slots.run(caller, read)
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -115,6 +113,7 @@ class SharedReads:
         self,
         key: Hashable,
         read: Callable[[StopSignal], Awaitable[_M]],
+        caller: str,
         *,
         compares: bool = False,
     ) -> _M:
@@ -125,6 +124,7 @@ class SharedReads:
         Args:
             key: identifies the answer, and with it its type.
             read: reads the answer, given a signal; it ends early, with any exception, once the signal is set.
+            caller: name of the caller whose turn it takes.
             compares: whether it compares models.
 
         Raises:
@@ -134,7 +134,6 @@ class SharedReads:
         kept: _M | None = self._answers.get(key)
         if kept is not None:
             return kept
-        caller = limited_caller.get()
         shared = self._running.get(key) or self._waiting.get((key, caller))
         if shared is None:
             shared = self._waiting[key, caller] = _Read(key, caller)
@@ -159,7 +158,7 @@ class SharedReads:
         read: Callable[[StopSignal], Awaitable[_M]],
         slot: ReadSlot,
     ) -> _M:
-        release = await slot.acquire()  # for the first caller, whose context this task has
+        release = await slot.acquire(shared.caller)
         kept: _M | None = self._answers.get(shared.key)
         if kept is not None:  # another caller's turn came first
             release()

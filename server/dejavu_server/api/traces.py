@@ -9,7 +9,7 @@ import grpc
 import structlog
 
 from dejavu_common import tracing
-from dejavu_server.access.caller import current_caller
+from dejavu_server.api.admissions import Arrival
 from dejavu_server.api.handlers import Context
 
 Behaviour = Callable[..., Any]
@@ -23,15 +23,14 @@ def traced(method: str, behaviour: Behaviour) -> Behaviour:
     if not tracing.active():
         return behaviour
 
-    async def call(request: Any, context: Context) -> Any:
+    async def call(arrival: Arrival, request: Any, context: Context) -> Any:
         with tracing.server_span(method, context.invocation_metadata() or ()) as span:
-            identity = str(structlog.contextvars.get_contextvars().get("request_id", ""))
-            span.set_attribute("dejavu.request_id", identity)
+            span.set_attribute("dejavu.request_id", arrival.caller.request_id)
             structlog.contextvars.bind_contextvars(trace_id=tracing.trace_id())
             try:
-                return await behaviour(request, context)
+                return await behaviour(arrival, request, context)
             finally:
-                if caller := current_caller.get().identity:
+                if caller := arrival.caller.identity:
                     span.set_attribute("enduser.id", caller)
                 span.set_attribute("rpc.grpc.status_code", _number(context.code()))
 

@@ -29,7 +29,6 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast
-from dejavu_server.admission.callers import limited_caller
 from dejavu_server.admission.refusals import CallerLimit, Overloaded
 
 CHUNK = 128
@@ -125,10 +124,15 @@ class Batcher:
         finally:
             self._unanswered -= 1
 
-    async def forecast_many(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
+    async def forecast_many(
+        self, forecaster: Forecaster, queries: Sequence[ForecastQuery], caller: str = ""
+    ) -> list[Result[Forecast]]:
         """Answer many queries of one call in order, on the thread; each fails on its own.
 
-        The queries must have passed the `check` of the forecaster.
+        Args:
+            forecaster: the model.
+            queries: the queries, which must have passed the `check` of the forecaster.
+            caller: name of the caller; empty if it is not limited.
 
         Raises:
             Overloaded, CallerLimit: if too many queries wait already.
@@ -140,10 +144,12 @@ class Batcher:
         # Each explanation queries the model for all earlier minutes: 128 explanations by a published model could hang a
         # worker.
         size = MAX_ON_LOOP if any(query.explain for query in queries) else CHUNK
-        parts = await self._in_parts(compute, forecaster, len(queries), part, size)
+        parts = await self._in_parts(compute, forecaster, len(queries), part, size, caller)
         return [answer for answers in parts for answer in answers]
 
-    async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ColumnsForecast]:
+    async def forecast_columns(
+        self, forecaster: Forecaster, query: ColumnsQuery, caller: str = ""
+    ) -> list[ColumnsForecast]:
         """Answer a column request, which must have passed `check_columns`, on the thread; in parts, in order.
 
         All parts use the online state at the time of the call: an outcome that is learned meanwhile affects none of
@@ -152,12 +158,13 @@ class Batcher:
         Args:
             forecaster: the model.
             query: the request.
+            caller: name of the caller; empty if it is not limited.
 
         Raises:
             Overloaded, CallerLimit: if too many queries wait already.
         """
         work = partial(_columns, state=forecaster.active_state)
-        return await self._in_parts(work, forecaster, len(query), query.rows, COLUMNS_CHUNK)
+        return await self._in_parts(work, forecaster, len(query), query.rows, COLUMNS_CHUNK, caller)
 
     async def _in_parts(
         self,
@@ -166,6 +173,7 @@ class Batcher:
         number: int,
         part: Callable[[int, int], _Sized],
         size: int,
+        caller: str,
     ) -> list[_R]:
         """Return a model's answers to the parts of one call, in order, computed on the thread.
 
@@ -175,12 +183,13 @@ class Batcher:
             number: number of queries, all of which count as waiting until the last is answered.
             part: returns the queries from one index to another.
             size: number of queries of a part.
+            caller: name of the caller; empty if it is not limited.
 
         Raises:
             Overloaded: if too many queries wait already.
             CallerLimit: if the batches of a limited caller would have more than half of the maximum.
         """
-        caller, most = limited_caller.get(), self._max_waiting // 2
+        most = self._max_waiting // 2
         if caller and self._of_callers[caller] + number > most:
             raise CallerLimit("batches", f"{most} games of batches at a time")
         self._admit(number)

@@ -22,7 +22,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon, TotalForecast
-from dejavu_server.admission.callers import current_recorder
+from dejavu_server.admission.callers import Caller
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotChampion
@@ -95,37 +95,37 @@ class ForecastService:
         self._on_new = on_new
         self._clock = clock
 
-    async def forecast(self, request: ForecastRequest) -> IssuedForecast:
-        """Answer one request.
+    async def forecast(self, request: ForecastRequest, caller: Caller) -> IssuedForecast:
+        """Answer one request of a caller.
 
         Raises:
             UnknownModel, NotLoaded, NotChampion, Unsupported: if no model can answer it.
             OutcomeAlreadyRecorded: if the forecast is new and the outcome is already recorded.
             Overloaded, LedgerUnavailable, ModelsChanged: if the server can't answer at present.
         """
-        result = await self._forecast(request)
+        result = await self._forecast(request, caller)
         for _ in range(CHANGES_FOLLOWED - 1):
             sequence = _changed(result)
             if sequence is None:
                 break
             await self._models.wait_for(sequence)
-            result = await self._forecast(request)
+            result = await self._forecast(request, caller)
         if isinstance(result, Failed):
             raise result.error
         self._count_answered([result])
         return result
 
-    async def _forecast(self, request: ForecastRequest) -> Result[IssuedForecast]:
+    async def _forecast(self, request: ForecastRequest, caller: Caller) -> Result[IssuedForecast]:
         """Answer one request with the model that answers now; fail with ModelsChanged if that changes meanwhile."""
         chosen = self._chosen(request)
         with span("forecast"):
             answer = await self._batcher.forecast(chosen.forecaster, request.query)
-        issued = self._stamp(request, chosen, answer, self._clock())
+        issued = self._stamp(request, caller, chosen, answer, self._clock())
         if not request.game_id:
             return issued
-        [recorded] = await self._commit([issued])
+        [recorded] = await self._commit([issued], caller)
         again = _as_recorded(request, issued, recorded)
-        return recorded if again is None else (await self._answer_again({0: again}, {0: chosen}))[0]
+        return recorded if again is None else (await self._answer_again({0: again}, {0: chosen}, caller))[0]
 
     def _chosen(self, request: ForecastRequest) -> Chosen:
         """Return the model that answers a request: of a named game, the champion."""
@@ -139,9 +139,9 @@ class ForecastService:
             raise NotChampion(request.model_version, champion.forecaster.version)
         return champion
 
-    async def forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
+    async def forecast_many(self, requests: Sequence[ForecastRequest], caller: Caller) -> list[Result[IssuedForecast]]:
         """Answer many requests in order; each fails on its own. Forecasts of named games are recorded together."""
-        results = await self._forecast_many(requests)
+        results = await self._forecast_many(requests, caller)
         for _ in range(CHANGES_FOLLOWED - 1):
             changed = {
                 index: sequence for index, each in enumerate(results) if (sequence := _changed(each)) is not None
@@ -153,31 +153,32 @@ class ForecastService:
             except DejavuError as error:
                 results = [Failed(error) if index in changed else each for index, each in enumerate(results)]
                 break
-            again = await self._forecast_many([requests[index] for index in changed])
+            again = await self._forecast_many([requests[index] for index in changed], caller)
             for index, each in zip(changed, again, strict=True):
                 results[index] = each
         self._count_answered(results)
         return results
 
-    async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ColumnsForecast]:
+    async def forecast_columns(self, query: ColumnsQuery, model_version: str, caller: Caller) -> list[ColumnsForecast]:
         """Answer a column request, which records nothing, with one model; in parts, in order.
 
         Args:
             query: the request.
             model_version: the requested model; empty for the active one.
+            caller: the caller.
 
         Raises:
             UnknownModel, NotLoaded, Unsupported: if no model can answer it.
-            Overloaded: if too many queries wait already.
+            Overloaded, CallerLimit: if too many queries wait already.
         """
         forecaster = self._models.get(model_version)
         forecaster.check_columns(query)
         with span("forecast", queries=len(query)):
-            answers = await self._batcher.forecast_columns(forecaster, query)
+            answers = await self._batcher.forecast_columns(forecaster, query, caller.turn)
         self._answered.count(forecaster.version, query.horizon, len(query))
         return answers
 
-    async def _forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
+    async def _forecast_many(self, requests: Sequence[ForecastRequest], caller: Caller) -> list[Result[IssuedForecast]]:
         """Answer many requests with the models that answer now; fail those whose model changes meanwhile."""
         results: dict[int, Result[IssuedForecast]] = {}
         chosen: dict[int, Chosen] = {}
@@ -195,21 +196,21 @@ class ForecastService:
                 supported[index] = request
             except DejavuError as error:
                 results[index] = Failed(error)
-        results.update(await self._compute_all(supported, chosen))
+        results.update(await self._compute_all(supported, chosen, caller))
         named = [index for index, request in enumerate(requests) if request.game_id]
         if named:
             computed = {index: results[index] for index in named}
-            await self._record(results)
+            await self._record(results, caller)
             again = {
                 index: completed
                 for index in named
                 if (completed := _as_recorded(requests[index], computed[index], results[index])) is not None
             }
-            results.update(await self._answer_again(again, chosen))
+            results.update(await self._answer_again(again, chosen, caller))
         return [results[index] for index in range(len(requests))]
 
     async def _compute_all(
-        self, requests: Mapping[int, ForecastRequest], chosen: Mapping[int, Chosen]
+        self, requests: Mapping[int, ForecastRequest], chosen: Mapping[int, Chosen], caller: Caller
     ) -> dict[int, Result[IssuedForecast]]:
         """Compute the forecasts of requests by their index, those of a model together; record nothing."""
         results: dict[int, Result[IssuedForecast]] = {}
@@ -217,26 +218,30 @@ class ForecastService:
         for index in requests:
             groups.setdefault(chosen[index].forecaster, []).append(index)
         for forecaster, indices in groups.items():
-            answers = await self._compute(forecaster, [(requests[index], chosen[index]) for index in indices])
+            answers = await self._compute(forecaster, [(requests[index], chosen[index]) for index in indices], caller)
             results.update(zip(indices, answers, strict=True))
         return results
 
     async def _compute(
-        self, forecaster: Forecaster, requests: Sequence[tuple[ForecastRequest, Chosen]]
+        self, forecaster: Forecaster, requests: Sequence[tuple[ForecastRequest, Chosen]], caller: Caller
     ) -> list[Result[IssuedForecast]]:
         try:
             with span("forecast", queries=len(requests)):
-                answers = await self._batcher.forecast_many(forecaster, [request.query for request, _ in requests])
+                queries = [request.query for request, _ in requests]
+                answers = await self._batcher.forecast_many(forecaster, queries, caller.turn)
         except DejavuError as error:
             return [Failed(error)] * len(requests)
         generated = self._clock()
 
         def stamped(request: tuple[ForecastRequest, Chosen], answer: Result[Forecast]) -> Result[IssuedForecast]:
-            return answer if isinstance(answer, Failed) else self._stamp(*request, answer, generated)
+            (asked, chosen) = request
+            return answer if isinstance(answer, Failed) else self._stamp(asked, caller, chosen, answer, generated)
 
         return await Turns().map(stamped, requests, answers)
 
-    async def _record(self, results: dict[int, Result[IssuedForecast]], *, counted: bool = False) -> None:
+    async def _record(
+        self, results: dict[int, Result[IssuedForecast]], caller: Caller, *, counted: bool = False
+    ) -> None:
         """Replace each forecast of a named game by its recorded forecast or error; `counted`: see `_commit`."""
         # Record in the order of the requests, for any models: this sets the order in the ledger.
         named = {
@@ -247,22 +252,25 @@ class ForecastService:
         if not named:
             return
         try:
-            results.update(zip(named, await self._commit(list(named.values()), counted=counted), strict=True))
+            recorded = await self._commit(list(named.values()), caller, counted=counted)
+            results.update(zip(named, recorded, strict=True))
         except DejavuError as error:
             results.update(dict.fromkeys(named, Failed(error)))
 
     async def _answer_again(
-        self, requests: Mapping[int, ForecastRequest], chosen: Mapping[int, Chosen]
+        self, requests: Mapping[int, ForecastRequest], chosen: Mapping[int, Chosen], caller: Caller
     ) -> dict[int, Result[IssuedForecast]]:
         """Answer requests with the recorded forecasts' inputs, so that these also determine the market evaluations.
 
         All are recorded together: a hundred writes of one forecast each would not wait for their caller's turn.
         """
-        results = await self._compute_all(requests, chosen)
-        await self._record(results, counted=True)
+        results = await self._compute_all(requests, chosen, caller)
+        await self._record(results, caller, counted=True)
         return results
 
-    async def _commit(self, issued: Sequence[IssuedForecast], *, counted: bool = False) -> list[Result[IssuedForecast]]:
+    async def _commit(
+        self, issued: Sequence[IssuedForecast], caller: Caller, *, counted: bool = False
+    ) -> list[Result[IssuedForecast]]:
         """Record forecasts; return each recorded forecast with the quantiles and evaluated markets of this request.
 
         The ledger stores neither with the forecast. They are taken from the new forecast even if an earlier forecast
@@ -272,11 +280,12 @@ class ForecastService:
 
         Args:
             issued: the forecasts.
+            caller: the caller.
             counted: whether these requests are already counted.
         """
         try:
             with span("ledger.commit", forecasts=len(issued)):
-                stored = await self._ledger().commit(issued, current_recorder())
+                stored = await self._ledger().commit(issued, caller)
         except Exception:
             for requested in issued:
                 self._failed[requested.forecast.horizon].inc()
@@ -310,7 +319,7 @@ class ForecastService:
         counters[requested.forecast.horizon].inc()
 
     def _stamp(
-        self, request: ForecastRequest, chosen: Chosen, forecast: Forecast, generated: datetime
+        self, request: ForecastRequest, caller: Caller, chosen: Chosen, forecast: Forecast, generated: datetime
     ) -> IssuedForecast:
         return IssuedForecast(
             game_id=request.game_id,
@@ -325,7 +334,7 @@ class ForecastService:
                 SentMarket(each, None if request.game_id else MarketRecording.WHAT_IF) for each in request.query.markets
             ),
             game_date=request.game_date,
-            recorded_by=request.caller,
+            recorded_by=caller.identity,
             rated_for=request.query.game_date,
             lineups=request.query.lineups,
             roster_sequence=chosen.roster_sequence,

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -37,7 +37,6 @@ from dejavu_ledger.queries import predictions
 from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.callers import limited_caller
 from dejavu_server.streaming.catch_up import PAGE_MESSAGES, CatchUpPages
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscription
@@ -140,7 +139,7 @@ class Broadcaster:
         await self._tail.end()
 
     async def subscribe(
-        self, game_ids: frozenset[str], resume_token: str, include_current: bool
+        self, game_ids: frozenset[str], resume_token: str, include_current: bool, caller: str = ""
     ) -> AsyncGenerator[bytes, None]:
         """Yield serialized StreamPredictionsResponse messages to one subscriber, without end.
 
@@ -152,6 +151,7 @@ class Broadcaster:
             game_ids: the games to subscribe to; empty: all.
             resume_token: token of the message to resume after; empty: start now.
             include_current: send the newest forecast of each game and horizon first; ignored with a token.
+            caller: name by which it takes turns with other callers; empty if it is not limited.
 
         Raises:
             InvalidResumeToken, ResumeTokenExpired: if the stream cannot resume from that token.
@@ -160,13 +160,15 @@ class Broadcaster:
             LedgerError: if the ledger cannot be read, or can no longer be followed.
             StreamFailed: if an internal error stops the broadcaster from following the ledger.
         """
-        subscription = Subscription(game_ids, self._queue_size)
+        subscription = Subscription(game_ids, self._queue_size, caller)
         with self._registered(subscription):
             if resume_token:
-                subscription.position = await self._read(partial(self._ledger.resume_position, resume_token))
+                subscription.position = await self._turns.run(
+                    caller, partial(self._ledger.resume_position, resume_token)
+                )
             else:
                 # Not the tail's position: it may lag behind commits that callers already know of.
-                subscription.position = await self._read(self._ledger.position)
+                subscription.position = await self._turns.run(caller, self._ledger.position)
                 if include_current:
                     async with contextlib.aclosing(self._current(subscription)) as messages:
                         async for message in messages:
@@ -192,7 +194,7 @@ class Broadcaster:
         with self._pages.reading():
             attached = False
             while not attached:
-                page = await self._pages.get(subscription.game_ids, subscription.position)
+                page = await self._pages.get(subscription.game_ids, subscription.position, subscription.caller)
                 if page.through == subscription.position:  # the database lost entries; a next page would be as empty
                     raise ResumeTokenExpired("a token of entries that the ledger has lost meanwhile")
                 for event in page.events:
@@ -209,9 +211,9 @@ class Broadcaster:
         """Yield the newest forecasts as of the sequence at which a subscription starts."""
         since_us = microseconds(datetime.now(UTC) - CURRENT_AGE)
         current = CurrentFilter(subscription.game_ids, since_us, subscription.position.sequence)
-        after = await self._query(partial(predictions.start_of_current, filter_=current))
+        after = await self._query(subscription.caller, partial(predictions.start_of_current, filter_=current))
         while after < current.up_to:
-            messages, after = await self._query(partial(self._current_page, current, after))
+            messages, after = await self._query(subscription.caller, partial(self._current_page, current, after))
             for message in messages:
                 yield message
                 subscription.check()
@@ -285,11 +287,8 @@ class Broadcaster:
                 if not attached:
                     del self._attached_to_game[game_id]
 
-    async def _read(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        return await self._turns.run(limited_caller.get(), read)
-
-    async def _query(self, query: Query[_T]) -> _T:
-        return await self._read(partial(self._ledger.read, query))
+    async def _query(self, caller: str, query: Query[_T]) -> _T:
+        return await self._turns.run(caller, partial(self._ledger.read, query))
 
     def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> tuple[list[bytes], int]:
         """Read and encode a page of the newest forecasts, and where the next starts; runs on a reader thread."""

@@ -23,7 +23,6 @@ from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.errors import copy_of
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.callers import limited_caller
 from dejavu_server.streaming.subscription import StreamEvent
 
 PAGE_MESSAGES: Final = 16
@@ -89,17 +88,18 @@ class CatchUpPages:
                 self._pages.clear()
                 self._bytes = 0
 
-    async def get(self, game_ids: frozenset[str], after: ChainHead) -> CatchUpPage:
+    async def get(self, game_ids: frozenset[str], after: ChainHead, caller: str) -> CatchUpPage:
         """Return the page that starts after a position: a kept page, one that is being read already, or a new one.
 
         Args:
             game_ids: the games that are wanted; empty: all.
             after: the position; at least one forecast or outcome must follow, unless it was lost by a restore.
+            caller: name of the caller whose turn it takes.
 
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        key, caller = _Key(game_ids, after), limited_caller.get()
+        key = _Key(game_ids, after)
         read = self._reads.get(key)
         if key not in self._pages and read is None:
             await self._turns.acquire(caller)

@@ -185,7 +185,7 @@ class LedgerManager:
         return self._ledger
 
     def subscribe(
-        self, game_ids: frozenset[str], resume_token: str, include_current: bool
+        self, game_ids: frozenset[str], resume_token: str, include_current: bool, caller: str = ""
     ) -> AsyncGenerator[bytes, None]:
         """Return the stream of one subscriber; see `Broadcaster.subscribe`.
 
@@ -197,7 +197,7 @@ class LedgerManager:
             raise ServerDraining()
         if self._broadcaster is None:
             raise self._current_error()
-        return self._broadcaster.subscribe(game_ids, resume_token, include_current)
+        return self._broadcaster.subscribe(game_ids, resume_token, include_current, caller)
 
     async def end_streams(self) -> None:
         """End every stream with ServerDraining and refuse new ones; named forecasts are still recorded."""

@@ -26,11 +26,13 @@ class Subscription:
 
     Attributes:
         game_ids: the games that it subscribes to; empty: all.
+        caller: name by which it takes turns with other callers; empty if it is not limited.
         position: the subscriber has received all entries that it wants up to this position.
     """
 
-    def __init__(self, game_ids: frozenset[str], queue_size: int) -> None:
+    def __init__(self, game_ids: frozenset[str], queue_size: int, caller: str = "") -> None:
         self.game_ids = game_ids
+        self.caller = caller
         self.position = ChainHead(0, b"")
         self._queue_size = queue_size
         self._waiting: deque[StreamEvent] = deque()

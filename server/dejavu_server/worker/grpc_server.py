@@ -28,9 +28,10 @@ from grpc.aio._server import Server
 
 from dejavu_common.tasks import retrieve
 from dejavu_server.access.policy import CallKind, kind_of
-from dejavu_server.admission.controller import Permit, current_permit
-from dejavu_server.api.admissions import STATUS_SECONDS, Admissions, Refusal
+from dejavu_server.admission.controller import Permit
+from dejavu_server.api.admissions import STATUS_SECONDS, Admissions, Arrival, Refusal
 from dejavu_server.api.handlers import Handler, Handlers
+from dejavu_server.api.interceptors import CallInterceptor, Resolver
 
 ACCEPTED_AT_ONCE: Final = 8
 """Calls of a method that the core may hand over in one turn of the event loop; the others wait in the core.
@@ -57,27 +58,27 @@ _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 _HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
 
 NO_PATH: Final = ""
-"""Path that interceptors are given for a call whose path belongs to no method."""
+"""Path of a call whose path belongs to no method."""
 
 
 class GrpcServer(Server):
     """A `grpc.aio.Server` that accepts calls of registered methods only.
 
     Args:
-        interceptors: its interceptors.
+        calls: wraps every method.
         options: gRPC channel arguments.
         admissions: refuses calls before their requests are received; None: all are accepted.
     """
 
     def __init__(
         self,
-        interceptors: Sequence[grpc.aio.ServerInterceptor],
-        options: Sequence[tuple[str, Any]],
+        calls: CallInterceptor,
+        options: Sequence[tuple[str, Any]] = (),
         admissions: Admissions | None = None,
     ) -> None:
         # The base class would make a server of its own here; all its other methods go to `_server`.
         self._loop = cygrpc.get_working_loop()
-        self._server = _CoreServer(self._loop, tuple(interceptors), tuple(options), admissions)
+        self._server = _CoreServer(self._loop, calls, tuple(options), admissions)
 
     def add_methods(self, service: str, handlers: Handlers) -> None:
         """Add the methods of a service, by name. Call it before the start."""
@@ -108,24 +109,24 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        interceptors: tuple[grpc.aio.ServerInterceptor, ...],
+        calls: CallInterceptor,
         options: tuple[tuple[str, Any], ...],
         admissions: Admissions | None,
     ) -> None:
-        super().__init__(loop, None, (), interceptors, options, None)
+        super().__init__(loop, None, (), (), options, None)
         self._event_loop = loop
-        self._interceptors_of_calls = interceptors
+        self._interceptor = calls
         self._admissions = admissions
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
-        self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
+        self._waiting = deque[tuple[asyncio.Future[None], str, Any]]()
         # Calls by kind, oldest first.
         self._without_request = {kind: OrderedDict[Permit, _WithoutRequest]() for kind in CallKind}
         self._sweeps = False
 
     def add_registered_method_handlers(self, method_handlers: dict[str, Handler]) -> None:
         super().add_registered_method_handlers(method_handlers)
-        self._handlers.update(method_handlers)
+        self._handlers |= {path: self._interceptor.wrap(path, each) for path, each in method_handlers.items()}
 
     def _make_request_call_future(self, method: bytes | None) -> asyncio.Task[Never]:
         """Accept the calls of one method; for None the calls of all other paths.
@@ -154,19 +155,16 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         raise next(error for task in ended if (error := task.exception()))
 
     async def _accept_in_turn(self, method: bytes | None, path: str) -> Never:
-        resolver = cygrpc._MethodResolver([], self._handlers)
         while True:
             # No variable here refers to the call: the core keeps a call as long as anything refers to it, and the next
             # call may be far off.
             self._answer(
                 path,
-                resolver,
                 await (self._request_call() if method is None else self._request_registered_call(method)),
             )
 
     async def _accept_at_once(self, method: bytes | None, path: str) -> Never:
         """Have STREAMS_AT_ONCE calls handed over at once; in callbacks, because so many waiting tasks end slowly."""
-        resolver = cygrpc._MethodResolver([], self._handlers)
         requests = STREAMS_AT_ONCE
         failed, all_ended = self._event_loop.create_future(), self._event_loop.create_future()
 
@@ -184,7 +182,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                 return
             begun = self._event_loop.create_future()
             begun.add_done_callback(request)  # not before: at most as many calls wait here as there are requests
-            self._waiting.append((begun, path, resolver, task.result()))
+            self._waiting.append((begun, path, task.result()))
             if len(self._waiting) == 1:
                 self._event_loop.call_soon(self._answer_waiting)
 
@@ -205,9 +203,9 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             calls[0][0].set_result(None)
             self._answer(*calls.pop(0)[1:])
 
-    def _answer(self, path: str, resolver: Any, state: Any) -> None:
+    def _answer(self, path: str, state: Any) -> None:
         """Answer a call, or refuse it."""
-        loop, permit = self._event_loop, None
+        loop, arrival = self._event_loop, Arrival()
         if self._admissions is not None:
             context = cygrpc._ServicerContext(state, None, None, loop)
             answer = self._admissions.admit(path, context, self._make_room)
@@ -215,12 +213,12 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                 if answer.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
                     self._run(self._refuse(state, answer))
                 return
-            permit = answer
-            permit.on_request = self._forget
-            current_permit.set(permit)  # the task of the call copies it
-        call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
+            arrival = answer
+        resolver = Resolver(self._interceptor, arrival, self._handlers.get(path))
+        call = cygrpc._handle_rpc(path, resolver, (), state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
-        if permit is not None:
+        if (permit := arrival.permit) is not None:
+            permit.on_request = self._forget
             self._without_request[permit.kind][permit] = _WithoutRequest(path, state, task)
             self._sweep_later()
             task.add_done_callback(partial(self._release, permit))

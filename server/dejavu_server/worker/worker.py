@@ -161,7 +161,7 @@ class Worker:
         self._calls.callers = Callers(caller_limits(settings))
         self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, workers))
         self._server = GrpcServer(
-            interceptors=[self._calls],
+            self._calls,
             admissions=self._admissions,
             options=[
                 *CHANNEL_OPTIONS.items(),

@@ -30,7 +30,8 @@ from dejavu_ledger.queries import model_changes
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Failed
-from dejavu_server.admission.callers import CallerLimits, Callers
+from dejavu_server.access.caller import Principal
+from dejavu_server.admission.callers import Caller, CallerLimits, Callers
 from dejavu_server.admission.refusals import CallerLimit
 from dejavu_store.stages import (
     ModelAction,
@@ -100,8 +101,9 @@ async def test_a_caller_changes_models_so_often_in_a_day_and_no_more(ledger: Led
     callers = Callers(CallerLimits(model_changes=2))
 
     async def make(caller: str, action: ModelAction, version: str = "v2") -> None:
-        with callers.counted(caller, "ipv4:203.0.113.7:4000", stream=False):
-            await change_models(ledger, action, version)
+        known = Caller(Principal(caller, frozenset()), "203.0.113.7")
+        with callers.counted(known, stream=False):
+            await change_models(ledger, action, version, caller=known)
 
     for action in (ModelAction.UNLOAD, ModelAction.UNLOAD, ModelAction.LOAD):  # what changes nothing does not count
         await make("token:ops", action)

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
-from contextvars import copy_context
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dejavu_server.access.caller import Principal
 from dejavu_server.admission.callers import (
     BURST_SECONDS,
     DAY_SECONDS,
+    Caller,
     CallerLimits,
     Callers,
     address_of,
-    current_recorder,
-    current_recording,
     is_loopback,
-    limited_caller,
-    take_of_rate,
 )
 from dejavu_server.admission.refusals import CallerLimit
-
-
-@pytest.fixture(autouse=True)
-def _no_caller() -> Iterator[None]:
-    """Leave no caller in the context of this thread, which later tests have too."""
-    token = limited_caller.set("")
-    yield
-    limited_caller.reset(token)
-
 
 ENDS = ["goes on", "is recorded", "was known", "fails", "is cancelled"]
 
@@ -45,16 +32,21 @@ class Clock:
         return self.now
 
 
+def of(peer: str = "ipv4:10.0.0.1:1", identity: str = "") -> Caller:
+    return Caller(Principal(identity, frozenset()), address_of(peer))
+
+
 def call(callers: Callers, peer: str = "ipv4:10.0.0.1:1", *, stream: bool = False) -> AbstractContextManager[None]:
-    return callers.counted("", peer, stream=stream)
+    return callers.counted(of(peer), stream=stream)
 
 
 def refused(callers: Callers, rate: float | None = None) -> float | None:
     """Make a call; return after how many seconds it may be made if it was refused for its rate or its method's."""
     try:
-        with call(callers):
+        caller = of()
+        with callers.counted(caller, stream=False):
             if rate is not None:
-                take_of_rate(rate, "publications")
+                caller.take_of_rate(rate, "publications")
             return None
     except CallerLimit as error:
         return error.retry_seconds
@@ -67,11 +59,6 @@ def refused(callers: Callers, rate: float | None = None) -> float | None:
 def test_no_caller_has_more_in_progress_than_its_limit_and_every_end_gives_its_place_back(
     most: int, steps: list[tuple[str, bool, str]]
 ) -> None:
-    # Its calls end in another order than they began in, as they do in contexts of their own.
-    copy_context().run(try_steps, most, steps)
-
-
-def try_steps(most: int, steps: list[tuple[str, bool, str]]) -> None:
     callers = Callers(CallerLimits(calls=most, streams=most), Clock())
     open_calls: dict[tuple[str, bool], list[ExitStack]] = {}
     for name, stream, step in steps:
@@ -79,11 +66,11 @@ def try_steps(most: int, steps: list[tuple[str, bool, str]]) -> None:
         if step == "call":
             stack = ExitStack()
             if len(mine) < most:
-                stack.enter_context(callers.counted(name, "ipv4:10.0.0.1:1", stream=stream))
+                stack.enter_context(callers.counted(of(identity=name), stream=stream))
                 mine.append(stack)
             else:
                 with pytest.raises(CallerLimit) as caught:
-                    stack.enter_context(callers.counted(name, "ipv4:10.0.0.1:1", stream=stream))
+                    stack.enter_context(callers.counted(of(identity=name), stream=stream))
                 assert caught.value.limit == ("streams" if stream else "calls")
         elif mine and step == "end":
             mine.pop().close()
@@ -117,7 +104,11 @@ def test_a_caller_gets_its_rate_or_that_of_a_method_and_one_burst_and_no_more(
 
 def test_callers_do_not_share_limits() -> None:
     callers = Callers(CallerLimits(calls=1), Clock())
-    with call(callers, "ipv4:10.0.0.1:1"), call(callers, "ipv4:10.0.0.2:1"), callers.counted("me", "x", stream=False):
+    with (
+        call(callers, "ipv4:10.0.0.1:1"),
+        call(callers, "ipv4:10.0.0.2:1"),
+        callers.counted(of("x", "me"), stream=False),
+    ):
         for again in ("ipv4:10.0.0.1:2", "ipv4:10.0.0.2:3"):
             with pytest.raises(CallerLimit), call(callers, again):
                 pass
@@ -169,10 +160,10 @@ def test_what_is_recorded_is_limited_by_day() -> None:
     callers = Callers(CallerLimits(games=2, game_forecasts=2, ledger_bytes=100), clock)
 
     def record(games: set[str], size: int) -> None:
-        with call(callers):
-            recording = current_recording.get()
-            assert recording is not None
-            recording.reserve([(game, size // len(games)) for game in games])
+        caller = of()
+        entries = [(game, size // len(games)) for game in games]
+        with callers.counted(caller, stream=False), caller.reserved(entries):
+            pass
 
     record({"a", "b"}, 50)
     record({"a"}, 50)
@@ -183,24 +174,19 @@ def test_what_is_recorded_is_limited_by_day() -> None:
         assert 0 < caught.value.retry_seconds <= DAY_SECONDS
     clock.now += DAY_SECONDS
     record({"c", "d"}, 100)
-    assert current_recording.get() is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 60), st.sampled_from(ENDS)), max_size=20))
 def test_calls_in_progress_count_and_those_that_recorded_nothing_do_not(calls: list[tuple[str, int, str]]) -> None:
-    callers = Callers(CallerLimits(games=2, ledger_bytes=100), Clock())
-    copy_context().run(try_recording, callers, calls)
-
-
-def try_recording(callers: Callers, calls: list[tuple[str, int, str]]) -> None:
+    callers, caller = Callers(CallerLimits(games=2, ledger_bytes=100), Clock()), of()
     counted: list[tuple[str, int]] = []
-    with call(callers), ExitStack() as goes_on:
+    with callers.counted(caller, stream=False), ExitStack() as goes_on:
         for entry in calls:
             game, size, end = entry
             fits = len({game, *(game for game, _ in counted)}) <= 2 and size + sum(size for _, size in counted) <= 100
             block = ExitStack()
             try:
-                unused = block.enter_context(current_recorder().reserved([(game, size)]))
+                unused = block.enter_context(caller.reserved([(game, size)]))
             except CallerLimit:
                 assert not fits
                 continue

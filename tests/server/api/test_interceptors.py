@@ -13,13 +13,15 @@ from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server.access.caller import Unauthenticated, current_denial
+from dejavu_server.access.caller import Unauthenticated
 from dejavu_server.access.policy import CallKind
-from dejavu_server.admission.callers import CallerLimits, Callers
-from dejavu_server.admission.controller import AdmissionController, Permit, call_limits, current_permit
-from dejavu_server.api.interceptors import CallInterceptor
+from dejavu_server.admission.callers import Caller, CallerLimits, Callers
+from dejavu_server.admission.controller import AdmissionController, Permit, call_limits
+from dejavu_server.api.admissions import Arrival
+from dejavu_server.api.interceptors import CallInterceptor, Resolver
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.stream_errors import ServerDraining
+from dejavu_server.worker.grpc_server import GrpcServer
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
@@ -85,9 +87,6 @@ class NeverRead:
     def __init__(self) -> None:
         self.aborting = asyncio.Event()
 
-    def peer(self) -> str:
-        return "ipv4:192.0.2.1:4000"
-
     def set_trailing_metadata(self, _: object) -> None:
         pass
 
@@ -108,28 +107,20 @@ class Details:
 async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_is_not_read(
     reason: str,
 ) -> None:
-    async def answer(*_: object) -> bytes:
-        raise AssertionError("called")
-
-    async def handler(_: object) -> Any:
-        return grpc.unary_unary_rpc_method_handler(answer)
-
-    interceptor = CallInterceptor("w", Metrics(CollectorRegistry()))
+    interceptor, caller = CallInterceptor("w", Metrics(CollectorRegistry())), Caller(address="192.0.2.1")
+    denial = None
     if reason == "without a token":
-        current_denial.set(Unauthenticated("the call has no token"))
+        denial = Unauthenticated("the call has no token")
     else:
         interceptor.callers = Callers(CallerLimits(rate=1e-9))
-        with interceptor.callers.counted("", NeverRead().peer(), stream=False):
+        with interceptor.callers.counted(caller, stream=False):
             pass  # the only call that its rate allows
     admission = AdmissionController(call_limits(1, 1))
     permit = admission.admit(BATCH, None)
     assert isinstance(permit, Permit)
-    current_permit.set(permit)
-    wrapped = await interceptor.intercept_service(handler, Details(BATCH))
-    assert wrapped is not None
+    behaviour = begun(interceptor, Arrival(caller, permit, denial))
     assert not isinstance(admission.admit(BATCH, None), Permit)
     context = NeverRead()
-    behaviour: Any = wrapped.unary_unary
     call = asyncio.create_task(behaviour(b"", context))
     await context.aborting.wait()
     assert isinstance(admission.admit(BATCH, None), Permit)
@@ -137,35 +128,34 @@ async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_i
         await call
 
 
-async def test_a_call_that_was_ended_before_its_request_came_is_not_answered_too() -> None:
+def begun(interceptor: CallInterceptor, arrival: Arrival) -> Any:
+    """Return what answers a call that has begun, of a method that must not be called."""
+
     async def answer(*_: object) -> bytes:
         raise AssertionError("called")
 
-    async def handler(_: object) -> Any:
-        return grpc.unary_unary_rpc_method_handler(answer)
+    wrapped = interceptor.wrap(BATCH, grpc.unary_unary_rpc_method_handler(answer))
+    handler = Resolver(interceptor, arrival, wrapped).resolve_handler(Details(BATCH))
+    assert handler is not None
+    return handler.unary_unary
 
+
+async def test_a_call_that_was_ended_before_its_request_came_is_not_answered_too() -> None:
     permit = AdmissionController(call_limits(1, 1)).admit(BATCH, None)
     assert isinstance(permit, Permit)
-    current_permit.set(permit)
-    interceptor = CallInterceptor("w", Metrics(CollectorRegistry()))
-    wrapped = await interceptor.intercept_service(handler, Details(BATCH))
-    assert wrapped is not None
+    behaviour = begun(CallInterceptor("w", Metrics(CollectorRegistry())), Arrival(Caller(), permit))
     permit.release()  # its place was given to another call
-    behaviour: Any = wrapped.unary_unary
     with pytest.raises(asyncio.CancelledError):
         await behaviour(b"", NeverRead())
 
 
 async def test_a_call_of_no_method_keeps_no_place() -> None:
-    async def no_handler(_: object) -> None:
-        return None
-
     admission = AdmissionController(call_limits(1, 1))
     permit = admission.admit("/x/Y", None)
     assert isinstance(permit, Permit)
-    current_permit.set(permit)
     interceptor = CallInterceptor("w", Metrics(CollectorRegistry()))
-    assert await interceptor.intercept_service(no_handler, Details("/x/Y")) is None
+    resolver = Resolver(interceptor, Arrival(Caller(), permit), None)
+    assert resolver.resolve_handler(Details("/x/Y")) is None
     assert admission.in_progress(CallKind.CONTROL) == 0
 
 
@@ -204,7 +194,7 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     registry = CollectorRegistry()
     interceptor = CallInterceptor("w", Metrics(registry), max_call_seconds=0.0)
-    server = grpc.aio.server(interceptors=[interceptor])
+    server = GrpcServer(interceptor)
     port = server.add_insecure_port("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         bench = Bench(interceptor, registry, channel)
@@ -212,7 +202,7 @@ async def bench() -> AsyncIterator[Bench]:
             "Call": grpc.unary_unary_rpc_method_handler(bench.wait),
             "Stream": grpc.unary_stream_rpc_method_handler(bench.drip),
         }
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test", handlers)])
+        server.add_methods("test", handlers)
         await server.start()
         yield bench
         await server.stop(0)

@@ -21,6 +21,7 @@ from dejavu.ops.v1.notification_service_pb2 import (
 )
 from dejavu_client import AsyncDejavuClient, InvalidArgumentError
 from dejavu_common.clock import utc_now
+from dejavu_server.admission.callers import SERVER
 from dejavu_server.api.notification_service import NotificationService
 from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.worker.worker import Worker
@@ -158,8 +159,7 @@ async def test_lists_take_turns_among_the_small_reads() -> None:
             return []
 
     ledger: Any = CountingLedger()
-    nobody: Any = None
     service = NotificationService(lambda: ledger, ReadSlot(max_waiting=8))
-    lists = [service.list_notifications(ListNotificationsRequest(), nobody) for _ in range(5)]
+    lists = [service.list_notifications(ListNotificationsRequest(), SERVER) for _ in range(5)]
     assert await asyncio.gather(*lists) == [ListNotificationsResponse()] * 5
     assert ledger.most == 1

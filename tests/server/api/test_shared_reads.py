@@ -9,7 +9,6 @@ import pytest
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_ledger.database.backend import StopSignal
-from dejavu_server.admission.callers import limited_caller
 from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.api.shared_reads import MAX_WAITING, SharedReads
 
@@ -31,8 +30,7 @@ class Line:
 
     async def ask(self, key: str, caller: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
         """Ask for a read, and return once it runs, waits or was refused."""
-        limited_caller.set(caller)
-        asked = asyncio.create_task(self.reads.get(key, partial(self._read, key=key)))
+        asked = asyncio.create_task(self.reads.get(key, partial(self._read, key=key), caller))
         for _ in range(10):
             await asyncio.sleep(0)
         return asked

@@ -10,7 +10,6 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast
-from dejavu_server.admission.callers import limited_caller
 from dejavu_server.admission.refusals import CallerLimit, Overloaded
 from dejavu_server.forecasting.batcher import CHUNK, MAX_ON_LOOP, MAX_WAITING, QUIET_TURNS, Batcher
 
@@ -198,8 +197,7 @@ async def test_a_limited_caller_leaves_room_for_the_batches_of_others(new_batche
     begun, release = held(model)
 
     async def ask(caller: str, number: int) -> int:
-        limited_caller.set(caller)
-        return len(await batcher.forecast_many(model, [query(1.0)] * number))
+        return len(await batcher.forecast_many(model, [query(1.0)] * number, caller))
 
     first = [asyncio.create_task(ask("one", number)) for number in (3, 1)]
     await asyncio.to_thread(begun.wait, 10)

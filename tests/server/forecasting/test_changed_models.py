@@ -16,6 +16,7 @@ from dejavu_ledger.errors import ModelsChanged
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.results import Failed, Result
+from dejavu_server.admission.callers import SERVER
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import CHANGES_FOLLOWED, ForecastService
@@ -101,7 +102,7 @@ def question(game_id: str = GAME, model: str = "") -> ForecastRequest:
 
 async def test_the_model_that_answers_by_then_makes_the_forecast(setting: Setting) -> None:
     setting.ledger.sequence = 5
-    issued = await setting.service.forecast(question())
+    issued = await setting.service.forecast(question(), SERVER)
     assert (issued.forecast.model_version, issued.roster_sequence) == ("two", 5)
     assert setting.ledger.recorded == [issued] == setting.new
 
@@ -109,7 +110,7 @@ async def test_the_model_that_answers_by_then_makes_the_forecast(setting: Settin
 async def test_those_of_a_batch_that_the_change_concerns_are_made_again(setting: Setting) -> None:
     setting.ledger.sequence = 5
     requests = [question(), question("", ""), question("0022500002", "one"), question("0022500003")]
-    answers = await setting.service.forecast_many(requests)
+    answers = await setting.service.forecast_many(requests, SERVER)
     versions = [answer.forecast.model_version for answer in answers if isinstance(answer, IssuedForecast)]
     assert versions == ["two", "one", "two"]
     [refused] = [each.error for each in answers if isinstance(each, Failed)]
@@ -120,11 +121,11 @@ async def test_those_of_a_batch_that_the_change_concerns_are_made_again(setting:
 async def test_a_named_game_is_forecast_by_the_champion_alone(setting: Setting) -> None:
     setting.ledger.sequence = 5
     await setting.models.wait_for(5)
-    assert (await setting.service.forecast(question("", "one"))).forecast.model_version == "one"
-    issued = await setting.service.forecast(question(model="two"))
+    assert (await setting.service.forecast(question("", "one"), SERVER)).forecast.model_version == "one"
+    issued = await setting.service.forecast(question(model="two"), SERVER)
     assert (issued.forecast.model_version, issued.roster_sequence) == ("two", 5)
     with pytest.raises(NotChampion, match=r"model_version: 'one'; expected none, or two, the champion"):
-        await setting.service.forecast(question(model="one"))
+        await setting.service.forecast(question(model="one"), SERVER)
 
 
 async def test_changes_without_end_are_an_error_that_may_pass(
@@ -141,10 +142,10 @@ async def test_changes_without_end_are_an_error_that_may_pass(
     setting.models.follow = outrun
     setting.ledger.sequence = 5
     with pytest.raises(ModelsChanged):
-        await setting.service.forecast(question())
+        await setting.service.forecast(question(), SERVER)
     assert len(followed) == CHANGES_FOLLOWED - 1
     followed.clear()
-    [result] = await setting.service.forecast_many([question()])
+    [result] = await setting.service.forecast_many([question()], SERVER)
     assert isinstance(result, Failed)
     assert isinstance(result.error, ModelsChanged)
     assert setting.ledger.recorded == []

@@ -21,6 +21,7 @@ from dejavu_models.errors import UnknownModel, Unsupported
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon
+from dejavu_server.admission.callers import SERVER
 from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
@@ -112,7 +113,9 @@ async def test_a_named_game_has_the_quantiles_of_this_call_whatever_the_ledger_k
     async def ask(*levels: float) -> IssuedForecast:
         asked = question(game_id=GAME)
         asked = replace(asked, query=replace(asked.query, quantile_levels=levels))
-        [issued] = await every_minute.forecast_many([asked]) if many else [await every_minute.forecast(asked)]
+        [issued] = (
+            await every_minute.forecast_many([asked], SERVER) if many else [await every_minute.forecast(asked, SERVER)]
+        )
         assert isinstance(issued, IssuedForecast)
         return issued
 
@@ -139,7 +142,9 @@ async def test_quantiles_are_of_the_total_points_that_were_recorded(
         asked = replace(question(game_id=GAME), game_date=NOW.date())
         query = replace(asked.query, quantile_levels=levels, live=LiveInputs(total_points), game_date=NOW.date())
         asked = replace(asked, query=query)
-        [issued] = await every_minute.forecast_many([asked]) if many else [await every_minute.forecast(asked)]
+        [issued] = (
+            await every_minute.forecast_many([asked], SERVER) if many else [await every_minute.forecast(asked, SERVER)]
+        )
         assert isinstance(issued, IssuedForecast)
         assert [each.level for each in issued.forecast.quantiles] == list(levels)
         assert issued.live.total_points == TOTAL_POINTS
@@ -165,7 +170,7 @@ async def test_a_named_game_has_the_answer_to_this_calls_market_whatever_the_led
     async def ask(market: Market | None) -> IssuedForecast:
         asked = question(game_id=GAME)
         asked = replace(asked, query=replace(asked.query, markets=() if market is None else (market,)))
-        [issued] = await issuer.forecast_many([asked]) if many else [await issuer.forecast(asked)]
+        [issued] = await issuer.forecast_many([asked], SERVER) if many else [await issuer.forecast(asked, SERVER)]
         assert isinstance(issued, IssuedForecast)
         return issued
 
@@ -191,10 +196,10 @@ async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) 
     )
     final = replace(question(), game_id=game(5), query=replace(question().query, horizon=Horizon.FINAL))
     notebook.known, notebook.recorded_before = frozenset({game(2), game(3)}), frozenset({game(4)})
-    await issuer.forecast_many([*(question(game_id=game(n)) for n in (1, 2, 3, 4)), question(), final])
+    await issuer.forecast_many([*(question(game_id=game(n)) for n in (1, 2, 3, 4)), question(), final], SERVER)
     notebook.broken = True
     with pytest.raises(LedgerUnavailable):
-        await issuer.forecast(final)
+        await issuer.forecast(final, SERVER)
     await batcher.close()
     counts = {
         horizon.value: [
@@ -214,7 +219,8 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastSe
             question(3.0),
             question(4.0, model="three"),
             question(5.0, model="two"),
-        ]
+        ],
+        SERVER,
     )
     assert [result.forecast.point if isinstance(result, IssuedForecast) else kind(result) for result in results] == [
         1.0,
@@ -234,17 +240,17 @@ async def test_of_many_those_asked_again_with_what_was_recorded_are_recorded_tog
     notebook.recorded_before = frozenset({GAME})
     asked = [replace(question(last, game_id=GAME), game_date=NOW.date()) for last in (2.0, 4.0, 6.0)]
     asked = [replace(each, query=replace(each.query, quantile_levels=(0.5,))) for each in asked]
-    results = await every_minute.forecast_many([*asked, question(4.0)])
+    results = await every_minute.forecast_many([*asked, question(4.0)], SERVER)
     assert [isinstance(each, IssuedForecast) and len(each.forecast.quantiles) for each in results] == [1, 1, 1, 0]
     assert [len(each) for each in notebook.commits] == [3, 3]
 
 
 async def test_of_many_only_named_games_fail_with_the_ledger(issuer: ForecastService, notebook: Notebook) -> None:
     notebook.broken = True
-    named, what_if = await issuer.forecast_many([question(game_id=GAME), question()])
+    named, what_if = await issuer.forecast_many([question(game_id=GAME), question()], SERVER)
     assert kind(named) is LedgerUnavailable
     assert isinstance(what_if, IssuedForecast)
 
 
 async def test_more_than_may_wait_are_refused_each(issuer: ForecastService) -> None:
-    assert [kind(result) for result in await issuer.forecast_many([question()] * 11)] == [Overloaded] * 11
+    assert [kind(result) for result in await issuer.forecast_many([question()] * 11, SERVER)] == [Overloaded] * 11

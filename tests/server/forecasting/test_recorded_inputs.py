@@ -21,6 +21,7 @@ from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.online_state import OnlineState
 from dejavu_models.types import ExpectedMarginTerms, Forecast
+from dejavu_server.admission.callers import SERVER
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
@@ -97,7 +98,7 @@ def question(
 
 
 async def ask(service: ForecastService, request: ForecastRequest, *, many: bool) -> IssuedForecast:
-    [answer] = await service.forecast_many([request]) if many else [await service.forecast(request)]
+    [answer] = await service.forecast_many([request], SERVER) if many else [await service.forecast(request, SERVER)]
     assert isinstance(answer, IssuedForecast)
     return answer
 
@@ -141,10 +142,10 @@ async def test_a_market_with_other_line_ups_is_weighed_with_the_recorded_ones(
 async def test_a_market_weighed_by_what_was_learned_since_has_both_forecasts(
     service: ForecastService, model: DatedForecaster
 ) -> None:
-    await service.forecast(question(GAME_DAY, given=True))
+    await service.forecast(question(GAME_DAY, given=True), SERVER)
     model.update(OnlineState(sequence=7))
-    quote = await service.forecast(question(LATER, given=False, market=MARKET))
+    quote = await service.forecast(question(LATER, given=False, market=MARKET), SERVER)
     assert quote.forecast.home_lead_probability == 0.74
     assert quote.recomputed is not None
     assert quote.recomputed.home_lead_probability == 0.37
-    assert (await service.forecast(question(LATER, given=False))).recomputed is None
+    assert (await service.forecast(question(LATER, given=False), SERVER)).recomputed is None

@@ -17,7 +17,6 @@ from dejavu_ledger import Ledger
 from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
-from dejavu_server.admission.callers import limited_caller
 from dejavu_server.streaming import broadcaster as broadcaster_module
 from dejavu_server.streaming import catch_up
 from dejavu_server.streaming.broadcaster import Broadcaster
@@ -309,13 +308,12 @@ async def test_who_starts_or_catches_up_does_not_wait_behind_the_many_streams_of
     served: list[str] = []
 
     async def catch_up(caller: str, subscriber: Subscriber) -> None:
-        limited_caller.set(caller)
         await subscriber.forecasts(20)
         served.append(caller)
 
     token = await token_of(ledger, 0)
-    many = [Subscriber(broadcaster, frozenset({game(n)}), token) for n in range(12) for _ in range(10)]
-    one = Subscriber(broadcaster, frozenset({game(0), game(1)}), token)
+    many = [Subscriber(broadcaster, frozenset({game(n)}), token, caller="many") for n in range(12) for _ in range(10)]
+    one = Subscriber(broadcaster, frozenset({game(0), game(1)}), token, caller="one")
     async with asyncio.TaskGroup() as streams:
         for subscriber in many:
             streams.create_task(catch_up("many", subscriber))

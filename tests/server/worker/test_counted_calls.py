@@ -47,7 +47,7 @@ async def test_calls_of_methods_that_do_not_exist_are_counted_under_one_name(tmp
         for sample in family.samples
         if sample.labels.keys() >= {"method"}
     }
-    assert methods == {"unknown"}
+    assert {method for method in methods if not method.startswith(("/dejavu.", "/grpc."))} == {"unknown"}
 
 
 async def test_a_request_that_the_core_refuses_is_counted(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from bench.fuzz import wire
 from grpc._cython import cygrpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.harness.laws import examples
 from tests.support.processes.connections import status_of
@@ -18,6 +19,8 @@ from tests.support.processes.connections import status_of
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.api.interceptors import CallInterceptor
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.worker import Worker
 
@@ -56,7 +59,7 @@ async def test_a_path_that_is_no_method_s_is_unimplemented_and_the_server_goes_o
 @given(st.binary(min_size=1, max_size=100).filter(lambda path: path != PREDICT))
 def test_no_bytes_of_a_path_end_the_server(path: bytes) -> None:
     async def called() -> None:
-        server = GrpcServer([], [])
+        server = GrpcServer(CallInterceptor("w", Metrics(CollectorRegistry())))
         server.add_methods("dejavu.v1.PredictionService", {"Predict": echo()})
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
@@ -100,7 +103,7 @@ def test_the_server_of_grpc_itself_still_ends_at_such_a_path() -> None:
 
 
 def test_grpc_has_what_the_server_calls_and_overrides() -> None:
-    for name in ("_MethodResolver", "_handle_rpc", "_schedule_rpc_coro", "get_working_loop"):
+    for name in ("_handle_rpc", "_schedule_rpc_coro", "get_working_loop"):
         assert hasattr(cygrpc, name)
     for name in ("_make_request_call_future", "_request_call", "_request_registered_call"):
         assert callable(getattr(cygrpc.AioServer, name))

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from dejavu_ledger import Ledger
+from dejavu_ledger.access import UNLIMITED, Recorder
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
-from dejavu_server.admission.callers import current_recorder
 from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 NOW = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
@@ -21,14 +21,14 @@ def change(action: ModelAction, version: str = "", *, by: str = "", **fields: ob
 
 
 async def change_models(
-    ledger: Ledger, action: ModelAction, version: str = "", **fields: object
+    ledger: Ledger, action: ModelAction, version: str = "", *, caller: Recorder = UNLIMITED, **fields: object
 ) -> tuple[Roster, ModelChange | None]:
     """Record a change of models."""
 
     def prepare(_: Connection, __: Roster) -> ModelChange:
         return change(action, version, **fields)  # type: ignore[arg-type]
 
-    return await ledger.change_models(prepare, current_recorder())
+    return await ledger.change_models(prepare, caller)
 
 
 async def champion(ledger: Ledger, version: str, *challengers: str) -> Roster:

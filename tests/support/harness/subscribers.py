@@ -49,9 +49,14 @@ class Subscriber:
     """Reads a stream message by message, like a client."""
 
     def __init__(
-        self, broadcaster: Broadcaster, game_ids: frozenset[str] = ALL, token: str = "", current: bool = False
+        self,
+        broadcaster: Broadcaster,
+        game_ids: frozenset[str] = ALL,
+        token: str = "",
+        current: bool = False,
+        caller: str = "",
     ) -> None:
-        self.stream: AsyncGenerator[bytes, None] = broadcaster.subscribe(game_ids, token, current)
+        self.stream: AsyncGenerator[bytes, None] = broadcaster.subscribe(game_ids, token, current, caller)
 
     async def next(self) -> pb.StreamPredictionsResponse:
         return pb.StreamPredictionsResponse.FromString(await anext(self.stream))

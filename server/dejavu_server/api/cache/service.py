@@ -16,11 +16,11 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest, PredictResponse
 from dejavu_common.build import install
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import ModelInfo
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.cache.what_ifs import WhatIfCache
 from dejavu_server.api.converters.field_errors import InvalidBatch, NamesGame
 from dejavu_server.api.converters.prediction import MAX_BATCH
 from dejavu_server.api.errors import item_error
-from dejavu_server.api.handlers import Context
 from dejavu_server.forecasting.cache_state import CacheOff, CacheToken
 from dejavu_server.observability import statistics as counted
 from dejavu_server.observability.metrics import Metrics
@@ -57,7 +57,7 @@ class CacheService:
     def __init__(
         self,
         cache: WhatIfCache | None,
-        predict: Callable[[PredictRequest, Context], Awaitable[PredictResponse]],
+        predict: Callable[[PredictRequest, Caller], Awaitable[PredictResponse]],
         worker: str,
         workers: int,
         server: Callable[[], ServerStatistics],
@@ -65,7 +65,7 @@ class CacheService:
         self._cache, self._predict, self._worker = cache, predict, worker
         self._workers, self._server = workers, server
 
-    async def get_cache_stats(self, _: pb.GetCacheStatsRequest, __: Context) -> pb.GetCacheStatsResponse:
+    async def get_cache_stats(self, _: pb.GetCacheStatsRequest, __: Caller) -> pb.GetCacheStatsResponse:
         """Return the statistics of all workers of the server."""
         if self._cache is None:
             return pb.GetCacheStatsResponse(backend=pb.CACHE_BACKEND_OFF)
@@ -88,7 +88,7 @@ class CacheService:
             response.shared_state = pb.SHARED_CACHE_STATE_USED if used else pb.SHARED_CACHE_STATE_FAILED
         return response
 
-    async def clear_cache(self, _: pb.ClearCacheRequest, __: Context) -> pb.ClearCacheResponse:
+    async def clear_cache(self, _: pb.ClearCacheRequest, __: Caller) -> pb.ClearCacheResponse:
         """Clear the cache; does nothing if it is off."""
         if self._cache is None:
             return pb.ClearCacheResponse()
@@ -96,7 +96,7 @@ class CacheService:
         await self._cache.clear()
         return response
 
-    async def warm_cache(self, request: pb.WarmCacheRequest, context: Context) -> pb.WarmCacheResponse:
+    async def warm_cache(self, request: pb.WarmCacheRequest, caller: Caller) -> pb.WarmCacheResponse:
         """Compute the answers that are not in the cache; each request fails on its own."""
         if self._cache is None:
             raise CacheOff("the cache of this server is off (--cache off)")
@@ -108,7 +108,7 @@ class CacheService:
         response = pb.WarmCacheResponse(worker=self._worker)
         for start in range(0, len(request.requests), WARMED_AT_ONCE):
             chunk = request.requests[start : start + WARMED_AT_ONCE]
-            warming = (self._warm(self._cache, each, context) for each in chunk)
+            warming = (self._warm(self._cache, each, caller) for each in chunk)
             for index, known in enumerate(await asyncio.gather(*warming, return_exceptions=True), start):
                 if isinstance(known, BaseException):
                     response.failures.add(index=index, error=item_error(known))
@@ -118,10 +118,10 @@ class CacheService:
                     response.computed += 1
         return response
 
-    async def _warm(self, cache: WhatIfCache, request: PredictRequest, context: Context) -> bool:
+    async def _warm(self, cache: WhatIfCache, request: PredictRequest, caller: Caller) -> bool:
         """Ensure that the answer to a what-if is cached; return whether it already was."""
         data = request.SerializeToString()
-        return cache.has(data) or (await cache.answer(data, partial(self._predict, request, context)))[1]
+        return cache.has(data) or (await cache.answer(data, partial(self._predict, request, caller)))[1]
 
 
 async def open_cache(

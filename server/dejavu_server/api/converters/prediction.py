@@ -84,7 +84,7 @@ class StreamRequest(NamedTuple):
     include_current: bool
 
 
-def forecast_request(request: PredictRequest, today: date | None = None, caller: str = "") -> ForecastRequest:
+def forecast_request(request: PredictRequest, today: date | None = None) -> ForecastRequest:
     """Read a request for one forecast.
 
     A forecast of a named game always has its explanation and distribution: the ledger stores both, whether or not this
@@ -93,7 +93,6 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     Args:
         request: the request.
         today: the date of the game if the request has none; None: the game's season is not checked then.
-        caller: identity of the caller; empty if it is not known.
 
     Raises:
         InvalidInput: if a field is invalid, or the game id is of a season that has no games on the date; names the
@@ -143,7 +142,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     except InvalidInput as error:
         faults.add(error)
     faults.raise_first()
-    return ForecastRequest(game_id, request.model_version, query, game_date, caller, origin)
+    return ForecastRequest(game_id, request.model_version, query, game_date, origin)
 
 
 def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:

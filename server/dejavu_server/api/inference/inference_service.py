@@ -14,8 +14,7 @@ from dejavu_ledger.records import IssuedForecast
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast
-from dejavu_server.access.caller import current_caller
-from dejavu_server.api.handlers import Context
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.health import HealthService
 from dejavu_server.api.inference.answers import infer_response, requested_outputs
 from dejavu_server.api.inference.inference_errors import InvalidRequestId, UnknownModelName
@@ -54,15 +53,15 @@ class OpenInferenceService:
         self._health = health
         self._clock = clock
 
-    async def server_live(self, _: pb.ServerLiveRequest, __: Context) -> pb.ServerLiveResponse:
+    async def server_live(self, _: pb.ServerLiveRequest, __: Caller) -> pb.ServerLiveResponse:
         """Confirm that the server lives."""
         return pb.ServerLiveResponse(live=True)
 
-    async def server_ready(self, _: pb.ServerReadyRequest, __: Context) -> pb.ServerReadyResponse:
+    async def server_ready(self, _: pb.ServerReadyRequest, __: Caller) -> pb.ServerReadyResponse:
         """Return whether the server is ready."""
         return pb.ServerReadyResponse(ready=self._health.is_serving)
 
-    async def model_ready(self, request: pb.ModelReadyRequest, _: Context) -> pb.ModelReadyResponse:
+    async def model_ready(self, request: pb.ModelReadyRequest, _: Caller) -> pb.ModelReadyResponse:
         """Return whether a model is ready; raise UnknownModelName or UnknownModel if there is no such model."""
         _check_name(request.name, "name")
         if not self._health.is_serving:
@@ -73,16 +72,16 @@ class OpenInferenceService:
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
 
-    async def server_metadata(self, _: pb.ServerMetadataRequest, __: Context) -> pb.ServerMetadataResponse:
+    async def server_metadata(self, _: pb.ServerMetadataRequest, __: Caller) -> pb.ServerMetadataResponse:
         """Return name and version of the server."""
         return pb.ServerMetadataResponse(name=SERVER_NAME, version=build.release())
 
-    async def model_metadata(self, request: pb.ModelMetadataRequest, _: Context) -> pb.ModelMetadataResponse:
+    async def model_metadata(self, request: pb.ModelMetadataRequest, _: Caller) -> pb.ModelMetadataResponse:
         """Return versions and tensors of a model."""
         _check_name(request.name, "name")
         return model_metadata(self._models.versions, totals=self._has_totals(request.version))
 
-    async def model_infer(self, request: pb.ModelInferRequest, _: Context) -> pb.ModelInferResponse:
+    async def model_infer(self, request: pb.ModelInferRequest, caller: Caller) -> pb.ModelInferResponse:
         """Forecast the rows of a request."""
         _check_name(request.model_name, "model_name")
         if len(request.id) > MAX_ID:
@@ -91,12 +90,12 @@ class OpenInferenceService:
         model = self._models.get(request.model_version)
         outputs = requested_outputs(request, tensors, totals=model.info.totals)
         # By its version, not by an alias: one model answers all rows, even if models are changed meanwhile.
-        reader = RowReader(request, tensors, model.version, game_day(self._clock()), current_caller.get().identity)
+        reader = RowReader(request, tensors, model.version, game_day(self._clock()))
         turns = Turns()
         requests = await turns.map(reader.read, range(tensors.rows))
         results: list[Result[IssuedForecast]] = []
         for start in range(0, tensors.rows, CHUNK):
-            results += await self._forecasts.forecast_many(requests[start : start + CHUNK])
+            results += await self._forecasts.forecast_many(requests[start : start + CHUNK], caller)
         forecasts = await turns.map(partial(_forecast, reader), range(tensors.rows), results)
         return infer_response(request, forecasts, outputs, tensors)
 

@@ -51,17 +51,14 @@ class RowReader:
         tensors: its inputs.
         model_version: the model that is to answer.
         today: date of the games for which none is given.
-        caller: identity of the caller; empty if it is not known.
 
     Raises:
         InvalidParameter, InvalidTensor, InvalidAlpha, InvalidHorizon: if a value for all rows is invalid.
     """
 
-    def __init__(
-        self, request: pb.ModelInferRequest, tensors: Tensors, model_version: str, today: date, caller: str
-    ) -> None:
+    def __init__(self, request: pb.ModelInferRequest, tensors: Tensors, model_version: str, today: date) -> None:
         self._tensors, self._today = tensors, today
-        self._model_version, self._caller = model_version, caller
+        self._model_version = model_version
         self._numbers = {name: _column(values) for name, values in tensors.numbers.items() if name != PATTERN}
         self._pattern = tensors.numbers[PATTERN]
         self._levels = tuple(map(float, self._numbers.get(LEVELS, ())))
@@ -89,7 +86,7 @@ class RowReader:
         except FieldError as error:
             self.name_row(error, row)
             raise
-        return ForecastRequest("", self._model_version, query, None, self._caller)
+        return ForecastRequest("", self._model_version, query)
 
     def name_row(self, error: FieldError, row: int) -> None:
         """Make an error name the tensor or the parameter that has the field, and the row."""

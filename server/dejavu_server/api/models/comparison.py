@@ -12,10 +12,10 @@ from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import PERSISTENCE, GateSettings, judge
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.comparison import comparison_message
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.converters.fields import horizon_of
-from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
 from dejavu_server.forecasting.lifecycle.evidence import ModelPair, anchored, compare_models
 from dejavu_store.stages import CHALLENGER, CHAMPION, NotRegistered, Roster
@@ -37,7 +37,7 @@ class ModelComparisons:
         self._roster = KnownRoster()
         self._position = LatestRead(lambda: ledger().read(scorecards.position))
 
-    async def compare_models(self, request: pb.CompareModelsRequest, _: Context) -> pb.CompareModelsResponse:
+    async def compare_models(self, request: pb.CompareModelsRequest, caller: Caller) -> pb.CompareModelsResponse:
         """Compare two models.
 
         Raises:
@@ -63,7 +63,7 @@ class ModelComparisons:
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
         key = await self._position.get(), pair, horizon, roster.anchor
-        return await self._reads.get(key, read, compares=True)
+        return await self._reads.get(key, read, caller.turn, compares=True)
 
 
 def _pair(request: pb.CompareModelsRequest, roster: Roster) -> ModelPair:

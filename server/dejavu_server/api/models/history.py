@@ -13,6 +13,7 @@ from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import pages
 from dejavu_ledger.queries.model_changes import KnownRoster, newest_changes
 from dejavu_ledger.queries.pages import DIGEST_BYTES, Cursor, PageCursor
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.models import change_message
 from dejavu_server.api.paging import page_size
 from dejavu_server.api.shared_reads import ReadSlot
@@ -36,7 +37,9 @@ class ModelHistory:
         self._roster = KnownRoster()
         self._slot = ReadSlot(MAX_WAITING)
 
-    async def list_model_changes(self, request: pb.ListModelChangesRequest) -> pb.ListModelChangesResponse:
+    async def list_model_changes(
+        self, request: pb.ListModelChangesRequest, caller: Caller
+    ) -> pb.ListModelChangesResponse:
         """Return a page.
 
         Raises:
@@ -47,7 +50,7 @@ class ModelHistory:
         """
         size = page_size(request.page_size)
         page = partial(_page, self._roster, name=request.model_version, token=request.page_token, size=size)
-        changes, token = await self._slot.run(lambda: self._ledger().read(page))
+        changes, token = await self._slot.run(caller.turn, lambda: self._ledger().read(page))
         messages = (change_message(change) for change in changes)
         return pb.ListModelChangesResponse(
             changes=[message for message in messages if message is not None], next_page_token=token

@@ -14,9 +14,8 @@ from dejavu_common.tasks import retrieve
 from dejavu_ledger.queries.pages import InvalidPageToken
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
-from dejavu_server.access.caller import current_caller
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters import models, prediction
-from dejavu_server.api.handlers import Context
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.paging import decode_key, page_of, page_size
@@ -78,7 +77,7 @@ class ModelService:
             raise NoModelStore
         return self._lifecycle_or_none
 
-    async def list_models(self, request: pb.ListModelsRequest, _: Context) -> pb.ListModelsResponse:
+    async def list_models(self, request: pb.ListModelsRequest, _: Caller) -> pb.ListModelsResponse:
         """List the models, the active one first."""
         today, infos = game_day(self._clock()), {info.version: info for info in self._loaded.models()}
         roster = Roster() if self._lifecycle_or_none is None else await self._lifecycle.roster()
@@ -94,7 +93,7 @@ class ModelService:
                 models.shorten(message)
         return pb.ListModelsResponse(models=listed, next_page_token=next_page_token)
 
-    async def get_model(self, request: pb.GetModelRequest, _: Context) -> pb.GetModelResponse:
+    async def get_model(self, request: pb.GetModelRequest, _: Caller) -> pb.GetModelResponse:
         """Return a model, and its state in each worker."""
         if self._lifecycle_or_none is None:
             info = self._loaded.get(request.model_version).info
@@ -141,33 +140,29 @@ class ModelService:
                 short: dict[str, object] = {"golden": (), "libraries": {}}
                 self._manifests[version] = manifest.model_copy(update=short), sha256
 
-    async def load_model(self, request: pb.LoadModelRequest, _: Context) -> pb.LoadModelResponse:
+    async def load_model(self, request: pb.LoadModelRequest, caller: Caller) -> pb.LoadModelResponse:
         """Stage a model."""
         version = request.model_version
-        change = await self._lifecycle.load(version, request.reason, current_caller.get().identity)
+        change = await self._lifecycle.load(version, request.reason, caller)
         return await self._changed(pb.LoadModelResponse, version, change)
 
-    async def unload_model(self, request: pb.UnloadModelRequest, _: Context) -> pb.UnloadModelResponse:
+    async def unload_model(self, request: pb.UnloadModelRequest, caller: Caller) -> pb.UnloadModelResponse:
         """Unstage a model."""
-        caller = current_caller.get().identity
         changed = await self._lifecycle.unload(request.model_version, request.reason, caller)
         return await self._changed(pb.UnloadModelResponse, *changed)
 
-    async def promote_model(self, request: pb.PromoteModelRequest, _: Context) -> pb.PromoteModelResponse:
+    async def promote_model(self, request: pb.PromoteModelRequest, caller: Caller) -> pb.PromoteModelResponse:
         """Make a model the champion."""
-        promote, caller = self._lifecycle.promote, current_caller.get().identity
-        changed = await promote(request.model_version, request.reason, caller, force=request.force)
+        changed = await self._lifecycle.promote(request.model_version, request.reason, caller, force=request.force)
         return await self._changed(pb.PromoteModelResponse, *changed)
 
-    async def rollback_model(self, request: pb.RollbackModelRequest, _: Context) -> pb.RollbackModelResponse:
+    async def rollback_model(self, request: pb.RollbackModelRequest, caller: Caller) -> pb.RollbackModelResponse:
         """Make the previous model the champion again."""
-        caller = current_caller.get().identity
         changed = await self._lifecycle.rollback(request.from_version, request.reason, caller)
         return await self._changed(pb.RollbackModelResponse, *changed)
 
-    async def retire_model(self, request: pb.RetireModelRequest, _: Context) -> pb.RetireModelResponse:
+    async def retire_model(self, request: pb.RetireModelRequest, caller: Caller) -> pb.RetireModelResponse:
         """Retire a model."""
-        caller = current_caller.get().identity
         changed = await self._lifecycle.retire(request.model_version, request.reason, caller)
         return await self._changed(pb.RetireModelResponse, *changed)
 
@@ -176,17 +171,19 @@ class ModelService:
         model = await self._model(version, await self._lifecycle.roster())
         return response(model=model, change=models.change_message(change))
 
-    async def compare_models(self, request: pb.CompareModelsRequest, context: Context) -> pb.CompareModelsResponse:
+    async def compare_models(self, request: pb.CompareModelsRequest, caller: Caller) -> pb.CompareModelsResponse:
         """Compare two models."""
         if self._comparer is None:
             raise NoModelStore
-        return await self._comparer.compare_models(request, context)
+        return await self._comparer.compare_models(request, caller)
 
-    async def list_model_changes(self, request: pb.ListModelChangesRequest, _: Context) -> pb.ListModelChangesResponse:
+    async def list_model_changes(
+        self, request: pb.ListModelChangesRequest, caller: Caller
+    ) -> pb.ListModelChangesResponse:
         """List the changes of models."""
         if self._history is None:
             raise NoModelStore
-        return await self._history.list_model_changes(request)
+        return await self._history.list_model_changes(request, caller)
 
 
 def _page(versions: Sequence[str], request: pb.ListModelsRequest) -> tuple[Sequence[str], str]:

@@ -18,7 +18,7 @@ from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.callers import check_model_change, current_recorder
+from dejavu_server.admission.callers import SERVER, Caller
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate, evidence_of
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
@@ -81,7 +81,7 @@ class ModelLifecycle:
         """
         return await self._workers.workers()
 
-    async def load(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
+    async def load(self, version: str, reason: str = "", caller: Caller = SERVER) -> ModelChange | None:
         """Stage a model once every worker has it loaded; return the change, or None if it was staged already.
 
         A model that is not registered is registered too, if its bundle is in the store and sound.
@@ -106,7 +106,7 @@ class ModelLifecycle:
         roster.check(change)
         self._store.check_allowed(await asyncio.to_thread(self._store.manifest, version))
         if is_new:
-            check_model_change()  # before the work of a verification
+            caller.check_model_change()  # before the work of a verification
             async with self._verifying:
                 await asyncio.to_thread(self._store.verify, version)
         return await self._with_all_workers(
@@ -114,14 +114,14 @@ class ModelLifecycle:
         )
 
     async def promote(
-        self, name: str, reason: str = "", caller: str = "", *, force: bool = False
+        self, name: str, reason: str = "", caller: Caller = SERVER, *, force: bool = False
     ) -> tuple[str, ModelChange | None]:
         """Make a model the champion on all workers, from one position of the ledger on.
 
         Args:
             name: its version or alias.
             reason: reason to record, for people.
-            caller: identity of the caller.
+            caller: the caller.
             force: whether to promote it without evidence.
 
         Returns:
@@ -160,14 +160,14 @@ class ModelLifecycle:
             return Judgement(GateDecision.CONTINUE, "")
 
     async def rollback(
-        self, from_version: str = "", reason: str = "", caller: str = ""
+        self, from_version: str = "", reason: str = "", caller: Caller = SERVER
     ) -> tuple[str, ModelChange | None]:
         """Make the previous model the champion again.
 
         Args:
             from_version: the champion to be replaced; empty: the current one.
             reason: reason to record, for people.
-            caller: identity of the caller.
+            caller: the caller.
 
         Returns:
             The version of the champion, and the change (None if `from_version` was not the champion any more).
@@ -192,13 +192,13 @@ class ModelLifecycle:
         return await self._change_champion(prepare, caller)
 
     async def _change_champion(
-        self, prepare: Callable[[Roster], Awaitable[tuple[str, ModelChange | None]]], caller: str
+        self, prepare: Callable[[Roster], Awaitable[tuple[str, ModelChange | None]]], caller: Caller
     ) -> tuple[str, ModelChange | None]:
         """Record a change of the champion; prepare it again if the champion changes in between.
 
         Args:
             prepare: returns the version that is to be the champion, and the change; None if there is nothing to change.
-            caller: identity of the caller.
+            caller: the caller.
         """
         for _ in range(ATTEMPTS):
             roster = await self.roster()
@@ -213,7 +213,7 @@ class ModelLifecycle:
                     raise
         raise WrongStage("the champion changed during each attempt at this change; expected it to stay the same")
 
-    async def unload(self, name: str, reason: str = "", caller: str = "") -> tuple[str, ModelChange | None]:
+    async def unload(self, name: str, reason: str = "", caller: Caller = SERVER) -> tuple[str, ModelChange | None]:
         """Unstage a model; return its version, and the change (None if it was not staged).
 
         Raises:
@@ -222,7 +222,7 @@ class ModelLifecycle:
         """
         return await self._remove(name, ModelChange(ModelAction.UNLOAD, "", utc_now(), reason=reason), caller)
 
-    async def retire(self, name: str, reason: str = "", caller: str = "") -> tuple[str, ModelChange | None]:
+    async def retire(self, name: str, reason: str = "", caller: Caller = SERVER) -> tuple[str, ModelChange | None]:
         """Retire a model; return its version, and the change (None if it was retired already).
 
         Raises:
@@ -231,13 +231,13 @@ class ModelLifecycle:
         """
         return await self._remove(name, ModelChange(ModelAction.RETIRE, "", utc_now(), reason=reason), caller)
 
-    async def _remove(self, name: str, change: ModelChange, caller: str) -> tuple[str, ModelChange | None]:
+    async def _remove(self, name: str, change: ModelChange, caller: Caller) -> tuple[str, ModelChange | None]:
         version = (await self.roster()).version_of(name)
         change = replace(change, model_version=version)
         return version, await self._record(lambda *_: change, caller)
 
     async def _with_all_workers(
-        self, version: str, prepare: Callable[[Roster], ModelChange], caller: str
+        self, version: str, prepare: Callable[[Roster], ModelChange], caller: Caller
     ) -> ModelChange | None:
         """Record a change while all live workers have a model loaded; after a registration also the next change."""
         began = time.monotonic()
@@ -265,13 +265,13 @@ class ModelLifecycle:
                 if recorded is None or recorded.action is not ModelAction.REGISTER:
                     return recorded
 
-    async def _record(self, prepare: Callable[[Connection, Roster], ModelChange], caller: str) -> ModelChange | None:
+    async def _record(self, prepare: Callable[[Connection, Roster], ModelChange], caller: Caller) -> ModelChange | None:
         """Record a change; wait until it is in force here, and for a limited time in the other workers."""
 
         def by_caller(connection: Connection, roster: Roster) -> ModelChange:
-            return replace(prepare(connection, roster), changed_by=caller)
+            return replace(prepare(connection, roster), changed_by=caller.identity)
 
-        _, recorded = await self._ledger().change_models(by_caller, current_recorder())
+        _, recorded = await self._ledger().change_models(by_caller, caller)
         if recorded is not None:
             await self._models.wait_for(recorded.sequence)
             await self._workers.followed_everywhere(recorded.sequence)

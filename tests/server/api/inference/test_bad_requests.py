@@ -261,7 +261,7 @@ def test_whatever_is_sent_is_read_or_refused_by_name(request: pb.ModelInferReque
     refused: InvalidInput | None = None
     try:
         tensors = read_inputs(request)
-        reader = RowReader(request, tensors, "", date(2024, 1, 1), "")
+        reader = RowReader(request, tensors, "", date(2024, 1, 1))
         for row in range(tensors.rows):
             assert 1 <= reader.read(row).query.pattern.minutes <= 47
     except InvalidInput as error:

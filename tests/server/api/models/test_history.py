@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_ledger import Ledger
 from dejavu_ledger.database.backend import Query
-from dejavu_server.admission.callers import limited_caller
+from dejavu_server.admission.callers import Caller
 from dejavu_server.api.models.history import ModelHistory
 
 _T = TypeVar("_T")
@@ -17,20 +17,19 @@ _T = TypeVar("_T")
 class SlowLedger:
     """A ledger without changes, whose reads each take a while."""
 
-    def __init__(self) -> None:
-        self.served: list[str] = []
-
     async def read(self, _: Query[_T]) -> _T:
         await asyncio.sleep(0)
-        self.served.append(limited_caller.get())
         return cast("_T", ([], ""))
 
 
 async def test_a_caller_that_asks_for_many_pages_of_changes_lets_another_one_pass() -> None:
-    ledger = SlowLedger()
-    history = ModelHistory(lambda: cast("Ledger", ledger))
+    history, served = ModelHistory(lambda: cast("Ledger", SlowLedger())), list[str]()
+
+    async def ask(caller: str) -> None:
+        await history.list_model_changes(pb.ListModelChangesRequest(), Caller(turn=caller))
+        served.append(caller)
+
     async with asyncio.TaskGroup() as asked:
         for caller in [*["greedy"] * 20, "other"]:
-            limited_caller.set(caller)
-            asked.create_task(history.list_model_changes(pb.ListModelChangesRequest()))
-    assert ledger.served.index("other") <= 2
+            asked.create_task(ask(caller))
+    assert served.index("other") <= 2

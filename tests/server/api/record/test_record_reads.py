@@ -25,12 +25,12 @@ from dejavu_ledger.errors import ReadStopped
 from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.comparison.gate import GateSettings
+from dejavu_server.admission.callers import SERVER
 from dejavu_server.api import shared_reads
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.record_service import RecordService
 from dejavu_server.api.shared_reads import SharedReads
 
-NOBODY: Any = None
 """The context of a call."""
 
 
@@ -92,7 +92,7 @@ BEST_MAE = pb.GetLeaderboardRequest(
 def ask(service: RecordService, team: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
     return asyncio.create_task(
         service.get_scorecard(
-            pb.GetScorecardRequest(filter=pb.ScoreFilter(team=team, horizon=HORIZON_HALFTIME)), NOBODY
+            pb.GetScorecardRequest(filter=pb.ScoreFilter(team=team, horizon=HORIZON_HALFTIME)), SERVER
         )
     )
 
@@ -123,7 +123,7 @@ async def test_a_scorecard_is_never_older_than_an_outcome_that_its_caller_was_to
         answered.append(number)
         known = len(answered)
         card = (await ask(service)).scorecard
-        board = await service.get_leaderboard(BEST_MAE, NOBODY)
+        board = await service.get_leaderboard(BEST_MAE, SERVER)
         assert card.games >= known
         assert board.rows[0].scorecard.games >= known
 
@@ -165,7 +165,7 @@ async def test_scorecards_wait_for_one_another_and_not_for_comparisons_of_models
     await slow.started.acquire()
     assert slow.running == 1
     requests = (pb_models.CompareModelsRequest(horizon=horizon) for horizon in (HORIZON_HALFTIME, HORIZON_FINAL))
-    compared = [asyncio.create_task(comparisons.compare_models(request, NOBODY)) for request in requests]
+    compared = [asyncio.create_task(comparisons.compare_models(request, SERVER)) for request in requests]
     await slow.started.acquire()
     assert slow.running == 2
     slow.released.set()
@@ -203,7 +203,7 @@ async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger
 
     async def cards() -> list[Scorecard]:
         card = (await ask(service)).scorecard
-        [row] = (await service.get_leaderboard(BEST_MAE, NOBODY)).rows
+        [row] = (await service.get_leaderboard(BEST_MAE, SERVER)).rows
         return [card, row.scorecard]
 
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(1, 0)] * 2
@@ -211,7 +211,7 @@ async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(1, 1)] * 2
     for number in (1, 2):
         of_game = pb.GetScorecardRequest(filter=pb.ScoreFilter(game_id=game(number), horizon=HORIZON_HALFTIME))
-        alone = (await service.get_scorecard(of_game, NOBODY)).scorecard
+        alone = (await service.get_scorecard(of_game, SERVER)).scorecard
         assert (alone.games, alone.unsettled_games) == (2 - number, number - 1)
     await ledger.record_outcome(outcome(-20, game(2), observed_time=clock()))
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(2, 0)] * 2

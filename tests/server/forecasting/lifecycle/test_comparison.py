@@ -18,12 +18,12 @@ from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_models.comparison.gate import GateDecision, GateSettings
 from dejavu_models.errors import InvalidHorizon
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_server.admission.callers import SERVER
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_store.stages import ModelAction, NotRegistered
 
-_NOBODY: Any = None
 """The context of a call."""
 
 
@@ -53,7 +53,7 @@ async def _compare(
 ) -> model_comparison_pb2.ModelComparison:
     comparisons = ModelComparisons(lambda: ledger, settings or GateSettings())
     response = await comparisons.compare_models(
-        pb.CompareModelsRequest(**{"horizon": forecast_pb2.HORIZON_HALFTIME, **fields}), _NOBODY
+        pb.CompareModelsRequest(**{"horizon": forecast_pb2.HORIZON_HALFTIME, **fields}), SERVER
     )
     return response.comparison
 
@@ -117,10 +117,10 @@ async def test_a_new_outcome_makes_a_new_comparison(ledger: Ledger) -> None:
     request = pb.CompareModelsRequest(
         model_version="v1", against_version="persistence", horizon=forecast_pb2.HORIZON_HALFTIME
     )
-    first, same = await asyncio.gather(*(comparisons.compare_models(request, _NOBODY) for _ in range(2)))
+    first, same = await asyncio.gather(*(comparisons.compare_models(request, SERVER) for _ in range(2)))
     assert first is same, "callers that ask for the same share one read"
     await ledger.record_outcome(outcome(7, game(1)))
-    changed = await comparisons.compare_models(request, _NOBODY)
+    changed = await comparisons.compare_models(request, SERVER)
     assert changed.comparison.crps.score == pytest.approx((6.0 + 3.0) / 2)
     assert changed.comparison.crps.against_score == pytest.approx((8.0 + 5.0) / 2)
 

@@ -20,7 +20,8 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.errors import BundleNotFound, BundleUnfit
 from dejavu_models.types import AdaptationMode
-from dejavu_server.admission.callers import CallerLimits, Callers, current_recorder
+from dejavu_server.access.caller import Principal
+from dejavu_server.admission.callers import Caller, CallerLimits, Callers
 from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
 from dejavu_server.coordination import model_workers
 from dejavu_server.forecasting.lifecycle import changes as changes_module
@@ -119,7 +120,7 @@ async def test_a_ledger_begins_with_the_first_bundle_of_the_settings(nodes: tupl
 
 async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: tuple[Node, Node]) -> None:
     one, other = nodes
-    loaded = await one.changes.load("b", "better", "token:x")
+    loaded = await one.changes.load("b", "better", Caller(Principal("token:x", frozenset())))
     assert loaded is not None
     assert (loaded.action, loaded.reason, loaded.changed_by) == (ModelAction.LOAD, "better", "token:x")
     assert "b" in other.models.versions
@@ -265,11 +266,12 @@ async def test_a_new_bundle_is_not_verified_for_a_caller_who_may_change_no_more_
     one, _ = nodes
     monkeypatch.setattr(one.store, "verify", pytest.fail)
     callers = Callers(CallerLimits(model_changes=1))
-    with callers.counted("token:ops", "ipv4:203.0.113.7:4000", stream=False):
-        with current_recorder().reserved([MODEL_CHANGE]):
+    caller = Caller(address="203.0.113.7")
+    with callers.counted(caller, stream=False):
+        with caller.reserved([MODEL_CHANGE]):
             pass
         with pytest.raises(CallerLimit, match="1 changes of models a day"):
-            await one.changes.load("b")
+            await one.changes.load("b", caller=caller)
 
 
 async def test_an_unfit_model_is_not_staged(nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:

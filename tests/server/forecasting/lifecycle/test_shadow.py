@@ -25,6 +25,7 @@ from dejavu_ledger.records import IssuedForecast
 from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
+from dejavu_server.admission.callers import SERVER
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
@@ -155,7 +156,7 @@ async def test_a_challenger_answers_the_very_query_that_the_champion_answered(
     service = ForecastService(
         _Roster([champion]), batcher, lambda: ledger, Metrics().recorded, lifetime=timedelta(minutes=5), on_new=made.put
     )
-    await service.forecast(ForecastRequest(game(1), "", query))
+    await service.forecast(ForecastRequest(game(1), "", query), SERVER)
     await made.close()
     assert asked == {"v1": [query], "v2": [replace(query, explain=False)]}
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 import grpc
 import structlog
@@ -54,6 +54,7 @@ from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionS
 from dejavu_server.api.record_service import MAX_LOOKUPS_WAITING, RECORD_SERVICE, RecordService
 from dejavu_server.api.reflection import REFLECTION_SERVICES, reflection_handlers
 from dejavu_server.api.shared_reads import ReadSlot, SharedReads
+from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
@@ -92,6 +93,26 @@ async def wait_for_server_failure(server: GrpcServer) -> Exception | None:
     except Exception as error:  # any exception that ended the server
         return error
     return None
+
+
+class _Part(Protocol):
+    """A part of a worker that runs in tasks."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    async def close(self) -> None:
+        """End it; may be called again."""
+
+
+_P = TypeVar("_P", bound=_Part)
+
+
+def _started(stack: AsyncExitStack, part: _P) -> _P:
+    """Start a part, which the stack closes; return it."""
+    stack.push_async_callback(part.close)
+    part.start()
+    return part
 
 
 _log = structlog.get_logger(__name__)
@@ -195,31 +216,36 @@ class Worker:
         await self.drain()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        settings = self._settings
-        stack.push_async_callback(self._statistics.close)
-        self._statistics.start()
+        """Start the parts, each of which the stack closes: first what other parts use, last the port."""
+        _started(stack, self._statistics)
         credentials = await self._control_access(stack)  # before models, which take seconds: a file may be broken
         models = await self._open_models(stack)
-        ratings_age = RatingsAge(models, self.metrics, self._clock, logs=self._first)
-        stack.push_async_callback(ratings_age.close)
-        ratings_age.start()
-        signer = Signer(
-            self._ledger_manager.current,
-            key_path(settings.ledger, settings.signing_key),
-            seconds=settings.checkpoint_seconds,
-            clock=self._clock,
-        )
-        stack.push_async_callback(signer.close)
-        signer.start()
         batcher = new_batcher(stack, self.metrics, self.admission)
+        self._watch(stack, models, batcher)
+        settings, ledger = self._settings, self._ledger_manager.current
+        signing_key = key_path(settings.ledger, settings.signing_key)
+        signer = _started(stack, Signer(ledger, signing_key, seconds=settings.checkpoint_seconds, clock=self._clock))
+        heartbeat_seconds = settings.heartbeat_seconds
+        self._games = _started(stack, GameStates(ledger, self._published, game_message, heartbeat_seconds))
+        forecasts = self._forecast_service(stack, models, batcher)
+        await self._add_prediction_services(stack, models, forecasts)
+        self._add_record_services(models, signer)
+        self._add_operator_services()
+        await self._listen(credentials)
+        self._health.serve()
+        _log.info("serving", address=self.address, models=list(models.versions))
+
+    def _watch(self, stack: AsyncExitStack, models: ServingModels, batcher: Batcher) -> None:
+        """Start to watch the progress of the threads, and to sample metrics."""
+        settings = self._settings
+        _started(stack, RatingsAge(models, self.metrics, self._clock, logs=self._first))
         self._progress = ProgressMonitor(
             lambda: (batcher.activity, *self._ledger_manager.activities),
             settings.hang_seconds,
             self.metrics,
             self._health.set_ready,
         )
-        stack.push_async_callback(self._progress.close)
-        self._progress.start()
+        _started(stack, self._progress)
         sampler = MetricsSampler(
             self.metrics,
             batcher,
@@ -230,37 +256,42 @@ class Worker:
             model=(lambda: models.versions[0] if models.versions else "") if self._first else None,
             clock=self._clock,
         )
-        stack.push_async_callback(sampler.close)
-        sampler.start()
-        on_new = None
+        _started(stack, sampler)
+
+    def _forecast_service(self, stack: AsyncExitStack, models: ServingModels, batcher: Batcher) -> ForecastService:
+        """Return the service that makes and records forecasts, and start that of challengers."""
+        settings, ledger, on_new = self._settings, self._ledger_manager.current, None
         if self._lifecycle is not None:
             on_new = watch_challengers(
-                stack, settings, self._lifecycle, self._ledger_manager.current, batcher, self.metrics, worker=self._name
+                stack, settings, self._lifecycle, ledger, batcher, self.metrics, worker=self._name
             ).put
-        forecast_service = ForecastService(
+        return ForecastService(
             models,
             batcher,
-            self._ledger_manager.current,
+            ledger,
             self.metrics.recorded,
             lifetime=timedelta(seconds=settings.expires_seconds),
             on_new=on_new,
             answered=self.metrics.forecasts,
             clock=self._clock,
         )
+
+    async def _add_prediction_services(
+        self, stack: AsyncExitStack, models: ServingModels, forecasts: ForecastService
+    ) -> None:
+        """Add the services that forecast, and open the cache."""
         learned = partial(getattr, self._online_updater, "history")
-        history = learned if self._lifecycle is None else self._lifecycle.history
         what_ifs = await open_cache(
             stack,
-            settings,
+            self._settings,
             self.metrics,
             self._folder,
             models=models.models(),
-            history=history,
+            history=learned if self._lifecycle is None else self._lifecycle.history,
             clock=self._clock,
         )
-        self._games = self._game_states(stack)
         predictions = PredictionService(
-            forecast_service,
+            forecasts,
             self._ledger_manager,
             self._clock,
             models.course,
@@ -268,16 +299,24 @@ class Worker:
             GamesInPlay(self._games.current),
         )
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict"})
-        self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecast_service, models, self._health, self._clock))
+        self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecasts, models, self._health, self._clock))
         caching = CacheService(what_ifs, predictions.predict, self._name, self._workers, self._statistics.server)
         self._add_service(CACHE_SERVICE, caching)
-        reads = SharedReads()
+
+    def _add_record_services(self, models: ServingModels, signer: Signer) -> None:
+        """Add the services of the record and of its side state."""
+        ledger, reads, lookups = self._ledger_manager.current, SharedReads(), ReadSlot(MAX_LOOKUPS_WAITING)
+        record = RecordService(ledger, self._clock, signer.checkpoint, models.course, reads, lookups)
+        self._add_service(RECORD_SERVICE, record)
         self._add_service(MODEL_SERVICE, self._model_service(models, reads))
-        lookups = ReadSlot(MAX_LOOKUPS_WAITING)
-        self._add_service(
-            RECORD_SERVICE,
-            RecordService(self._ledger_manager.current, self._clock, signer.checkpoint, models.course, reads, lookups),
-        )
+        self._add_service(LEASE_SERVICE, LeaseService(ledger))
+        self._add_service(GAME_SERVICE, GameService(self._games), encoded={"StreamGames"})
+        self._add_service(FEED_SERVICE, FeedService(ledger, self.metrics, self._clock))
+        self._add_service(NOTIFICATION_SERVICE, NotificationService(ledger, lookups))
+
+    def _add_operator_services(self) -> None:
+        """Add statistics, health and reflection."""
+        settings = self._settings
         operations = OperationsService(
             self._statistics.server,
             name=server_name(),
@@ -290,26 +329,10 @@ class Worker:
             clock=self._clock,
         )
         self._add_service(OPERATIONS_SERVICE, operations)
-        self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager.current))
-        self._add_service(GAME_SERVICE, GameService(self._games), encoded={"StreamGames"})
-        self._add_service(FEED_SERVICE, FeedService(self._ledger_manager.current, self.metrics, self._clock))
-        self._add_service(NOTIFICATION_SERVICE, NotificationService(self._ledger_manager.current, lookups))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         reflection = reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name])
         for name in REFLECTION_SERVICES:
             self._server.add_methods(name, reflection)
-        await self._listen(credentials)
-        self._health.serve()
-        _log.info("serving", address=self.address, models=list(models.versions))
-
-    def _game_states(self, stack: AsyncExitStack) -> GameStates:
-        """Return the states of games, which are followed until the stack is closed."""
-        states = GameStates(
-            self._ledger_manager.current, self._published, game_message, self._settings.heartbeat_seconds
-        )
-        stack.push_async_callback(states.close)
-        states.start()
-        return states
 
     async def _load_models(self) -> ServingModels:
         """Return the models, warmed up and with the settings of this server."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from functools import partial
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -73,7 +73,7 @@ class PredictionService:
     async def predict(self, request: pb.PredictRequest, caller: Caller) -> pb.PredictResponse:
         """Forecast one game."""
         published = await self._published() if request.game_id else ANY_GAME
-        read = _request(request, game_day(self._clock()), caller, published)
+        read = _request(request, self._clock(), caller, published)
         issued = await self._forecasts.forecast(read, caller)
         response = pb.PredictResponse()
         _put(response, issued, request, self._course_of)
@@ -83,7 +83,7 @@ class PredictionService:
         """Forecast many games; each request succeeds or fails on its own."""
         requests, response, turns = prediction.batch_requests(request), pb.PredictBatchResponse(), Turns()
         published = await self._published() if any(each.game_id for each in request.requests) else ANY_GAME
-        read = partial(_readable, today=game_day(self._clock()), caller=caller, published=published)
+        read = partial(_readable, now=self._clock(), caller=caller, published=published)
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
             outcomes = await self._forecast(await turns.map(read, chunk), caller)
@@ -119,7 +119,7 @@ class PredictionService:
         return pb.AssessRiskResponse(results=await Turns().map(_risk_result, prediction.risk_games(request)))
 
 
-def _request(request: pb.PredictRequest, today: date, caller: Caller, published: PublishedGames) -> ForecastRequest:
+def _request(request: pb.PredictRequest, now: datetime, caller: Caller, published: PublishedGames) -> ForecastRequest:
     """Read a request.
 
     Raises:
@@ -128,21 +128,21 @@ def _request(request: pb.PredictRequest, today: date, caller: Caller, published:
     """
     if request.game_id:
         caller.principal.require((AccessScope.RECORD,), "record forecasts of named games")
-    read = prediction.forecast_request(request, today)
+    read = prediction.forecast_request(request, game_day(now))
     if not request.game_id:
         return read
     if AccessScope.OUTCOME not in caller.principal.scopes:  # who publishes the states of games is not limited by them
         moment = read.query.moment
         elapsed = 60.0 * len(read.query.pattern.differentials) if moment is None else moment.elapsed
-        published.check(request.game_id, elapsed, utc_now())
+        published.check(request.game_id, elapsed, now)
     return replace(read, clock=published.clock(request.game_id))
 
 
 def _readable(
-    request: pb.PredictRequest, today: date, caller: Caller, published: PublishedGames
+    request: pb.PredictRequest, now: datetime, caller: Caller, published: PublishedGames
 ) -> Result[ForecastRequest]:
     try:
-        return _request(request, today, caller, published)
+        return _request(request, now, caller, published)
     except (InvalidInput, ScopeMissing, GameNotInPlay) as error:
         return Failed(error)
 

@@ -26,7 +26,6 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from dejavu_common.address import Address
 from dejavu_common.files import atomic_replace
 from dejavu_common.http_server import serve_wsgi
-from dejavu_server.observability.statistics import package_versions
 from dejavu_server.observability.worker_usage import ServingWorker, WorkerUsage
 
 _log = structlog.get_logger(__name__)
@@ -72,15 +71,11 @@ class SupervisorMetrics:
         self.hangs = counter("dejavu_worker_hangs", "Workers killed because a part made no progress.", ["part"])
         for part in ("loop", "compute", "ledger-writer", "ledger-reader"):
             self.hangs.labels(part)
-        labels = {"dejavu-forecast": "version", "grpcio": "grpc"}
-        versions = {labels.get(name, name): value for name, value in package_versions().items()}
-        info = Gauge("dejavu_build_info", "Versions of the server; always 1.", [*versions], registry=self.registry)
-        info.labels(**versions).set(1)
         self._changing = threading.Lock()
         _WorkersCollector(self.registry, folder, self._changing)
 
     def watch(self, workers: Callable[[], Iterable[ServingWorker]]) -> None:
-        """Also serve the resource usage of the workers.
+        """Also serve versions and resource usage of the workers.
 
         Args:
             workers: returns the workers that serve; called on the threads that answer scrapes.

@@ -1,4 +1,4 @@
-"""Resource usage of the workers' processes, read from the kernel at each scrape. Imports no gRPC.
+"""Versions of the workers, and the resource usage of their processes, read at each scrape. Imports no gRPC.
 
 The label `worker` is the number of the slot: it has as many values as the server has workers, however many processes
 die.
@@ -6,9 +6,9 @@ die.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -26,16 +26,22 @@ class ServingWorker(NamedTuple):
         pid: its process id.
         beat_age: seconds since its last heartbeat.
         served: seconds for which it has served.
+        versions: of dejavu-forecast, its revision, grpcio and Python, by name.
     """
 
     slot: int
     pid: int
     beat_age: float
     served: float
+    versions: Mapping[str, str]
+
+
+_VERSIONS: Final = {"dejavu-forecast": "version", "revision": "revision", "grpcio": "grpc", "python": "python"}
+"""Labels of versions, by their names."""
 
 
 class WorkerUsage(Collector):
-    """Collects the resource usage of the workers.
+    """Collects versions and resource usage of the workers.
 
     Args:
         workers: returns the workers that serve; called on any thread.
@@ -53,7 +59,14 @@ class WorkerUsage(Collector):
         limit = GaugeMetricFamily("dejavu_worker_max_fds", "Limit of open file descriptors.", labels=label)
         beat = GaugeMetricFamily("dejavu_worker_beat_age_seconds", "Time since a worker's heartbeat.", labels=label)
         served = GaugeMetricFamily("dejavu_worker_served_seconds", "Time for which a worker has served.", labels=label)
-        for worker in self._workers():
+        build = GaugeMetricFamily(
+            "dejavu_build_info", "Versions of the workers; always 1.", labels=[*_VERSIONS.values()]
+        )
+        serving = list(self._workers())
+        # During a rolling restart, and after one that failed, workers may be of several releases.
+        for versions in {tuple(worker.versions.get(name, "") for name in _VERSIONS) for worker in serving}:
+            build.add_metric(versions, 1)
+        for worker in serving:
             process, name = Path(f"/proc/{worker.pid}"), [str(worker.slot)]
             try:
                 _, seconds = state_and_cpu_seconds(process / "stat")
@@ -66,7 +79,7 @@ class WorkerUsage(Collector):
             limit.add_metric(name, most)
             beat.add_metric(name, worker.beat_age)
             served.add_metric(name, worker.served)
-        yield from (cpu, rss, files, limit, beat, served)
+        yield from (build, cpu, rss, files, limit, beat, served)
 
 
 def _open_files(process: Path) -> int:

@@ -241,7 +241,7 @@ class Supervisor:
 def _serving_workers(slots: Iterable[WorkerSlot]) -> list[ServingWorker]:
     now = time.monotonic()
     return [
-        ServingWorker(worker.slot, worker.pid, worker.beat_age, now - worker.serves_since)
+        ServingWorker(worker.slot, worker.pid, worker.beat_age, now - worker.serves_since, worker.versions)
         for slot in slots
         if (worker := slot.worker) is not None
     ]

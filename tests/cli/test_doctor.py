@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from tests.support.builders.bundles import light_bundle
 from tests.support.builders.games import close_game
 from tests.support.fakes.certificates import Authority
@@ -41,6 +41,7 @@ from dejavu_poller.metrics import serve_poll_metrics
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.worker import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -285,6 +286,18 @@ def test_a_reload_that_failed_is_found(tmp_path: Path) -> None:
             pass  # until the statistics of the server are newer
         assert found["reload"].severity is Severity.FAULT
         assert found["reload"].section == "runbook.md#dejavureloadfailed"
+
+
+async def test_workers_that_have_died_or_hung_are_found_although_others_serve(tmp_path: Path) -> None:
+    figures = CollectorRegistry()
+    registry = ServingModels([PersistenceForecaster()])
+    async with Worker(settings_in(tmp_path, workers=1), registry=registry, metrics=Metrics(figures)) as worker:
+        for ended, section in (("deaths", "dejavuworkerdied"), ("hangs", "dejavuworkerhung")):
+            Counter(f"dejavu_worker_{ended}", "Workers that ended.", registry=figures).inc(3)
+            found = await asyncio.to_thread(examine, worker.address)
+            while section not in found["workers"].section:  # until the statistics are newer
+                found = await asyncio.to_thread(examine, worker.address)
+            assert (found["workers"].severity, "; 3 died since" in found["workers"].message) == (Severity.WARNING, True)
 
 
 async def test_a_poller_that_reports_no_longer_is_a_fault_before_its_feed_is_old(tmp_path: Path) -> None:

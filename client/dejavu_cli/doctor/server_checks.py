@@ -328,6 +328,10 @@ def _workers(stats: GetServiceStatsResponse) -> Finding:
     if len(server.workers) < server.configured_workers:
         see = "see `worker_not_started` in the server's log"
         return warning("workers", text, see, "runbook.md#dejavuworkerscannotstart")
+    if server.worker_hangs:
+        return warning("workers", text, "see `worker_hung` in the server's log", "runbook.md#dejavuworkerhung")
+    if server.worker_deaths:
+        return warning("workers", text, "see `worker_died` in the server's log", "runbook.md#dejavuworkerdied")
     return ok("workers", text)
 
 

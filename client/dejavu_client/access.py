@@ -8,9 +8,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import grpc
 
@@ -43,13 +44,67 @@ class ClientTlsFiles(NamedTuple):
     key: Path | None = None
 
 
+Credentials = grpc.ChannelCredentials | Callable[[], grpc.ChannelCredentials]
+"""TLS credentials, or a function that returns the newest ones, and the same object until they change."""
+
+
+def newest_credentials(credentials: Credentials) -> grpc.ChannelCredentials:
+    """Return the credentials for a connection that is made now."""
+    return credentials if isinstance(credentials, grpc.ChannelCredentials) else credentials()
+
+
+_T = TypeVar("_T")
+
+
+class _Files(Generic[_T]):
+    """The content of some files, read again when one of them changes.
+
+    While they cannot be used, the last content is.
+
+    Args:
+        read: reads them; raises OSError or ValueError if they cannot be used.
+        paths: the files.
+        unreadable: name of the log line that says so.
+
+    Raises:
+        OSError, ValueError: if they cannot be used on creation.
+    """
+
+    def __init__(self, read: Callable[[], _T], paths: Sequence[Path], unreadable: str) -> None:
+        self._read, self._paths, self._unreadable = read, paths, unreadable
+        self._versions = self._newest_versions()
+        self._content = read()
+        self._logged = ""
+
+    def __call__(self) -> _T:
+        """Return the newest content."""
+        try:
+            versions = self._newest_versions()
+            if versions != self._versions:
+                self._content = self._read()
+                self._versions, self._logged = versions, ""
+        except (OSError, ValueError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            if reason != self._logged:  # once, however many calls ask
+                self._logged = reason
+                log.warning(self._unreadable, path=", ".join(map(str, self._paths)), error=reason)
+        return self._content
+
+    def _newest_versions(self) -> list[tuple[int, int, int]]:
+        """Return a key of each file's version. It includes the inode: a rename usually replaces the file."""
+        stats = [path.stat() for path in self._paths]
+        return [(stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats]
+
+
 def tls_credentials(
     *,
     ca: str | os.PathLike[str] | None = None,
     certificate: str | os.PathLike[str] | None = None,
     key: str | os.PathLike[str] | None = None,
-) -> grpc.ChannelCredentials:
-    """Return credentials for a TLS connection, from files in PEM format.
+) -> Callable[[], grpc.ChannelCredentials]:
+    """Return credentials for TLS connections, from files in PEM format.
+
+    The files are read again when one of them changes, so that renewed certificates need no restart.
 
     Args:
         ca: certificates of the authorities to trust; None for the authorities that gRPC trusts by default.
@@ -64,6 +119,15 @@ def tls_credentials(
     if (certificate is None) != (key is None):
         given, missing = ("certificate", "key") if key is None else ("key", "certificate")
         raise ValueError(f"{given} is given without {missing}; expected both, or neither")
+    paths = [Path(each) for each in (ca, certificate, key) if each is not None]
+    return _Files(partial(_read_credentials, ca, certificate, key), paths, "tls_files_unusable")
+
+
+def _read_credentials(
+    ca: str | os.PathLike[str] | None,
+    certificate: str | os.PathLike[str] | None,
+    key: str | os.PathLike[str] | None,
+) -> grpc.ChannelCredentials:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authorities = chain = private = None
     if ca is not None:
@@ -108,28 +172,14 @@ class TokenFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._read_from = self._version()
-        self._token = self._read()
+        self._newest = _Files(self._read, [self.path], "token_file_unreadable")
 
     def __call__(self) -> str:
         """Return the newest token."""
-        try:
-            version = self._version()
-            if version != self._read_from:
-                self._token = self._read()
-                self._read_from = version
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning("token_file_unreadable", path=str(self.path), error=reason)
-        return self._token
+        return self._newest()
 
     def __repr__(self) -> str:
         return f"TokenFile({str(self.path)!r})"
-
-    def _version(self) -> tuple[int, int, int]:
-        """Return a key of the file's version. It includes the inode: a rename usually replaces the file."""
-        stat = self.path.stat()
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def _read(self) -> str:
         try:

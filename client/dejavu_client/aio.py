@@ -73,7 +73,8 @@ class AsyncDejavuClient(Operations):
         timeout: deadline of a call, in seconds, including its retries; does not apply to streams.
         channels: number of connections, used in turn; if there are more servers, one per server. Also the maximum
             number of workers reached at a time.
-        credentials: TLS credentials, e.g. of `tls_credentials`; None for plain text.
+        credentials: TLS credentials, e.g. of `tls_credentials`, or a function that returns the newest ones; None for
+            plain text.
         token: bearer token that identifies the caller, or a function that returns the newest one, e.g. a `TokenFile`;
             None for none. The function is called before each attempt of a call.
         allow_plaintext_token: whether to send the token to another machine without TLS, where others can read it.

@@ -12,10 +12,17 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict
 
-import grpc
 import typer
 
-from dejavu_client.access import ClientTlsFiles, TokenFile, TokenSource, checked_token, is_local, tls_credentials
+from dejavu_client.access import (
+    ClientTlsFiles,
+    Credentials,
+    TokenFile,
+    TokenSource,
+    checked_token,
+    is_local,
+    tls_credentials,
+)
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
 
@@ -45,7 +52,7 @@ Target = Annotated[
 class ClientOptions(TypedDict):
     """Arguments of a client."""
 
-    credentials: grpc.ChannelCredentials | None
+    credentials: Credentials | None
     token: TokenSource | None
     allow_plaintext_token: bool
 
@@ -160,7 +167,7 @@ def option_arguments() -> list[str]:
     ]
 
 
-def _credentials(values: dict[str, Any]) -> grpc.ChannelCredentials | None:
+def _credentials(values: dict[str, Any]) -> Credentials | None:
     ca, cert, key = (values.get(name) for name in ("ca", "cert", "key"))
     if not (values.get("tls") or ca or cert or key):
         return None

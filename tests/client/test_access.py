@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority
@@ -16,6 +17,7 @@ from tests.support.harness.clients import AnyClient, Asynchronous
 from dejavu_client import (
     HALFTIME,
     DejavuClient,
+    DejavuClientError,
     HealthStatus,
     PermissionDeniedError,
     TokenFile,
@@ -168,6 +170,25 @@ async def test_mutual_tls_by_files(mutual: FakeServer, authority: Authority) -> 
     async with client_of(target, credentials=credentials, token=SECRET, timeout=20.0) as client:
         assert await client.call("health") is HealthStatus.SERVING
         await client.call("predict", PATTERN)
+
+
+async def test_renewed_authorities_are_trusted_without_a_restart(authority: Authority, tmp_path: Path) -> None:
+    """By an open client, whose connection to the former server has ended; a file half written harms nothing."""
+    renewed, trusted = Authority(tmp_path, "renewed"), tmp_path / "trusted.pem"
+    trusted.write_bytes(authority.certificate.read_bytes())
+    former = FakeServer(credentials=grpc.ssl_server_credentials([authority.issue("server").contents()]))
+    with former as server:
+        address, credentials = server.target, tls_credentials(ca=trusted)
+        async with client_of(address, credentials=credentials, timeout=20.0) as client:
+            await client.call("predict", PATTERN)
+            server.stop()
+            trusted.write_bytes(b"-----BEGIN")
+            with pytest.raises(DejavuClientError):
+                await client.call("predict", PATTERN, timeout=0.5)
+            trusted.write_bytes(renewed.certificate.read_bytes())
+            server.credentials = grpc.ssl_server_credentials([renewed.issue("server").contents()])
+            server.start()
+            await client.call("predict", PATTERN)
 
 
 async def test_a_server_that_tls_does_not_reach_is_unavailable_with_the_reason(

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-import grpc
-
 from dejavu.ops.v1.cache_service_pb2 import SHARED_CACHE_STATE_FAILED, SHARED_CACHE_STATE_USED, GetCacheStatsResponse
 from dejavu.ops.v1.operations_service_pb2 import (
     DISK_STATE_BELOW_RESERVE,
@@ -24,7 +22,7 @@ from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, Model
 from dejavu.v1.record_pb2 import Checkpoint
 from dejavu_cli.doctor.access_checks import examine_access, examine_certificate, speaks_tls
 from dejavu_cli.doctor.findings import Finding, Severity, fault, ok, warning
-from dejavu_client.access import ClientTlsFiles, TokenSource, is_local
+from dejavu_client.access import ClientTlsFiles, Credentials, TokenSource, is_local
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import (
     DejavuClientError,
@@ -63,7 +61,7 @@ class DoctorAccess:
         tls: files of the credentials; None for plain text.
     """
 
-    credentials: grpc.ChannelCredentials | None = None
+    credentials: Credentials | None = None
     token: TokenSource | None = None
     allow_plaintext_token: bool = False
     tls: ClientTlsFiles | None = None

@@ -23,7 +23,7 @@ from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
-from dejavu_client.access import TokenSource, bearer_metadata
+from dejavu_client.access import Credentials, TokenSource, bearer_metadata, newest_credentials
 from dejavu_client.errors import (
     ClientClosedError,
     DeadlineExceededError,
@@ -99,14 +99,12 @@ class Stubs:
 Open: TypeAlias = "Callable[[Stubs], grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]]"
 
 
-def dial(
-    credentials: grpc.ChannelCredentials | None, address: ServerAddress, *, several: bool = False
-) -> grpc.aio.Channel:
+def dial(credentials: Credentials | None, address: ServerAddress, *, several: bool = False) -> grpc.aio.Channel:
     """Return a channel to a server, one of several or the only one, with this client's options."""
     options = config.channel_options(several=several, authority=address.authority)
     if credentials is None:
         return grpc.aio.insecure_channel(address.target, options)
-    return grpc.aio.secure_channel(address.target, credentials, options)
+    return grpc.aio.secure_channel(address.target, newest_credentials(credentials), options)
 
 
 class Caller:
@@ -118,7 +116,7 @@ class Caller:
         *,
         timeout: float = config.DEFAULT_TIMEOUT,
         channels: int = config.DEFAULT_CHANNELS,
-        credentials: grpc.ChannelCredentials | None = None,
+        credentials: Credentials | None = None,
         token: TokenSource | None = None,
         allow_plaintext_token: bool = False,
         metadata: config.Metadata = (),
@@ -133,9 +131,12 @@ class Caller:
         self._silence = config.seconds("silence", silence)
         servers = parse_servers(target) if channel_factory is None else Servers((ServerAddress(target),))
         self._several = servers.several
+        self._credentials = credentials
+        self._dialed_with = None if credentials is None else newest_credentials(credentials)
 
         def connect(address: ServerAddress) -> Stubs:
-            channel = channel_factory() if channel_factory else dial(credentials, address, several=servers.several)
+            several = servers.several
+            channel = channel_factory() if channel_factory else dial(self._dialed_with, address, several=several)
             return Stubs(channel)
 
         # In random order, so that not all clients begin with the same server.
@@ -264,6 +265,11 @@ class Caller:
 
     def _take(self, tried: Collection[Server] = ()) -> PooledChannel[Stubs]:
         """Take a channel of the pool, and send the probes that the pool asks for."""
+        if self._credentials is not None:
+            newest = newest_credentials(self._credentials)
+            if newest is not self._dialed_with:
+                self._dialed_with = newest
+                self._pool.renew()
         pooled = self._pool.take(tried)
         for fresh in self._pool.to_probe():
             self._probe(fresh, FIRST_REPLACEMENT_PAUSE)

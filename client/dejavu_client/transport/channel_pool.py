@@ -175,6 +175,12 @@ class ChannelPool(Generic[ConnectionT]):
             pooled.calls += 1
             return pooled
 
+    def renew(self) -> None:
+        """Replace all connections, since those to come have other credentials; calls in progress keep theirs."""
+        with self._lock:
+            self._replaced += self._channels
+            self._channels, self._to_probe, self._silent, self._redialling = [], [], 0, False
+
     def answered(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
         """Record that the server sent something over a channel, and the worker that sent it, if named."""
         pooled.heard = self._now()

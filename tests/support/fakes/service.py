@@ -179,11 +179,12 @@ class FakeServer:
         calls: every call so far, in order of arrival.
         worker: value of the metadata `dejavu-worker`.
         workers: value of the metadata `dejavu-workers`; 0: not sent.
+        credentials: TLS credentials at its next start; None for plain text.
         tokens: token → names of the methods that its owner may call; None: no token is needed.
     """
 
     def __init__(self, *, worker: str = "1", credentials: grpc.ServerCredentials | None = None) -> None:
-        self._credentials = credentials
+        self.credentials = credentials
         self.tokens: dict[str, set[str]] | None = None
         self.calls = list[Call]()
         self.worker = worker
@@ -222,10 +223,10 @@ class FakeServer:
         lease_service_pb2_grpc.add_LeaseServiceServicer_to_server(leases, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         address = self.target
-        if self._credentials is None:
+        if self.credentials is None:
             self.port = server.add_insecure_port(address)
         else:
-            self.port = server.add_secure_port(address, self._credentials)
+            self.port = server.add_secure_port(address, self.credentials)
         server.start()
         self._server = server
 

@@ -119,8 +119,7 @@ class GameRecord:
 
     def is_latest(self, seconds: float) -> bool:
         """Return whether no forecast of a second of play, or of a later one, is recorded."""
-        newest = (self._owned, *self._of_callers.values())
-        return all(each is None or each.seconds < seconds for each in newest)
+        return all(each.seconds < seconds for each in self._of_callers.values())
 
     def owns(self, caller: str, lease: str = "") -> bool:
         """Return whether a forecast by a caller counts: it is the first, its owner's, or its lease's new holder's.
@@ -346,46 +345,52 @@ class Revisions(NamedTuple):
 
 
 def market_recording(
-    market: Market, standing: Market | None, outcome_known: bool, late: bool, mismatched: bool
+    market: Market, standing: Market | None, closed: MarketRecording | None, *, mismatched: bool
 ) -> MarketRecording:
     """Return whether a market is recorded, or is to be recorded, for its forecast, and otherwise why not.
 
     Args:
         market: the market.
         standing: the recorded market of its kind of the forecast; None if it has none.
-        outcome_known: whether the outcome of the forecast is known.
-        late: whether the market is late: the forecast would now be late, or was made too long ago.
+        closed: why the forecast takes no further market; None if it does (`closed_to_markets`).
         mismatched: whether the two prices do not belong together.
     """
     if standing is not None:
         # The bankroll and the threshold are no part of a price: in the record, stakes are shares.
         same = all(getattr(standing, name) == getattr(market, name) for name in ("line", "above_odds", "below_odds"))
         return MarketRecording.RECORDED if same else MarketRecording.EARLIER_STANDS
-    if outcome_known:
-        return MarketRecording.OUTCOME_KNOWN
-    if late:
-        return MarketRecording.FORECAST_LATE
     # A mistyped price must not keep the right one out of the record.
-    return MarketRecording.ODDS_MISMATCHED if mismatched else MarketRecording.RECORDED
+    return closed or (MarketRecording.ODDS_MISMATCHED if mismatched else MarketRecording.RECORDED)
 
 
-def market_is_late(game: GameRecord, stored: IssuedForecast, sent: datetime, *, owned: bool) -> bool:
-    """Return whether a market comes too late for its forecast: that would be late by now, or was made too long ago.
+def closed_to_markets(
+    game: GameRecord, stored: IssuedForecast, sent: datetime, *, owned: bool
+) -> MarketRecording | None:
+    """Return why a recorded forecast takes no further market; None if it does. See `late_market` for the arguments."""
+    if game.known_outcome(stored.forecast.elapsed_minutes) is not None:
+        return MarketRecording.OUTCOME_KNOWN
+    return None if late_market(game, stored, sent, owned=owned) is None else MarketRecording.FORECAST_LATE
+
+
+def late_market(game: GameRecord, stored: IssuedForecast, sent: datetime, *, owned: bool) -> str | None:
+    """Return why a market comes too late for its forecast: that would be late by now, or was made too long ago.
 
     Args:
         game: the game.
         stored: the recorded forecast.
         sent: when the market was sent.
         owned: whether the forecast counts for its game.
+
+    Returns:
+        A sentence that names the forecast's entry; None if the market is in time.
     """
+    within = MARKET_WITHIN_BREAK if stored.forecast.elapsed_seconds == _HALF else MARKET_WITHIN
+    if sent - stored.generated_time > within:
+        return f"the market came {sent - stored.generated_time} after the forecast at {stored.sequence}"
     now = replace(stored, generated_time=sent, game_date=None)  # its request may have had no date
-    late = stored.late or game.late(now, owned=owned, behind=MARKET_BEHIND)
-    return late is not None or sent - stored.generated_time > market_window(stored)
-
-
-def market_window(issued: IssuedForecast) -> timedelta:
-    """Return the time after a forecast within which its market is recorded."""
-    return MARKET_WITHIN_BREAK if issued.forecast.elapsed_seconds == _HALF else MARKET_WITHIN
+    if stored.late or game.late(now, owned=owned, behind=MARKET_BEHIND):
+        return f"the forecast at {stored.sequence} was late by then"
+    return None
 
 
 class OutcomeRevisions(NamedTuple):

@@ -113,7 +113,7 @@ def _forecast(*omit: str) -> Layout[Forecast]:
     return Layout(
         Forecast,
         omit=(*_UNRECORDED, *_ASKED_FOR, *omit),
-        parts={"adaptation": _ADAPTATION, "total": _TOTAL},
+        parts={"adaptation": _ADAPTATION.form, "total": _TOTAL.form},
         inline={"interval": _ends("interval")},
     )
 
@@ -145,7 +145,7 @@ _EVIDENCE: Final = Layout(
     names={"against_version": "against"},
     parts={"crps_e_value": _E_VALUE, "brier_e_value": _E_VALUE},
 )
-_CHANGE: Final = Layout(ModelChange, omit=("changed_by", "sequence"), parts={"evidence": _EVIDENCE})
+_CHANGE: Final = Layout(ModelChange, omit=("changed_by", "sequence"), parts={"evidence": _EVIDENCE.form})
 
 
 class PreparedForecast(NamedTuple):

@@ -76,8 +76,8 @@ class _Newest(NamedTuple):
         return other
 
 
-class FirstReport(NamedTuple):
-    """The report that decides which forecasts of a game were made with hindsight.
+class DecidingReport(NamedTuple):
+    """The report that decides which forecasts of a game were made with hindsight: the first that is not void.
 
     Attributes:
         sequence: its sequence.
@@ -97,14 +97,14 @@ class GameRecord:
     Attributes:
         owner: the caller whose forecasts count; None before the first forecast.
         lease: name of the lease whose holder becomes the owner; empty: none.
-        reports: the first report of each outcome that was not withdrawn before any forecast of the game.
+        deciding: the first report of each outcome that was not withdrawn before any forecast of the game.
     """
 
     def __init__(self, game_id: str) -> None:
         self.game_id = game_id
         self.owner: str | None = None
         self.lease = ""
-        self.reports: dict[Horizon, FirstReport] = {}
+        self.deciding: dict[Horizon, DecidingReport] = {}
         self._first: datetime | None = None  # when the owner's first forecast was made
         self._counts = Counter[str]()  # forecasts by caller
         self._owned: _Newest | None = None
@@ -186,13 +186,13 @@ class GameRecord:
         """
         if not withdrawn:
             self._outcomes[horizon] = sequence
-            self.reports.setdefault(horizon, FirstReport(sequence, observed))
+            self.deciding.setdefault(horizon, DecidingReport(sequence, observed))
             return
         self._outcomes.pop(horizon, None)
         if self.is_forecast:
             self._withdrawn.add(horizon)
         else:
-            self.reports.pop(horizon, None)
+            self.deciding.pop(horizon, None)
 
     def _passes_to_first_lease(self, caller: str, *, owned: bool) -> bool:
         """Return whether a forecast, if it counts, makes its caller the owner in place of one who held no lease."""
@@ -228,7 +228,7 @@ class GameRecord:
             return None
         show = (
             report.sequence
-            for horizon, report in self.reports.items()
+            for horizon, report in self.deciding.items()
             if minute <= horizon.last_slot and report.sequence > sequence and report.observed < made
         )
         return min(show, default=None)
@@ -421,20 +421,38 @@ class OutcomeRevisions(NamedTuple):
         if recorded.withdrawn:
             if self.standing is None:
                 raise LedgerCorrupt(f"{entry} it withdraws an outcome that does not stand")
-            if _values(recorded) != _values(self.standing):
+            if values_of(recorded) != values_of(self.standing):
                 raise LedgerCorrupt(f"{entry} it withdraws another outcome than that before it")
         elif self.standing is not None and agree(self.standing, recorded):
             raise LedgerCorrupt(f"{entry} it changes nothing: it has the values and teams of the revision before it")
         return OutcomeRevisions(recorded, recorded.sequence if self.standing is None else self.first_sequence)
 
 
+def completed(reported: ReportedOutcome, stored: ReportedOutcome) -> ReportedOutcome:
+    """Return a report with what it leaves out of an outcome that it may revise.
+
+    It has the teams of the outcome; with the same differential also its total points and overtimes, and its box score
+    unless that is of other teams.
+    """
+    if not reported.home_team:
+        reported = replace(reported, home_team=stored.home_team, away_team=stored.away_team)
+    if reported.differential != stored.differential:
+        return reported
+    same_teams = stored.home_team in {"", reported.home_team} and stored.away_team in {"", reported.away_team}
+    return replace(
+        reported,
+        total_points=stored.total_points if reported.total_points is None else reported.total_points,
+        overtimes=stored.overtimes if reported.overtimes is None else reported.overtimes,
+        players=reported.players or (stored.players if same_teams else ()),
+    )
+
+
 def agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
     """Return whether a report has the differential of an outcome, and its teams, points and box score, or none."""
-    same_teams = (reported.home_team, reported.away_team) in {("", ""), (stored.home_team, stored.away_team)}
-    same_total = reported.total_points in {None, stored.total_points}
-    same_players = reported.players in {(), stored.players}
-    return stored.differential == reported.differential and same_teams and same_total and same_players
+    return values_of(completed(reported, stored)) == values_of(stored)
 
 
-def _values(outcome: ReportedOutcome) -> tuple[object, ...]:
-    return outcome.differential, outcome.home_team, outcome.away_team, outcome.total_points, outcome.players
+def values_of(outcome: ReportedOutcome) -> tuple[object, ...]:
+    """Return the values of an outcome in which a revision differs from the one before."""
+    teams = outcome.home_team, outcome.away_team
+    return outcome.differential, teams, outcome.total_points, outcome.players

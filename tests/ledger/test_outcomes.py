@@ -50,6 +50,7 @@ REPORTS: dict[str, tuple[list[tuple[dict[str, Any] | None, int]], dict[str, Any]
     "overtimes alone": ([({"overtimes": 2}, 0), ({}, 0), ({"overtimes": 1}, 0)], {"overtimes": 2}),
     "the same differential keeps the rest":
         ([({"overtimes": 2, "players": BOX}, 0), ({"total_points": 221}, 1)], {"overtimes": 2, "players": BOX}),
+    "added teams keep the box score": ([({"teams": NAMELESS, "players": BOX}, 0), ({}, 1)], {"players": BOX}),
     "another differential keeps nothing":
         ([({"overtimes": 2, "players": BOX, "total_points": 221}, 0), ({"differential": 5}, 1)],
          {"overtimes": None, "players": (), "total_points": None}),
@@ -135,12 +136,12 @@ REFUSED: dict[str, tuple[list[Event], list[object]]] = {
         ([named(20), named(41, TURNED), of(FINAL, 10, OTHERS), of(FINAL, 10, BKN_GSW)], [None, None, "^InvalidTeam"]),
     "a correction by one who asks not to correct":
         ([added(3), added(4)],
-         [r"another outcome stands at the half: BKN against GSW: \+3, revision 0, recorded .* UTC; .* has \+4$"]),
+         [r"another outcome stands at the half: BKN against GSW: \+3, revision 0, recorded .* UTC; .* GSW: \+4$"]),
     # Ratings learn from a final only if the teams are known: a report that adds them has to get through.
     "nothing that only adds":
         ([added(3, teams=NAMELESS), added(4), added(3), added(3, total_points=101), added(3, total_points=99),
           added(3, players=BOX), added(3, players=OTHER_BOX)],
-         [r"home team \+3, revision 0, .*; this report has BKN against GSW: \+4$", "99 points instead of 101",
+         [r"home team \+3, revision 0, .*; this report has BKN against GSW: \+4$", r"\+3, 101 points, .*: \+3, 99 points$",
           "another box score"]),
     "the withdrawal of what was never reported":
         ([reported(game_id=OTHER), withdrawn(), withdrawn(HALF, OTHER)],

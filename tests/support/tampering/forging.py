@@ -88,7 +88,7 @@ def derive_again(database: sqlite3.Connection) -> None:
     for table in ("forecasts", "markets"):
         database.execute(f"UPDATE {table} SET hindsight = NULL")
     for (game_id,) in database.execute("SELECT DISTINCT game_id FROM outcomes").fetchall():
-        for horizon, report in load_game(connection, game_id).reports.items():
+        for horizon, report in load_game(connection, game_id).deciding.items():
             outcomes.mark_hindsight(connection, game_id, horizon, report)
     with suppress(ValueError, DejavuError):
         settling.rebuild(connection)

@@ -153,8 +153,8 @@ class GameRecord:
         if lease and self.lease and (lease != self.lease or caller == self.owner):
             raise LedgerCorrupt(f"lease {lease!r} makes the caller no owner of game {self.game_id}")
 
-    def add_forecast(self, caller: str, lease: str, seconds: float, made: datetime) -> bool:
-        """Take over the next recorded forecast; return whether it counts for the game: see `owns`.
+    def add_forecast(self, caller: str, lease: str, seconds: float, made: datetime) -> None:
+        """Take over the next recorded forecast.
 
         Args:
             caller: identity of the caller.
@@ -162,19 +162,16 @@ class GameRecord:
             seconds: seconds of play at it.
             made: when it was made.
         """
-        owned = self.owns(caller, lease)
+        newest, owned = _Newest(seconds, made), self.owns(caller, lease)
         if self._passes_to_first_lease(caller, owned=owned):
             self._withdrawn.clear()
         if owned:
             # Otherwise anybody could make a game late by a forecast of the morning before.
             self._first = made if self._first is None or caller != self.owner else min(self._first, made)
             self.owner, self.lease = caller, lease or self.lease
-        newest = _Newest(seconds, made)
-        self._of_callers[caller] = newest.or_later(self._of_callers.get(caller))
-        if owned:
             self._owned = newest.or_later(self._owned)
+        self._of_callers[caller] = newest.or_later(self._of_callers.get(caller))
         self._counts[caller] += 1
-        return owned
 
     def add_outcome(self, horizon: Horizon, sequence: int, observed: datetime, *, withdrawn: bool) -> None:
         """Take over the next recorded revision of an outcome.

@@ -141,8 +141,8 @@ REFUSED: dict[str, tuple[list[Event], list[object]]] = {
     "nothing that only adds":
         ([added(3, teams=NAMELESS), added(4), added(3), added(3, total_points=101), added(3, total_points=99),
           added(3, players=BOX), added(3, players=OTHER_BOX)],
-         [r"home team \+3, revision 0, .*; this report has BKN against GSW: \+4$", r"\+3, 101 points, .*: \+3, 99 points$",
-          "another box score"]),
+         [r"home team \+3, revision 0, .*; this report has BKN against GSW: \+4$",
+          r"\+3, 101 points, .*: \+3, 99 points$", "another box score"]),
     "the withdrawal of what was never reported":
         ([reported(game_id=OTHER), withdrawn(), withdrawn(HALF, OTHER)],
          ["game_id: 0022500001, which has no outcome at the end", "^UnknownOutcome"]),

@@ -18,7 +18,7 @@ from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.store import Position
 from dejavu_ledger.entries import codec
-from dejavu_ledger.entries.codec import PreparedForecast, PreparedShadow
+from dejavu_ledger.entries.codec import Entry, PreparedForecast, PreparedShadow
 from dejavu_ledger.entries.rows import ForecastRow, Row, forecast_row, market_row, shadow_row
 from dejavu_ledger.errors import ModelsChanged, copy_of
 from dejavu_ledger.record import (
@@ -296,11 +296,11 @@ def _recorded_market(
 ) -> SentMarket:
     """Record a market of a request if it is the first of its kind; return whether it is recorded."""
     answer, standing = requested.answer(market.kind), recorded.get(market.kind)
-    if answer is None:
-        raise ValueError("a market without an evaluation")
-    recording = market_recording(market, standing, closed, mismatched=answer.mismatched)
+    recording = market_recording(market, standing, closed, mismatched=answer is not None and answer.mismatched)
     if recording is not MarketRecording.RECORDED or standing is not None:
         return SentMarket(market, recording, standing if recording is MarketRecording.EARLIER_STANDS else None)
+    if answer is None:
+        raise ValueError("a market without an evaluation")
     same = _weighed(stored, market.kind) == _weighed(requested, market.kind)
     learned = None if same else requested.forecast.calibration_sequence
     # With other optional inputs the market is sent again, evaluated for those of the stored forecast. A worker that is
@@ -411,10 +411,11 @@ class _EntryBatch:
         clock: float | None,
     ) -> IssuedForecast:
         """Add a forecast; return it as recorded, with the parts that are not recorded."""
-        self._entry(codec.FORECAST, draft.payload, revision, draft.issued.recorded_by, late, lease, clock)
+        sequence, by = self.position.sequence + 1, draft.issued.recorded_by
+        self._entry(Entry(codec.FORECAST, revision, sequence, by, late, lease, clock), draft.payload)
         recorded = replace(
             draft.issued,
-            sequence=self.position.sequence,
+            sequence=sequence,
             revision=revision,
             late=late,
             lease=lease,
@@ -422,7 +423,7 @@ class _EntryBatch:
             hash=self.position.hash,
             created=True,
         )
-        self._followed = recorded.sequence
+        self._followed = sequence
         self._rows["forecasts"].append(forecast_row(recorded, key, draft.pattern, owned=owned))
         if owned:
             self._owned.append(recorded)
@@ -435,30 +436,21 @@ class _EntryBatch:
         if not together:
             self._followed = 0
             market = replace(market, requested_time=requested.generated_time)
-        self._entry(codec.MARKET, codec.market_payload(market), 0, requested.recorded_by)
-        self._rows["markets"].append(market_row(replace(market, sequence=self.position.sequence)))
+        market = replace(market, sequence=self.position.sequence + 1)
+        self._entry(Entry(codec.MARKET, 0, market.sequence, requested.recorded_by), codec.market_payload(market))
+        self._rows["markets"].append(market_row(market))
 
     def shadow(self, draft: PreparedShadow, of: ForecastRow) -> ShadowForecast:
         """Add a shadow of a recorded forecast; return it as recorded."""
-        self._entry(codec.SHADOW, draft.payload)
-        shadow = replace(draft.shadow, sequence=self.position.sequence)
+        shadow = replace(draft.shadow, sequence=self.position.sequence + 1)
+        self._entry(Entry(codec.SHADOW, 0, shadow.sequence), draft.payload)
         self._rows["shadows"].append(shadow_row(shadow, of))
         return shadow
 
-    def _entry(
-        self,
-        kind: str,
-        payload: str,
-        revision: int = 0,
-        made_by: str = "",
-        late: LateReason | None = None,
-        lease: str = "",
-        clock: float | None = None,
-    ) -> None:
-        sequence = self.position.sequence + 1
-        text = codec.encode_entry(kind, payload, revision, sequence, made_by, late, lease, clock)
-        row, hash_ = store.entry_row(kind, text, sequence, self.position.hash)
-        self.position = self.position._replace(sequence=sequence, hash=hash_)
+    def _entry(self, entry: Entry, payload: str) -> None:
+        text = codec.encode_entry(entry, payload)
+        row, hash_ = store.entry_row(entry.kind, text, entry.sequence, self.position.hash)
+        self.position = self.position._replace(sequence=entry.sequence, hash=hash_)
         self._rows["entries"].append(row)
 
     def execute(self, connection: Connection) -> None:

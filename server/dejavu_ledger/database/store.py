@@ -100,7 +100,7 @@ def entry_row(kind: str, text: str, sequence: int, previous: bytes) -> tuple[Row
 def add_entry(connection: Connection, kind: str, payload: str, revision: int, head: ChainHead, made_by: str) -> None:
     """Add an entry after the head of the chain, in a transaction that holds the write lock."""
     sequence = head.sequence + 1
-    text = codec.encode_entry(kind, payload, revision, sequence, made_by)
+    text = codec.encode_entry(codec.Entry(kind, revision, sequence, made_by), payload)
     sql.insert(connection, "entries", [entry_row(kind, text, sequence, head.hash)[0]])
 
 

@@ -63,8 +63,8 @@ _HASHED_AT_ONCE: Final = 2047
 
 
 @fast_frozen
-class _Entry:
-    """The members of an entry beside its payload; see `IssuedForecast` for the last three."""
+class Entry:
+    """The members of an entry beside its payload: the last three of an `IssuedForecast`, of which one is its `clock`."""
 
     kind: str
     revision: int
@@ -99,7 +99,7 @@ def _ends(name: str) -> Layout[Interval]:
     return Layout(Interval, names={"lower": f"{name}_lower", "upper": f"{name}_upper"})
 
 
-_ENTRY: Final = Layout(_Entry)
+_ENTRY: Final = Layout(Entry)
 
 _UNRECORDED: Final = ("quantiles", "market")
 _ASKED_FOR: Final = ("horizon", "alpha", "moment")
@@ -169,19 +169,10 @@ class PreparedShadow(NamedTuple):
     payload: str
 
 
-def encode_entry(
-    kind: str,
-    payload: str,
-    revision: int,
-    sequence: int,
-    made_by: str = "",
-    late: LateReason | None = None,
-    lease: str = "",
-    clock: float | None = None,
-) -> str:
-    """Return the canonical form of an entry, given that of its payload; the last three are of an `IssuedForecast`."""
-    entry = _ENTRY.write(_Entry(kind, revision, sequence, made_by, late, lease, clock))
-    before, name, after = dumps(entry | {"payload": 0}).partition('"payload":')  # in a text, its quotes are escaped
+def encode_entry(entry: Entry, payload: str) -> str:
+    """Return the canonical form of an entry, given that of its payload."""
+    text = dumps(_ENTRY.write(entry) | {"payload": 0})
+    before, name, after = text.partition('"payload":')  # in a text, its quotes are escaped
     return f"{before}{name}{payload}{after[1:]}"
 
 
@@ -375,7 +366,7 @@ def parse_change(canonical: str) -> ModelChange:
     return _CHANGE.read(payload, changed_by=entry.made_by, sequence=entry.sequence)
 
 
-def _opened(kind: str, canonical: str) -> tuple[_Entry, dict[str, Any]]:
+def _opened(kind: str, canonical: str) -> tuple[Entry, dict[str, Any]]:
     """Return the members of an entry and its payload; raise a ValueError if the entry is not of the kind."""
     value = loads(canonical)
     entry = _ENTRY.read(value)

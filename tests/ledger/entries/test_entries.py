@@ -24,6 +24,7 @@ from tests.support.builders.outcomes import MARKET, answered, outcome
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
 from dejavu_ledger.entries import canonical_json, codec
+from dejavu_ledger.entries.codec import Entry
 from dejavu_ledger.record import key_of
 from dejavu_ledger.records import (
     IssuedForecast,
@@ -149,25 +150,13 @@ GENERATED: Final = {
 }
 
 
-def written(value: Any) -> str:
-    """Return the canonical form of a value."""
-    match value:
-        case IssuedForecast():
-            kind, payload, by = codec.FORECAST, codec.prepare(value).payload, value.recorded_by
-            marks = value.late, value.lease, value.clock
-            return codec.encode_entry(kind, payload, value.revision, value.sequence, by, *marks)
-        case ReportedOutcome():
-            kind, payload, by = codec.OUTCOME, codec.outcome_payload(value), value.recorded_by
-            return codec.encode_entry(kind, payload, value.revision, value.sequence, by)
-        case MarketEntry():
-            kind, payload, by = codec.MARKET, codec.market_payload(value), value.recorded_by
-        case ShadowForecast():
-            kind, payload, by = codec.SHADOW, codec.prepare_shadow(value).payload, ""
-        case _:
-            kind, payload, by = codec.MODEL, codec.change_payload(value), value.changed_by
-    return codec.encode_entry(kind, payload, 0, value.sequence, by)
-
-
+PAYLOADS: Final[dict[type, tuple[str, Callable[[Any], str]]]] = {
+    IssuedForecast: (codec.FORECAST, lambda value: codec.prepare(value).payload),
+    ReportedOutcome: (codec.OUTCOME, codec.outcome_payload),
+    MarketEntry: (codec.MARKET, codec.market_payload),
+    ShadowForecast: (codec.SHADOW, lambda value: codec.prepare_shadow(value).payload),
+    ModelChange: (codec.MODEL, codec.change_payload),
+}
 READERS: Final[dict[str, Callable[[str], Any]]] = {
     codec.FORECAST: codec.parse,
     codec.OUTCOME: codec.parse_outcome,
@@ -175,6 +164,14 @@ READERS: Final[dict[str, Callable[[str], Any]]] = {
     codec.SHADOW: lambda text: codec.parse_shadow(text, Horizon.HALFTIME, 0.05),
     codec.MODEL: codec.parse_change,
 }
+
+
+def written(value: Any) -> str:
+    """Return the canonical form of a value."""
+    kind, payload = PAYLOADS[type(value)]
+    by = getattr(value, "recorded_by", getattr(value, "changed_by", ""))
+    marks = (value.late, value.lease, value.clock) if kind == codec.FORECAST else ()
+    return codec.encode_entry(Entry(kind, getattr(value, "revision", 0), value.sequence, by, *marks), payload(value))
 
 
 def read(text: str, kind: str = "") -> Any:

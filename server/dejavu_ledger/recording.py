@@ -32,7 +32,6 @@ from dejavu_ledger.record import (
 )
 from dejavu_ledger.records import (
     IssuedForecast,
-    LateReason,
     MarketEntry,
     MarketRecording,
     SentMarket,
@@ -219,8 +218,9 @@ def record_forecasts(
                 # Only its owner's clock says how far a game is.
                 clock = issued.clock if owned and issued.publisher == issued.recorded_by else None
                 late = game.late(issued, owned=owned, clock=clock)
-                number = of_key.next_number
-                stored = batch.forecast(draft, key, owned=owned, revision=number, late=late, lease=lease, clock=clock)
+                by, after = issued.recorded_by, batch.position.sequence
+                entry = Entry(codec.FORECAST, of_key.next_number, after + 1, by, late, lease, clock)
+                stored = batch.forecast(entry, draft, key, owned=owned)
                 revisions[key] = of_key.after(stored)
                 markets[stored.sequence] = {}
                 game.add_forecast(issued.recorded_by, lease, issued.forecast.elapsed_seconds, issued.generated_time)
@@ -399,31 +399,20 @@ class _EntryBatch:
         """The entries so far."""
         return Appended(self._after, tuple(map(codec.recorded_part, self._owned)), self.position.sequence)
 
-    def forecast(
-        self,
-        draft: PreparedForecast,
-        key: str,
-        *,
-        owned: bool,
-        revision: int,
-        late: LateReason | None,
-        lease: str,
-        clock: float | None,
-    ) -> IssuedForecast:
+    def forecast(self, entry: Entry, draft: PreparedForecast, key: str, *, owned: bool) -> IssuedForecast:
         """Add a forecast; return it as recorded, with the parts that are not recorded."""
-        sequence, by = self.position.sequence + 1, draft.issued.recorded_by
-        self._entry(Entry(codec.FORECAST, revision, sequence, by, late, lease, clock), draft.payload)
+        self._entry(entry, draft.payload)
         recorded = replace(
             draft.issued,
-            sequence=sequence,
-            revision=revision,
-            late=late,
-            lease=lease,
-            clock=clock,
+            sequence=entry.sequence,
+            revision=entry.revision,
+            late=entry.late,
+            lease=entry.lease,
+            clock=entry.published_s,
             hash=self.position.hash,
             created=True,
         )
-        self._followed = sequence
+        self._followed = entry.sequence
         self._rows["forecasts"].append(forecast_row(recorded, key, draft.pattern, owned=owned))
         if owned:
             self._owned.append(recorded)

@@ -64,7 +64,7 @@ _HASHED_AT_ONCE: Final = 2047
 
 @fast_frozen
 class Entry:
-    """The members of an entry beside its payload: the last three of an `IssuedForecast`, of which one is its `clock`."""
+    """The members of an entry beside its payload; the last three are of an `IssuedForecast`, and one is its `clock`."""
 
     kind: str
     revision: int

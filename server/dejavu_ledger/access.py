@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Protocol, TypeVar
 
 from dejavu_ledger.database.backend import Connection, Query, StopSignal
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast
 from dejavu_models.results import Result
 from dejavu_models.types import Horizon
 from dejavu_store.stages import ModelChange, Roster
@@ -71,8 +71,8 @@ class LedgerAccess(Protocol):
     ) -> tuple[Roster, ModelChange | None]:
         """Append the change of models that `prepare` returns; return the roster after it, and the recorded change."""
 
-    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
-        """Record shadow forecasts; return their results."""
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> list[ShadowForecast]:
+        """Record shadow forecasts; return those that are recorded."""
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Return the result of a query of `ledger.queries`; each of its statements sees the newest commit.

@@ -7,7 +7,6 @@ hash, but changes the ledger's epoch.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,13 +35,11 @@ from dejavu_ledger.records import (
     MarketRecording,
     SentMarket,
     ShadowForecast,
-    ShadowRefusal,
-    ShadowsRecorded,
 )
 from dejavu_models.betting import Market, MarketKind
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Failed, Result
-from dejavu_models.types import Horizon
+from dejavu_models.types import Forecast, Horizon
 
 MAX_KEPT: Final = 1500
 """Maximum number of games that are kept; beyond it they are read again."""
@@ -323,12 +320,12 @@ def _weighed(issued: IssuedForecast, kind: MarketKind) -> tuple[object, ...]:
 
 def append_shadows(
     connection: Connection, drafts: Sequence[PreparedShadow], known: KnownRecord | None = None, *, full: bool = False
-) -> ShadowsRecorded:
-    """Record shadows in order, except inadmissible ones, which are left out and counted.
+) -> list[ShadowForecast]:
+    """Record shadows in order, except inadmissible ones; return those that are recorded.
 
     No shadow is recorded with hindsight: the rule for forecasts (`record_forecasts`) is applied when it is recorded. A
     shadow of a forecast that was recorded late, or that a later revision replaced, is recorded, but counts no more than
-    that forecast does.
+    that forecast does. There is one of a forecast and another model, of the same horizon, minute and alpha.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -345,36 +342,23 @@ def append_shadows(
         beside = {row[0]: ForecastRow(*row) for row in sql.rows(connection, _SHADOWED, sequences=of)}
         recorded = {(sequence, version) for sequence, version in sql.rows(connection, _RECORDED_SHADOWS, sequences=of)}
         games = known.games(connection, {row.game_id for row in beside.values()})
-        refused = Counter[ShadowRefusal]()
         added: list[ShadowForecast] = []
-        for draft in drafts:
-            row = beside.get(draft.shadow.forecast_sequence)
+        for draft in () if full else drafts:
+            row = beside.get(draft.shadow.forecast_sequence)  # none after a restore
             key = draft.shadow.forecast_sequence, draft.shadow.forecast.model_version
-            refusal = ShadowRefusal.DISK_RESERVE if full else _shadow_refusal(draft, row, games, exists=key in recorded)
-            if row is None or refusal is not None:
-                refused[refusal or ShadowRefusal.NO_FORECAST] += 1
-                continue
-            recorded.add(key)
-            added.append(batch.shadow(draft, row))
-        return ShadowsRecorded(tuple(added), refused)
+            if row and key not in recorded and _can_shadow(draft.shadow.forecast, row, games[row.game_id]):
+                recorded.add(key)
+                added.append(batch.shadow(draft, row))
+        return added
 
 
-def _shadow_refusal(
-    draft: PreparedShadow, row: ForecastRow | None, games: dict[str, GameRecord], *, exists: bool
-) -> ShadowRefusal | None:
-    """Return why a shadow is not recorded, given the row of its forecast, if there is one; None if it is recorded."""
-    forecast = draft.shadow.forecast
-    if row is None:
-        return ShadowRefusal.NO_FORECAST
-    if exists:
-        return ShadowRefusal.RECORDED
+def _can_shadow(forecast: Forecast, row: ForecastRow, game: GameRecord) -> bool:
+    """Return whether a forecast is by another model than a recorded one, of the same question, and not too late."""
+    is_known = game.known_outcome(row.minute) is not None or game.was_withdrawn(row.minute)
     asked = forecast.horizon.value, forecast.elapsed_minutes, forecast.alpha
-    if row.model_version == forecast.model_version or asked != (row.horizon, row.minute, row.alpha):
-        return ShadowRefusal.OTHER_FORECAST
-    game = games[row.game_id]
-    if game.known_outcome(row.minute) is not None or game.was_withdrawn(row.minute):
-        return ShadowRefusal.OUTCOME_KNOWN
-    return None
+    return (
+        not is_known and row.model_version != forecast.model_version and asked == (row.horizon, row.minute, row.alpha)
+    )
 
 
 class _EntryBatch:

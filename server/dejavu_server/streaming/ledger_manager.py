@@ -26,7 +26,7 @@ from dejavu_ledger.database.backends import check_url
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, copy_of
 from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Result
 from dejavu_models.types import Horizon
@@ -206,7 +206,7 @@ class LedgerManager:
         """Append a change of models; see `Ledger.change_models`."""
         return await self._open_ledger().change_models(prepare, current_recorder())
 
-    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> list[ShadowForecast]:
         """Record forecasts of challengers; see `Ledger.record_shadows`."""
         return await self._open_ledger().record_shadows(shadows)
 

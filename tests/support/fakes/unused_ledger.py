@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from dejavu_ledger.database.backend import Connection, Query, StopSignal
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast
 from dejavu_models.results import Result
 from dejavu_models.types import Horizon
 from dejavu_store.stages import ModelChange, Roster
@@ -33,7 +33,7 @@ class UnusedLedger:
     ) -> tuple[Roster, ModelChange | None]:
         raise AssertionError("no models are changed here")
 
-    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> list[ShadowForecast]:
         raise AssertionError("no shadows are recorded here")
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:

@@ -31,7 +31,6 @@ from dejavu_ledger.database import sql, store
 from dejavu_ledger.entries import codec
 from dejavu_ledger.errors import GameFull
 from dejavu_ledger.outcomes import MAX_REVISIONS, MAX_SWING
-from dejavu_ledger.queries import learning
 from dejavu_ledger.records import LateReason, MarketRecording, ReportedOutcome, SentMarket
 from dejavu_models.betting import MarketSide
 from dejavu_models.types import Horizon
@@ -172,15 +171,6 @@ def test_a_caller_revises_an_outcome_so_often_and_others_can_correct_it_then(boo
         book.withdraw(GAME, FINAL)
     corrected = revise(9, recorded_by="token:operator")
     assert (corrected.differential, corrected.revision) == (9, MAX_REVISIONS + 2)
-
-
-def test_a_correction_drops_what_was_learned_from_it(book: RecordBook) -> None:
-    first, second = book.report(GAME, HALF, 3), book.report(OTHER, HALF, 3)
-    for each in (first, second):
-        book.write(partial(learning.write_snapshot, sequence=each.sequence, state=b"s", read_at=9))
-    book.report(OTHER, HALF, 4)
-    snapshots = book.read(lambda connection: sql.rows(connection, "SELECT sequence FROM snapshots"))
-    assert [sequence for (sequence,) in snapshots] == [first.sequence]
 
 
 async def test_an_outcome_gets_the_next_place_and_settles_every_forecast_of_its_game_and_horizon(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import operator
@@ -25,7 +24,6 @@ from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
 from dejavu_ledger.entries import canonical_json, codec
 from dejavu_ledger.entries.codec import Entry
-from dejavu_ledger.record import key_of
 from dejavu_ledger.records import (
     IssuedForecast,
     LateReason,
@@ -329,29 +327,17 @@ def test_what_is_no_entry_is_not_read(kind: str, text: str) -> None:
         read(text, kind)
 
 
-@pytest.mark.parametrize(
-    "unfit",
-    [
-        issued(game_id=""),
-        issued(home_team="\ud800"),
-        replace(issued(), forecast=replace(issued().forecast, home_lead_probability=math.nan)),
-        replace(issued(), expires_time=datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
-        replace(issued(), generated_time=datetime(2026, 1, 1)),  # noqa: DTZ001 - deliberately naive
-        outcome(3, ""),
-        outcome(0, horizon=Horizon.FINAL),
-        MarketEntry(1, MARKET, replace(answered(None), overround=math.nan)),
-    ],
-    ids=[
-        "no game",
-        "not Unicode",
-        "NaN",
-        "not UTC",
-        "naive",
-        "no game at the end",
-        "level at the end",
-        "NaN of a market",
-    ],
-)
+UNFIT: Final = {
+    "no game": issued(game_id=""),
+    "not Unicode": issued(home_team="\ud800"),
+    "NaN": replace(issued(), forecast=replace(issued().forecast, home_lead_probability=math.nan)),
+    "not UTC": replace(issued(), expires_time=datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
+    "naive": replace(issued(), generated_time=datetime(2026, 1, 1)),  # noqa: DTZ001 - deliberately naive
+    "NaN of a market": MarketEntry(1, MARKET, replace(answered(None), overround=math.nan)),
+}
+
+
+@pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT)
 def test_what_has_no_canonical_form_is_refused(unfit: Any) -> None:
     with pytest.raises(ValueError):
         written(unfit)
@@ -367,22 +353,9 @@ def test_equal_numbers_have_equal_forms() -> None:
     assert '"static_scores":[-2.326348,0.0,2.326348]' in draft.payload
 
 
-@law
-@given(made, made)
-def test_forecasts_share_a_key_exactly_where_game_horizon_and_second_are_equal(
-    a: IssuedForecast, b: IssuedForecast
-) -> None:
-    def parts(one: IssuedForecast) -> tuple[object, ...]:
-        return one.game_id, one.forecast.horizon, one.forecast.elapsed_seconds
-
-    assert (key_of(a, owned=True) == key_of(b, owned=True)) == (parts(a) == parts(b))
-    same = parts(a) == parts(b) and a.recorded_by == b.recorded_by
-    assert (key_of(a, owned=False) == key_of(b, owned=False)) == same
-    assert key_of(a, owned=True) != key_of(a, owned=False)
-
-
-@pytest.mark.parametrize("length", [0, 1, 10_000])
-def test_a_hash_covers_the_hash_before_and_the_whole_text(length: int) -> None:
-    form = ("é" + "x" * length)[:length]
-    assert codec.chain_hash(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
-    assert codec.genesis_hash("a") != codec.genesis_hash("b")
+def test_names_are_sorted_by_code_points_and_text_is_escaped_only_where_json_asks_for_it() -> None:
+    names = ["b", "a", "", "ab", "Z", "\u00e9", "\uffff", "\U0001f3c0"]
+    assert canonical_json.dumps(dict.fromkeys(names, 0.1)) == (
+        '{"":0.1,"Z":0.1,"a":0.1,"ab":0.1,"b":0.1,"\u00e9":0.1,"\uffff":0.1,"\U0001f3c0":0.1}'
+    )
+    assert canonical_json.dumps('\u2028"\\\n\x1f') == '"\u2028\\"\\\\\\n\\u001f"'

@@ -214,7 +214,7 @@ def _contradiction(
         before: the outcome that it would correct; None if it is the first.
         owner: the owner of the game; None if it is not forecast.
     """
-    other_horizon = Horizon.HALFTIME if reported.horizon is Horizon.FINAL else Horizon.FINAL
+    [other_horizon] = {*Horizon} - {reported.horizon}
     other = _revisions(connection, reported.game_id, other_horizon).standing
     if other is not None and other.recorded_by != reported.recorded_by == owner:
         other = None
@@ -281,10 +281,9 @@ def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime
 
 def _loses_points(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
     """Return whether there would be fewer points at the end than at the half."""
-    if reported.total_points is None or other.total_points is None:
-        return False
-    half, final = sorted((reported, other), key=lambda outcome: outcome.horizon is Horizon.FINAL)
-    return (final.total_points or 0) < (half.total_points or 0)
+    points = {each.horizon: each.total_points for each in (reported, other)}
+    half, final = points[Horizon.HALFTIME], points[Horizon.FINAL]
+    return half is not None and final is not None and final < half
 
 
 def _other_teams(reported: ReportedOutcome, home_team: str, away_team: str, place: str) -> InvalidTeam | None:

@@ -332,9 +332,6 @@ def append_shadows(
         drafts: the shadows.
         known: knowledge of earlier calls about the same ledger; None to read everything.
         full: whether the disk has less space than its reserve, so that none are recorded.
-
-    Raises:
-        ValueError: if a value of a shadow is not a number.
     """
     known = known or KnownRecord()
     of = sorted({draft.shadow.forecast_sequence for draft in drafts})

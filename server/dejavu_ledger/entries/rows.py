@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any, NamedTuple
 
 from dejavu_common.clock import game_day, microseconds
@@ -146,16 +145,11 @@ def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:
     """Return the row of `shadows` for a recorded shadow, given the row of the shadowed forecast.
 
     Raises:
-        ValueError: if a value is not a number.
+        struct.error: if a value is not a number, or the row's scored values are damaged.
     """
-    forecast = shadow.forecast
-    try:
-        scored = scored_values.pack(forecast, scored_values.rival(of.scored_values))
-    except struct.error as error:
-        raise ValueError(f"a value of the forecast is not a number: {error}") from error
     return {
         "sequence": shadow.sequence,
         "forecast_sequence": shadow.forecast_sequence,
-        "model_version": forecast.model_version,
-        "scored_values": scored,
+        "model_version": shadow.forecast.model_version,
+        "scored_values": scored_values.pack(shadow.forecast, scored_values.rival(of.scored_values)),
     }

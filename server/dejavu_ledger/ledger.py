@@ -35,8 +35,8 @@ from dejavu_ledger.errors import (
 )
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.queries.model_changes import KnownRoster
-from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast
+from dejavu_ledger.rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.settling import build_if_missing
 from dejavu_ledger.tail import HASH_BYTES, Followers, ResumeToken, TailReader, decode_token, encode_token
 from dejavu_ledger.writer import Writer
@@ -67,7 +67,7 @@ class Ledger:
 
     One forecast counts for each game, horizon and second of play: the newest revision in time, of the game's owner.
     Recording it again with the same input changes nothing; with another it adds the next revision. The rules are those
-    of `record`. Once the outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
+    of `rules`. Once the outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
 
     Create it with `open`, use it in one event loop and close it.
 

@@ -24,9 +24,9 @@ from dejavu_ledger.errors import (
     UnknownOutcome,
 )
 from dejavu_ledger.queries import learning
-from dejavu_ledger.record import DecidingReport, GameRecord, OutcomeRevisions, agree, completed, values_of
 from dejavu_ledger.recording import load_game
 from dejavu_ledger.records import ReportedOutcome
+from dejavu_ledger.rules import DecidingReport, GameRecord, OutcomeRevisions, agree, completed, values_of
 from dejavu_ledger.settling import settle
 from dejavu_models.errors import InvalidInput, InvalidLiveInput, InvalidTeam
 from dejavu_models.results import Failed, Result
@@ -97,7 +97,7 @@ def withdraw_outcome(
     """Withdraw the outcome of a game and horizon, unless it is withdrawn already.
 
     From then on, answers are as if it had never been reported: its forecasts have no outcome, and online updates leave
-    it out. Further forecasts are recorded: as late, unless the withdrawal is void (`record.GameRecord.add_outcome`).
+    it out. Further forecasts are recorded: as late, unless the withdrawal is void (`rules.GameRecord.add_outcome`).
 
     Args:
         connection: a connection in a transaction that holds the write lock.

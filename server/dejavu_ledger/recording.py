@@ -1,4 +1,4 @@
-"""Records forecasts, with their markets, in a transaction that holds the write lock; the rules are those of `record`.
+"""Records forecasts, with their markets, in a transaction that holds the write lock; the rules are those of `rules`.
 
 A writer keeps what it knows of games. The hash of the newest entry covers all entries before it: if it is the
 one that the writer left, nothing was recorded since; otherwise the entries after it are followed. A restore keeps the
@@ -20,7 +20,14 @@ from dejavu_ledger.entries import codec
 from dejavu_ledger.entries.codec import Entry, PreparedForecast, PreparedShadow
 from dejavu_ledger.entries.rows import ForecastRow, Row, forecast_row, market_row, shadow_row
 from dejavu_ledger.errors import ModelsChanged, copy_of
-from dejavu_ledger.record import (
+from dejavu_ledger.records import (
+    IssuedForecast,
+    MarketEntry,
+    MarketRecording,
+    SentMarket,
+    ShadowForecast,
+)
+from dejavu_ledger.rules import (
     DEFAULT_LIMITS,
     GameRecord,
     RecordingLimits,
@@ -28,13 +35,6 @@ from dejavu_ledger.record import (
     closed_to_markets,
     key_of,
     market_recording,
-)
-from dejavu_ledger.records import (
-    IssuedForecast,
-    MarketEntry,
-    MarketRecording,
-    SentMarket,
-    ShadowForecast,
 )
 from dejavu_models.betting import Market, MarketKind
 from dejavu_models.errors import DejavuError
@@ -157,7 +157,7 @@ def record_forecasts(
     limits: RecordingLimits = DEFAULT_LIMITS,
     refusal: DejavuError | None = None,
 ) -> list[Result[IssuedForecast]]:
-    """Record forecasts in order, except those that repeat a revision of their key (`record.repeats`).
+    """Record forecasts in order, except those that repeat a revision of their key (`rules.repeats`).
 
     Nothing is recorded with hindsight. Once the ledger has the outcome of a horizon, it takes no forecast of that game,
     for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. A late forecast is marked

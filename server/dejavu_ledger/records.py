@@ -125,7 +125,7 @@ class IssuedForecast:
             request named a version, or there is no model store.
         live: the live inputs of the request.
         line_origin: source of the request's margin; None if the request did not give it.
-        lease: the lease that makes the caller the owner of the game (`record.GameRecord`); empty: none.
+        lease: the lease that makes the caller the owner of the game (`rules.GameRecord`); empty: none.
         clock: seconds of play by the clock that the owner of the game publishes; None if it publishes none.
         publisher: identity of the caller who publishes `clock`. Not recorded.
         created: whether the commit that returned it recorded it. Not recorded.

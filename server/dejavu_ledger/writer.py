@@ -22,9 +22,9 @@ from dejavu_common.failure_log import FailureLog
 from dejavu_ledger.database.backend import Backend, Connection, Query
 from dejavu_ledger.entries.codec import PreparedForecast, PreparedShadow
 from dejavu_ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of, mebibytes_left
-from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.recording import Appended, KnownRecord, append_shadows, record_forecasts
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Result
 

@@ -36,8 +36,8 @@ from dejavu_ledger import verify
 from dejavu_ledger.errors import GameFull
 from dejavu_ledger.queries import predictions
 from dejavu_ledger.queries.predictions import UnknownGame
-from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.results import Failed
 from dejavu_models.scorecard.cards import LeftOut

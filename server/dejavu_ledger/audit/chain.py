@@ -23,9 +23,9 @@ from dejavu_ledger.entries import canonical_json, codec, rows
 from dejavu_ledger.entries.rows import ForecastRow
 from dejavu_ledger.errors import LedgerCorrupt
 from dejavu_ledger.queries import model_changes
-from dejavu_ledger.record import GameRecord, OutcomeRevisions, Revisions, key_of, late_market
 from dejavu_ledger.recording import read_revisions
 from dejavu_ledger.records import IssuedForecast
+from dejavu_ledger.rules import GameRecord, OutcomeRevisions, Revisions, key_of, late_market
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_store.stages import Roster

@@ -40,9 +40,9 @@ def forecast_row(issued: IssuedForecast, key: str, pattern: str, *, owned: bool)
 
     Args:
         issued: the forecast.
-        key: its identity, see `record.key_of`.
+        key: its identity, see `rules.key_of`.
         pattern: its pattern as canonical JSON.
-        owned: whether it counts for its game, see `record.GameRecord.owns`.
+        owned: whether it counts for its game, see `rules.GameRecord.owns`.
     """
     forecast, terms = issued.forecast, issued.forecast.expected_margin_terms
     return {

@@ -25,8 +25,8 @@ from dejavu_ledger.database.backend import Connection, Query, StopSignal
 from dejavu_ledger.database.backends import check_url
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, copy_of
-from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast
+from dejavu_ledger.rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Result
 from dejavu_models.types import Horizon

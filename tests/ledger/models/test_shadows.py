@@ -15,8 +15,8 @@ from dejavu_ledger import Ledger
 from dejavu_ledger.database import sql
 from dejavu_ledger.entries.codec import parse_shadow
 from dejavu_ledger.queries import learning
-from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import Observation, TrackerKey, static_score
 

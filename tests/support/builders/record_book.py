@@ -28,9 +28,9 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.entries import codec
 from dejavu_ledger.queries import predictions
-from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.recording import KnownRecord, append_shadows, record_forecasts
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket
+from dejavu_ledger.rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_models.betting import (
     Market,
     MarketAnswer,

@@ -17,8 +17,8 @@ from dejavu_ledger.audit import checkpoints
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.entries import canonical_json, codec, rows
-from dejavu_ledger.record import key_of
 from dejavu_ledger.recording import load_game
+from dejavu_ledger.rules import key_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 

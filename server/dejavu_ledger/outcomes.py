@@ -125,11 +125,11 @@ def _add(
 ) -> tuple[ReportedOutcome, int]:
     """Add the next revision of an outcome; return it and the number of forecasts of its horizon."""
     head = store.head(connection)
-    revision = 0 if before.newest is None else before.newest.revision + 1
-    outcome = replace(outcome, sequence=head.sequence + 1, revision=revision, created=True)
+    outcome = replace(outcome, sequence=head.sequence + 1, revision=before.next_number, created=True)
     first_sequence = before.after(outcome).first_sequence
     learning.drop_snapshots(connection, first_sequence)
-    store.add_entry(connection, codec.OUTCOME, codec.outcome_payload(outcome), revision, head, outcome.recorded_by)
+    payload = codec.outcome_payload(outcome)
+    store.add_entry(connection, codec.OUTCOME, payload, outcome.revision, head, outcome.recorded_by)
     row = rows.outcome_row(outcome, first_sequence, has_forecasts=game.is_forecast)
     sql.insert(connection, "outcomes", [row])
     game.add_outcome(outcome.horizon, outcome.sequence, outcome.observed_time, withdrawn=outcome.withdrawn)

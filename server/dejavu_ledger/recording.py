@@ -389,7 +389,7 @@ class _EntryBatch:
             revision=entry.revision,
             late=entry.late,
             lease=entry.lease,
-            clock=entry.published_s,
+            clock=entry.clock,
             hash=self.position.hash,
             created=True,
         )

@@ -363,31 +363,25 @@ def market_recording(
 def closed_to_markets(
     game: GameRecord, stored: IssuedForecast, sent: datetime, *, owned: bool
 ) -> MarketRecording | None:
-    """Return why a recorded forecast takes no further market; None if it does. See `late_market` for the arguments."""
+    """Return why a recorded forecast takes no further market; None if it does: see `market_is_late`."""
     if game.known_outcome(stored.forecast.elapsed_minutes) is not None:
         return MarketRecording.OUTCOME_KNOWN
-    return None if late_market(game, stored, sent, owned=owned) is None else MarketRecording.FORECAST_LATE
+    return MarketRecording.FORECAST_LATE if market_is_late(game, stored, sent, owned=owned) else None
 
 
-def late_market(game: GameRecord, stored: IssuedForecast, sent: datetime, *, owned: bool) -> str | None:
-    """Return why a market comes too late for its forecast: that would be late by now, or was made too long ago.
+def market_is_late(game: GameRecord, stored: IssuedForecast, sent: datetime, *, owned: bool) -> bool:
+    """Return whether a market comes too late for its forecast: that would be late by now, or was made too long ago.
 
     Args:
         game: the game.
         stored: the recorded forecast.
         sent: when the market was sent.
         owned: whether the forecast counts for its game.
-
-    Returns:
-        A sentence that names the forecast's entry; None if the market is in time.
     """
     within = MARKET_WITHIN_BREAK if stored.forecast.elapsed_seconds == _HALF else MARKET_WITHIN
-    if sent - stored.generated_time > within:
-        return f"the market came {sent - stored.generated_time} after the forecast at {stored.sequence}"
     now = replace(stored, generated_time=sent, game_date=None)  # its request may have had no date
-    if stored.late or game.late(now, owned=owned, behind=MARKET_BEHIND):
-        return f"the forecast at {stored.sequence} was late by then"
-    return None
+    late = stored.late or game.late(now, owned=owned, behind=MARKET_BEHIND)
+    return late is not None or sent - stored.generated_time > within
 
 
 class OutcomeRevisions(NamedTuple):
@@ -406,6 +400,11 @@ class OutcomeRevisions(NamedTuple):
         """The current outcome; None if there is none, or it was withdrawn."""
         return None if self.newest is None or self.newest.withdrawn else self.newest
 
+    @property
+    def next_number(self) -> int:
+        """The number of the next revision."""
+        return 0 if self.newest is None else self.newest.revision + 1
+
     def after(self, recorded: ReportedOutcome) -> OutcomeRevisions:
         """Return the revisions with the next one.
 
@@ -413,7 +412,7 @@ class OutcomeRevisions(NamedTuple):
             LedgerCorrupt: if it does not follow from them, or changes nothing.
         """
         entry, number = f"entry {recorded.sequence}:", recorded.revision
-        if number != (0 if self.newest is None else self.newest.revision + 1):
+        if number != self.next_number:
             raise LedgerCorrupt(f"{entry} revision {number} of an outcome does not follow: revisions count from 0")
         if recorded.withdrawn:
             if self.standing is None:

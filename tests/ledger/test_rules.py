@@ -258,8 +258,6 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "a forecast of the morning makes none of the poller late in the evening":
         ([said(1, by="a", at=-800), leads("b"), said(20, by="b"), said(21, by="b", at=3), said(22, by="a", at=4)],
          [None, None, None, None], {}),
-    "a game is over twelve hours after the first forecast of its owner":
-        ([said(1, by="a", at=-800), said(20, by="a")], [None, LateReason.GAME_DATE], {}),
     # Otherwise a caller who may record, not report, could widen all intervals by patterns that no game has.
     **{f"nothing is learned from what others record: {by}":
         ([said(18, by="a"), said(18, 90.0, by=by, alpha=0.1), said(19, 90.0, by=by), reported(5)],

@@ -25,7 +25,7 @@ from dejavu_ledger.errors import LedgerCorrupt
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.recording import read_revisions
 from dejavu_ledger.records import IssuedForecast
-from dejavu_ledger.rules import GameRecord, OutcomeRevisions, Revisions, key_of, late_market
+from dejavu_ledger.rules import GameRecord, OutcomeRevisions, Revisions, key_of, market_is_late
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_store.stages import Roster
@@ -304,8 +304,11 @@ class ChainVerifier:
             f"{target}, but does not directly follow it",
         )
         self._priced = target if sent is None else self._priced
-        late = late_market(game, forecast, made, owned=bool(row["market_forecast_owned"]))
-        _check(late is None, f"entry {sequence}: recorded with hindsight: {late}")
+        _check(
+            not market_is_late(game, forecast, made, owned=bool(row["market_forecast_owned"])),
+            f"entry {sequence}: recorded with hindsight: the market came {made - forecast.generated_time} after the "
+            f"forecast at {target}, which was made too long ago, or late, by then",
+        )
 
     def _check_shadow(self, row: Raw) -> None:
         sequence = row["entry_sequence"]

@@ -64,7 +64,7 @@ _HASHED_AT_ONCE: Final = 2047
 
 @fast_frozen
 class Entry:
-    """The members of an entry beside its payload; the last three are of an `IssuedForecast`, and one is its `clock`."""
+    """The members of an entry beside its payload; see `IssuedForecast` for the last three."""
 
     kind: str
     revision: int
@@ -72,7 +72,7 @@ class Entry:
     made_by: str = ""
     late: LateReason | None = None
     lease: str = ""
-    published_s: float | None = None
+    clock: float | None = None
 
 
 _PLAYERS: Final = form_of(tuple[tuple[int, int, int, int, int], ...])
@@ -99,7 +99,7 @@ def _ends(name: str) -> Layout[Interval]:
     return Layout(Interval, names={"lower": f"{name}_lower", "upper": f"{name}_upper"})
 
 
-_ENTRY: Final = Layout(Entry)
+_ENTRY: Final = Layout(Entry, names={"clock": "published_s"})
 
 _UNRECORDED: Final = ("quantiles", "market")
 _ASKED_FOR: Final = ("horizon", "alpha", "moment")
@@ -253,7 +253,7 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
         late=entry.late,
         recorded_by=entry.made_by,
         lease=entry.lease,
-        clock=entry.published_s,
+        clock=entry.clock,
     )
 
 

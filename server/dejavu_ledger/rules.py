@@ -150,7 +150,7 @@ class GameRecord:
         Raises:
             LedgerCorrupt: if the game does not follow it from then on.
         """
-        if lease and self.lease and (lease != self.lease or caller == self.owner):
+        if lease != self.lease_of(caller, frozenset([lease])):
             raise LedgerCorrupt(f"lease {lease!r} makes the caller no owner of game {self.game_id}")
 
     def add_forecast(self, caller: str, lease: str, seconds: float, made: datetime) -> None:

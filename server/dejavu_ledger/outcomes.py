@@ -128,8 +128,8 @@ def _add(
     outcome = replace(outcome, sequence=head.sequence + 1, revision=before.next_number, created=True)
     first_sequence = before.after(outcome).first_sequence
     learning.drop_snapshots(connection, first_sequence)
-    payload = codec.outcome_payload(outcome)
-    store.add_entry(connection, codec.OUTCOME, payload, outcome.revision, head, outcome.recorded_by)
+    entry = codec.Entry(codec.OUTCOME, outcome.revision, outcome.sequence, outcome.recorded_by)
+    sql.insert(connection, "entries", [store.entry_row(entry, codec.outcome_payload(outcome), head.hash)])
     row = rows.outcome_row(outcome, first_sequence, has_forecasts=game.is_forecast)
     sql.insert(connection, "outcomes", [row])
     game.add_outcome(outcome.horizon, outcome.sequence, outcome.observed_time, withdrawn=outcome.withdrawn)

@@ -418,9 +418,8 @@ class _EntryBatch:
         return shadow
 
     def _entry(self, entry: Entry, payload: str) -> None:
-        text = codec.encode_entry(entry, payload)
-        row, hash_ = store.entry_row(entry.kind, text, entry.sequence, self.position.hash)
-        self.position = self.position._replace(sequence=entry.sequence, hash=hash_)
+        row = store.entry_row(entry, payload, self.position.hash)
+        self.position = self.position._replace(sequence=entry.sequence, hash=row["hash"])
         self._rows["entries"].append(row)
 
     def execute(self, connection: Connection) -> None:

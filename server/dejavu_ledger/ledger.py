@@ -36,8 +36,8 @@ from dejavu_ledger.errors import (
 )
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.queries.model_changes import KnownRoster
-from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast
+from dejavu_ledger.rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.settling import build_if_missing
 from dejavu_ledger.tail import HASH_BYTES, Followers, ResumeToken, TailReader, decode_token, encode_token
 from dejavu_ledger.writer import Writer
@@ -68,7 +68,7 @@ class Ledger:
 
     One forecast counts for each game, horizon and second of play: the newest revision in time, of the game's owner.
     Recording it again with the same input changes nothing; with another it adds the next revision. The rules are those
-    of `record`. Once the outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
+    of `rules`. Once the outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
 
     Create it with `open`, use it in one event loop and close it.
 
@@ -303,18 +303,18 @@ class Ledger:
                 unused.append(MODEL_CHANGE)
         return roster, recorded
 
-    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> list[ShadowForecast]:
         """Record shadow forecasts; durable when this returns.
 
         Returns:
-            The recorded shadows, and the number of the others by reason.
+            The recorded shadows, in order; the others are inadmissible.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the write failed; then none of them is recorded.
             ValueError: if one cannot be encoded.
         """
         if not shadows:
-            return ShadowsRecorded((), {})
+            return []
         prepared = await Turns().map(codec.prepare_shadow, shadows)
         with self._reporting_failures():
             return await self._writer.submit_shadows(prepared)

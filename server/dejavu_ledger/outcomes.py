@@ -24,9 +24,9 @@ from dejavu_ledger.errors import (
     UnknownOutcome,
 )
 from dejavu_ledger.queries import learning
-from dejavu_ledger.record import FirstReport, GameRecord, OutcomeRevisions, agree
 from dejavu_ledger.recording import load_game
 from dejavu_ledger.records import ReportedOutcome
+from dejavu_ledger.rules import DecidingReport, GameRecord, OutcomeRevisions, agree, completed, values_of
 from dejavu_ledger.settling import settle
 from dejavu_models.errors import InvalidInput, InvalidLiveInput, InvalidTeam
 from dejavu_models.results import Failed, Result
@@ -71,43 +71,24 @@ def record_outcome(
         sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false; with a GameFull if
         this caller has already made MAX_REVISIONS of it, which can then still be withdrawn.
     """
-    revisions, game = (
-        _revisions(connection, reported.game_id, reported.horizon),
-        load_game(connection, reported.game_id),
-    )
-    newest, before = revisions.newest, revisions.standing
+    revisions = _revisions(connection, reported.game_id, reported.horizon)
+    game, before = load_game(connection, reported.game_id), revisions.standing
     if before is not None and agree(before, reported):
-        return before, _count(connection, reported.game_id, reported.horizon)
+        return before, _count(connection, before)
     contradiction = _contradiction(connection, reported, before, game.owner)
     # Only the first report decides which forecasts were made with hindsight.
-    if contradiction is None and reported.horizon not in game.reports:
+    if contradiction is None and reported.horizon not in game.deciding:
         contradiction = _too_early(connection, reported)
     if contradiction is not None:
         return Failed(contradiction)
-    if before is not None and not correct and not _only_adds(before, reported):
+    outcome = reported if before is None else completed(reported, before)
+    if before is not None and not correct and not _only_adds(before, outcome):
         return Failed(OutcomeStands(_difference(before, reported), before))
-    if newest is not None and _revised(connection, newest, reported.recorded_by) >= MAX_REVISIONS:
+    if _revised(connection, reported) >= MAX_REVISIONS:
         found = f"{reported.game_id} {_PLACES[reported.horizon]}"
         limit = f"{MAX_REVISIONS} revisions by this caller, which is the limit; another caller can correct it"
         return Failed(GameFull(f"the outcome of {found} has {limit}"))
-    teams = before if before is not None and not reported.home_team else reported
-    total, overtimes, players = reported.total_points, reported.overtimes, reported.players
-    if before is not None and before.differential == reported.differential:
-        total = before.total_points if total is None else total
-        overtimes = before.overtimes if overtimes is None else overtimes
-        if (teams.home_team, teams.away_team) == (before.home_team, before.away_team):
-            players = players or before.players
-    outcome = replace(
-        reported,
-        recorded_time=now,
-        home_team=teams.home_team,
-        away_team=teams.away_team,
-        withdrawn=False,
-        total_points=total,
-        overtimes=overtimes,
-        players=players,
-    )
-    return _add(connection, outcome, revisions, game)
+    return _add(connection, replace(outcome, recorded_time=now, withdrawn=False), revisions, game)
 
 
 def withdraw_outcome(
@@ -116,7 +97,7 @@ def withdraw_outcome(
     """Withdraw the outcome of a game and horizon, unless it is withdrawn already.
 
     From then on, answers are as if it had never been reported: its forecasts have no outcome, and online updates leave
-    it out. Further forecasts are recorded: as late, unless the withdrawal is void (`record.GameRecord.add_outcome`).
+    it out. Further forecasts are recorded: as late, unless the withdrawal is void (`rules.GameRecord.add_outcome`).
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -134,7 +115,7 @@ def withdraw_outcome(
     if newest is None:
         return Failed(UnknownOutcome(game_id, _PLACES[horizon]))
     if before is None:
-        return newest, _count(connection, game_id, horizon)
+        return newest, _count(connection, newest)
     withdrawal = replace(before, recorded_time=now, withdrawn=True, recorded_by=recorded_by)
     return _add(connection, withdrawal, revisions, load_game(connection, game_id))
 
@@ -144,23 +125,23 @@ def _add(
 ) -> tuple[ReportedOutcome, int]:
     """Add the next revision of an outcome; return it and the number of forecasts of its horizon."""
     head = store.head(connection)
-    revision = 0 if before.newest is None else before.newest.revision + 1
-    outcome = replace(outcome, sequence=head.sequence + 1, revision=revision, created=True)
+    outcome = replace(outcome, sequence=head.sequence + 1, revision=before.next_number, created=True)
     first_sequence = before.after(outcome).first_sequence
     learning.drop_snapshots(connection, first_sequence)
-    store.add_entry(connection, codec.OUTCOME, codec.outcome_payload(outcome), revision, head, outcome.recorded_by)
+    entry = codec.Entry(codec.OUTCOME, outcome.revision, outcome.sequence, outcome.recorded_by)
+    sql.insert(connection, "entries", [store.entry_row(entry, codec.outcome_payload(outcome), head.hash)])
     row = rows.outcome_row(outcome, first_sequence, has_forecasts=game.is_forecast)
     sql.insert(connection, "outcomes", [row])
-    if not outcome.withdrawn and outcome.horizon not in game.reports:
-        mark_hindsight(
-            connection, outcome.game_id, outcome.horizon, FirstReport(outcome.sequence, outcome.observed_time)
-        )
+    game.add_outcome(outcome.horizon, outcome.sequence, outcome.observed_time, withdrawn=outcome.withdrawn)
+    report = game.deciding.get(outcome.horizon)
+    if report is not None and report.sequence == outcome.sequence:
+        mark_hindsight(connection, outcome.game_id, outcome.horizon, report)
     settle(connection, outcome.game_id)
-    return outcome, _count(connection, outcome.game_id, outcome.horizon)
+    return outcome, _count(connection, outcome)
 
 
-def mark_hindsight(connection: Connection, game_id: str, horizon: Horizon, report: FirstReport) -> None:
-    """Mark what the first report of an outcome shows to have been made with hindsight (`GameRecord.hindsight`).
+def mark_hindsight(connection: Connection, game_id: str, horizon: Horizon, report: DecidingReport) -> None:
+    """Mark what the deciding report of an outcome shows to have been made with hindsight (`GameRecord.hindsight`).
 
     These are the forecasts of its game, and the markets sent after them, that are recorded before the report and were
     made after its observed time; with an outcome of the half, only those from before the half.
@@ -188,46 +169,36 @@ def _revisions(connection: Connection, game_id: str, horizon: Horizon) -> Outcom
         return OutcomeRevisions(codec.parse_outcome(text), first_sequence)
 
 
-def _revised(connection: Connection, newest: ReportedOutcome, caller: str) -> int:
-    """Return the number of a caller's revisions of an outcome, without the first report; 0 if all callers have few."""
-    if newest.revision < MAX_REVISIONS:
-        return 0
-    of_caller = {"game_id": newest.game_id, "horizon": newest.horizon.value, "caller": caller}
+def _revised(connection: Connection, outcome: ReportedOutcome) -> int:
+    """Return the number of revisions of an outcome by its caller, without the first report."""
+    of_caller = {"game_id": outcome.game_id, "horizon": outcome.horizon.value, "caller": outcome.recorded_by}
     return int(sql.value(connection, _REVISED, **of_caller))
 
 
-def _count(connection: Connection, game_id: str, horizon: Horizon) -> int:
-    """Return the number of forecasts of a game and horizon."""
-    return int(sql.value(connection, _COUNT, game_id=game_id, horizon=horizon.value))
+def _count(connection: Connection, outcome: ReportedOutcome) -> int:
+    """Return the number of forecasts of the game and horizon of an outcome."""
+    return int(sql.value(connection, _COUNT, game_id=outcome.game_id, horizon=outcome.horizon.value))
 
 
-def _only_adds(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
-    """Return whether a report has all that an outcome has, and teams, total points or players that it lacks."""
-    teams = (reported.home_team, reported.away_team)
-    return (
-        stored.differential == reported.differential
-        and (not stored.home_team or teams in {("", ""), (stored.home_team, stored.away_team)})
-        and (stored.total_points is None or reported.total_points in {None, stored.total_points})
-        and (not stored.players or reported.players in {(), stored.players})
-    )
+def _only_adds(stored: ReportedOutcome, revised: ReportedOutcome) -> bool:
+    """Return whether a revision has all that an outcome has, and teams, total points or players that it lacks."""
+    pairs = zip(values_of(stored), values_of(revised), strict=True)
+    return all(before in {after, None, (), ("", "")} for before, after in pairs)
 
 
 def _difference(stored: ReportedOutcome, reported: ReportedOutcome) -> str:
-    """Describe the current outcome, and the difference of a report that would correct it."""
+    """Describe the current outcome, and a report that would correct it."""
     recorded = f"revision {stored.revision}, recorded {stored.recorded_time:%Y-%m-%d %H:%M} UTC"
-    teams = reported.home_team and (reported.home_team, reported.away_team) != (stored.home_team, stored.away_team)
-    new = _words(reported) if teams else f"{reported.differential:+d}"
-    if reported.total_points is not None and stored.total_points is not None:
-        new += f", {reported.total_points} points instead of {stored.total_points}"
-    if reported.players and stored.players and reported.players != stored.players:
-        new += ", another box score"
+    is_other = reported.players and stored.players and reported.players != stored.players
+    box_score = ", another box score" if is_other else ""
     stands = f"another outcome stands {_PLACES[stored.horizon]}: {_words(stored)}, {recorded}"
-    return f"{stands}; this report has {new}"
+    return f"{stands}; this report has {_words(reported)}{box_score}"
 
 
 def _words(outcome: ReportedOutcome) -> str:
     teams = f"{outcome.home_team} against {outcome.away_team}: " if outcome.home_team else "home team "
-    return f"{teams}{outcome.differential:+d}"
+    points = "" if outcome.total_points is None else f", {outcome.total_points} points"
+    return f"{teams}{outcome.differential:+d}{points}"
 
 
 def _contradiction(
@@ -243,7 +214,7 @@ def _contradiction(
         before: the outcome that it would correct; None if it is the first.
         owner: the owner of the game; None if it is not forecast.
     """
-    other_horizon = Horizon.HALFTIME if reported.horizon is Horizon.FINAL else Horizon.FINAL
+    [other_horizon] = {*Horizon} - {reported.horizon}
     other = _revisions(connection, reported.game_id, other_horizon).standing
     if other is not None and other.recorded_by != reported.recorded_by == owner:
         other = None
@@ -310,10 +281,9 @@ def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime
 
 def _loses_points(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
     """Return whether there would be fewer points at the end than at the half."""
-    if reported.total_points is None or other.total_points is None:
-        return False
-    half, final = sorted((reported, other), key=lambda outcome: outcome.horizon is Horizon.FINAL)
-    return (final.total_points or 0) < (half.total_points or 0)
+    points = {each.horizon: each.total_points for each in (reported, other)}
+    half, final = points[Horizon.HALFTIME], points[Horizon.FINAL]
+    return half is not None and final is not None and final < half
 
 
 def _other_teams(reported: ReportedOutcome, home_team: str, away_team: str, place: str) -> InvalidTeam | None:

@@ -1,14 +1,13 @@
-"""Records forecasts, with their markets, in a transaction that holds the write lock; the rules are those of `record`.
+"""Records forecasts, with their markets, in a transaction that holds the write lock; the rules are those of `rules`.
 
-A writer keeps what it knows of games and keys. The hash of the newest entry covers all entries before it: if it is the
+A writer keeps what it knows of games. The hash of the newest entry covers all entries before it: if it is the
 one that the writer left, nothing was recorded since; otherwise the entries after it are followed. A restore keeps the
 hash, but changes the ledger's epoch.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -18,34 +17,32 @@ from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.store import Position
 from dejavu_ledger.entries import codec
-from dejavu_ledger.entries.codec import PreparedForecast, PreparedShadow
+from dejavu_ledger.entries.codec import Entry, PreparedForecast, PreparedShadow
 from dejavu_ledger.entries.rows import ForecastRow, Row, forecast_row, market_row, shadow_row
 from dejavu_ledger.errors import ModelsChanged, copy_of
-from dejavu_ledger.record import (
-    DEFAULT_LIMITS,
-    GameRecord,
-    RecordingLimits,
-    Revisions,
-    key_of,
-    market_is_late,
-    market_recording,
-)
 from dejavu_ledger.records import (
     IssuedForecast,
     MarketEntry,
     MarketRecording,
     SentMarket,
     ShadowForecast,
-    ShadowRefusal,
-    ShadowsRecorded,
 )
-from dejavu_models.betting import Market, MarketAnswer, MarketKind
+from dejavu_ledger.rules import (
+    DEFAULT_LIMITS,
+    GameRecord,
+    RecordingLimits,
+    Revisions,
+    closed_to_markets,
+    key_of,
+    market_recording,
+)
+from dejavu_models.betting import Market, MarketKind
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Failed, Result
-from dejavu_models.types import Horizon
+from dejavu_models.types import Forecast, Horizon
 
 MAX_KEPT: Final = 1500
-"""Maximum number of keys, of games and of markets that are kept; beyond it they are read again."""
+"""Maximum number of games that are kept; beyond it they are read again."""
 
 MAX_FOLLOWED: Final = 1000
 """Maximum number of entries of other processes that are followed; after more the games are read again."""
@@ -75,40 +72,39 @@ class KnownRecord:
     """What a writer knows of the record. Use it in transactions that hold the write lock, by one thread at a time.
 
     Attributes:
-        appended: entries added by the last call of `record_forecasts`; None if it failed.
+        appended: entries added by the last transaction; None if it failed.
     """
 
     def __init__(self) -> None:
-        self.forget()
+        self._forget()
 
-    def forget(self) -> None:
-        """Forget everything."""
+    def _forget(self) -> None:
         self.appended: Appended | None = None
         self._position: Position | None = None
         self._games: dict[str, GameRecord] = {}
-        self._revisions: dict[str, Revisions] = {}
-        self._markets: dict[int, dict[MarketKind, Market]] = {}  # recorded markets, by their forecasts' sequences
 
     @contextmanager
-    def forgetting(self) -> Iterator[None]:
-        """Forget everything if the block fails: then its transaction is rolled back."""
-        try:
-            yield
-        except BaseException:
-            self.forget()
-            raise
+    def appending(self, connection: Connection) -> Iterator[_EntryBatch]:
+        """Follow what other processes have recorded, and insert what is added to the batch in the block.
 
-    def follow(self, connection: Connection) -> Position:
-        """Follow what other processes have recorded; return the position of the ledger.
+        If that fails, everything is forgotten: then the transaction is rolled back.
 
         Raises:
-            LedgerCorrupt: if its identity is missing.
+            LedgerCorrupt: if the identity of the ledger is missing.
         """
+        try:
+            batch = _EntryBatch(self._follow(connection))
+            yield batch
+            batch.execute(connection)
+        except BaseException:
+            self._forget()
+            raise
+        self._position, self.appended = batch.position, batch.appended
+
+    def _follow(self, connection: Connection) -> Position:
         position, before = store.position(connection), self._position
-        self._position = self.appended = None  # until `advance`
         if position == before:
             return position
-        self._revisions, self._markets = {}, {}
         if (
             before is not None
             and before.epoch == position.epoch
@@ -120,13 +116,8 @@ class KnownRecord:
             self._games = {}
         return position
 
-    def advance(self, position: Position, appended: Appended) -> None:
-        """Confirm what is known as of a position, after some entries were appended."""
-        self._position = position
-        self.appended = appended
-
     def games(self, connection: Connection, game_ids: Collection[str]) -> dict[str, GameRecord]:
-        """Return the state of games; call it after `follow`, in the same transaction."""
+        """Return the state of games; call it in `appending`."""
         unknown = sorted({*game_ids} - self._games.keys())
         if len(self._games) + len(unknown) > MAX_KEPT:
             self._games, unknown = {}, sorted({*game_ids})
@@ -135,34 +126,10 @@ class KnownRecord:
             _take(self._games, sql.rows(connection, _OF_GAMES, games=unknown))
         return self._games
 
-    def revisions(self, connection: Connection, keys: Iterable[str]) -> dict[str, Revisions]:
-        """Return the revisions of keys; call it after `follow`, in the same transaction."""
-        if len(self._revisions) > MAX_KEPT:
-            self._revisions = {}
-        unknown = [key for key in keys if key not in self._revisions]
-        if unknown:
-            self._revisions |= dict.fromkeys(unknown, Revisions()) | read_revisions(connection, unknown)
-        return self._revisions
-
-    def markets(self, connection: Connection, sequences: Collection[int]) -> dict[int, dict[MarketKind, Market]]:
-        """Return the recorded markets of forecasts; call it after `follow`, in the same transaction."""
-        if len(self._markets) > MAX_KEPT:
-            self._markets = {}
-        unknown = sorted({*sequences} - self._markets.keys())
-        self._markets.update((sequence, {}) for sequence in unknown)
-        if unknown:
-            for sequence, text in sql.rows(connection, _MARKETS, sequences=unknown):
-                with store.decoding():
-                    market = codec.parse_market(text).market
-                self._markets[sequence][market.kind] = market
-        return self._markets
-
 
 def load_game(connection: Connection, game_id: str) -> GameRecord:
     """Return the state of a game."""
-    games = {game_id: GameRecord(game_id)}
-    _take(games, sql.rows(connection, _OF_GAMES, games=[game_id]))
-    return games[game_id]
+    return KnownRecord().games(connection, {game_id})[game_id]
 
 
 def read_revisions(connection: Connection, keys: Sequence[str], before: int | None = None) -> dict[str, Revisions]:
@@ -177,9 +144,8 @@ def read_revisions(connection: Connection, keys: Sequence[str], before: int | No
         LedgerCorrupt: if an entry cannot be read back.
     """
     found: dict[str, Revisions] = {}
-    rows = sql.rows(connection, _NEWEST, keys=[*keys], before=1 << 62 if before is None else before)
     with store.decoding():
-        for key, text in rows:
+        for key, text in sql.rows(connection, _NEWEST, keys=[*keys], before=before or 1 << 62) if keys else ():
             found[key] = found.get(key, Revisions()).after(codec.parse(text))
     return found
 
@@ -191,7 +157,7 @@ def record_forecasts(
     limits: RecordingLimits = DEFAULT_LIMITS,
     refusal: DejavuError | None = None,
 ) -> list[Result[IssuedForecast]]:
-    """Record forecasts in order, except those that repeat a revision of their key (`record.repeats`).
+    """Record forecasts in order, except those that repeat a revision of their key (`rules.repeats`).
 
     Nothing is recorded with hindsight. Once the ledger has the outcome of a horizon, it takes no forecast of that game,
     for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. A late forecast is marked
@@ -218,15 +184,11 @@ def record_forecasts(
         LedgerCorrupt: if something cannot be read back.
     """
     known = known or KnownRecord()
-    with known.forgetting():
-        position = known.follow(connection)
+    with known.appending(connection) as batch:
         games = known.games(connection, {draft.issued.game_id for draft in drafts})
         held = _leases(connection, games, [draft.issued for draft in drafts])
-        revisions = known.revisions(connection, _keys(games, drafts))
-        asked = {key for draft in drafts if draft.issued.markets for key in _both_keys(draft.issued)}
-        of = [revisions[key] for key in asked if key in revisions]
-        markets = known.markets(connection, {each.sequence for both in of for each in both if each is not None})
-        batch = _EntryBatch(position)
+        revisions = read_revisions(connection, _keys(games, drafts))
+        markets = _read_markets(connection, {each.sequence for both in revisions.values() for each in both if each})
         results: list[Result[IssuedForecast]] = []
         for draft in drafts:
             issued = draft.issued
@@ -235,51 +197,50 @@ def record_forecasts(
             owned = game.owns(issued.recorded_by, lease)
             key = key_of(issued, owned=owned)
             of_key = revisions.get(key, Revisions())
-            known_outcome = game.known_outcome(issued.forecast.elapsed_minutes)
             # A new owner's forecast is recorded even if it repeats another's, so that the game passes to it.
             taken = lease != "" and game.owner not in {None, issued.recorded_by}
             stored = None if taken else of_key.find(issued)
             if stored is not None:
-                stored = replace(stored, created=False)
+                stored = codec.recorded_part(stored)
             else:
-                refused = known_outcome or game.full(issued.recorded_by, limits) or refusal
-                if refused is None and issued.roster_sequence not in {None, position.model_change}:
-                    refused = ModelsChanged(position.model_change)
+                refused = (
+                    game.known_outcome(issued.forecast.elapsed_minutes)
+                    or game.full(issued.recorded_by, limits)
+                    or refusal
+                    or _other_roster(issued, batch.position.model_change)
+                )
                 if refused is not None:
-                    results.append(Failed(copy_of(refused) if refused is refusal else refused))
+                    results.append(Failed(copy_of(refused)))
                     continue
                 # Only its owner's clock says how far a game is.
                 clock = issued.clock if owned and issued.publisher == issued.recorded_by else None
                 late = game.late(issued, owned=owned, clock=clock)
-                recorded = batch.forecast(draft, key, of_key.next_number, codec.Marks(late, lease, clock), owned=owned)
-                revisions[key] = of_key.after(recorded)
-                markets[recorded.sequence] = {}
+                by, after = issued.recorded_by, batch.position.sequence
+                entry = Entry(codec.FORECAST, of_key.next_number, after + 1, by, late, lease, clock)
+                stored = batch.forecast(entry, draft, key, owned=owned)
+                revisions[key] = of_key.after(stored)
+                markets[stored.sequence] = {}
                 game.add_forecast(issued.recorded_by, lease, issued.forecast.elapsed_seconds, issued.generated_time)
-                stored = _with_unrecorded(recorded, issued)
             if issued.markets:
-                late_market = market_is_late(game, stored, issued.generated_time, owned=owned)
-                stored = _with_markets(
-                    batch, markets[stored.sequence], stored, issued, known_outcome is not None, late_market
-                )
+                closed = closed_to_markets(game, stored, issued.generated_time, owned=owned)
+                stored = _with_markets(batch, markets[stored.sequence], stored, issued, closed)
             results.append(stored)
-        batch.execute(connection)
-        appended = Appended(position.sequence, tuple(batch.recorded), batch.sequence)
-        known.advance(batch.position, appended)
         return results
 
 
-def _both_keys(issued: IssuedForecast) -> tuple[str, str]:
-    return key_of(issued, owned=True), key_of(issued, owned=False)
+def _other_roster(issued: IssuedForecast, newest: int) -> ModelsChanged | None:
+    """Return the error of a forecast whose model was chosen by a roster before the newest change of models."""
+    return None if issued.roster_sequence in {None, newest} else ModelsChanged(newest)
 
 
 def _keys(games: dict[str, GameRecord], drafts: Sequence[PreparedForecast]) -> list[str]:
-    """Return the keys of drafts under which something may be recorded."""
-    keys = dict[str, None]()
-    for draft in drafts:
-        issued = draft.issued
-        if not games[issued.game_id].is_latest(issued.forecast.elapsed_seconds):
-            keys |= dict.fromkeys(_both_keys(issued))
-    return list(keys)
+    """Return the keys of drafts under which something may be recorded: mostly none."""
+    return [
+        key_of(draft.issued, owned=owned)
+        for draft in drafts
+        if not games[draft.issued.game_id].is_latest(draft.issued.forecast.elapsed_seconds)
+        for owned in (True, False)
+    ]
 
 
 def _leases(
@@ -288,29 +249,18 @@ def _leases(
     """Return the leases of callers that decide whose a game is, by caller."""
     known = ((each.recorded_by, games[each.game_id]) for each in drafts if each.recorded_by)
     callers = {caller for caller, game in known if not (game.lease and game.owner == caller)}
-    if not callers:
-        return {}
-    held: dict[str, frozenset[str]] = {}
-    for name, caller in store.held_leases(connection):
-        if caller in callers:
-            held[caller] = held.get(caller, frozenset()) | {name}
-    return held
+    held = store.held_leases(connection) if callers else []
+    return {caller: frozenset(name for name, holder in held if holder == caller) for caller in callers}
 
 
-def _with_unrecorded(recorded: IssuedForecast, issued: IssuedForecast) -> IssuedForecast:
-    """Return a recorded forecast with the parts of the issued one that are not recorded."""
-    if not codec.has_unrecorded(issued):
-        return recorded
-    return replace(
-        issued,
-        sequence=recorded.sequence,
-        revision=recorded.revision,
-        late=recorded.late,
-        lease=recorded.lease,
-        clock=recorded.clock,
-        hash=recorded.hash,
-        created=True,
-    )
+def _read_markets(connection: Connection, sequences: Collection[int]) -> dict[int, dict[MarketKind, Market]]:
+    """Return the recorded markets of forecasts, by their sequences and kinds."""
+    found: dict[int, dict[MarketKind, Market]] = {sequence: {} for sequence in sequences}
+    with store.decoding():
+        for sequence, text in sql.rows(connection, _MARKETS, sequences=[*found]) if found else ():
+            market = codec.parse_market(text).market
+            found[sequence][market.kind] = market
+    return found
 
 
 def _with_markets(
@@ -318,8 +268,7 @@ def _with_markets(
     standing: dict[MarketKind, Market],
     stored: IssuedForecast,
     requested: IssuedForecast,
-    outcome_known: bool,
-    late: bool,
+    closed: MarketRecording | None,
 ) -> IssuedForecast:
     """Return a stored forecast with the markets of a request, and whether each is recorded (see `market_recording`).
 
@@ -327,7 +276,7 @@ def _with_markets(
     lead first, whatever the order of the request.
     """
     sent = {
-        kind: _recorded_market(batch, standing, stored, requested, each.market, outcome_known, late)
+        kind: _recorded_market(batch, standing, stored, requested, each.market, closed)
         for kind in MarketKind
         if (each := requested.market(kind)) is not None
     }
@@ -340,92 +289,73 @@ def _recorded_market(
     stored: IssuedForecast,
     requested: IssuedForecast,
     market: Market,
-    outcome_known: bool,
-    late: bool,
+    closed: MarketRecording | None,
 ) -> SentMarket:
     """Record a market of a request if it is the first of its kind; return whether it is recorded."""
     answer, standing = requested.answer(market.kind), recorded.get(market.kind)
-    recording = market_recording(market, standing, outcome_known, late, answer is not None and answer.mismatched)
+    recording = market_recording(market, standing, closed, mismatched=answer is not None and answer.mismatched)
     if recording is not MarketRecording.RECORDED or standing is not None:
         return SentMarket(market, recording, standing if recording is MarketRecording.EARLIER_STANDS else None)
+    if answer is None:
+        raise ValueError("a market without an evaluation")
+    same = _weighed(stored, market.kind) == _weighed(requested, market.kind)
+    learned = None if same else requested.forecast.calibration_sequence
     # With other optional inputs the market is sent again, evaluated for those of the stored forecast. A worker that is
     # behind, or has other settings, weighs no bet on this forecast.
-    learned = requested.forecast.calibration_sequence > stored.forecast.calibration_sequence
-    if stored.optional_inputs != requested.optional_inputs or not (learned or _is_of(stored, requested, market.kind)):
+    is_behind = learned is not None and learned <= stored.forecast.calibration_sequence
+    if is_behind or stored.optional_inputs != requested.optional_inputs:
         return SentMarket(market)
-    batch.market(stored, requested, market, answer)
+    batch.market(stored, requested, MarketEntry(stored.sequence, market, answer, learned))
     recorded[market.kind] = market
     return SentMarket(market, recording)
 
 
-def _is_of(stored: IssuedForecast, requested: IssuedForecast, kind: MarketKind) -> bool:
-    """Return whether a request was answered with the forecast, of the lead or of the total, that is stored for it."""
-    one, other = stored.forecast, requested.forecast
+def _weighed(issued: IssuedForecast, kind: MarketKind) -> tuple[object, ...]:
+    """Return what a market of a kind is evaluated with."""
+    forecast, total = issued.forecast, issued.forecast.total
     if kind is MarketKind.TOTAL:
-        totals = [None if each.total is None else each.total.distribution for each in (one, other)]
-        return totals[0] == totals[1] and one.teams_known == other.teams_known
-    names = ("home_lead_probability", "distribution", "teams_known")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+        return total and total.distribution, forecast.teams_known
+    return forecast.home_lead_probability, forecast.distribution, forecast.teams_known
 
 
 def append_shadows(
     connection: Connection, drafts: Sequence[PreparedShadow], known: KnownRecord | None = None, *, full: bool = False
-) -> ShadowsRecorded:
-    """Record shadows in order, except inadmissible ones, which are left out and counted.
+) -> list[ShadowForecast]:
+    """Record shadows in order, except inadmissible ones; return those that are recorded.
 
     No shadow is recorded with hindsight: the rule for forecasts (`record_forecasts`) is applied when it is recorded. A
     shadow of a forecast that was recorded late, or that a later revision replaced, is recorded, but counts no more than
-    that forecast does.
+    that forecast does. There is one of a forecast and another model, of the same horizon, minute and alpha.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
         drafts: the shadows.
         known: knowledge of earlier calls about the same ledger; None to read everything.
         full: whether the disk has less space than its reserve, so that none are recorded.
-
-    Raises:
-        ValueError: if a value of a shadow is not a number.
     """
     known = known or KnownRecord()
-    with known.forgetting():
-        position = known.follow(connection)
-        of = sorted({draft.shadow.forecast_sequence for draft in drafts})
+    of = sorted({draft.shadow.forecast_sequence for draft in drafts})
+    with known.appending(connection) as batch:
         beside = {row[0]: ForecastRow(*row) for row in sql.rows(connection, _SHADOWED, sequences=of)}
         recorded = {(sequence, version) for sequence, version in sql.rows(connection, _RECORDED_SHADOWS, sequences=of)}
         games = known.games(connection, {row.game_id for row in beside.values()})
-        batch = _EntryBatch(position)
-        refused = Counter[ShadowRefusal]()
         added: list[ShadowForecast] = []
-        for draft in drafts:
-            row = beside.get(draft.shadow.forecast_sequence)
+        for draft in () if full else drafts:
+            row = beside.get(draft.shadow.forecast_sequence)  # none after a restore
             key = draft.shadow.forecast_sequence, draft.shadow.forecast.model_version
-            refusal = ShadowRefusal.DISK_RESERVE if full else _shadow_refusal(draft, row, games, exists=key in recorded)
-            if row is None or refusal is not None:
-                refused[refusal or ShadowRefusal.NO_FORECAST] += 1
-                continue
-            recorded.add(key)
-            added.append(batch.shadow(draft, row))
-        batch.execute(connection)
-        known.advance(batch.position, Appended(position.sequence, (), batch.sequence))
-        return ShadowsRecorded(tuple(added), refused)
+            if row and key not in recorded and _can_shadow(draft.shadow.forecast, row, games[row.game_id]):
+                recorded.add(key)
+                added.append(batch.shadow(draft, row))
+        return added
 
 
-def _shadow_refusal(
-    draft: PreparedShadow, row: ForecastRow | None, games: dict[str, GameRecord], *, exists: bool
-) -> ShadowRefusal | None:
-    """Return why a shadow is not recorded, given the row of its forecast, if there is one; None if it is recorded."""
-    forecast = draft.shadow.forecast
-    if row is None:
-        return ShadowRefusal.NO_FORECAST
-    if exists:
-        return ShadowRefusal.RECORDED
+def _can_shadow(forecast: Forecast, row: ForecastRow, game: GameRecord) -> bool:
+    """Return whether a forecast is by another model than a recorded one, of the same question, and not too late."""
+    is_known = game.known_outcome(row.minute) is not None or game.was_withdrawn(row.minute)
     asked = forecast.horizon.value, forecast.elapsed_minutes, forecast.alpha
-    if row.model_version == forecast.model_version or asked != (row.horizon, row.minute, row.alpha):
-        return ShadowRefusal.OTHER_FORECAST
-    game = games[row.game_id]
-    if game.known_outcome(row.minute) is not None or game.was_withdrawn(row.minute):
-        return ShadowRefusal.OUTCOME_KNOWN
-    return None
+    return (
+        not is_known and row.model_version != forecast.model_version and asked == (row.horizon, row.minute, row.alpha)
+    )
 
 
 class _EntryBatch:
@@ -435,79 +365,67 @@ class _EntryBatch:
         position: the position of the ledger.
 
     Attributes:
-        sequence, hash: of the last entry.
-        recorded: the forecasts of the owners of their games, each as it will be read back.
+        position: the same after the entries.
     """
 
     def __init__(self, position: Position) -> None:
-        self.sequence = position.sequence
-        self.hash = position.hash
-        self.recorded: list[IssuedForecast] = []
-        self._entries: list[Row] = []
-        self._forecasts: list[Row] = []
-        self._markets: list[Row] = []
-        self._shadows: list[Row] = []
-        self._before = position
+        self.position = position
+        self._after = position.sequence
+        self._owned: list[IssuedForecast] = []
+        self._rows: dict[str, list[Row]] = {"entries": [], "forecasts": [], "markets": [], "shadows": []}
         self._followed = 0  # the forecast that only its markets follow so far; 0: none
 
     @property
-    def position(self) -> Position:
-        """The position of the ledger after them."""
-        return self._before._replace(sequence=self.sequence, hash=self.hash)
+    def appended(self) -> Appended:
+        """The entries so far."""
+        return Appended(self._after, tuple(map(codec.recorded_part, self._owned)), self.position.sequence)
 
-    def forecast(
-        self, draft: PreparedForecast, key: str, revision: int, marks: codec.Marks, *, owned: bool
-    ) -> IssuedForecast:
-        """Add a forecast; return it as it will be read back."""
-        made_by = draft.issued.recorded_by
-        text = codec.encode_entry(codec.FORECAST, draft.payload, revision, self.sequence + 1, made_by, marks)
-        self._entry(codec.FORECAST, text)
-        self._followed = self.sequence
-        recorded = codec.as_read(draft.issued, self.sequence, revision, marks, self.hash)
-        self._forecasts.append(forecast_row(recorded, key, draft.pattern, owned=owned))
+    def forecast(self, entry: Entry, draft: PreparedForecast, key: str, *, owned: bool) -> IssuedForecast:
+        """Add a forecast; return it as recorded, with the parts that are not recorded."""
+        self._entry(entry, draft.payload)
+        recorded = replace(
+            draft.issued,
+            sequence=entry.sequence,
+            revision=entry.revision,
+            late=entry.late,
+            lease=entry.lease,
+            clock=entry.clock,
+            hash=self.position.hash,
+            created=True,
+        )
+        self._followed = entry.sequence
+        self._rows["forecasts"].append(forecast_row(recorded, key, draft.pattern, owned=owned))
         if owned:
-            self.recorded.append(recorded)
+            self._owned.append(recorded)
         return recorded
 
-    def market(
-        self, stored: IssuedForecast, requested: IssuedForecast, market: Market, answer: MarketAnswer | None
-    ) -> None:
-        """Add a market of a recorded forecast, and its evaluation.
-
-        Raises:
-            ValueError: if it has no evaluation.
-        """
-        if answer is None:
-            raise ValueError("a market without an evaluation")
-        learned = None if _is_of(stored, requested, market.kind) else requested.forecast.calibration_sequence
+    def market(self, stored: IssuedForecast, requested: IssuedForecast, market: MarketEntry) -> None:
+        """Add a market of a recorded forecast, for which it was requested again."""
         # Only markets that directly follow their forecast have its time: verification knows no other bound.
         together = requested.generated_time == stored.generated_time and self._followed == stored.sequence
         if not together:
             self._followed = 0
-        sent = None if together else requested.generated_time
-        by = requested.recorded_by
-        entry = MarketEntry(stored.sequence, market, answer, learned, sent, self.sequence + 1, by)
-        self._entry(codec.MARKET, codec.encode_entry(codec.MARKET, codec.market_payload(entry), 0, entry.sequence, by))
-        self._markets.append(market_row(entry))
+            market = replace(market, requested_time=requested.generated_time)
+        market = replace(market, sequence=self.position.sequence + 1)
+        self._entry(Entry(codec.MARKET, 0, market.sequence, requested.recorded_by), codec.market_payload(market))
+        self._rows["markets"].append(market_row(market))
 
     def shadow(self, draft: PreparedShadow, of: ForecastRow) -> ShadowForecast:
         """Add a shadow of a recorded forecast; return it as recorded."""
-        self._entry(codec.SHADOW, codec.encode_entry(codec.SHADOW, draft.payload, 0, self.sequence + 1))
-        shadow = replace(draft.shadow, sequence=self.sequence)
-        self._shadows.append(shadow_row(shadow, of))
+        shadow = replace(draft.shadow, sequence=self.position.sequence + 1)
+        self._entry(Entry(codec.SHADOW, 0, shadow.sequence), draft.payload)
+        self._rows["shadows"].append(shadow_row(shadow, of))
         return shadow
 
-    def _entry(self, kind: str, text: str) -> None:
-        self.sequence += 1
-        row, self.hash = store.entry_row(kind, text, self.sequence, self.hash)
-        self._entries.append(row)
+    def _entry(self, entry: Entry, payload: str) -> None:
+        row = store.entry_row(entry, payload, self.position.hash)
+        self.position = self.position._replace(sequence=entry.sequence, hash=row["hash"])
+        self._rows["entries"].append(row)
 
     def execute(self, connection: Connection) -> None:
         """Insert the added rows."""
-        sql.insert(connection, "entries", self._entries)
-        sql.insert(connection, "forecasts", self._forecasts)
-        sql.insert(connection, "markets", self._markets)
-        sql.insert(connection, "shadows", self._shadows)
+        for table, rows in self._rows.items():
+            sql.insert(connection, table, rows)
 
 
 def _take(games: dict[str, GameRecord], rows: Sequence[sql.Row]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple
@@ -126,7 +125,7 @@ class IssuedForecast:
             request named a version, or there is no model store.
         live: the live inputs of the request.
         line_origin: source of the request's margin; None if the request did not give it.
-        lease: the lease that makes the caller the owner of the game (`record.GameRecord`); empty: none.
+        lease: the lease that makes the caller the owner of the game (`rules.GameRecord`); empty: none.
         clock: seconds of play by the clock that the owner of the game publishes; None if it publishes none.
         publisher: identity of the caller who publishes `clock`. Not recorded.
         created: whether the commit that returned it recorded it. Not recorded.
@@ -220,38 +219,6 @@ class ShadowForecast:
     generated_time: datetime
     expires_time: datetime
     sequence: int = 0
-
-
-class ShadowRefusal(enum.Enum):
-    """Why a shadow was not recorded."""
-
-    OUTCOME_KNOWN = "outcome_known"
-    """The outcome of its forecast was known by then: the shadow could have been made with hindsight."""
-
-    RECORDED = "recorded"
-    """The ledger already has a shadow of the same model for this forecast."""
-
-    NO_FORECAST = "no_forecast"
-    """There is no forecast with its sequence number: the ledger was restored."""
-
-    OTHER_FORECAST = "other_forecast"
-    """The forecast is of the same model, or of another horizon, minute or alpha."""
-
-    DISK_RESERVE = "disk_reserve"
-    """The disk has less space left than is reserved for outcomes."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShadowsRecorded:
-    """Result of recording several shadows.
-
-    Attributes:
-        recorded: the recorded shadows, in order, with their sequence numbers.
-        refused: number of the others, by reason.
-    """
-
-    recorded: tuple[ShadowForecast, ...]
-    refused: Mapping[ShadowRefusal, int]
 
 
 @dataclass(frozen=True, slots=True)

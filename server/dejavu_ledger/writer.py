@@ -22,9 +22,9 @@ from dejavu_common.failure_log import FailureLog
 from dejavu_ledger.database.backend import Backend, Connection, Query
 from dejavu_ledger.entries.codec import PreparedForecast, PreparedShadow
 from dejavu_ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of, mebibytes_left
-from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.recording import Appended, KnownRecord, append_shadows, record_forecasts
-from dejavu_ledger.records import IssuedForecast, ShadowsRecorded
+from dejavu_ledger.records import IssuedForecast, ShadowForecast
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Result
 
@@ -97,13 +97,13 @@ class Writer:
         self._put(_Call(answer, drafts))
         return answer
 
-    def submit_shadows(self, shadows: Sequence[PreparedShadow]) -> asyncio.Future[ShadowsRecorded]:
+    def submit_shadows(self, shadows: Sequence[PreparedShadow]) -> asyncio.Future[list[ShadowForecast]]:
         """Queue shadows to record together. They come after all other calls that are queued by their turn.
 
         Raises:
             LedgerUnavailable: if the writer was closed.
         """
-        answer: asyncio.Future[ShadowsRecorded] = self._loop.create_future()
+        answer: asyncio.Future[list[ShadowForecast]] = self._loop.create_future()
         self._put(_Call(answer, shadows=shadows))
         return answer
 

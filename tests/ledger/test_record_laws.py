@@ -27,9 +27,9 @@ from dejavu_ledger import verify
 from dejavu_ledger.audit import checkpoints
 from dejavu_ledger.database import store
 from dejavu_ledger.queries.pages import ForecastFilter, page
-from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.recording import KnownRecord
 from dejavu_ledger.records import Checkpoint, IssuedForecast
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Failed
 from dejavu_models.scorecard.cards import LeftOut, Scorecard

@@ -13,6 +13,7 @@ from tests.support.builders.evening_events import (
     FINAL,
     GAME,
     HALF,
+    NO_SHADOW,
     OTHER,
     Event,
     answers,
@@ -35,8 +36,8 @@ from dejavu_ledger import verify
 from dejavu_ledger.errors import GameFull
 from dejavu_ledger.queries import predictions
 from dejavu_ledger.queries.predictions import UnknownGame
-from dejavu_ledger.record import RecordingLimits
-from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording, ShadowRefusal
+from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.results import Failed
 from dejavu_models.scorecard.cards import LeftOut
@@ -160,8 +161,7 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
         ([said(18), reported(), said(18), said(18, 9.0), withdrawn(), said(19)], [None, None, KNOWN, REPORTED], {}),
     "a shadow is recorded once for each forecast and other model, and none once the outcome is known":
         ([said(18), shadowed(1, "v1"), shadowed(1), shadowed(1), reported(), shadowed(1, "v3"), withdrawn(),
-          shadowed(1, "v3")], [None, ShadowRefusal.OTHER_FORECAST, ShadowRefusal.RECORDED,
-                               ShadowRefusal.OUTCOME_KNOWN, ShadowRefusal.OUTCOME_KNOWN], {}),
+          shadowed(1, "v3")], [None, *[NO_SHADOW] * 4], {}),
     "a shadow of a forecast from after a withdrawn half is recorded":
         ([reported(3, HALF), said(24), withdrawn(HALF), shadowed(2)], [None], {"standing": [2]}),
     # Hindsight: made after the outcome was observed
@@ -258,8 +258,6 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "a forecast of the morning makes none of the poller late in the evening":
         ([said(1, by="a", at=-800), leads("b"), said(20, by="b"), said(21, by="b", at=3), said(22, by="a", at=4)],
          [None, None, None, None], {}),
-    "a game is over twelve hours after the first forecast of its owner":
-        ([said(1, by="a", at=-800), said(20, by="a")], [None, LateReason.GAME_DATE], {}),
     # Otherwise a caller who may record, not report, could widen all intervals by patterns that no game has.
     **{f"nothing is learned from what others record: {by}":
         ([said(18, by="a"), said(18, 90.0, by=by, alpha=0.1), said(19, 90.0, by=by), reported(5)],

@@ -23,8 +23,8 @@ from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeAlrea
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import FEW
-from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.records import IssuedForecast
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.results import Failed
 from dejavu_server.admission.callers import Caller
 

@@ -27,8 +27,8 @@ from dejavu_common import failure_log
 from dejavu_ledger import Ledger
 from dejavu_ledger.database import sqlite, sqlite_engine
 from dejavu_ledger.errors import DiskReserveReached
-from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.records import IssuedForecast
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.results import Failed
 from dejavu_server.api.health import LEDGER
 from dejavu_server.forecasting.lifecycle.models import ServingModels

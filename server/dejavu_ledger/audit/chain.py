@@ -23,9 +23,9 @@ from dejavu_ledger.entries import canonical_json, codec, rows
 from dejavu_ledger.entries.rows import ForecastRow
 from dejavu_ledger.errors import LedgerCorrupt
 from dejavu_ledger.queries import model_changes
-from dejavu_ledger.record import GameRecord, OutcomeRevisions, Revisions, key_of, market_is_late, market_window
 from dejavu_ledger.recording import read_revisions
 from dejavu_ledger.records import IssuedForecast
+from dejavu_ledger.rules import GameRecord, OutcomeRevisions, Revisions, key_of, market_is_late
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_store.stages import Roster
@@ -305,13 +305,9 @@ class ChainVerifier:
         )
         self._priced = target if sent is None else self._priced
         _check(
-            made - forecast.generated_time <= market_window(forecast),
-            f"entry {sequence}: recorded with hindsight: the market came {made - forecast.generated_time} after the "
-            f"forecast at {target}",
-        )
-        _check(
             not market_is_late(game, forecast, made, owned=bool(row["market_forecast_owned"])),
-            f"entry {sequence}: recorded with hindsight: the forecast at {target} was late by then",
+            f"entry {sequence}: recorded with hindsight: the market came {made - forecast.generated_time} after the "
+            f"forecast at {target}, which was made too long ago, or late, by then",
         )
 
     def _check_shadow(self, row: Raw) -> None:

@@ -28,8 +28,8 @@ from dejavu_ledger.database.store import Identity
 from dejavu_ledger.entries import codec
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError
 from dejavu_ledger.queries import learning
-from dejavu_ledger.record import GameRecord
 from dejavu_ledger.records import Checkpoint
+from dejavu_ledger.rules import GameRecord
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 
 

@@ -91,17 +91,11 @@ def start_of_chain(ledger_id: str) -> ChainHead:
     return ChainHead(0, codec.genesis_hash(ledger_id))
 
 
-def entry_row(kind: str, text: str, sequence: int, previous: bytes) -> tuple[Row, bytes]:
-    """Return the row of `entries` for a canonical form, given the hash of the previous entry, and the entry's own."""
+def entry_row(entry: codec.Entry, payload: str, previous: bytes) -> Row:
+    """Return the row of `entries` for an entry, given the canonical form of its payload and the hash before it."""
+    text = codec.encode_entry(entry, payload)
     hash_ = codec.chain_hash(previous, text)
-    return {"sequence": sequence, "kind": kind, "canonical": text, "hash": hash_}, hash_
-
-
-def add_entry(connection: Connection, kind: str, payload: str, revision: int, head: ChainHead, made_by: str) -> None:
-    """Add an entry after the head of the chain, in a transaction that holds the write lock."""
-    sequence = head.sequence + 1
-    text = codec.encode_entry(kind, payload, revision, sequence, made_by)
-    sql.insert(connection, "entries", [entry_row(kind, text, sequence, head.hash)[0]])
+    return {"sequence": entry.sequence, "kind": entry.kind, "canonical": text, "hash": hash_}
 
 
 def entry_at(connection: Connection, sequence: int) -> ChainHead | None:

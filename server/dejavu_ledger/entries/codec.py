@@ -63,7 +63,7 @@ _HASHED_AT_ONCE: Final = 2047
 
 
 @fast_frozen
-class _Entry:
+class Entry:
     """The members of an entry beside its payload; see `IssuedForecast` for the last three."""
 
     kind: str
@@ -72,7 +72,7 @@ class _Entry:
     made_by: str = ""
     late: LateReason | None = None
     lease: str = ""
-    published_s: float | None = None
+    clock: float | None = None
 
 
 _PLAYERS: Final = form_of(tuple[tuple[int, int, int, int, int], ...])
@@ -99,7 +99,7 @@ def _ends(name: str) -> Layout[Interval]:
     return Layout(Interval, names={"lower": f"{name}_lower", "upper": f"{name}_upper"})
 
 
-_ENTRY: Final = Layout(_Entry)
+_ENTRY: Final = Layout(Entry, names={"clock": "published_s"})
 
 _UNRECORDED: Final = ("quantiles", "market")
 _ASKED_FOR: Final = ("horizon", "alpha", "moment")
@@ -113,7 +113,7 @@ def _forecast(*omit: str) -> Layout[Forecast]:
     return Layout(
         Forecast,
         omit=(*_UNRECORDED, *_ASKED_FOR, *omit),
-        parts={"adaptation": _ADAPTATION, "total": _TOTAL},
+        parts={"adaptation": _ADAPTATION.form, "total": _TOTAL.form},
         inline={"interval": _ends("interval")},
     )
 
@@ -145,7 +145,7 @@ _EVIDENCE: Final = Layout(
     names={"against_version": "against"},
     parts={"crps_e_value": _E_VALUE, "brier_e_value": _E_VALUE},
 )
-_CHANGE: Final = Layout(ModelChange, omit=("changed_by", "sequence"), parts={"evidence": _EVIDENCE})
+_CHANGE: Final = Layout(ModelChange, omit=("changed_by", "sequence"), parts={"evidence": _EVIDENCE.form})
 
 
 class PreparedForecast(NamedTuple):
@@ -169,23 +169,10 @@ class PreparedShadow(NamedTuple):
     payload: str
 
 
-class Marks(NamedTuple):
-    """What the record adds to the entry of a forecast; see `IssuedForecast`."""
-
-    late: LateReason | None = None
-    lease: str = ""
-    clock: float | None = None
-
-
-_NO_MARKS: Final = Marks()
-
-
-def encode_entry(
-    kind: str, payload: str, revision: int, sequence: int, made_by: str = "", marks: Marks = _NO_MARKS
-) -> str:
+def encode_entry(entry: Entry, payload: str) -> str:
     """Return the canonical form of an entry, given that of its payload."""
-    entry = _ENTRY.write(_Entry(kind, revision, sequence, made_by, *marks))
-    before, name, after = dumps(entry | {"payload": 0}).partition('"payload":')  # in a text, its quotes are escaped
+    text = dumps(_ENTRY.write(entry) | {"payload": 0})
+    before, name, after = text.partition('"payload":')  # in a text, its quotes are escaped
     return f"{before}{name}{payload}{after[1:]}"
 
 
@@ -225,47 +212,27 @@ def _with_rounded_scores(forecast: Forecast) -> Forecast:
     return replace(forecast, static_scores=tuple(round(float(each), _SCORE_DIGITS) for each in forecast.static_scores))
 
 
-def as_read(issued: IssuedForecast, sequence: int, revision: int, marks: Marks, hash_: bytes) -> IssuedForecast:
-    """Return a forecast recorded at a sequence as `store.read_after` does, without its unrecorded parts."""
-    # The constructor is called, since `replace` takes twice as long, and this runs under the write lock.
-    return IssuedForecast(
-        game_id=issued.game_id,
-        home_team=issued.home_team,
-        away_team=issued.away_team,
-        pattern=issued.pattern,
-        pregame_margin=issued.pregame_margin,
+def recorded_part(issued: IssuedForecast) -> IssuedForecast:
+    """Return a recorded forecast as `store.read_after` does: without the parts that are not recorded."""
+    return replace(
+        issued,
         forecast=_recorded_part(issued.forecast),
-        generated_time=issued.generated_time,
-        expires_time=issued.expires_time,
-        sequence=sequence,
-        revision=revision,
-        late=marks.late,
-        game_date=issued.game_date,
-        recorded_by=issued.recorded_by,
+        markets=(),
+        rated_for=None,
+        lineups=None,
+        recomputed=None,
+        recomputed_total=None,
         roster_sequence=issued.roster_sequence or None,
-        live=issued.live,
-        line_origin=issued.line_origin,
-        lease=marks.lease,
-        clock=marks.clock,
-        hash=hash_,
-        created=True,
+        publisher="",
+        created=False,
     )
 
 
 def _recorded_part(forecast: Forecast) -> Forecast:
-    """Return a forecast without its unrecorded parts; itself if it has none."""
     total = forecast.total
-    if total is not None and (total.quantiles or total.market is not None):
-        total = replace(total, quantiles=(), market=None)
-    if forecast.quantiles or forecast.market is not None or total is not forecast.total:
-        return replace(forecast, quantiles=(), market=None, total=total)
+    if forecast.quantiles or forecast.market or (total and (total.quantiles or total.market)):
+        return replace(forecast, quantiles=(), market=None, total=total and replace(total, quantiles=(), market=None))
     return forecast
-
-
-def has_unrecorded(issued: IssuedForecast) -> bool:
-    """Return whether a forecast has parts that are not recorded."""
-    requested = _recorded_part(issued.forecast) is not issued.forecast or issued.markets != ()
-    return requested or issued.rated_day != issued.day or issued.lineups is not None
 
 
 def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
@@ -286,7 +253,7 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
         late=entry.late,
         recorded_by=entry.made_by,
         lease=entry.lease,
-        clock=entry.published_s,
+        clock=entry.clock,
     )
 
 
@@ -399,7 +366,7 @@ def parse_change(canonical: str) -> ModelChange:
     return _CHANGE.read(payload, changed_by=entry.made_by, sequence=entry.sequence)
 
 
-def _opened(kind: str, canonical: str) -> tuple[_Entry, dict[str, Any]]:
+def _opened(kind: str, canonical: str) -> tuple[Entry, dict[str, Any]]:
     """Return the members of an entry and its payload; raise a ValueError if the entry is not of the kind."""
     value = loads(canonical)
     entry = _ENTRY.read(value)

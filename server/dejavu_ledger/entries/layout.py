@@ -16,12 +16,11 @@ a later release may have others. When read, names without a field are ignored: a
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import reprlib
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
-from functools import lru_cache
+from inspect import Parameter, signature
 from math import copysign
 from types import NoneType, UnionType
 from typing import Any, Final, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -91,14 +90,8 @@ class Layout(Generic[_T]):
             them is there when it is read, the field has its default.
 
     Attributes:
-        read: return the value of a JSON object, given the fields that are not written in it as named arguments; raise a
-            WrongValue if it is no object, lacks a field without a default, has a wrong value, or if the class refuses
-            the fields.
-        fields: the same, but return the fields by name: for an object that has only some of them.
+        form: the form of a value that is written as such an object.
     """
-
-    plain: Final = None
-    """A layout is a form: of an object, which is not read as it is."""
 
     def __init__(
         self,
@@ -107,29 +100,24 @@ class Layout(Generic[_T]):
         only: Collection[str] = (),
         omit: Collection[str] = (),
         names: Mapping[str, str] | None = None,
-        parts: Mapping[str, Form | Layout[Any]] | None = None,
+        parts: Mapping[str, Form] | None = None,
         inline: Mapping[str, Layout[Any]] | None = None,
     ) -> None:
-        names, parts, self._inline = names or {}, parts or {}, inline or {}
-        defaults, readers = _defaults(kind), dict[str, _Reader]()
-        self._written: list[tuple[str, str, Callable[[Any], Any] | None, Any]] = []
+        names, parts, inline, parameters = names or {}, parts or {}, inline or {}, signature(kind).parameters
+        self._kind, self.form = kind, Form(None, self.write, self.read)
+        self._fields: list[_Field] = []
+        self._inline: list[tuple[str, Any, Layout[Any]]] = []
         for field, hint in get_type_hints(kind).items():
             if field in omit or (only and field not in only):
                 continue
-            default = defaults.get(field, NOTHING)
-            if field in self._inline:
-                readers[field] = _Reader("", default, None, self._inline[field]._beside(default))
+            default = parameters[field].default
+            default = NOTHING if default is Parameter.empty else default
+            if field in inline:
+                self._inline.append((field, default, inline[field]))
                 continue
             one, is_optional = _one(hint)
             name = names.get(field, f"{field.removesuffix('_time')}_us" if one is datetime else field)
-            form = parts.get(field) or form_of(one)
-            write = _or_null(form.write) if is_optional and default is not None else form.write
-            self._written.append((name, field, write, NOTHING if default else default))
-            readers[field] = _Reader(name, default, form.plain, form.read, is_optional)
-        self._names = {each[0] for each in self._written}
-        named = only or omit or any(each.kw_only for each in getattr(kind, "__dataclass_fields__", {}).values())
-        self.read: Callable[..., _T] = _function(kind, readers, in_order=not named)
-        self.fields: Callable[..., dict[str, Any]] = _function(dict, readers, in_order=False)
+            self._fields.append(_Field(field, name, default, is_optional, *(parts.get(field) or form_of(one))))
 
     def write(self, value: _T) -> dict[str, Any]:
         """Return the JSON object of a value.
@@ -138,102 +126,71 @@ class Layout(Generic[_T]):
             ValueError: if a time is not UTC.
         """
         found = {}
-        for name, field, write, left_out in self._written:
+        for field, name, default, _, _, write, _ in self._fields:
             each = getattr(value, field)
-            if each != left_out or (type(each) is float and copysign(1.0, each) < 0.0):  # −0 is read back as it is
-                found[name] = each if write is None else write(each)
-        for field, layout in self._inline.items():
+            if default or each != default or (type(each) is float and copysign(1.0, each) < 0.0):  # −0 is read as it is
+                found[name] = each if write is None or each is None else write(each)
+        for field, _, layout in self._inline:
             each = getattr(value, field)
             if each is not None:
                 found |= layout.write(each)
         return found
 
-    def _beside(self, default: Any) -> Callable[[dict[str, Any]], Any]:
-        """Return the function that reads the value from the object beside whose names its own are written."""
-        if default is NOTHING:
-            return self.read
+    def read(self, value: Any, **others: Any) -> _T:
+        """Return the value of a JSON object.
 
-        def read(value: dict[str, Any]) -> Any:
+        Args:
+            value: the object.
+            others: the fields that are not written in it.
+
+        Raises:
+            WrongValue: if it is no object, lacks a field without a default, has a wrong value, or if the class refuses
+                the fields.
+        """
+        fields = self.fields(value)
+        try:
+            return self._kind(**fields, **others)
+        except (ValueError, DejavuError) as error:
+            raise WrongValue(str(error)) from None
+
+    def fields(self, value: Any) -> dict[str, Any]:
+        """Return the fields of a JSON object that has only some of them; see `read`."""
+        if type(value) is not dict:
+            refusal("an object")(value)
+        found = {}
+        for field, name, default, is_optional, plain, _, read in self._fields:
+            each = value.get(name, default)
+            if type(each) is plain or (each is default and default is not NOTHING) or (each is None and is_optional):
+                found[field] = each
+                continue
             try:
-                return default if self._names.isdisjoint(value) else self.read(value)
-            except UnknownName:
-                return default
+                found[field] = read(each)
+            except WrongValue as error:
+                raise error.within(name) from None
+        for field, default, layout in self._inline:
+            found[field] = layout.beside(value, default)
+        return found
 
-        return read
+    def beside(self, value: dict[str, Any], default: Any) -> Any:
+        """Return the value whose names are beside others in an object; the default if none of them is there."""
+        if default is NOTHING:
+            return self.read(value)
+        try:
+            return self.read(value) if any(each.name in value for each in self._fields) else default
+        except UnknownName:
+            return default
 
 
-class _Reader(NamedTuple):
-    """How a field is read: name, default, the members of a form, and whether null stands for None.
+class _Field(NamedTuple):
+    """A field: its name in the object, its default, whether null stands for None, and its form (`Form`)."""
 
-    Without a name, it is read from the object that has the names.
-    """
-
+    field: str
     name: str
     default: Any
+    is_optional: bool
     plain: type | None
+    write: Callable[[Any], Any] | None
     read: Callable[[Any], Any]
-    is_optional: bool = False
-
-    def takes(self, value: Any) -> bool:
-        """Return whether a value is the field's as it is."""
-        is_default = value is self.default and value is not NOTHING
-        return type(value) is self.plain or is_default or (value is None and self.is_optional)
-
-
-def _function(make: Callable[..., Any], readers: Mapping[str, _Reader], *, in_order: bool) -> Callable[..., Any]:
-    """Return the function that reads an object, as `dataclasses` makes constructors: a loop would take twice the time.
-
-    The class takes the values in order (`in_order`), or by name, beside those that are not written. Of a layout with
-    the fields `distance`, a float without a default, and `date`, a date or None by default, it is:
-
-        def read(value):
-            if type(value) is not dict: refuse(value)
-            get = value.get
-            try:
-                v0 = get('distance', default0)
-                if type(v0) is not plain0: v0 = read0(v0)
-                v1 = get('date', default1)
-                if v1 is not default1 and v1 is not None: v1 = read1(v1)
-                return make(v0, v1)
-            except refused as error: raise wrong(error, value) from None
-    """
-
-    def wrong(error: Exception, value: dict[str, Any]) -> WrongValue:
-        """Return the error of the first value that is wrong, with its name; otherwise that of the class."""
-        for each in readers.values():
-            found = value.get(each.name, each.default)
-            if each.name and not each.takes(found):
-                try:
-                    each.read(found)
-                except WrongValue as named:
-                    return named.within(each.name)
-        return error if isinstance(error, WrongValue) else WrongValue(str(error))
-
-    known: dict[str, Any] = {"make": make, "refuse": refusal("an object"), "wrong": wrong}
-    known["refused"] = ValueError, DejavuError
-    reading = []
-    for at, each in enumerate(readers.values()):
-        known |= {f"plain{at}": each.plain, f"default{at}": each.default, f"read{at}": each.read}
-        if not each.name:
-            reading.append(f"v{at} = read{at}(value)")
-            continue
-        unread = [f"type(v{at}) is not plain{at}"] if each.plain else []
-        unread += [f"v{at} is not default{at}"] if each.default is not NOTHING else []
-        unread += [f"v{at} is not None"] if each.is_optional else []
-        reading.append(f"v{at} = get({each.name!r}, default{at})")
-        reading.append(f"if {' and '.join(unread) or True}: v{at} = read{at}(v{at})")
-    others = "" if in_order or make is dict else ", **others"
-    arguments = ", ".join(f"v{at}" if in_order else f"{field}=v{at}" for at, field in enumerate(readers))
-    lines = [f"def read(value{others}):", " if type(value) is not dict: refuse(value)", " get = value.get", " try:"]
-    lines += [f"  {each}" for each in (*reading, f"return make({arguments}{others})")]
-    lines += [" except refused as error: raise wrong(error, value) from None"]
-    exec("\n".join(lines), known)  # noqa: S102 - from the names of fields
-    function: Callable[..., Any] = known["read"]
-    return function
-
-
-def _or_null(write: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-    return write and (lambda value: None if value is None else write(value))
 
 
 class _Nothing:
@@ -246,12 +203,6 @@ class _Nothing:
 NOTHING: Final = _Nothing()
 
 
-def _defaults(kind: type) -> dict[str, Any]:
-    if not dataclasses.is_dataclass(kind):
-        return dict(kind._field_defaults)  # type: ignore[attr-defined]  # a NamedTuple
-    return {each.name: each.default for each in dataclasses.fields(kind) if each.default is not dataclasses.MISSING}
-
-
 def _one(hint: Any) -> tuple[Any, bool]:
     """Return a type without None, and whether it has that."""
     if get_origin(hint) not in {Union, UnionType}:
@@ -260,27 +211,26 @@ def _one(hint: Any) -> tuple[Any, bool]:
     return one, True
 
 
-def form_of(hint: Any) -> Form | Layout[Any]:
+def form_of(hint: Any) -> Form:
     """Return the form of the values of a type."""
     if get_origin(hint) is tuple:
         items = get_args(hint)
         return _listed(form_of(items[0]), None if items[-1] is Ellipsis else len(items))
     if issubclass(hint, enum.Enum):
         return _named(hint)
-    return _FORMS.get(hint) or Layout(hint)
+    return _FORMS.get(hint) or Layout(hint).form
 
 
-def _listed(form: Form | Layout[Any], length: int | None) -> Form:
-    write, plain = form.write or (lambda value: value), {form.plain} - {None}
+def _listed(form: Form, length: int | None) -> Form:
+    write = form.write or (lambda value: value)
     refuse = refusal("a list" if length is None else f"a list of {length}")
 
     def read(value: Any) -> tuple[Any, ...]:
-        if type(value) is not list or len(value) != (len(value) if length is None else length):
+        if type(value) is not list or length not in {None, len(value)}:
             refuse(value)
-        try:
-            return tuple(value if plain and {*map(type, value)} <= plain else map(form.read, value))
-        except WrongValue:
-            found = []
+        if {*map(type, value)} == {form.plain}:
+            return tuple(value)
+        found = []
         for index, each in enumerate(value):
             try:
                 found.append(each if type(each) is form.plain else form.read(each))
@@ -320,14 +270,11 @@ def _parsed(kind: type, parse: Callable[[Any], Any], expected: str) -> Callable[
     return read
 
 
-_known_day: Final = lru_cache(maxsize=4096)(parse_day)
-"""The same days, those of similar games above all, stand in many entries."""
-
 _FORMS: Final = {
     float: Form(float, float, refusal("a number")),
     int: Form(int, int, refusal("a whole number")),
     str: Form(str, None, refusal("a text")),
     bool: Form(bool, bool, refusal("true or false")),
-    date: Form(None, date.isoformat, _parsed(str, _known_day, "a date as YYYY-MM-DD")),
+    date: Form(None, date.isoformat, _parsed(str, parse_day, "a date as YYYY-MM-DD")),
     datetime: Form(None, microseconds, _parsed(int, from_microseconds, "microseconds since 1970")),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any, NamedTuple
 
 from dejavu_common.clock import game_day, microseconds
@@ -41,9 +40,9 @@ def forecast_row(issued: IssuedForecast, key: str, pattern: str, *, owned: bool)
 
     Args:
         issued: the forecast.
-        key: its identity, see `record.key_of`.
+        key: its identity, see `rules.key_of`.
         pattern: its pattern as canonical JSON.
-        owned: whether it counts for its game, see `record.GameRecord.owns`.
+        owned: whether it counts for its game, see `rules.GameRecord.owns`.
     """
     forecast, terms = issued.forecast, issued.forecast.expected_margin_terms
     return {
@@ -146,16 +145,11 @@ def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:
     """Return the row of `shadows` for a recorded shadow, given the row of the shadowed forecast.
 
     Raises:
-        ValueError: if a value is not a number.
+        struct.error: if a value is not a number, or the row's scored values are damaged.
     """
-    forecast = shadow.forecast
-    try:
-        scored = scored_values.pack(forecast, scored_values.rival(of.scored_values))
-    except struct.error as error:
-        raise ValueError(f"a value of the forecast is not a number: {error}") from error
     return {
         "sequence": shadow.sequence,
         "forecast_sequence": shadow.forecast_sequence,
-        "model_version": forecast.model_version,
-        "scored_values": scored,
+        "model_version": shadow.forecast.model_version,
+        "scored_values": scored_values.pack(shadow.forecast, scored_values.rival(of.scored_values)),
     }

@@ -148,7 +148,8 @@ def append_change(
         sequence=head.sequence + 1,
     )
     after = roster.after(change)
-    store.add_entry(connection, codec.MODEL, change_payload(change), 0, head, recorded_by)
+    entry = codec.Entry(codec.MODEL, 0, change.sequence, recorded_by)
+    sql.insert(connection, "entries", [store.entry_row(entry, change_payload(change), head.hash)])
     sql.insert(connection, "model_changes", [change_row(change)])
     return after, change
 

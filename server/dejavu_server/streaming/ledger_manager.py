@@ -24,7 +24,7 @@ from dejavu_ledger import Durability, Ledger, LedgerCorrupt, LedgerError, Ledger
 from dejavu_ledger.database.backends import check_url
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, copy_of
-from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
+from dejavu_ledger.rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_models.errors import DejavuError
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.clock_watch import ClockWatch

@@ -10,7 +10,7 @@ from typing import Final
 
 from dejavu_ledger import Durability
 from dejavu_ledger.ledger import CurrentLedger
-from dejavu_ledger.record import RecordingLimits
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import AdaptationMode
 from dejavu_server.api.converters.forecast_parts import CourseOf

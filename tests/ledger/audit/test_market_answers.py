@@ -18,6 +18,7 @@ from dejavu_feed.moment import Moment
 from dejavu_feed.teams import DECEMBER_DEVIATION
 from dejavu_ledger.audit.market_answers import fault_of
 from dejavu_ledger.entries import codec
+from dejavu_ledger.entries.codec import Entry
 from dejavu_ledger.records import IssuedForecast, MarketEntry
 from dejavu_models.betting import (
     Market,
@@ -78,8 +79,8 @@ def recorded(
 def read_back(
     made: IssuedForecast, market: Market, answer: MarketAnswer
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
-    stored = codec.parse(codec.encode_entry(codec.FORECAST, codec.prepare(made).payload, 0, 1))
-    text = codec.encode_entry(codec.MARKET, codec.market_payload(MarketEntry(1, market, answer)), 0, 2)
+    stored = codec.parse(codec.encode_entry(Entry(codec.FORECAST, 0, 1), codec.prepare(made).payload))
+    text = codec.encode_entry(Entry(codec.MARKET, 0, 2), codec.market_payload(MarketEntry(1, market, answer)))
     read = codec.parse_market(text)
     return stored, read.market, read.answer
 

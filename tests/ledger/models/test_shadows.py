@@ -15,8 +15,8 @@ from dejavu_ledger import Ledger
 from dejavu_ledger.database import sql
 from dejavu_ledger.entries.codec import parse_shadow
 from dejavu_ledger.queries import learning
-from dejavu_ledger.record import RecordingLimits
-from dejavu_ledger.records import IssuedForecast, ShadowForecast, ShadowRefusal
+from dejavu_ledger.records import IssuedForecast, ShadowForecast
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import Observation, TrackerKey, static_score
 
@@ -25,7 +25,7 @@ async def test_its_row_is_found_by_model_and_scored_as_a_forecast_is_and_no_expl
     ledger: Ledger, url: str
 ) -> None:
     [first] = await recorded(ledger, issued(game(1)))
-    [made] = (await ledger.record_shadows([shadow(first)])).recorded
+    [made] = await ledger.record_shadows([shadow(first)])
     row = await ledger.read(lambda connection: sql.row(connection, "SELECT scored_values, model_version FROM shadows"))
     beside = await ledger.read(lambda connection: sql.value(connection, "SELECT scored_values FROM forecasts"))
     assert row == (beside, "v2")
@@ -53,10 +53,10 @@ async def test_one_of_no_forecast_or_another_minute_is_left_out_and_none_is_reco
     [first] = await recorded(ledger, issued(game(1)))
     right = shadow(first)
     other_minute = replace(right, forecast=replace(right.forecast, elapsed_minutes=7))
-    made = await ledger.record_shadows([other_minute, replace(right, forecast_sequence=99)])
-    assert made.refused == {ShadowRefusal.OTHER_FORECAST: 1, ShadowRefusal.NO_FORECAST: 1}
+    assert await ledger.record_shadows([other_minute]) == []
+    assert await ledger.record_shadows([replace(right, forecast_sequence=99)]) == []
     backend.free = 999
-    assert (await ledger.record_shadows([right])).refused == {ShadowRefusal.DISK_RESERVE: 1}
+    assert await ledger.record_shadows([right]) == []
     assert (await ledger.position()).sequence == 1
     await ledger.close()
 

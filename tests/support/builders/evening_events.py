@@ -22,16 +22,18 @@ from dejavu_ledger.queries.learning import CompletedGame, SettledGame
 from dejavu_ledger.queries.pages import ForecastFilter
 from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.queries.scorecards import ScoreFilter
-from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording, ShadowRefusal
+from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording
 from dejavu_models.errors import DejavuError
 from dejavu_models.scorecard.cards import Scorecard, scorecard
 from dejavu_models.types import ExpectedMarginTerms, Horizon
 
 GAME, OTHER = "0022500001", "0022500002"
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+NO_SHADOW = "no shadow"
 
-Event: TypeAlias = Callable[[RecordBook], IssuedForecast | ShadowRefusal | None]
-"""Records something; returns a forecast as it is answered, and why a shadow is refused. Raises other refusals."""
+Event: TypeAlias = Callable[[RecordBook], IssuedForecast | str | None]
+"""Records something; returns a forecast as it is answered, and NO_SHADOW for one that is not recorded. Raises other
+refusals."""
 
 
 def forecast_of(
@@ -109,7 +111,7 @@ def reported(
 
 def shadowed(of: int, version: str = "v2") -> Event:
     """Return the forecast of another model beside that of an entry."""
-    return lambda book: book.shadow(of, version)
+    return lambda book: None if book.shadow(of, version) else NO_SHADOW
 
 
 def withdrawn(horizon: Horizon = FINAL, game_id: str = GAME) -> Event:

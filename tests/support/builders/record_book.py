@@ -28,9 +28,9 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.entries import codec
 from dejavu_ledger.queries import predictions
-from dejavu_ledger.record import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.recording import KnownRecord, append_shadows, record_forecasts
-from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket, ShadowRefusal
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket
+from dejavu_ledger.rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
@@ -201,22 +201,18 @@ class RecordBook:
             raise answer.error
         return answer[0]
 
-    def shadow(
-        self, of: int, version: str, *, known: KnownRecord | None = None, full: bool = False
-    ) -> ShadowRefusal | None:
-        """Record the forecast of another model beside the one of an entry; return why it is refused, if it is.
+    def shadow(self, of: int, version: str, *, known: KnownRecord | None = None) -> bool:
+        """Record the forecast of another model beside the one of an entry; return whether it is admissible.
 
         Args:
             of: sequence of the entry.
             version: the model.
             known: what the writer knows.
-            full: whether the disk has less space than its reserve.
         """
         with self._backend.write() as connection:
             [beside] = predictions.forecasts_at(connection, [of])
             draft = codec.prepare_shadow(shadow(beside.issued, version))
-            refused = append_shadows(connection, [draft], known, full=full).refused
-            return next(iter(refused), None)
+            return append_shadows(connection, [draft], known) != []
 
     def write(self, function: Callable[[Connection], _T]) -> _T:
         """Return the result of a function that writes."""

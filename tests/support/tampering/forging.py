@@ -17,8 +17,8 @@ from dejavu_ledger.audit import checkpoints
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.entries import canonical_json, codec, rows
-from dejavu_ledger.record import key_of
 from dejavu_ledger.recording import load_game
+from dejavu_ledger.rules import key_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 
@@ -88,7 +88,7 @@ def derive_again(database: sqlite3.Connection) -> None:
     for table in ("forecasts", "markets"):
         database.execute(f"UPDATE {table} SET hindsight = NULL")
     for (game_id,) in database.execute("SELECT DISTINCT game_id FROM outcomes").fetchall():
-        for horizon, report in load_game(connection, game_id).reports.items():
+        for horizon, report in load_game(connection, game_id).deciding.items():
             outcomes.mark_hindsight(connection, game_id, horizon, report)
     with suppress(ValueError, DejavuError):
         settling.rebuild(connection)

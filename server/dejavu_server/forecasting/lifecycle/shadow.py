@@ -135,9 +135,9 @@ class ShadowForecaster:
         try:
             shadows = [shadow for model in self._models() for shadow in await self._forecast(model, group)]
             if shadows:
-                done = await self._ledger().record_shadows(shadows)
-                self._recorded.inc(len(done.recorded))
-                self._refused.inc(sum(done.refused.values()))
+                recorded = await self._ledger().record_shadows(shadows)
+                self._recorded.inc(len(recorded))
+                self._refused.inc(len(shadows) - len(recorded))
             self._failing.succeeded()
             if len(self._waiting) < MAX_WAITING // 2:
                 self._shedding.succeeded()

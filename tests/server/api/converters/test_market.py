@@ -212,7 +212,7 @@ def test_the_evaluation_of_a_total_is_part_of_no_recorded_forecast() -> None:
     made = replace(issued(), live=live, markets=(SentMarket(market),))
     made = replace(made, forecast=replace(made.forecast, total=replace(TOTAL, market=answer)))
     assert [each.kind for each in answers_of(made)] == [MARKET_KIND_TOTAL]
-    recorded = codec.as_read(made, 1, 0, codec.Marks(), b"")
+    recorded = codec.recorded_part(made)
     assert recorded.forecast.total == TOTAL
     assert codec.prepare(made).payload == codec.prepare(recorded).payload
     assert not list(answers_of(recorded))

@@ -76,8 +76,8 @@ class _Newest(NamedTuple):
         return other
 
 
-class FirstReport(NamedTuple):
-    """The report that decides which forecasts of a game were made with hindsight.
+class DecidingReport(NamedTuple):
+    """The report that decides which forecasts of a game were made with hindsight: the first that is not void.
 
     Attributes:
         sequence: its sequence.
@@ -97,14 +97,14 @@ class GameRecord:
     Attributes:
         owner: the caller whose forecasts count; None before the first forecast.
         lease: name of the lease whose holder becomes the owner; empty: none.
-        reports: the first report of each outcome that was not withdrawn before any forecast of the game.
+        deciding: the first report of each outcome that was not withdrawn before any forecast of the game.
     """
 
     def __init__(self, game_id: str) -> None:
         self.game_id = game_id
         self.owner: str | None = None
         self.lease = ""
-        self.reports: dict[Horizon, FirstReport] = {}
+        self.deciding: dict[Horizon, DecidingReport] = {}
         self._first: datetime | None = None  # when the owner's first forecast was made
         self._counts = Counter[str]()  # forecasts by caller
         self._owned: _Newest | None = None
@@ -119,8 +119,7 @@ class GameRecord:
 
     def is_latest(self, seconds: float) -> bool:
         """Return whether no forecast of a second of play, or of a later one, is recorded."""
-        newest = (self._owned, *self._of_callers.values())
-        return all(each is None or each.seconds < seconds for each in newest)
+        return all(each.seconds < seconds for each in self._of_callers.values())
 
     def owns(self, caller: str, lease: str = "") -> bool:
         """Return whether a forecast by a caller counts: it is the first, its owner's, or its lease's new holder's.
@@ -151,11 +150,11 @@ class GameRecord:
         Raises:
             LedgerCorrupt: if the game does not follow it from then on.
         """
-        if lease and self.lease and (lease != self.lease or caller == self.owner):
+        if lease != self.lease_of(caller, frozenset([lease])):
             raise LedgerCorrupt(f"lease {lease!r} makes the caller no owner of game {self.game_id}")
 
-    def add_forecast(self, caller: str, lease: str, seconds: float, made: datetime) -> bool:
-        """Take over the next recorded forecast; return whether it counts for the game: see `owns`.
+    def add_forecast(self, caller: str, lease: str, seconds: float, made: datetime) -> None:
+        """Take over the next recorded forecast.
 
         Args:
             caller: identity of the caller.
@@ -163,19 +162,16 @@ class GameRecord:
             seconds: seconds of play at it.
             made: when it was made.
         """
-        owned = self.owns(caller, lease)
+        newest, owned = _Newest(seconds, made), self.owns(caller, lease)
         if self._passes_to_first_lease(caller, owned=owned):
             self._withdrawn.clear()
         if owned:
             # Otherwise anybody could make a game late by a forecast of the morning before.
             self._first = made if self._first is None or caller != self.owner else min(self._first, made)
             self.owner, self.lease = caller, lease or self.lease
-        newest = _Newest(seconds, made)
-        self._of_callers[caller] = newest.or_later(self._of_callers.get(caller))
-        if owned:
             self._owned = newest.or_later(self._owned)
+        self._of_callers[caller] = newest.or_later(self._of_callers.get(caller))
         self._counts[caller] += 1
-        return owned
 
     def add_outcome(self, horizon: Horizon, sequence: int, observed: datetime, *, withdrawn: bool) -> None:
         """Take over the next recorded revision of an outcome.
@@ -187,13 +183,13 @@ class GameRecord:
         """
         if not withdrawn:
             self._outcomes[horizon] = sequence
-            self.reports.setdefault(horizon, FirstReport(sequence, observed))
+            self.deciding.setdefault(horizon, DecidingReport(sequence, observed))
             return
         self._outcomes.pop(horizon, None)
         if self.is_forecast:
             self._withdrawn.add(horizon)
         else:
-            self.reports.pop(horizon, None)
+            self.deciding.pop(horizon, None)
 
     def _passes_to_first_lease(self, caller: str, *, owned: bool) -> bool:
         """Return whether a forecast, if it counts, makes its caller the owner in place of one who held no lease."""
@@ -229,7 +225,7 @@ class GameRecord:
             return None
         show = (
             report.sequence
-            for horizon, report in self.reports.items()
+            for horizon, report in self.deciding.items()
             if minute <= horizon.last_slot and report.sequence > sequence and report.observed < made
         )
         return min(show, default=None)
@@ -346,27 +342,31 @@ class Revisions(NamedTuple):
 
 
 def market_recording(
-    market: Market, standing: Market | None, outcome_known: bool, late: bool, mismatched: bool
+    market: Market, standing: Market | None, closed: MarketRecording | None, *, mismatched: bool
 ) -> MarketRecording:
     """Return whether a market is recorded, or is to be recorded, for its forecast, and otherwise why not.
 
     Args:
         market: the market.
         standing: the recorded market of its kind of the forecast; None if it has none.
-        outcome_known: whether the outcome of the forecast is known.
-        late: whether the market is late: the forecast would now be late, or was made too long ago.
+        closed: why the forecast takes no further market; None if it does (`closed_to_markets`).
         mismatched: whether the two prices do not belong together.
     """
     if standing is not None:
         # The bankroll and the threshold are no part of a price: in the record, stakes are shares.
         same = all(getattr(standing, name) == getattr(market, name) for name in ("line", "above_odds", "below_odds"))
         return MarketRecording.RECORDED if same else MarketRecording.EARLIER_STANDS
-    if outcome_known:
-        return MarketRecording.OUTCOME_KNOWN
-    if late:
-        return MarketRecording.FORECAST_LATE
     # A mistyped price must not keep the right one out of the record.
-    return MarketRecording.ODDS_MISMATCHED if mismatched else MarketRecording.RECORDED
+    return closed or (MarketRecording.ODDS_MISMATCHED if mismatched else MarketRecording.RECORDED)
+
+
+def closed_to_markets(
+    game: GameRecord, stored: IssuedForecast, sent: datetime, *, owned: bool
+) -> MarketRecording | None:
+    """Return why a recorded forecast takes no further market; None if it does: see `market_is_late`."""
+    if game.known_outcome(stored.forecast.elapsed_minutes) is not None:
+        return MarketRecording.OUTCOME_KNOWN
+    return MarketRecording.FORECAST_LATE if market_is_late(game, stored, sent, owned=owned) else None
 
 
 def market_is_late(game: GameRecord, stored: IssuedForecast, sent: datetime, *, owned: bool) -> bool:
@@ -378,14 +378,10 @@ def market_is_late(game: GameRecord, stored: IssuedForecast, sent: datetime, *, 
         sent: when the market was sent.
         owned: whether the forecast counts for its game.
     """
+    within = MARKET_WITHIN_BREAK if stored.forecast.elapsed_seconds == _HALF else MARKET_WITHIN
     now = replace(stored, generated_time=sent, game_date=None)  # its request may have had no date
     late = stored.late or game.late(now, owned=owned, behind=MARKET_BEHIND)
-    return late is not None or sent - stored.generated_time > market_window(stored)
-
-
-def market_window(issued: IssuedForecast) -> timedelta:
-    """Return the time after a forecast within which its market is recorded."""
-    return MARKET_WITHIN_BREAK if issued.forecast.elapsed_seconds == _HALF else MARKET_WITHIN
+    return late is not None or sent - stored.generated_time > within
 
 
 class OutcomeRevisions(NamedTuple):
@@ -404,6 +400,11 @@ class OutcomeRevisions(NamedTuple):
         """The current outcome; None if there is none, or it was withdrawn."""
         return None if self.newest is None or self.newest.withdrawn else self.newest
 
+    @property
+    def next_number(self) -> int:
+        """The number of the next revision."""
+        return 0 if self.newest is None else self.newest.revision + 1
+
     def after(self, recorded: ReportedOutcome) -> OutcomeRevisions:
         """Return the revisions with the next one.
 
@@ -411,25 +412,43 @@ class OutcomeRevisions(NamedTuple):
             LedgerCorrupt: if it does not follow from them, or changes nothing.
         """
         entry, number = f"entry {recorded.sequence}:", recorded.revision
-        if number != (0 if self.newest is None else self.newest.revision + 1):
+        if number != self.next_number:
             raise LedgerCorrupt(f"{entry} revision {number} of an outcome does not follow: revisions count from 0")
         if recorded.withdrawn:
             if self.standing is None:
                 raise LedgerCorrupt(f"{entry} it withdraws an outcome that does not stand")
-            if _values(recorded) != _values(self.standing):
+            if values_of(recorded) != values_of(self.standing):
                 raise LedgerCorrupt(f"{entry} it withdraws another outcome than that before it")
         elif self.standing is not None and agree(self.standing, recorded):
             raise LedgerCorrupt(f"{entry} it changes nothing: it has the values and teams of the revision before it")
         return OutcomeRevisions(recorded, recorded.sequence if self.standing is None else self.first_sequence)
 
 
+def completed(reported: ReportedOutcome, stored: ReportedOutcome) -> ReportedOutcome:
+    """Return a report with what it leaves out of an outcome that it may revise.
+
+    It has the teams of the outcome; with the same differential also its total points and overtimes, and its box score
+    unless that is of other teams.
+    """
+    if not reported.home_team:
+        reported = replace(reported, home_team=stored.home_team, away_team=stored.away_team)
+    if reported.differential != stored.differential:
+        return reported
+    same_teams = stored.home_team in {"", reported.home_team} and stored.away_team in {"", reported.away_team}
+    return replace(
+        reported,
+        total_points=stored.total_points if reported.total_points is None else reported.total_points,
+        overtimes=stored.overtimes if reported.overtimes is None else reported.overtimes,
+        players=reported.players or (stored.players if same_teams else ()),
+    )
+
+
 def agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
     """Return whether a report has the differential of an outcome, and its teams, points and box score, or none."""
-    same_teams = (reported.home_team, reported.away_team) in {("", ""), (stored.home_team, stored.away_team)}
-    same_total = reported.total_points in {None, stored.total_points}
-    same_players = reported.players in {(), stored.players}
-    return stored.differential == reported.differential and same_teams and same_total and same_players
+    return values_of(completed(reported, stored)) == values_of(stored)
 
 
-def _values(outcome: ReportedOutcome) -> tuple[object, ...]:
-    return outcome.differential, outcome.home_team, outcome.away_team, outcome.total_points, outcome.players
+def values_of(outcome: ReportedOutcome) -> tuple[object, ...]:
+    """Return the values of an outcome in which a revision differs from the one before."""
+    teams = outcome.home_team, outcome.away_team
+    return outcome.differential, teams, outcome.total_points, outcome.players

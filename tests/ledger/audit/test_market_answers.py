@@ -219,7 +219,7 @@ def test_a_forecast_without_quantiles_still_bounds_an_answer_by_who_leads() -> N
     bare = replace(forecast, forecast=replace(forecast.forecast, distribution=(), explanation=None))
     assert fault_of(bare, market, answer) is None
     behind = replace(bare, forecast=replace(bare.forecast, home_lead_probability=0.2))
-    assert "expected 0.0000 to 0.2000" in (fault_of(behind, market, answer) or "")
+    assert "expected 0.000000 to 0.200000" in (fault_of(behind, market, answer) or "")
 
 
 @pytest.mark.parametrize(("difference", "follows"), [(5e-8, True), (-5e-8, True), (1e-5, False)])

@@ -62,8 +62,10 @@ def export_entries(url: str, path: Path, *, overwrite: bool = False) -> Exported
 
 def _lines(connection: Connection, identity: Identity, head: ChainHead) -> Iterator[str]:
     yield _line({"ledger_id": identity.ledger_id, "epoch": identity.epoch})
-    for sequence, canonical, hash_ in chain.chain_entries(connection, head.sequence):
-        yield _line({"sequence": sequence, "hash": hash_.hex(), "canonical": canonical})
+    for page in chain.stored_pages(connection, "entries", through=head.sequence):
+        for entry in page:
+            chain.check_types(entry)
+            yield _line({"sequence": entry["sequence"], "hash": entry["hash"].hex(), "canonical": entry["canonical"]})
 
 
 def _line(value: dict[str, object]) -> str:

@@ -98,7 +98,6 @@ def alter(path: Path, statement: str) -> None:
 def test_a_copy_and_its_backup_equal_the_ledger_row_by_row(
     source: Path, other: str, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies, "PAGE", page)
     evenings = write_evenings(source, 2, lifecycle=True)
     copied, backup = copy(file_url(source), other), source.with_name("100%41.db")
     found = back_up(other, backup)
@@ -314,7 +313,6 @@ def killed(work: Callable[[], object], after: float) -> None:
 def test_killed_copies_and_backups_are_incomplete_by_their_epoch_or_name_and_completed_by_the_next(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies, "PAGE", 6)
     chance = random.Random(46)
     write_evenings(source, 2, lifecycle=True)
     began = time.monotonic()

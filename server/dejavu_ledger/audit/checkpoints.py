@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import stat
 import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -32,7 +33,6 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_pem_private_key,
     load_pem_public_key,
 )
@@ -45,6 +45,7 @@ from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.backends import folder_of, read_only_ledger
+from dejavu_ledger.database.schema import TABLES
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_ledger.records import Checkpoint
@@ -90,11 +91,6 @@ def load_or_create(path: Path) -> Ed25519PrivateKey:
         raise SigningUnavailable(f"the signing key can't be used: {error.strerror}") from error
 
 
-def public_bytes(key: Ed25519PrivateKey) -> bytes:
-    """Return the 32 bytes of the public key."""
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-
-
 def read_public_key(path: Path) -> bytes:
     """Read the 32 bytes of a public key from a file: PEM, or 64 hexadecimal digits.
 
@@ -113,7 +109,7 @@ def read_public_key(path: Path) -> bytes:
         raise ValueError(f"{path}: not a public key; expected PEM or 64 hexadecimal digits") from None
     if not isinstance(public, Ed25519PublicKey):
         raise ValueError(f"{path}: not an ed25519 public key")
-    return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return public.public_bytes_raw()
 
 
 def _load_key(path: Path) -> Ed25519PrivateKey:
@@ -159,7 +155,7 @@ def _create_key(path: Path) -> None:
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
             sync(path.parent)
-            _log.info("signing_key_made", path=str(path), public_key=public_bytes(key).hex())
+            _log.info("signing_key_made", path=str(path), public_key=key.public_key().public_bytes_raw().hex())
     finally:
         Path(temporary).unlink(missing_ok=True)
 
@@ -170,17 +166,6 @@ _NEWEST_CHECKPOINT: Final = "SELECT sequence, signed_us FROM checkpoints ORDER B
 def identity_and_head(connection: Connection) -> tuple[Identity, ChainHead]:
     """Return identity and head of the ledger."""
     return store.identity(connection), store.head(connection)
-
-
-def is_needed(connection: Connection, recent_us: tuple[int, int]) -> bool:
-    """Return whether the head has no checkpoint in the ledger and the newest checkpoint is not recent.
-
-    Args:
-        connection: a read connection, or one in a transaction that holds the write lock.
-        recent_us: microseconds since 1970 between which a checkpoint counts as recent.
-    """
-    since_us = unsigned_since_us(connection)
-    return since_us is not None and not recent_us[0] < since_us < recent_us[1]
 
 
 def unsigned_since_us(connection: Connection) -> int | None:
@@ -194,15 +179,8 @@ def unsigned_since_us(connection: Connection) -> int | None:
 
 def add_checkpoint(connection: Connection, signed: Checkpoint) -> None:
     """Store a checkpoint; the connection's transaction must hold the write lock."""
-    row = {
-        "sequence": signed.sequence,
-        "hash": signed.hash,
-        "epoch": signed.epoch,
-        "signed_us": microseconds(signed.signed_time),
-        "public_key": signed.public_key,
-        "signature": signed.signature,
-    }
-    sql.insert(connection, "checkpoints", [row])
+    row = asdict(signed) | {"signed_us": microseconds(signed.signed_time)}
+    sql.insert(connection, "checkpoints", [{name: row[name] for name in TABLES["checkpoints"]}])
 
 
 _RECENT = 0.9
@@ -226,7 +204,7 @@ def sign(key: Ed25519PrivateKey, identity: Identity, head: ChainHead, signed_tim
         sequence=head.sequence,
         hash=head.hash,
         signed_time=signed_time,
-        public_key=public_bytes(key),
+        public_key=key.public_key().public_bytes_raw(),
         signature=b"",
     )
     return replace(unsigned, signature=key.sign(signed_text(unsigned).encode()))
@@ -303,7 +281,7 @@ class Signer:
         Raises:
             SigningUnavailable, LedgerError: if it can't be signed or written.
         """
-        if not await self._ledger.read(partial(is_needed, recent_us=self._recent_us())):
+        if not await self._ledger.read(self._is_needed):
             return None
         key = await self._key()
         stored = await self._ledger.write(partial(self._write_checkpoint, key))
@@ -312,7 +290,7 @@ class Signer:
 
     def _write_checkpoint(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
         # Check again under the write lock: another worker may have been faster.
-        if not is_needed(connection, self._recent_us()):
+        if not self._is_needed(connection):
             return None
         signed = sign(key, *identity_and_head(connection), self._clock())
         add_checkpoint(connection, signed)
@@ -322,10 +300,8 @@ class Signer:
         while True:
             try:
                 await self.write_checkpoint()
-            except SigningUnavailable:
-                pass  # logged by _key
             except LedgerError:
-                pass  # logged by the ledger manager, which tries to repair the ledger
+                pass  # logged by _key, or by the ledger manager, which tries to repair the ledger
             except Exception as error:
                 self._failures.failed(error)
             await asyncio.sleep(self._seconds)
@@ -340,11 +316,14 @@ class Signer:
             self._failures.succeeded()
         return self._loaded
 
-    def _recent_us(self) -> tuple[int, int]:
-        """Return the times between which a checkpoint counts as recent; a later one means the clock was set back."""
-        now = microseconds(self._clock())
-        span = int(_RECENT * self._seconds * 1_000_000)
-        return now - span, now + span
+    def _is_needed(self, connection: Connection) -> bool:
+        """Return whether the head has no checkpoint, and the newest one is not from about now.
+
+        One from later than now is not: then the clock was set back.
+        """
+        since_us = unsigned_since_us(connection)
+        recent_us = _RECENT * self._seconds * 1_000_000
+        return since_us is not None and abs(microseconds(self._clock()) - since_us) >= recent_us
 
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=120)
@@ -366,10 +345,10 @@ class SignedTimes:
         signed = sorted((each.sequence, microseconds(each.signed_time)) for each in checkpoints)
         self._sequences = [sequence for sequence, _ in signed]
         times = [time for _, time in signed]
-        # `_after`: latest time of the checkpoints up to each, which is a lower bound for entries after it. `_up_to`:
-        # earliest time of the checkpoints from each on, which is an upper bound for entries up to it.
-        self._after = [*accumulate(times, max)]
-        self._up_to = [*accumulate(reversed(times), min)][::-1]
+        # By the number of checkpoints before an entry: the latest time of these, before which it was not recorded, and
+        # the earliest time of the others, which contain it.
+        self._after = [-math.inf, *accumulate(times, max)]
+        self._up_to = [*accumulate(reversed(times), min, initial=math.inf)][::-1]
 
     def check(self, sequence: int, time: datetime, *, may_be_older: bool = False) -> None:
         """Check the time of an entry: when its forecast was made or its outcome recorded, in UTC.
@@ -382,22 +361,16 @@ class SignedTimes:
         Raises:
             LedgerCorrupt: if a checkpoint before it was signed later, or one that contains it was signed earlier.
         """
-        time_us = microseconds(time)
-        index = bisect_left(self._sequences, sequence)  # of the first checkpoint that contains the entry
-        if index and not may_be_older and time_us < self._after[index - 1] - self._tolerance_us:
-            signed = _time_text(self._after[index - 1])
-            raise _time_differs(sequence, time, f"but was recorded after a checkpoint that was signed at {signed}")
-        if index < len(self._sequences) and time_us > self._up_to[index] + self._tolerance_us:
-            signed = _time_text(self._up_to[index])
-            raise _time_differs(sequence, time, f"but is in a checkpoint that was signed at {signed}")
-
-
-def _time_differs(sequence: int, time: datetime, why: str) -> LedgerCorrupt:
-    dated = time.astimezone(UTC).isoformat()
-    return LedgerCorrupt(
-        f"entry {sequence}: its time is {dated}, {why}: it was made up, or the clock was set back (--clock-tolerance)"
-    )
-
-
-def _time_text(time_us: int) -> str:
-    return from_microseconds(time_us).isoformat()
+        before = bisect_left(self._sequences, sequence)
+        after, up_to = self._after[before], self._up_to[before]
+        if not may_be_older and microseconds(time) < after - self._tolerance_us:
+            signed_us, place = after, "was recorded after"
+        elif microseconds(time) > up_to + self._tolerance_us:
+            signed_us, place = up_to, "is in"
+        else:
+            return
+        raise LedgerCorrupt(
+            f"entry {sequence}: its time is {time.isoformat()}, but {place} a checkpoint that was signed at "
+            f"{from_microseconds(int(signed_us)).isoformat()}: it was made up, or the clock was set back "
+            "(--clock-tolerance)"
+        )

@@ -43,8 +43,7 @@ class Verification:
 
     Attributes:
         ledger_id: the ledger's id.
-        entries: number of entries verified.
-        sequence: sequence of the last entry.
+        sequence: sequence of the last entry, and the number of entries: there are no gaps.
         hash: hash of the last entry, in hexadecimal. Stored elsewhere, it proves later that nothing before it changed.
         forecasts, outcomes, markets, shadows, model_changes: number of entries of each kind.
         settled: number of settled forecasts.
@@ -54,7 +53,6 @@ class Verification:
     """
 
     ledger_id: str
-    entries: int
     sequence: int
     hash: str
     forecasts: int = 0
@@ -131,7 +129,6 @@ def _verify(
         _check_signed_entry(connection, "the ledger's checkpoint", each, verifier.head.sequence)
     return Verification(
         ledger_id=identity.ledger_id,
-        entries=verifier.counts.total(),
         sequence=verifier.head.sequence,
         hash=verifier.head.hash.hex(),
         forecasts=verifier.counts[codec.FORECAST],

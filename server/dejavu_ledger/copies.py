@@ -36,7 +36,7 @@ from dejavu_ledger.errors import LedgerError, LedgerUnavailable, mebibytes_left
 from dejavu_ledger.settling import settle
 from dejavu_ledger.url import file_url, is_postgres
 
-MARGIN_BYTES = 4 * 1024 * 1024
+_MARGIN_BYTES: Final = 4 * 1024 * 1024
 """Free space to leave during a copy: a server on the same disk records meanwhile."""
 
 _SUMMARIES: Final = ("checkpoints", "snapshots")
@@ -271,7 +271,7 @@ def open_target(url: str, source: Backend) -> Iterator[Backend]:
 
 def _check_space(size: int, free: int | None) -> None:
     """Raise LedgerUnavailable if there is too little space for a copy, given its size and the free bytes, if known."""
-    needed = size + MARGIN_BYTES
+    needed = size + _MARGIN_BYTES
     if free is not None and free < needed:
         raise LedgerUnavailable(
             f"no space for the copy: it takes {-(-needed // 2**20):,} MiB, and the disk has {mebibytes_left(free)} MiB "

@@ -42,8 +42,6 @@ _MARGIN_BYTES: Final = 4 * 1024 * 1024
 _SUMMARIES: Final = ("checkpoints", "snapshots")
 """Tables whose rows summarize all entries up to a sequence."""
 
-_SUMMARIES_AT_ONCE: Final = 50  # a snapshot may have a megabyte
-
 _SUMMARIZED: Final = "SELECT sequence FROM checkpoints UNION ALL SELECT sequence FROM snapshots LIMIT 1"
 
 _MARKED: Final = {
@@ -126,7 +124,6 @@ def copy_ledger(
     copy = _Copy(source, target, epoch, report)
     copy.begin()
     started_at = copy.at.sequence
-    copy.catch_up()
     while not copy.summarize():
         copy.catch_up()
     report(StepProgress("verifying", copy.at.sequence, copy.at.sequence))
@@ -234,7 +231,8 @@ class _Copy:
             with self._target.write() as target:
                 for table in _SUMMARIES:
                     sql.rows(target, "DELETE FROM TABLE".replace("TABLE", table))
-                    for rows in stored_pages(source, table, through=self.at.sequence, size=_SUMMARIES_AT_ONCE):
+                    # A snapshot may have a megabyte.
+                    for rows in stored_pages(source, table, through=self.at.sequence, size=50):
                         sql.insert(target, table, rows)
                 if complete:
                     set_identity(target, replace(self.identity, epoch=self.epoch))

@@ -39,7 +39,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_common.failure_log import FailureLog
-from dejavu_common.files import state_folder, sync
+from dejavu_common.files import open_regular, state_folder, sync
 from dejavu_common.tasks import BackgroundTask
 from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database import sql, store
@@ -113,23 +113,16 @@ def read_public_key(path: Path) -> bytes:
 
 
 def _load_key(path: Path) -> Ed25519PrivateKey:
-    # Check the descriptor, not the path, which may change. O_NONBLOCK: opening a pipe without a writer must not block.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        status = os.fstat(descriptor)
-        mode = status.st_mode
-        if not stat.S_ISREG(mode):
-            raise SigningUnavailable("the signing key can't be used: it is not a regular file")
+    with open_regular(path, follow_links=True) as file:
+        status = os.fstat(file.fileno())  # of the open file: what is at the path may change
         # Kubernetes mounts a secret as a file of root that the group of the container (fsGroup) may read.
         mounted = status.st_uid == 0 != os.geteuid()
-        if mode & (0o037 if mounted else 0o077):
+        if status.st_mode & (0o037 if mounted else 0o077):
             raise SigningUnavailable(
-                f"the signing key can't be used: its file has mode {stat.S_IMODE(mode):04o}, which lets others "
-                "access it; expected 0600"
+                f"the signing key can't be used: its file has mode {stat.S_IMODE(status.st_mode):04o}, which lets "
+                "others access it; expected 0600"
             )
-        content = os.read(descriptor, _MAX_KEY_BYTES)
-    finally:
-        os.close(descriptor)
+        content = file.read(_MAX_KEY_BYTES)
     try:
         key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it needs a password
@@ -145,19 +138,15 @@ def _create_key(path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     if path.parent == state_folder():  # the folder of a ledger file exists already
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # creates it with mode 0600
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
-            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-            file.flush()
-            os.fsync(descriptor)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:  # it has mode 0600
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        file.flush()
+        os.fsync(file.fileno())
         # Atomic, and never replaces a key that another process created meanwhile.
         with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
+            os.link(file.name, path)
             sync(path.parent)
             _log.info("signing_key_made", path=str(path), public_key=key.public_key().public_bytes_raw().hex())
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 _NEWEST_CHECKPOINT: Final = "SELECT sequence, signed_us FROM checkpoints ORDER BY sequence DESC LIMIT 1"

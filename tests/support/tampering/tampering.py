@@ -19,13 +19,13 @@ from dejavu_ledger.records import Checkpoint
 DERIVED = ("forecasts", "outcomes", "markets", "shadows", "model_changes")
 """Tables with one row for each entry of a kind."""
 
-TABLES = ("schema_version", "ledger", "entries", *DERIVED, "checkpoints", "snapshots")
+TABLES = ("schema_version", "ledger", "entries", *DERIVED, "scores", "checkpoints", "snapshots")
 
 
 CHECKS = {
     "file": "not a sound SQLite database",
     "schema": "schema version was changed|is not a ledger|this release knows",
-    "chain": "hash mismatch|no gaps|does not match the canonical form|not in canonical form|has the wrong type",
+    "chain": r"hash mismatch|no gaps|does not match the canonical form|not in canonical form|^entry \d+: a value has",
     "kind": "its kind is unknown",
     "rows": "the row in|has rows without",
     "time": "its time is",

@@ -129,7 +129,7 @@ class ChainVerifier:
         self._times = times
         self.head = store.start_of_chain(identity.ledger_id)
         self.counts = Counter[str]()
-        self.games = _Games()
+        self.games: dict[str, GameRecord] = {}
         self._outcomes: dict[tuple[str, Horizon], OutcomeRevisions] = {}
         self._outcome_sequences = set[int]()
         self._named: dict[int, sql.Row] = {}  # the forecasts of the markets and shadows of the page
@@ -151,7 +151,7 @@ class ChainVerifier:
                 reason; or for a table that has rows without an entry.
         """
         for entries in stored_pages(self._connection, "entries"):
-            after, through = entries[0]["sequence"] - 1, entries[-1]["sequence"]
+            after, through = self.head.sequence, entries[-1]["sequence"]
             # Rows do not change once they are recorded, but for the marks of hindsight, which are checked later.
             self._named = {each[0]: each for each in sql.rows(self._connection, _NAMED, after=after, through=through)}
             derived = {
@@ -163,8 +163,7 @@ class ChainVerifier:
             for entry in entries:
                 self.head = next_head(self.head, entry)
                 try:
-                    self._check_entry(entry)
-                    self._check_rows(entry, {kind: of.get(self.head.sequence) for kind, of in derived.items()})
+                    self._check_entry(entry, {kind: of.get(self.head.sequence) for kind, of in derived.items()})
                 except LedgerError:
                     raise
                 except _OF_WRONG_VALUES as error:
@@ -173,24 +172,23 @@ class ChainVerifier:
             if sql.value(self._connection, _ORPHANS.replace("TABLE", table)):
                 raise LedgerCorrupt(f"table {table} has rows without an entry")
 
-    def _check_entry(self, entry: Raw) -> None:
-        sequence, kind, text = entry["sequence"], entry["kind"], entry["canonical"]
+    def _check_entry(self, entry: Raw, derived: Mapping[str, Raw | None]) -> None:
+        """Check an entry whose hash is right, given the rows of its sequence in the table of each kind.
+
+        The columns kind and sequence are not hashed. The text has both, and agrees with the column: it is read as an
+        entry of its kind, and the sequence of the row is derived from it.
+        """
+        kind, text = entry["kind"], entry["canonical"]
         _check(kind in DERIVED, f"its kind is unknown: {kind!r}")
-        # The columns kind and sequence are not hashed; the canonical form contains both values.
-        begins, ends = f'{{"kind":{canonical_json.dumps(kind)},', f',"sequence":{sequence}}}'
-        _check(text.startswith(begins) and text.endswith(ends), "kind or sequence does not match the canonical form")
         # Otherwise duplicate keys could be read in two ways: some parsers take the first, others the last.
         _check(_canonical(text) == text, "its text is not in canonical form")
+        for each, row in derived.items():
+            _check(row is None or each == kind, f"the row in {DERIVED[each]} should not exist")
+        row = derived[kind]
+        if row is None:
+            raise ValueError(f"the row in {DERIVED[kind]} is missing")
+        self._checks[kind](text, row)
         self.counts[kind] += 1
-
-    def _check_rows(self, entry: Raw, derived: Mapping[str, Raw | None]) -> None:
-        """Check that an entry has a row in the table of its kind alone, and both by the rules of the kind."""
-        for kind, found in derived.items():
-            if (found is not None) is not (kind == entry["kind"]):
-                raise ValueError(f"the row in {DERIVED[kind]} {'is missing' if found is None else 'should not exist'}")
-        row = derived[entry["kind"]]
-        if row is not None:
-            self._checks[entry["kind"]](entry["canonical"], row)
 
     def _check_forecast(self, text: str, row: Raw) -> None:
         """Check a forecast: what it is, whose it is, that it is a revision of its key, and late if it is marked so."""
@@ -198,7 +196,7 @@ class ChainVerifier:
         caller = issued.recorded_by
         self._check_minute(issued)
         self._times.check(issued.sequence, issued.generated_time)
-        game = self.games[issued.game_id]
+        game = self._game(issued.game_id)
         game.check_lease(caller, issued.lease)
         owned = game.owns(caller, issued.lease)
         key = key_of(issued, owned=owned)
@@ -213,6 +211,9 @@ class ChainVerifier:
         )
         game.add_forecast(caller, issued.lease, issued.forecast.elapsed_seconds, issued.generated_time)
         self._check_choice(issued)
+
+    def _game(self, game_id: str) -> GameRecord:
+        return self.games.setdefault(game_id, GameRecord(game_id))
 
     def _check_minute(self, issued: IssuedForecast) -> None:
         """Check that a forecast has the minute of its pattern, and that this is before its horizon.
@@ -263,7 +264,7 @@ class ChainVerifier:
 
     def _check_outcome(self, text: str, row: Raw) -> None:
         outcome = codec.parse_outcome(text)
-        key, game = (outcome.game_id, outcome.horizon), self.games[outcome.game_id]
+        key, game = (outcome.game_id, outcome.horizon), self._game(outcome.game_id)
         revisions = self._outcomes[key] = self._outcomes.get(key, OutcomeRevisions()).after(outcome)
         derived = rows.outcome_row(outcome, revisions.first_sequence, has_forecasts=game.is_forecast)
         _check_row("outcomes", row, derived)
@@ -336,13 +337,6 @@ class ChainVerifier:
         _check_row("model_changes", row, rows.change_row(change))
         self._times.check(change.sequence, change.changed_time)
         self._roster = model_changes.check_next(self._roster, change)
-
-
-class _Games(dict[str, GameRecord]):
-    """States of games; one that is not known has no entries."""
-
-    def __missing__(self, game_id: str) -> GameRecord:
-        return self.setdefault(game_id, GameRecord(game_id))
 
 
 def difference(stored: Raw, expected: Raw) -> str | None:

@@ -115,19 +115,19 @@ def _staking_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer)
     else:
         given_line, expected_before = issued.pregame_margin, forecast.expected_margin
         rated = forecast.ratings_date is not None  # otherwise the margin, if there is one, is not from ratings
-    if not on_total and forecast.moment is not None and forecast.moment.is_late(forecast.horizon):
-        late = "it would stake at a late moment, whose price knows of fouls that the forecast does not"
-        return None if answer.unrated else late
-    if is_own_market(market, given_line, final=forecast.horizon is Horizon.FINAL):
-        of = "total" if on_total else "margin"
-        only = "the forecast's only information about the teams"
-        own = f"it would stake at about the line or price of the given {of}, {only}"
-        return None if answer.unrated else own
+    late = not on_total and forecast.moment is not None and forecast.moment.is_late(forecast.horizon)
     known = expected_before is not None and (not rated or are_known(forecast.teams_known))
-    if answer.unrated is known:
-        found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
-        return f"it treats the teams as {found}, but by the forecast they are {expected}"
-    return None
+    why = None
+    if late:
+        why = "it would stake at a late moment, whose price knows of fouls that the forecast does not"
+    elif is_own_market(market, given_line, final=forecast.horizon is Horizon.FINAL):
+        of, only = "total" if on_total else "margin", "the forecast's only information about the teams"
+        why = f"it would stake at about the line or price of the given {of}, {only}"
+    elif not known:
+        why = "it treats the teams as known, but by the forecast they are known too little"
+    if answer.unrated:
+        return None if why else "it treats the teams as known too little, but by the forecast they are known"
+    return why
 
 
 def _total_bounds(quantiles: Sequence[float], least: int) -> tuple[float, float]:

@@ -161,12 +161,12 @@ class _Copy:
             held, at = store.identity(connection), store.head(connection)
             empty = not at.sequence and sql.value(connection, _SUMMARIZED) is None
             if empty:
-                set_identity(connection, replace(self.identity, epoch=new_epoch()))
+                _set_identity(connection, replace(self.identity, epoch=_new_epoch()))
             else:
                 self.at = at
                 self._check_prefix(held)
                 if at.sequence < self._head.sequence and held.epoch in {self.identity.epoch, self.epoch}:
-                    set_identity(connection, replace(held, epoch=new_epoch()))
+                    _set_identity(connection, replace(held, epoch=_new_epoch()))
         if empty:
             self._target.open(make=False)  # it is another ledger now
 
@@ -235,17 +235,17 @@ class _Copy:
                     for rows in stored_pages(source, table, through=self.at.sequence, size=50):
                         sql.insert(target, table, rows)
                 if complete:
-                    set_identity(target, replace(self.identity, epoch=self.epoch))
+                    _set_identity(target, replace(self.identity, epoch=self.epoch))
         return True
 
 
-def set_identity(connection: Connection, identity: Identity) -> None:
+def _set_identity(connection: Connection, identity: Identity) -> None:
     """Replace the identity of a ledger."""
     text = "UPDATE ledger SET ledger_id = :ledger_id, epoch = :epoch"
     sql.rows(connection, text, ledger_id=identity.ledger_id, epoch=identity.epoch)
 
 
-def new_epoch() -> str:
+def _new_epoch() -> str:
     """Return an epoch that no ledger has: 16 random hexadecimal digits."""
     return secrets.token_hex(8)
 
@@ -327,7 +327,7 @@ def restore(
     file = None if is_postgres(url) else database_path(url)
     if file is None or file_bytes(file):
         with read_only_ledger(backup) as source, open_target(url, source) as target:
-            return copy_ledger(source, target, epoch=new_epoch(), report=report, clock_tolerance=clock_tolerance)
+            return copy_ledger(source, target, epoch=_new_epoch(), report=report, clock_tolerance=clock_tolerance)
     # Servers that look for their ledger find all of it.
     file.unlink(missing_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -360,11 +360,11 @@ def renew_epoch(url: str) -> str:
     Raises:
         InvalidLedgerUrl, LedgerError: if it is no ledger, or cannot be written.
     """
-    epoch = new_epoch()
+    epoch = _new_epoch()
     with closing(new_backend(url, patient=True)) as backend:
         backend.open(make=False)
         with backend.write() as connection:
-            set_identity(connection, replace(identity(connection), epoch=epoch))
+            _set_identity(connection, replace(identity(connection), epoch=epoch))
     return epoch
 
 

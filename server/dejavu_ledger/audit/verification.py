@@ -102,45 +102,36 @@ def verify(
             raise InvalidCheckpoint(f"the checkpoint {fault}")
         with backend.read() as connection:
             backend.check_integrity(connection, thorough=True)
+            if sql.rows(connection, "SELECT version FROM schema_version") != [(schema.VERSION,)]:
+                raise LedgerCorrupt("the ledger's schema version was changed")
+            identity = _identity(connection)
+            own = _own_checkpoints(connection, identity, public_keys)
+            signed = [("the ledger's checkpoint", each) for each in own]
             if checkpoint is not None:
-                _check_same_ledger(_identity(connection), checkpoint, restored=restored)
-            return _verify(connection, checkpoint, public_keys, clock_tolerance)
-
-
-def _verify(
-    connection: Connection,
-    checkpoint: Checkpoint | None,
-    public_keys: Collection[bytes],
-    clock_tolerance: timedelta,
-) -> Verification:
-    if sql.rows(connection, "SELECT version FROM schema_version") != [(schema.VERSION,)]:
-        raise LedgerCorrupt("the ledger's schema version was changed")
-    identity = _identity(connection)
-    own = _own_checkpoints(connection, identity, public_keys)
-    # A checkpoint from before a restore says nothing about the times of later entries here.
-    external = [] if checkpoint is None or checkpoint.epoch != identity.epoch else [checkpoint]
-    verifier = ChainVerifier(connection, identity, SignedTimes([*own, *external], clock_tolerance))
-    verifier.run()
-    _check_hindsight(connection, verifier.games)
-    check_scores(connection)
-    if checkpoint is not None:
-        _check_signed_entry(connection, "the checkpoint", checkpoint, verifier.head.sequence)
-    for each in own:
-        _check_signed_entry(connection, "the ledger's checkpoint", each, verifier.head.sequence)
-    return Verification(
-        ledger_id=identity.ledger_id,
-        sequence=verifier.head.sequence,
-        hash=verifier.head.hash.hex(),
-        forecasts=verifier.counts[codec.FORECAST],
-        outcomes=verifier.counts[codec.OUTCOME],
-        markets=verifier.counts[codec.MARKET],
-        shadows=verifier.counts[codec.SHADOW],
-        model_changes=verifier.counts[codec.MODEL],
-        settled=sql.value(connection, _COUNT_SETTLED),
-        checkpoints=len(own),
-        snapshots=_check_snapshots(connection),
-        keys=tuple(sorted({each.public_key.hex() for each in own})),
-    )
+                _check_same_ledger(identity, checkpoint, restored=restored)
+                signed.insert(0, ("the checkpoint", checkpoint))
+            # A checkpoint from before a restore says nothing about the times of later entries here.
+            times = [each for _, each in signed if each is not checkpoint or each.epoch == identity.epoch]
+            verifier = ChainVerifier(connection, identity, SignedTimes(times, clock_tolerance))
+            verifier.run()
+            _check_hindsight(connection, verifier.games)
+            check_scores(connection)
+            for name, each in signed:
+                _check_signed_entry(connection, name, each, verifier.head.sequence)
+            return Verification(
+                ledger_id=identity.ledger_id,
+                sequence=verifier.head.sequence,
+                hash=verifier.head.hash.hex(),
+                forecasts=verifier.counts[codec.FORECAST],
+                outcomes=verifier.counts[codec.OUTCOME],
+                markets=verifier.counts[codec.MARKET],
+                shadows=verifier.counts[codec.SHADOW],
+                model_changes=verifier.counts[codec.MODEL],
+                settled=sql.value(connection, _COUNT_SETTLED),
+                checkpoints=len(own),
+                snapshots=_check_snapshots(connection),
+                keys=tuple(sorted({each.public_key.hex() for each in own})),
+            )
 
 
 def _identity(connection: Connection) -> Identity:

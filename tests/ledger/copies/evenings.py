@@ -9,22 +9,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.builders import full_ledger
 from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.model_changes import change, shadow
-from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_ledger import outcomes
 from dejavu_ledger.audit import checkpoints
 from dejavu_ledger.audit.chain import stored_rows
-from dejavu_ledger.copies import set_identity
 from dejavu_ledger.database.backend import Backend, Connection
 from dejavu_ledger.database.schema import TABLES
 from dejavu_ledger.database.sqlite import SqliteBackend
-from dejavu_ledger.database.store import Identity
 from dejavu_ledger.entries import codec
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.recording import append_shadows, record_forecasts
@@ -143,13 +139,7 @@ def _game(number: int) -> str:
 
 def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecycle: bool = False) -> Evenings:
     """Return a SQLite ledger of evenings; close its backend."""
-    made = not path.exists()
-    if made:
-        put_empty_ledger(path)
     result = Evenings(SqliteBackend(file_url(path)), seed, lifecycle=lifecycle)
-    if made:
-        with result.backend.write() as connection:
-            set_identity(connection, Identity(uuid4().hex, "00" * 8))
     for _ in range(count):
         result.play(games=games)
     return result

@@ -81,28 +81,16 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def put(url: str, there: str) -> None:
-    """Put an empty ledger, or an empty file where a ledger is one, in the place of a ledger."""
-    if there == "an empty ledger":
-        with closing(new_backend(url)) as backend:
-            backend.open(make=True)
-    elif there == "an empty file" and not is_postgres(url):
-        database_path(url).parent.mkdir()
-        database_path(url).touch()
-
-
 def alter(path: Path, statement: str) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(statement)
 
 
-@pytest.mark.parametrize("games", [2, 12])
-def test_a_copy_and_its_backup_equal_the_ledger_row_by_row(source: Path, other: str, games: int) -> None:
-    evenings = write_evenings(source, 4, games=games, lifecycle=True)
+def test_a_copy_and_its_backup_equal_the_ledger_row_by_row(source: Path, other: str) -> None:
+    evenings = write_evenings(source, 4, games=9, lifecycle=True)
     copied, backup = copy(file_url(source), other), source.with_name("100%41.db")
     found = back_up(other, backup)
-    assert (copied.sequence > PAGE) is (games == 12), "in one page, or in several"
-    assert copied.sequence == copied.added == evenings.signed[-1].sequence
+    assert PAGE < copied.sequence == copied.added == evenings.signed[-1].sequence
     assert content(other) == content(file_url(source))
     assert rows_at(backup) == rows_at(source)
     assert found == verify(other, evenings.signed[0]) == verify(file_url(source), evenings.signed[0])
@@ -233,7 +221,12 @@ def test_a_backup_without_space_or_beside_another_to_its_name_is_refused(
 async def test_a_restored_ledger_has_every_row_and_refuses_the_tokens_of_the_old(
     source: Path, other: str, there: str
 ) -> None:
-    put(other, there)
+    if there == "an empty ledger":
+        with closing(new_backend(other)) as backend:
+            backend.open(make=True)
+    elif there == "an empty file" and not is_postgres(other):
+        database_path(other).parent.mkdir()
+        database_path(other).touch()
     write_evenings(source, 2)
     back_up(file_url(source), source.with_name("backup.db"))
     old = await Ledger.open(file_url(source))

@@ -29,7 +29,6 @@ from dejavu_ledger.audit.verification import Verification, verify
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Backend, Connection
 from dejavu_ledger.database.backends import new_backend, read_only_ledger
-from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.database.sqlite_engine import connect, database_errors, database_path, file_bytes, free_bytes
 from dejavu_ledger.database.store import Identity, identity
 from dejavu_ledger.errors import LedgerError, LedgerUnavailable, mebibytes_left
@@ -341,12 +340,11 @@ def restore(
 def _copied(url: str, path: Path, report: Report, clock_tolerance: timedelta) -> Iterator[str]:
     """Yield the URL of a copy of a ledger, in a file that gets its path at the end of the block."""
     with read_only_ledger(url) as source, new_ledger_file(path) as new:
-        _check_space(source.size_bytes(), free_bytes(new))
         if is_postgres(url):
-            with closing(SqliteBackend(file_url(new))) as target:
-                target.open(make=True)
+            with open_target(file_url(new), source) as target:
                 copy_ledger(source, target, report=report, clock_tolerance=clock_tolerance)
         else:
+            _check_space(source.size_bytes(), free_bytes(new))
             report(StepProgress("copying", 0, 0))
             _copy_file(database_path(url), new)
         report(StepProgress("verifying", 0, 0))

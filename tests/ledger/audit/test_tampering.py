@@ -186,7 +186,7 @@ def test_a_value_altered_in_any_column_and_a_row_too_few_or_too_many_in_any_tabl
                 database.execute(statement, values)
             except sqlite3.IntegrityError:
                 return  # SQLite refuses it
-            if not _same(rows(database), specimen.rows):  # as if SQLite converted it to the old value
+            if not _same(rows(database), specimen.rows):  # otherwise SQLite converted it to the old value
                 check = found_by(url) or found_by(url, specimen.kept)
                 assert check is not None, (place, values)
                 found.setdefault(place, check)
@@ -195,13 +195,14 @@ def test_a_value_altered_in_any_column_and_a_row_too_few_or_too_many_in_any_tabl
     for table in TABLES:
         # Of each column: of the last row in which it is not empty.
         filled = {name: row for row in specimen.rows[table] for name, value in row.items() if value not in {None, b""}}
-        for column, row in filled.items():
-            value = row[column]
-            of_another_type = value[:-1] if isinstance(value, bytes) else str(value).encode()
-            for new in [*possible(value)[: None if NIGHTLY else 1], of_another_type] if column != "rowid_" else ():
+        for column in filled.keys() - {"rowid_"}:
+            row, value = filled[column], filled[column][column]
+            unlike = value[:-1] if isinstance(value, bytes) else str(value).encode()
+            for new in (*possible(value)[: None if NIGHTLY else 1], unlike, None):
                 tamper(f"{table}.{column}", f"UPDATE {table} SET {column} = ? WHERE rowid = ?", new, row["rowid_"])
+        row = dict(specimen.rows[table][-1])
+        del row["rowid_"]
         further = {name: value + moved[name] if name in moved else value for name, value in row.items()}
-        further.pop("rowid_")
         places = ", ".join("?" * len(further))
         tamper(f"{table}.too many", f"INSERT INTO {table} VALUES ({places})", *further.values())
         if table not in CACHES:

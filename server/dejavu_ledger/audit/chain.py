@@ -47,8 +47,8 @@ DERIVED: Final = {
 
 _BETWEEN: Final = "WHERE sequence > :after AND sequence <= :through ORDER BY sequence"
 
-_NAMED: Final = """
-    SELECT f.sequence, f.game_id, f.horizon, f.minute, f.alpha, f.model_version, f.scored_values, f.owned, e.canonical
+_NAMED: Final = f"""
+    SELECT {", ".join(f"f.{name}" for name in ForecastRow._fields)}, f.owned, e.canonical
     FROM forecasts f JOIN entries e ON e.sequence = f.sequence
     WHERE f.sequence IN (
         SELECT forecast_sequence FROM markets WHERE sequence > :after AND sequence <= :through

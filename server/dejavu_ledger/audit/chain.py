@@ -47,14 +47,13 @@ DERIVED: Final = {
 
 _BETWEEN: Final = "WHERE sequence > :after AND sequence <= :through ORDER BY sequence"
 
-_NAMED: Final = f"""
-    SELECT {", ".join(f"f.{name}" for name in ForecastRow._fields)}, f.owned, e.canonical
-    FROM forecasts f JOIN entries e ON e.sequence = f.sequence
+_NAMED: Final = """
+    SELECT COLUMNS, f.owned, e.canonical FROM forecasts f JOIN entries e ON e.sequence = f.sequence
     WHERE f.sequence IN (
         SELECT forecast_sequence FROM markets WHERE sequence > :after AND sequence <= :through
         UNION SELECT forecast_sequence FROM shadows WHERE sequence > :after AND sequence <= :through
     )
-"""
+""".replace("COLUMNS", ", ".join(f"f.{name}" for name in ForecastRow._fields))
 """The forecasts of some markets and shadows: the columns of `ForecastRow`, whether they are owned, and their texts."""
 
 _ORPHANS: Final = "SELECT count(*) FROM TABLE WHERE sequence NOT IN (SELECT sequence FROM entries)"

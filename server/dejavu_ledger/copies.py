@@ -13,46 +13,35 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import reduce
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from dejavu_common.files import sync
-from dejavu_ledger.audit import chain
+from dejavu_ledger.audit.chain import DERIVED, next_head, stored_pages, stored_rows
 from dejavu_ledger.audit.checkpoints import CLOCK_TOLERANCE
 from dejavu_ledger.audit.verification import Verification, verify
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Backend, Connection
 from dejavu_ledger.database.backends import new_backend, read_only_ledger
-from dejavu_ledger.database.schema import TABLES
-from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.database.sqlite_engine import connect, database_errors, database_path, file_bytes, free_bytes
-from dejavu_ledger.database.store import ChainHead, Identity, identity
-from dejavu_ledger.entries import codec
-from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerUnavailable, mebibytes_left
+from dejavu_ledger.database.store import Identity, identity
+from dejavu_ledger.errors import LedgerError, LedgerUnavailable, mebibytes_left
 from dejavu_ledger.settling import settle
 from dejavu_ledger.url import file_url, is_postgres
 
-MARGIN_BYTES = 4 * 1024 * 1024
+_MARGIN_BYTES: Final = 4 * 1024 * 1024
 """Free space to leave during a copy: a server on the same disk records meanwhile."""
-
-PAGE = 500
-"""Entries that are read, and written in one transaction, at a time."""
 
 _SUMMARIES: Final = ("checkpoints", "snapshots")
 """Tables whose rows summarize all entries up to a sequence."""
 
-_SUMMARIES_AT_ONCE: Final = 50  # a snapshot may have a megabyte
-
 _SUMMARIZED: Final = "SELECT sequence FROM checkpoints UNION ALL SELECT sequence FROM snapshots LIMIT 1"
-
-_ROWS: Final = (
-    "SELECT COLUMNS FROM TABLE WHERE sequence > :after AND sequence <= :through ORDER BY sequence LIMIT :most"
-)
 
 _MARKED: Final = {
     "forecasts": "SELECT sequence, hindsight FROM forecasts WHERE game_id IN :games AND hindsight IS NOT NULL",
@@ -64,8 +53,6 @@ _MARKED: Final = {
 """Rows of games that were marked as hindsight, by entries after their own."""
 
 _MARK: Final = "UPDATE TABLE SET hindsight = :hindsight WHERE sequence = :sequence"
-
-_Row: TypeAlias = Mapping[str, Any]
 
 
 class TargetRefused(LedgerError, reason="TARGET_REFUSED"):
@@ -136,7 +123,6 @@ def copy_ledger(
     copy = _Copy(source, target, epoch, report)
     copy.begin()
     started_at = copy.at.sequence
-    copy.catch_up()
     while not copy.summarize():
         copy.catch_up()
     report(StepProgress("verifying", copy.at.sequence, copy.at.sequence))
@@ -174,12 +160,12 @@ class _Copy:
             held, at = store.identity(connection), store.head(connection)
             empty = not at.sequence and sql.value(connection, _SUMMARIZED) is None
             if empty:
-                set_identity(connection, replace(self.identity, epoch=new_epoch()))
+                _set_identity(connection, replace(self.identity, epoch=_new_epoch()))
             else:
                 self.at = at
                 self._check_prefix(held)
                 if at.sequence < self._head.sequence and held.epoch in {self.identity.epoch, self.epoch}:
-                    set_identity(connection, replace(held, epoch=new_epoch()))
+                    _set_identity(connection, replace(held, epoch=_new_epoch()))
         if empty:
             self._target.open(make=False)  # it is another ledger now
 
@@ -203,9 +189,13 @@ class _Copy:
         while True:
             with self._source.read() as connection:
                 self._head = store.head(connection)
-                entries = _rows(connection, "entries", self.at.sequence, self._head.sequence, PAGE)
-                last = _checked(self.at, entries)
-                derived = {name: _rows(connection, name, self.at.sequence, last.sequence) for name in chain.DERIVED}
+                after, through = self.at.sequence, self._head.sequence
+                entries = next(stored_pages(connection, "entries", after=after, through=through), [])
+                last = reduce(next_head, entries, self.at)
+                derived = {
+                    table: stored_rows(connection, table, after=after, through=last.sequence)
+                    for table in DERIVED.values()
+                }
                 settled = sorted({row["game_id"] for row in derived["outcomes"]})
                 marks = {name: sql.rows(connection, text, games=settled) for name, text in _MARKED.items()}
             if not entries:
@@ -240,64 +230,21 @@ class _Copy:
             with self._target.write() as target:
                 for table in _SUMMARIES:
                     sql.rows(target, "DELETE FROM TABLE".replace("TABLE", table))
-                    for rows in _pages(source, table, self.at.sequence, _SUMMARIES_AT_ONCE):
+                    # A snapshot may have a megabyte.
+                    for rows in stored_pages(source, table, through=self.at.sequence, size=50):
                         sql.insert(target, table, rows)
                 if complete:
-                    set_identity(target, replace(self.identity, epoch=self.epoch))
+                    _set_identity(target, replace(self.identity, epoch=self.epoch))
         return True
 
 
-def _pages(connection: Connection, table: str, through: int, size: int) -> Iterator[list[_Row]]:
-    """Yield the rows of a table up to a sequence, in order, some at a time."""
-    after = 0
-    while rows := _rows(connection, table, after, through, size):
-        yield rows
-        after = rows[-1]["sequence"]
-
-
-def _rows(connection: Connection, table: str, after: int, through: int, most: int | None = None) -> list[_Row]:
-    """Return the rows of a table after a sequence, up to another, in order; most: how many, None for all."""
-    columns = TABLES[table]
-    text = _ROWS.replace("COLUMNS", ", ".join(columns)).replace("TABLE", table)
-    # Neither database has a word for no limit that both know; sequences have no gaps, so there are not more rows.
-    found = sql.rows(connection, text, after=after, through=through, most=through - after if most is None else most)
-    flags = [kind == "BOOLEAN" for kind in columns.values()]  # SQLite has numbers instead
-    return [
-        {
-            name: bool(value) if flag and value in {0, 1} else value
-            for name, flag, value in zip(columns, flags, row, strict=True)
-        }
-        for row in found
-    ]
-
-
-def _checked(before: ChainHead, entries: list[_Row]) -> ChainHead:
-    """Return the last of some entries, whose hashes were computed again.
-
-    Raises:
-        LedgerCorrupt: at the first entry that is missing or was altered.
-    """
-    for entry in entries:
-        sequence, canonical, hash_ = entry["sequence"], entry["canonical"], entry["hash"]
-        if not (isinstance(canonical, str) and isinstance(hash_, bytes)):  # SQLite allows other types
-            raise LedgerCorrupt(f"entry {sequence}: a value has the wrong type")
-        if sequence != before.sequence + 1:
-            raise LedgerCorrupt(
-                f"the source is damaged: entry {sequence} follows entry {before.sequence}; expected no gaps"
-            )
-        if codec.chain_hash(before.hash, canonical) != hash_:
-            raise LedgerCorrupt(f"the source is damaged: entry {sequence} or the one before it was altered")
-        before = ChainHead(sequence, hash_)
-    return before
-
-
-def set_identity(connection: Connection, identity: Identity) -> None:
+def _set_identity(connection: Connection, identity: Identity) -> None:
     """Replace the identity of a ledger."""
     text = "UPDATE ledger SET ledger_id = :ledger_id, epoch = :epoch"
     sql.rows(connection, text, ledger_id=identity.ledger_id, epoch=identity.epoch)
 
 
-def new_epoch() -> str:
+def _new_epoch() -> str:
     """Return an epoch that no ledger has: 16 random hexadecimal digits."""
     return secrets.token_hex(8)
 
@@ -321,7 +268,7 @@ def open_target(url: str, source: Backend) -> Iterator[Backend]:
 
 def _check_space(size: int, free: int | None) -> None:
     """Raise LedgerUnavailable if there is too little space for a copy, given its size and the free bytes, if known."""
-    needed = size + MARGIN_BYTES
+    needed = size + _MARGIN_BYTES
     if free is not None and free < needed:
         raise LedgerUnavailable(
             f"no space for the copy: it takes {-(-needed // 2**20):,} MiB, and the disk has {mebibytes_left(free)} MiB "
@@ -379,7 +326,7 @@ def restore(
     file = None if is_postgres(url) else database_path(url)
     if file is None or file_bytes(file):
         with read_only_ledger(backup) as source, open_target(url, source) as target:
-            return copy_ledger(source, target, epoch=new_epoch(), report=report, clock_tolerance=clock_tolerance)
+            return copy_ledger(source, target, epoch=_new_epoch(), report=report, clock_tolerance=clock_tolerance)
     # Servers that look for their ledger find all of it.
     file.unlink(missing_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -393,12 +340,11 @@ def restore(
 def _copied(url: str, path: Path, report: Report, clock_tolerance: timedelta) -> Iterator[str]:
     """Yield the URL of a copy of a ledger, in a file that gets its path at the end of the block."""
     with read_only_ledger(url) as source, new_ledger_file(path) as new:
-        _check_space(source.size_bytes(), free_bytes(new))
         if is_postgres(url):
-            with closing(SqliteBackend(file_url(new))) as target:
-                target.open(make=True)
+            with open_target(file_url(new), source) as target:
                 copy_ledger(source, target, report=report, clock_tolerance=clock_tolerance)
         else:
+            _check_space(source.size_bytes(), free_bytes(new))
             report(StepProgress("copying", 0, 0))
             _copy_file(database_path(url), new)
         report(StepProgress("verifying", 0, 0))
@@ -412,11 +358,11 @@ def renew_epoch(url: str) -> str:
     Raises:
         InvalidLedgerUrl, LedgerError: if it is no ledger, or cannot be written.
     """
-    epoch = new_epoch()
+    epoch = _new_epoch()
     with closing(new_backend(url, patient=True)) as backend:
         backend.open(make=False)
         with backend.write() as connection:
-            set_identity(connection, replace(identity(connection), epoch=epoch))
+            _set_identity(connection, replace(identity(connection), epoch=epoch))
     return epoch
 
 

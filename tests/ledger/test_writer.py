@@ -151,7 +151,7 @@ async def test_closing_commits_what_waits_and_refuses_the_rest(url: str) -> None
         with pytest.raises(LedgerUnavailable, match="closed"):
             await refused
     await ledger.close()
-    assert verify(url).entries == 20
+    assert verify(url).sequence == 20
 
 
 async def test_reports_and_writes_that_wait_with_forecasts_keep_their_order(ledger: Ledger) -> None:
@@ -250,4 +250,4 @@ async def test_two_processes_that_write_at_once_make_one_order(url: str) -> None
     by_place = {entry.sequence: entry.game_id for entry in stored}
     assert [by_place[place] for place in places[0]] == [game(n) for n in range(60)]
     assert [by_place[place] for place in places[1]] == [game(n) for n in range(30, 90)]
-    assert verify(url).entries == 90
+    assert verify(url).sequence == 90

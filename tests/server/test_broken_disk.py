@@ -165,7 +165,7 @@ async def test_a_worker_starts_without_a_usable_ledger_and_takes_it_up_once_it_i
             await caller.is_well()
     told = [(entry["event"], entry["log_level"], entry["reason"]) for entry in log if "ledger" in entry["event"]]
     assert told == [("ledger_failing", "error", fault.reason), ("ledger_recovered", "info", fault.reason)]
-    assert verify(url_of(path)).entries == RECORDED + 1
+    assert verify(url_of(path)).sequence == RECORDED + 1
 
 
 @pytest.mark.parametrize("fault", by_day(WHILE_IT_RUNS, "file taken away", "garbage"), ids=str)
@@ -183,7 +183,7 @@ async def test_a_ledger_that_is_lost_while_in_use_is_noticed_and_taken_up_again(
         assert (await resumed.read()).HasField("heartbeat")
         assert (await resumed.read()).forecast.sequence == RECORDED + 1
         resumed.cancel()
-    assert verify(url_of(path)).entries == RECORDED + 1
+    assert verify(url_of(path)).sequence == RECORDED + 1
 
 
 async def test_a_lock_that_is_held_for_long_costs_named_forecasts_and_no_stream(path: Path) -> None:
@@ -225,7 +225,7 @@ async def test_another_ledger_in_its_place_is_taken_up_and_told(path: Path, tmp_
         refused = await refusal(caller.stream(pb.StreamPredictionsRequest(resume_token=token)).read())
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_RESUME_TOKEN")
     assert "ledger_replaced" in {entry["event"] for entry in log}
-    assert verify(url_of(path)).entries == 11
+    assert verify(url_of(path)).sequence == 11
 
 
 async def test_an_entry_that_cannot_be_read_stops_streams_until_it_is_mended(
@@ -240,7 +240,7 @@ async def test_an_entry_that_cannot_be_read_stops_streams_until_it_is_mended(
         await caller.until_told(NOT_SERVING)
         ledger_faults.execute(path, "DELETE FROM entries WHERE canonical = '{}'")
         await caller.is_well()
-    assert verify(url_of(path)).entries == RECORDED + 1
+    assert verify(url_of(path)).sequence == RECORDED + 1
 
 
 async def test_a_drain_does_not_wait_for_a_ledger(path: Path) -> None:

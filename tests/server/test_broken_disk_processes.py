@@ -131,7 +131,7 @@ def test_a_server_starts_on_a_folder_that_it_may_not_write_and_records_once_it_m
         assert server.client.health(LEDGER) is HealthStatus.SERVING
         assert len(server.told("ledger_recovered")) == WORKERS
         assert server.process.other_lines == []
-    assert verify(f"sqlite:///{folder}/ledger.sqlite3").entries == 3
+    assert verify(f"sqlite:///{folder}/ledger.sqlite3").sequence == 3
 
 
 @pytest.mark.nightly
@@ -176,7 +176,7 @@ def test_workers_whose_disk_takes_no_more_record_again_once_it_does(folder: Path
         forecasts = (event.forecast.sequence for event in stream if event.HasField("forecast"))
         assert [next(forecasts) for _ in range(4)] == [1, 2, 3, 4]  # the stream stood all the while
         stream.close()
-    assert verify(f"sqlite:///{folder}/ledger.sqlite3").entries == 4
+    assert verify(f"sqlite:///{folder}/ledger.sqlite3").sequence == 4
 
 
 def disk(folder: Path, mebibytes: int) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ checkpoints. Their clocks, one clock with SQLite, are assumed to agree within a 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import tempfile
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -30,16 +31,16 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_pem_private_key,
     load_pem_public_key,
 )
 
 from dejavu_common.clock import from_microseconds, microseconds
-from dejavu_common.files import state_folder, sync
+from dejavu_common.files import open_regular, state_folder, sync
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.backends import folder_of, read_only_ledger
+from dejavu_ledger.database.schema import TABLES
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.errors import LedgerCorrupt, LedgerUnavailable
 from dejavu_ledger.records import Checkpoint
@@ -85,11 +86,6 @@ def load_or_create(path: Path) -> Ed25519PrivateKey:
         raise SigningUnavailable(f"the signing key can't be used: {error.strerror}") from error
 
 
-def public_bytes(key: Ed25519PrivateKey) -> bytes:
-    """Return the 32 bytes of the public key."""
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-
-
 def read_public_key(path: Path) -> bytes:
     """Read the 32 bytes of a public key from a file: PEM, or 64 hexadecimal digits.
 
@@ -108,27 +104,20 @@ def read_public_key(path: Path) -> bytes:
         raise ValueError(f"{path}: not a public key; expected PEM or 64 hexadecimal digits") from None
     if not isinstance(public, Ed25519PublicKey):
         raise ValueError(f"{path}: not an ed25519 public key")
-    return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return public.public_bytes_raw()
 
 
 def _load_key(path: Path) -> Ed25519PrivateKey:
-    # Check the descriptor, not the path, which may change. O_NONBLOCK: opening a pipe without a writer must not block.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        status = os.fstat(descriptor)
-        mode = status.st_mode
-        if not stat.S_ISREG(mode):
-            raise SigningUnavailable("the signing key can't be used: it is not a regular file")
+    with open_regular(path, follow_links=True) as file:
+        status = os.fstat(file.fileno())  # of the open file: what is at the path may change
         # Kubernetes mounts a secret as a file of root that the group of the container (fsGroup) may read.
         mounted = status.st_uid == 0 != os.geteuid()
-        if mode & (0o037 if mounted else 0o077):
+        if status.st_mode & (0o037 if mounted else 0o077):
             raise SigningUnavailable(
-                f"the signing key can't be used: its file has mode {stat.S_IMODE(mode):04o}, which lets others "
-                "access it; expected 0600"
+                f"the signing key can't be used: its file has mode {stat.S_IMODE(status.st_mode):04o}, which lets "
+                "others access it; expected 0600"
             )
-        content = os.read(descriptor, _MAX_KEY_BYTES)
-    finally:
-        os.close(descriptor)
+        content = file.read(_MAX_KEY_BYTES)
     try:
         key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it needs a password
@@ -144,19 +133,15 @@ def _create_key(path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     if path.parent == state_folder():  # the folder of a ledger file exists already
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # creates it with mode 0600
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
-            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-            file.flush()
-            os.fsync(descriptor)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:  # it has mode 0600
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        file.flush()
+        os.fsync(file.fileno())
         # Atomic, and never replaces a key that another process created meanwhile.
         with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
+            os.link(file.name, path)
             sync(path.parent)
-            _log.info("signing_key_made", path=str(path), public_key=public_bytes(key).hex())
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+            _log.info("signing_key_made", path=str(path), public_key=key.public_key().public_bytes_raw().hex())
 
 
 _NEWEST_CHECKPOINT: Final = "SELECT sequence, signed_us FROM checkpoints ORDER BY sequence DESC LIMIT 1"
@@ -165,17 +150,6 @@ _NEWEST_CHECKPOINT: Final = "SELECT sequence, signed_us FROM checkpoints ORDER B
 def identity_and_head(connection: Connection) -> tuple[Identity, ChainHead]:
     """Return identity and head of the ledger."""
     return store.identity(connection), store.head(connection)
-
-
-def is_needed(connection: Connection, recent_us: tuple[int, int]) -> bool:
-    """Return whether the head has no checkpoint in the ledger and the newest checkpoint is not recent.
-
-    Args:
-        connection: a read connection, or one in a transaction that holds the write lock.
-        recent_us: microseconds since 1970 between which a checkpoint counts as recent.
-    """
-    since_us = unsigned_since_us(connection)
-    return since_us is not None and not recent_us[0] < since_us < recent_us[1]
 
 
 def unsigned_since_us(connection: Connection) -> int | None:
@@ -189,15 +163,8 @@ def unsigned_since_us(connection: Connection) -> int | None:
 
 def add_checkpoint(connection: Connection, signed: Checkpoint) -> None:
     """Store a checkpoint; the connection's transaction must hold the write lock."""
-    row = {
-        "sequence": signed.sequence,
-        "hash": signed.hash,
-        "epoch": signed.epoch,
-        "signed_us": microseconds(signed.signed_time),
-        "public_key": signed.public_key,
-        "signature": signed.signature,
-    }
-    sql.insert(connection, "checkpoints", [row])
+    row = asdict(signed) | {"signed_us": microseconds(signed.signed_time)}
+    sql.insert(connection, "checkpoints", [{name: row[name] for name in TABLES["checkpoints"]}])
 
 
 def signed_text(checkpoint: Checkpoint) -> str:
@@ -216,7 +183,7 @@ def sign(key: Ed25519PrivateKey, identity: Identity, head: ChainHead, signed_tim
         sequence=head.sequence,
         hash=head.hash,
         signed_time=signed_time,
-        public_key=public_bytes(key),
+        public_key=key.public_key().public_bytes_raw(),
         signature=b"",
     )
     return replace(unsigned, signature=key.sign(signed_text(unsigned).encode()))
@@ -262,10 +229,10 @@ class SignedTimes:
         signed = sorted((each.sequence, microseconds(each.signed_time)) for each in checkpoints)
         self._sequences = [sequence for sequence, _ in signed]
         times = [time for _, time in signed]
-        # `_after`: latest time of the checkpoints up to each, which is a lower bound for entries after it. `_up_to`:
-        # earliest time of the checkpoints from each on, which is an upper bound for entries up to it.
-        self._after = [*accumulate(times, max)]
-        self._up_to = [*accumulate(reversed(times), min)][::-1]
+        # By the number of checkpoints before an entry: the latest time of these, before which it was not recorded, and
+        # the earliest time of the others, which contain it.
+        self._after = [-math.inf, *accumulate(times, max)]
+        self._up_to = [*accumulate(reversed(times), min, initial=math.inf)][::-1]
 
     def check(self, sequence: int, time: datetime, *, may_be_older: bool = False) -> None:
         """Check the time of an entry: when its forecast was made or its outcome recorded, in UTC.
@@ -278,22 +245,16 @@ class SignedTimes:
         Raises:
             LedgerCorrupt: if a checkpoint before it was signed later, or one that contains it was signed earlier.
         """
-        time_us = microseconds(time)
-        index = bisect_left(self._sequences, sequence)  # of the first checkpoint that contains the entry
-        if index and not may_be_older and time_us < self._after[index - 1] - self._tolerance_us:
-            signed = _time_text(self._after[index - 1])
-            raise _time_differs(sequence, time, f"but was recorded after a checkpoint that was signed at {signed}")
-        if index < len(self._sequences) and time_us > self._up_to[index] + self._tolerance_us:
-            signed = _time_text(self._up_to[index])
-            raise _time_differs(sequence, time, f"but is in a checkpoint that was signed at {signed}")
-
-
-def _time_differs(sequence: int, time: datetime, why: str) -> LedgerCorrupt:
-    dated = time.astimezone(UTC).isoformat()
-    return LedgerCorrupt(
-        f"entry {sequence}: its time is {dated}, {why}: it was made up, or the clock was set back (--clock-tolerance)"
-    )
-
-
-def _time_text(time_us: int) -> str:
-    return from_microseconds(time_us).isoformat()
+        before = bisect_left(self._sequences, sequence)
+        after, up_to = self._after[before], self._up_to[before]
+        if not may_be_older and microseconds(time) < after - self._tolerance_us:
+            signed_us, place = after, "was recorded after"
+        elif microseconds(time) > up_to + self._tolerance_us:
+            signed_us, place = up_to, "is in"
+        else:
+            return
+        raise LedgerCorrupt(
+            f"entry {sequence}: its time is {time.isoformat()}, but {place} a checkpoint that was signed at "
+            f"{from_microseconds(int(signed_us)).isoformat()}: it was made up, or the clock was set back "
+            "(--clock-tolerance)"
+        )

@@ -10,7 +10,7 @@ made; entries appended after the last checkpoint that look like a server's.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,7 @@ from typing import Final
 from dejavu_common.clock import from_microseconds
 from dejavu_ledger import settling
 from dejavu_ledger.audit import checkpoints
-from dejavu_ledger.audit.chain import ChainVerifier, equals_stored
+from dejavu_ledger.audit.chain import ChainVerifier, difference, stored_rows
 from dejavu_ledger.audit.checkpoints import CLOCK_TOLERANCE, SignedTimes
 from dejavu_ledger.database import schema, sql, store
 from dejavu_ledger.database.backend import Backend, Connection
@@ -43,8 +43,7 @@ class Verification:
 
     Attributes:
         ledger_id: the ledger's id.
-        entries: number of entries verified.
-        sequence: sequence of the last entry.
+        sequence: sequence of the last entry, and the number of entries: there are no gaps.
         hash: hash of the last entry, in hexadecimal. Stored elsewhere, it proves later that nothing before it changed.
         forecasts, outcomes, markets, shadows, model_changes: number of entries of each kind.
         settled: number of settled forecasts.
@@ -54,7 +53,6 @@ class Verification:
     """
 
     ledger_id: str
-    entries: int
     sequence: int
     hash: str
     forecasts: int = 0
@@ -100,52 +98,40 @@ def verify(
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
     """
     with read_only_ledger(ledger) if isinstance(ledger, str) else nullcontext(ledger) as backend:
-        if checkpoint is not None:
-            if not checkpoints.is_signed(checkpoint):
-                raise InvalidCheckpoint("the checkpoint's signature is not valid: the checkpoint was altered")
-            if public_keys and checkpoint.public_key not in public_keys:
-                raise InvalidCheckpoint(f"the checkpoint is signed with another key: {checkpoint.public_key.hex()}")
+        if checkpoint is not None and (fault := _fault_of_signature(checkpoint, public_keys)) is not None:
+            raise InvalidCheckpoint(f"the checkpoint {fault}")
         with backend.read() as connection:
             backend.check_integrity(connection, thorough=True)
+            if sql.rows(connection, "SELECT version FROM schema_version") != [(schema.VERSION,)]:
+                raise LedgerCorrupt("the ledger's schema version was changed")
+            identity = _identity(connection)
+            own = _own_checkpoints(connection, identity, public_keys)
+            signed = [("the ledger's checkpoint", each) for each in own]
             if checkpoint is not None:
-                _check_same_ledger(_identity(connection), checkpoint, restored=restored)
-            return _verify(connection, checkpoint, public_keys, clock_tolerance)
-
-
-def _verify(
-    connection: Connection,
-    checkpoint: Checkpoint | None,
-    public_keys: Collection[bytes],
-    clock_tolerance: timedelta,
-) -> Verification:
-    if sql.rows(connection, "SELECT version FROM schema_version") != [(schema.VERSION,)]:
-        raise LedgerCorrupt("the ledger's schema version was changed")
-    identity = _identity(connection)
-    own = list(_read_checkpoints(connection, identity, public_keys))
-    # A checkpoint from before a restore says nothing about the times of later entries here.
-    external = [] if checkpoint is None or checkpoint.epoch != identity.epoch else [checkpoint]
-    verifier = ChainVerifier(connection, identity, SignedTimes([*own, *external], clock_tolerance))
-    verifier.run()
-    _check_hindsight(connection, verifier.games)
-    check_scores(connection)
-    if checkpoint is not None:
-        _check_external(connection, verifier, checkpoint)
-    _check_signed_hashes(connection, max((each.sequence for each in own), default=0))
-    return Verification(
-        ledger_id=identity.ledger_id,
-        entries=verifier.counts.total(),
-        sequence=verifier.sequence,
-        hash=verifier.hash.hex(),
-        forecasts=verifier.counts[codec.FORECAST],
-        outcomes=verifier.counts[codec.OUTCOME],
-        markets=verifier.counts[codec.MARKET],
-        shadows=verifier.counts[codec.SHADOW],
-        model_changes=verifier.counts[codec.MODEL],
-        settled=sql.value(connection, _COUNT_SETTLED),
-        checkpoints=len(own),
-        snapshots=_check_snapshots(connection),
-        keys=tuple(sorted({each.public_key.hex() for each in own})),
-    )
+                _check_same_ledger(identity, checkpoint, restored=restored)
+                signed.insert(0, ("the checkpoint", checkpoint))
+            # A checkpoint from before a restore says nothing about the times of later entries here.
+            times = [each for _, each in signed if each is not checkpoint or each.epoch == identity.epoch]
+            verifier = ChainVerifier(connection, identity, SignedTimes(times, clock_tolerance))
+            verifier.run()
+            _check_hindsight(connection, verifier.games)
+            check_scores(connection)
+            for name, each in signed:
+                _check_signed_entry(connection, name, each, verifier.head.sequence)
+            return Verification(
+                ledger_id=identity.ledger_id,
+                sequence=verifier.head.sequence,
+                hash=verifier.head.hash.hex(),
+                forecasts=verifier.counts[codec.FORECAST],
+                outcomes=verifier.counts[codec.OUTCOME],
+                markets=verifier.counts[codec.MARKET],
+                shadows=verifier.counts[codec.SHADOW],
+                model_changes=verifier.counts[codec.MODEL],
+                settled=sql.value(connection, _COUNT_SETTLED),
+                checkpoints=len(own),
+                snapshots=_check_snapshots(connection),
+                keys=tuple(sorted({each.public_key.hex() for each in own})),
+            )
 
 
 def _identity(connection: Connection) -> Identity:
@@ -171,15 +157,15 @@ def _check_same_ledger(identity: Identity, checkpoint: Checkpoint, *, restored: 
         )
 
 
-def _check_external(connection: Connection, verifier: ChainVerifier, checkpoint: Checkpoint) -> None:
-    if checkpoint.sequence > verifier.sequence:
-        raise LedgerCorrupt(
-            f"entries were removed: the ledger ends at {verifier.sequence}, the checkpoint is at {checkpoint.sequence}"
-        )
-    entry = store.entry_at(connection, checkpoint.sequence)
+def _check_signed_entry(connection: Connection, name: str, checkpoint: Checkpoint, last: int) -> None:
+    """Check that the entry of a checkpoint is there, and has the hash that was signed; `last`: the last entry."""
+    sequence = checkpoint.sequence
+    if sequence > last:
+        raise LedgerCorrupt(f"entries were removed: the ledger ends at {last}, {name} is at {sequence}")
+    entry = store.entry_at(connection, sequence)
     if entry is None or entry.hash != checkpoint.hash:
         raise LedgerCorrupt(
-            f"history was rewritten: the entry at {checkpoint.sequence}, or one before it, differs from the one that "
+            f"history was rewritten: by {name}, the entry at {sequence}, or one before it, differs from the one that "
             "was signed"
         )
 
@@ -202,10 +188,8 @@ def _check_snapshots(connection: Connection) -> int:
         return count
 
 
-def _read_checkpoints(
-    connection: Connection, identity: Identity, public_keys: Collection[bytes]
-) -> Iterator[Checkpoint]:
-    """Yield the checkpoints in order of sequence, each validly signed.
+def _own_checkpoints(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> list[Checkpoint]:
+    """Return the ledger's checkpoints in order of sequence.
 
     Args:
         connection: a read connection.
@@ -215,58 +199,37 @@ def _read_checkpoints(
     Raises:
         LedgerCorrupt: at the first that was altered, or is signed with another key.
     """
-    for row in sql.rows(connection, _CHECKPOINTS):
-        checkpoint = _as_checkpoint(row, identity)
-        if not checkpoints.is_signed(checkpoint):
-            raise LedgerCorrupt(
-                f"the ledger's checkpoint at {checkpoint.sequence} was altered: its signature is not valid"
-            )
-        if public_keys and checkpoint.public_key not in public_keys:
-            raise LedgerCorrupt(
-                f"the ledger's checkpoint at {checkpoint.sequence} is signed with another key: "
-                f"{checkpoint.public_key.hex()}"
-            )
-        yield checkpoint
+    own = []
+    for row in stored_rows(connection, "checkpoints", "ORDER BY sequence"):
+        name, signed_us = f"the ledger's checkpoint at {row['sequence']}", row.pop("signed_us")
+        try:
+            if not (
+                isinstance(signed_us, int)
+                and _is_hex(row["epoch"], 16)
+                and all(isinstance(row[each], bytes) for each in ("hash", "public_key", "signature"))
+            ):
+                raise ValueError("a value has the wrong type")
+            own.append(Checkpoint(identity.ledger_id, signed_time=from_microseconds(signed_us), **row))
+        except (ValueError, OverflowError) as error:
+            raise LedgerCorrupt(f"{name} was altered: {error}") from error
+        if (fault := _fault_of_signature(own[-1], public_keys)) is not None:
+            raise LedgerCorrupt(f"{name} {fault}")
+    return own
 
 
-def _check_signed_hashes(connection: Connection, last: int) -> None:
-    """Check that the entries of the checkpoints up to the sequence `last` exist, and have the hashes that were signed.
-
-    Raises:
-        LedgerCorrupt: if an entry of a checkpoint is missing or has another hash.
-    """
-    for sequence, hash_ in sql.rows(connection, _OTHER_HASHES, last=last):
-        if hash_ is None:
-            raise LedgerCorrupt(f"entries were removed: the ledger's own checkpoint is at {sequence}")
-        raise LedgerCorrupt(f"history was rewritten: the ledger's checkpoint at {sequence} has another hash")
+def _fault_of_signature(checkpoint: Checkpoint, public_keys: Collection[bytes]) -> str | None:
+    """Describe what is wrong with a checkpoint's signature; None if it is valid, and of a key that may be used."""
+    if not checkpoints.is_signed(checkpoint):
+        return "was altered: its signature is not valid"
+    if public_keys and checkpoint.public_key not in public_keys:
+        return f"is signed with another key: {checkpoint.public_key.hex()}"
+    return None
 
 
 def _is_hex(value: object, digits: int) -> bool:
     """Return whether a stored value is text of exactly `digits` lower-case hexadecimal digits."""
     return isinstance(value, str) and re.fullmatch(rf"[0-9a-f]{{{digits}}}", value) is not None
 
-
-def _as_checkpoint(row: sql.Row, identity: Identity) -> Checkpoint:
-    sequence, epoch, hash_, signed_us, public_key, signature = row
-    try:
-        if not (
-            isinstance(signed_us, int)
-            and _is_hex(epoch, 16)
-            and all(isinstance(value, bytes) for value in (hash_, public_key, signature))
-        ):
-            raise ValueError("a value has the wrong type")
-        time = from_microseconds(signed_us)
-        return Checkpoint(identity.ledger_id, epoch, sequence, hash_, time, public_key, signature)
-    except (ValueError, OverflowError) as error:
-        raise LedgerCorrupt(f"the ledger's checkpoint at {sequence} was altered: {error}") from error
-
-
-_CHECKPOINTS: Final = """
-    SELECT sequence, epoch, hash, signed_us, public_key, signature FROM checkpoints ORDER BY sequence"""
-
-_OTHER_HASHES: Final = """
-    SELECT c.sequence, e.hash FROM checkpoints c LEFT JOIN entries e ON e.sequence = c.sequence
-    WHERE c.sequence <= :last AND (e.hash IS NULL OR e.hash <> c.hash) ORDER BY c.sequence LIMIT 1"""
 
 _MADE: Final = {
     "forecasts": "SELECT sequence, minute, generated_us, hindsight FROM forecasts WHERE game_id = :game_id",
@@ -292,7 +255,7 @@ def _check_hindsight(connection: Connection, games: Mapping[str, GameRecord]) ->
             for sequence, minute, made_us, mark in sql.rows(connection, made, game_id=game_id):
                 time = None if made_us is None else from_microseconds(made_us)
                 expected = None if time is None else game.hindsight(sequence, minute, time)
-                if type(mark) is not type(expected) or mark != expected:
+                if difference({"hindsight": mark}, {"hindsight": expected}) is not None:
                     raise LedgerCorrupt(
                         f"entry {sequence}: the row in {table} does not match the entries: column hindsight differs"
                     )
@@ -307,21 +270,18 @@ def check_scores(connection: Connection) -> None:
     Raises:
         LedgerCorrupt: at the first row that is missing, altered, or of nothing reported; the message names it.
     """
-    places = set(sql.rows(connection, "SELECT game_id, horizon FROM scores"))
-    for (game_id,) in sql.rows(connection, "SELECT DISTINCT game_id FROM outcomes"):
+    games = sql.rows(connection, "SELECT game_id FROM outcomes UNION SELECT game_id FROM scores")
+    for (game_id,) in games:
+        found = stored_rows(connection, "scores", "WHERE game_id = :game_id", game_id=game_id)
+        stored = {row["horizon"]: row for row in found}
         for expected in settling.settled_rows(connection, game_id):
-            place = game_id, expected["horizon"]
-            if place not in places:
-                raise LedgerCorrupt(f"{_score_name(*place)} is missing")
-            places.remove(place)
-            columns = ", ".join(expected)
-            of_place = f"SELECT {columns} FROM scores WHERE game_id = :game_id AND horizon = :horizon"  # noqa: S608
-            [stored] = sql.rows(connection, of_place, game_id=game_id, horizon=place[1])
-            for (column, value), found in zip(expected.items(), stored, strict=True):
-                if not equals_stored(found, value):
-                    raise LedgerCorrupt(f"{_score_name(*place)} does not match the entries: column {column} differs")
-    for place in sorted(places, key=str):
-        raise LedgerCorrupt(f"{_score_name(*place)} should not exist")
+            row, name = stored.pop(expected["horizon"], None), _score_name(game_id, expected["horizon"])
+            if row is None:
+                raise LedgerCorrupt(f"{name} is missing")
+            if (column := difference(row, expected)) is not None:
+                raise LedgerCorrupt(f"{name} does not match the entries: column {column} differs")
+        for horizon in stored:
+            raise LedgerCorrupt(f"{_score_name(game_id, horizon)} should not exist")
 
 
 def _score_name(game_id: object, horizon: object) -> str:

@@ -45,7 +45,7 @@ def backup(
     _print(
         as_json,
         {"ledger": url, "file": str(out), **asdict(result)},
-        f"{out}: {result.ledger_id}, {result.entries:,} entries up to sequence {result.sequence:,}, verified",
+        f"{out}: {result.ledger_id}, {result.sequence:,} entries, verified",
         f"  hash  {result.hash}",
     )
 

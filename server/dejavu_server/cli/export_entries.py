@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from dejavu_common.files import atomic_replace
@@ -20,17 +19,7 @@ from dejavu_ledger.database.store import ChainHead, Identity
 STANDARD_OUTPUT = Path("-")
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedEntries:
-    """Result of an export: the ledger's id, and sequence and hash (hexadecimal) of its last entry."""
-
-    ledger_id: str
-    entries: int
-    sequence: int
-    hash: str
-
-
-def export_entries(url: str, path: Path, *, overwrite: bool = False) -> ExportedEntries:
+def export_entries(url: str, path: Path, *, overwrite: bool = False) -> ChainHead:
     """Write the identity of a ledger and then all its entries, one JSON object per line; `-` is standard output.
 
     The file is written completely or not at all. The ledger may be written to meanwhile: the file has the entries up to
@@ -41,6 +30,9 @@ def export_entries(url: str, path: Path, *, overwrite: bool = False) -> Exported
         path: output file.
         overwrite: whether to replace an existing file; an old export may be the only evidence that the ledger was
             changed after it.
+
+    Returns:
+        Sequence and hash of the last entry.
 
     Raises:
         LedgerError: if the ledger can't be read.
@@ -53,17 +45,19 @@ def export_entries(url: str, path: Path, *, overwrite: bool = False) -> Exported
         identity, head = checkpoints.identity_and_head(connection)
         lines = _lines(connection, identity, head)
         if path == STANDARD_OUTPUT:
-            count = sum(bool(sys.stdout.write(line)) for line in lines)
+            sys.stdout.writelines(lines)
         else:
             with atomic_replace(path) as new, new.open("w", encoding="utf-8", newline="\n") as file:
-                count = sum(bool(file.write(line)) for line in lines)
-    return ExportedEntries(identity.ledger_id, count - 1, head.sequence, head.hash.hex())
+                file.writelines(lines)
+    return head
 
 
 def _lines(connection: Connection, identity: Identity, head: ChainHead) -> Iterator[str]:
     yield _line({"ledger_id": identity.ledger_id, "epoch": identity.epoch})
-    for sequence, canonical, hash_ in chain.chain_entries(connection, head.sequence):
-        yield _line({"sequence": sequence, "hash": hash_.hex(), "canonical": canonical})
+    for page in chain.stored_pages(connection, "entries", through=head.sequence):
+        for entry in page:
+            chain.check_types(entry)
+            yield _line({"sequence": entry["sequence"], "hash": entry["hash"].hex(), "canonical": entry["canonical"]})
 
 
 def _line(value: dict[str, object]) -> str:

@@ -210,9 +210,9 @@ def export_entries(
     from dejavu_server.cli.export_entries import export_entries as export  # noqa: PLC0415
 
     with exit_on_ledger_error():
-        result = export(ledger or default_ledger(), out, overwrite=overwrite)
+        last = export(ledger or default_ledger(), out, overwrite=overwrite)
     if out != STANDARD_OUTPUT:
-        typer.echo(f"{out}: {result.entries:,} entries up to sequence {result.sequence:,}, hash {result.hash}")
+        typer.echo(f"{out}: the entries up to sequence {last.sequence:,}, hash {last.hash.hex()}")
 
 
 @contextmanager
@@ -233,7 +233,7 @@ def _verification_lines(url: str, result: Verification, expected: Checkpoint | N
     if result.shadows or result.model_changes:
         kinds += f", {result.shadows:,} shadows, {result.model_changes:,} changes of models"
     yield f"  ledger       {result.ledger_id}"
-    yield f"  entries      {result.entries:,} up to sequence {result.sequence:,} ({kinds})"
+    yield f"  entries      {result.sequence:,} ({kinds})"
     yield f"  hash         {result.hash}"
     yield f"  settled      {result.settled:,} forecasts, whose outcome stands"
     yield f"  checkpoints  {result.checkpoints:,} in the ledger" + (", signed with" if result.keys else "")

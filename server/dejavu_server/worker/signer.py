@@ -18,9 +18,9 @@ from dejavu_ledger.audit.checkpoints import (
     SigningUnavailable,
     add_checkpoint,
     identity_and_head,
-    is_needed,
     load_or_create,
     sign,
+    unsigned_since_us,
 )
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.errors import LedgerError
@@ -84,7 +84,7 @@ class Signer:
         Raises:
             SigningUnavailable, LedgerError: if it can't be signed or written.
         """
-        if not await self._ledger().read(partial(is_needed, recent_us=self._recent_us())):
+        if not await self._ledger().read(self._is_needed):
             return None
         key = await self._key()
         stored = await self._ledger().write(partial(self._write_checkpoint, key))
@@ -93,7 +93,7 @@ class Signer:
 
     def _write_checkpoint(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
         # Check again under the write lock: another worker may have been faster.
-        if not is_needed(connection, self._recent_us()):
+        if not self._is_needed(connection):
             return None
         signed = sign(key, *identity_and_head(connection), self._clock())
         add_checkpoint(connection, signed)
@@ -103,10 +103,8 @@ class Signer:
         while True:
             try:
                 await self.write_checkpoint()
-            except SigningUnavailable:
-                pass  # logged by _key
             except LedgerError:
-                pass  # logged by the ledger manager, which tries to repair the ledger
+                pass  # logged by _key, or by the ledger manager, which tries to repair the ledger
             except Exception as error:
                 self._failures.failed(error)
             await asyncio.sleep(self._seconds)
@@ -121,8 +119,11 @@ class Signer:
             self._failures.succeeded()
         return self._loaded
 
-    def _recent_us(self) -> tuple[int, int]:
-        """Return the times between which a checkpoint counts as recent; a later one means the clock was set back."""
-        now = microseconds(self._clock())
-        span = int(_RECENT * self._seconds * 1_000_000)
-        return now - span, now + span
+    def _is_needed(self, connection: Connection) -> bool:
+        """Return whether the head has no checkpoint, and the newest one is not from about now.
+
+        One from later than now is not: then the clock was set back.
+        """
+        since_us = unsigned_since_us(connection)
+        recent_us = _RECENT * self._seconds * 1_000_000
+        return since_us is not None and abs(microseconds(self._clock()) - since_us) >= recent_us

@@ -96,7 +96,7 @@ def asked(
 @st.composite
 def markets(draw: st.DrawFn) -> Market:
     implied = draw(st.floats(0.05, 0.95))
-    margin = draw(st.floats(-0.01, min(0.15, implied - 0.01)))
+    margin = draw(st.floats(-0.1, min(0.5, implied - 0.01)))
     return Market(
         line=draw(st.integers(-60, 60)) / 2,
         above_odds=1 / implied,
@@ -220,7 +220,7 @@ def test_a_forecast_without_quantiles_still_bounds_an_answer_by_who_leads() -> N
     bare = replace(forecast, forecast=replace(forecast.forecast, distribution=(), explanation=None))
     assert fault_of(bare, market, answer) is None
     behind = replace(bare, forecast=replace(bare.forecast, home_lead_probability=0.2))
-    assert "expected 0.0000 to 0.2000" in (fault_of(behind, market, answer) or "")
+    assert "expected 0.000000 to 0.200000" in (fault_of(behind, market, answer) or "")
 
 
 @pytest.mark.parametrize(("difference", "follows"), [(5e-8, True), (-5e-8, True), (1e-5, False)])
@@ -230,10 +230,3 @@ def test_a_probability_told_twice_may_differ_by_lost_digits(difference: float, f
     told = made.forecast.home_lead_probability + difference
     moved = replace(made, forecast=replace(made.forecast, home_lead_probability=told))
     assert (fault_of(moved, market, answer) is None) is follows
-
-
-def test_prices_that_do_not_belong_together_are_not_recorded() -> None:
-    forecast, _, _ = asked(Market(0.0, 1.9, 1.9), 6.0)
-    market = Market(0.0, 2.5, 2.6)
-    answer = replace(evaluate_market(market, lambda _: 0.5), mismatched=False)  # as it would read back
-    assert fault_of(forecast, market, answer, learned_since=True) is not None

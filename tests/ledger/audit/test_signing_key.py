@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dejavu_ledger import InvalidLedgerUrl
-from dejavu_ledger.audit.checkpoints import SigningUnavailable, key_path, load_or_create, public_bytes, read_public_key
+from dejavu_ledger.audit.checkpoints import SigningUnavailable, key_path, load_or_create, read_public_key
 
 
 def pem(key: object, password: bytes = b"") -> bytes:
@@ -44,7 +44,7 @@ def test_of_many_that_find_no_key_one_makes_it_for_its_owner_alone_and_all_use_i
 
     def get(_: int) -> bytes:
         barrier.wait(10)
-        return public_bytes(load_or_create(path))
+        return load_or_create(path).public_key().public_bytes_raw()
 
     try:
         with ThreadPoolExecutor(8) as pool:
@@ -81,7 +81,7 @@ def test_a_key_of_root_that_the_group_of_a_container_may_read_is_used(
 ) -> None:
     mounted = put(tmp_path / "key.pem", pem(ED25519), 0o440)  # as Kubernetes mounts a secret with fsGroup
     monkeypatch.setattr(os, "geteuid", lambda: 10001)
-    assert public_bytes(load_or_create(mounted)) == public_bytes(ED25519)
+    assert load_or_create(mounted).public_key() == ED25519.public_key()
     for mode in (0o460, 0o444, 0o441):
         with pytest.raises(SigningUnavailable, match=f"mode {mode:04o}"):
             load_or_create(put(tmp_path / f"{mode}.pem", pem(ED25519), mode))
@@ -111,7 +111,7 @@ def test_a_key_lies_beside_its_ledger_unless_told_otherwise(tmp_path: Path) -> N
 
 
 def test_a_public_key_is_read_as_pem_or_hexadecimal_and_anything_else_refused_by_its_file(tmp_path: Path) -> None:
-    raw = public_bytes(ED25519)
+    raw = ED25519.public_key().public_bytes_raw()
     for content in (raw.hex().encode() + b"\n", ED25519.public_key().public_bytes(*PUBLIC)):
         assert read_public_key(put(tmp_path / "key.txt", content)) == raw
     for content in (b"", b"00ff", b"\xff", pem(ED25519), OTHER.public_key().public_bytes(*PUBLIC)):

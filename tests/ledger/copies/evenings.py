@@ -9,27 +9,22 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.builders import full_ledger
 from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.model_changes import change, shadow
-from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_ledger import outcomes
 from dejavu_ledger.audit import checkpoints
-from dejavu_ledger.audit import checkpoints as signing
-from dejavu_ledger.copies import set_identity
-from dejavu_ledger.database import sql
+from dejavu_ledger.audit.chain import stored_rows
 from dejavu_ledger.database.backend import Backend, Connection
 from dejavu_ledger.database.schema import TABLES
 from dejavu_ledger.database.sqlite import SqliteBackend
-from dejavu_ledger.database.store import Identity
 from dejavu_ledger.entries import codec
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.recording import append_shadows, record_forecasts
-from dejavu_ledger.records import Checkpoint, IssuedForecast, ReportedOutcome, ShadowForecast
+from dejavu_ledger.records import Checkpoint, IssuedForecast, ReportedOutcome
 from dejavu_ledger.url import file_url
 from dejavu_models.results import Failed
 from dejavu_models.types import Horizon
@@ -50,16 +45,13 @@ class Evenings:
     Attributes:
         backend: the ledger.
         signed: the checkpoint after each evening.
-        games: the games of each evening.
         number: number of the next game.
         lifecycle: whether models change each evening, and a challenger forecasts beside the champion.
     """
 
     backend: Backend
     seed: int = 0
-
     signed: list[Checkpoint] = field(default_factory=list)
-    games: list[list[str]] = field(default_factory=list)
     number: int = 0
     lifecycle: bool = False
 
@@ -67,45 +59,26 @@ class Evenings:
         self.backend.open(make=True)
         self._random = random.Random(self.seed)
 
-    def play(self, *, games: int = 2, settled: bool = True) -> None:
+    def play(self, *, games: int = 2) -> None:
         """Record an evening: forecasts with revisions and markets, halves, finals, corrections, a checkpoint."""
         start = FIRST + timedelta(days=len(self.signed))
-        numbers = [self.number + each for each in range(games)]
+        numbers = range(self.number, self.number + games)
         self.number += games
-        ids = [f"00225{number:05}" for number in numbers]
-        self.games.append(ids)
         with self.backend.write() as connection:
             if self.lifecycle:
                 self._change_models(connection, start)
             for minute in (6, 18, 30):
-                horizons = [Horizon.HALFTIME, Horizon.FINAL] if minute < 24 else [Horizon.FINAL]
-                for number, game in zip(numbers, ids, strict=True):
-                    now = start + timedelta(minutes=minute)
-                    last = float(self._random.randint(-9, 9))
-                    made = [self._forecast(number, game, minute, each, last, now) for each in horizons]
-                    if self._random.random() < 0.3:
-                        made.append(self._forecast(number, game, minute, Horizon.FINAL, last + 1.0, now))
-                    stored = record_forecasts(connection, [codec.prepare(each) for each in made])
-                    assert not any(isinstance(each, Failed) for each in stored)
-                    self._add_shadows(connection, [each for each in stored if isinstance(each, IssuedForecast)], last)
-                if minute == 18:
-                    for number, game in zip(numbers, ids, strict=True):
-                        self._report(connection, number, game, Horizon.HALFTIME, start + timedelta(minutes=70))
-            for number, game in zip(numbers, ids, strict=True):
-                if settled:
-                    self._report(connection, number, game, Horizon.FINAL, start + timedelta(minutes=150))
-                if settled and self._random.random() < 0.3:
-                    self._report(connection, number, game, Horizon.FINAL, start + timedelta(minutes=155))
+                for number in numbers:
+                    self._record(connection, number, minute, start + timedelta(minutes=minute))
+                    if minute == 18:
+                        self._report(connection, number, Horizon.HALFTIME, start + timedelta(minutes=70))
+            for number in numbers:
+                self._report(connection, number, Horizon.FINAL, start + timedelta(minutes=150))
+                if self._random.random() < 0.3:
+                    self._report(connection, number, Horizon.FINAL, start + timedelta(minutes=155))
             identity, head = checkpoints.identity_and_head(connection)
-            self.signed.append(signing.sign(KEY, identity, head, start + timedelta(hours=3)))
+            self.signed.append(checkpoints.sign(KEY, identity, head, start + timedelta(hours=3)))
             checkpoints.add_checkpoint(connection, self.signed[-1])
-
-    def correct(self, game: str, differential: int) -> None:
-        """Correct a final, after the newest evening."""
-        number = int(game[5:])
-        with self.backend.write() as connection:
-            now = self.signed[-1].signed_time + timedelta(minutes=10)
-            self._report(connection, number, game, Horizon.FINAL, now, differential)
 
     def _change_models(self, connection: Connection, start: datetime) -> None:
         """Promote v1 on the first evening, then load v2 and take it away in turns."""
@@ -119,24 +92,27 @@ class Evenings:
             )
             assert made[1] is not None
 
-    def _add_shadows(self, connection: Connection, of: list[IssuedForecast], last: float) -> None:
+    def _record(self, connection: Connection, number: int, minute: int, now: datetime) -> None:
+        """Record the forecasts of a game at a minute, some with a revision, and what a challenger says beside them."""
+        last = float(self._random.randint(-9, 9))
+        made = [self._forecast(number, minute, Horizon.FINAL, last, now)]
+        if minute < 24:
+            made.append(self._forecast(number, minute, Horizon.HALFTIME, last, now))
+        if self._random.random() < 0.3:
+            made.append(self._forecast(number, minute, Horizon.FINAL, last + 1.0, now))
+        stored = record_forecasts(connection, [codec.prepare(each) for each in made])
+        issued = [each for each in stored if isinstance(each, IssuedForecast)]
+        assert len(issued) == len(made)
         if self.lifecycle:
-            append_shadows(connection, [codec.prepare_shadow(self._varied(shadow(each), last)) for each in of])
+            append_shadows(connection, [codec.prepare_shadow(shadow(each, point=last)) for each in issued])
 
-    def _varied(self, made: ShadowForecast, last: float) -> ShadowForecast:
-        """Return a shadow with another distribution than its forecast."""
-        moved = tuple(round(each + self._random.randint(-3, 3), 3) for each in made.forecast.distribution)
-        return replace(made, forecast=replace(made.forecast, distribution=tuple(sorted(moved)), point=last))
-
-    def _forecast(
-        self, number: int, game: str, minute: int, horizon: Horizon, last: float, now: datetime
-    ) -> IssuedForecast:
+    def _forecast(self, number: int, minute: int, horizon: Horizon, last: float, now: datetime) -> IssuedForecast:
         market = self._random.random() < 0.2
         made = full_ledger.recordable(number, slots=minute, horizon=horizon, last=last, market=market)
         home, away = self._teams(number)
         return replace(
             made,
-            game_id=game,
+            game_id=_game(number),
             home_team=home,
             away_team=away,
             live=replace(made.live, neutral_site=number % 4 == 1 or None),
@@ -144,17 +120,9 @@ class Evenings:
             expires_time=now + timedelta(minutes=5),
         )
 
-    def _report(
-        self,
-        connection: Connection,
-        number: int,
-        game: str,
-        horizon: Horizon,
-        now: datetime,
-        differential: int | None = None,
-    ) -> None:
-        value = self._random.choice([each for each in range(-20, 21) if each]) if differential is None else differential
-        reported = ReportedOutcome(game, horizon, value, *self._teams(number), now, now)
+    def _report(self, connection: Connection, number: int, horizon: Horizon, now: datetime) -> None:
+        value = self._random.choice([each for each in range(-20, 21) if each])
+        reported = ReportedOutcome(_game(number), horizon, value, *self._teams(number), now, now)
         if horizon is Horizon.FINAL and number % 3:
             lines = made_box_score(*self._teams(number), value, number)
             reported = replace(reported, players=tuple(each.line for each in lines))
@@ -165,15 +133,13 @@ class Evenings:
         return TEAMS[home], TEAMS[(home + 1 + number // len(TEAMS) % (len(TEAMS) - 1)) % len(TEAMS)]
 
 
+def _game(number: int) -> str:
+    return f"00225{number:05}"
+
+
 def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecycle: bool = False) -> Evenings:
     """Return a SQLite ledger of evenings; close its backend."""
-    made = not path.exists()
-    if made:
-        put_empty_ledger(path)
     result = Evenings(SqliteBackend(file_url(path)), seed, lifecycle=lifecycle)
-    if made:
-        with result.backend.write() as connection:
-            set_identity(connection, Identity(uuid4().hex, "00" * 8))
     for _ in range(count):
         result.play(games=games)
     return result
@@ -190,13 +156,7 @@ def rows(backend: Backend) -> Mapping[str, list[dict[str, Any]]]:
     """Return every row of a ledger, by table."""
     with backend.read() as connection:
         return {
-            table: [
-                {
-                    name: bool(value) if kind == "BOOLEAN" and value is not None else value
-                    for (name, kind), value in zip(columns.items(), row, strict=True)
-                }
-                for row in sql.rows(connection, f"SELECT * FROM {table} ORDER BY {'1, 2' if len(columns) > 1 else '1'}")
-            ]
+            table: stored_rows(connection, table, f"ORDER BY {'1, 2' if len(columns) > 1 else '1'}")
             for table, columns in TABLES.items()
         }
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.ledger.copies.evenings import Evenings, evenings_at, rows, rows_at, write_evenings
@@ -21,8 +22,8 @@ from tests.support.harness.tokens import token_of
 from tests.support.processes.empty_ledger import put_empty_ledger
 from tests.support.processes.postgres import database_without_ledger
 
-from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, ResumeTokenExpired, copies, verify
-from dejavu_ledger import copies as sqlite_backup
+from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, ResumeTokenExpired, verify
+from dejavu_ledger.audit.chain import PAGE
 from dejavu_ledger.copies import (
     CopiedLedger,
     Report,
@@ -30,6 +31,7 @@ from dejavu_ledger.copies import (
     TargetRefused,
     back_up,
     copy_ledger,
+    new_ledger_file,
     open_target,
     renew_epoch,
     restore,
@@ -79,30 +81,16 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def put(url: str, there: str) -> None:
-    """Put an empty ledger, or an empty file where a ledger is one, in the place of a ledger."""
-    if there == "an empty ledger":
-        with closing(new_backend(url)) as backend:
-            backend.open(make=True)
-    elif there == "an empty file" and not is_postgres(url):
-        database_path(url).parent.mkdir()
-        database_path(url).touch()
-
-
 def alter(path: Path, statement: str) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(statement)
 
 
-@pytest.mark.parametrize("page", [1, 6, 500])
-def test_a_copy_and_its_backup_equal_the_ledger_row_by_row(
-    source: Path, other: str, page: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(copies, "PAGE", page)
-    evenings = write_evenings(source, 2, lifecycle=True)
+def test_a_copy_and_its_backup_equal_the_ledger_row_by_row(source: Path, other: str) -> None:
+    evenings = write_evenings(source, 4, games=9, lifecycle=True)
     copied, backup = copy(file_url(source), other), source.with_name("100%41.db")
     found = back_up(other, backup)
-    assert copied.sequence == copied.added == evenings.signed[-1].sequence
+    assert PAGE < copied.sequence == copied.added == evenings.signed[-1].sequence
     assert content(other) == content(file_url(source))
     assert rows_at(backup) == rows_at(source)
     assert found == verify(other, evenings.signed[0]) == verify(file_url(source), evenings.signed[0])
@@ -218,12 +206,12 @@ def test_a_backup_without_space_or_beside_another_to_its_name_is_refused(
 ) -> None:
     write_evenings(source, 1)
     with (
-        sqlite_backup.new_ledger_file(tmp_path / "backup.db"),
+        new_ledger_file(tmp_path / "backup.db"),
         pytest.raises(LedgerUnavailable, match="another process is writing"),
     ):
         back_up(file_url(source), tmp_path / "backup.db")
     (tmp_path / "backup.db").unlink()
-    monkeypatch.setattr(copies, "MARGIN_BYTES", 2**62)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=4096, f_blocks=1))
     with pytest.raises(LedgerUnavailable, match="no space for the copy"):
         back_up(file_url(source), tmp_path / "backup.db")
     assert files(tmp_path) == {"ledger.db"}
@@ -233,7 +221,12 @@ def test_a_backup_without_space_or_beside_another_to_its_name_is_refused(
 async def test_a_restored_ledger_has_every_row_and_refuses_the_tokens_of_the_old(
     source: Path, other: str, there: str
 ) -> None:
-    put(other, there)
+    if there == "an empty ledger":
+        with closing(new_backend(other)) as backend:
+            backend.open(make=True)
+    elif there == "an empty file" and not is_postgres(other):
+        database_path(other).parent.mkdir()
+        database_path(other).touch()
     write_evenings(source, 2)
     back_up(file_url(source), source.with_name("backup.db"))
     old = await Ledger.open(file_url(source))
@@ -312,11 +305,10 @@ def killed(work: Callable[[], object], after: float) -> None:
 
 
 def test_killed_copies_and_backups_are_incomplete_by_their_epoch_or_name_and_completed_by_the_next(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(copies, "PAGE", 6)
     chance = random.Random(46)
-    write_evenings(source, 2, lifecycle=True)
+    write_evenings(source, 5, games=8, lifecycle=True)
     began = time.monotonic()
     copy(file_url(source), file_url(tmp_path / "whole.db"))
     whole = time.monotonic() - began

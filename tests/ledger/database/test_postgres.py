@@ -52,7 +52,7 @@ async def test_many_may_open_a_new_ledger_at_once(empty: str) -> None:
     assert len({await token_of(ledger, 0) for ledger in ledgers}) == 1
     for ledger in ledgers:
         await ledger.close()
-    assert verify(empty).entries == 4
+    assert verify(empty).sequence == 4
 
 
 def test_one_database_holds_several_ledgers_in_schemas(empty: str) -> None:

@@ -29,7 +29,7 @@ def test_a_backup_is_restored_and_copied_and_each_says_what_it_has(
 ) -> None:
     made = run("backup", "--out", tmp_path / "backup.db", "--ledger", url)
     assert made.exit_code == 0, made.output
-    assert f"{sequences[-1]} entries up to sequence {sequences[-1]}, verified" in made.stdout
+    assert f"{sequences[-1]} entries, verified" in made.stdout
     assert "verifying" in made.stderr
     restored = run("restore", "--backup", tmp_path / "backup.db", DEJAVU_LEDGER=f"sqlite:///{tmp_path}/restored.db")
     assert restored.exit_code == 0, restored.output

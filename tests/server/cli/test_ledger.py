@@ -167,7 +167,7 @@ def test_a_checkpoint_signed_without_a_server_is_one_to_verify_with(url: str, ke
 
 def test_a_key_of_ones_own_signs_if_it_is_told(url: str, kept: Checkpoint, tmp_path: Path) -> None:
     key = tmp_path / "own.pem"
-    public = checkpoints.public_bytes(checkpoints.load_or_create(key))
+    public = checkpoints.load_or_create(key).public_key().public_bytes_raw()
     assert run("checkpoint", "--ledger", url, "--out", tmp_path / "a.json", "--signing-key", key).exit_code == 0
     assert run("checkpoint", "--ledger", url, "--out", tmp_path / "b.json", DEJAVU_SIGNING_KEY=str(key)).exit_code == 0
     assert {checkpoint_files.read(tmp_path / name).public_key for name in ("a.json", "b.json")} == {public}

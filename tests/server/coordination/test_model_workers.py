@@ -54,4 +54,4 @@ async def test_workers_that_are_gone_do_not_fill_the_ledger_and_are_no_part_of_t
     rows = await ledger.read(lambda connection: sql.rows(connection, "SELECT worker FROM model_workers"))
     assert rows == [("1",)]
     if url.startswith("sqlite"):
-        assert verify(url).entries == 0
+        assert verify(url).sequence == 0

@@ -19,13 +19,13 @@ from dejavu_ledger.records import Checkpoint
 DERIVED = ("forecasts", "outcomes", "markets", "shadows", "model_changes")
 """Tables with one row for each entry of a kind."""
 
-TABLES = ("schema_version", "ledger", "entries", *DERIVED, "checkpoints", "snapshots")
+TABLES = ("schema_version", "ledger", "entries", *DERIVED, "scores", "checkpoints", "snapshots")
 
 
 CHECKS = {
     "file": "not a sound SQLite database",
     "schema": "schema version was changed|is not a ledger|this release knows",
-    "chain": "hash mismatch|no gaps|does not match the canonical form|not in canonical form|has the wrong type",
+    "chain": r"hash mismatch|no gaps|does not match the canonical form|not in canonical form|^entry \d+: a value has",
     "kind": "its kind is unknown",
     "rows": "the row in|has rows without",
     "time": "its time is",
@@ -99,17 +99,11 @@ class Specimen:
     folder: Path
     rows: Mapping[str, list[dict[str, Any]]]
 
-    @classmethod
-    def of(cls, path: Path, kept: Checkpoint, folder: Path) -> Specimen:
-        """Read the ledger at a path, which must not be open."""
-        with closing(sqlite3.connect(path)) as database:
-            return cls(path.read_bytes(), kept, key_path(f"sqlite:///{path}"), folder, rows(database))
-
     @contextmanager
-    def copy(self, content: bytes | None = None) -> Iterator[tuple[str, sqlite3.Connection]]:
+    def copy(self) -> Iterator[tuple[str, sqlite3.Connection]]:
         """Yield the URL of a copy to tamper with, and a connection that ignores constraints."""
         path = self.folder / "copy.db"
-        path.write_bytes(self.content if content is None else content)
+        path.write_bytes(self.content)
         try:
             with closing(sqlite3.connect(path, isolation_level=None)) as database:
                 database.execute("PRAGMA ignore_check_constraints=ON")
@@ -141,7 +135,8 @@ def full_specimen(folder: Path) -> Specimen:
 
     checkpoint = asyncio.run(fill())
     (folder / "copies").mkdir()
-    return Specimen.of(path, checkpoint, folder / "copies")
+    with closing(sqlite3.connect(path)) as database:
+        return Specimen(path.read_bytes(), checkpoint, key_path(f"sqlite:///{path}"), folder / "copies", rows(database))
 
 
 def rows(database: sqlite3.Connection) -> dict[str, list[dict[str, Any]]]:

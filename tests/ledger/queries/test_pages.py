@@ -130,7 +130,7 @@ def expected(everything: list[RecordedForecast], wanted: ForecastFilter) -> list
             and (wanted.replays or wanted.game_id != "" or not is_replay(issued.game_id))
         )
 
-    by_day = wanted.by_day and not wanted.game_id
+    by_day = wanted.by_day
     found = [
         (game_day(each.issued.generated_time).toordinal() if by_day else 0, each.issued.sequence)
         for each in everything

@@ -11,9 +11,8 @@ intervals of all requests.
 from __future__ import annotations
 
 import math
-from collections import defaultdict, namedtuple
+from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 
 from dejavu_feed.game_ids import COMPETITIVE, is_league_id, is_of_season
 from dejavu_feed.pattern import OVERTIME_SECONDS
-from dejavu_feed.teams import TEAMS
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import canonical_json, codec, scored_values
@@ -31,12 +29,9 @@ from dejavu_ledger.entries.scored_values import Scored
 from dejavu_ledger.records import LateReason
 from dejavu_models.betting import Market, MarketAnswer, MarketKind, fair_probability, spread_to_come
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS, MAX_CORRECTION, MAX_MINUTE_SWING, contradictory_points
-from dejavu_models.scorecard.settled import Exclusion, SettledForecasts, SettledMarket
+from dejavu_models.scorecard.settled import Exclusion, SettledMarket
 from dejavu_models.types import Forecast, Horizon
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, quarter_of, static_score
-
-TEAM_CODES: Final = {"": 0, **{team: 1 + index for index, team in enumerate(sorted(TEAMS))}}
-"""Integers that represent teams in columns; 0 for none."""
 
 FORECASTS: Final = np.dtype(
     [
@@ -71,70 +66,9 @@ SHADOWS: Final = np.dtype(
 """A settled shadow of a forecast that counts."""
 
 
-class Texts:
-    """Integers that represent texts in columns, numbered in order of appearance."""
-
-    def __init__(self) -> None:
-        self._codes: defaultdict[str, int] = defaultdict(lambda: len(self._codes))
-
-    def codes(self, texts: Iterable[str]) -> NDArray[np.int32]:
-        """Return the integers of texts; new texts get new ones."""
-        return np.array([self._codes[text] for text in texts], dtype=np.int32)
-
-    def find(self, text: str) -> int:
-        """Return the integer of a text; −1 if it has none."""
-        return self._codes.get(text, -1)
-
-    def all(self) -> list[str]:
-        """Return the texts by their integers."""
-        return list(self._codes)
-
-
-Columns = dict[str, NDArray[Any]]
-"""Columns of `FORECASTS`, and markets, equal in length."""
-
-
-class PackedGame(NamedTuple):
-    """The packed scores of a game and horizon.
-
-    Attributes:
-        texts: models, callers and teams.
-        forecasts, markets: packed arrays.
-    """
-
-    texts: dict[str, list[str]]
-    forecasts: bytes
-    markets: bytes
-
-
-def joined_columns(games: Sequence[PackedGame], models: Texts, callers: Texts) -> Columns:
-    """Return the forecasts of games as columns, one game after another.
-
-    Raises:
-        ValueError: if the values of a game cannot be read.
-    """
-    parts = [np.frombuffer(game.forecasts, dtype=FORECASTS) for game in games]
-    joined = np.concatenate([np.empty(0, dtype=FORECASTS), *parts])
-    found: Columns = {name: np.ascontiguousarray(joined[name]) for name in FORECASTS.names or ()}
-    found["markets"] = np.full(len(joined), None, dtype=np.object_)
-    end = 0
-    for game, part in zip(games, parts, strict=True):
-        start, end = end, end + len(part)
-        texts = game.texts
-        teams = np.array([TEAM_CODES[team] for team in texts["teams"]], dtype=np.int32)
-        codes = {"model": models.codes(texts["models"]), "caller": callers.codes(texts["callers"])}
-        for name, code in (codes | {"home": teams, "away": teams}).items():
-            found[name][start:end] = code[part[name]]
-        for forecast, *market in np.frombuffer(game.markets, dtype=MARKETS).tolist():
-            of_forecast = found["markets"][start + forecast] or ()
-            found["markets"][start + forecast] = (*of_forecast, SettledMarket(*market))
-    return found
-
-
-def settled_forecasts(columns: Columns) -> SettledForecasts:
-    """Return the settled forecasts in columns."""
-    given = columns | {"order": columns["game"]}
-    return SettledForecasts(**{each.name: given[each.name] for each in fields(SettledForecasts)})
+def codes(known: dict[str, int], texts: Iterable[str]) -> list[int]:
+    """Return the integers that represent texts in columns, in order of appearance; add new texts to the known ones."""
+    return [known.setdefault(text, len(known)) for text in texts]
 
 
 # Rows as they are stored, by the names of their columns (database/schema.sql).
@@ -384,10 +318,6 @@ class _Settling:
             "quantiles": np.concatenate((scored.quantiles.T, of_shadows.quantiles.T)).astype("<f4").tobytes(),
         }
 
-    def _codes(self, kind: str, texts: Iterable[str]) -> list[int]:
-        known = self._texts[kind]
-        return [known.setdefault(text, len(known)) for text in texts]
-
     def _forecasts(self, scored: Scored, totals: Scored) -> NDArray[Any]:
         """Return the array of the forecasts, given their scored values and those of their totals."""
         outcome, made = self.rows.outcomes[-1], self.rows.forecasts
@@ -407,7 +337,7 @@ class _Settling:
             ("home", "teams", "home_team"),
             ("away", "teams", "away_team"),
         ):
-            packed[column] = self._codes(kind, (getattr(each, name) for each in made))
+            packed[column] = codes(self._texts[kind], (getattr(each, name) for each in made))
         packed["differential"] = differential
         packed["lead"], packed["probability"], packed["width"] = scored.rival, scored.probability, scored.width
         packed["error"], packed["crps"] = scored.point - differential, scored.crps(differential)
@@ -511,7 +441,7 @@ class _Settling:
         differential = self.rows.outcomes[-1].differential
         packed = np.zeros(len(shadows), dtype=SHADOWS)
         packed["forecast"] = [self._place[each.forecast_sequence] for each in shadows]
-        packed["model"] = self._codes("models", (each.model_version for each in shadows))
+        packed["model"] = codes(self._texts["models"], (each.model_version for each in shadows))
         packed["covered"] = scored.covered(differential)
         packed["crps"], packed["width"] = scored.crps(differential), scored.width
         packed["probability"] = scored.probability

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tests.support.builders.outcomes import outcome
 
 from dejavu_ledger import Ledger
 from dejavu_ledger.queries import scorecards
-from dejavu_ledger.queries.scorecards import PairFilter, ScoreFilter
+from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_models.comparison.gate import PERSISTENCE
 from dejavu_models.comparison.scores import PairedForecasts
@@ -43,9 +42,10 @@ def _beside(of: IssuedForecast, point: float, version: str = "v2") -> ShadowFore
     return ShadowForecast(of.sequence, forecast, of.generated_time, of.expires_time)
 
 
-async def _pairs(ledger: Ledger, model: str, against: str, **fields: Any) -> PairedForecasts:
-    filter_ = PairFilter(model, against, **fields)
-    return await ledger.read(partial(scorecards.pairs, filter_=filter_))
+async def _pairs(ledger: Ledger, model: str, against: str, since: int = 0, **conditions: Any) -> PairedForecasts:
+    filter_ = ScoreFilter(**conditions)
+    found = await ledger.read(lambda connection: scorecards.pairs(connection, [model], against, filter_, since))
+    return found[model]
 
 
 async def test_a_shadow_is_compared_with_the_forecast_that_it_was_made_beside(ledger: Ledger) -> None:
@@ -132,8 +132,8 @@ async def test_models_are_compared_on_the_forecasts_of_a_scope(ledger: Ledger) -
         await ledger.record_outcome(outcome(4, each.game_id))
 
     async def found(**conditions: Any) -> dict[str, int]:
-        filter_ = PairFilter("", "v1", replays=True, scope=ScoreFilter(**conditions))
-        pairs = await ledger.read(partial(scorecards.pairs_of, versions=("v2", "v3", "v4"), filter_=filter_))
+        filter_, versions = ScoreFilter(replays=True, **conditions), ("v2", "v3", "v4")
+        pairs = await ledger.read(lambda connection: scorecards.pairs(connection, versions, "v1", filter_))
         return {version: len(each) for version, each in pairs.items()}
 
     assert await found() == {"v2": 3, "v3": 3, "v4": 0}

@@ -114,10 +114,9 @@ class Evenings:
         if evening:
             actions = [(ModelAction.LOAD if evening % 2 else ModelAction.UNLOAD, "v2")]
         for action, version in actions:
-            made = model_changes.append_change(
-                connection, model_changes.KnownRoster().read(connection), change(action, version), start, "token:ops"
-            )
-            assert made[1] is not None
+            made = change(action, version, by="token:ops", changed_time=start)
+            _, appended = model_changes.append_change(connection, model_changes.KnownRoster().read(connection), made)
+            assert appended is not None
 
     def _add_shadows(self, connection: Connection, of: list[IssuedForecast], last: float) -> None:
         if self.lifecycle:

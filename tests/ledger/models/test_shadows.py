@@ -78,7 +78,7 @@ def beside_of(of: IssuedForecast, made_: IssuedForecast) -> ShadowForecast:
 
 
 async def observed(ledger: Ledger) -> dict[TrackerKey, Observation]:
-    games = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+    games = await ledger.read(lambda connection: learning.settled_games_after(connection, 0))
     return {each.key: each for game in games for each in game.observations}
 
 

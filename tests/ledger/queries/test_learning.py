@@ -17,7 +17,7 @@ async def test_what_is_learned_has_the_total_that_stands(ledger: Ledger) -> None
     final = replace(outcome(5, "0022300061", horizon=Horizon.FINAL, observed_time=observed), total_points=211)
 
     async def learned() -> list[int | None]:
-        games = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+        games = await ledger.read(lambda connection: learning.settled_games_after(connection, 0))
         return [game.total_points for game in games]
 
     await ledger.record_outcome(final)

@@ -170,12 +170,12 @@ def write_snapshot(connection: Connection, sequence: int, state: bytes, *, read_
     corrected = corrected_since(connection, read_at)
     if corrected is not None and corrected <= sequence:
         return
-    snapshot = {"sequence": sequence, "state": state}
-    stored = sql.value(connection, "SELECT state FROM snapshots WHERE sequence = :sequence", sequence=sequence)
-    if stored is None:
-        sql.insert(connection, "snapshots", [snapshot])
-    elif stored != state:
-        sql.run_each(connection, "UPDATE snapshots SET state = :state WHERE sequence = :sequence", [snapshot])
+    sql.run_each(connection, _WRITE_SNAPSHOT, [{"sequence": sequence, "state": state}])
+
+
+_WRITE_SNAPSHOT: Final = """
+    INSERT INTO snapshots (sequence, state) VALUES (:sequence, :state)
+    ON CONFLICT (sequence) DO UPDATE SET state = excluded.state WHERE snapshots.state <> excluded.state"""
 
 
 def drop_snapshots(connection: Connection, first_sequence: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -135,29 +135,11 @@ class _Forecasts(NamedTuple):
 
     def matching(self, filter_: ScoreFilter) -> NDArray[np.bool_]:
         """Return which forecasts match a filter, except for its horizon and game."""
-        columns = self.columns
-        chosen: NDArray[np.bool_] = np.ones(len(columns["game"]), dtype=np.bool_)
-        if filter_.first_day is not None:
-            chosen &= columns["day"] >= filter_.first_day
-        if filter_.last_day is not None:
-            chosen &= columns["day"] <= filter_.last_day
-        if filter_.team:
-            team = TEAM_CODES[filter_.team]
-            chosen &= (columns["home"] == team) | (columns["away"] == team)
-        if filter_.min_confidence is not None:
-            chosen &= columns["confidence"] >= filter_.min_confidence
-        if filter_.model_version:
-            chosen &= columns["model"] == self.models.get(filter_.model_version, -1)
-        if filter_.recorded_by:
-            chosen &= columns["caller"] == self.callers.get(filter_.recorded_by, -1)
-        minute = np.minimum(columns["minute"], MAX_SLOTS)  # overtime follows minute 47
-        if filter_.min_minutes is not None:
-            chosen &= minute >= filter_.min_minutes
-        if filter_.max_minutes is not None:
-            chosen &= minute <= filter_.max_minutes
-        if filter_.real_only:
-            chosen &= ~columns["replay"]
-        return chosen
+        chosen: NDArray[np.bool_] = np.ones(len(self.columns["game"]), dtype=np.bool_)
+        for name, value in filter_.parameters().items():
+            if name in _MATCHING:
+                chosen &= _MATCHING[name](self, value)
+        return chosen & ~self.columns["replay"] if filter_.real_only else chosen
 
     def selected(self, filter_: ScoreFilter) -> SettledByModel:
         """Return the forecasts that match a filter, except for its horizon and game."""
@@ -169,6 +151,20 @@ class _Forecasts(NamedTuple):
         return SettledByModel(forecasts, columns["model"], [*self.models])
 
 
+_MATCHING: Final[dict[str, Callable[[_Forecasts, Any], NDArray[np.bool_]]]] = {
+    "first_day": lambda of, day: of.columns["day"] >= day,
+    "last_day": lambda of, day: of.columns["day"] <= day,
+    "team": lambda of, team: (of.columns["home"] == TEAM_CODES[team]) | (of.columns["away"] == TEAM_CODES[team]),
+    "min_confidence": lambda of, least: of.columns["confidence"] >= least,
+    "model_version": lambda of, version: of.columns["model"] == of.models.get(version, -1),
+    "recorded_by": lambda of, caller: of.columns["caller"] == of.callers.get(caller, -1),
+    # Overtime follows minute 47.
+    "min_minutes": lambda of, least: np.minimum(of.columns["minute"], MAX_SLOTS) >= least,
+    "max_minutes": lambda of, most: np.minimum(of.columns["minute"], MAX_SLOTS) <= most,
+}
+"""Which forecasts meet a condition, by the fields of a filter: as `pages.CONDITIONS` of their rows."""
+
+
 def _exclusions(columns: Columns, filter_: ScoreFilter) -> NDArray[np.int64]:
     """Return why each forecast in columns does not count; those of others than the owner do on their own cards only."""
     if filter_.recorded_by:
@@ -176,12 +172,19 @@ def _exclusions(columns: Columns, filter_: ScoreFilter) -> NDArray[np.int64]:
     return np.where(columns["owned"], columns["exclusion"], np.int64(Exclusion.OTHERS))
 
 
+class UnsettledGame(NamedTuple):
+    """A game without any report of its outcome at a horizon, and a model version that forecast it in time."""
+
+    game_id: str
+    model_version: str
+
+
 class KnownScores:
     """Settled forecasts of both horizons, as far as they were read, and the games that are not settled."""
 
     def __init__(self) -> None:
         self._kept: dict[Horizon, tuple[ScoresPosition, _Forecasts]] = {}
-        self._open: dict[Horizon, tuple[ScoresPosition, datetime, list[str]]] = {}
+        self._open: dict[Horizon, tuple[tuple[ScoresPosition, datetime], list[str]]] = {}
         self._renewing = threading.Lock()
 
     def settled(self, connection: Connection, filter_: ScoreFilter) -> SettledByModel:
@@ -215,14 +218,21 @@ class KnownScores:
             filter_: the filter.
             before: aware, UTC: when the evening began. Games are found anew for another one, and after an outcome.
         """
-        if filter_.game_id:
-            return _unsettled(connection, filter_, before, [filter_.game_id])
         known = position(connection), before
-        *of, games = self._open.get(filter_.horizon, (None, []))
-        if (*of,) != known:
-            games = _games_without_report(connection, filter_.horizon)
-            self._open[filter_.horizon] = (*known, games)
-        return _unsettled(connection, filter_, before, games)
+        found_at, games = self._open.get(filter_.horizon, (None, []))
+        if found_at != known:
+            rows = sql.rows(connection, _GAMES_WITHOUT_REPORT, horizon=filter_.horizon.value)
+            games = [game_id for (game_id,) in rows]
+            self._open[filter_.horizon] = known, games
+        if filter_.game_id:
+            games = [each for each in games if each == filter_.game_id]
+        owned = [] if filter_.recorded_by else ["f.owned = TRUE"]
+        query = f"""
+            SELECT DISTINCT f.game_id, f.model_version FROM forecasts f
+            WHERE f.game_id IN :games AND f.late = '' AND f.hindsight IS NULL AND f.generated_us < :before_us
+                AND {" AND ".join([*filter_.conditions(), *owned])}"""  # noqa: S608
+        found = sql.rows(connection, query, **filter_.parameters(), before_us=microseconds(before), games=games)
+        return [UnsettledGame(*row) for row in found]
 
 
 def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
@@ -280,42 +290,18 @@ def _renewed(
     return now, _Forecasts({name: column[order] for name, column in columns.items()}, models, callers)
 
 
-class UnsettledGame(NamedTuple):
-    """A game without any report of its outcome at a horizon, and a model version that forecast it in time."""
-
-    game_id: str
-    model_version: str
-
-
-def _unsettled(
-    connection: Connection, filter_: ScoreFilter, before: datetime, games: Sequence[str]
-) -> list[UnsettledGame]:
-    owned = [] if filter_.recorded_by else ["f.owned = TRUE"]
-    query = f"""
-        SELECT DISTINCT f.game_id, f.model_version FROM forecasts f
-        WHERE f.game_id IN :games AND {_WITHOUT_REPORT.format("f")}
-            AND f.late = '' AND f.hindsight IS NULL AND f.generated_us < :before_us
-            AND {" AND ".join([*filter_.conditions(), *owned])}"""  # noqa: S608
-    found = sql.rows(connection, query, **filter_.parameters(), before_us=microseconds(before), games=games)
-    return [UnsettledGame(*row) for row in found]
-
-
-def _games_without_report(connection: Connection, horizon: Horizon) -> list[str]:
-    """Return the games with forecasts, and without a report at a horizon that stands or was withdrawn after them."""
-    return [game_id for (game_id,) in sql.rows(connection, _GAMES_WITHOUT_REPORT, horizon=horizon.value)]
-
-
-_WITHOUT_REPORT: Final = """
-    NOT EXISTS (SELECT 1 FROM scores s WHERE s.game_id = {}.game_id AND s.horizon = :horizon AND s.void = FALSE)"""
-
-_GAMES_WITHOUT_REPORT: Final = f"""
+_GAMES_WITHOUT_REPORT: Final = """
     WITH RECURSIVE games AS (
         SELECT MIN(game_id) AS game_id FROM forecasts
         UNION ALL
         SELECT (SELECT MIN(later.game_id) FROM forecasts later WHERE later.game_id > games.game_id)
         FROM games WHERE games.game_id IS NOT NULL)
-    SELECT game_id FROM games WHERE game_id IS NOT NULL AND {_WITHOUT_REPORT.format("games")}"""  # noqa: S608
-"""Each game is found in the index from the one before: there are hundreds of forecasts for each."""
+    SELECT game_id FROM games WHERE game_id IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM scores s WHERE s.game_id = games.game_id AND s.horizon = :horizon AND s.void = FALSE)"""
+"""Games with forecasts, and without a report at a horizon that stands or was withdrawn after them.
+
+Each game is found in the index from the one before: there are hundreds of forecasts for each.
+"""
 
 
 _LEVELS: Final = len(DISTRIBUTION_LEVELS)

@@ -6,14 +6,13 @@ import random
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
 
 import pytest
 from tests.support.builders.evening_events import GAME, HALF, OTHER, reported, said, told, withdrawn
 from tests.support.builders.issued_forecasts import game
 from tests.support.builders.record_book import RecordBook, forecast, new_book, with_market, with_total
 
-from dejavu_ledger import LedgerCorrupt, settling, verify
+from dejavu_ledger import LedgerCorrupt, verify
 from dejavu_ledger.audit.verification import check_scores
 from dejavu_ledger.database import sql
 from dejavu_ledger.queries import predictions
@@ -111,11 +110,7 @@ def test_a_stake_wins_at_its_odds_or_is_lost(
     assert found.market_result is result
 
 
-def rows(book: RecordBook) -> list[Any]:
-    return sorted(book.read(lambda connection: sql.rows(connection, "SELECT * FROM scores")))
-
-
-def test_the_projection_is_the_same_written_game_by_game_and_built_again() -> None:
+def test_scores_written_report_by_report_are_those_of_the_whole_record() -> None:
     with new_book() as book:
         told(
             book,
@@ -132,15 +127,6 @@ def test_the_projection_is_the_same_written_game_by_game_and_built_again() -> No
             reported(4, game_id=OTHER),
             withdrawn(HALF),
         )
-        written = rows(book)
-        assert len(written) == 3
-        book.write(settling.build_if_missing)
-        assert rows(book) == written
-        book.write(settling.rebuild)
-        assert rows(book) == written
-        book.write(lambda connection: sql.run_each(connection, "DELETE FROM scores", [{}]))
-        book.write(settling.build_if_missing)
-        assert rows(book) == written
         book.read(check_scores)
 
 

@@ -102,7 +102,7 @@ _GAME_QUERIES: Final = {
 
 
 class GameRows(NamedTuple):
-    """Rows of a game, or of one horizon of it, in the order of the ledger."""
+    """Rows of a game, in the order of the ledger."""
 
     outcomes: list[_Outcome]
     forecasts: list[_Forecast]
@@ -117,15 +117,6 @@ class GameRows(NamedTuple):
             for kind, query in _GAME_QUERIES.items()
         ]
         return cls(*found)
-
-    def settled(self, horizon: str) -> GameRows:
-        """Return the rows of a horizon, without those after its newest outcome: they were never settled."""
-        outcomes = [each for each in self.outcomes if each.horizon == horizon]
-        last = outcomes[-1].sequence if outcomes else 0
-        forecasts = [each for each in self.forecasts if each.horizon == horizon and each.sequence < last]
-        of = {each.sequence for each in forecasts}
-        shadows = [each for each in self.shadows if each.forecast_sequence in of]
-        return GameRows(outcomes, forecasts, shadows, [each for each in self.markets if each.forecast_sequence in of])
 
 
 def in_time(forecast: _Forecast, up_to: float = math.inf) -> bool:
@@ -204,19 +195,23 @@ class _Settling:
 
     def __init__(self, game_id: str, horizon: Horizon, of_game: GameRows) -> None:
         self._game_id, self._horizon, self._of_game = game_id, horizon, of_game
-        self._rows = of_game.settled(horizon.value)
-        self._outcome = self._rows.outcomes[-1]
-        self._place = {each.sequence: place for place, each in enumerate(self._rows.forecasts)}
+        self._outcomes = [each for each in of_game.outcomes if each.horizon == horizon.value]
+        self._outcome = self._outcomes[-1]
+        made = [each for each in of_game.forecasts if each.horizon == horizon.value]
+        self._made = [each for each in made if each.sequence < self._outcome.sequence]  # later ones were never settled
+        self._place = {each.sequence: place for place, each in enumerate(self._made)}
+        self._beside = [each for each in of_game.shadows if each.forecast_sequence in self._place]
+        self._priced = [each for each in of_game.markets if each.forecast_sequence in self._place]
         self._texts: dict[str, dict[str, int]] = {"models": {}, "callers": {}, "teams": {}}
 
     def row(self, connection: Connection) -> Row:
         """Return its row of `scores`."""
-        outcome, made = self._outcome, self._rows.forecasts
-        first = next(each for each in self._rows.outcomes if each.sequence == outcome.first_sequence)
+        outcome, made = self._outcome, self._made
+        first = next(each for each in self._outcomes if each.sequence == outcome.first_sequence)
         scored = scored_values.unpack([each.scored_values for each in made])
         forecasts = self._forecasts(scored, scored_values.unpack([each.total_values for each in made]))
         counted = {each.sequence for each, of in zip(made, forecasts["exclusion"], strict=True) if not of}
-        shadows = [each for each in self._rows.shadows if each.forecast_sequence in counted]
+        shadows = [each for each in self._beside if each.forecast_sequence in counted]
         of_shadows = scored_values.unpack([each.scored_values for each in shadows])
         days = [each.day for each in made]
         is_competitive = self._game_id[:3] in COMPETITIVE and is_of_season(self._game_id, date.fromordinal(first.day))
@@ -227,7 +222,7 @@ class _Settling:
             "game_id": self._game_id,
             "horizon": self._horizon.value,
             "sequence": self._of_game.outcomes[-1].sequence,
-            "first_report": self._rows.outcomes[0].sequence,
+            "first_report": self._outcomes[0].sequence,
             "first_sequence": outcome.first_sequence,
             "outcome": None if outcome.withdrawn else outcome.sequence,
             "void": bool(outcome.void),
@@ -267,15 +262,15 @@ class _Settling:
             ValueError: if an entry cannot be read back.
         """
         first = self._outcome.first_sequence
-        replaced = superseded(self._rows.forecasts, first)
+        replaced = superseded(self._made, first)
         usable = {
             each.sequence: each
-            for each in self._rows.forecasts
+            for each in self._made
             if each.owned and in_time(each, first) and each.sequence not in replaced
             if each.margin_plausible and not each.at_moment
         }
         made: list[tuple[Any, _Forecast]] = [(each, each) for each in usable.values()]
-        made += [(each, usable[of]) for each in self._rows.shadows if (of := each.forecast_sequence) in usable]
+        made += [(each, usable[of]) for each in self._beside if (of := each.forecast_sequence) in usable]
         quantiles = scored_values.unpack([each.scored_values for each, _ in made]).quantiles
         made = [pair for pair, lowest in zip(made, quantiles[0], strict=True) if not math.isnan(lowest)]
         wrong = self._contradictory([of for each, of in made if each is of], total_points)
@@ -310,13 +305,13 @@ class _Settling:
 
     def _forecasts(self, scored: Scored, totals: Scored) -> NDArray[Any]:
         """Return the array of the forecasts, given their scored values and those of their totals."""
-        outcome, made = self._outcome, self._rows.forecasts
+        outcome, made = self._outcome, self._made
         differential = float(outcome.differential)
         points = math.nan if outcome.total_points is None else float(outcome.total_points)
         packed = np.zeros(len(made), dtype=FORECASTS)
         for column, name in _GIVEN.items():
             packed[column] = np.array([getattr(each, name) for each in made], dtype=np.float64)  # None becomes NaN
-        packed["game"] = self._rows.outcomes[0].sequence
+        packed["game"] = self._outcomes[0].sequence
         packed["minute"] = packed["elapsed_s"] // 60
         for column, (kind, name) in _NAMED.items():
             packed[column] = codes(self._texts[kind], (getattr(each, name) for each in made))
@@ -333,7 +328,7 @@ class _Settling:
         packed["total_points"] = np.round(totals.rival * minutes / self._horizon.minutes)
         packed["revised"] = [each.revision > 0 for each in made]
         packed["replay"], packed["in_league"] = bool(outcome.replay), is_league_id(self._game_id)
-        packed["corrected"] = any(map(self._is_corrected, self._rows.outcomes))
+        packed["corrected"] = any(map(self._is_corrected, self._outcomes))
         packed["other_teams"] = [self._has_other_teams(each) for each in made]
         packed["in_time"] = [in_time(each) for each in made]
         packed["exclusion"] = self._exclusions()
@@ -343,8 +338,8 @@ class _Settling:
     def _exclusions(self) -> list[Exclusion]:
         """Return why each forecast does not count."""
         if self._outcome.withdrawn:
-            return [Exclusion.WITHDRAWN] * len(self._rows.forecasts)
-        replaced = superseded(self._rows.forecasts)
+            return [Exclusion.WITHDRAWN] * len(self._made)
+        replaced = superseded(self._made)
 
         def exclusion(each: _Forecast) -> Exclusion:
             if each.late:
@@ -354,7 +349,7 @@ class _Settling:
             return Exclusion.SUPERSEDED if each.sequence in replaced else Exclusion.NONE
 
         try:
-            return [exclusion(each) for each in self._rows.forecasts]
+            return [exclusion(each) for each in self._made]
         except KeyError as error:
             raise ValueError(f"late is {error}; expected one of {[*_EXCLUSIONS]}") from None
 
@@ -406,12 +401,12 @@ class _Settling:
     def _markets(self) -> NDArray[Any]:
         """Return the array of the markets."""
         packed = []
-        for recorded in self._rows.markets:
+        for recorded in self._priced:
             place = self._place[recorded.forecast_sequence]
             sent = codec.parse_market(recorded.canonical)
             outcome = self._outcome
             points = outcome.total_points if sent.market.kind is MarketKind.TOTAL else outcome.differential
-            minutes_left = self._horizon.minutes - self._rows.forecasts[place].elapsed_s / 60.0
+            minutes_left = self._horizon.minutes - self._made[place].elapsed_s / 60.0
             settled = _settled_market(sent.market, sent.answer, points, minutes_left, self._horizon)
             late = recorded.hindsight is not None
             packed.append((place, *settled._replace(sequence=recorded.sequence, late=late)))

@@ -280,16 +280,10 @@ _SETTLED: Final = """
                 WHERE later.game_id = o.game_id AND later.horizon = o.horizon
                     AND later.revision > o.revision AND later.sequence <= :start))"""
 
-_NEWEST: Final = """
-    NOT EXISTS (
-        SELECT 1 FROM forecasts later
-        WHERE later.key = f.key AND later.revision > f.revision AND later.sequence <= :start
-            AND later.late = '' AND (later.hindsight IS NULL OR later.hindsight > :start))"""
-
 
 def _conditions(filter_: ForecastFilter) -> list[str]:
     """Return the conditions of a filter as of the start of the list."""
     conditions = filter_.conditions()
     if filter_.settled is not None:
         conditions.append(_SETTLED if filter_.settled else f"NOT {_SETTLED}")
-    return conditions if filter_.superseded else [*conditions, _NEWEST]
+    return conditions if filter_.superseded else [*conditions, f"NOT {predictions.SUPERSEDED}"]

@@ -118,7 +118,7 @@ def forecasts_at(
     found: dict[int, RecordedForecast] = {}
     markets: dict[int, list[RecordedMarket]] = {}
     with store.decoding():
-        for text, hindsight, superseded in sql.rows(connection, _AT, sequences=[*sequences]):
+        for text, hindsight, superseded in sql.rows(connection, _AT, sequences=[*sequences], start=_NOW):
             issued = codec.parse(text, explanation=explanation)
             if hindsight is not None and issued.late is None:
                 issued = replace(issued, late=LateReason.OBSERVED)
@@ -174,13 +174,19 @@ _REPORTS: Final = """
     SELECT e.canonical FROM outcomes o JOIN entries e ON e.sequence = o.sequence
     WHERE o.game_id = :game_id AND o.horizon = :horizon ORDER BY o.revision DESC LIMIT :most"""
 
-_AT: Final = """
-    SELECT e.canonical, f.hindsight,
-        EXISTS (
-            SELECT 1 FROM forecasts later WHERE later.key = f.key AND later.revision > f.revision
-                AND later.late = '' AND later.hindsight IS NULL)
-    FROM forecasts f JOIN entries e ON e.sequence = f.sequence
-    WHERE f.sequence IN :sequences"""
+SUPERSEDED: Final = """
+    EXISTS (
+        SELECT 1 FROM forecasts later
+        WHERE later.key = f.key AND later.revision > f.revision AND later.sequence <= :start
+            AND later.late = '' AND (later.hindsight IS NULL OR later.hindsight > :start))"""
+"""Condition of a row `f` of `forecasts` that a later revision, recorded in time, replaced by the sequence `start`."""
+
+_NOW: Final = 2**63 - 1
+"""A sequence after all others."""
+
+_AT: Final = f"""
+    SELECT e.canonical, f.hindsight, {SUPERSEDED}
+    FROM forecasts f JOIN entries e ON e.sequence = f.sequence WHERE f.sequence IN :sequences"""  # noqa: S608
 
 _MARKETS: Final = """
     SELECT m.sequence, m.hindsight, e.canonical FROM markets m JOIN entries e ON e.sequence = m.sequence

@@ -361,10 +361,11 @@ class _Scored(NamedTuple):
                 own["forecast"] = np.arange(len(own))
                 for name in ("model", "crps", "probability", "covered", "width"):
                     own[name] = of_game[name]
-                said.append(np.concatenate((own, np.frombuffer(shadows, dtype=SHADOWS))))
-                said[-1]["model"] = np.array(codes(forecasts.models, json.loads(texts)["models"]))[said[-1]["model"]]
-                said[-1]["forecast"] += start
-                quantiles.append(np.frombuffer(levels, dtype="<f4").reshape(len(said[-1]), _LEVELS))
+                both = np.concatenate((own, np.frombuffer(shadows, dtype=SHADOWS)))
+                both["model"] = np.array(codes(forecasts.models, json.loads(texts)["models"]))[both["model"]]
+                both["forecast"] += start
+                said.append(both)
+                quantiles.append(np.frombuffer(levels, dtype="<f4").reshape(len(both), _LEVELS))
                 start += len(own)
         columns = forecasts.columns
         counts = (_exclusions(columns, filter_) == Exclusion.NONE) & (columns["sequence"] > since)

@@ -225,8 +225,9 @@ def _scans(filter_: ForecastFilter) -> tuple[list[str], int]:
         of_game = [f"f.game_id = :game_id AND f.horizon = '{each}' AND f.sequence < :before" for each in horizons]
         return of_game, MAX_ROWS_SCANNED
     if filter_.by_day:  # the rest of a day, and the days before it, without what is recorded of them meanwhile
-        of_days = ["f.day = :before_day AND f.sequence < :before", "f.day < :before_day AND f.sequence <= :start"]
-        return [f"f.day >= :first_day AND {each}" for each in of_days], MAX_ROWS_SCANNED
+        of_day = "f.day = :before_day AND f.sequence < :before AND f.sequence >= :lowest_of_day"
+        of_days = [of_day, "f.day < :before_day AND f.sequence <= :start"]
+        return [f"f.day >= :lowest_day AND {each}" for each in of_days], MAX_ROWS_SCANNED
     if filter_.team:
         of_team = [f"f.{side}_team = :team AND f.sequence < :before" for side in ("home", "away")]
         return of_team, max(MAX_ROWS_SCANNED // 4, 1)
@@ -235,7 +236,7 @@ def _scans(filter_: ForecastFilter) -> tuple[list[str], int]:
 
 
 _BY_SEQUENCE: Final = "0, f.sequence", "f.sequence DESC", "f.sequence >= :floor"
-_BY_DAY: Final = "f.day, f.sequence", "f.day DESC, f.sequence DESC", "(f.day, f.sequence) >= (:floor_day, :floor)"
+_BY_DAY: Final = "f.day, f.sequence", "f.day DESC, f.sequence DESC", "(f.day, f.sequence) >= (:lowest_day, :floor)"
 """Columns of a `Cursor`, the terms of its order, and the condition of the forecasts at or above a floor."""
 
 
@@ -247,8 +248,9 @@ def _find_page(
     scans, most = _scans(filter_)
     last_day = _LAST_DAY if filter_.last_day is None else filter_.last_day
     values: dict[str, Any] = {
-        "first_day": 0,
         **filter_.parameters(),
+        "lowest_day": 0 if filter_.first_day is None else filter_.first_day,
+        "lowest_of_day": 0,
         "start": cursor.start,
         "before_day": min(cursor.before.day, last_day),
         "before": cursor.before.sequence,
@@ -265,7 +267,9 @@ def _find_page(
     floor = max(found([], f"1 OFFSET {most - 1}"), default=None)
     conditions = _conditions(filter_)
     if floor is not None:
-        values |= {"floor_day": floor.day, "floor": floor.sequence}
+        values |= {"lowest_day": floor.day, "floor": floor.sequence}
+        if floor.day == values["before_day"]:  # a bound that SQLite finds in the index, unlike that of a row of values
+            values["lowest_of_day"] = floor.sequence
         conditions = [above, *conditions]
     matches = sorted({*found(conditions, str(size + 1))}, reverse=True)
     return (matches[:size], matches[size - 1]) if len(matches) > size else (matches, floor)

@@ -38,7 +38,6 @@ from dejavu_ledger.queries import model_changes
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast
 from dejavu_ledger.rules import DEFAULT_LIMITS, RecordingLimits
-from dejavu_ledger.settling import build_if_missing
 from dejavu_ledger.tail import HASH_BYTES, Followers, ResumeToken, TailReader, decode_token, encode_token
 from dejavu_ledger.writer import Writer
 from dejavu_models.errors import quoted
@@ -145,7 +144,6 @@ class Ledger:
                 backend.open(make=make)
                 with backend.write() as connection:
                     check_clock(connection, clock())
-                    build_if_missing(connection)
                     return store.identity(connection)
             except BaseException:
                 backend.close()

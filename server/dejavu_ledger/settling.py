@@ -11,9 +11,8 @@ intervals of all requests.
 from __future__ import annotations
 
 import math
-from collections import defaultdict, namedtuple
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections import namedtuple
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -22,21 +21,18 @@ from numpy.typing import NDArray
 
 from dejavu_feed.game_ids import COMPETITIVE, is_league_id, is_of_season
 from dejavu_feed.pattern import OVERTIME_SECONDS
-from dejavu_feed.teams import TEAMS
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import canonical_json, codec, scored_values
 from dejavu_ledger.entries.rows import Row
 from dejavu_ledger.entries.scored_values import Scored
 from dejavu_ledger.records import LateReason
+from dejavu_models.arrays import Floats
 from dejavu_models.betting import Market, MarketAnswer, MarketKind, fair_probability, spread_to_come
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS, MAX_CORRECTION, MAX_MINUTE_SWING, contradictory_points
-from dejavu_models.scorecard.settled import Exclusion, SettledForecasts, SettledMarket
-from dejavu_models.types import Forecast, Horizon
+from dejavu_models.scorecard.settled import Exclusion, SettledMarket
+from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, quarter_of, static_score
-
-TEAM_CODES: Final = {"": 0, **{team: 1 + index for index, team in enumerate(sorted(TEAMS))}}
-"""Integers that represent teams in columns; 0 for none."""
 
 FORECASTS: Final = np.dtype(
     [
@@ -71,70 +67,9 @@ SHADOWS: Final = np.dtype(
 """A settled shadow of a forecast that counts."""
 
 
-class Texts:
-    """Integers that represent texts in columns, numbered in order of appearance."""
-
-    def __init__(self) -> None:
-        self._codes: defaultdict[str, int] = defaultdict(lambda: len(self._codes))
-
-    def codes(self, texts: Iterable[str]) -> NDArray[np.int32]:
-        """Return the integers of texts; new texts get new ones."""
-        return np.array([self._codes[text] for text in texts], dtype=np.int32)
-
-    def find(self, text: str) -> int:
-        """Return the integer of a text; −1 if it has none."""
-        return self._codes.get(text, -1)
-
-    def all(self) -> list[str]:
-        """Return the texts by their integers."""
-        return list(self._codes)
-
-
-Columns = dict[str, NDArray[Any]]
-"""Columns of `FORECASTS`, and markets, equal in length."""
-
-
-class PackedGame(NamedTuple):
-    """The packed scores of a game and horizon.
-
-    Attributes:
-        texts: models, callers and teams.
-        forecasts, markets: packed arrays.
-    """
-
-    texts: dict[str, list[str]]
-    forecasts: bytes
-    markets: bytes
-
-
-def joined_columns(games: Sequence[PackedGame], models: Texts, callers: Texts) -> Columns:
-    """Return the forecasts of games as columns, one game after another.
-
-    Raises:
-        ValueError: if the values of a game cannot be read.
-    """
-    parts = [np.frombuffer(game.forecasts, dtype=FORECASTS) for game in games]
-    joined = np.concatenate([np.empty(0, dtype=FORECASTS), *parts])
-    found: Columns = {name: np.ascontiguousarray(joined[name]) for name in FORECASTS.names or ()}
-    found["markets"] = np.full(len(joined), None, dtype=np.object_)
-    end = 0
-    for game, part in zip(games, parts, strict=True):
-        start, end = end, end + len(part)
-        texts = game.texts
-        teams = np.array([TEAM_CODES[team] for team in texts["teams"]], dtype=np.int32)
-        codes = {"model": models.codes(texts["models"]), "caller": callers.codes(texts["callers"])}
-        for name, code in (codes | {"home": teams, "away": teams}).items():
-            found[name][start:end] = code[part[name]]
-        for forecast, *market in np.frombuffer(game.markets, dtype=MARKETS).tolist():
-            of_forecast = found["markets"][start + forecast] or ()
-            found["markets"][start + forecast] = (*of_forecast, SettledMarket(*market))
-    return found
-
-
-def settled_forecasts(columns: Columns) -> SettledForecasts:
-    """Return the settled forecasts in columns."""
-    given = columns | {"order": columns["game"]}
-    return SettledForecasts(**{each.name: given[each.name] for each in fields(SettledForecasts)})
+def codes(known: dict[str, int], texts: Iterable[str]) -> list[int]:
+    """Return the integers that represent texts in columns, in order of appearance; add new texts to the known ones."""
+    return [known.setdefault(text, len(known)) for text in texts]
 
 
 # Rows as they are stored, by the names of their columns (database/schema.sql).
@@ -167,7 +102,7 @@ _GAME_QUERIES: Final = {
 
 
 class GameRows(NamedTuple):
-    """Rows of a game, or of one horizon of it, in the order of the ledger."""
+    """Rows of a game, in the order of the ledger."""
 
     outcomes: list[_Outcome]
     forecasts: list[_Forecast]
@@ -183,15 +118,6 @@ class GameRows(NamedTuple):
         ]
         return cls(*found)
 
-    def settled(self, horizon: str) -> GameRows:
-        """Return the rows of a horizon, without those after its newest outcome: they were never settled."""
-        outcomes = [each for each in self.outcomes if each.horizon == horizon]
-        last = outcomes[-1].sequence if outcomes else 0
-        forecasts = [each for each in self.forecasts if each.horizon == horizon and each.sequence < last]
-        of = {each.sequence for each in forecasts}
-        shadows = [each for each in self.shadows if each.forecast_sequence in of]
-        return GameRows(outcomes, forecasts, shadows, [each for each in self.markets if each.forecast_sequence in of])
-
 
 def in_time(forecast: _Forecast, up_to: float = math.inf) -> bool:
     """Return whether a forecast is not late, by the entries up to a sequence."""
@@ -205,89 +131,6 @@ def superseded(forecasts: Sequence[_Forecast], up_to: float = math.inf) -> set[i
         if in_time(each, up_to):
             newest[each.key] = max(each.revision, newest.get(each.key, 0))
     return {each.sequence for each in forecasts if each.revision < newest.get(each.key, 0)}
-
-
-_ENTRIES: Final = "SELECT sequence, canonical FROM entries WHERE sequence IN :sequences"
-
-
-def neutral_site(forecasts: Sequence[_Forecast], first: int) -> bool | None:
-    """Return True if all forecasts of a game's owner in time say that it is at a neutral site; otherwise None.
-
-    Args:
-        forecasts: of both horizons.
-        first: sequence of the first report of the outcome.
-    """
-    told = [each.neutral_site for each in forecasts if each.sequence < first and each.owned and in_time(each, first)]
-    return True if told and all(told) else None
-
-
-def observations(
-    connection: Connection, settled: GameRows, horizon: Horizon, told: Mapping[int, float]
-) -> list[tuple[str, int, float]]:
-    """Return model, quarter and score of the forecasts to learn from, in this order.
-
-    There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
-    pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier. Nothing is
-    learned from a forecast whose margin is not near that of the ratings, nor from a minute whose total points fall, or
-    exceed those of the outcome, by more than feeds are corrected: at least one is wrong.
-
-    Args:
-        connection: a connection.
-        settled: the rows of the horizon.
-        horizon: the horizon.
-        told: points of both teams with which totals were forecast, by the sequences of these forecasts.
-
-    Raises:
-        ValueError: if an entry cannot be read back.
-    """
-    outcome = settled.outcomes[-1]
-    replaced = superseded(settled.forecasts, outcome.first_sequence)
-    usable = {
-        each.sequence: each
-        for each in settled.forecasts
-        if each.owned and in_time(each, outcome.first_sequence) and each.sequence not in replaced
-        if each.margin_plausible and not each.at_moment
-    }
-    made: list[tuple[Any, _Forecast]] = [(each, each) for each in usable.values()]
-    made += [(each, usable[each.forecast_sequence]) for each in settled.shadows if each.forecast_sequence in usable]
-    known = scored_values.unpack([each.scored_values for each, _ in made]).has_quantiles
-    made = [pair for pair, has in zip(made, known, strict=True) if has]
-    wrong = _contradictory([of for each, of in made if each is of], told, outcome.total_points, horizon)
-    chosen: dict[tuple[str, int], tuple[Any, ...]] = {}
-    for each, of in made:
-        if of.minute in wrong:
-            continue
-        quarter = quarter_of(of.minute)
-        far = abs(of.minute - QUARTER_MIDPOINTS[quarter])
-        choice = (of.pregame_margin is not None, far, of.minute, each.sequence, of)
-        chosen[each.model_version, quarter] = min(chosen.get((each.model_version, quarter), choice), choice)
-    entries: dict[int, str] = dict(sql.rows(connection, _ENTRIES, sequences=[each[3] for each in chosen.values()]))
-    found: list[tuple[str, int, float]] = []
-    for (model, quarter), (*_, sequence, of) in sorted(chosen.items()):
-        forecast = _forecast(entries, sequence, of, horizon)
-        score = static_score(forecast.distribution, forecast.static_scores, outcome.differential)
-        found.append((model, quarter, score))
-    return found
-
-
-def _forecast(entries: Mapping[int, str], sequence: int, of: _Forecast, horizon: Horizon) -> Forecast:
-    """Return the forecast of an entry, which is that of a row, or a shadow beside it."""
-    if sequence not in entries:
-        raise ValueError(f"no entry with sequence {sequence}")
-    if sequence == of.sequence:
-        return codec.parse(entries[sequence], explanation=False).forecast
-    return codec.parse_shadow(entries[sequence], horizon, of.alpha).forecast
-
-
-def _contradictory(
-    forecasts: Sequence[_Forecast], told: Mapping[int, float], total: int | None, horizon: Horizon
-) -> set[int]:
-    """Return the minutes with total points that contradict those of other forecasts, or of the outcome."""
-    points = [(each.minute, told[each.sequence]) for each in forecasts if each.sequence in told]
-    if points and total is not None:
-        points.append((horizon.minutes, float(total)))
-    minutes, values = np.array(points, dtype=np.float64).reshape(-1, 2).T
-    return set(minutes[contradictory_points(values, minutes, np.zeros(len(points), dtype=np.int64))].tolist())
 
 
 _MOST_OVERTIMES: Final = 6
@@ -325,48 +168,61 @@ def settled_rows(connection: Connection, game_id: str) -> list[Row]:
         LedgerCorrupt: if a row of the game cannot be read back.
     """
     rows = GameRows.read(connection, game_id)
+    reported = {each.horizon for each in rows.outcomes}
     with store.decoding():
-        games = [_Settling(game_id, horizon, rows) for horizon in Horizon]
-        return [game.row(connection) for game in games if game.rows.outcomes]
+        return [_Settling(game_id, each, rows).row(connection) for each in Horizon if each.value in reported]
+
+
+_GIVEN: Final = {
+    **{name: name for name in ("sequence", "day", "elapsed_s", "alpha", "confidence", "pregame_total", "neutral_site")},
+    **{name: name for name in ("missing_players", "owned")},
+    "made_us": "generated_us",
+    "margin": "pregame_margin",
+}
+_NAMED: Final = {
+    "model": ("models", "model_version"),
+    "caller": ("callers", "recorded_by"),
+    "home": ("teams", "home_team"),
+    "away": ("teams", "away_team"),
+}
+"""Columns of a forecast's row by those of `FORECASTS`: numbers, and texts with the kind of each."""
+
+_ENTRIES: Final = "SELECT sequence, canonical FROM entries WHERE sequence IN :sequences"
 
 
 class _Settling:
-    """The scores of the forecasts of a game and horizon.
-
-    Attributes:
-        rows: its rows.
-    """
+    """The scores of the forecasts of a game and horizon with a report."""
 
     def __init__(self, game_id: str, horizon: Horizon, of_game: GameRows) -> None:
-        self.rows = of_game.settled(horizon.value)
         self._game_id, self._horizon, self._of_game = game_id, horizon, of_game
-        self._place = {each.sequence: place for place, each in enumerate(self.rows.forecasts)}
+        self._outcomes = [each for each in of_game.outcomes if each.horizon == horizon.value]
+        self._outcome = self._outcomes[-1]
+        made = [each for each in of_game.forecasts if each.horizon == horizon.value]
+        self._made = [each for each in made if each.sequence < self._outcome.sequence]  # later ones were never settled
+        self._place = {each.sequence: place for place, each in enumerate(self._made)}
+        self._beside = [each for each in of_game.shadows if each.forecast_sequence in self._place]
+        self._priced = [each for each in of_game.markets if each.forecast_sequence in self._place]
         self._texts: dict[str, dict[str, int]] = {"models": {}, "callers": {}, "teams": {}}
 
     def row(self, connection: Connection) -> Row:
         """Return its row of `scores`."""
-        outcome = self.rows.outcomes[-1]
-        first = next(each for each in self.rows.outcomes if each.sequence == outcome.first_sequence)
-        scored, totals = (
-            scored_values.unpack([getattr(each, name) for each in self.rows.forecasts])
-            for name in ("scored_values", "total_values")
-        )
-        forecasts = self._forecasts(scored, totals)
-        counted = {each for each, of in zip(self._place, forecasts["exclusion"], strict=True) if not of}
-        shadows = [each for each in self.rows.shadows if each.forecast_sequence in counted]
+        outcome, made = self._outcome, self._made
+        first = next(each for each in self._outcomes if each.sequence == outcome.first_sequence)
+        scored = scored_values.unpack([each.scored_values for each in made])
+        forecasts = self._forecasts(scored, scored_values.unpack([each.total_values for each in made]))
+        counted = {each.sequence for each, of in zip(made, forecasts["exclusion"], strict=True) if not of}
+        shadows = [each for each in self._beside if each.forecast_sequence in counted]
         of_shadows = scored_values.unpack([each.scored_values for each in shadows])
-        days = [each.day for each in self.rows.forecasts]
+        days = [each.day for each in made]
         is_competitive = self._game_id[:3] in COMPETITIVE and is_of_season(self._game_id, date.fromordinal(first.day))
         learned = is_competitive and not outcome.withdrawn
-        told = zip(self._place, forecasts["total_points"].tolist(), strict=True)
-        with_total = {sequence: points for sequence, points in told if not math.isnan(points)}
-        observed = observations(connection, self.rows, self._horizon, with_total) if learned else []
+        observed = self._observations(connection, forecasts["total_points"]) if learned else []
         markets, packed = self._markets(), self._shadows(shadows, of_shadows)
         return {
             "game_id": self._game_id,
             "horizon": self._horizon.value,
             "sequence": self._of_game.outcomes[-1].sequence,
-            "first_report": self.rows.outcomes[0].sequence,
+            "first_report": self._outcomes[0].sequence,
             "first_sequence": outcome.first_sequence,
             "outcome": None if outcome.withdrawn else outcome.sequence,
             "void": bool(outcome.void),
@@ -375,7 +231,7 @@ class _Settling:
             "last_day": max(days, default=None),
             "learned": learned,
             "day": first.day,
-            "neutral_site": neutral_site(self._of_game.forecasts, outcome.first_sequence),
+            "neutral_site": self._neutral_site(),
             "observations": canonical_json.dumps(observed),
             "texts": canonical_json.dumps({name: [*texts] for name, texts in self._texts.items()}),
             "forecasts": forecasts.tobytes(),
@@ -384,30 +240,81 @@ class _Settling:
             "quantiles": np.concatenate((scored.quantiles.T, of_shadows.quantiles.T)).astype("<f4").tobytes(),
         }
 
-    def _codes(self, kind: str, texts: Iterable[str]) -> list[int]:
-        known = self._texts[kind]
-        return [known.setdefault(text, len(known)) for text in texts]
+    def _neutral_site(self) -> bool | None:
+        """Return True if all forecasts of the owner, of both horizons, before the first report and in time say so."""
+        first, made = self._outcome.first_sequence, self._of_game.forecasts
+        told = [each.neutral_site for each in made if each.sequence < first and each.owned and in_time(each, first)]
+        return True if told and all(told) else None
+
+    def _observations(self, connection: Connection, total_points: Floats) -> list[tuple[str, int, float]]:
+        """Return model, quarter and score of the forecasts to learn from, in this order.
+
+        There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference:
+        no pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier.
+        Nothing is learned from a forecast whose margin is not near that of the ratings, nor from a minute whose total
+        points fall, or exceed those of the outcome, by more than feeds are corrected: at least one is wrong.
+
+        Args:
+            connection: a connection.
+            total_points: points of both teams with which each total was forecast; NaN without one.
+
+        Raises:
+            ValueError: if an entry cannot be read back.
+        """
+        first = self._outcome.first_sequence
+        replaced = superseded(self._made, first)
+        usable = {
+            each.sequence: each
+            for each in self._made
+            if each.owned and in_time(each, first) and each.sequence not in replaced
+            if each.margin_plausible and not each.at_moment
+        }
+        made: list[tuple[Any, _Forecast]] = [(each, each) for each in usable.values()]
+        made += [(each, usable[of]) for each in self._beside if (of := each.forecast_sequence) in usable]
+        quantiles = scored_values.unpack([each.scored_values for each, _ in made]).quantiles
+        made = [pair for pair, lowest in zip(made, quantiles[0], strict=True) if not math.isnan(lowest)]
+        wrong = self._contradictory([of for each, of in made if each is of], total_points)
+        chosen: dict[tuple[str, int], tuple[Any, ...]] = {}
+        for each, of in made:
+            if of.minute not in wrong:
+                quarter = quarter_of(of.minute)
+                far = abs(of.minute - QUARTER_MIDPOINTS[quarter])
+                choice = (of.pregame_margin is not None, far, of.minute, each.sequence, of)
+                chosen[each.model_version, quarter] = min(chosen.get((each.model_version, quarter), choice), choice)
+        entries: dict[int, str] = dict(sql.rows(connection, _ENTRIES, sequences=[each[3] for each in chosen.values()]))
+        found: list[tuple[str, int, float]] = []
+        for (model, quarter), (*_, sequence, of) in sorted(chosen.items()):
+            if sequence not in entries:
+                raise ValueError(f"no entry with sequence {sequence}")
+            if sequence == of.sequence:
+                forecast = codec.parse(entries[sequence], explanation=False).forecast
+            else:
+                forecast = codec.parse_shadow(entries[sequence], self._horizon, of.alpha).forecast
+            score = static_score(forecast.distribution, forecast.static_scores, self._outcome.differential)
+            found.append((model, quarter, score))
+        return found
+
+    def _contradictory(self, forecasts: Sequence[_Forecast], total_points: Floats) -> set[int]:
+        """Return the minutes with total points that contradict those of other forecasts, or of the outcome."""
+        told = [(each.minute, total_points[self._place[each.sequence]]) for each in forecasts]
+        points = [(minute, total) for minute, total in told if not math.isnan(total)]
+        if points and self._outcome.total_points is not None:
+            points.append((self._horizon.minutes, float(self._outcome.total_points)))
+        minutes, values = np.array(points, dtype=np.float64).reshape(-1, 2).T
+        return set(minutes[contradictory_points(values, minutes, np.zeros(len(points), dtype=np.int64))].tolist())
 
     def _forecasts(self, scored: Scored, totals: Scored) -> NDArray[Any]:
         """Return the array of the forecasts, given their scored values and those of their totals."""
-        outcome, made = self.rows.outcomes[-1], self.rows.forecasts
+        outcome, made = self._outcome, self._made
         differential = float(outcome.differential)
         points = math.nan if outcome.total_points is None else float(outcome.total_points)
         packed = np.zeros(len(made), dtype=FORECASTS)
-        for name in ("sequence", "day", "alpha", "confidence", "pregame_total", "neutral_site", "missing_players"):
-            packed[name] = np.array([getattr(each, name) for each in made], dtype=np.float64)  # None becomes NaN
-        packed["game"] = self.rows.outcomes[0].sequence
-        packed["made_us"] = [each.generated_us for each in made]
-        packed["elapsed_s"] = [each.elapsed_s for each in made]
+        for column, name in _GIVEN.items():
+            packed[column] = np.array([getattr(each, name) for each in made], dtype=np.float64)  # None becomes NaN
+        packed["game"] = self._outcomes[0].sequence
         packed["minute"] = packed["elapsed_s"] // 60
-        packed["margin"] = np.array([each.pregame_margin for each in made], dtype=np.float64)
-        for column, kind, name in (
-            ("model", "models", "model_version"),
-            ("caller", "callers", "recorded_by"),
-            ("home", "teams", "home_team"),
-            ("away", "teams", "away_team"),
-        ):
-            packed[column] = self._codes(kind, (getattr(each, name) for each in made))
+        for column, (kind, name) in _NAMED.items():
+            packed[column] = codes(self._texts[kind], (getattr(each, name) for each in made))
         packed["differential"] = differential
         packed["lead"], packed["probability"], packed["width"] = scored.rival, scored.probability, scored.width
         packed["error"], packed["crps"] = scored.point - differential, scored.crps(differential)
@@ -419,10 +326,9 @@ class _Settling:
         packed["total_open"] = ~np.isnan(totals.point) & math.isnan(points)
         minutes = np.array([each.minute for each in made], dtype=np.int64)
         packed["total_points"] = np.round(totals.rival * minutes / self._horizon.minutes)
-        packed["owned"] = [bool(each.owned) for each in made]
         packed["revised"] = [each.revision > 0 for each in made]
         packed["replay"], packed["in_league"] = bool(outcome.replay), is_league_id(self._game_id)
-        packed["corrected"] = any(map(self._is_corrected, self.rows.outcomes))
+        packed["corrected"] = any(map(self._is_corrected, self._outcomes))
         packed["other_teams"] = [self._has_other_teams(each) for each in made]
         packed["in_time"] = [in_time(each) for each in made]
         packed["exclusion"] = self._exclusions()
@@ -431,9 +337,9 @@ class _Settling:
 
     def _exclusions(self) -> list[Exclusion]:
         """Return why each forecast does not count."""
-        if self.rows.outcomes[-1].withdrawn:
-            return [Exclusion.WITHDRAWN] * len(self.rows.forecasts)
-        replaced = superseded(self.rows.forecasts)
+        if self._outcome.withdrawn:
+            return [Exclusion.WITHDRAWN] * len(self._made)
+        replaced = superseded(self._made)
 
         def exclusion(each: _Forecast) -> Exclusion:
             if each.late:
@@ -443,19 +349,19 @@ class _Settling:
             return Exclusion.SUPERSEDED if each.sequence in replaced else Exclusion.NONE
 
         try:
-            return [exclusion(each) for each in self.rows.forecasts]
+            return [exclusion(each) for each in self._made]
         except KeyError as error:
             raise ValueError(f"late is {error}; expected one of {[*_EXCLUSIONS]}") from None
 
     def _is_corrected(self, report: _Outcome) -> bool:
         """Return whether a report differs from the outcome: in the differential, or in a total that is not that."""
-        outcome = self.rows.outcomes[-1]
+        outcome = self._outcome
         other_total = report.total_points is not None and report.total_points != outcome.total_points
         return bool(report.differential != outcome.differential or other_total)
 
     def _has_other_teams(self, forecast: _Forecast) -> bool:
         """Return whether the outcome names another team than a forecast."""
-        outcome = self.rows.outcomes[-1]
+        outcome = self._outcome
         sides = (outcome.home_team, forecast.home_team), (outcome.away_team, forecast.away_team)
         return any(reported and named and reported != named for reported, named in sides)
 
@@ -466,7 +372,7 @@ class _Settling:
         too_far = np.abs(packed["lead"] - packed["differential"]) > MAX_CORRECTION + MAX_MINUTE_SWING * left
         too_few = packed["total_points"] - points > MAX_CORRECTION
         least_us = (60 * (minutes - minute) - FEED_LAG_SECONDS) * _SECOND_US
-        too_soon = self.rows.outcomes[-1].observed_us - packed["made_us"] < least_us
+        too_soon = self._outcome.observed_us - packed["made_us"] < least_us
         doubtful: NDArray[np.bool_] = too_far | too_few | too_soon | self._never_played(packed) | self._was_void()
         return doubtful
 
@@ -486,7 +392,7 @@ class _Settling:
         A report without overtimes, or with too many, gives none. A forecast at the very end of a period is of the
         overtime that follows.
         """
-        overtimes = self.rows.outcomes[-1].overtimes
+        overtimes = self._outcome.overtimes
         played = -1 if overtimes is None or overtimes > _MOST_OVERTIMES else overtimes
         end = float(Horizon.FINAL.seconds)
         in_overtime: NDArray[np.bool_] = packed["elapsed_s"] >= end
@@ -495,12 +401,12 @@ class _Settling:
     def _markets(self) -> NDArray[Any]:
         """Return the array of the markets."""
         packed = []
-        for recorded in self.rows.markets:
+        for recorded in self._priced:
             place = self._place[recorded.forecast_sequence]
             sent = codec.parse_market(recorded.canonical)
-            outcome = self.rows.outcomes[-1]
+            outcome = self._outcome
             points = outcome.total_points if sent.market.kind is MarketKind.TOTAL else outcome.differential
-            minutes_left = self._horizon.minutes - self.rows.forecasts[place].elapsed_s / 60.0
+            minutes_left = self._horizon.minutes - self._made[place].elapsed_s / 60.0
             settled = _settled_market(sent.market, sent.answer, points, minutes_left, self._horizon)
             late = recorded.hindsight is not None
             packed.append((place, *settled._replace(sequence=recorded.sequence, late=late)))
@@ -508,10 +414,10 @@ class _Settling:
 
     def _shadows(self, shadows: Sequence[_Shadow], scored: Scored) -> NDArray[Any]:
         """Return the array of some shadows, given their scored values."""
-        differential = self.rows.outcomes[-1].differential
+        differential = self._outcome.differential
         packed = np.zeros(len(shadows), dtype=SHADOWS)
         packed["forecast"] = [self._place[each.forecast_sequence] for each in shadows]
-        packed["model"] = self._codes("models", (each.model_version for each in shadows))
+        packed["model"] = codes(self._texts["models"], (each.model_version for each in shadows))
         packed["covered"] = scored.covered(differential)
         packed["crps"], packed["width"] = scored.crps(differential), scored.width
         packed["probability"] = scored.probability
@@ -545,23 +451,3 @@ def _settled_market(
         evening_cap=answer.policy.evening_cap,
         implausible=answer.implausible,
     )
-
-
-def rebuild(connection: Connection) -> None:
-    """Settle every game again.
-
-    Args:
-        connection: a connection in a transaction that holds the write lock.
-
-    Raises:
-        LedgerCorrupt: if a row cannot be read back.
-    """
-    sql.run_each(connection, "DELETE FROM scores", [{}])
-    for (game_id,) in sql.rows(connection, "SELECT DISTINCT game_id FROM outcomes"):
-        settle(connection, game_id)
-
-
-def build_if_missing(connection: Connection) -> None:
-    """Settle every game of a ledger that has no scores; see `rebuild`."""
-    if sql.value(connection, "SELECT 1 FROM scores LIMIT 1") is None:
-        rebuild(connection)

@@ -125,9 +125,8 @@ CREATE TABLE shadows (
 
 CREATE TABLE model_changes (
   sequence BIGINT NOT NULL,
-  action TEXT NOT NULL, -- dejavu_store.stages.ModelAction
   model_version TEXT NOT NULL,
-  changed_us BIGINT NOT NULL,
+  from_version TEXT NOT NULL, -- the champion that it replaced; empty: none
   PRIMARY KEY (sequence),
   FOREIGN KEY (sequence) REFERENCES entries(sequence)
 );

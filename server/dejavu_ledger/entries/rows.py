@@ -135,9 +135,8 @@ def change_row(change: ModelChange) -> Row:
     """Return the row of `model_changes` for a recorded change."""
     return {
         "sequence": change.sequence,
-        "action": change.action.value,
         "model_version": change.model_version,
-        "changed_us": microseconds(change.changed_time),
+        "from_version": change.from_version,
     }
 
 

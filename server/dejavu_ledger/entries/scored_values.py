@@ -80,12 +80,6 @@ class Scored(NamedTuple):
     quantiles: Floats
 
     @property
-    def has_quantiles(self) -> NDArray[np.bool_]:
-        """Whether each forecast has quantiles."""
-        has: NDArray[np.bool_] = ~np.isnan(self.quantiles[0])
-        return has
-
-    @property
     def width(self) -> Floats:
         """Width of each interval."""
         return self.upper - self.lower

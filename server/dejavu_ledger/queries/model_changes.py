@@ -6,17 +6,15 @@ roster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import reduce
-from itertools import islice
 from typing import Final
 
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.entries import canonical_json, codec
-from dejavu_ledger.entries.codec import change_payload, parse_change
+from dejavu_ledger.entries import codec
 from dejavu_ledger.entries.rows import change_row
 from dejavu_ledger.errors import LedgerCorrupt
 from dejavu_models.errors import DejavuError
@@ -24,9 +22,6 @@ from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 _REPLACING: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
 """Changes that replace the champion, and name the replaced one."""
-
-_AT_ONCE: Final = 500
-"""Number of changes that are read at a time to find those of one model."""
 
 
 class KnownRoster:
@@ -50,18 +45,13 @@ class KnownRoster:
         return roster
 
 
-def fold(roster: Roster, changes: list[ModelChange]) -> Roster:
+def fold(roster: Roster, changes: Iterable[ModelChange]) -> Roster:
     """Return a roster after recorded changes.
 
     Raises:
-        LedgerCorrupt: if one of them is not possible.
+        LedgerCorrupt: if one of them is not one that `append_change` appends.
     """
-    try:
-        return reduce(Roster.after, changes, roster)
-    except DejavuError as error:
-        raise LedgerCorrupt(
-            f"the ledger is damaged: a change of models does not follow from the others: {error}"
-        ) from error
+    return reduce(check_next, changes, roster)
 
 
 def newest_change(connection: Connection) -> int:
@@ -75,8 +65,7 @@ def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
     Raises:
         LedgerCorrupt: if one cannot be read.
     """
-    with store.decoding():
-        return [parse_change(text) for (text,) in sql.rows(connection, _CHANGES_AFTER, after=after)]
+    return _parsed(sql.rows(connection, _CHANGES_AFTER, after=after))
 
 
 def newest_changes(
@@ -93,20 +82,14 @@ def newest_changes(
     Raises:
         LedgerCorrupt: if one cannot be read.
     """
-    named = canonical_json.dumps(model_version) if model_version else ""
-    texts = _texts_before(connection, before, max(limit, _AT_ONCE) if named else limit)
-    with store.decoding():
-        found = (parse_change(text) for text in texts if named in text)
-        wanted = (each for each in found if model_version in {"", each.model_version, each.from_version})
-        return list(islice(wanted, limit))
-
-
-def _texts_before(connection: Connection, before: int | None, at_once: int) -> Iterator[str]:
-    """Yield the canonical forms of the changes before a sequence (None: all), newest first."""
     before = store.head(connection).sequence + 1 if before is None else before
-    while rows := sql.rows(connection, _CHANGES_BEFORE, before=before, most=at_once):
-        yield from (text for _, text in rows)
-        before = rows[-1][0]
+    query = _CHANGES_BEFORE.format(of_model=" AND :model IN (m.model_version, m.from_version)" if model_version else "")
+    return _parsed(sql.rows(connection, query, before=before, model=model_version, limit=limit))
+
+
+def _parsed(rows: Iterable[sql.Row]) -> list[ModelChange]:
+    with store.decoding():
+        return [codec.parse_change(text) for (text,) in rows]
 
 
 def change_models(
@@ -114,21 +97,16 @@ def change_models(
 ) -> tuple[Roster, ModelChange | None]:
     """Append the change that `prepare` returns; see `Ledger.change_models`."""
     roster = known.read(connection)
-    change = prepare(connection, roster)
-    return append_change(connection, roster, change, datetime.now(UTC), change.changed_by)
+    return append_change(connection, roster, replace(prepare(connection, roster), changed_time=datetime.now(UTC)))
 
 
-def append_change(
-    connection: Connection, roster: Roster, change: ModelChange, now: datetime, recorded_by: str = ""
-) -> tuple[Roster, ModelChange | None]:
+def append_change(connection: Connection, roster: Roster, change: ModelChange) -> tuple[Roster, ModelChange | None]:
     """Append a change of models, unless the roster is already as it would leave it.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
         roster: the current roster, as read in that transaction.
-        change: the change; its time, caller, `from_version` and sequence are ignored.
-        now: the current time, UTC.
-        recorded_by: identity of the caller; empty if it is not known.
+        change: the change, with its time and caller; its `from_version` and sequence are ignored.
 
     Returns:
         The roster after it, and the change as recorded; None if nothing was recorded.
@@ -140,16 +118,11 @@ def append_change(
         return roster, None
     roster.check(change)
     head = store.head(connection)
-    change = replace(
-        change,
-        from_version=roster.champion if change.action in _REPLACING else "",
-        changed_time=now,
-        changed_by=recorded_by,
-        sequence=head.sequence + 1,
-    )
+    from_version = roster.champion if change.action in _REPLACING else ""
+    change = replace(change, from_version=from_version, sequence=head.sequence + 1)
     after = roster.after(change)
-    entry = codec.Entry(codec.MODEL, 0, change.sequence, recorded_by)
-    sql.insert(connection, "entries", [store.entry_row(entry, change_payload(change), head.hash)])
+    entry = codec.Entry(codec.MODEL, 0, change.sequence, change.changed_by)
+    sql.insert(connection, "entries", [store.entry_row(entry, codec.change_payload(change), head.hash)])
     sql.insert(connection, "model_changes", [change_row(change)])
     return after, change
 
@@ -178,6 +151,6 @@ _CHANGES_AFTER: Final = """
 """
 
 _CHANGES_BEFORE: Final = """
-    SELECT m.sequence, e.canonical FROM model_changes m JOIN entries e ON e.sequence = m.sequence
-    WHERE m.sequence < :before ORDER BY m.sequence DESC LIMIT :most
+    SELECT e.canonical FROM model_changes m JOIN entries e ON e.sequence = m.sequence
+    WHERE m.sequence < :before{of_model} ORDER BY m.sequence DESC LIMIT :limit
 """

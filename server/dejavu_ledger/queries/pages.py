@@ -14,7 +14,7 @@ import base64
 import binascii
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -157,7 +157,6 @@ A team's forecasts are scattered over the file, so each one costs a page read.
 """
 
 _LAST_DAY = 10_000_000  # beyond any date
-_NO_DAY = -2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +174,8 @@ class ForecastFilter(CommonFilter):
 
     @property
     def by_day(self) -> bool:
-        """Whether the filter bounds the day."""
-        return self.first_day is not None or self.last_day is not None
+        """Whether the list is ordered by day and sequence, not by sequence alone."""
+        return not self.game_id and (self.first_day is not None or self.last_day is not None)
 
     @property
     def digest(self) -> bytes:
@@ -214,100 +213,66 @@ def page(connection: Connection, filter_: ForecastFilter, token: str, size: int,
     else:
         start = store.head(connection).sequence
         cursor = PageCursor(start, Cursor(_LAST_DAY, start + 1))
-    if filter_.first_day is not None and filter_.last_day is not None and filter_.first_day > filter_.last_day:
-        return Page([], "")  # the scan of the page's first day has no lower bound
     matches, end = _find_page(connection, filter_, cursor, size)
     recorded = predictions.forecasts_at(connection, [match.sequence for match in matches], explanation=explanation)
     return Page(recorded, "" if end is None else encode_token(identity, filter_.digest, PageCursor(cursor.start, end)))
+
+
+def _scans(filter_: ForecastFilter) -> tuple[list[str], int]:
+    """Return conditions of the index scans that cover a filter with the fewest extra rows, and the rows of each."""
+    if filter_.game_id:
+        horizons = [each.value for each in Horizon if filter_.horizon in {None, each}]
+        of_game = [f"f.game_id = :game_id AND f.horizon = '{each}' AND f.sequence < :before" for each in horizons]
+        return of_game, MAX_ROWS_SCANNED
+    if filter_.by_day:  # the rest of a day, and the days before it, without what is recorded of them meanwhile
+        of_day = "f.day = :before_day AND f.sequence < :before AND f.sequence >= :lowest_of_day"
+        of_days = [of_day, "f.day < :before_day AND f.sequence <= :start"]
+        return [f"f.day >= :lowest_day AND {each}" for each in of_days], MAX_ROWS_SCANNED
+    if filter_.team:
+        of_team = [f"f.{side}_team = :team AND f.sequence < :before" for side in ("home", "away")]
+        return of_team, max(MAX_ROWS_SCANNED // 4, 1)
+    of_model = ["f.model_version = :model_version"] if filter_.model_version else []
+    return [" AND ".join([*of_model, "f.sequence < :before"])], MAX_ROWS_SCANNED
+
+
+_BY_SEQUENCE: Final = "0, f.sequence", "f.sequence DESC", "f.sequence >= :floor"
+_BY_DAY: Final = "f.day, f.sequence", "f.day DESC, f.sequence DESC", "(f.day, f.sequence) >= (:lowest_day, :floor)"
+"""Columns of a `Cursor`, the terms of its order, and the condition of the forecasts at or above a floor."""
 
 
 def _find_page(
     connection: Connection, filter_: ForecastFilter, cursor: PageCursor, size: int
 ) -> tuple[list[Cursor], Cursor | None]:
     """Return the positions of a page, and the one below which the next page starts; None if there is no next page."""
-    floor_scans, match_scans = _scans(filter_)
+    columns, order, above = _BY_DAY if filter_.by_day else _BY_SEQUENCE
+    scans, most = _scans(filter_)
     last_day = _LAST_DAY if filter_.last_day is None else filter_.last_day
     values: dict[str, Any] = {
         **filter_.parameters(),
+        "lowest_day": 0 if filter_.first_day is None else filter_.first_day,
+        "lowest_of_day": 0,
         "start": cursor.start,
         "before_day": min(cursor.before.day, last_day),
         "before": cursor.before.sequence,
-        "first_day": 0 if filter_.first_day is None else filter_.first_day,
-        "last_day": last_day,
     }
-    floors = [sql.row(connection, scan.floor, **values, last=scan.most - 1) for scan in floor_scans]
+
+    def found(conditions: Sequence[str], limit: str) -> Iterator[Cursor]:
+        for scan in scans:
+            # Subqueries come last, so that they run only for rows that meet all other conditions.
+            where = " AND ".join([scan, *conditions])
+            query = f"SELECT {columns} FROM forecasts f WHERE {where} ORDER BY {order} LIMIT {limit}"  # noqa: S608
+            yield from (Cursor(*row) for row in sql.rows(connection, query, **values))
+
     # With several scans, the page ends at the highest floor: above it, every scan is complete.
-    floor = max((Cursor(*row) for row in floors if row is not None), default=None)
-    values |= _floor_values(values, floor) | {"limit": size + 1}
+    floor = max(found([], f"1 OFFSET {most - 1}"), default=None)
     conditions = _conditions(filter_)
-    matches = {Cursor(*row) for scan in match_scans for row in sql.rows(connection, scan.matches(conditions), **values)}
-    ordered = sorted(matches, reverse=True)
-    return (ordered[:size], ordered[size - 1]) if len(ordered) > size else (ordered, floor)
-
-
-class _Scan(NamedTuple):
-    """A scan of an index of the forecasts, or of a part of it, from where the page starts.
-
-    Attributes:
-        condition: condition of its forecasts.
-        above_floor: condition of those at or above the floor of the page.
-        by_day: whether it is in the order of day and sequence, not of sequence alone.
-        share: part of MAX_ROWS_SCANNED that a page reads on it.
-    """
-
-    condition: str
-    above_floor: str = "f.sequence >= :floor"
-    by_day: bool = False
-    share: int = 1
-
-    @property
-    def most(self) -> int:
-        """Maximum number of forecasts that a page reads on it."""
-        return max(MAX_ROWS_SCANNED // self.share, 1)
-
-    @property
-    def floor(self) -> str:
-        """Query of the last forecast that a page may read on it; no row if it ends earlier."""
-        return f"{self._select(self.condition)} LIMIT 1 OFFSET :last"
-
-    def matches(self, conditions: Sequence[str]) -> str:
-        """Return the query of the forecasts that meet further conditions, down to the floor."""
-        # Subqueries come last, so that they run only for rows that meet all other conditions.
-        return f"{self._select(self.condition, self.above_floor, *conditions)} LIMIT :limit"
-
-    def _select(self, *conditions: str) -> str:
-        day, order = ("f.day", "f.day DESC, ") if self.by_day else ("0", "")
-        where = " AND ".join(conditions)
-        return f"SELECT {day}, f.sequence FROM forecasts f WHERE {where} ORDER BY {order}f.sequence DESC"  # noqa: S608
-
-
-_BEFORE: Final = "f.sequence < :before"
-_SEQUENCE: Final = _Scan(_BEFORE)
-_MODEL: Final = _Scan(f"f.model_version = :model_version AND {_BEFORE}")
-_TEAMS: Final = tuple(_Scan(f"f.{side}_team = :team AND {_BEFORE}", share=4) for side in ("home", "away"))
-_GAME: Final = {
-    horizon: _Scan(f"f.game_id = :game_id AND f.horizon = '{horizon.value}' AND {_BEFORE}") for horizon in Horizon
-}
-# The day on which the page starts; the days before it; the days between it and the day of the floor; the latter day.
-_DAY: Final = _Scan(f"f.day = :before_day AND {_BEFORE}", "f.sequence >= :day_floor", by_day=True)
-_EARLIER: Final = "f.day < :before_day AND f.sequence <= :start"
-_DAYS_BEFORE: Final = _Scan(f"f.day >= :first_day AND {_EARLIER}", by_day=True)
-_DAYS_BETWEEN: Final = _Scan(f"f.day > :floor_day AND {_EARLIER}", "TRUE", by_day=True)
-_DAY_OF_FLOOR: Final = _Scan("f.day = :other_floor_day AND f.sequence <= :start", by_day=True)
-
-
-def _scans(filter_: ForecastFilter) -> tuple[tuple[_Scan, ...], tuple[_Scan, ...]]:
-    """Return the index scans that cover the filter with the fewest extra rows: for the floor, and for the matches."""
-    scans: tuple[_Scan, ...]
-    if filter_.game_id:
-        scans = tuple(scan for horizon, scan in _GAME.items() if filter_.horizon in {None, horizon})
-    elif filter_.by_day:
-        return (_DAY, _DAYS_BEFORE), (_DAY, _DAYS_BETWEEN, _DAY_OF_FLOOR)
-    elif filter_.team:
-        scans = _TEAMS
-    else:
-        scans = (_MODEL,) if filter_.model_version else (_SEQUENCE,)
-    return scans, scans
+    if floor is not None:
+        values |= {"lowest_day": floor.day, "floor": floor.sequence}
+        if floor.day == values["before_day"]:  # a bound that SQLite finds in the index, unlike that of a row of values
+            values["lowest_of_day"] = floor.sequence
+        conditions = [above, *conditions]
+    matches = sorted({*found(conditions, str(size + 1))}, reverse=True)
+    return (matches[:size], matches[size - 1]) if len(matches) > size else (matches, floor)
 
 
 _SETTLED: Final = """
@@ -319,29 +284,10 @@ _SETTLED: Final = """
                 WHERE later.game_id = o.game_id AND later.horizon = o.horizon
                     AND later.revision > o.revision AND later.sequence <= :start))"""
 
-_NEWEST: Final = """
-    NOT EXISTS (
-        SELECT 1 FROM forecasts later
-        WHERE later.key = f.key AND later.revision > f.revision AND later.sequence <= :start
-            AND later.late = '' AND (later.hindsight IS NULL OR later.hindsight > :start))"""
-
 
 def _conditions(filter_: ForecastFilter) -> list[str]:
     """Return the conditions of a filter as of the start of the list."""
     conditions = filter_.conditions()
     if filter_.settled is not None:
         conditions.append(_SETTLED if filter_.settled else f"NOT {_SETTLED}")
-    return conditions if filter_.superseded else [*conditions, _NEWEST]
-
-
-def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int]:
-    """Return the lower bounds of a page; without a floor, only the first day bounds it."""
-    if floor is None:
-        return {"floor": 0, "day_floor": 0, "floor_day": values["first_day"] - 1, "other_floor_day": _NO_DAY}
-    same = floor.day == values["before_day"]
-    return {
-        "floor": floor.sequence,
-        "day_floor": floor.sequence if same else 0,
-        "floor_day": floor.day,
-        "other_floor_day": _NO_DAY if same else floor.day,
-    }
+    return conditions if filter_.superseded else [*conditions, f"NOT {predictions.SUPERSEDED}"]

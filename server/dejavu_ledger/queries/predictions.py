@@ -11,7 +11,7 @@ sequence than all pages.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -115,22 +115,26 @@ def forecasts_at(
     Raises:
         LedgerCorrupt: if an entry cannot be read back.
     """
-    rows = {row[0]: _Row(*row) for row in sql.rows(connection, _AT, sequences=[*sequences])}
-    outcomes = sorted({row.outcome for row in rows.values() if row.outcome is not None})
-    games = sorted({row.game_id for row in rows.values() if row.outcome is not None})
+    found: dict[int, RecordedForecast] = {}
     markets: dict[int, list[RecordedMarket]] = {}
     with store.decoding():
-        for sequence, hindsight, text in sql.rows(connection, _MARKETS, sequences=[*rows]):
+        for text, hindsight, superseded in sql.rows(connection, _AT, sequences=[*sequences], start=_NOW):
+            issued = codec.parse(text, explanation=explanation)
+            if hindsight is not None and issued.late is None:
+                issued = replace(issued, late=LateReason.OBSERVED)
+            found[issued.sequence] = RecordedForecast(issued, bool(superseded))
+        for sequence, hindsight, text in sql.rows(connection, _MARKETS, sequences=[*found]):
             sent = codec.parse_market(text)
             recorded = RecordedMarket(sent.market, sent.answer, sequence, hindsight is not None)
             markets.setdefault(sent.forecast_sequence, []).append(recorded)
-        reported = {at: codec.parse_outcome(text) for at, text in sql.rows(connection, _ENTRIES, sequences=outcomes)}
-        scores = {at: _Scores.of(*arrays) for at, *arrays in sql.rows(connection, _SCORES, games=games)}
-        return [
-            _recorded(rows[each], tuple(markets.get(each, ())), reported, scores, explanation)
-            for each in sequences
-            if each in rows
-        ]
+        games = sorted({each.issued.game_id for each in found.values()})
+        scores = [_Scores.of(*row) for row in sql.rows(connection, _SCORES, games=games)]
+        by_game = {(each.outcome.game_id, each.outcome.horizon): each for each in scores}
+        for sequence, each in found.items():
+            settled = by_game.get((each.issued.game_id, each.issued.forecast.horizon))
+            priced = replace(each, markets=tuple(markets.get(sequence, ())))
+            found[sequence] = priced if settled is None else settled.added_to(priced)
+    return [found[sequence] for sequence in sequences if sequence in found]
 
 
 def _unknown(
@@ -170,49 +174,50 @@ _REPORTS: Final = """
     SELECT e.canonical FROM outcomes o JOIN entries e ON e.sequence = o.sequence
     WHERE o.game_id = :game_id AND o.horizon = :horizon ORDER BY o.revision DESC LIMIT :most"""
 
-_AT: Final = """
-    SELECT f.sequence, f.game_id, f.hindsight, e.canonical, s.outcome, s.first_report,
-        EXISTS (
-            SELECT 1 FROM forecasts later WHERE later.key = f.key AND later.revision > f.revision
-                AND later.late = '' AND later.hindsight IS NULL)
-    FROM forecasts f JOIN entries e ON e.sequence = f.sequence
-    LEFT JOIN scores s ON s.game_id = f.game_id AND s.horizon = f.horizon
-    WHERE f.sequence IN :sequences"""
+SUPERSEDED: Final = """
+    EXISTS (
+        SELECT 1 FROM forecasts later
+        WHERE later.key = f.key AND later.revision > f.revision AND later.sequence <= :start
+            AND later.late = '' AND (later.hindsight IS NULL OR later.hindsight > :start))"""
+"""Condition of a row `f` of `forecasts` that a later revision, recorded in time, replaced by the sequence `start`."""
+
+_NOW: Final = 2**63 - 1
+"""A sequence after all others."""
+
+_AT: Final = f"""
+    SELECT e.canonical, f.hindsight, {SUPERSEDED}
+    FROM forecasts f JOIN entries e ON e.sequence = f.sequence WHERE f.sequence IN :sequences"""  # noqa: S608
 
 _MARKETS: Final = """
     SELECT m.sequence, m.hindsight, e.canonical FROM markets m JOIN entries e ON e.sequence = m.sequence
     WHERE m.forecast_sequence IN :sequences ORDER BY m.on_total"""
 
-_ENTRIES: Final = "SELECT sequence, canonical FROM entries WHERE sequence IN :sequences"
-
-_SCORES: Final = "SELECT outcome, forecasts, markets FROM scores WHERE game_id IN :games AND outcome IS NOT NULL"
-
-
-class _Row(NamedTuple):
-    """A row of `_AT`."""
-
-    sequence: int
-    game_id: str
-    hindsight: int | None
-    canonical: str
-    outcome: int | None
-    first_report: int | None
-    superseded: bool
+_SCORES: Final = """
+    SELECT e.canonical, s.first_report, s.forecasts, s.markets FROM scores s JOIN entries e ON e.sequence = s.outcome
+    WHERE s.game_id IN :games"""
 
 
 class _Scores(NamedTuple):
-    """The scores of the forecasts that an outcome settles, and of their markets; see `scores.packed`."""
+    """An outcome that stands, and the scores of the forecasts that it settles and of their markets; see `settling`."""
 
+    outcome: ReportedOutcome
+    first_report: int
     forecasts: NDArray[Any]
     markets: NDArray[Any]
 
     @classmethod
-    def of(cls, forecasts: bytes, markets: bytes) -> _Scores:
-        """Return the scores in packed arrays."""
-        return cls(np.frombuffer(forecasts, dtype=FORECASTS), np.frombuffer(markets, dtype=MARKETS))
+    def of(cls, outcome: str, first_report: int, forecasts: bytes, markets: bytes) -> _Scores:
+        """Return the scores in a row of `_SCORES`."""
+        arrays = np.frombuffer(forecasts, dtype=FORECASTS), np.frombuffer(markets, dtype=MARKETS)
+        return cls(codec.parse_outcome(outcome), first_report, *arrays)
 
-    def settlement(self, issued: IssuedForecast, outcome: int) -> Settlement:
-        """Return the scores of a forecast, in order of sequence as they are packed."""
+    def added_to(self, recorded: RecordedForecast) -> RecordedForecast:
+        """Return a forecast of the game and horizon with the outcome and its scores."""
+        settlement, first = self._settlement(recorded.issued), self.first_report
+        return replace(recorded, outcome=self.outcome, settlement=settlement, first_outcome_sequence=first)
+
+    def _settlement(self, issued: IssuedForecast) -> Settlement:
+        """Return the scores of a forecast; they are packed in order of sequence."""
         place = int(np.searchsorted(self.forecasts["sequence"], issued.sequence))
         scores = dict(zip(FORECASTS.names or (), self.forecasts[place].tolist(), strict=True))
         bets = {} if issued.late else self._bets(place)
@@ -225,7 +230,7 @@ class _Scores(NamedTuple):
         if forecast.distribution:
             score = static_score(forecast.distribution, forecast.static_scores, scores["differential"])
         return Settlement(
-            outcome_sequence=outcome,
+            outcome_sequence=self.outcome.sequence,
             error=scores["error"],
             persistence_error=scores["lead"] - scores["differential"],
             covered=scores["covered"],
@@ -246,26 +251,6 @@ class _Scores(NamedTuple):
                 won = MarketResult.WON if (market.side > 0) == (market.home_won > 0.0) else MarketResult.LOST
                 found[market.on_total] = market.profit, MarketResult.PUSH if math.isnan(market.home_won) else won
         return found
-
-
-def _recorded(
-    row: _Row,
-    markets: tuple[RecordedMarket, ...],
-    reported: Mapping[int, ReportedOutcome],
-    scores: Mapping[int, _Scores],
-    explanation: bool,
-) -> RecordedForecast:
-    issued = codec.parse(row.canonical, explanation=explanation)
-    if row.hindsight is not None and issued.late is None:
-        issued = replace(issued, late=LateReason.OBSERVED)
-    recorded = RecordedForecast(issued, bool(row.superseded), markets=markets)
-    if row.outcome is None:
-        return recorded
-    if row.outcome not in reported or row.outcome not in scores:
-        raise ValueError(f"no outcome with sequence {row.outcome}")
-    settlement = scores[row.outcome].settlement(issued, row.outcome)
-    first = row.first_report or 0
-    return replace(recorded, outcome=reported[row.outcome], settlement=settlement, first_outcome_sequence=first)
 
 
 MAX_SEQUENCES_SCANNED = 5000

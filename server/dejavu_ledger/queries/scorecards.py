@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_common.clock import microseconds
-from dejavu_ledger import settling
+from dejavu_feed.teams import TEAMS
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries.pages import CommonFilter
-from dejavu_ledger.settling import SHADOWS, TEAM_CODES, Columns, PackedGame, Texts
+from dejavu_ledger.settling import FORECASTS, MARKETS, SHADOWS, codes
 from dejavu_models.comparison.gate import PERSISTENCE
 from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.metrics import cramer_distance, leader_probability
-from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
+from dejavu_models.scorecard.settled import Exclusion, SettledForecasts, SettledMarket
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon
 
 MAX_KEPT: Final = 500_000
@@ -90,25 +90,101 @@ def _position(connection: Connection) -> ScoresPosition:
     return ScoresPosition(store.identity(connection), newest or 0)
 
 
-class _Table(NamedTuple):
-    """Settled forecasts of a horizon in order of their outcomes, as of a position; never changed.
+TEAM_CODES: Final = {"": 0, **{team: 1 + index for index, team in enumerate(sorted(TEAMS))}}
+"""Integers that represent teams in columns; 0 for none."""
+
+Columns = dict[str, NDArray[Any]]
+"""Columns of equal length."""
+
+
+class _Forecasts(NamedTuple):
+    """Settled forecasts of a horizon, in order of their outcomes; never changed.
 
     Attributes:
-        models, callers: texts of the columns model and caller; shared by all tables of a `KnownScores`.
+        columns: those of `settling.FORECASTS`, and markets.
+        models, callers: the integers that represent them in columns; texts are only added.
     """
 
-    position: ScoresPosition
     columns: Columns
-    models: Texts
-    callers: Texts
+    models: dict[str, int]
+    callers: dict[str, int]
+
+    @classmethod
+    def of(cls, rows: Sequence[sql.Row], models: dict[str, int], callers: dict[str, int]) -> _Forecasts:
+        """Return the forecasts of rows of `scores`: of their columns texts, forecasts and markets.
+
+        Raises:
+            ValueError: if a row cannot be read.
+        """
+        parts = [np.frombuffer(packed, dtype=FORECASTS) for _, packed, _ in rows]
+        joined = np.concatenate([np.empty(0, dtype=FORECASTS), *parts])
+        found: Columns = {name: np.ascontiguousarray(joined[name]) for name in FORECASTS.names or ()}
+        found["markets"] = markets = np.full(len(joined), None, dtype=np.object_)
+        end = 0
+        for (texts, _, packed), part in zip(rows, parts, strict=True):
+            start, end = end, end + len(part)
+            named = json.loads(texts)
+            teams = np.array([TEAM_CODES[team] for team in named["teams"]], dtype=np.int32)
+            found["home"][start:end], found["away"][start:end] = teams[part["home"]], teams[part["away"]]
+            for name, known in (("model", models), ("caller", callers)):
+                found[name][start:end] = np.array(codes(known, named[f"{name}s"]), dtype=np.int32)[part[name]]
+            for forecast, *market in np.frombuffer(packed, dtype=MARKETS).tolist():
+                of_forecast = markets[start + forecast] or ()
+                markets[start + forecast] = (*of_forecast, SettledMarket(*market))
+        return cls(found, models, callers)
+
+    def matching(self, filter_: ScoreFilter) -> NDArray[np.bool_]:
+        """Return which forecasts match a filter, except for its horizon and game."""
+        chosen: NDArray[np.bool_] = np.ones(len(self.columns["game"]), dtype=np.bool_)
+        for name, value in filter_.parameters().items():
+            if name in _MATCHING:
+                chosen &= _MATCHING[name](self, value)
+        return chosen & ~self.columns["replay"] if filter_.real_only else chosen
+
+    def selected(self, filter_: ScoreFilter) -> SettledByModel:
+        """Return the forecasts that match a filter, except for its horizon and game."""
+        # The few rows of a week are taken from a season's faster by their indexes than by a mask.
+        chosen = np.flatnonzero(self.matching(filter_))
+        columns = {name: column[chosen] for name, column in self.columns.items()}
+        columns |= {"exclusion": _exclusions(columns, filter_), "order": columns["game"]}
+        forecasts = SettledForecasts(**{each.name: columns[each.name] for each in fields(SettledForecasts)})
+        return SettledByModel(forecasts, columns["model"], [*self.models])
+
+
+_MATCHING: Final[dict[str, Callable[[_Forecasts, Any], NDArray[np.bool_]]]] = {
+    "first_day": lambda of, day: of.columns["day"] >= day,
+    "last_day": lambda of, day: of.columns["day"] <= day,
+    "team": lambda of, team: (of.columns["home"] == TEAM_CODES[team]) | (of.columns["away"] == TEAM_CODES[team]),
+    "min_confidence": lambda of, least: of.columns["confidence"] >= least,
+    "model_version": lambda of, version: of.columns["model"] == of.models.get(version, -1),
+    "recorded_by": lambda of, caller: of.columns["caller"] == of.callers.get(caller, -1),
+    # Overtime follows minute 47.
+    "min_minutes": lambda of, least: np.minimum(of.columns["minute"], MAX_SLOTS) >= least,
+    "max_minutes": lambda of, most: np.minimum(of.columns["minute"], MAX_SLOTS) <= most,
+}
+"""Which forecasts meet a condition, by the fields of a filter: as `pages.CONDITIONS` of their rows."""
+
+
+def _exclusions(columns: Columns, filter_: ScoreFilter) -> NDArray[np.int64]:
+    """Return why each forecast in columns does not count; those of others than the owner do on their own cards only."""
+    if filter_.recorded_by:
+        return columns["exclusion"]
+    return np.where(columns["owned"], columns["exclusion"], np.int64(Exclusion.OTHERS))
+
+
+class UnsettledGame(NamedTuple):
+    """A game without any report of its outcome at a horizon, and a model version that forecast it in time."""
+
+    game_id: str
+    model_version: str
 
 
 class KnownScores:
     """Settled forecasts of both horizons, as far as they were read, and the games that are not settled."""
 
     def __init__(self) -> None:
-        self._kept: dict[Horizon, _Table] = {}
-        self._open: dict[Horizon, tuple[ScoresPosition, datetime, list[str]]] = {}
+        self._kept: dict[Horizon, tuple[ScoresPosition, _Forecasts]] = {}
+        self._open: dict[Horizon, tuple[tuple[ScoresPosition, datetime], list[str]]] = {}
         self._renewing = threading.Lock()
 
     def settled(self, connection: Connection, filter_: ScoreFilter) -> SettledByModel:
@@ -124,12 +200,12 @@ class KnownScores:
         if filter_.game_id:
             return settled(connection, filter_)
         with self._renewing:
-            table = self._kept.get(filter_.horizon)
-            if table is None or table.position != position(connection):
-                table = _renewed(connection, filter_.horizon, table)
-                if len(table.columns["game"]) <= MAX_KEPT:
-                    self._kept[filter_.horizon] = table
-        return _selected(table, filter_)
+            kept = self._kept.get(filter_.horizon)
+            if kept is None or kept[0] != position(connection):
+                kept = _renewed(connection, filter_.horizon, kept)
+                if len(kept[1].columns["game"]) <= MAX_KEPT:
+                    self._kept[filter_.horizon] = kept
+        return kept[1].selected(filter_)
 
     def unsettled(self, connection: Connection, filter_: ScoreFilter, before: datetime) -> list[UnsettledGame]:
         """Return the games with matching forecasts made before a time, and without a report.
@@ -142,14 +218,21 @@ class KnownScores:
             filter_: the filter.
             before: aware, UTC: when the evening began. Games are found anew for another one, and after an outcome.
         """
-        if filter_.game_id:
-            return _unsettled(connection, filter_, before, [filter_.game_id])
         known = position(connection), before
-        *of, games = self._open.get(filter_.horizon, (None, []))
-        if (*of,) != known:
-            games = _games_without_report(connection, filter_.horizon)
-            self._open[filter_.horizon] = (*known, games)
-        return _unsettled(connection, filter_, before, games)
+        found_at, games = self._open.get(filter_.horizon, (None, []))
+        if found_at != known:
+            rows = sql.rows(connection, _GAMES_WITHOUT_REPORT, horizon=filter_.horizon.value)
+            games = [game_id for (game_id,) in rows]
+            self._open[filter_.horizon] = known, games
+        if filter_.game_id:
+            games = [each for each in games if each == filter_.game_id]
+        owned = [] if filter_.recorded_by else ["f.owned = TRUE"]
+        query = f"""
+            SELECT DISTINCT f.game_id, f.model_version FROM forecasts f
+            WHERE f.game_id IN :games AND f.late = '' AND f.hindsight IS NULL AND f.generated_us < :before_us
+                AND {" AND ".join([*filter_.conditions(), *owned])}"""  # noqa: S608
+        found = sql.rows(connection, query, **filter_.parameters(), before_us=microseconds(before), games=games)
+        return [UnsettledGame(*row) for row in found]
 
 
 def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
@@ -158,11 +241,12 @@ def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
     Raises:
         LedgerCorrupt: if a row cannot be read back.
     """
-    texts = Texts(), Texts()
-    with sql.snapshot(connection):
-        columns = _read(connection, _conditions_of_games(filter_), filter_.parameters(), *texts)
-        return _selected(_Table(_position(connection), columns, *texts), filter_)
+    rows = _rows(connection, _OF_FORECASTS, _conditions_of_games(filter_), filter_.parameters())
+    with store.decoding():
+        return _Forecasts.of(rows, {}, {}).selected(filter_)
 
+
+_OF_FORECASTS: Final = "texts, forecasts, markets"
 
 _CONDITIONS_OF_GAMES: Final = {
     "horizon": "horizon = :horizon",
@@ -179,251 +263,140 @@ def _conditions_of_games(filter_: ScoreFilter) -> list[str]:
     return [*conditions, "replay = FALSE"] if filter_.real_only else conditions
 
 
-def _read(
-    connection: Connection, conditions: Sequence[str], values: Mapping[str, object], models: Texts, callers: Texts
-) -> Columns:
-    where = " AND ".join(conditions)
-    query = f"SELECT first_report, texts, forecasts, markets FROM scores WHERE {where}"  # noqa: S608
-    rows = sorted(sql.rows(connection, query, **values))
-    with store.decoding():
-        return settling.joined_columns(
-            [PackedGame(json.loads(texts), *arrays) for _, texts, *arrays in rows], models, callers
-        )
+def _rows(
+    connection: Connection, columns: str, conditions: Sequence[str], values: Mapping[str, object]
+) -> list[sql.Row]:
+    """Return columns of the rows of `scores` that meet some conditions, in order of the first report."""
+    query = f"SELECT first_report, {columns} FROM scores WHERE {' AND '.join(conditions)}"  # noqa: S608
+    return [row[1:] for row in sorted(sql.rows(connection, query, **values))]
 
 
-def _renewed(connection: Connection, horizon: Horizon, table: _Table | None) -> _Table:
-    """Return the current table of a horizon, given an earlier one."""
+def _renewed(
+    connection: Connection, horizon: Horizon, kept: tuple[ScoresPosition, _Forecasts] | None
+) -> tuple[ScoresPosition, _Forecasts]:
+    """Return the current forecasts of a horizon with their position, given earlier ones."""
     with sql.snapshot(connection):
         now = _position(connection)
-        if table is None or table.position.ledger != now.ledger or table.position.outcome > now.outcome:
-            texts = Texts(), Texts()
-            table = _Table(ScoresPosition(now.ledger, 0), settling.joined_columns([], *texts), *texts)
-        values = {"horizon": horizon.value, "last": table.position.outcome}
-        new = _read(connection, ["horizon = :horizon", "sequence > :last"], values, table.models, table.callers)
-    stay = ~np.isin(table.columns["game"], new["game"])  # what was settled before stays in the row of its game
-    columns = {name: np.concatenate((column[stay], new[name])) for name, column in table.columns.items()}
+        if kept is None or kept[0].ledger != now.ledger or kept[0].outcome > now.outcome:
+            kept = ScoresPosition(now.ledger, 0), _Forecasts.of([], {}, {})
+        values = {"horizon": horizon.value, "last": kept[0].outcome}
+        rows = _rows(connection, _OF_FORECASTS, ["horizon = :horizon", "sequence > :last"], values)
+    before, models, callers = kept[1]
+    with store.decoding():
+        new = _Forecasts.of(rows, models, callers).columns
+    stay = ~np.isin(before["game"], new["game"])  # what was settled before stays in the row of its game
+    columns = {name: np.concatenate((column[stay], new[name])) for name, column in before.items()}
     order = np.argsort(columns["game"], kind="stable")
-    return table._replace(position=now, columns={name: column[order] for name, column in columns.items()})
+    return now, _Forecasts({name: column[order] for name, column in columns.items()}, models, callers)
 
 
-def _matching(columns: Columns, filter_: ScoreFilter, models: Texts, callers: Texts) -> NDArray[np.bool_]:
-    """Return which forecasts in columns match a filter, except for its horizon."""
-    chosen: NDArray[np.bool_] = np.ones(len(columns["game"]), dtype=np.bool_)
-    if filter_.first_day is not None:
-        chosen &= columns["day"] >= filter_.first_day
-    if filter_.last_day is not None:
-        chosen &= columns["day"] <= filter_.last_day
-    if filter_.team:
-        team = TEAM_CODES[filter_.team]
-        chosen &= (columns["home"] == team) | (columns["away"] == team)
-    if filter_.min_confidence is not None:
-        chosen &= columns["confidence"] >= filter_.min_confidence
-    if filter_.model_version:
-        chosen &= columns["model"] == models.find(filter_.model_version)
-    if filter_.recorded_by:
-        chosen &= columns["caller"] == callers.find(filter_.recorded_by)
-    minute = np.minimum(columns["minute"], MAX_SLOTS)  # overtime follows minute 47
-    if filter_.min_minutes is not None:
-        chosen &= minute >= filter_.min_minutes
-    if filter_.max_minutes is not None:
-        chosen &= minute <= filter_.max_minutes
-    if filter_.real_only:
-        chosen &= ~columns["replay"]
-    return chosen
-
-
-def _exclusions(columns: Columns, filter_: ScoreFilter) -> NDArray[np.int64]:
-    """Return why each forecast in columns does not count; those of others than the owner do on their own cards only."""
-    if filter_.recorded_by:
-        return columns["exclusion"]
-    return np.where(columns["owned"], columns["exclusion"], np.int64(Exclusion.OTHERS))
-
-
-def _selected(table: _Table, filter_: ScoreFilter) -> SettledByModel:
-    # The few rows of a week are taken from a season's faster by their indexes than by a mask.
-    chosen = np.flatnonzero(_matching(table.columns, filter_, table.models, table.callers))
-    columns = {name: column[chosen] for name, column in table.columns.items()}
-    columns["exclusion"] = _exclusions(columns, filter_)
-    return SettledByModel(settling.settled_forecasts(columns), columns["model"], table.models.all())
-
-
-class UnsettledGame(NamedTuple):
-    """A game without any report of its outcome at a horizon, and a model version that forecast it in time."""
-
-    game_id: str
-    model_version: str
-
-
-def _unsettled(
-    connection: Connection, filter_: ScoreFilter, before: datetime, games: Sequence[str]
-) -> list[UnsettledGame]:
-    owned = [] if filter_.recorded_by else ["f.owned = TRUE"]
-    query = f"""
-        SELECT DISTINCT f.game_id, f.model_version FROM forecasts f
-        WHERE f.game_id IN :games AND {_WITHOUT_REPORT.format("f")}
-            AND f.late = '' AND f.hindsight IS NULL AND f.generated_us < :before_us
-            AND {" AND ".join([*filter_.conditions(), *owned])}"""  # noqa: S608
-    found = sql.rows(connection, query, **filter_.parameters(), before_us=microseconds(before), games=games)
-    return [UnsettledGame(*row) for row in found]
-
-
-def _games_without_report(connection: Connection, horizon: Horizon) -> list[str]:
-    """Return the games with forecasts, and without a report at a horizon that stands or was withdrawn after them."""
-    return [game_id for (game_id,) in sql.rows(connection, _GAMES_WITHOUT_REPORT, horizon=horizon.value)]
-
-
-_WITHOUT_REPORT: Final = """
-    NOT EXISTS (SELECT 1 FROM scores s WHERE s.game_id = {}.game_id AND s.horizon = :horizon AND s.void = FALSE)"""
-
-_GAMES_WITHOUT_REPORT: Final = f"""
+_GAMES_WITHOUT_REPORT: Final = """
     WITH RECURSIVE games AS (
         SELECT MIN(game_id) AS game_id FROM forecasts
         UNION ALL
         SELECT (SELECT MIN(later.game_id) FROM forecasts later WHERE later.game_id > games.game_id)
         FROM games WHERE games.game_id IS NOT NULL)
-    SELECT game_id FROM games WHERE game_id IS NOT NULL AND {_WITHOUT_REPORT.format("games")}"""  # noqa: S608
-"""Each game is found in the index from the one before: there are hundreds of forecasts for each."""
+    SELECT game_id FROM games WHERE game_id IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM scores s WHERE s.game_id = games.game_id AND s.horizon = :horizon AND s.void = FALSE)"""
+"""Games with forecasts, and without a report at a horizon that stands or was withdrawn after them.
+
+Each game is found in the index from the one before: there are hundreds of forecasts for each.
+"""
 
 
 _LEVELS: Final = len(DISTRIBUTION_LEVELS)
 
-_SCORES: Final = ("crps", "probability", "covered", "width")
 
-
-class PairFilter(NamedTuple):
-    """Selects pairs of forecasts.
-
-    Attributes:
-        model_version: the model.
-        against_version: the other model, or PERSISTENCE.
-        horizon: the horizon.
-        replays: include games of replays and simulated seasons.
-        since: sequence after which forecasts, or those that shadows accompany, count.
-        scope: further conditions that the forecasts meet, whose horizon, replays and model are ignored; None: none.
-    """
-
-    model_version: str
-    against_version: str
-    horizon: Horizon = Horizon.HALFTIME
-    replays: bool = False
-    since: int = 0
-    scope: ScoreFilter | None = None
-
-
-def pairs(connection: Connection, filter_: PairFilter) -> PairedForecasts:
-    """Return the pairs that match a filter, in the order in which their games were settled.
+def pairs(
+    connection: Connection, versions: Sequence[str], against: str, filter_: ScoreFilter, since: int = 0
+) -> dict[str, PairedForecasts]:
+    """Return the pairs of several models with another one by model, in the order in which their games were settled.
 
     A game is numbered by the sequence of its outcome's first report. Forecasts without a
     distribution, and so without a CRPS, are left out.
 
+    Args:
+        connection: a read connection.
+        versions: the models.
+        against: the other one, or PERSISTENCE.
+        filter_: conditions of the forecasts, or of those that shadows accompany; without a model.
+        since: sequence after which these count.
+
     Raises:
         LedgerCorrupt: if a row cannot be read back.
     """
-    return pairs_of(connection, [filter_.model_version], filter_)[filter_.model_version]
-
-
-def pairs_of(connection: Connection, versions: Sequence[str], filter_: PairFilter) -> dict[str, PairedForecasts]:
-    """Return the pairs of several models with the other model of a filter, by model; see `pairs`.
-
-    Args:
-        connection: a read connection.
-        versions: the models; that of the filter is ignored.
-        filter_: the filter.
-    """
-    scored = _Scored.read(connection, filter_)
-    if filter_.against_version == PERSISTENCE:
-        return {version: scored.beside_persistence(scored.of(version)) for version in versions}
-    other = scored.of(filter_.against_version)
+    scored = _Scored.read(connection, filter_, since)
+    other = scored.persistence() if against == PERSISTENCE else scored.of(against)
     return {version: scored.paired(scored.of(version), other) for version in versions}
 
 
 class _Scored(NamedTuple):
-    """Forecasts with a current outcome, and the shadows of those that count.
+    """What models said, in a forecast of their own or a shadow, of n forecasts with a current outcome.
 
     Attributes:
-        forecasts: columns of n forecasts, in order of their outcomes.
-        shadows: columns of m shadows; their `forecast` is an index of the forecasts.
-        quantiles, of_shadows: (n, levels) and (m, levels), in points.
+        forecasts: columns of the forecasts, in order of their outcomes.
         counted: (n,), whether a forecast matches the filter and counts.
-        models: texts of the models.
+        models: the integers that represent them.
+        said: (m,), array of `settling.SHADOWS`: the forecasts and their shadows; `forecast` is an index of these.
+        quantiles: (m, levels), in points.
     """
 
     forecasts: Columns
-    shadows: Columns
-    quantiles: NDArray[np.float32]
-    of_shadows: NDArray[np.float32]
     counted: NDArray[np.bool_]
-    models: Texts
+    models: dict[str, int]
+    said: NDArray[Any]
+    quantiles: NDArray[np.float32]
 
     @classmethod
-    def read(cls, connection: Connection, filter_: PairFilter) -> _Scored:
-        """Read those of a filter."""
-        scope = replace(
-            filter_.scope or ScoreFilter(), horizon=filter_.horizon, replays=filter_.replays, model_version=""
-        )
-        where = " AND ".join(["outcome IS NOT NULL", *_conditions_of_games(scope)])
-        query = f"SELECT first_report, texts, forecasts, shadows, quantiles FROM scores WHERE {where}"  # noqa: S608
-        rows = sorted(sql.rows(connection, query, **scope.parameters()))
-        models, callers = Texts(), Texts()
+    def read(cls, connection: Connection, filter_: ScoreFilter, since: int) -> _Scored:
+        """Read what matches a filter, after a sequence."""
+        conditions = ["outcome IS NOT NULL", *_conditions_of_games(filter_)]
+        rows = _rows(connection, "texts, forecasts, shadows, quantiles", conditions, filter_.parameters())
         with store.decoding():
-            games = [PackedGame(json.loads(texts), forecasts, b"") for _, texts, forecasts, *_ in rows]
-            forecasts = settling.joined_columns(games, models, callers)
-            shadows, quantiles, of_shadows = [np.empty(0, dtype=SHADOWS)], [np.empty((0, _LEVELS), "<f4")], []
-            start = 0
-            for game, (*_, text, levels) in zip(games, rows, strict=True):
-                own = np.frombuffer(text, dtype=SHADOWS).copy()
-                number = len(game.forecasts) // settling.FORECASTS.itemsize
-                own["model"] = models.codes(game.texts["models"])[own["model"]]
-                own["forecast"] += start
-                start += number
-                of_game = np.frombuffer(levels, dtype="<f4").reshape(number + len(own), _LEVELS)
-                shadows.append(own)
-                quantiles.append(of_game[:number])
-                of_shadows.append(of_game[number:])
-        joined = np.concatenate(shadows)
-        counted = _matching(forecasts, scope, models, callers)
-        counted &= (_exclusions(forecasts, scope) == Exclusion.NONE) & (forecasts["sequence"] > filter_.since)
-        return cls(
-            forecasts,
-            {name: joined[name] for name in SHADOWS.names or ()},
-            np.concatenate(quantiles),
-            np.concatenate([quantiles[0], *of_shadows]),
-            counted,
-            models,
-        )
+            forecasts = _Forecasts.of([(*row[:2], b"") for row in rows], {}, {})
+            said, quantiles, start = [np.empty(0, dtype=SHADOWS)], [np.empty((0, _LEVELS), "<f4")], 0
+            for texts, packed, shadows, levels in rows:
+                of_game = np.frombuffer(packed, dtype=FORECASTS)
+                own = np.empty(len(of_game), dtype=SHADOWS)
+                own["forecast"] = np.arange(len(own))
+                for name in ("model", "crps", "probability", "covered", "width"):
+                    own[name] = of_game[name]
+                both = np.concatenate((own, np.frombuffer(shadows, dtype=SHADOWS)))
+                both["model"] = np.array(codes(forecasts.models, json.loads(texts)["models"]))[both["model"]]
+                both["forecast"] += start
+                said.append(both)
+                quantiles.append(np.frombuffer(levels, dtype="<f4").reshape(len(both), _LEVELS))
+                start += len(own)
+        columns = forecasts.columns
+        counts = (_exclusions(columns, filter_) == Exclusion.NONE) & (columns["sequence"] > since)
+        counted = counts & forecasts.matching(filter_)
+        return cls(columns, counted, forecasts.models, np.concatenate(said), np.concatenate(quantiles))
 
     def of(self, version: str) -> Columns:
-        """Return the forecasts of a model that count: its own, and its shadows."""
-        code = self.models.find(version)
-        own = np.flatnonzero(self.counted & (self.forecasts["model"] == code))
-        beside = np.flatnonzero(self.counted[self.shadows["forecast"]] & (self.shadows["model"] == code))
-        found: dict[str, NDArray[Any]] = {
-            name: np.concatenate((self.forecasts[name][own], self.shadows[name][beside])) for name in _SCORES
-        }
-        found["quantiles"] = np.concatenate((self.quantiles[own], self.of_shadows[beside]))
-        found["forecast"] = np.concatenate((own, self.shadows["forecast"][beside]))
-        order = np.argsort(found["forecast"])
-        return {name: column[order] for name, column in found.items()}
+        """Return what a model said of the forecasts that count."""
+        by_model = self.said["model"] == self.models.get(version, -1)
+        at = np.flatnonzero(by_model & self.counted[self.said["forecast"]])
+        said = self.said[at]
+        return {name: said[name] for name in SHADOWS.names or ()} | {"quantiles": self.quantiles[at]}
 
-    def beside_persistence(self, model: Columns) -> PairedForecasts:
-        """Return the pairs of a model with persistence: with the last known lead as a certain forecast."""
-        lead, differential = (self.forecasts[name][model["forecast"]] for name in ("lead", "differential"))
-        other = {
+    def persistence(self) -> Columns:
+        """Return the last known lead as a certain forecast, beside each forecast that counts."""
+        at = np.flatnonzero(self.counted)
+        lead, differential = (self.forecasts[name][at] for name in ("lead", "differential"))
+        return {
+            "forecast": at,
             "crps": np.abs(lead - differential),
             "probability": leader_probability(lead),
-            "quantiles": np.repeat(lead[:, None], _LEVELS, axis=1),
+            "quantiles": np.broadcast_to(lead[:, None], (len(at), _LEVELS)),
         }
-        return self._pairs(model, other)
 
     def paired(self, model: Columns, other: Columns) -> PairedForecasts:
-        """Return the pairs of two models."""
+        """Return the pairs of a model and another one."""
         _, left, right = np.intersect1d(model["forecast"], other["forecast"], assume_unique=True, return_indices=True)
-        chosen = ({name: column[at] for name, column in of.items()} for of, at in ((model, left), (other, right)))
-        return self._pairs(*chosen)
-
-    def _pairs(self, model: Columns, other: Columns) -> PairedForecasts:
-        known = ~(np.isnan(model["crps"]) | np.isnan(other["crps"]))
-        model, other = ({name: column[known] for name, column in of.items()} for of in (model, other))
+        both = ~(np.isnan(model["crps"][left]) | np.isnan(other["crps"][right]))
+        model, other = (
+            {name: column[at[both]] for name, column in of.items()} for of, at in ((model, left), (other, right))
+        )
         forecasts = {name: self.forecasts[name][model["forecast"]] for name in ("game", "minute", "alpha")}
         led = self.forecasts["differential"][model["forecast"]] > 0.0
         return PairedForecasts(

@@ -22,7 +22,6 @@ from dejavu_ledger.queries import pages, predictions, scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_ledger.queries.scorecards import (
     KnownScores,
-    PairFilter,
     ScoreFilter,
     SettledByModel,
     UnsettledGame,
@@ -138,7 +137,6 @@ class RecordService:
         """Rank the model versions, and compare the staged models with the champion."""
         asked = record_requests.leaderboard_query(request)
         roster = await self._roster.get()
-        filter_ = PairFilter("", roster.champion, asked.filter.horizon, not asked.filter.real_only, scope=asked.filter)
 
         def response(connection: Connection, scored: _Scored) -> pb.GetLeaderboardResponse:
             settled, unsettled = scored.settled, Counter(each.model_version for each in scored.unsettled)
@@ -147,7 +145,8 @@ class RecordService:
                 for index, version in enumerate(settled.models)
             }
             entries = leaderboard(cards, asked.metric, asked.min_games, asked.limit)
-            pairs = scorecards.pairs_of(connection, roster.challengers, filter_) if roster.challengers else {}
+            challengers = roster.challengers
+            pairs = scorecards.pairs(connection, challengers, roster.champion, asked.filter) if challengers else {}
             compared = {version: each for version, of in pairs.items() if (each := GateSettings().compare(of))}
             score = "brier" if asked.metric is LeaderboardMetric.BRIER else "crps"
             differences = {

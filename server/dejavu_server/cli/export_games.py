@@ -17,7 +17,7 @@ from dejavu_common.files import atomic_replace
 from dejavu_feed import live_inputs
 from dejavu_feed.pattern import Score
 from dejavu_ledger.database.backends import read_only_ledger
-from dejavu_ledger.queries.learning import CompletedGame, SkippedGame, completed_games
+from dejavu_ledger.queries.completed_games import CompletedGame, SkippedGame, completed_games
 from dejavu_models.errors import DejavuError
 
 

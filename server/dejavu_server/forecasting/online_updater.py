@@ -167,9 +167,9 @@ class OnlineProjection:
             # Ratings and schedules have no stored snapshots: read all outcomes for them, without the observations,
             # which are slow to read.
             after = min(projection.current.sequence for projection in of_results)
-            games = list(learning.settled_games_after(connection, after))
+            games = learning.settled_games_after(connection, after)
             after = newest.reported if self._intervals is None else self._intervals.current.sequence
-            observed_games = list(learning.settled_games_after(connection, after))
+            observed_games = learning.settled_games_after(connection, after)
         for version, each in ratings.items():
             try:
                 each.advance(games)

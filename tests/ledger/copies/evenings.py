@@ -87,10 +87,9 @@ class Evenings:
         if evening:
             actions = [(ModelAction.LOAD if evening % 2 else ModelAction.UNLOAD, "v2")]
         for action, version in actions:
-            made = model_changes.append_change(
-                connection, model_changes.KnownRoster().read(connection), change(action, version), start, "token:ops"
-            )
-            assert made[1] is not None
+            made = change(action, version, by="token:ops", changed_time=start)
+            _, appended = model_changes.append_change(connection, model_changes.KnownRoster().read(connection), made)
+            assert appended is not None
 
     def _record(self, connection: Connection, number: int, minute: int, now: datetime) -> None:
         """Record the forecasts of a game at a minute, some with a revision, and what a challenger says beside them."""

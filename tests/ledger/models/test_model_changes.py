@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import issued, recorded
-from tests.support.builders.model_changes import NOW, champion, change, change_models
+from tests.support.builders.model_changes import champion, change, change_models
 from tests.support.harness.documents import blocks
 from tests.support.harness.laws import examples
 from tests.support.processes.empty_ledger import put_empty_ledger
@@ -173,7 +173,7 @@ def test_what_is_recorded_is_what_the_roster_allows_and_every_reader_has_the_sam
         for each in [change(ModelAction.REGISTER, version) for version in VERSIONS] + asked:
             with suppress(DejavuError), backend.write() as connection:
                 before = expected
-                expected, added = model_changes.append_change(connection, known.read(connection), each, NOW)
+                expected, added = model_changes.change_models(connection, lambda *_, made=each: made, known)
                 recorded += added is not None
                 assert (added is None) == before.changes_nothing(each)
         with backend.read() as connection:

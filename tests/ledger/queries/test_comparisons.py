@@ -12,7 +12,7 @@ from tests.support.builders.outcomes import outcome
 
 from dejavu_ledger import Ledger
 from dejavu_ledger.queries import scorecards
-from dejavu_ledger.queries.scorecards import PairFilter, ScoreFilter
+from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_models.comparison.gate import PERSISTENCE
 from dejavu_models.comparison.scores import PairedForecasts
@@ -43,9 +43,9 @@ def _beside(of: IssuedForecast, point: float, version: str = "v2") -> ShadowFore
     return ShadowForecast(of.sequence, forecast, of.generated_time, of.expires_time)
 
 
-async def _pairs(ledger: Ledger, model: str, against: str, **fields: Any) -> PairedForecasts:
-    filter_ = PairFilter(model, against, **fields)
-    return await ledger.read(partial(scorecards.pairs, filter_=filter_))
+async def _pairs(ledger: Ledger, model: str, against: str) -> PairedForecasts:
+    query = partial(scorecards.pairs, versions=[model], against=against, filter_=ScoreFilter())
+    return (await ledger.read(query))[model]
 
 
 async def test_a_shadow_is_compared_with_the_forecast_that_it_was_made_beside(ledger: Ledger) -> None:
@@ -107,7 +107,7 @@ async def test_persistence_is_a_certain_forecast_of_the_lead(ledger: Ledger) -> 
     assert first.sequence == 1
 
 
-async def test_replays_other_horizons_and_what_was_before_are_left_out(ledger: Ledger) -> None:
+async def test_models_are_compared_on_the_forecasts_that_match(ledger: Ledger) -> None:
     stored = await recorded(
         ledger,
         _forecast(game(1), 3.0),
@@ -115,32 +115,25 @@ async def test_replays_other_horizons_and_what_was_before_are_left_out(ledger: L
         _forecast(game(2), 3.0, horizon=Horizon.FINAL),
         _forecast(game(3), 3.0),
     )
-    await ledger.record_shadows([_beside(each, 5.0) for each in stored])
+    await ledger.record_shadows([_beside(each, 5.0, version) for each in stored for version in ("v2", "v3")])
     for each in stored:
         await ledger.record_outcome(outcome(4, each.game_id, horizon=each.forecast.horizon))
-    assert len(await _pairs(ledger, "v2", "v1")) == 2
-    assert len(await _pairs(ledger, "v2", "v1", replays=True)) == 3
-    assert len(await _pairs(ledger, "v2", "v1", horizon=Horizon.FINAL)) == 1
-    assert len(await _pairs(ledger, "v2", "v1", since=stored[0].sequence)) == 1
-
-
-async def test_models_are_compared_on_the_forecasts_of_a_scope(ledger: Ledger) -> None:
-    stored = await recorded(ledger, _forecast(game(1), 3.0), _forecast(game(2), 3.0), _forecast(_REPLAY, 3.0))
-    shadows = [_beside(each, 5.0 + number, f"v{number}") for each in stored for number in (2, 3)]
-    await ledger.record_shadows(shadows)
-    for each in stored:
-        await ledger.record_outcome(outcome(4, each.game_id))
-
-    async def found(**conditions: Any) -> dict[str, int]:
-        filter_ = PairFilter("", "v1", replays=True, scope=ScoreFilter(**conditions))
-        pairs = await ledger.read(partial(scorecards.pairs_of, versions=("v2", "v3", "v4"), filter_=filter_))
-        return {version: len(each) for version, each in pairs.items()}
-
-    assert await found() == {"v2": 3, "v3": 3, "v4": 0}
-    assert await found(game_id=game(2)) == {"v2": 1, "v3": 1, "v4": 0}
-    assert await found(max_minutes=3) == {"v2": 3, "v3": 3, "v4": 0}
-    for nothing in ({"min_minutes": 4}, {"team": "LAL"}, {"recorded_by": "token:nobody"}, {"first_day": 800_000}):
-        assert await found(**nothing) == {"v2": 0, "v3": 0, "v4": 0}
+    expected: list[tuple[int, dict[str, Any], int]] = [
+        (0, {}, 2),
+        (stored[0].sequence, {}, 1),
+        (0, {"replays": True}, 3),
+        (0, {"game_id": _REPLAY}, 1),
+        (0, {"horizon": Horizon.FINAL}, 1),
+        (0, {"max_minutes": 3}, 2),
+        (0, {"min_minutes": 4}, 0),
+        (0, {"team": "LAL"}, 0),
+        (0, {"recorded_by": "token:nobody"}, 0),
+        (0, {"first_day": 800_000}, 0),
+    ]
+    for since, conditions, number in expected:
+        query = partial(scorecards.pairs, versions=("v2", "v3", "v4"), against="v1", since=since)
+        pairs = await ledger.read(partial(query, filter_=ScoreFilter(**conditions)))
+        assert {version: len(each) for version, each in pairs.items()} == {"v2": number, "v3": number, "v4": 0}
 
 
 async def test_a_forecast_without_a_distribution_is_left_out(ledger: Ledger) -> None:

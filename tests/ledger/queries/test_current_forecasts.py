@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
 from tests.support.builders.evening_events import FINAL, GAME, said, told
-from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
+from tests.support.builders.record_book import EVENING, RecordBook, forecast
 
 from dejavu_common.clock import microseconds
 from dejavu_ledger.database import store
@@ -21,12 +21,6 @@ from dejavu_models.types import Horizon
 GAMES = [f"00223{number:05d}" for number in range(9)]
 OLD, RECENT = EVENING - timedelta(hours=13), EVENING
 SINCE = microseconds(EVENING - timedelta(hours=12))
-
-
-@pytest.fixture
-def book() -> Iterator[RecordBook]:
-    with new_book() as book:
-        yield book
 
 
 def add(book: RecordBook, rng: random.Random, count: int) -> None:
@@ -77,19 +71,15 @@ def test_pages_are_together_what_was_newest_at_the_start_whatever_is_recorded_be
 
 
 def test_a_ledger_without_a_recent_forecast_has_no_page(book: RecordBook) -> None:
-    assert (
-        book.read(lambda connection: predictions.start_of_current(connection, CurrentFilter(frozenset(), SINCE, 0)))
-        == 0
-    )
-    book.predict(forecast(GAMES[0], generated_time=OLD))
-    filter_ = CurrentFilter(frozenset(), SINCE, 1)
-    assert book.read(lambda connection: predictions.start_of_current(connection, filter_)) == 1
+    for up_to in (0, 1):
+        filter_ = CurrentFilter(frozenset(), SINCE, up_to)
+        assert book.read(partial(predictions.start_of_current, filter_=filter_)) == up_to
+        book.predict(forecast(GAMES[0], generated_time=OLD))
 
 
-def test_what_others_record_of_a_game_is_neither_current_nor_latest() -> None:
-    with new_book() as book:
-        owned, _ = told(book, said(20, by="a"), said(21, by="b"))
-        wanted = CurrentFilter(frozenset(), 0, 1000)
-        page = book.read(lambda connection: predictions.current_page(connection, wanted, 0, 10))
-        latest = book.read(lambda connection: predictions.latest_forecast(connection, GAME, FINAL)).latest
-        assert page.forecasts == [owned] == [latest.issued]
+def test_what_others_record_of_a_game_is_neither_current_nor_latest(book: RecordBook) -> None:
+    owned, _ = told(book, said(20, by="a"), said(21, by="b"))
+    wanted = CurrentFilter(frozenset(), 0, 1000)
+    page = book.read(partial(predictions.current_page, filter_=wanted, after=0, limit=10))
+    latest = book.read(partial(predictions.latest_forecast, game_id=GAME, horizon=FINAL)).latest
+    assert page.forecasts == [owned] == [latest.issued]

@@ -197,13 +197,6 @@ def test_memory_follows_the_ledger_through_new_games_reports_corrections_and_wit
         assert Counter(half.exclusion.tolist())[Exclusion.OBSERVED] > 0
 
 
-def test_a_ledger_without_outcomes_has_nothing_settled() -> None:
-    with new_book() as empty:
-        empty.predict(forecast(GAMES[0]))
-        found = empty.read(lambda connection: scorecards.settled(connection, ScoreFilter()))
-    assert (len(found.forecasts), found.models) == (0, [])
-
-
 def test_the_position_of_scorecards_moves_with_every_report_and_with_nothing_else() -> None:
     with new_book() as made:
         positions = [made.read(scorecards.position)]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from dejavu_feed.live_inputs import COLUMNS, LastScore, LiveInputs, Side
 from dejavu_ledger import Ledger
-from dejavu_ledger.queries.learning import SkippedGame
+from dejavu_ledger.queries.completed_games import SkippedGame
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.types import Horizon
 from dejavu_server.cli import serve

@@ -18,7 +18,8 @@ from tests.support.builders.record_book import EVENING, RecordBook, forecast, wi
 
 from dejavu_feed.moment import Moment
 from dejavu_ledger.queries import learning, pages, predictions, scorecards
-from dejavu_ledger.queries.learning import CompletedGame, SettledGame
+from dejavu_ledger.queries.completed_games import CompletedGame, completed_games
+from dejavu_ledger.queries.learning import SettledGame
 from dejavu_ledger.queries.pages import ForecastFilter
 from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.queries.scorecards import ScoreFilter
@@ -161,7 +162,7 @@ def card(book: RecordBook, horizon: Horizon = FINAL, **conditions: Any) -> Score
 
 def lessons(book: RecordBook) -> list[SettledGame]:
     """Return what is learned from settled games."""
-    return book.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+    return book.read(lambda connection: learning.settled_games_after(connection, 0))
 
 
 def figures(book: RecordBook, *names: str) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def _current(book: RecordBook) -> list[int]:
 
 def exported(book: RecordBook) -> list[CompletedGame]:
     """Return the completed games that an export has."""
-    games = book.read(lambda connection: list(learning.completed_games(connection)))
+    games = book.read(lambda connection: list(completed_games(connection)))
     return [each for each in games if isinstance(each, CompletedGame)]
 
 

@@ -125,7 +125,7 @@ async def _add_shadows(ledger: Ledger) -> None:
 
 
 async def _snapshot(ledger: Ledger) -> None:
-    games = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+    games = await ledger.read(lambda connection: learning.settled_games_after(connection, 0))
     state = AdaptiveState()
     for each in games:
         state = state.after(each.observations)

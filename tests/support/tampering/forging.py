@@ -91,7 +91,9 @@ def derive_again(database: sqlite3.Connection) -> None:
         for horizon, report in load_game(connection, game_id).deciding.items():
             outcomes.mark_hindsight(connection, game_id, horizon, report)
     with suppress(ValueError, DejavuError):
-        settling.rebuild(connection)
+        database.execute("DELETE FROM scores")
+        for (game_id,) in database.execute("SELECT DISTINCT game_id FROM outcomes").fetchall():
+            settling.settle(connection, game_id)
 
 
 def put(database: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import scorecards
-from dejavu_ledger.queries.scorecards import PairFilter
+from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_models.comparison.gate import GateDecision, GateFigures, GateSettings, Judgement, judge
 from dejavu_models.comparison.scores import Comparison
 from dejavu_models.types import HORIZONS, Horizon
@@ -32,10 +32,6 @@ class ModelPair:
     replays: bool = False
     since: int = 0
 
-    def at(self, horizon: Horizon) -> PairFilter:
-        """Return the filter of their forecasts at a horizon."""
-        return PairFilter(self.model_version, self.against_version, horizon, self.replays, self.since)
-
 
 def compare_models(
     connection: Connection, pair: ModelPair, settings: GateSettings
@@ -45,7 +41,12 @@ def compare_models(
     Raises:
         LedgerCorrupt: if a forecast cannot be read back.
     """
-    return {horizon: settings.compare(scorecards.pairs(connection, pair.at(horizon))) for horizon in HORIZONS}
+    version, against = pair.model_version, pair.against_version
+    filters = {horizon: ScoreFilter(horizon=horizon, replays=pair.replays) for horizon in HORIZONS}
+    return {
+        horizon: settings.compare(scorecards.pairs(connection, [version], against, filter_, pair.since)[version])
+        for horizon, filter_ in filters.items()
+    }
 
 
 def anchored(

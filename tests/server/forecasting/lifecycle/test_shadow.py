@@ -20,7 +20,7 @@ from dejavu_ledger import Ledger
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries import scorecards
-from dejavu_ledger.queries.scorecards import PairFilter
+from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -119,7 +119,7 @@ async def test_a_shadow_answers_the_same_question_and_is_a_pair_of_its_forecast(
     await ledger.record_outcome(outcome(4, game(1)))
 
     def read(connection: Connection) -> PairedForecasts:
-        return scorecards.pairs(connection, PairFilter("v2", "persistence"))
+        return scorecards.pairs(connection, ["v2"], "persistence", ScoreFilter())["v2"]
 
     pairs = await ledger.read(read)
     assert (pairs.minute.tolist(), pairs.alpha.tolist()) == ([18], [0.2])

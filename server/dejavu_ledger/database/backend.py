@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 _T = TypeVar("_T")
 
@@ -129,6 +129,9 @@ class Backend(Protocol):
         """Close all connections. Idempotent."""
 
 
+MAX_CONNECTIONS: Final = 8
+"""Idle connections that are kept: one per reader thread of a ledger, and some for other uses."""
+
 _ConnectionT = TypeVar("_ConnectionT", bound=Connection)
 
 
@@ -142,7 +145,10 @@ class Pool(Generic[_ConnectionT]):
     """
 
     def __init__(
-        self, connect: Callable[[], _ConnectionT], most: int, usable: Callable[[_ConnectionT], bool] = lambda _: True
+        self,
+        connect: Callable[[], _ConnectionT],
+        most: int = MAX_CONNECTIONS,
+        usable: Callable[[_ConnectionT], bool] = lambda _: True,
     ) -> None:
         self._connect = connect
         self._most = most
@@ -157,21 +163,16 @@ class Pool(Generic[_ConnectionT]):
         try:
             yield connection
         finally:
-            if not connection.closed:
-                if idle is self._idle and len(idle) < self._most:
-                    idle.append(connection)
-                else:
-                    connection.close()
+            if idle is not self._idle or len(idle) >= self._most:
+                connection.close()
+            elif not connection.closed:
+                idle.append(connection)
 
     def _take(self, idle: list[_ConnectionT]) -> _ConnectionT:
-        while idle:
-            try:
-                connection = idle.pop()
-            except IndexError:  # taken by another thread
-                break
-            if self._usable(connection):
-                return connection
-            connection.close()
+        with suppress(IndexError):  # there is none, or another thread took it
+            while not self._usable(connection := idle.pop()):
+                connection.close()
+            return connection
         return self._connect()
 
     def clear(self) -> None:

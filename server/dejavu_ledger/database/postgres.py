@@ -55,7 +55,7 @@ CREATION_SECONDS: Final = 60.0
 
 _BEGIN_CREATION: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-    f" SET LOCAL lock_timeout = {schema.CREATION_LOCK_SECONDS * 1000:.0f};"
+    f" SET LOCAL lock_timeout = 10000;"
     f" SET LOCAL statement_timeout = {CREATION_SECONDS * 1000:.0f}; SET LOCAL client_min_messages = warning"
 )
 # Two numbers, to be distinct from other locks of the database: one for this use, one for the ledger's schema.

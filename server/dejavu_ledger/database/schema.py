@@ -109,8 +109,8 @@ def check_schema(connection: Connection) -> None:
     for name, statement in expected.items():
         if name not in found:
             raise _schema_differs(f"{name} is missing; expected {' '.join(statement.split())}")
-        if _comparable(connection, found[name]) != _comparable(connection, statement):
-            has, needs = _lines(found[name]), _lines(statement)
+        has, needs = _lines(found[name]), _lines(statement)
+        if has != needs:
             extra, lacks = ("; ".join(sorted(each)) or "nothing" for each in (has - needs, needs - has))
             raise _schema_differs(f"{name} has {extra} where {lacks} is expected")
     if more := sorted(found.keys() - expected.keys()):
@@ -143,11 +143,6 @@ def _of_postgresql(connection: Connection) -> Mapping[str, str]:
     return tables | dict[str, Any](sql.rows(connection, _INDEXES.replace("{here}", _HERE)))
 
 
-def _comparable(connection: Connection, statement: str) -> object:
-    """Return what must be equal of a statement: all of it where the database keeps it as it was."""
-    return statement if connection.dialect == "sqlite" else _lines(statement)
-
-
 def _lines(statement: str) -> frozenset[str]:
     return frozenset(line.strip().removesuffix(",") for line in statement.splitlines())
 
@@ -156,13 +151,9 @@ def _schema_differs(what: str) -> LedgerSchemaError:
     return LedgerSchemaError(f"the database is not a ledger of this release: {what}")
 
 
-CREATION_LOCK_SECONDS = 10.0
-"""Time to wait for other processes that prepare ledgers in the same place; each takes a fraction of a second."""
-
 _TABLE_NAMES: Final = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'",
-    "postgresql": "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')",
+    "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
 }
 
 

@@ -157,16 +157,21 @@ class Pool(Generic[_ConnectionT]):
 
     @contextmanager
     def connection(self) -> Iterator[_ConnectionT]:
-        """Yield a connection for the block, which leaves no transaction open, or closes the connection."""
+        """Yield a connection for the block, which leaves no transaction open, or closes the connection.
+
+        If it is closed then, the idle ones are closed too: what was lost for one is lost for all.
+        """
         idle = self._idle
         connection = self._take(idle)
         try:
             yield connection
         finally:
-            if idle is not self._idle or len(idle) >= self._most:
-                connection.close()
-            elif not connection.closed:
+            if idle is self._idle and connection.closed:
+                self.clear()
+            elif idle is self._idle and len(idle) < self._most:
                 idle.append(connection)
+            else:
+                connection.close()
 
     def _take(self, idle: list[_ConnectionT]) -> _ConnectionT:
         with suppress(IndexError):  # there is none, or another thread took it

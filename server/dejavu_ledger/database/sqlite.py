@@ -241,7 +241,6 @@ class SqliteBackend:
             except BaseException as error:
                 if is_spoiled(error):
                     connection.close()
-                    pool.clear()
                 elif connection.driver.in_transaction:
                     connection.driver.rollback()
                 raise

@@ -32,7 +32,7 @@ class Connection:
     @property
     def closed(self) -> bool:
         """Whether it was closed, by this program or by the database."""
-        return self._closed or getattr(self.driver, "closed", False)
+        return self._closed
 
     def close(self) -> None:
         """Close it, which rolls a transaction back. Idempotent."""
@@ -140,19 +140,10 @@ class Pool(Generic[_ConnectionT]):
 
     Args:
         connect: opens a connection.
-        most: number of idle connections that are kept.
-        usable: returns whether an idle connection can still be used.
     """
 
-    def __init__(
-        self,
-        connect: Callable[[], _ConnectionT],
-        most: int = MAX_CONNECTIONS,
-        usable: Callable[[_ConnectionT], bool] = lambda _: True,
-    ) -> None:
+    def __init__(self, connect: Callable[[], _ConnectionT]) -> None:
         self._connect = connect
-        self._most = most
-        self._usable = usable
         self._idle: list[_ConnectionT] = []
 
     @contextmanager
@@ -168,14 +159,14 @@ class Pool(Generic[_ConnectionT]):
         finally:
             if idle is self._idle and connection.closed:
                 self.clear()
-            elif idle is self._idle and len(idle) < self._most:
+            if idle is self._idle and len(idle) < MAX_CONNECTIONS:
                 idle.append(connection)
             else:
                 connection.close()
 
     def _take(self, idle: list[_ConnectionT]) -> _ConnectionT:
         with suppress(IndexError):  # there is none, or another thread took it
-            while not self._usable(connection := idle.pop()):
+            while (connection := idle.pop()).closed:
                 connection.close()
             return connection
         return self._connect()

@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 
 from dejavu_common.activity import waiting_outside
 from dejavu_ledger.database import sql
-from dejavu_ledger.database.backend import MAX_CONNECTIONS, Connection, Pool, StopSignal
+from dejavu_ledger.database.backend import Connection, Pool, StopSignal
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerSchemaError, LedgerUnavailable
 
 # Errors, how their messages begin, and how they go on: by code or by class, the first two characters of a code
@@ -266,6 +266,19 @@ class GuardedConnection(psycopg.Connection[Any]):
             raise psycopg.errors.QueryCanceled("told to stop") from None
 
 
+class _PostgresConnection(Connection):
+    """A connection whose end is noticed while it is idle, so that no call fails after a restart of the server."""
+
+    @property
+    def closed(self) -> bool:
+        """See `Connection.closed`. What the server sends on its own is the end."""
+        if self.driver.closed:
+            return True
+        poll = select.poll()
+        poll.register(self.driver.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+
 def new_pool(
     parameters: dict[str, Any], outage: Outage, *, writing: bool, answer_seconds: float = ANSWER_SECONDS
 ) -> Pool[Connection]:
@@ -301,21 +314,9 @@ def new_pool(
         except BaseException:
             connection.close()
             raise
-        return Connection("postgresql", connection)
+        return _PostgresConnection("postgresql", connection)
 
-    return Pool(connect, 2 if writing else MAX_CONNECTIONS, _is_open)
-
-
-def _is_open(connection: Connection) -> bool:
-    """Return whether an idle connection is open, so that no call fails after a restart of the server.
-
-    What the server sends on an idle connection is its end.
-    """
-    if connection.closed:
-        return False
-    poll = select.poll()
-    poll.register(connection.driver.fileno(), select.POLLIN)
-    return not poll.poll(0)
+    return Pool(connect)
 
 
 def check_session(pool: Pool[Connection]) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from tests.support.processes.postgres import database_without_ledger, shared_server
 
-from dejavu_ledger import LedgerError, LedgerSchemaError, LedgerUnavailable, verify
+from dejavu_ledger import LedgerSchemaError, LedgerUnavailable, verify
 from dejavu_ledger.audit.checkpoints import read_head
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Backend, Connection
@@ -224,11 +224,3 @@ def test_other_objects_than_those_of_the_release_are_refused_by_name(place: Plac
         for opens in (lambda: altered.open(make=True), lambda: verify(place.url), lambda: read_head(place.url)):
             with pytest.raises(LedgerSchemaError, match=told):
                 opens()
-
-
-def test_the_database_of_something_else_is_refused_and_left_alone(place: Place) -> None:
-    place.execute("CREATE TABLE recipes (name TEXT)")
-    with closing(new_backend(place.url)) as opened:
-        for _ in range(2):
-            with pytest.raises(LedgerError, match="not a ledger: it contains other tables"):
-                opened.open(make=True)

@@ -28,7 +28,6 @@ from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import CommitListener, Connection, Durability, StopSignal
 from dejavu_ledger.database.postgres_connections import (
     ANSWER_SECONDS,
-    BEGIN_SECONDS,
     GuardedConnection,
     Outage,
     check_session,
@@ -172,7 +171,6 @@ class PostgresBackend:
     ) -> None:
         self._parameters = connection_parameters(url)
         self._durability = durability
-        self._answer_seconds = answer_seconds
         self._outage = Outage()
         new = partial(new_pool, self._parameters, self._outage, answer_seconds=answer_seconds)
         self._writing, self._reading = new(writing=True), new(writing=False)
@@ -255,11 +253,7 @@ class PostgresBackend:
 
     def _begin(self, raw: GuardedConnection) -> None:
         """Start a transaction and lock the head of the chain."""
-        raw.answer_seconds = min(BEGIN_SECONDS, self._answer_seconds)
-        try:
-            cursor = raw.execute(_BEGIN)
-        finally:
-            raw.answer_seconds = self._answer_seconds
+        cursor = raw.execute(_BEGIN)
         cursor.nextset()
         row = cursor.fetchone()
         if self._identity is not None and (row is None or row[0] != self._identity.ledger_id):

@@ -128,11 +128,7 @@ def read_only_cause(connection: psycopg.Connection[Any]) -> str:
 
 
 LOCK_SECONDS: Final = 1.5
-"""Time that a write waits for another process's transaction, which takes milliseconds; less than BEGIN_SECONDS."""
-
-BEGIN_SECONDS: Final = 2.0
-"""Time that a connection waits for the answer to the begin of a write, which needs no disk; less than callers wait, so
-that they learn of a hanging database."""
+"""Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
 
 ANSWER_SECONDS: Final = 4.0
 """Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""

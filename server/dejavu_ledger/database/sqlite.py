@@ -24,14 +24,14 @@ import structlog
 
 from dejavu_ledger.database import schema, sql, sqlite_engine, store
 from dejavu_ledger.database.backend import CommitListener, Connection, Durability, Pool, StopSignal
-from dejavu_ledger.database.schema import check_schema
 from dejavu_ledger.database.sqlite_engine import (
+    DISCARDING_CODES,
     connect,
     database_errors,
     database_path,
     file_bytes,
     free_bytes,
-    is_spoiled,
+    primary_code,
     stopping,
 )
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerReplaced, LedgerUnavailable
@@ -76,8 +76,6 @@ class WalCheckpointer:
 
 
 _log = structlog.get_logger(__name__)
-
-_SYNCHRONOUS: Final = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
 
 MIN_FREE_BYTES: Final = 1024 * 1024
 """Free space below which a disk counts as full: a batch of forecasts may need this much."""
@@ -134,7 +132,7 @@ class SqliteBackend:
         self._path = path = database_path(url)
         settings = (
             "journal_mode=WAL",
-            f"synchronous={_SYNCHRONOUS[durability]}",
+            f"synchronous={'FULL' if durability is Durability.POWER else 'NORMAL'}",
             f"wal_autocheckpoint={MOST_PAGES}",
             "foreign_keys=ON",
         )
@@ -164,7 +162,7 @@ class SqliteBackend:
                 with backend.read() as connection:
                     if schema.is_empty(connection):
                         raise LedgerUnavailable(f"there is no ledger at {path}: the file is empty")
-                    check_schema(connection)
+                    schema.check_schema(connection)
             except LedgerUnavailable as error:
                 if writable or immutable:
                     raise
@@ -204,7 +202,7 @@ class SqliteBackend:
         with self.write() as connection:
             if schema.is_empty(connection):
                 schema.create_tables(connection)
-            check_schema(connection)
+            schema.check_schema(connection)
             self._files = _files_at(self._path)
 
     @contextmanager
@@ -239,7 +237,7 @@ class SqliteBackend:
             try:
                 yield connection
             except BaseException as error:
-                if is_spoiled(error):
+                if primary_code(error) in DISCARDING_CODES:
                     connection.close()
                 elif connection.driver.in_transaction:
                     connection.driver.rollback()

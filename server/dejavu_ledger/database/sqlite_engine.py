@@ -47,7 +47,7 @@ STEPS_PER_CHECK = 50_000
 CACHED_STATEMENTS = 32
 """Prepared statements that a connection keeps; sqlite3's default is 128, and a ledger has several connections."""
 
-_DISCARDING_CODES = {
+DISCARDING_CODES = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR,
@@ -135,11 +135,6 @@ def primary_code(error: BaseException | None) -> int:
     """Return SQLite's primary result code of an error; 0 if it has none, like errors of the Python driver itself."""
     # The low byte of an extended result code is the primary code.
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def is_spoiled(error: BaseException) -> bool:
-    """Return whether a new connection may succeed after an error."""
-    return primary_code(error) in _DISCARDING_CODES
 
 
 def from_driver(cause: BaseException) -> LedgerError:

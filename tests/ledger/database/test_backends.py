@@ -188,9 +188,9 @@ _ON_SQLITE = {
 }
 _ON_POSTGRESQL = {
     "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
-    " CREATE TRIGGER t BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION f()": "trigger t on entries",
-    "CREATE RULE quiet AS ON INSERT TO entries DO INSTEAD NOTHING": "rule quiet on entries",
-    "ALTER TABLE entries ENABLE ROW LEVEL SECURITY": "row security policy",
+    " CREATE TRIGGER t BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION f()": "entries has the trigger t where",
+    "CREATE RULE quiet AS ON INSERT TO entries DO INSTEAD NOTHING": "entries has the rule quiet where nothing",
+    "ALTER TABLE entries ENABLE ROW LEVEL SECURITY": "entries has a row security policy",
     "CREATE TABLE more () INHERITS (markets)": "child table|table more",
     "ALTER TABLE snapshots SET UNLOGGED": "snapshots has no write-ahead log",
     "ALTER TABLE forecasts DROP CONSTRAINT forecasts_key_revision_key": r"where UNIQUE \(key, revision\) is expected",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,28 +28,18 @@ class Place(NamedTuple):
     execute: Callable[[str], object]
 
 
-@contextmanager
-def _sqlite(folder: Path) -> Iterator[Place]:
-    def execute(statements: str) -> None:
-        with closing(sqlite3.connect(folder / "ledger.db")) as database, database:
-            database.executescript(statements)
-
-    yield Place(f"sqlite:///{folder}/ledger.db", execute)
-
-
-@contextmanager
-def _postgresql(_: Path) -> Iterator[Place]:
-    with database_without_ledger() as url:
-        yield Place(url, lambda statements: shared_server().execute(statements, url.rpartition("/")[2]))
-
-
-KINDS = {"sqlite": _sqlite, "postgresql": _postgresql}
-
-
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    with KINDS[request.param](tmp_path) as made:
-        yield made
+    if request.param == "sqlite":
+
+        def execute(statements: str) -> None:
+            with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+                database.executescript(statements)
+
+        yield Place(f"sqlite:///{tmp_path}/ledger.db", execute)
+    else:
+        with database_without_ledger() as url:
+            yield Place(url, partial(shared_server().execute, database=url.rpartition("/")[2]))
 
 
 @pytest.fixture

@@ -372,8 +372,8 @@ def _copy_file(source: Path, target: Path) -> None:
     Raises:
         LedgerError: if the source is damaged, or the target's disk is full.
     """
-    access = "mode=rw" if os.access(source.parent, os.W_OK) else "mode=ro&immutable=1"
-    with database_errors(), closing(connect(source, access)) as connection:
+    immutable = not os.access(source.parent, os.W_OK)
+    with database_errors(), closing(connect(source, immutable=immutable)) as connection:
         connection.execute("VACUUM INTO ?", (str(target),))
 
 

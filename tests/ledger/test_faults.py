@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 from tests.support.builders.issued_forecasts import game, issued, recorded
-from tests.support.harness.ledger_faults import execute, something_else
+from tests.support.harness.ledger_faults import execute, locked, something_else
 
 from dejavu_ledger import (
     Ledger,
@@ -20,7 +19,7 @@ from dejavu_ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_ledger.database import sql, sqlite_engine, store
+from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.errors import LedgerReplaced
@@ -105,24 +104,9 @@ async def test_a_probe_changes_nothing(ledger: Ledger, url: str) -> None:
     assert verify(url) == before
 
 
-@pytest.mark.parametrize(
-    ("code", "expected", "words"),
-    [
-        (sqlite3.SQLITE_BUSY, LedgerUnavailable, "locked"),
-        (sqlite3.SQLITE_BUSY | 2 << 8, LedgerUnavailable, "locked"),  # SQLITE_BUSY_SNAPSHOT
-        (sqlite3.SQLITE_FULL, LedgerUnavailable, "full"),
-        (sqlite3.SQLITE_READONLY, LedgerUnavailable, "read-only"),
-        (sqlite3.SQLITE_IOERR | 4 << 8, LedgerUnavailable, "I/O"),  # SQLITE_IOERR_FSYNC
-        (sqlite3.SQLITE_CORRUPT, LedgerCorrupt, "damaged"),
-        (sqlite3.SQLITE_NOTADB, LedgerCorrupt, "damaged"),
-        (sqlite3.SQLITE_CONSTRAINT | 6 << 8, LedgerCorrupt, "damaged"),  # SQLITE_CONSTRAINT_PRIMARYKEY
-        (sqlite3.SQLITE_ERROR, LedgerUnavailable, "failed"),
-    ],
-)
-def test_a_result_code_of_sqlite_becomes_an_error_in_words(code: int, expected: type[LedgerError], words: str) -> None:
-    cause = sqlite3.OperationalError("near SELECT: some detail")
-    cause.sqlite_errorcode = code
-    error = sqlite_engine.from_driver(cause)
-    assert type(error) is expected
-    assert words in str(error)
-    assert "SELECT" not in str(error)
+async def test_a_lock_that_another_process_holds_is_waited_for_and_told(ledger: Ledger, tmp_path: Path) -> None:
+    release = locked(tmp_path / "ledger.db")
+    with pytest.raises(LedgerUnavailable, match="locked by another process for too long"):
+        await ledger.commit([issued()])
+    release()
+    assert len(await ledger.commit([issued()])) == 1

@@ -132,7 +132,7 @@ async def test_tails_share_a_socket_that_of_a_killed_process_is_removed_and_a_cl
         await ledger.commit([issued()])
         await collect(pages, 1)
         [live] = list_all(runtime, "*.sock")
-        dead = live.with_name("dead.sock")
+        dead = live.with_name(f"{live.stem}-dead.sock")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
             left.bind(str(dead))
         for number in (2, 3):  # the first one is answered before the sockets are looked at
@@ -143,39 +143,37 @@ async def test_tails_share_a_socket_that_of_a_killed_process_is_removed_and_a_cl
 
 
 async def test_a_listener_is_notified_whenever_it_comes_and_one_that_does_not_read_delays_nobody(runtime: Path) -> None:
-    folder = sqlite_engine.runtime_folder(Path("/some/ledger.db"))
-    notifier, woken = sqlite_engine.Notifier(folder), [asyncio.Event(), asyncio.Event()]
+    sockets, woken = sqlite_engine.sockets_of(Path("/some/ledger.db")), [asyncio.Event(), asyncio.Event()]
     listeners = []
-    for event in woken:  # the second one comes after the folder was listed
-        listeners.append(sqlite_engine.Listener(folder, event.set))
-        notifier.notify()
+    for event in woken:
+        listeners.append(sqlite_engine.Listener(sockets, event.set))
+        sqlite_engine.notify(sockets)
         async with asyncio.timeout(20):
             await event.wait()
     for _ in range(2000):  # far more than a socket's queue takes; the event loop reads none of them during this loop
-        notifier.notify()
+        sqlite_engine.notify(sockets)
     for listener in listeners:
         listener.close()
-    notifier.notify()  # to nobody: the folder is gone
-    notifier.close()
+    sqlite_engine.notify(sockets)  # to nobody
 
 
 def test_the_folder_of_the_sockets_is_private_short_and_follows_from_the_path(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, other = (sqlite_engine.runtime_folder(Path(f"/{name}/ledger.db")) for name in "ab")
-    assert folder == sqlite_engine.runtime_folder(Path("/a/ledger.db")) != other
+    one, other = (sqlite_engine.sockets_of(Path(f"/{name}/ledger.db")) for name in "ab")
+    assert one == sqlite_engine.sockets_of(Path("/a/ledger.db")) != other
     home = runtime / f"dejavu-{os.getuid()}"
-    assert folder.parent == home
+    assert one.parent == home
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     home.chmod(0o755)  # others can enter it
     with pytest.raises(PermissionError):
-        sqlite_engine.runtime_folder(Path("/a/ledger.db"))
+        sqlite_engine.sockets_of(Path("/a/ledger.db"))
     home.chmod(0o700)
     deep = runtime / ("x" * 90)  # too deep for a socket
     deep.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
     monkeypatch.setattr(tempfile, "tempdir", str(runtime))
-    assert sqlite_engine.runtime_folder(Path("/a/ledger.db")).parent == home
+    assert sqlite_engine.sockets_of(Path("/a/ledger.db")) == one
 
 
 async def test_without_a_folder_for_sockets_the_ledger_works_all_the_same(url: str, runtime: Path) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 _T = TypeVar("_T")
 
@@ -32,7 +32,7 @@ class Connection:
     @property
     def closed(self) -> bool:
         """Whether it was closed, by this program or by the database."""
-        return self._closed or getattr(self.driver, "closed", False)
+        return self._closed
 
     def close(self) -> None:
         """Close it, which rolls a transaction back. Idempotent."""
@@ -129,6 +129,9 @@ class Backend(Protocol):
         """Close all connections. Idempotent."""
 
 
+MAX_CONNECTIONS: Final = 8
+"""Idle connections that are kept: one per reader thread of a ledger, and some for other uses."""
+
 _ConnectionT = TypeVar("_ConnectionT", bound=Connection)
 
 
@@ -137,41 +140,35 @@ class Pool(Generic[_ConnectionT]):
 
     Args:
         connect: opens a connection.
-        most: number of idle connections that are kept.
-        usable: returns whether an idle connection can still be used.
     """
 
-    def __init__(
-        self, connect: Callable[[], _ConnectionT], most: int, usable: Callable[[_ConnectionT], bool] = lambda _: True
-    ) -> None:
+    def __init__(self, connect: Callable[[], _ConnectionT]) -> None:
         self._connect = connect
-        self._most = most
-        self._usable = usable
         self._idle: list[_ConnectionT] = []
 
     @contextmanager
     def connection(self) -> Iterator[_ConnectionT]:
-        """Yield a connection for the block, which leaves no transaction open, or closes the connection."""
+        """Yield a connection for the block, which leaves no transaction open, or closes the connection.
+
+        If it is closed then, the idle ones are closed too: what was lost for one is lost for all.
+        """
         idle = self._idle
         connection = self._take(idle)
         try:
             yield connection
         finally:
-            if not connection.closed:
-                if idle is self._idle and len(idle) < self._most:
-                    idle.append(connection)
-                else:
-                    connection.close()
+            if idle is self._idle and connection.closed:
+                self.clear()
+            if idle is self._idle and len(idle) < MAX_CONNECTIONS:
+                idle.append(connection)
+            else:
+                connection.close()
 
     def _take(self, idle: list[_ConnectionT]) -> _ConnectionT:
-        while idle:
-            try:
-                connection = idle.pop()
-            except IndexError:  # taken by another thread
-                break
-            if self._usable(connection):
-                return connection
-            connection.close()
+        with suppress(IndexError):  # there is none, or another thread took it
+            while (connection := idle.pop()).closed:
+                connection.close()
+            return connection
         return self._connect()
 
     def clear(self) -> None:

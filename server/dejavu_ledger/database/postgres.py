@@ -12,9 +12,8 @@ Decision: docs/decisions/0047-several-servers.md.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, Final, Self
 
@@ -25,21 +24,18 @@ from psycopg.pq import TransactionStatus
 
 from dejavu_common.clock import Backoff
 from dejavu_common.failure_log import FailureLog
-from dejavu_ledger.database import schema, sql, store
-from dejavu_ledger.database.backend import CommitListener, Connection, Durability, Pool, StopSignal
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import CommitListener, Connection, Durability, StopSignal
 from dejavu_ledger.database.postgres_connections import (
     ANSWER_SECONDS,
-    BEGIN_SECONDS,
-    READ_ONLY,
     GuardedConnection,
     Outage,
     check_session,
     database_errors,
     new_pool,
-    patient,
     read_only_cause,
 )
-from dejavu_ledger.database.schema import TABLES, check_schema, is_empty
+from dejavu_ledger.database.schema import TABLES, check_schema, create_tables, is_empty
 from dejavu_ledger.database.store import Identity
 from dejavu_ledger.errors import (
     InvalidLedgerUrl,
@@ -50,59 +46,8 @@ from dejavu_ledger.errors import (
 )
 from dejavu_ledger.url import check_ledger_url
 
-CREATION_SECONDS: Final = 60.0
-"""Time limit of a statement that creates tables."""
-
-_BEGIN_CREATION: Final = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-    f" SET LOCAL lock_timeout = {schema.CREATION_LOCK_SECONDS * 1000:.0f};"
-    f" SET LOCAL statement_timeout = {CREATION_SECONDS * 1000:.0f}; SET LOCAL client_min_messages = warning"
-)
 # Two numbers, to be distinct from other locks of the database: one for this use, one for the ledger's schema.
 _CREATION_LOCK: Final = "SELECT pg_advisory_xact_lock(1684367457, hashtext(current_schema()))"
-
-
-def ensure_schema(pool: Pool[Connection], *, make: bool = True) -> None:
-    """Create the tables unless they exist; return quickly if they do.
-
-    Args:
-        pool: connections that write.
-        make: whether to create a ledger if none exists.
-
-    Raises:
-        LedgerSchemaError: if the tables have another schema, are not a ledger, or are not exactly those of this
-            release.
-        LedgerUnavailable: if there is no ledger and `make` is false, or another process prepares one for too long.
-        psycopg.Error: if the database fails.
-    """
-    with pool.connection() as connection:
-        if not _has_no_tables(connection, make=make):
-            check_schema(connection)
-            return
-    with pool.connection() as connection, patient(connection.driver, CREATION_SECONDS):
-        connection.driver.execute(_BEGIN_CREATION)
-        try:
-            sql.rows(
-                connection, _CREATION_LOCK
-            )  # a separate statement, so that later ones see the commits of the last holder
-            if _has_no_tables(connection, make=make):
-                schema.create_tables(connection)
-            check_schema(connection)
-            connection.driver.commit()
-        except BaseException:
-            connection.close()
-            raise
-
-
-def _has_no_tables(connection: Connection, *, make: bool) -> bool:
-    if sql.value(connection, "SELECT current_schema()") is None:
-        raise LedgerSchemaError(
-            "the database is not a ledger: the schema that its search_path names does not exist; create it first"
-        )
-    empty = schema.is_empty(connection)
-    if empty and not make:
-        raise LedgerUnavailable("the ledger is gone: its tables are missing")
-    return empty
 
 
 _log = structlog.get_logger(__name__)
@@ -125,23 +70,15 @@ class PostgresListener:
         committed: called at every notification except those of this process, and after every connect.
         own_session: returns the process id of the database's session that sends the notifications of this process,
             which knows what it has committed; 0 if there is none.
-
-    Attributes:
-        is_listening: whether it is connected.
     """
 
     def __init__(
-        self,
-        parameters: dict[str, Any],
-        channel: str,
-        committed: Callable[[], None],
-        own_session: Callable[[], int] = lambda: 0,
+        self, parameters: dict[str, Any], channel: str, committed: Callable[[], None], own_session: Callable[[], int]
     ) -> None:
         self._parameters = parameters
         self._channel = channel
         self._committed = committed
         self._own_session = own_session
-        self.is_listening = False
         self._backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         self._failures = FailureLog(_log, failed="ledger_listener_failing", recovered="ledger_listener_recovered")
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ledger-listener")
@@ -164,13 +101,9 @@ class PostgresListener:
             self._failures.succeeded()
             self._backoff.reset()
             self._committed()
-            self.is_listening = True
-            try:
-                async for notification in connection.notifies():
-                    if notification.pid != self._own_session():
-                        self._committed()
-            finally:
-                self.is_listening = False
+            async for notification in connection.notifies():
+                if notification.pid != self._own_session():
+                    self._committed()
 
 
 CONNECT_SECONDS: Final = 2
@@ -205,9 +138,6 @@ def connection_parameters(url: str) -> dict[str, Any]:
     return _DEFAULTS | primary | given | {"client_encoding": "UTF8"}
 
 
-NOTIFY_SECONDS: Final = 1.0
-"""Time limit of a notification: the writer's thread waits for it, though no caller does."""
-
 _BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ledger_id FROM ledger WHERE id = 1 FOR UPDATE"
 
 _SIZE: Final = """
@@ -216,8 +146,6 @@ _SIZE: Final = """
 """
 
 _PAGE: Final = 20_000
-
-_AT_ONCE_SECONDS: Final = 1.0
 
 _READ_ROWS: Final = "SELECT sum(length(CAST(t AS text))) FROM TABLE t WHERE sequence > :after AND sequence <= :last"
 
@@ -248,7 +176,6 @@ class PostgresBackend:
         self._writing, self._reading = new(writing=True), new(writing=False)
         self._identity: Identity | None = None
         self._notifying_session = 0
-        self._notify_failures = FailureLog(_log, failed="ledger_announcement_failed", recovered="ledger_announced")
 
     @classmethod
     @contextmanager
@@ -265,10 +192,29 @@ class PostgresBackend:
         """See `Backend.open`. Creates the tables, not the database or its schema."""
         with database_errors():
             check_session(self._reading)
-            ensure_schema(self._writing, make=make)
+            with self._writing.connection() as connection:
+                self._create(connection, make=make)
         with self.read() as connection:
             self._check_settings(connection)
             self._identity = store.identity(connection)
+
+    def _create(self, connection: Connection, *, make: bool) -> None:
+        if sql.value(connection, "SELECT current_schema()") is None:
+            raise LedgerSchemaError(
+                "the database is not a ledger: the schema that its search_path names does not exist; create it first"
+            )
+        if not is_empty(connection):
+            check_schema(connection)
+            return
+        if not make:
+            raise LedgerUnavailable("the ledger is gone: its tables are missing")
+        with connection.driver.transaction():
+            # Wait for whoever creates them as long as for any answer; the next statement sees what was committed then.
+            sql.rows(connection, "SET LOCAL lock_timeout = 0")
+            sql.rows(connection, _CREATION_LOCK)
+            if is_empty(connection):
+                create_tables(connection)
+            check_schema(connection)
 
     def _check_settings(self, connection: Connection) -> None:
         encoding = sql.value(connection, "SHOW server_encoding")
@@ -282,54 +228,32 @@ class PostgresBackend:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`."""
-        with database_errors(), self._begun() as connection:
-            raw = connection.driver
-            try:
-                yield connection
-                if raw.info.transaction_status != TransactionStatus.INTRANS:
-                    raise LedgerUnavailable("the ledger could not be written: a statement of the transaction failed")
-                raw.commit()
-            except BaseException as error:
-                _roll_back(raw, error)
-                raise
-
-    @contextmanager
-    def _begun(self) -> Iterator[Connection]:
-        """Yield a connection in a transaction that holds the write lock."""
-        self._outage.check()
-        began = time.monotonic()
-        while True:
+        with database_errors():
+            self._outage.check()
             with self._writing.connection() as connection:
-                if self._begins(connection.driver, again=time.monotonic() - began < _AT_ONCE_SECONDS):
+                raw = connection.driver
+                try:
+                    self._begin(raw)
                     yield connection
-                    return
-            began -= _AT_ONCE_SECONDS  # only once, since each attempt may take seconds
-
-    def _begins(self, raw: GuardedConnection, *, again: bool) -> bool:
-        """Start a transaction; return False if the idle connection was lost, or is no longer one to the primary.
-
-        Args:
-            raw: the connection.
-            again: whether to try a new one then; otherwise raise the error.
-        """
-        try:
-            self._begin(raw)
-        except BaseException as error:
-            read_only = read_only_cause(raw) if isinstance(error, psycopg.errors.ReadOnlySqlTransaction) else ""
-            _roll_back(raw, error)
-            if raw.closed and isinstance(error, psycopg.Error):
-                self._writing.clear()  # what was lost for one is lost for all: each would be waited for
-                if again:
-                    return False
-            if read_only:
-                raise LedgerUnavailable(f"the ledger is read-only: {read_only}") from error
-            raise
-        return True
+                    if raw.info.transaction_status != TransactionStatus.INTRANS:
+                        raise LedgerUnavailable(
+                            "the ledger could not be written: a statement of the transaction failed"
+                        )
+                    raw.commit()
+                except psycopg.errors.ReadOnlySqlTransaction as error:
+                    told = read_only_cause(raw)
+                    raw.close()  # a new connection may lead to the primary
+                    raise LedgerUnavailable(f"the ledger is read-only: {told}") from error
+                except BaseException:
+                    try:
+                        raw.rollback()
+                    except psycopg.Error:
+                        raw.close()
+                    raise
 
     def _begin(self, raw: GuardedConnection) -> None:
         """Start a transaction and lock the head of the chain."""
-        with patient(raw, min(BEGIN_SECONDS, raw.answer_seconds)):
-            cursor = raw.execute(_BEGIN)
+        cursor = raw.execute(_BEGIN)
         cursor.nextset()
         row = cursor.fetchone()
         if self._identity is not None and (row is None or row[0] != self._identity.ledger_id):
@@ -339,26 +263,21 @@ class PostgresBackend:
     def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
         """See `Backend.read`."""
         try:
-            with database_errors(), self._reader() as connection:
-                raw = connection.driver
-                raw.stop = stop
-                try:
-                    if stop is not None and stop.is_set():
-                        raise ReadStopped
-                    yield connection
-                finally:
-                    raw.stop = None
-                    if raw.closed:
-                        self._reading.clear()
+            with database_errors():
+                self._outage.check()
+                with self._reading.connection() as connection:
+                    raw = connection.driver
+                    raw.stop = stop
+                    try:
+                        if stop is not None and stop.is_set():
+                            raise ReadStopped
+                        yield connection
+                    finally:
+                        raw.stop = None
         except LedgerUnavailable as error:
-            if stop is not None and stop.is_set() and isinstance(error.__cause__, _STOPPED):
+            if stop is not None and stop.is_set():
                 raise ReadStopped from error
             raise
-
-    def _reader(self) -> AbstractContextManager[Connection]:
-        """Return a context with a connection that reads."""
-        self._outage.check()
-        return self._reading.connection()
 
     def check(self) -> None:
         """See `Backend.check`."""
@@ -369,7 +288,7 @@ class PostgresBackend:
                     raise LedgerReplaced("the ledger was removed or replaced while it was in use")
 
     def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
-        """See `Backend.check_integrity`. Reads every row, page by page; `thorough` also compares the schema.
+        """See `Backend.check_integrity`. Reads every row, page by page.
 
         The structure of indexes is a matter of PostgreSQL's own tools (pg_amcheck).
         """
@@ -378,8 +297,6 @@ class PostgresBackend:
             if next(iter(columns)) == "sequence":
                 for after in range(0, newest, _PAGE):
                     sql.rows(connection, _READ_ROWS.replace("TABLE", table), after=after, last=after + _PAGE)
-        if thorough:
-            check_schema(connection)
 
     def probe(self) -> None:
         """See `Backend.probe`. The free space of the database's disk is not known."""
@@ -405,13 +322,11 @@ class PostgresBackend:
         if self._identity is None:
             return
         try:
-            with self._writing.connection() as connection, patient(connection.driver, NOTIFY_SECONDS):
+            with self._writing.connection() as connection:
                 self._notifying_session = connection.driver.info.backend_pid
                 connection.driver.execute(b"NOTIFY " + channel_of(self._identity.ledger_id).encode())
         except psycopg.Error as error:
-            self._notify_failures.failed(error, traceback=False, effect="streams lag by up to a second")
-        else:
-            self._notify_failures.succeeded()
+            _log.warning("ledger_announcement_failed", error=str(error), effect="streams lag by up to a second")
 
     def listen(self, committed: Callable[[], None]) -> CommitListener | None:
         """See `Backend.listen`."""
@@ -424,16 +339,3 @@ class PostgresBackend:
         """See `Backend.close`."""
         self._writing.clear()
         self._reading.clear()
-
-
-_STOPPED: Final = (psycopg.errors.QueryCanceled, psycopg.OperationalError)
-
-
-def _roll_back(raw: GuardedConnection, error: BaseException) -> None:
-    """Roll a transaction back; close the connection if that fails, or if another one may lead to the primary."""
-    try:
-        raw.rollback()
-    except psycopg.Error:
-        raw.close()
-    if isinstance(error, psycopg.Error) and error.sqlstate == READ_ONLY:
-        raw.close()

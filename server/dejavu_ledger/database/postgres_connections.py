@@ -9,9 +9,8 @@ Messages of errors go to callers: they name no host, no user and no statement. T
 from __future__ import annotations
 
 import select
-import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -25,42 +24,55 @@ from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection, Pool, StopSignal
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerSchemaError, LedgerUnavailable
 
-READ_ONLY: Final = "25006"
-
-# By code or by class, the first two characters of a code (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-_UNAVAILABLE: Final = {
-    "08": "not reachable: the connection to its database was lost",
-    "25006": "read-only: its database is a standby, or does not accept writes; is the primary down?",
-    "25P03": "not reachable: the connection to its database was lost",
-    "28": "not accessible: its database refused the login",
-    "3D000": "not accessible: there is no such database",
-    "40": "busy: its database rolled the transaction back",
-    "42501": "not accessible: permission denied",
-    "53100": "full: no space left on the disk of its database",
-    "53200": "not usable: its database is out of memory",
-    "53300": "not reachable: its database has no free connection",
-    "55P03": "locked by another process for too long",
-    "57014": "not usable: its database took too long",
-    "57P": "not reachable: its database is being stopped or started",
-    "58030": "not accessible: disk I/O error of its database",
-}
-_CORRUPT: Final = {
-    "XX001": "a page of its database is damaged",
-    "XX002": "an index of its database is damaged",
-    "58P01": "a file of its database is missing",
-    # Writers read under the write lock, so only damage can violate a constraint.
-    "23": "its entries contradict each other",
-    # Values that are invalid as text: not UTF-8, or not JSON.
-    "22021": "its entries cannot be read back",
-    "22P02": "its entries cannot be read back",
-    "22P05": "its entries cannot be read back",
-}
-_SCHEMA: Final = {
-    "42P01": "a table or column is missing",
-    "42703": "a table or column is missing",
-    "42883": "a function is missing, or a column has another type",
-    "3F000": "the schema of its tables (search_path) does not exist",
-}
+# Errors, how their messages begin, and how they go on: by code or by class, the first two characters of a code
+# (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+_CAUSES: Final[list[tuple[type[LedgerError], str, Mapping[str, str]]]] = [
+    (
+        LedgerCorrupt,
+        "the ledger is damaged: ",
+        {
+            "XX001": "a page of its database is damaged",
+            "XX002": "an index of its database is damaged",
+            "58P01": "a file of its database is missing",
+            # Writers read under the write lock, so only damage can violate a constraint.
+            "23": "its entries contradict each other",
+            # Values that are invalid as text: not UTF-8, or not JSON.
+            "22021": "its entries cannot be read back",
+            "22P02": "its entries cannot be read back",
+            "22P05": "its entries cannot be read back",
+        },
+    ),
+    (
+        LedgerSchemaError,
+        "the database is not a ledger of this release: ",
+        {
+            "42P01": "a table or column is missing",
+            "42703": "a table or column is missing",
+            "42883": "a function is missing, or a column has another type",
+            "3F000": "the schema of its tables (search_path) does not exist",
+        },
+    ),
+    (
+        LedgerUnavailable,
+        "the ledger is ",
+        {
+            "08": "not reachable: the connection to its database was lost",
+            "25006": "read-only: its database is a standby, or does not accept writes; is the primary down?",
+            "25P03": "not reachable: the connection to its database was lost",
+            "28": "not accessible: its database refused the login",
+            "3D000": "not accessible: there is no such database",
+            "40": "busy: its database rolled the transaction back",
+            "42501": "not accessible: permission denied",
+            "53100": "full: no space left on the disk of its database",
+            "53200": "not usable: its database is out of memory",
+            "53300": "not reachable: its database has no free connection",
+            "55P03": "locked by another process for too long",
+            "57014": "not usable: its database took too long",
+            "57P": "not reachable: its database is being stopped or started",
+            "58030": "not accessible: disk I/O error of its database",
+        },
+    ),
+]
 # A refused connection has no code, only the server's message, which may be in another language.
 _REFUSALS: Final = {
     "too many clients": "53300",
@@ -80,13 +92,10 @@ _REFUSALS: Final = {
 
 def from_driver(cause: psycopg.Error) -> LedgerError:
     """Convert an error of the driver to a ledger error. The original error must only go to the log."""
-    code = cause.sqlstate or _refusal(cause)
-    if told := _lookup(_CORRUPT, code):
-        return LedgerCorrupt(f"the ledger is damaged: {told}")
-    if told := _lookup(_SCHEMA, code):
-        return LedgerSchemaError(f"the database is not a ledger of this release: {told}")
-    if told := _lookup(_UNAVAILABLE, code):
-        return LedgerUnavailable(f"the ledger is {told}")
+    code = cause.sqlstate or next((code for words, code in _REFUSALS.items() if words in str(cause)), "")
+    for error, begin, causes in _CAUSES:
+        for told in (causes[code[:length]] for length in (5, 3, 2) if code[:length] in causes):
+            return error(begin + told)
     if isinstance(cause, psycopg.OperationalError) and not code:
         return LedgerUnavailable("the ledger is not reachable: its database does not answer")
     return LedgerUnavailable("the ledger's database failed")
@@ -118,21 +127,8 @@ def read_only_cause(connection: psycopg.Connection[Any]) -> str:
     return "its database does not accept writes"
 
 
-def _lookup(messages: dict[str, str], code: str) -> str | None:
-    return next((messages[code[:length]] for length in (5, 3, 2) if code[:length] in messages), None)
-
-
-def _refusal(cause: psycopg.Error) -> str:
-    text = str(cause)
-    return next((code for words, code in _REFUSALS.items() if words in text), "")
-
-
 LOCK_SECONDS: Final = 1.5
-"""Time that a write waits for another process's transaction, which takes milliseconds; less than BEGIN_SECONDS."""
-
-BEGIN_SECONDS: Final = 2.0
-"""Time that a connection waits for the answer to the begin of a write, which needs no disk; less than callers wait, so
-that they learn of a hanging database."""
+"""Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
 
 ANSWER_SECONDS: Final = 4.0
 """Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""
@@ -142,9 +138,6 @@ OUTAGE_SECONDS: Final = 60.0
 
 CANCEL_SECONDS: Final = 1.0
 """Time to end a statement; then its connection is closed."""
-
-MAX_CONNECTIONS: Final = 8
-"""Idle connections that are kept for reading: one per reader thread of a ledger, and some for other uses."""
 
 OLDEST_RELEASE: Final = 14
 """Oldest major release of PostgreSQL that is supported."""
@@ -175,9 +168,7 @@ class Outage:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._hangs = False
-        self._next = 0.0
+        self._next = 0.0  # when the next caller may wait; 0 while the database answers
 
     def began(self, seconds: float = OUTAGE_SECONDS) -> psycopg.OperationalError:
         """Note that the database did not answer in time; return the error.
@@ -185,18 +176,16 @@ class Outage:
         Args:
             seconds: time for which no further caller waits.
         """
-        with self._lock:
-            self._hangs, self._next = True, time.monotonic() + seconds
+        self._next = time.monotonic() + seconds
         return psycopg.OperationalError("the server does not answer")
 
     def ended(self) -> None:
         """Note that the database answered."""
-        self._hangs = False
+        self._next = 0.0
 
     def look_again(self) -> None:
         """Let the next caller wait for the database; called by a probe."""
-        with self._lock:
-            self._next = 0.0
+        self._next = min(self._next, time.monotonic())
 
     def check(self) -> None:
         """Return if this caller may wait for the database.
@@ -204,12 +193,10 @@ class Outage:
         Raises:
             psycopg.OperationalError: if it hangs, and another caller waits or has done so lately.
         """
-        if self._hangs:
-            with self._lock:
-                now = time.monotonic()
-                if now < self._next:
-                    raise psycopg.OperationalError("the server does not answer")
-                self._next = now + OUTAGE_SECONDS  # or until this caller knows
+        if time.monotonic() < self._next:
+            raise psycopg.OperationalError("the server does not answer")
+        if self._next:
+            self.began()  # until this caller knows, for the others
 
 
 class GuardedConnection(psycopg.Connection[Any]):
@@ -275,14 +262,17 @@ class GuardedConnection(psycopg.Connection[Any]):
             raise psycopg.errors.QueryCanceled("told to stop") from None
 
 
-@contextmanager
-def patient(connection: GuardedConnection, seconds: float) -> Iterator[None]:
-    """Let a connection wait some seconds for each answer in the block."""
-    before, connection.answer_seconds = connection.answer_seconds, seconds
-    try:
-        yield
-    finally:
-        connection.answer_seconds = before
+class _PostgresConnection(Connection):
+    """A connection whose end is noticed while it is idle, so that no call fails after a restart of the server."""
+
+    @property
+    def closed(self) -> bool:
+        """See `Connection.closed`. What the server sends on its own is the end."""
+        if self.driver.closed:
+            return True
+        poll = select.poll()
+        poll.register(self.driver.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
 
 def new_pool(
@@ -320,14 +310,9 @@ def new_pool(
         except BaseException:
             connection.close()
             raise
-        return Connection("postgresql", connection)
+        return _PostgresConnection("postgresql", connection)
 
-    return Pool(connect, 2 if writing else MAX_CONNECTIONS, _is_open)
-
-
-def _is_open(connection: Connection) -> bool:
-    """Return whether an idle connection is open, so that no call fails after a restart of the server."""
-    return not connection.closed and not is_readable(connection.driver)
+    return Pool(connect)
 
 
 def check_session(pool: Pool[Connection]) -> None:
@@ -348,13 +333,3 @@ def check_session(pool: Pool[Connection]) -> None:
             "the ledger's database is behind a pooler that gives a session to one transaction after the other, such as "
             "PgBouncer with pool_mode = transaction; expected pool_mode = session, or the database itself"
         )
-
-
-def is_readable(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether the server has sent something that was not read yet.
-
-    On an idle connection, that is its end.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from dejavu_common.clock import microseconds
-from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.database.backend import Connection, Dialect
 from dejavu_ledger.errors import LedgerClockDiffers
 
 _LIST: Final = re.compile(r"\bIN :([a-z_]+)")
@@ -35,7 +35,10 @@ def rows(connection: Connection, text: str, /, **values: Any) -> list[Row]:
     Raises:
         sqlite3.Error, psycopg.Error: if the database fails; `Backend` makes a LedgerError of it.
     """
-    return _run(connection, text, values, many=False)
+    adapted = json.dumps if connection.dialect == "sqlite" else list  # SQLite takes no lists
+    values = {name: adapted([*of]) if isinstance(of, list | tuple) else of for name, of in values.items()}
+    cursor = connection.driver.execute(_translated(connection.dialect, text), values)
+    return [] if cursor.description is None else cursor.fetchall()
 
 
 def row(connection: Connection, text: str, /, **values: Any) -> Row | None:
@@ -52,8 +55,10 @@ def value(connection: Connection, text: str, /, **values: Any) -> Any:
 
 def run_each(connection: Connection, text: str, values: Sequence[Mapping[str, Any]]) -> None:
     """Run a statement once for each of some mappings of values; not at all for none."""
-    if values:
-        _run(connection, text, values, many=True)
+    if len(values) == 1:  # the usual case, for which psycopg would start a pipeline
+        rows(connection, text, **values[0])
+    elif values:
+        connection.driver.cursor().executemany(_translated(connection.dialect, text), values)
 
 
 def insert(connection: Connection, table: str, values: Sequence[Mapping[str, Any]]) -> None:
@@ -76,31 +81,10 @@ def snapshot(connection: Connection) -> Iterator[None]:
             connection.driver.rollback()
 
 
-def _run(connection: Connection, text: str, values: Any, *, many: bool) -> list[Row]:
-    on_sqlite = connection.dialect == "sqlite"
-    if on_sqlite and not many:  # its driver takes no lists
-        values = {name: json.dumps([*of]) if isinstance(of, list | tuple) else of for name, of in values.items()}
-    elif not many:
-        values = {name: [*of] if isinstance(of, tuple) else of for name, of in values.items()}
-    text = _for_sqlite(text) if on_sqlite else _for_postgresql(text)
-    cursor = connection.driver.cursor()
-    try:
-        if many and len(values) > 1:
-            cursor.executemany(text, values)
-        else:
-            cursor.execute(text, values[0] if many else values)
-        return [] if cursor.description is None else cursor.fetchall()
-    finally:
-        cursor.close()
-
-
 @lru_cache(maxsize=512)
-def _for_sqlite(text: str) -> str:
-    return _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", text)
-
-
-@lru_cache(maxsize=512)
-def _for_postgresql(text: str) -> str:
+def _translated(dialect: Dialect, text: str) -> str:
+    if dialect == "sqlite":
+        return _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", text)
     return _VALUE.sub(r"%(\1)s", _LIST.sub(r"= ANY(:\1)", text.replace("%", "%%")))
 
 

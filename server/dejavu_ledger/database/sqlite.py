@@ -18,22 +18,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, Self, TypeAlias
 
 import structlog
 
 from dejavu_ledger.database import schema, sql, sqlite_engine, store
 from dejavu_ledger.database.backend import CommitListener, Connection, Durability, Pool, StopSignal
-from dejavu_ledger.database.schema import check_schema
 from dejavu_ledger.database.sqlite_engine import (
-    MAX_CONNECTIONS,
-    check_free_space,
+    DISCARDING_CODES,
     connect,
     database_errors,
     database_path,
     file_bytes,
     free_bytes,
-    is_spoiled,
+    primary_code,
     stopping,
 )
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerReplaced, LedgerUnavailable
@@ -48,7 +46,7 @@ only if no commit comes during a copy.
 
 
 class WalCheckpointer:
-    """Thread of a database that copies its log while there are commits.
+    """Copies the log of a database soon after commits, in a thread.
 
     Args:
         path: the database.
@@ -56,65 +54,44 @@ class WalCheckpointer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._committed = threading.Event()
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._timer: threading.Timer | None = None
 
     def committed(self) -> None:
-        """Make the thread copy the log soon; call this after a commit."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="wal-checkpointer", daemon=True)
-            self._thread.start()
-        self._committed.set()
+        """Copy the log soon, unless that will happen anyway; call this after a commit, one thread at a time."""
+        if self._timer is None or not self._timer.is_alive():
+            self._timer = threading.Timer(PAUSE_SECONDS, self._copy)
+            self._timer.name, self._timer.daemon = "wal-checkpointer", True
+            self._timer.start()
 
     def close(self) -> None:
-        """End the thread. Idempotent."""
-        self._closing.set()
-        self._committed.set()
-        if self._thread is not None:
-            self._thread.join()
+        """Copy nothing more. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
 
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            self._committed.wait()
-            if self._closing.wait(PAUSE_SECONDS):
-                break
-            self._committed.clear()
-            # A full or broken disk fails commits too, which report it.
-            with suppress(sqlite3.Error), closing(connect(self._path, "mode=rw")) as connection:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    def _copy(self) -> None:
+        # A full or broken disk fails commits too, which report it.
+        with suppress(sqlite3.Error), closing(connect(self._path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 _log = structlog.get_logger(__name__)
 
-_SYNCHRONOUS: Final = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
+MIN_FREE_BYTES: Final = 1024 * 1024
+"""Free space below which a disk counts as full: a batch of forecasts may need this much."""
+
+CREATION_LOCK_SECONDS = 10.0
+"""Time to wait for other processes that prepare ledgers in the same folder; each takes a fraction of a second."""
 
 _POLL_SECONDS: Final = 0.01
 
 
-class OpenFiles(NamedTuple):
-    """Files of a ledger that a connection has open, by device and inode; None for a file that does not exist.
+OpenFiles: TypeAlias = tuple[tuple[int, int] | None, ...]
+"""The database and its write-ahead log, by device and inode; None for a file that does not exist."""
 
-    A connection keeps writing to a file that was removed, renamed or replaced, and those commits are lost to later
-    readers. SQLite does not detect this: in WAL mode it checks the path only when it opens and closes the file.
 
-    Attributes:
-        database: the database file.
-        log: the write-ahead log.
-    """
-
-    database: tuple[int, int] | None
-    log: tuple[int, int] | None
-
-    @classmethod
-    def at(cls, path: Path) -> OpenFiles:
-        """Return the files currently at a path."""
-        return cls(_file_id(f"{path}"), _file_id(f"{path}-wal"))
-
-    def check(self, path: Path) -> None:
-        """Raise LedgerReplaced unless these files are still at their path."""
-        if OpenFiles.at(path) != self:
-            raise LedgerReplaced("the ledger's file was removed or replaced while it was in use")
+def _files_at(path: Path) -> OpenFiles:
+    return tuple(_file_id(name) for name in (f"{path}", f"{path}-wal"))
 
 
 def _file_id(path: str) -> tuple[int, int] | None:
@@ -127,6 +104,9 @@ def _file_id(path: str) -> tuple[int, int] | None:
 
 class _FileConnection(Connection):
     """A connection to a file.
+
+    It keeps writing to a file that was removed, renamed or replaced, and those commits are lost to later readers.
+    SQLite does not detect this: in WAL mode it checks the path only when it opens and closes the file.
 
     Attributes:
         files: files that it has open; None before its first transaction, which opens the write-ahead log.
@@ -152,17 +132,16 @@ class SqliteBackend:
         self._path = path = database_path(url)
         settings = (
             "journal_mode=WAL",
-            f"synchronous={_SYNCHRONOUS[durability]}",
+            f"synchronous={'FULL' if durability is Durability.POWER else 'NORMAL'}",
             f"wal_autocheckpoint={MOST_PAGES}",
             "foreign_keys=ON",
         )
-        access = "mode=ro&immutable=1" if immutable else "mode=rw"
-        self._writing = Pool(lambda: _FileConnection("sqlite", connect(path, "mode=rw", *settings)), MAX_CONNECTIONS)
-        self._reading = Pool(lambda: _FileConnection("sqlite", connect(path, access, "query_only=ON")), MAX_CONNECTIONS)
+        self._writing = Pool(lambda: _FileConnection("sqlite", connect(path, *settings)))
+        self._reading = Pool(lambda: _FileConnection("sqlite", connect(path, "query_only=ON", immutable=immutable)))
         self._checkpointer = WalCheckpointer(path)
         self._files: OpenFiles | None = None
-        self._runtime: Path | None = None
-        self._notifier: sqlite_engine.Notifier | None = None
+        self._sockets: Path | None = None
+        self._own_socket: Path | None = None
 
     @classmethod
     @contextmanager
@@ -183,7 +162,7 @@ class SqliteBackend:
                 with backend.read() as connection:
                     if schema.is_empty(connection):
                         raise LedgerUnavailable(f"there is no ledger at {path}: the file is empty")
-                    check_schema(connection)
+                    schema.check_schema(connection)
             except LedgerUnavailable as error:
                 if writable or immutable:
                     raise
@@ -207,11 +186,9 @@ class SqliteBackend:
         except OSError as error:
             raise LedgerUnavailable(f"the ledger's folder cannot be used: {error.strerror}") from error
         try:
-            self._runtime = sqlite_engine.runtime_folder(self._path)
+            self._sockets = sqlite_engine.sockets_of(self._path)
         except OSError as error:
             _log.warning("ledger_runtime_folder_unusable", error=str(error), effect="streams lag by up to a second")
-        else:
-            self._notifier = self._notifier or sqlite_engine.Notifier(self._runtime)
 
     def _create(self, *, make: bool) -> None:
         """Create the database unless it exists, in one transaction; after a failure it is unchanged or empty."""
@@ -225,19 +202,19 @@ class SqliteBackend:
         with self.write() as connection:
             if schema.is_empty(connection):
                 schema.create_tables(connection)
-            check_schema(connection)
-            self._files = OpenFiles.at(self._path)
+            schema.check_schema(connection)
+            self._files = _files_at(self._path)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`. Neither writes to files that were removed or replaced, nor counts commits to them."""
         with self._connection(self._writing) as connection:
             connection.driver.execute("BEGIN IMMEDIATE")
-            files = connection.files = connection.files or OpenFiles.at(self._path)
-            files.check(self._path)
+            files = connection.files = connection.files or _files_at(self._path)
+            self._check_files(files)
             yield connection
             connection.driver.execute("COMMIT")
-        files.check(self._path)
+        self._check_files(files)
         self._checkpointer.committed()
 
     @contextmanager
@@ -260,9 +237,8 @@ class SqliteBackend:
             try:
                 yield connection
             except BaseException as error:
-                if is_spoiled(error):
+                if primary_code(error) in DISCARDING_CODES:
                     connection.close()
-                    pool.clear()
                 elif connection.driver.in_transaction:
                     connection.driver.rollback()
                 raise
@@ -270,7 +246,12 @@ class SqliteBackend:
     def check(self) -> None:
         """See `Backend.check`."""
         if self._files is not None:
-            self._files.check(self._path)
+            self._check_files(self._files)
+
+    def _check_files(self, files: OpenFiles) -> None:
+        """Raise LedgerReplaced unless these files are still at their path."""
+        if _files_at(self._path) != files:
+            raise LedgerReplaced("the ledger's file was removed or replaced while it was in use")
 
     def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
         """See `Backend.check_integrity`."""
@@ -282,7 +263,9 @@ class SqliteBackend:
         """See `Backend.probe`."""
         with self.write() as connection:
             store.probe_write(connection)
-        check_free_space(self._path)
+        free = self.free_bytes()
+        if free is not None and free < MIN_FREE_BYTES:  # a small test write may fit where a larger one would not
+            raise LedgerUnavailable("the ledger is full: no space left on the disk")
 
     def free_bytes(self) -> int | None:
         """See `Backend.free_bytes`."""
@@ -294,27 +277,23 @@ class SqliteBackend:
 
     def notify(self) -> None:
         """See `Backend.notify`."""
-        if self._notifier is not None:
-            self._notifier.notify()
+        if self._sockets is not None:
+            sqlite_engine.notify(self._sockets, but=self._own_socket)
 
     def listen(self, committed: Callable[[], None]) -> CommitListener | None:
         """See `Backend.listen`."""
-        if self._runtime is None:
+        if self._sockets is None:
             return None
         try:
-            listener = sqlite_engine.Listener(self._runtime, committed)
+            listener = sqlite_engine.Listener(self._sockets, committed)
         except OSError as error:
             _log.warning("ledger_wake_socket_failed", error=str(error), effect="streams lag by up to a second")
             return None
-        if self._notifier is not None:
-            self._notifier.own = listener.name
+        self._own_socket = listener.path
         return listener
 
     def close(self) -> None:
         """See `Backend.close`."""
-        if self._notifier is not None:
-            self._notifier.close()
-            self._notifier = None
         self._checkpointer.close()
         self._writing.clear()
         self._reading.clear()
@@ -324,7 +303,7 @@ class SqliteBackend:
 def _folder_lock(folder: Path) -> Iterator[None]:
     """Lock a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    deadline = time.monotonic() + schema.CREATION_LOCK_SECONDS
+    deadline = time.monotonic() + CREATION_LOCK_SECONDS
     try:
         while True:
             try:

@@ -4,8 +4,8 @@ Readers use no transactions: each statement sees the newest commit, and none pre
 Connections never create the file. A connection is discarded after a failure that may lie in its file: SQLite would keep
 the state in which it opened the file, such as read-only, after the disk has recovered.
 
-Each open ledger listens on a Unix datagram socket in a folder derived from the path of its database. A notification
-sends one empty datagram to each socket in that folder; the receivers then read the ledger. A datagram is dropped if the
+Each open ledger listens on a Unix datagram socket whose name begins with a hash of the path of its database. A
+notification sends one empty datagram to each of these; the receivers then read the ledger. A datagram is dropped if the
 receiver's queue is full. Receivers also poll now and then, in case one is lost.
 """
 
@@ -23,7 +23,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 from urllib.parse import quote, unquote
 
 import structlog
@@ -42,20 +41,13 @@ from dejavu_ledger.url import check_ledger_url
 BUSY_SECONDS = 2.0
 """Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
 
-
 STEPS_PER_CHECK = 50_000
 """Steps of SQLite's virtual machine between two checks of the stop signal: a thousand rows, some milliseconds."""
-
-MAX_CONNECTIONS: Final = 8
-"""Idle connections that are kept: one per reader thread of a ledger, and some for other uses."""
 
 CACHED_STATEMENTS = 32
 """Prepared statements that a connection keeps; sqlite3's default is 128, and a ledger has several connections."""
 
-MIN_FREE_BYTES = 1024 * 1024
-"""Free space below which a disk counts as full: a batch of forecasts may need this much."""
-
-_DISCARDING_CODES = {
+DISCARDING_CODES = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR,
@@ -68,11 +60,9 @@ _DISCARDING_CODES = {
 # Messages to callers for SQLite's primary result codes (https://www.sqlite.org/rescode.html).
 _CAUSES = {
     sqlite3.SQLITE_BUSY: "locked by another process for too long",
-    sqlite3.SQLITE_LOCKED: "locked by another process for too long",
     sqlite3.SQLITE_PROTOCOL: "locked by another process for too long",
     sqlite3.SQLITE_READONLY: "read-only",
     sqlite3.SQLITE_PERM: "not accessible: permission denied",
-    sqlite3.SQLITE_AUTH: "not accessible: permission denied",
     sqlite3.SQLITE_IOERR: "not accessible: disk I/O error",
     sqlite3.SQLITE_FULL: "full: no space left on the disk",
     sqlite3.SQLITE_CANTOPEN: "not accessible: check the path and its permissions",
@@ -99,16 +89,6 @@ def database_path(url: str) -> Path:
         raise InvalidLedgerUrl(f"{url!r} cannot hold a ledger: {error}") from error
 
 
-def check_free_space(path: Path) -> None:
-    """Raise LedgerUnavailable if the disk of a database has less than MIN_FREE_BYTES left.
-
-    A small test write proves little: it may fit where a larger one did not.
-    """
-    free = free_bytes(path)
-    if free is not None and free < MIN_FREE_BYTES:
-        raise LedgerUnavailable("the ledger is full: no space left on the disk")
-
-
 def file_bytes(path: Path) -> int:
     """Return the size of a file, in bytes; 0 if there is none."""
     try:
@@ -126,16 +106,16 @@ def free_bytes(path: Path) -> int | None:
     return disk.f_bavail * disk.f_frsize if disk.f_blocks else None
 
 
-def connect(path: Path, access: str = "mode=rw", *pragmas: str) -> sqlite3.Connection:
+def connect(path: Path, *pragmas: str, immutable: bool = False) -> sqlite3.Connection:
     """Connect the driver to a database, without creating it; no transaction starts but by BEGIN.
 
     Args:
         path: the database.
-        access: how it is opened, as parameters of a URI (https://www.sqlite.org/uri.html).
         *pragmas: settings of the connection.
+        immutable: whether nothing can change the file, see `SqliteBackend`.
     """
     connection = sqlite3.connect(
-        f"file:{quote(str(path))}?{access}",
+        f"file:{quote(str(path))}?{'mode=ro&immutable=1' if immutable else 'mode=rw'}",
         uri=True,
         timeout=BUSY_SECONDS,
         cached_statements=CACHED_STATEMENTS,
@@ -155,11 +135,6 @@ def primary_code(error: BaseException | None) -> int:
     """Return SQLite's primary result code of an error; 0 if it has none, like errors of the Python driver itself."""
     # The low byte of an extended result code is the primary code.
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def is_spoiled(error: BaseException) -> bool:
-    """Return whether a new connection may succeed after an error."""
-    return primary_code(error) in _DISCARDING_CODES
 
 
 def from_driver(cause: BaseException) -> LedgerError:
@@ -212,121 +187,96 @@ def database_errors() -> Iterator[None]:
 _log = structlog.get_logger(__name__)
 
 _LONGEST_PATH = 107  # of a Unix socket, in bytes: sun_path without the final NUL
-_NAME_LENGTH = 21  # of a socket in its folder: 16 hexadecimal digits and ".sock"
+_TOKEN_LENGTH = 22  # what follows the hash in a socket's name: a hyphen, 16 hexadecimal digits and ".sock"
 
 
-def runtime_folder(ledger: Path) -> Path:
-    """Return the folder of the tails' sockets, the same for every process of this user on this machine.
+def sockets_of(ledger: Path) -> Path:
+    """Return what the paths of a ledger's sockets begin with, the same for every process of this user on this machine.
 
-    The folder itself exists while a tail listens.
+    Their folder is made, and is private.
 
     Args:
         ledger: absolute path of the ledger's database, symbolic links resolved.
 
     Raises:
-        OSError: if there is no private location for it, or its path would be too long.
+        OSError: if there is no private location for them, or their paths would be too long.
     """
     name = hashlib.sha256(os.fsencode(ledger)).hexdigest()[:16]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     bases = [Path(runtime)] if runtime and Path(runtime).is_dir() else []
     for base in [*bases, Path(tempfile.gettempdir()), Path("/tmp")]:  # noqa: S108 - the folder made in it is private
-        folder = base / f"dejavu-{os.getuid()}" / name
-        if len(os.fsencode(folder)) + 1 + _NAME_LENGTH <= _LONGEST_PATH:
-            _make_private(folder.parent)
-            return folder
+        folder = base / f"dejavu-{os.getuid()}"
+        if len(os.fsencode(folder / name)) + _TOKEN_LENGTH <= _LONGEST_PATH:
+            _make_private(folder)
+            return folder / name
     raise OSError("the path of every candidate folder for sockets is too long")
 
 
 def _make_private(folder: Path) -> None:
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise PermissionError(f"{folder} is not a private folder of this user")
 
 
-class Notifier:
-    """Notifies every tail of a ledger. Use it from one thread at a time.
+def notify(sockets: Path, but: Path | None = None) -> None:
+    """Wake the listeners of a ledger; remove the sockets of processes that died. Never raises and never blocks.
 
-    Attributes:
-        own: name of a socket that is left out: its process knows its own commits.
+    Args:
+        sockets: what `sockets_of` returns.
+        but: a socket that is left out: its process knows its own commits.
     """
+    try:
+        names = os.listdir(sockets.parent)  # noqa: PTH208 - after every commit
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            for name in names:
+                if name.startswith(sockets.name) and name.endswith(".sock") and (but is None or name != but.name):
+                    _wake(sender, sockets.with_name(name))
+    except OSError as error:
+        _log.warning("ledger_announcement_failed", error=str(error))
 
-    def __init__(self, folder: Path) -> None:
-        self.own = ""
-        self._folder = folder
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
 
-    def notify(self) -> None:
-        """Wake the tails; remove the sockets of processes that died. Never raises and never blocks."""
-        try:
-            names = os.listdir(self._folder)  # noqa: PTH208 - after every commit
-        except FileNotFoundError:
-            return  # no tail listens
-        except OSError as error:
-            _log.warning("ledger_announcement_failed", error=str(error))
-            return
-        for name in names:
-            if name == self.own or not name.endswith(".sock"):
-                continue
-            peer = f"{self._folder}/{name}"
-            try:
-                self._socket.sendto(b"", peer)
-            except BlockingIOError:
-                pass  # earlier datagrams are still queued there, so it will read the ledger anyway
-            except ConnectionRefusedError:
-                Path(peer).unlink(missing_ok=True)  # left by a process that was killed
-            except FileNotFoundError:
-                pass  # closed just now
-            except OSError as error:
-                _log.warning("ledger_announcement_failed", error=str(error))
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+def _wake(sender: socket.socket, listener: Path) -> None:
+    try:
+        sender.sendto(b"", str(listener))
+    except BlockingIOError:
+        pass  # earlier datagrams are still queued there, so it will read the ledger anyway
+    except ConnectionRefusedError:
+        listener.unlink(missing_ok=True)  # left by a process that was killed
+    except FileNotFoundError:
+        pass  # closed just now
 
 
 class Listener:
     """Socket of one open ledger. Create and close it in the event loop.
 
     Args:
-        folder: the ledger's runtime folder.
+        sockets: what `sockets_of` returns for the ledger.
         committed: called on every notification.
+
+    Attributes:
+        path: of the socket.
 
     Raises:
         OSError: if the socket cannot be created.
     """
 
-    def __init__(self, folder: Path, committed: Callable[[], None]) -> None:
+    def __init__(self, sockets: Path, committed: Callable[[], None]) -> None:
         self._committed = committed
-        self._path = folder / f"{secrets.token_hex(8)}.sock"
+        self.path = sockets.with_name(f"{sockets.name}-{secrets.token_hex(8)}.sock")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
-            self._bind()
+            # Rename it once it is bound: a notifier would otherwise take it for the socket of a dead process.
+            unbound = self.path.with_suffix(".new")
+            self._socket.bind(str(unbound))
+            unbound.rename(self.path)
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._socket, self._read)
         except BaseException:
             self._socket.close()
             raise
-
-    @property
-    def name(self) -> str:
-        """Name of the socket in its folder."""
-        return self._path.name
-
-    def _bind(self) -> None:
-        # Rename it once it is bound: a notifier would otherwise take it for the socket of a dead process.
-        temporary = self._path.with_suffix(".new")
-        while True:
-            _make_private(self._path.parent)
-            try:
-                self._socket.bind(str(temporary))
-            except FileNotFoundError:
-                continue  # the last listener has just closed and removed the folder
-            temporary.rename(self._path)
-            return
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -335,9 +285,7 @@ class Listener:
         self._committed()
 
     def close(self) -> None:
-        """Stop listening; remove the socket, and the folder if no other tail listens."""
+        """Stop listening; remove the socket."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        self._path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._path.parent.rmdir()
+        self.path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.harness.required import required_program
 from tests.support.harness.waiting import until
 from tests.support.processes.connections import answers, free_port
-from tests.support.processes.postgres import database_without_ledger, shared_server
+from tests.support.processes.postgres import database_without_ledger
 from tests.support.processes.servers import async_worker
 
 from dejavu_client import HALFTIME, AsyncDejavuClient
@@ -48,10 +48,9 @@ def pgbouncer(folder: Path, mode: str, size: int) -> Iterator[str]:
 @pytest.mark.parametrize("size", [1, 10])
 def test_a_session_of_single_transactions_is_refused_by_name(tmp_path: Path, mode: str, size: int) -> None:
     with pgbouncer(tmp_path, mode, size) as url:
-        backend = PostgresBackend(url)
-        with pytest.raises(LedgerUnavailable, match=r"pool_mode = transaction; expected pool_mode = session"):
+        told = r"pool_mode = transaction; expected pool_mode = session"
+        with closing(PostgresBackend(url)) as backend, pytest.raises(LedgerUnavailable, match=told):
             backend.open(make=True)
-        backend.close()
 
 
 def test_with_a_session_each_forecasts_are_recorded_and_streamed(tmp_path: Path) -> None:
@@ -70,18 +69,3 @@ def test_with_a_session_each_forecasts_are_recorded_and_streamed(tmp_path: Path)
 
     with pgbouncer(tmp_path, "session", 20) as url:
         assert asyncio.run(forecast(url)) == [1, 1]
-
-
-def test_a_database_that_only_reads_is_told_from_a_standby() -> None:
-    server = shared_server()
-    with database_without_ledger() as url:
-        backend = PostgresBackend(url)
-        backend.open(make=True)
-        backend.close()
-        server.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
-        backend = PostgresBackend(url)
-        backend.open(make=False)
-        read_only = "read-only: its database or its role has default_transaction_read_only"
-        with pytest.raises(LedgerUnavailable, match=read_only), backend.write():
-            pass
-        backend.close()

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -41,6 +42,13 @@ def made() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def opened(made: str) -> Iterator[PostgresBackend]:
+    with closing(PostgresBackend(made)) as backend:
+        backend.open(make=False)
+        yield backend
+
+
 def execute(url: str, statement: str) -> None:
     shared_server().execute(statement, url.rpartition("/")[2])
 
@@ -59,48 +67,43 @@ def test_one_database_holds_several_ledgers_in_schemas(empty: str) -> None:
     execute(empty, "CREATE SCHEMA a; CREATE SCHEMA b")
     found = []
     for name in ("a", "b"):
-        opened = PostgresBackend(f"{empty}?options=-csearch_path%3D{name}")
-        opened.open(make=True)
-        with opened.read() as connection:
-            found.append(store.identity(connection).ledger_id)
-        opened.close()
+        with closing(PostgresBackend(f"{empty}?options=-csearch_path%3D{name}")) as backend:
+            backend.open(make=True)
+            with backend.read() as connection:
+                found.append(store.identity(connection).ledger_id)
     assert len(set(found)) == 2
-    missing = PostgresBackend(f"{empty}?options=-csearch_path%3Dc")
-    with pytest.raises(LedgerSchemaError, match="search_path names does not exist"):
+    with (
+        closing(PostgresBackend(f"{empty}?options=-csearch_path%3Dc")) as missing,
+        pytest.raises(LedgerSchemaError, match="search_path names does not exist"),
+    ):
         missing.open(make=True)
-    missing.close()
 
 
-def test_a_ledger_that_was_replaced_while_it_was_open_takes_no_forecast(made: str) -> None:
-    opened = PostgresBackend(made)
-    opened.open(make=False)
+def test_a_ledger_that_was_replaced_while_it_was_open_takes_no_forecast(opened: PostgresBackend, made: str) -> None:
     execute(made, "UPDATE ledger SET ledger_id = repeat('a', 32)")
     with pytest.raises(LedgerReplaced):
         opened.check()
     with pytest.raises(LedgerReplaced), opened.write():
         raise AssertionError("it starts nothing")
-    opened.close()
 
 
 def test_a_database_that_does_not_wait_for_the_disk_cannot_promise_to_survive_a_power_loss(made: str) -> None:
-    opened = PostgresBackend(made, Durability.POWER)
-    with pytest.raises(LedgerUnavailable, match="fsync is off"):
+    with (
+        closing(PostgresBackend(made, Durability.POWER)) as opened,
+        pytest.raises(LedgerUnavailable, match="fsync is off"),
+    ):
         opened.open(make=False)
-    opened.close()
 
 
 def test_commits_wait_for_the_log_even_where_the_role_does_not(made: str) -> None:
     execute(made, f"ALTER DATABASE {made.rpartition('/')[2]} SET synchronous_commit = off")
-    opened = PostgresBackend(made)
-    opened.open(make=False)
-    with opened.write() as connection:
-        assert sql.value(connection, "SHOW synchronous_commit") == "on"
-    opened.close()
+    with closing(PostgresBackend(made)) as opened:
+        opened.open(make=False)
+        with opened.write() as connection:
+            assert sql.value(connection, "SHOW synchronous_commit") == "on"
 
 
-def test_a_statement_that_failed_unnoticed_is_never_taken_for_a_commit(made: str) -> None:
-    opened = PostgresBackend(made)
-    opened.open(make=False)
+def test_a_statement_that_failed_unnoticed_is_never_taken_for_a_commit(opened: PostgresBackend) -> None:
 
     def swallow() -> None:
         with opened.write() as connection, contextlib.suppress(psycopg.Error):
@@ -109,12 +112,9 @@ def test_a_statement_that_failed_unnoticed_is_never_taken_for_a_commit(made: str
     with pytest.raises(LedgerUnavailable, match="could not be written"):
         swallow()
     opened.probe()
-    opened.close()
 
 
-def test_idle_connections_that_the_server_ended_fail_no_call(made: str) -> None:
-    opened = PostgresBackend(made)
-    opened.open(make=False)
+def test_idle_connections_that_the_server_ended_fail_no_call(opened: PostgresBackend, made: str) -> None:
     for _ in range(2):
         execute(
             made,
@@ -123,55 +123,51 @@ def test_idle_connections_that_the_server_ended_fail_no_call(made: str) -> None:
         )
         opened.probe()
         opened.check()
-    opened.close()
 
 
 def test_a_server_that_says_nothing_is_given_up(made: str) -> None:
     """A socket that accepts connections and never answers behaves like a stopped machine."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        opened = PostgresBackend(f"postgresql://a@127.0.0.1:{silent.getsockname()[1]}/x")
         began = time.monotonic()
         with pytest.raises(LedgerUnavailable, match="not reachable"):
-            opened.open(make=False)
+            PostgresBackend(f"postgresql://a@127.0.0.1:{silent.getsockname()[1]}/x").open(make=False)
         assert time.monotonic() - began < 30
-        opened.close()
 
 
 def test_a_connection_gives_up_on_a_statement_without_an_answer(made: str) -> None:
-    opened = PostgresBackend(made, answer_seconds=0.5)
-    opened.open(make=False)
-    with pytest.raises(LedgerUnavailable, match=r"took too long|not reachable"), opened.read() as connection:
-        sql.rows(connection, "SELECT pg_sleep(60)")
-    opened.check()
-    opened.close()
-
-
-def _error(code: str, text: str = "secret") -> psycopg.Error:
-    return psycopg.errors.lookup(code)(text) if code else psycopg.OperationalError(text)
+    with closing(PostgresBackend(made, answer_seconds=0.5)) as opened:
+        opened.open(make=False)
+        with pytest.raises(LedgerUnavailable, match=r"took too long|not reachable"), opened.read() as connection:
+            sql.rows(connection, "SELECT pg_sleep(60)")
+        opened.check()
 
 
 @pytest.mark.parametrize(
-    ("code", "text", "expected", "told"),
+    ("error", "expected", "told"),
     [
-        ("53100", "", LedgerUnavailable, "full"),
-        ("53300", "", LedgerUnavailable, "no free connection"),
-        ("25006", "", LedgerUnavailable, "read-only"),
-        ("57P01", "", LedgerUnavailable, "stopped or started"),
-        ("57014", "", LedgerUnavailable, "too long"),
-        ("55P03", "", LedgerUnavailable, "locked"),
-        ("42501", "", LedgerUnavailable, "permission denied"),
-        ("XX001", "", LedgerCorrupt, "page"),
-        ("23505", "", LedgerCorrupt, "contradict"),
-        ("42P01", "", LedgerSchemaError, "missing"),
-        ("42703", "", LedgerSchemaError, "missing"),
-        ("", "FATAL: sorry, too many clients already", LedgerUnavailable, "no free connection"),
-        ("", 'FATAL: password authentication failed for user "x"', LedgerUnavailable, "refused the login"),
-        ("", "secret host", LedgerUnavailable, "not reachable"),
-        ("22012", "", LedgerUnavailable, "failed"),
+        (psycopg.errors.lookup("53100")("secret"), LedgerUnavailable, "full"),
+        (psycopg.errors.lookup("53300")("secret"), LedgerUnavailable, "no free connection"),
+        (psycopg.errors.lookup("25006")("secret"), LedgerUnavailable, "read-only"),
+        (psycopg.errors.lookup("57P01")("secret"), LedgerUnavailable, "stopped or started"),
+        (psycopg.errors.lookup("57014")("secret"), LedgerUnavailable, "too long"),
+        (psycopg.errors.lookup("55P03")("secret"), LedgerUnavailable, "locked"),
+        (psycopg.errors.lookup("42501")("secret"), LedgerUnavailable, "permission denied"),
+        (psycopg.errors.lookup("XX001")("secret"), LedgerCorrupt, "page"),
+        (psycopg.errors.lookup("23505")("secret"), LedgerCorrupt, "contradict"),
+        (psycopg.errors.lookup("42P01")("secret"), LedgerSchemaError, "missing"),
+        (psycopg.errors.lookup("42703")("secret"), LedgerSchemaError, "missing"),
+        (psycopg.OperationalError("FATAL: sorry, too many clients already"), LedgerUnavailable, "no free connection"),
+        (
+            psycopg.OperationalError('FATAL: password authentication failed for user "x"'),
+            LedgerUnavailable,
+            "refused the login",
+        ),
+        (psycopg.OperationalError("secret host"), LedgerUnavailable, "not reachable"),
+        (psycopg.errors.lookup("22012")("secret"), LedgerUnavailable, "failed"),
     ],
 )
-def test_errors_are_told_by_their_codes(code: str, text: str, expected: type[LedgerError], told: str) -> None:
-    converted = postgres_connections.from_driver(_error(code, text or "secret"))
+def test_errors_are_told_by_their_codes(error: psycopg.Error, expected: type[LedgerError], told: str) -> None:
+    converted = postgres_connections.from_driver(error)
     assert type(converted) is expected
     assert told in str(converted)
     assert "secret" not in str(converted)
@@ -189,9 +185,15 @@ def test_of_several_hosts_the_one_that_takes_writes_is_used() -> None:
     assert "target_session_attrs" not in postgres.connection_parameters("postgresql://a/x")
 
 
-def test_a_value_that_the_driver_refuses_is_no_failure_of_the_ledger(made: str) -> None:
-    opened = PostgresBackend(made)
-    opened.open(make=False)
+def test_a_value_that_the_driver_refuses_is_no_failure_of_the_ledger(opened: PostgresBackend) -> None:
     with pytest.raises(ValueError, match="NUL"), opened.read() as connection:
         sql.rows(connection, "SELECT sequence FROM forecasts WHERE model_version = :version", version="a\0")
-    opened.close()
+
+
+def test_a_database_that_only_reads_is_told_from_a_standby(made: str) -> None:
+    execute(made, f"ALTER DATABASE {made.rpartition('/')[2]} SET default_transaction_read_only = on")
+    with closing(PostgresBackend(made)) as opened:
+        opened.open(make=False)
+        read_only = "read-only: its database or its role has default_transaction_read_only"
+        with pytest.raises(LedgerUnavailable, match=read_only), opened.write():
+            pass

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders.issued_forecasts import GAME, current, game, issued
-from tests.support.builders.model_changes import champion, change_models, shadow
+from tests.support.builders.model_changes import champion, shadow
 from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.builders.record_book import EVENING
 from tests.support.harness.tokens import token_of
@@ -30,7 +30,6 @@ from dejavu_ledger.queries.pages import ForecastFilter
 from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
-from dejavu_store.stages import ModelAction
 
 pytestmark = pytest.mark.sqlite
 
@@ -145,31 +144,6 @@ async def test_revisions_of_a_key_are_walked_once_though_all_are_late(ledger: Le
         for query in (each for each in other.statements if "canonical" in each and "SELECT" in each):
             connection.execute(query).fetchall()
     assert sum(steps) < 100 * 2 * number
-
-
-async def test_changes_of_models_are_read_once_and_without_the_entries_between_them(
-    ledger: Ledger, traced: Traced
-) -> None:
-    known = model_changes.KnownRoster()
-    await champion(ledger, "v1", "v2", "v3")
-    traced.statements.clear()
-    taken = []
-    for read in (known.read, known.read, partial(model_changes.newest_changes, limit=2)):
-        await ledger.read(read)
-        taken.append(traced.taken("model_changes m JOIN entries"))
-        steps = traced.plan(taken[-1])
-        assert [step.split(" ")[:2] for step in steps] == [["SEARCH", "m"], ["SEARCH", "e"]]
-    await change_models(ledger, ModelAction.PROMOTE, "v2")
-    taken.append(traced.taken("model_changes m JOIN entries"))
-    # The ledger knows the roster that its last change, the sixth, rested on.
-    bounds = [
-        "m.sequence > 0 ",
-        "m.sequence > 6 ",
-        "m.sequence < 7 ORDER BY m.sequence DESC LIMIT 2",
-        "m.sequence > 5 ",
-    ]
-    for statement, bound in zip(taken, bounds, strict=True):
-        assert bound in statement
 
 
 async def test_of_many_games_only_the_entries_of_a_page_are_read(ledger: Ledger, traced: Traced) -> None:

@@ -25,7 +25,7 @@ from dejavu_ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_ledger.database import schema, sql
+from dejavu_ledger.database import sql, sqlite
 from dejavu_ledger.database.sqlite import SqliteBackend
 
 pytestmark = pytest.mark.sqlite
@@ -39,7 +39,7 @@ async def test_one_at_a_time_prepares_a_ledger_and_one_that_is_held_for_too_long
     opening = asyncio.create_task(Ledger.open(url))
     await asyncio.wait([opening], timeout=0.2)
     assert not opening.done()
-    monkeypatch.setattr(schema, "CREATION_LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite, "CREATION_LOCK_SECONDS", 0.0)
     with pytest.raises(LedgerUnavailable, match="another process has been preparing the ledger"):
         await Ledger.open(url)
     os.close(folder)

@@ -1,4 +1,4 @@
-"""Asynchronous interface of the ledger for the rest of the server."""
+"""Asynchronous interface of the ledger for the rest of the server, and who records through it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import itemgetter
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -20,7 +20,6 @@ from dejavu_common.clock import utc_now
 from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import Turns
 from dejavu_ledger import outcomes
-from dejavu_ledger.access import MODEL_CHANGE, UNLIMITED, Recorder
 from dejavu_ledger.database import store
 from dejavu_ledger.database.backend import Backend, Connection, Durability, Query, StopSignal
 from dejavu_ledger.database.backends import new_backend
@@ -60,6 +59,43 @@ like other changes. A poller sends one batch at a time, with two forecasts of ea
 
 _WITHDRAWAL_BYTES: Final = 1024
 """Bytes for which a withdrawal counts towards its caller's limit; the entry has fewer."""
+
+
+MODELS: Final = ""
+"""Stands for the game in an entry that changes models."""
+
+MODEL_CHANGE: Final = MODELS, 4096
+"""Game and bytes for which a change of models counts: about the size of its largest possible entry."""
+
+
+class Recorder(Protocol):
+    """The caller on whose behalf entries are recorded."""
+
+    @property
+    def turn(self) -> str:
+        """Name by which callers take turns; empty for one that is not limited."""
+
+    def reserved(self, entries: Sequence[tuple[str, int]]) -> contextlib.AbstractContextManager[list[tuple[str, int]]]:
+        """Count entries (game or MODELS, size in bytes) while the block records them.
+
+        If the block fails, no entry was recorded, and none counts. If it is cancelled, entries may still be recorded:
+        they count.
+
+        Returns:
+            A context whose value is a list, to which the block adds the entries that turned out not to be recorded.
+            Entering it raises a DejavuError if the entries exceed the caller's quota.
+        """
+
+
+class _Unlimited:
+    turn = ""
+
+    def reserved(self, _: Sequence[tuple[str, int]]) -> contextlib.AbstractContextManager[list[tuple[str, int]]]:
+        return contextlib.nullcontext([])
+
+
+UNLIMITED: Final[Recorder] = _Unlimited()
+"""A recorder without limits, such as the server itself."""
 
 
 class Ledger:

@@ -111,6 +111,8 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
            (Moment(5, 139.0, 2), 700, None),
            (Moment(6, 299.0, 2), 700, None),  # after a break
        ]},
+    "ten minutes after the owner's second it is known to others, too":
+        ([said(20, by="a"), said(20, by="b", at=11), said(22, by="c", at=11)], [None, TIME, None], {}),
     # Late by the date of the game
     **{f"a game is over after the evening of its date: {game_id} {day}":
         ([said(20, game_id=game_id, day=day, market={}), reported(game_id=game_id)], [answer],
@@ -188,6 +190,9 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
           *(reported(11, HALF, at=39) if each is HALF else reported(at=30) for each in order)],
          [None, None], {"half.left_out": LeftOut(observed=1), "half.forecasts": 1})
        for order in [(HALF, FINAL), (FINAL, HALF)]},
+    "what both reports show to have been made with hindsight was shown by the first":
+        ([said(20, horizon=HALF), reported(at=-1), reported(11, HALF, at=-1)], [None],
+         {"half.left_out": LeftOut(observed=1)}),
     "a replay has no hindsight":
         ([said(47, at=5, game_id=REPLAY), reported(at=4, game_id=REPLAY)], [None], {"left_out": LeftOut()}),
     # Nor does a wrong time zone: after 22 minutes 26 are left to play, and a forecast is 5 minutes late at most.
@@ -208,10 +213,9 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
           said(moment=Moment(4, 120.0, 3, 1), point=5.0), reported(6)],
          [None] * 5, {"forecasts": 1, "left_out": LeftOut(superseded=4), "mae.value": 1.0}),
     "the last state of a second counts":
-        ([said(moment=Moment(4, 12.5, 1, 2), live=HOME), said(moment=Moment(4, 12.5, 1, 2), live=HOME),
-          said(moment=Moment(4, 12.5, 2, 1), live=HOME), said(moment=Moment(4, 12.5, 1, 1), live=HOME),  # a correction
+        ([*[said(moment=Moment(4, 12.5, 1, 2), live=HOME)] * 3, said(moment=Moment(4, 12.5, 2, 1), live=HOME), said(moment=Moment(4, 12.5, 1, 1), live=HOME),  # a correction
           said(moment=Moment(4, 12.5, 2), live=AWAY), said(moment=Moment(4, 12.5, 2)),  # whose ball is not known
-          said(moment=Moment(4, 12.0, 2)), said(47)], [*[None] * 7, LATER],
+          said(moment=Moment(4, 12.0, 2)), said(47)], [*[None] * 8, LATER],
          {"revisions": [0, 1, 2, 3, 4, 0, 0], "standing": [5, 6], "current": [6]}),
     "the forecasts of a minute share its weight, and an overtime has five":
         ([said(46, point=8.0), said(moment=Moment(4, 40.0, 3), point=11.0), said(moment=Moment(4, 20.0, 3), point=13.0),

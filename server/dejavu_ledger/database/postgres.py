@@ -12,6 +12,7 @@ Decision: docs/decisions/0047-several-servers.md.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -176,6 +177,9 @@ class PostgresBackend:
         self._writing, self._reading = new(writing=True), new(writing=False)
         self._identity: Identity | None = None
         self._notifying_session = 0
+        self._unannounced = FailureLog(
+            _log, failed="ledger_announcement_failed", recovered="ledger_announcement_recovered"
+        )
 
     @classmethod
     @contextmanager
@@ -322,11 +326,15 @@ class PostgresBackend:
         if self._identity is None:
             return
         try:
+            self._outage.check()
             with self._writing.connection() as connection:
                 self._notifying_session = connection.driver.info.backend_pid
                 connection.driver.execute(b"NOTIFY " + channel_of(self._identity.ledger_id).encode())
         except psycopg.Error as error:
-            _log.warning("ledger_announcement_failed", error=str(error), effect="streams lag by up to a second")
+            effect = "streams of other processes lag by up to a second"
+            self._unannounced.failed(error, traceback=False, level=logging.WARNING, effect=effect)
+        else:
+            self._unannounced.succeeded()
 
     def listen(self, committed: Callable[[], None]) -> CommitListener | None:
         """See `Backend.listen`."""

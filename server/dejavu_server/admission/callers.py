@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final
 
-from dejavu_ledger.access import MODEL_CHANGE, MODELS
+from dejavu_ledger.ledger import MODEL_CHANGE, MODELS
 from dejavu_server.access.caller import ANYBODY, Principal
 from dejavu_server.admission.refusals import CallerLimit, WatchLimit
 

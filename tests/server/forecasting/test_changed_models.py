@@ -11,8 +11,8 @@ from tests.support.builders.calls import GAME
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_ledger import Ledger
-from dejavu_ledger.access import UNLIMITED, Recorder
 from dejavu_ledger.errors import ModelsChanged
+from dejavu_ledger.ledger import UNLIMITED, Recorder
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.results import Failed, Result

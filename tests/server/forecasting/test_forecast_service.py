@@ -14,7 +14,7 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger, LedgerUnavailable, OutcomeAlreadyRecorded
-from dejavu_ledger.access import UNLIMITED, Recorder
+from dejavu_ledger.ledger import UNLIMITED, Recorder
 from dejavu_ledger.records import IssuedForecast, SentMarket
 from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, Unsupported

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from dejavu_ledger import Ledger
-from dejavu_ledger.access import UNLIMITED, Recorder
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.ledger import UNLIMITED, Recorder
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_store.stages import ModelAction, ModelChange, Roster
 

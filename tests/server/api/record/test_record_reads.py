@@ -19,9 +19,9 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_ledger import Ledger, LedgerUnavailable
-from dejavu_ledger.access import UNLIMITED, Recorder
 from dejavu_ledger.database.backend import Connection, StopSignal
 from dejavu_ledger.errors import ReadStopped
+from dejavu_ledger.ledger import UNLIMITED, Recorder
 from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.comparison.gate import GateSettings

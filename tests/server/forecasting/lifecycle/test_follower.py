@@ -15,8 +15,8 @@ from tests.support.harness.waiting import until
 from typing_extensions import override
 
 from dejavu_ledger import Ledger
-from dejavu_ledger.access import MODEL_CHANGE
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.ledger import MODEL_CHANGE
 from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.errors import BundleNotFound, BundleUnfit
 from dejavu_models.types import AdaptationMode

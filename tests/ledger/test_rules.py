@@ -213,7 +213,8 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
           said(moment=Moment(4, 120.0, 3, 1), point=5.0), reported(6)],
          [None] * 5, {"forecasts": 1, "left_out": LeftOut(superseded=4), "mae.value": 1.0}),
     "the last state of a second counts":
-        ([*[said(moment=Moment(4, 12.5, 1, 2), live=HOME)] * 3, said(moment=Moment(4, 12.5, 2, 1), live=HOME), said(moment=Moment(4, 12.5, 1, 1), live=HOME),  # a correction
+        ([*[said(moment=Moment(4, 12.5, 1, 2), live=HOME)] * 3, said(moment=Moment(4, 12.5, 2, 1), live=HOME),
+          said(moment=Moment(4, 12.5, 1, 1), live=HOME),  # a correction
           said(moment=Moment(4, 12.5, 2), live=AWAY), said(moment=Moment(4, 12.5, 2)),  # whose ball is not known
           said(moment=Moment(4, 12.0, 2)), said(47)], [*[None] * 8, LATER],
          {"revisions": [0, 1, 2, 3, 4, 0, 0], "standing": [5, 6], "current": [6]}),

@@ -59,7 +59,7 @@ CREATE TABLE forecasts (
   neutral_site BOOLEAN,
   missing_players DOUBLE PRECISION, -- effect on the expected margin; NULL: 0 or unknown
   late TEXT NOT NULL, -- reason as recorded; empty: recorded in time
-  hindsight BIGINT, -- the report that shows that it was made with hindsight (hindsight.py); NULL: none does
+  hindsight BIGINT, -- the report that shows that it was made with hindsight (rules.py); NULL: none does
   scored_values BYTEA NOT NULL, -- inputs of its scores (entries/scored_values.py): settling reads very many
   recorded_by TEXT NOT NULL, -- identity of the caller; empty if it is not known
   owned BOOLEAN NOT NULL, -- whether the caller was the owner of the game, so that it counts

@@ -63,7 +63,7 @@ class StepProgress(NamedTuple):
     """Progress of a copy.
 
     Attributes:
-        step: current step: copying or verifying.
+        step: current step: copying, verifying or done.
         sequence: the last entry that was copied or verified.
         head: the entry to reach; it rises while a server records.
     """

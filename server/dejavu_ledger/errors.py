@@ -43,7 +43,7 @@ class LedgerCorrupt(LedgerError, reason="LEDGER_CORRUPT", category="DATA_LOSS"):
 
 
 class LedgerSchemaError(LedgerError, reason="LEDGER_SCHEMA", category="FAILED_PRECONDITION"):
-    """The database was written by a later release of the server, or is not a ledger."""
+    """The database was written by another release of the server, or is not a ledger."""
 
 
 class InvalidLedgerUrl(LedgerError, reason="INVALID_LEDGER_URL"):
@@ -72,10 +72,10 @@ class OutcomeStands(DejavuError, reason="OUTCOME_STANDS", category="FAILED_PRECO
 
     Args:
         message: the current outcome, and the difference of the report.
-        outcome: the current outcome; None if it is not known.
+        outcome: the current outcome.
     """
 
-    def __init__(self, message: str, outcome: ReportedOutcome | None = None) -> None:
+    def __init__(self, message: str, outcome: ReportedOutcome) -> None:
         super().__init__(message)
         self.outcome = outcome
 

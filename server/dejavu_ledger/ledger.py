@@ -170,7 +170,7 @@ class Ledger:
 
         Raises:
             InvalidLedgerUrl: if the URL cannot name a ledger.
-            LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
+            LedgerSchemaError: if another release wrote the database, or it is not a ledger.
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
         backend = new_backend(ledger, durability) if isinstance(ledger, str) else ledger
@@ -247,8 +247,7 @@ class Ledger:
     ) -> tuple[ReportedOutcome, int]:
         """Record an outcome, which settles every forecast of its game and horizon; durable when this returns.
 
-        Reporting the differential of the newest revision again, with its teams or none, changes nothing. Other values
-        add the next revision.
+        What a report changes: see `outcomes.record_outcome`.
 
         Args:
             outcome: the outcome.
@@ -285,7 +284,7 @@ class Ledger:
             recorder: the caller, with its quota.
 
         Returns:
-            The revision that withdraws it, and the number of forecasts that it had settled.
+            The revision that withdraws it, and the number of forecasts of its game and horizon.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
@@ -327,8 +326,7 @@ class Ledger:
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
-            DejavuError: if it exceeds the quota of the recorder.
-            DejavuError: if it is not possible (`Roster.check`), or if `prepare` raises one.
+            DejavuError: if it exceeds the quota of the recorder, or is not possible (`Roster.check`, `prepare`).
         """
         with recorder.reserved([MODEL_CHANGE]) as unused:
             change = partial(model_changes.change_models, prepare=prepare, known=self._roster)
@@ -387,7 +385,7 @@ class Ledger:
             return await self._in_reader(partial(self._read_now, query, stop))
 
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
-        """Return the first `limit` forecasts and outcomes after a sequence, in order."""
+        """Return the first `limit` forecasts of the games' owners, and outcomes, after a sequence, in order."""
         return await self.read(lambda connection: store.read_after(connection, sequence, limit))
 
     async def position(self) -> ChainHead:
@@ -431,7 +429,7 @@ class Ledger:
     async def tail(
         self, after: int, *, poll_seconds: float = 1.0, reader: TailReader | None = None
     ) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
-        """Yield pages of every forecast and outcome after a sequence, in order, without end, as they are committed.
+        """Yield pages of all forecasts of the games' owners, and outcomes, after a sequence, as they are committed.
 
         Close it (`contextlib.aclosing`) when done.
 

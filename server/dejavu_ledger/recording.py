@@ -198,8 +198,7 @@ def record_forecasts(
             key = key_of(issued, owned=owned)
             of_key = revisions.get(key, Revisions())
             # A new owner's forecast is recorded even if it repeats another's, so that the game passes to it.
-            taken = lease != "" and game.owner not in {None, issued.recorded_by}
-            stored = None if taken else of_key.find(issued)
+            stored = None if game.passes_to(issued.recorded_by, lease) else of_key.find(issued)
             if stored is not None:
                 stored = codec.recorded_part(stored)
             else:

@@ -40,19 +40,20 @@ class LateReason(enum.Enum):
     """Why a recorded forecast is late: it could have been made with hindsight, so it does not count."""
 
     LATER_SECOND = "later_second"
-    """The ledger already had a forecast of the game from a later second of play."""
+    """The ledger already had one of a later second of play, of the owners of the game or of the same caller; of the owners
+    by more than a minute and a half if it is of another caller."""
 
     CLOCK = "clock"
     """The clock that its owner publishes was more than a minute and a half of play further."""
 
     TIME = "time"
-    """The ledger had the game's newest second of play for longer than the limit of the server."""
+    """The ledger had the game's newest second of play for longer than `rules.LATE_AFTER`."""
 
     REPORTED = "reported"
     """The ledger already had a report, withdrawn since, of an outcome at a horizon after the forecast's minute."""
 
     GAME_DATE = "game_date"
-    """The game must have been over: by the date given for it, or half a day after its first forecast."""
+    """The game must have been over: by the date given for it, or half a day after its owner's first forecast."""
 
     OBSERVED = "observed"
     """It was made after the observed_time of the first report of its outcome. This reason is stored in no entry: it
@@ -69,7 +70,7 @@ class MarketRecording(enum.Enum):
     """The forecast already has another market."""
 
     FORECAST_LATE = "forecast_late"
-    """It came at a time when its forecast would be late."""
+    """It came at a time when its forecast would be late, or too long after it."""
 
     OUTCOME_KNOWN = "outcome_known"
     """The outcome was known."""
@@ -390,7 +391,7 @@ class Checkpoint:
         hash: hash of that entry, 32 bytes.
         signed_time: aware, UTC, whole microseconds.
         public_key: ed25519, 32 bytes.
-        signature: ed25519 over `text`, 64 bytes.
+        signature: ed25519 over `checkpoints.signed_text`, 64 bytes.
     """
 
     ledger_id: str

@@ -21,7 +21,7 @@ from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording, R
 from dejavu_models.betting import Market
 from dejavu_models.types import Horizon
 
-_HALF: Final = 60 * 24
+_HALF: Final = Horizon.HALFTIME.seconds
 
 BEHIND: Final = 90.0
 """Seconds of play by which a forecast may be behind the published clock, and that of another caller behind its owner's
@@ -51,7 +51,7 @@ class RecordingLimits(NamedTuple):
 
     Attributes:
         forecasts: maximum number of forecasts of one game, revisions included; one caller with a token may record its
-            CALLERS_OF_A_GAME-th part, whatever others record.
+            CALLERS_OF_A_GAME-th part, and the owner also beyond the maximum, whatever others record.
         reserve_bytes: free space of the disk below which no new forecast is recorded, so that outcomes still are; 0: no
             limit.
     """
@@ -77,7 +77,10 @@ class _Newest(NamedTuple):
 
 
 class DecidingReport(NamedTuple):
-    """The report that decides which forecasts of a game were made with hindsight: the first that is not void.
+    """The report that decides which forecasts of a game were made with hindsight.
+
+    It is the first one that was not withdrawn before any forecast of the game; after the game has passed to its first
+    lease also the first from then on, if none stood.
 
     Attributes:
         sequence: its sequence.
@@ -97,7 +100,7 @@ class GameRecord:
     Attributes:
         owner: the caller whose forecasts count; None before the first forecast.
         lease: name of the lease whose holder becomes the owner; empty: none.
-        deciding: the first report of each outcome that was not withdrawn before any forecast of the game.
+        deciding: the newest deciding report of each outcome.
     """
 
     def __init__(self, game_id: str) -> None:
@@ -105,6 +108,7 @@ class GameRecord:
         self.owner: str | None = None
         self.lease = ""
         self.deciding: dict[Horizon, DecidingReport] = {}
+        self._decided: list[tuple[Horizon, DecidingReport]] = []  # by earlier deciding reports
         self._first: datetime | None = None  # when the owner's first forecast was made
         self._counts = Counter[str]()  # forecasts by caller
         self._owned: _Newest | None = None
@@ -133,7 +137,7 @@ class GameRecord:
     def lease_of(self, caller: str, held: frozenset[str]) -> str:
         """Return the lease that the entry of a caller's forecast names, since the game follows it from then on.
 
-        The first lease of a game is one that its owner holds, or another caller while the owner holds none. Then it
+        The first lease of a game is the first one that any of its callers holds, its owner or another. From then on it
         belongs to whoever holds this lease.
 
         Args:
@@ -143,6 +147,10 @@ class GameRecord:
         if not self.lease:
             return min(held, default="")
         return self.lease if self.owner != caller and self.lease in held else ""
+
+    def passes_to(self, caller: str, lease: str) -> bool:
+        """Return whether an entry that names a lease makes its caller the owner in place of another one."""
+        return lease != "" and self.owner not in {None, caller}
 
     def check_lease(self, caller: str, lease: str) -> None:
         """Check the lease that the entry of a caller's forecast names.
@@ -164,6 +172,8 @@ class GameRecord:
         """
         newest, owned = _Newest(seconds, made), self.owns(caller, lease)
         if self._passes_to_first_lease(caller, owned=owned):
+            excused = self._withdrawn - self._outcomes.keys()
+            self._decided += [(horizon, self.deciding.pop(horizon)) for horizon in excused]
             self._withdrawn.clear()
         if owned:
             # Otherwise anybody could make a game late by a forecast of the morning before.
@@ -213,8 +223,8 @@ class GameRecord:
         """Return the sequence of the report that shows that a forecast was made with hindsight; None if none does.
 
         It is the first report of an outcome after the forecast's minute that was recorded after the forecast, and
-        observed before it was made. No later report undoes hindsight or creates it. Replays are exempt, since their
-        games are over.
+        observed before it was made. No later report undoes hindsight, and only a deciding one creates it. Replays are
+        exempt, since their games are over.
 
         Args:
             sequence: sequence of the forecast, or of a market that was sent with it later.
@@ -225,7 +235,7 @@ class GameRecord:
             return None
         show = (
             report.sequence
-            for horizon, report in self.deciding.items()
+            for horizon, report in (*self._decided, *self.deciding.items())
             if minute <= horizon.last_slot and report.sequence > sequence and report.observed < made
         )
         return min(show, default=None)

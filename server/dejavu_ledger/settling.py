@@ -354,7 +354,7 @@ class _Settling:
             raise ValueError(f"late is {error}; expected one of {[*_EXCLUSIONS]}") from None
 
     def _is_corrected(self, report: _Outcome) -> bool:
-        """Return whether a report differs from the outcome: in the differential, or in a total that is not that."""
+        """Return whether a report differs from the outcome: in the differential, or in the total, if it has one."""
         outcome = self._outcome
         other_total = report.total_points is not None and report.total_points != outcome.total_points
         return bool(report.differential != outcome.differential or other_total)
@@ -379,9 +379,11 @@ class _Settling:
     def _was_void(self) -> bool:
         """Return whether an outcome of the game was withdrawn before its first forecast, or before its first lease.
 
-        Such a withdrawal makes no forecast late: `GameRecord.add_outcome`.
+        Such a withdrawal makes no forecast late: `GameRecord.add_outcome`. Only entries before the newest outcome
+        count: scores change only with an outcome.
         """
-        owned = [each for each in self._of_game.forecasts if each.owned]
+        newest = self._of_game.outcomes[-1].sequence
+        owned = [each for each in self._of_game.forecasts if each.owned and each.sequence < newest]
         leased = next((each for each in owned if each.lease), None)
         passed = 0 if leased is None or leased.recorded_by == owned[0].recorded_by else leased.sequence
         return any(each.void or (each.withdrawn and each.sequence < passed) for each in self._of_game.outcomes)

@@ -2,7 +2,8 @@
 
 A transaction of this process is handed over with the sequence of the entry before it. If that is the tail's position,
 its forecasts are the next page. Otherwise another process has written, or the transaction added something other than
-forecasts, and the ledger is read. Every entry comes once, in order, because the tail continues only from its position.
+forecasts, and the ledger is read. Every forecast of a game's owner and every outcome comes once, in order, because the
+tail continues only from its position.
 
 While its reader is idle, the tail skips to the newest entry without reading the ledger. Otherwise each of several
 workers would read and parse the entries of all others.
@@ -67,7 +68,7 @@ def decode_token(text: str) -> ResumeToken:
     """Decode a token.
 
     Raises:
-        InvalidResumeToken: if `encode` did not produce it.
+        InvalidResumeToken: if `encode_token` did not produce it.
     """
     try:
         packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
@@ -92,7 +93,7 @@ class EntrySource(Protocol):
     """Source of a tail: a ledger."""
 
     async def read_after(self, sequence: int, limit: int) -> list[Entry]:
-        """Return the first `limit` forecasts and outcomes after a sequence, in order."""
+        """Return the first `limit` forecasts of owners, and outcomes, after a sequence, in order."""
 
     async def newest(self) -> ChainHead:
         """Return sequence and hash of the newest forecast or outcome; without any, the start of the chain."""

@@ -147,8 +147,8 @@ class Writer:
                         lost = self._commit(calls)
                     if lost is None:
                         continue
-                    # Who waits for a ledger that is not there would wait as long again. They are taken from the queue
-                    # before anybody is answered, so that no call is among them that was made because of an answer.
+                    # Calls that wait for an unavailable ledger would wait as long again. They are taken from the queue
+                    # before any call is answered, so that none of them was made because of an answer.
                     refused, ended = self._gather()
                     last = last or ended
                 refused += calls

@@ -204,7 +204,7 @@ EVENTS = [
         said(24 + behind // 90, by="b", game_id=FIFTH, clock=60.0 * (24 + behind // 90) + behind, publisher="b")
         for behind in (90, 181)
     ),
-    reported(4, game_id=FIFTH),
+    reported(4, game_id=FIFTH, at=-1),
 ]
 """Every reason for which a forecast does not count, several owners, games of others, and a game without a report."""
 

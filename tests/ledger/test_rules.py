@@ -148,6 +148,12 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "a report that is withdrawn before the game passes to its first lease makes none late and the game doubtful":
         ([said(1, by="a"), reported(), withdrawn(), leads("b"), said(20, by="b"), said(21, by="a"), reported(6)],
          [None, None, None], {"forecasts": 2, "left_out": LeftOut(others=1), "doubtful_games": 1}),
+    "scores change only with an outcome, so the doubt shows with the next one":
+        ([said(1, by="a"), reported(), withdrawn(), leads("b"), said(20, by="b")], [None, None],
+         {"withdrawn_games": 1, "doubtful_games": 0}),
+    "a report from after the game has passed to its first lease decides what was made with hindsight":
+        ([said(1, by="a"), reported(), withdrawn(), leads("b"), said(20, by="b"), said(47, by="b", at=90),
+          reported(6, at=89)], [None, None, None], {"forecasts": 2, "left_out": LeftOut(observed=1)}),
     "a withdrawal is not void for an owner who acquires a lease":
         ([said(1, by="a"), reported(), withdrawn(), leads("a"), said(20, by="a")], [None, REPORTED], {}),
     "a withdrawal is not void for the next holder of the lease":

@@ -105,6 +105,7 @@ class Game:
         withdrawn: the horizons with an outcome that was withdrawn after the first forecast, and not before the first
             owner with a lease.
         reports: the first report of each outcome; one that was withdrawn before the first forecast is none.
+        earlier: those that were withdrawn before the first owner with a lease, with their horizons: others follow.
     """
 
     def __init__(self) -> None:
@@ -113,6 +114,7 @@ class Game:
         self.standing: dict[str, Entry] = {}
         self.withdrawn = set[str]()
         self.reports: dict[str, Entry] = {}
+        self.earlier: list[tuple[str, Entry]] = []
         self._first = math.inf  # when the owner's first forecast was made
         # The newest second of play, and when its first forecast was made: of owners (None), and of each caller.
         self._newest: dict[str | None, tuple[float, int]] = {}
@@ -128,6 +130,7 @@ class Game:
     def add_forecast(self, forecast: Forecast) -> None:
         """Take note of a forecast."""
         if self.passes_to_first_lease(forecast):
+            self.earlier += [(each, self.reports.pop(each)) for each in self.withdrawn - self.standing.keys()]
             self.withdrawn.clear()
         if forecast.owned:
             self._first = forecast.made if forecast.caller != self.owner else min(self._first, forecast.made)
@@ -185,7 +188,8 @@ class Game:
             sequence: sequence of the forecast, or of the market.
             made: when it was made, or sent.
         """
-        reports = [self.reports[horizon] for horizon in forecast.preceded if horizon in self.reports]
+        of = forecast.preceded
+        reports = [each for horizon, each in (*self.earlier, *self.reports.items()) if horizon in of]
         return not forecast.is_replay and any(
             each["sequence"] > sequence and each["payload"]["observed_us"] < made for each in reports
         )
@@ -248,7 +252,8 @@ class Record:
         if forecast.revision != len(before):
             _refuse(entry, f"revision {forecast.revision} after {len(before) - 1 if before else 'none'}")
         in_time = [each for each in before if not each.late]
-        if not forecast.lease and any(forecast.repeats(each) for each in (*before[-1:], *in_time[-1:])):
+        takes_over = forecast.lease and game.owner not in {None, forecast.caller}
+        if not takes_over and any(forecast.repeats(each) for each in (*before[-1:], *in_time[-1:])):
             _refuse(entry, f"revision {forecast.revision} after one with its input: it changes nothing")
         chosen = forecast.said.get("roster_sequence")
         if chosen is not None and (chosen, forecast.said["model_version"]) != (self._change, self.champion):

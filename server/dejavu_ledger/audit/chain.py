@@ -200,7 +200,7 @@ class ChainVerifier:
         owned = game.owns(caller, issued.lease)
         key = key_of(issued, owned=owned)
         _check_row("forecasts", row, rows.forecast_row(issued, key, codec.prepare(issued).pattern, owned=owned))
-        self._check_revision(issued, key)
+        self._check_revision(issued, key, passes=game.passes_to(caller, issued.lease))
         _check_unknown(game, issued.forecast.elapsed_minutes)
         _check(owned or issued.clock is None, "it states a published clock, but is not of the game's owner")
         reason = game.late(issued, owned=owned, clock=issued.clock)
@@ -231,8 +231,8 @@ class ChainVerifier:
         if fault is not None:
             raise ValueError(f"{fault.field} is {fault.found}; expected {fault.expected}")
 
-    def _check_revision(self, issued: IssuedForecast, key: str) -> None:
-        """Check that a forecast follows the revisions of its key, and changes something."""
+    def _check_revision(self, issued: IssuedForecast, key: str, *, passes: bool) -> None:
+        """Check that a forecast follows the revisions of its key, and changes something: the owner if `passes`."""
         if not issued.revision:  # the database has no two with this number
             return
         before = read_revisions(self._connection, [key], issued.sequence).get(key, Revisions())
@@ -240,8 +240,7 @@ class ChainVerifier:
             issued.revision == before.next_number,
             f"revision {issued.revision} of a forecast does not follow: revisions count from 0",
         )
-        repeats = issued.lease == "" and before.find(issued) is not None
-        _check(not repeats, "it changes nothing: it has the input of an earlier revision")
+        _check(passes or before.find(issued) is None, "it changes nothing: it has the input of an earlier revision")
 
     def _check_choice(self, issued: IssuedForecast) -> None:
         """Check that a forecast can be from the model that was chosen for it.
@@ -339,7 +338,7 @@ class ChainVerifier:
 
 
 def difference(stored: Raw, expected: Raw) -> str | None:
-    """Return the first column of which a row does not have the value, or the type, that was written; None without."""
+    """Return the first column whose value or type differs from what was written; None if none does."""
     differ = (
         name for name, value in expected.items() if type(stored[name]) is not type(value) or stored[name] != value
     )

@@ -74,7 +74,7 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
 
 
 def _values(market: Market, answer: MarketAnswer) -> dict[str, Any]:
-    """Return the values of an answer by name; those of a side have its name before."""
+    """Return the values of an answer by name; those of a side are prefixed with its name."""
     values = asdict(answer)
     sides = zip(market.kind.sides, (values.pop("above"), values.pop("below")), strict=True)
     return {f"{side.value}'s {name}": value for side, of in sides for name, value in of.items()} | values

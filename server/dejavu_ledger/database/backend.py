@@ -41,7 +41,7 @@ class Connection:
 
 
 Query: TypeAlias = Callable[[Connection], _T]
-"""A function of `ledger.queries` with all arguments bound except the connection, which only the queries use."""
+"""A function that runs statements, with all arguments bound except the connection."""
 
 
 class Durability(enum.Enum):

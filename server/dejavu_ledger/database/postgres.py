@@ -321,7 +321,7 @@ class PostgresBackend:
         """See `Backend.notify`.
 
         It is called after the commit rather than in it: a full queue of notifications would make commits fail, and
-        PostgreSQL lets commits with notifications wait for each other.
+        PostgreSQL makes commits with notifications wait for each other.
         """
         if self._identity is None:
             return

@@ -52,7 +52,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
 """The types of each table's columns, by PostgreSQL's names; the entries come before what refers to them."""
 
 
-# What ANALYZE makes is SQLite's own.
+# SQLite itself owns what ANALYZE makes.
 _OF_SQLITE: Final = """
     SELECT type, name, tbl_name, sql FROM sqlite_master
     WHERE type IN ('trigger', 'view') OR (sql IS NOT NULL AND substr(name, 1, 11) <> 'sqlite_stat')

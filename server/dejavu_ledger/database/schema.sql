@@ -95,7 +95,7 @@ CREATE TABLE outcomes (
   void BOOLEAN NOT NULL,
   total_points INTEGER, -- of both teams; NULL if they were not reported
   overtimes INTEGER, -- NULL if they were not reported
-  players TEXT, -- the box score, see entries.box_scores; NULL if it was not reported
+  players TEXT, -- the box score, see codec.players_of; NULL if it was not reported
   recorded_by TEXT NOT NULL, -- identity of the caller; empty if it is not known
   PRIMARY KEY (sequence),
   UNIQUE (game_id, horizon, revision),

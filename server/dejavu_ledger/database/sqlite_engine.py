@@ -1,8 +1,8 @@
 """Connections to the ledger's SQLite database, its path, its errors as errors of the ledger, and commit notifications.
 
-Readers use no transactions: each statement sees the newest commit, and none prevents a WAL checkpoint from completing.
-Connections never create the file. A connection is discarded after a failure that may lie in its file: SQLite would keep
-the state in which it opened the file, such as read-only, after the disk has recovered.
+Readers use no transactions, but for `sql.snapshot`: each statement sees the newest commit, and none prevents a WAL
+checkpoint from completing. Connections never create the file. A connection is discarded after a failure that may lie in
+its file: SQLite would keep the state in which it opened the file, such as read-only, after the disk has recovered.
 
 Each open ledger listens on a Unix datagram socket whose name begins with a hash of the path of its database. A
 notification sends one empty datagram to each of these; the receivers then read the ledger. A datagram is dropped if the
@@ -107,7 +107,7 @@ def free_bytes(path: Path) -> int | None:
 
 
 def connect(path: Path, *pragmas: str, immutable: bool = False) -> sqlite3.Connection:
-    """Connect the driver to a database, without creating it; no transaction starts but by BEGIN.
+    """Connect the driver to a database, without creating it; only BEGIN starts a transaction.
 
     Args:
         path: the database.

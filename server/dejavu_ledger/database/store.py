@@ -1,4 +1,4 @@
-"""Reads the ledger's chain on a connection that the caller provides."""
+"""The ledger's chain on a connection that the caller provides: its head, its entries, who holds its leases."""
 
 from __future__ import annotations
 

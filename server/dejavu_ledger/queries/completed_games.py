@@ -64,8 +64,8 @@ def completed_games(
 ) -> Iterator[CompletedGame | SkippedGame]:
     """Yield the games with a final outcome, in the order in which these outcomes were first reported.
 
-    Uses the pattern of the game's forecast that covers the most minutes; among those, the last one recorded. A reported
-    halftime outcome replaces the pattern's differential at the half.
+    Uses the pattern of the owner's forecast in time that covers the most minutes; among those, the last one recorded. A
+    reported halftime outcome replaces the pattern's differential at the half.
 
     Args:
         connection: a read connection.
@@ -109,7 +109,7 @@ def _completed(connection: Connection, final: _Final, min_minutes: int) -> Compl
         raise _Unfit("the NBA gives no game such an id")
     phase = "RS" if is_replay(game_id) else COMPETITIVE.get(game_id[:3])
     if phase is None:
-        raise _Unfit("it is of no regular season, play-in or playoffs")
+        raise _Unfit("it is not of the regular season, play-in or playoffs")
     teams = final.home_team or final.forecast_home, final.away_team or final.forecast_away
     try:
         home, away = (team_code(team or "") for team in teams)
@@ -122,7 +122,7 @@ def _completed(connection: Connection, final: _Final, min_minutes: int) -> Compl
         pattern[Horizon.HALFTIME.minutes - 1] = final.half
     differentials = [int(value) for value in pattern]
     if differentials != pattern:
-        raise _Unfit("a differential of it is not a whole number of points")
+        raise _Unfit("one of its differentials is not a whole number of points")
     scores = _lowest_scores(differentials, final.differential)
     if max(scores[-1].home, scores[-1].away) > MAX_SCORE:
         raise _Unfit(f"its differentials move by more than {MAX_SCORE} points")

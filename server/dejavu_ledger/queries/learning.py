@@ -39,7 +39,7 @@ class SettledGame:
         total_points: points of both teams; None if they were not reported.
         neutral_site: True if all its forecasts in time say that it is at a neutral site, so that no single one decides;
             otherwise None.
-        players: its box score, see `entries.box_scores`; None if it was not reported.
+        players: its box score, see `codec.players_of`; None if it was not reported.
     """
 
     sequence: int

@@ -296,7 +296,7 @@ def current_page(connection: Connection, filter_: CurrentFilter, after: int, lim
     Args:
         connection: a read connection.
         filter_: the filter, the same for all pages.
-        after: result of `start`, or `through` of the previous page.
+        after: result of `start_of_current`, or `through` of the previous page.
         limit: maximum number of forecasts on the page.
 
     Raises:

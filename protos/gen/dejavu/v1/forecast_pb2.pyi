@@ -218,7 +218,7 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     """The ledger had the game's newest second of play for longer than ten minutes."""
     LATE_REASON_REPORTED: _LateReason.ValueType  # 3
     """It was recorded after the report of an outcome of a later moment, which was withdrawn since. A report that was
-    withdrawn before the game's first forecast does not count.
+    withdrawn before the game's first forecast, or before its first owner with a lease, does not count.
     """
     LATE_REASON_GAME_DATE: _LateReason.ValueType  # 4
     """It was made when the game must have been over: after the evening of its game_date (later than 11:00 UTC of the next
@@ -245,7 +245,7 @@ LATE_REASON_TIME: LateReason.ValueType  # 2
 """The ledger had the game's newest second of play for longer than ten minutes."""
 LATE_REASON_REPORTED: LateReason.ValueType  # 3
 """It was recorded after the report of an outcome of a later moment, which was withdrawn since. A report that was
-withdrawn before the game's first forecast does not count.
+withdrawn before the game's first forecast, or before its first owner with a lease, does not count.
 """
 LATE_REASON_GAME_DATE: LateReason.ValueType  # 4
 """It was made when the game must have been over: after the evening of its game_date (later than 11:00 UTC of the next

@@ -53,7 +53,7 @@ class RecordServiceStub:
     """Withdraws the outcome of a horizon of a game, as a new revision. From then on every answer is as if the
     outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
     not settled, models have not learned from it, and further forecasts of its minutes are recorded, but always late
-    (LATE_REASON_REPORTED), unless the game has no forecast yet. Scorecards count the game as withdrawn. Idempotent.
+    (LATE_REASON_REPORTED), unless the game has no forecast, or passes to its first owner with a lease. Scorecards count the game as withdrawn. Idempotent.
     Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
     """
     GetPrediction: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]
@@ -94,7 +94,7 @@ class RecordServiceAsyncStub(RecordServiceStub):
     """Withdraws the outcome of a horizon of a game, as a new revision. From then on every answer is as if the
     outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
     not settled, models have not learned from it, and further forecasts of its minutes are recorded, but always late
-    (LATE_REASON_REPORTED), unless the game has no forecast yet. Scorecards count the game as withdrawn. Idempotent.
+    (LATE_REASON_REPORTED), unless the game has no forecast, or passes to its first owner with a lease. Scorecards count the game as withdrawn. Idempotent.
     Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
     """
     GetPrediction: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]  # type: ignore[assignment]
@@ -144,7 +144,7 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         """Withdraws the outcome of a horizon of a game, as a new revision. From then on every answer is as if the
         outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
         not settled, models have not learned from it, and further forecasts of its minutes are recorded, but always late
-        (LATE_REASON_REPORTED), unless the game has no forecast yet. Scorecards count the game as withdrawn. Idempotent.
+        (LATE_REASON_REPORTED), unless the game has no forecast, or passes to its first owner with a lease. Scorecards count the game as withdrawn. Idempotent.
         Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
         """
 

@@ -54,7 +54,7 @@ def main() -> None:
     # yet, and collecting it would take longer than a fork.
     gc.freeze()
     refusal = _obstacle()
-    status = ForkServerStatus(refusal=refusal, bundles=len(models))
+    status = ForkServerStatus(refusal=refusal)
     with contextlib.suppress(ConnectionError):  # the supervisor has gone: the socket has ended, too
         control.send(status.to_json().encode())
     if refusal:

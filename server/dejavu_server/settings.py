@@ -146,16 +146,6 @@ class Settings(ProcessMessage):
         # Clients treat a stream as dead after 60 s of silence.
         option("Idle seconds before a stream sends a heartbeat, 0.01 to 30.", "SECONDS", flag=False, ge=0.01, le=30),
     ] = 15.0
-    expires_seconds: Annotated[
-        float,
-        option(
-            f"How many seconds a forecast stays current, 1 to {MAX_SECONDS:,}.",
-            "SECONDS",
-            flag=False,
-            ge=1,
-            le=MAX_SECONDS,
-        ),
-    ] = 300.0
     max_game_forecasts: Annotated[
         int,
         option(
@@ -222,16 +212,6 @@ class Settings(ProcessMessage):
             le=10_000,
         ),
     ] = 200
-    caller_model_changes: Annotated[
-        int,
-        option(
-            "Changes of models that one caller records in a day by a worker, up to 10,000; 0: no limit.",
-            "N",
-            flag=False,
-            ge=0,
-            le=10_000,
-        ),
-    ] = 100
     caller_ledger_mib: Annotated[
         int,
         option(
@@ -256,26 +236,6 @@ class Settings(ProcessMessage):
             le=MAX_SECONDS,
         ),
     ] = 3600.0
-    connection_grace_seconds: Annotated[
-        float,
-        option(
-            "How long calls and streams may still use a connection that reached its age, 1 to 86,400.",
-            "SECONDS",
-            flag=False,
-            ge=1,
-            le=MAX_SECONDS,
-        ),
-    ] = 60.0
-    connection_idle_seconds: Annotated[
-        float,
-        option(
-            "How long a connection without calls is kept, up to 86,400; 0: always.",
-            "SECONDS",
-            flag=False,
-            ge=0,
-            le=MAX_SECONDS,
-        ),
-    ] = 900.0
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
         option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),
@@ -292,16 +252,6 @@ class Settings(ProcessMessage):
             le=3650,
         ),
     ] = 30
-    plausible_gap: Annotated[
-        float,
-        option(
-            "Difference in points between a request's pregame_margin and the ratings' margin above which the answer "
-            "has a warning, 1 to 200.",
-            "POINTS",
-            ge=1,
-            le=200,
-        ),
-    ] = 12.0
     cache: Annotated[
         str,
         AfterValidator(check_cache),

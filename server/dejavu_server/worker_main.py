@@ -161,7 +161,6 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
         _send_status(
             order,
             WorkerStatus(
-                address=worker.address,
                 models=worker.models,
                 versions=package_versions(),
                 ledger=worker.has_ledger,

@@ -45,14 +45,12 @@ class WorkerStatus(ProcessMessage):
     """Result of a worker's start.
 
     Attributes:
-        address: the address that it serves on; empty if the start failed.
         refusal: why the start failed; empty if it succeeded.
         models: versions of the loaded models, the active one first.
         versions: of dejavu-forecast, its revision, grpcio and Python, by name.
         ledger: whether the worker has the ledger open.
     """
 
-    address: str = ""
     refusal: str = ""
     models: tuple[str, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
@@ -76,11 +74,9 @@ class ForkServerStatus(ProcessMessage):
 
     Attributes:
         refusal: why it cannot fork; empty if it can.
-        bundles: number of bundles that it has loaded.
     """
 
     refusal: str = ""
-    bundles: int = 0
 
 
 class ForkReply(ProcessMessage):

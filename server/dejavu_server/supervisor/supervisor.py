@@ -248,13 +248,9 @@ def _serving_workers(slots: Iterable[WorkerSlot]) -> list[ServingWorker]:
 
 
 def _worker_statistics(slots: Iterable[WorkerSlot]) -> list[WorkerStatistics]:
-    now, wall = time.monotonic(), time.time()
     return [
-        WorkerStatistics.of(
-            f"{worker.slot}-{worker.pid}", worker.pid, wall - (now - worker.serves_since), worker.versions
-        )
-        for slot in slots
-        if (worker := slot.worker) is not None
+        WorkerStatistics.of(f"{slot}-{pid}", pid, time.time() - served, versions)
+        for slot, pid, _, served, versions in _serving_workers(slots)
     ]
 
 

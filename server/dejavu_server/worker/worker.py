@@ -30,7 +30,7 @@ from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.url import is_postgres
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.errors import DejavuError
-from dejavu_models.types import Forecast, SimilarGame
+from dejavu_models.types import AdaptationMode, Forecast, SimilarGame
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.access.policy import SERVICES
 from dejavu_server.admission.callers import Callers
@@ -38,6 +38,8 @@ from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService, open_cache
 from dejavu_server.api.converters.games import game_message
+from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.feed_service import FEED_SERVICE, FeedService
 from dejavu_server.api.game_service import GAME_SERVICE, GameService
 from dejavu_server.api.handlers import handlers
@@ -60,11 +62,11 @@ from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
+from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.game_states import GameStates
 from dejavu_server.streaming.games_in_play import GamesInPlay
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_server import GrpcServer
-from dejavu_server.worker.ledger import new_ledger_manager, new_updater
 from dejavu_server.worker.limits import (
     CHANNEL_OPTIONS,
     caller_limits,
@@ -80,6 +82,9 @@ from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.signer import Signer
 from dejavu_server.worker.statistics import StatisticsReporter
+
+LIFETIME = timedelta(minutes=5)
+"""Time for which a forecast stays current."""
 
 LOOK_SECONDS = 0.05
 """Interval at which a server is checked: gRPC reports a failure only when polled."""
@@ -238,6 +243,8 @@ class Worker:
     def _watch(self, stack: AsyncExitStack, models: ServingModels, batcher: Batcher) -> None:
         """Start to watch the progress of the threads, and to sample metrics."""
         settings = self._settings
+        self.metrics.max_ratings_age.set(timedelta(days=settings.max_ratings_days).total_seconds())
+        self.metrics.checkpoint_interval.set(settings.checkpoint_seconds)
         _started(stack, RatingsAge(models, self.metrics, self._clock, logs=self._first))
         self._progress = ProgressMonitor(
             lambda: (batcher.activity, *self._ledger_manager.activities),
@@ -270,7 +277,7 @@ class Worker:
             batcher,
             ledger,
             self.metrics.recorded,
-            lifetime=timedelta(seconds=settings.expires_seconds),
+            lifetime=LIFETIME,
             on_new=on_new,
             answered=self.metrics.forecasts,
             clock=self._clock,
@@ -350,16 +357,27 @@ class Worker:
         settings = self._settings
         registry = None if settings.model_store else await self._load_models()
         learned, changed = asyncio.Event(), asyncio.Event()
-        self._ledger_manager = new_ledger_manager(
+        course_of = self._course if registry is None else registry.course
+        self._ledger_manager = LedgerManager(
             settings,
             self.metrics,
+            partial(
+                Broadcaster,
+                encode=partial(forecast_message, explanation=True, course_of=course_of),
+                encode_outcome=outcome_message,
+                heartbeat_seconds=settings.heartbeat_seconds,
+            ),
             self._on_ledger_health,
-            (self._published, learned) if registry is not None else (self._published, learned, changed),
-            self._course if registry is None else registry.course,
+            committed=(self._published, learned) if registry is not None else (self._published, learned, changed),
             make=self._make_ledger,
         )
-        forecasters = [] if registry is None else [registry.get(version) for version in self.models]
-        self._online_updater = new_updater(settings, self._ledger_manager.current, forecasters, learned)
+        self._online_updater = OnlineUpdater(
+            self._ledger_manager.current,
+            [] if registry is None else [registry.get(version) for version in self.models],
+            mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
+            carry_ratings=settings.ratings == "carried",
+            committed=learned,
+        )
         stack.push_async_callback(self._ledger_manager.close)
         await self._ledger_manager.start()
         stack.push_async_callback(self._online_updater.close)

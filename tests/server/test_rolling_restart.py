@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,27 +137,6 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
         assert await versions(address) == {new}
         assert "dejavu_last_reload_failed 0.0" in metrics(server)
         assert await asyncio.to_thread(server.stop) == 0
-
-
-@pytest.mark.nightly
-def test_a_round_uses_no_process_that_was_there_before_it(tmp_path: Path, old: str) -> None:
-    """A fork server has loaded the code of the release that was installed when it was started."""
-    with server_in(tmp_path, workers=1, standby=True) as server:
-        assert server.address
-        before = wait_for_spare(server)
-        reload(server)
-        server.wait_for("reloaded", seconds=90)
-        assert not before & {worker.pid for worker in server.workers}
-        after = wait_for_spare(server)
-        assert not before & after
-
-
-def wait_for_spare(server: SpawnedServer) -> set[int]:
-    """Wait for the fork server, and return the process ids of it and of the workers."""
-    supervisor = psutil.Process(server.process.pid)
-    while len(pids := {child.pid for child in supervisor.children()}) <= len(server.workers):
-        time.sleep(0.02)
-    return pids
 
 
 @pytest.mark.nightly

@@ -14,23 +14,12 @@ from tests.support.harness.tokens import token_of
 
 from dejavu.v1 import forecast_pb2
 from dejavu_ledger import Ledger
-from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
 from dejavu_server.streaming import broadcaster as broadcaster_module
-from dejavu_server.streaming import catch_up
+from dejavu_server.streaming import catch_up, subscription
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.stream_errors import SubscriberTooSlow
-
-
-async def test_a_stream_without_a_token_starts_now(ledger: Ledger, broadcaster: Broadcaster) -> None:
-    await ledger.commit([issued(game(1))])
-    async with Subscriber(broadcaster) as subscriber:
-        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 1
-        [stored] = await recorded(ledger, issued(game(2)))
-        message = await subscriber.next()
-        assert message.forecast == encode(stored)
-        assert message.resume_token == await token_of(ledger, 2)
 
 
 async def test_subscribers_of_two_workers_get_every_forecast_once_and_in_order(
@@ -255,8 +244,11 @@ async def test_heartbeats_come_in_silence_and_move_the_token_of_a_filtered_strea
         assert await subscriber.forecasts(1) == [4]
 
 
-async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(ledger: Ledger) -> None:
-    async with started(ledger, queue_size=10) as broadcaster:
+async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "QUEUE_SIZE", 10)
+    async with started(ledger) as broadcaster:
         async with Subscriber(broadcaster) as slow, Subscriber(broadcaster) as quick:
             token = await slow.heartbeat()
             await quick.heartbeat()
@@ -270,34 +262,6 @@ async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(ledger: Ledger
             assert broadcaster.subscribers == 1
         async with Subscriber(broadcaster, token=token) as again:
             assert await again.forecasts(12) == received
-
-
-async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
-    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    release, at_once, most = asyncio.Event(), 0, 0
-
-    async def slow(token: str) -> ChainHead:
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
-        await release.wait()
-        at_once -= 1
-        return await ledger.position_of(0) or ChainHead(0, b"")
-
-    async with Subscriber(broadcaster) as attached:
-        await attached.heartbeat()
-        monkeypatch.setattr(ledger, "resume_position", slow)
-        resuming = [Subscriber(broadcaster, token="any") for _ in range(10)]
-        waiting = [asyncio.create_task(subscriber.heartbeat()) for subscriber in resuming]
-        await ledger.commit([issued()])
-        assert await attached.forecasts(1) == [1]
-        assert at_once == most == broadcaster_module.MAX_CATCHING_UP
-        release.set()
-        await asyncio.gather(*waiting)
-        assert most == broadcaster_module.MAX_CATCHING_UP
-        for subscriber in resuming:
-            await subscriber.stream.aclose()
 
 
 async def test_who_starts_or_catches_up_does_not_wait_behind_the_many_streams_of_another_caller(

@@ -15,10 +15,9 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
 from tests.support.builders.issued_forecasts import game, issued
-from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness import ledger_faults
 from tests.support.harness.ledger_faults import AT_THE_START, LOCKED, WHILE_IT_RUNS, Fault
-from tests.support.processes.servers import settings_in
+from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import record_service_pb2
@@ -31,11 +30,8 @@ from dejavu_ledger.database import sqlite, sqlite_engine
 from dejavu_ledger.record import RecordingLimits
 from dejavu_ledger.records import IssuedForecast
 from dejavu_server.api.health import LEDGER
-from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.signer import Signer
-from dejavu_server.worker.worker import Worker
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
@@ -147,13 +143,11 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def serving(path: Path) -> AsyncIterator[Caller]:
-    figures = CollectorRegistry()
-    settings = settings_in(path.parent, ledger=url_of(path))
     async with (
-        Worker(settings, registry=ServingModels([PersistenceForecaster()]), metrics=Metrics(figures)) as worker,
+        async_worker(path.parent, ledger=url_of(path)) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
-        yield Caller(channel, figures)
+        yield Caller(channel, worker.metrics.registry)
 
 
 @pytest.mark.parametrize("fault", by_day(AT_THE_START, "locked", "damaged pages", "later schema"), ids=str)

@@ -90,11 +90,6 @@ class Broadcaster:
         self._tail = BackgroundTask()
 
     @property
-    def subscribers(self) -> int:
-        """Number of current subscriptions."""
-        return len(self._subscriptions)
-
-    @property
     def ended(self) -> bool:
         """Whether the broadcaster was closed or has failed."""
         return self._ended is not None

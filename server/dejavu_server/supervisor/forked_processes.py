@@ -23,7 +23,7 @@ from dejavu_common.processes import become_subreaper
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.child_process import ForkedProcess, Launched, launch_pipes, reap_group
 from dejavu_server.supervisor.fork_server_process import ForkServerProcess, launch
-from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart, ForkServerStatus
+from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart
 from dejavu_server.supervisor.restart_backoff import RestartBackoff
 from dejavu_server.supervisor.worker_process import START_SECONDS, StartError, describe_exit
 
@@ -88,7 +88,7 @@ class ForkServer:
                 reply = await self._reply()
             if not reply:
                 raise StartError(f"the fork server ended before it could fork: {describe_exit(await self.wait())}")
-            if refusal := ForkServerStatus.from_json(reply.decode()).refusal:
+            if refusal := ForkReply.from_json(reply.decode()).refusal:
                 raise StartError(refusal)
         except TimeoutError:
             await self.end()

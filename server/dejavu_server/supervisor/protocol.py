@@ -4,9 +4,9 @@ The supervisor writes a WorkerStart to a worker's standard input. The worker rep
 that WorkerStart names. After that they communicate only by heartbeats (see heartbeat.py), signals and exit codes.
 
 The standard input of a fork server is a socket (SOCK_SEQPACKET: one message, one packet). The supervisor sends one
-ForkServerStart. The fork server replies with one ForkServerStatus as soon as it can fork. From then on, each packet
+ForkServerStart. The fork server replies with a ForkReply as soon as it can fork. From then on, each packet
 with file descriptors makes it fork a process that has the first descriptor as its standard input and waits there for a
-WorkerStart; the fork server replies with a ForkReply.
+WorkerStart; the fork server replies with another ForkReply.
 
 Writer and reader of a message may be of different releases, because a rolling restart runs new workers and a new fork
 server under an old supervisor: see ProcessMessage.
@@ -69,22 +69,12 @@ class ForkServerStart(ProcessMessage):
     folder: str
 
 
-class ForkServerStatus(ProcessMessage):
-    """Result of the start of a fork server.
-
-    Attributes:
-        refusal: why it cannot fork; empty if it can.
-    """
-
-    refusal: str = ""
-
-
 class ForkReply(ProcessMessage):
-    """Answer of a fork server to a request.
+    """Answer of a fork server to its start message, or to a request.
 
     Attributes:
         pid: process id of the process that waits for a WorkerStart; 0 if there is none.
-        refusal: why there is none.
+        refusal: why it cannot fork; empty if it can.
         files: the numbers of the request's descriptors in the forked process.
     """
 

@@ -90,16 +90,6 @@ LOOK_SECONDS = 0.05
 """Interval at which a server is checked: gRPC reports a failure only when polled."""
 
 
-async def wait_for_server_failure(server: GrpcServer) -> Exception | None:
-    """Wait until a started server ends; return the exception that ended it, or None if it was stopped."""
-    try:
-        while await server.wait_for_termination(LOOK_SECONDS):
-            pass
-    except Exception as error:  # any exception that ended the server
-        return error
-    return None
-
-
 class _Part(Protocol):
     """A part of a worker that runs in tasks."""
 
@@ -136,7 +126,6 @@ class Worker:
         workers: number of workers of the server, sent to callers. Not taken from `settings`, because a worker may run
             alone.
         registry: the models; by default loaded according to the settings.
-        metrics: its metrics; in memory by default.
         clock: returns the current time, aware and in UTC.
         reuse_port: whether to share the port with other workers.
         make_ledger: whether to create a missing ledger.
@@ -158,7 +147,6 @@ class Worker:
         name: str = "0",
         workers: int = 1,
         registry: ServingModels | None = None,
-        metrics: Metrics | None = None,
         clock: Callable[[], datetime] = utc_now,
         reuse_port: bool = False,
         make_ledger: bool = True,
@@ -169,7 +157,7 @@ class Worker:
         self._settings = settings
         self._name = name
         self._registry = registry
-        self.metrics = Metrics() if metrics is None else metrics
+        self.metrics = Metrics()
         """Its metrics."""
         self._statistics = StatisticsReporter(self.metrics, name, folder)
         self._clock = clock
@@ -464,7 +452,12 @@ class Worker:
 
     async def wait_for_failure(self) -> Exception | None:
         """Wait until the gRPC server ends; return the exception if it failed. The process must then exit."""
-        return await wait_for_server_failure(self._server)
+        try:
+            while await self._server.wait_for_termination(LOOK_SECONDS):
+                pass
+        except Exception as error:  # any exception that ended the server
+            return error
+        return None
 
     async def drain(self) -> None:
         """Stop accepting calls, let calls in progress finish within the grace time and end the streams.

@@ -69,10 +69,10 @@ def message(statistics: ServerStatistics, now: float, **ledger: Any) -> GetServi
 
 
 @asynccontextmanager
-async def client_of(folder: Path, metrics: Metrics | None = None) -> AsyncIterator[AsyncDejavuClient]:
+async def client_of(folder: Path) -> AsyncIterator[AsyncDejavuClient]:
     registry = ServingModels([PersistenceForecaster()])
     async with (
-        Worker(settings_in(folder), registry=registry, metrics=metrics) as worker,
+        Worker(settings_in(folder), registry=registry) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as client,
     ):
         yield client

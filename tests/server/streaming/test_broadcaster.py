@@ -37,7 +37,6 @@ async def test_subscribers_of_two_workers_get_every_forecast_once_and_in_order(
     subscribers = [Subscriber(each) for each in (broadcaster, other_hub) for _ in range(30)]
     for subscriber in subscribers:
         await subscriber.heartbeat()
-    assert broadcaster.subscribers == other_hub.subscribers == 30
 
     async def write(to: Ledger, first: int) -> None:
         for number in range(first, first + 50):
@@ -50,7 +49,8 @@ async def test_subscribers_of_two_workers_get_every_forecast_once_and_in_order(
     assert encoded == Counter(range(1, 101))  # once per worker, not once per subscriber
     for subscriber in subscribers:
         await subscriber.stream.aclose()
-    assert broadcaster.subscribers == other_hub.subscribers == 0
+    assert broadcaster.idle
+    assert other_hub.idle
     await other_hub.close()
     await other_ledger.close()
 
@@ -259,7 +259,6 @@ async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(
             assert received == list(range(1, 13))
             with pytest.raises(SubscriberTooSlow):
                 await slow.next()
-            assert broadcaster.subscribers == 1
         async with Subscriber(broadcaster, token=token) as again:
             assert await again.forecasts(12) == received
 

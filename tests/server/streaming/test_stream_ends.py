@@ -23,7 +23,7 @@ async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Le
     await broadcaster.close()
     for outcome in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(outcome, ServerDraining)
-    assert broadcaster.subscribers == 0
+    assert broadcaster.idle
     with pytest.raises(ServerDraining):
         await Subscriber(broadcaster).next()
     await broadcaster.close()
@@ -45,7 +45,7 @@ async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, broa
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert broadcaster.subscribers == 0
+    assert broadcaster.idle
 
 
 async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:

@@ -8,7 +8,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
+from tests.support.processes.scrapes import scrape, value_in
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client import (
@@ -56,17 +56,14 @@ class Server:
         return [entry for entry in self.process.events if entry["event"] == event]
 
     def figure(self, name: str) -> float:
-        address = self.process.wait_for("listening")["metrics"]
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
-            lines = response.read().decode().splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+        return value_in(scrape(self.process), name)
 
     def predict(self, *numbers: int) -> list[int]:
         """Ask for a forecast of each game; return their sequences."""
         return [self.client.predict(PATTERN, horizon=HALFTIME, game_id=game(number)).sequence for number in numbers]
 
-    def lives_without_a_ledger(self) -> str:
-        """Check the guarantees without a ledger; return the message of a refusal."""
+    def lives_without_a_ledger(self) -> None:
+        """Check the guarantees without a ledger."""
         assert self.client.predict(PATTERN).sequence == 0
         results = self.client.predict_batch(
             [predict_request(PATTERN, horizon=HALFTIME, game_id=game(90)), predict_request(PATTERN)]
@@ -76,13 +73,6 @@ class Server:
         with pytest.raises(UnavailableError) as caught:
             self.predict(91)
         assert caught.value.reason == "LEDGER_UNAVAILABLE"
-        return caught.value.message
-
-    def until_recovered(self) -> None:
-        """Wait until each worker that reported a failing ledger has reported its recovery."""
-        for name in {entry["worker"] for entry in self.told("ledger_failing")}:
-            self.process.wait_for("ledger_recovered", partial(_is_of, name), seconds=60)
-        assert self.figure("dejavu_workers_without_ledger") == 0
 
 
 def _is_of(worker: str, entry: dict[str, Any]) -> bool:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate
@@ -20,6 +19,7 @@ from tests.support.builders.bundles import light_bundle, publish_variant
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
+from tests.support.processes.scrapes import scrape
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 import dejavu_server
@@ -62,11 +62,6 @@ def events(server: SpawnedServer) -> list[str]:
     return [entry["event"] for entry in server.events]
 
 
-def metrics(server: SpawnedServer) -> list[str]:
-    with urllib.request.urlopen(f"http://{server.wait_for('listening')['metrics']}/metrics", timeout=10) as response:
-        return list(response.read().decode().splitlines())
-
-
 async def versions(address: str, calls: int = 12) -> set[str]:
     """Return the models that answer now, over new connections."""
     async with AsyncDejavuClient(address, timeout=20.0) as client:
@@ -106,7 +101,7 @@ def test_never_fewer_workers_serve_than_before(tmp_path: Path, old: str) -> None
         first, second = named(server, "serving")[:2], named(server, "serving")[2:]
         assert named(server, "draining") == sorted(first)
         assert [name.partition("-")[0] for name in second] == ["0", "1"]
-        lines = metrics(server)
+        lines = scrape(server)
     assert "dejavu_workers 2.0" in lines
     assert "dejavu_worker_deaths_total 0.0" in lines
     assert 'dejavu_reloads_total{outcome="done"} 1.0' in lines
@@ -129,13 +124,13 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
         assert LINEAR in failed["reason"]
         assert (failed["renewed"], failed["workers"]) == (0, 1)
         assert server.workers == workers
-        assert "dejavu_last_reload_failed 1.0" in metrics(server)
+        assert "dejavu_last_reload_failed 1.0" in scrape(server)
 
         new = publish_variant(tmp_path / "bundle", 0.007, light=True)
         reload(server)
         await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
         assert await versions(address) == {new}
-        assert "dejavu_last_reload_failed 0.0" in metrics(server)
+        assert "dejavu_last_reload_failed 0.0" in scrape(server)
         assert await asyncio.to_thread(server.stop) == 0
 
 

@@ -123,8 +123,6 @@ class Worker:
     Args:
         settings: the settings; port 0 of `listen` picks a free port.
         name: its name, sent to callers.
-        workers: number of workers of the server, sent to callers. Not taken from `settings`, because a worker may run
-            alone.
         registry: the models; by default loaded according to the settings.
         clock: returns the current time, aware and in UTC.
         reuse_port: whether to share the port with other workers.
@@ -145,7 +143,6 @@ class Worker:
         settings: Settings,
         *,
         name: str = "0",
-        workers: int = 1,
         registry: ServingModels | None = None,
         clock: Callable[[], datetime] = utc_now,
         reuse_port: bool = False,
@@ -164,16 +161,17 @@ class Worker:
         self._make_ledger = make_ledger
         self._first = first
         self._folder = folder
-        self._workers = workers
         self._preloaded = preloaded or NOTHING_PRELOADED
         self._resources = AsyncExitStack()
         self._expiring: dict[str, Callable[[], float]] = {}  # when files of keys and tokens expire, by kind
         self._health = HealthService(SERVICES, parts=[LEDGER])
-        self._calls = CallInterceptor(name, self.metrics, workers=workers, max_watches=max_watches(settings.max_rss))
+        self._calls = CallInterceptor(
+            name, self.metrics, workers=settings.workers, max_watches=max_watches(settings.max_rss)
+        )
         self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
         """Admits calls."""
         self._calls.callers = Callers(caller_limits(settings))
-        self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, workers))
+        self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, settings.workers))
         self._server = GrpcServer(
             self._calls,
             admissions=self._admissions,
@@ -295,7 +293,9 @@ class Worker:
         )
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict"})
         self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecasts, models, self._health, self._clock))
-        caching = CacheService(what_ifs, predictions.predict, self._name, self._workers, self._statistics.server)
+        caching = CacheService(
+            what_ifs, predictions.predict, self._name, self._settings.workers, self._statistics.server
+        )
         self._add_service(CACHE_SERVICE, caching)
 
     def _add_record_services(self, models: ServingModels, signer: Signer) -> None:

@@ -110,7 +110,7 @@ async def test_every_number_is_what_a_known_load_did(tmp_path: Path) -> None:
             for quantile in latency.quantiles:
                 assert quantile.lower_seconds < quantile.seconds or not quantile.HasField("upper_seconds")
             assert window.cache.hits == 4
-        assert stats.server.configured_workers == 2  # by its settings; the only one that runs has no supervisor
+        assert stats.server.configured_workers == 1
         [worker] = stats.server.workers
         assert (worker.name, bool(worker.version), worker.grpc_version) == ("0", True, grpc.__version__)
 

@@ -22,7 +22,7 @@ import structlog
 
 from dejavu_common.address import Address
 from dejavu_common.processes import raise_file_limit
-from dejavu_server.observability.multiprocess import SupervisorMetrics, serve_metrics, server_folder
+from dejavu_server.observability.multiprocess import SupervisorMetrics, server_folder
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.observability.statistics import SAMPLE_SECONDS, Statistics, StatisticsWriter, WorkerStatistics
 from dejavu_server.observability.worker_usage import ServingWorker
@@ -131,7 +131,7 @@ class Supervisor:
                 ) from error
             try:
                 if listen:
-                    metrics.address = stack.enter_context(serve_metrics(metrics.registry, Address.parse(listen)))
+                    stack.enter_context(metrics.served(Address.parse(listen)))
             except OSError as error:
                 raise StartError(f"cannot serve metrics on {listen}: {error.strerror}") from error
             yield metrics

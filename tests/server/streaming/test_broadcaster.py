@@ -96,7 +96,7 @@ async def test_a_resumed_filtered_stream_reads_no_other_games(
     """One page ends at the newest entry: the entries of other games are neither read nor passed over one by one."""
     await ledger.commit([issued(game(n)) for n in range(1, 200)])
     await ledger.commit([issued(game(1), pattern=(5.0,))])
-    await reached(broadcaster, 200)
+    await reached(ledger, broadcaster, 200)
     async with Subscriber(broadcaster, frozenset({game(wanted)}), token=await token_of(ledger, 0)) as subscriber:
         assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 0
         assert [(await subscriber.next()).forecast.sequence for _ in sequences] == sequences
@@ -136,7 +136,7 @@ async def test_a_forecast_superseded_while_the_current_ones_are_read_is_sent_and
         await ledger.commit(
             [issued(game(n), pattern=(*PATTERN[:-1], 9.0)) for n in (1, 4, 6)]
         )  # sent; on this page; on a later one
-        await reached(broadcaster, 10)
+        await reached(ledger, broadcaster, 10)
         assert sequences + await subscriber.forecasts(4) == [1, 2, 3, 4, 5, 6, 7]
         assert await subscriber.heartbeat() == await token_of(ledger, 7)
         assert await subscriber.forecasts(3) == [8, 9, 10]
@@ -148,7 +148,7 @@ async def test_the_token_of_every_current_forecast_resumes_right_after_it(
     monkeypatch.setattr(broadcaster_module, "PAGE_MESSAGES", 2)
     await ledger.commit([issued(game(n)) for n in (1, 2, 3)])
     await ledger.commit([issued(game(1), pattern=(*PATTERN[:-1], 9.0)), issued(game(4)), issued(game(5))])
-    await reached(broadcaster, 6)
+    await reached(ledger, broadcaster, 6)
     async with Subscriber(broadcaster, current=True) as subscriber:
         messages = [await subscriber.next() for _ in range(5)]
     assert [message.forecast.sequence for message in messages] == [2, 3, 4, 5, 6]
@@ -238,7 +238,7 @@ async def test_heartbeats_come_in_silence_and_move_the_token_of_a_filtered_strea
     ):
         assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 0
         await ledger.commit([issued(game(n)) for n in (2, 3, 4)])
-        await reached(broadcaster, 3)
+        await reached(ledger, broadcaster, 3)
         assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 3
         await ledger.commit([issued(game(1))])
         assert await subscriber.forecasts(1) == [4]
@@ -267,7 +267,7 @@ async def test_who_starts_or_catches_up_does_not_wait_behind_the_many_streams_of
     ledger: Ledger, broadcaster: Broadcaster
 ) -> None:
     await ledger.commit([issued(game(n), pattern=(float(k),)) for k in range(20) for n in range(12)])
-    await reached(broadcaster, 240)
+    await reached(ledger, broadcaster, 240)
     served: list[str] = []
 
     async def catch_up(caller: str, subscriber: Subscriber) -> None:

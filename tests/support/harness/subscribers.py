@@ -81,7 +81,7 @@ class Subscriber:
         await self.stream.aclose()
 
 
-async def reached(broadcaster: Broadcaster, sequence: int) -> None:
+async def reached(ledger: Ledger, broadcaster: Broadcaster, sequence: int) -> None:
     """Wait until the broadcaster has sent the entry at a sequence to subscribers of all games."""
-    async with Subscriber(broadcaster, token=await token_of(broadcaster._ledger, sequence - 1)) as last:
+    async with Subscriber(broadcaster, token=await token_of(ledger, sequence - 1)) as last:
         assert await last.forecasts(1) == [sequence]

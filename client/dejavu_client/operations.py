@@ -55,13 +55,13 @@ from dejavu.v1.model_service_pb2 import (
 )
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_client import config
-from dejavu_client.transport.caller import Caller
+from dejavu_client.transport.caller import Transport
 
 ALIASES: Final = frozenset({"champion", "challenger", "previous"})
 """Aliases of versions."""
 
 
-class Operations(Caller):
+class Operations(Transport):
     """The methods of AsyncDejavuClient for a server's models, cache and state, and for programs that work together.
 
     A model is named by its version or by an alias: champion, challenger or previous. Every change of models is safe to

@@ -40,8 +40,8 @@ class LateReason(enum.Enum):
     """Why a recorded forecast is late: it could have been made with hindsight, so it does not count."""
 
     LATER_SECOND = "later_second"
-    """The ledger already had one of a later second of play, of the owners of the game or of the same caller; of the owners
-    by more than a minute and a half if it is of another caller."""
+    """The ledger already had one of a later second of play, of the game's owners or the same caller; for another caller
+    than the owner, of the owners by more than a minute and a half."""
 
     CLOCK = "clock"
     """The clock that its owner publishes was more than a minute and a half of play further."""

@@ -41,7 +41,7 @@ def main() -> None:
     except ModuleNotFoundError:
         sys.exit(1)  # the supervisor, or the worker that it starts instead, reports which module is missing
     from dejavu_server.observability import metrics  # noqa: PLC0415 - imported by import_modules
-    from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkServerStart, ForkServerStatus  # noqa: PLC0415
+    from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart  # noqa: PLC0415
     from dejavu_server.worker.models import PreloadedModels  # noqa: PLC0415
 
     message = control.recv(MAX_MESSAGE)
@@ -54,9 +54,8 @@ def main() -> None:
     # yet, and collecting it would take longer than a fork.
     gc.freeze()
     refusal = _obstacle()
-    status = ForkServerStatus(refusal=refusal, bundles=len(models))
     with contextlib.suppress(ConnectionError):  # the supervisor has gone: the socket has ended, too
-        control.send(status.to_json().encode())
+        control.send(ForkReply(refusal=refusal).to_json().encode())
     if refusal:
         sys.exit(1)
     _serve(control)

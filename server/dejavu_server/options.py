@@ -78,7 +78,7 @@ def option(meaning: str, value: str = "", *, default: str = "", flag: bool = Tru
     """Describe an option.
 
     Args:
-        meaning: meaning of the option.
+        meaning: meaning of the option; its limits are added where it is shown.
         value: placeholder for its value in the help; by default the values of a Literal, or nothing.
         default: description of its default; if empty, the default value itself.
         flag: whether it is a command-line option; if not, it is only an environment variable.

@@ -60,16 +60,12 @@ class Settings(ProcessMessage):
     jwt_audience: Annotated[
         str, option("The audience (aud) of accepted JSON Web Tokens.", "TEXT", default="none; needed with --jwks")
     ] = ""
-    insecure: Annotated[
-        bool,
-        option("Serve other machines without TLS or without tokens.", default="off"),
-    ] = False
-    workers: Annotated[int, option("Worker processes that share the port, 1 to 64.", "N", ge=1, le=64)] = 2
+    insecure: Annotated[bool, option("Serve other machines without TLS or without tokens.", default="off")] = False
+    workers: Annotated[int, option("Worker processes that share the port.", "N", ge=1, le=64)] = 2
     standby: Annotated[
         Literal["on", "off"],
         option(
-            "Keep the fork server, from which successors of dead workers are forked; off saves its memory.",
-            flag=False,
+            "Keep the fork server, from which successors of dead workers are forked; off saves its memory.", flag=False
         ),
     ] = "on"
     bundles: Annotated[
@@ -103,8 +99,7 @@ class Settings(ProcessMessage):
         ),
     ] = Field(default_factory=default_ledger)
     durability: Annotated[
-        Literal["process", "power"],
-        option("What a recorded forecast survives: a process kill, or also power loss."),
+        Literal["process", "power"], option("What a recorded forecast survives: a process kill, or also power loss.")
     ] = "process"
     metrics_listen: Annotated[
         str,
@@ -114,18 +109,13 @@ class Settings(ProcessMessage):
     grace_seconds: Annotated[
         float,
         option(
-            f"How long a drain waits for calls in progress, 0 to {MAX_SECONDS:,}.",
-            "SECONDS",
-            validation_alias="grace",
-            ge=0,
-            le=MAX_SECONDS,
+            "How long a drain waits for calls in progress.", "SECONDS", validation_alias="grace", ge=0, le=MAX_SECONDS
         ),
     ] = 10.0
     hang_seconds: Annotated[
         float,
         option(
-            "How many seconds a worker, or a thread of it that has work, may make no progress before the worker is "
-            "replaced, 2 to 3,600.",
+            "How many seconds a worker, or a thread of it that has work, may make no progress before it is replaced.",
             "SECONDS",
             ge=2,
             le=3600,
@@ -135,7 +125,7 @@ class Settings(ProcessMessage):
         int,
         option(
             "Memory (RSS) in MiB above which a worker is drained once its successor serves, and killed above 1.5 times "
-            "as much, 0 to 1,048,576; 0: off.",
+            "as much; 0: off.",
             "MIB",
             ge=0,
             le=1_048_576,
@@ -144,23 +134,12 @@ class Settings(ProcessMessage):
     heartbeat_seconds: Annotated[
         float,
         # Clients treat a stream as dead after 60 s of silence.
-        option("Idle seconds before a stream sends a heartbeat, 0.01 to 30.", "SECONDS", flag=False, ge=0.01, le=30),
+        option("Idle seconds before a stream sends a heartbeat.", "SECONDS", flag=False, ge=0.01, le=30),
     ] = 15.0
-    expires_seconds: Annotated[
-        float,
-        option(
-            f"How many seconds a forecast stays current, 1 to {MAX_SECONDS:,}.",
-            "SECONDS",
-            flag=False,
-            ge=1,
-            le=MAX_SECONDS,
-        ),
-    ] = 300.0
     max_game_forecasts: Annotated[
         int,
         option(
-            "Most forecasts recorded of one game, revisions included, 100 to 100,000; one caller with a token records a"
-            " quarter of them at most.",
+            "Most forecasts recorded of one game, with revisions; one caller with a token records a quarter at most.",
             "N",
             ge=100,
             le=100_000,
@@ -177,69 +156,40 @@ class Settings(ProcessMessage):
     ] = ""
     ledger_reserve_mib: Annotated[
         int,
-        option(
-            "Free space of the ledger's disk below which only outcomes are recorded, 0 to 1,048,576.",
-            "MIB",
-            ge=0,
-            le=1_048_576,
-        ),
+        option("Free space of the ledger's disk below which only outcomes are recorded.", "MIB", ge=0, le=1_048_576),
     ] = 256
     max_in_flight: Annotated[
         int,
         option(
-            "Maximum of single forecasts in progress in a worker, 1 to 10,000; callers with few calls may use a "
-            "quarter more.",
+            "Maximum of single forecasts in progress in a worker; callers with few calls may use a quarter more.",
             "N",
             ge=1,
             le=10_000,
         ),
     ] = 64
     max_streams: Annotated[
-        int, option("Streams of forecasts in a worker; more are refused, 1 to 100,000.", "N", ge=1, le=100_000)
+        int, option("Streams of forecasts in a worker; more are refused.", "N", ge=1, le=100_000)
     ] = 4000
     caller_calls: Annotated[
-        int,
-        option(
-            "Calls of one caller in progress in a worker, up to 10,000; 0: no limit.", "N", flag=False, ge=0, le=10_000
-        ),
+        int, option("Calls of one caller in progress in a worker; 0: no limit.", "N", flag=False, ge=0, le=10_000)
     ] = 64
     caller_rate: Annotated[
-        float,
-        option(
-            "Calls of one caller a second in a worker, up to 1,000,000; 0: no limit.", "N", flag=False, ge=0, le=10**6
-        ),
+        float, option("Calls of one caller a second in a worker; 0: no limit.", "N", flag=False, ge=0, le=10**6)
     ] = 1000.0
     caller_streams: Annotated[
-        int, option("Streams of one caller in a worker, up to 100,000; 0: no limit.", "N", flag=False, ge=0, le=100_000)
+        int, option("Streams of one caller in a worker; 0: no limit.", "N", flag=False, ge=0, le=100_000)
     ] = 100
     caller_games: Annotated[
         int,
         option(
-            "Maximum games per day for which one caller records forecasts or outcomes through one worker, up to "
-            "10,000; 0: no limit.",
+            "Maximum games per day for which one caller records forecasts or outcomes through one worker; 0: no limit.",
             "N",
             ge=0,
             le=10_000,
         ),
     ] = 200
-    caller_model_changes: Annotated[
-        int,
-        option(
-            "Changes of models that one caller records in a day by a worker, up to 10,000; 0: no limit.",
-            "N",
-            flag=False,
-            ge=0,
-            le=10_000,
-        ),
-    ] = 100
     caller_ledger_mib: Annotated[
-        int,
-        option(
-            "MiB of entries that one caller records in a day by a worker, up to 1,000,000; 0: no limit.",
-            "N",
-            ge=0,
-            le=10**6,
-        ),
+        int, option("MiB of entries that one caller records in a day by a worker; 0: no limit.", "N", ge=0, le=10**6)
     ] = 64
     caller_loopback: Annotated[
         Literal["off", "on"],
@@ -250,32 +200,12 @@ class Settings(ProcessMessage):
     connection_age_seconds: Annotated[
         float,
         option(
-            "Age at which a connection is closed, so that its calls continue over another; 0: none, to 86,400.",
+            "Age at which a connection is closed, so that its calls continue over another; 0: none.",
             "SECONDS",
             ge=0,
             le=MAX_SECONDS,
         ),
     ] = 3600.0
-    connection_grace_seconds: Annotated[
-        float,
-        option(
-            "How long calls and streams may still use a connection that reached its age, 1 to 86,400.",
-            "SECONDS",
-            flag=False,
-            ge=1,
-            le=MAX_SECONDS,
-        ),
-    ] = 60.0
-    connection_idle_seconds: Annotated[
-        float,
-        option(
-            "How long a connection without calls is kept, up to 86,400; 0: always.",
-            "SECONDS",
-            flag=False,
-            ge=0,
-            le=MAX_SECONDS,
-        ),
-    ] = 900.0
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
         option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),
@@ -286,22 +216,12 @@ class Settings(ProcessMessage):
     max_ratings_days: Annotated[
         int,
         option(
-            "Days after the newest known final, summers not counted, from which teams count as unknown, 0 to 3,650.",
+            "Days after the newest known final, summers not counted, from which teams count as unknown.",
             "DAYS",
             ge=0,
             le=3650,
         ),
     ] = 30
-    plausible_gap: Annotated[
-        float,
-        option(
-            "Difference in points between a request's pregame_margin and the ratings' margin above which the answer "
-            "has a warning, 1 to 200.",
-            "POINTS",
-            ge=1,
-            le=200,
-        ),
-    ] = 12.0
     cache: Annotated[
         str,
         AfterValidator(check_cache),
@@ -314,22 +234,20 @@ class Settings(ProcessMessage):
     cache_seconds: Annotated[
         float,
         option(
-            f"Maximum age of such an answer in seconds, 1 to {MAX_SECONDS:,}; never longer than it is current.",
+            "Maximum age of such an answer in seconds; never longer than it is current.",
             "SECONDS",
             ge=1,
             le=MAX_SECONDS,
         ),
     ] = 60.0
     cache_mebibytes: Annotated[
-        int, option("Maximum memory of a worker for such answers, in MiB, 1 to 65,536.", "MIB", ge=1, le=65_536)
+        int, option("Maximum memory of a worker for such answers, in MiB.", "MIB", ge=1, le=65_536)
     ] = 16
     cache_secret: Annotated[
         str,
         AfterValidator(check_path),
         option(
-            "Sign answers in Redis with this secret of 16 to 64 bytes, the same on all servers.",
-            "FILE",
-            default="off",
+            "Sign answers in Redis with this secret of 16 to 64 bytes, the same on all servers.", "FILE", default="off"
         ),
     ] = ""
     signing_key: Annotated[
@@ -342,45 +260,31 @@ class Settings(ProcessMessage):
         ),
     ] = ""
     checkpoint_seconds: Annotated[
-        float,
-        option(
-            f"How often to store a signed head in the ledger, if it changed, 1 to {MAX_SECONDS:,}.",
-            "SECONDS",
-            ge=1,
-            le=MAX_SECONDS,
-        ),
+        float, option("How often to store a signed head in the ledger, if it changed.", "SECONDS", ge=1, le=MAX_SECONDS)
     ] = 60.0
     model_share: Annotated[
         float,
         option(
-            "Weight of the model's probability beside the market's in a stake, 0 (the market's alone) to 1.",
+            "Weight of the model's probability beside the market's in a stake; 0: the market's alone.",
             "SHARE",
             ge=0,
             le=1,
         ),
     ] = DEFAULT_POLICY.model_share
-    kelly_fraction: Annotated[
-        float, option("Fraction of the full Kelly stake to bet, above 0, at most 1.", "SHARE", gt=0, le=1)
-    ] = DEFAULT_POLICY.kelly_fraction
+    kelly_fraction: Annotated[float, option("Fraction of the full Kelly stake to bet.", "SHARE", gt=0, le=1)] = (
+        DEFAULT_POLICY.kelly_fraction
+    )
     game_cap: Annotated[
-        float,
-        option(
-            "Maximum of the stakes on one game, as a share of the bankroll, above 0, at most 1.", "SHARE", gt=0, le=1
-        ),
+        float, option("Maximum of the stakes on one game, as a share of the bankroll.", "SHARE", gt=0, le=1)
     ] = DEFAULT_POLICY.game_cap
     evening_cap: Annotated[
         float,
-        option(
-            "Maximum of the stakes on the games of one evening, as a share of the bankroll, above 0, at most 1.",
-            "SHARE",
-            gt=0,
-            le=1,
-        ),
+        option("Maximum of the stakes on the games of one evening, as a share of the bankroll.", "SHARE", gt=0, le=1),
     ] = DEFAULT_POLICY.evening_cap
     confidence_threshold: Annotated[
         float,
         option(
-            "Threshold with which a bet's win probability is compared, 0 to below 1; stakes do not depend on it.",
+            "Threshold with which a bet's win probability is compared; stakes do not depend on it.",
             "PROBABILITY",
             ge=0,
             lt=1,
@@ -389,7 +293,7 @@ class Settings(ProcessMessage):
     max_difference: Annotated[
         float,
         option(
-            "Largest plausible difference of a win probability from the market's, 0 to 1; beyond it there is no stake.",
+            "Largest plausible difference of a win probability from the market's; beyond it there is no stake.",
             "PROBABILITY",
             ge=0,
             le=1,

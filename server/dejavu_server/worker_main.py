@@ -128,7 +128,6 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
     worker = Worker(
         settings,
         name=name,
-        workers=settings.workers,
         reuse_port=True,
         make_ledger=order.make_ledger,
         first=order.slot == 0,
@@ -161,7 +160,6 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
         _send_status(
             order,
             WorkerStatus(
-                address=worker.address,
                 models=worker.models,
                 versions=package_versions(),
                 ledger=worker.has_ledger,

@@ -41,7 +41,6 @@ from dejavu_poller.metrics import serve_poll_metrics
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.worker import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def target(folder: Path) -> Iterator[str]:
     """The address of a worker without tokens."""
-    with running_worker(folder, workers=1) as address:
+    with running_worker(folder) as address:
         yield address
 
 
@@ -97,7 +96,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, tokens: dict[str, str]) -> Iterator[str]:
     """The address of a worker that asks for these tokens."""
-    with running_worker(tmp_path_factory.mktemp("guarded"), workers=1, tokens=tokens[""]) as address:
+    with running_worker(tmp_path_factory.mktemp("guarded"), tokens=tokens[""]) as address:
         yield address
 
 
@@ -169,7 +168,7 @@ def test_an_expired_certificate_another_name_and_another_authority_are_told_apar
         tls = ClientTlsFiles(ca)
         return examine(address, DoctorAccess(credentials=tls_credentials(ca=ca), tls=tls))
 
-    with running_worker(tmp_path, **files) as address:
+    with running_worker(tmp_path, workers=2, **files) as address:
         found = seen(authority.certificate, address)
         assert found["tls"].severity is found["reach"].severity is Severity.FAULT
         assert "has expired" in found["tls"].message
@@ -207,18 +206,18 @@ async def test_a_clock_that_is_off_is_found_with_its_direction(tmp_path: Path) -
 def test_a_ledger_that_cannot_be_used_and_servers_of_different_ledgers_are_found(target: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    with running_worker(tmp_path, workers=1, ledger=f"sqlite:///{file}/ledger.sqlite3") as broken:
+    with running_worker(tmp_path, ledger=f"sqlite:///{file}/ledger.sqlite3") as broken:
         found = examine(broken)
     assert troubles(found)["ledger"] == "fault"
     assert "runbook.md#dejavuledgerunavailable" in found["ledger"].section
-    with running_worker(tmp_path, workers=1, ledger=f"sqlite:///{tmp_path}/another.sqlite3") as second:
+    with running_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/another.sqlite3") as second:
         found = examine(f"{target},{second}")
     assert troubles(found) == {"ledgers": "fault", "poller": "warning"}
-    options: Any = {"workers": 1, "ledger": f"sqlite:///{tmp_path}/another.sqlite3"}
+    options: Any = {"ledger": f"sqlite:///{tmp_path}/another.sqlite3"}
     restored = f"sqlite:///{tmp_path}/restored.sqlite3"
     shutil.copyfile(tmp_path / "another.sqlite3", tmp_path / "restored.sqlite3")
     renew_epoch(restored)
-    with running_worker(tmp_path, **options) as old, running_worker(tmp_path, workers=1, ledger=restored) as new:
+    with running_worker(tmp_path, **options) as old, running_worker(tmp_path, ledger=restored) as new:
         found = examine(f"{old},{new}")
     assert troubles(found) == {"ledgers": "fault", "poller": "warning"}
     other = str(tmp_path / "other-key.pem")
@@ -228,7 +227,7 @@ def test_a_ledger_that_cannot_be_used_and_servers_of_different_ledgers_are_found
 
 
 def test_the_age_of_the_feed_is_that_of_the_newest_report(tmp_path: Path) -> None:
-    with running_worker(tmp_path, workers=1) as address, DejavuClient(address, timeout=30.0) as client:
+    with running_worker(tmp_path) as address, DejavuClient(address, timeout=30.0) as client:
         for read, data, live, severity, section in (
             (300.0, None, 0, "fault", "dejavufeedunread"),
             (3.0, 4000.0, 2, "warning", "dejavufeedold"),
@@ -248,7 +247,7 @@ def test_the_feed_is_judged_by_the_reports_of_the_games_publisher(tmp_path: Path
     publisher = token_file.create(tokens, "poller", (READ, RECORD, OUTCOME), utc_now())
     recorder = token_file.create(tokens, "recorder", (READ, RECORD), utc_now())
     with (
-        running_worker(tmp_path, workers=1, tokens=str(tokens)) as address,
+        running_worker(tmp_path, tokens=str(tokens)) as address,
         DejavuClient(address, token=publisher, timeout=30.0) as poller,
         DejavuClient(address, token=recorder, timeout=30.0) as other,
     ):
@@ -289,11 +288,10 @@ def test_a_reload_that_failed_is_found(tmp_path: Path) -> None:
 
 
 async def test_workers_that_have_died_or_hung_are_found_although_others_serve(tmp_path: Path) -> None:
-    figures = CollectorRegistry()
     registry = ServingModels([PersistenceForecaster()])
-    async with Worker(settings_in(tmp_path, workers=1), registry=registry, metrics=Metrics(figures)) as worker:
+    async with Worker(settings_in(tmp_path, workers=1), registry=registry) as worker:
         for ended, section in (("deaths", "dejavuworkerdied"), ("hangs", "dejavuworkerhung")):
-            Counter(f"dejavu_worker_{ended}", "Workers that ended.", registry=figures).inc(3)
+            Counter(f"dejavu_worker_{ended}", "Workers that ended.", registry=worker.metrics.registry).inc(3)
             found = await asyncio.to_thread(examine, worker.address)
             while section not in found["workers"].section:  # until the statistics are newer
                 found = await asyncio.to_thread(examine, worker.address)
@@ -324,7 +322,7 @@ async def test_a_poller_that_reports_no_longer_is_a_fault_before_its_feed_is_old
 def test_a_shared_cache_that_is_bypassed_is_found(tmp_path: Path) -> None:
     server = RedisProcess(tmp_path)
     try:
-        with running_worker(tmp_path, workers=1, cache=server.url) as address:
+        with running_worker(tmp_path, cache=server.url) as address:
             assert examine(address)["cache"].severity is Severity.OK
             server.kill()
             while (found := examine(address)["cache"]).severity is Severity.OK:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -37,7 +36,7 @@ from dejavu_server.api.errors import INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
 from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE
 from dejavu_server.settings import Settings
-from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.streaming.subscription import QUEUE_SIZE
 from dejavu_server.worker import limits
 
 DOCUMENT = "docs/clients.md"
@@ -106,7 +105,7 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("requests in a batch", f"{prediction.MAX_BATCH:,}"),
         ("quantile levels in a request", f"{MAX_QUANTILES}"),
         ("games named in a stream", f"{prediction.MAX_GAMES:,}"),
-        ("forecasts and outcomes that wait", f"{inspect.signature(Broadcaster).parameters['queue_size'].default:,}"),
+        ("forecasts and outcomes that wait", f"{QUEUE_SIZE:,}"),
         ("items on a page", f"{paging.MAX_PAGE}; {paging.DEFAULT_PAGE} if"),
         ("games that a leaderboard requires", f"{record_requests.DEFAULT_MIN_GAMES},"),
         ("characters of an x-request-id", f"{request_ids.MAX_REQUEST_ID};"),

@@ -13,25 +13,25 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
-from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
 from tests.support.builders.issued_forecasts import game, issued
-from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness import ledger_faults
 from tests.support.harness.ledger_faults import AT_THE_START, LOCKED, WHILE_IT_RUNS, Fault
-from tests.support.processes.servers import settings_in
+from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1 import record_service_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_common import failure_log
 from dejavu_ledger import Ledger, verify
-from dejavu_ledger.database import sqlite_engine
+from dejavu_ledger.database import sqlite, sqlite_engine
+from dejavu_ledger.records import IssuedForecast
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_server.api.health import LEDGER
-from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.signer import Signer
-from dejavu_server.worker.worker import Worker
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
@@ -39,6 +39,7 @@ BATCH = pb.PredictBatchRequest(requests=[NAMED, WHAT_IF, NAMED])
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 RECORDED = 3
+MIB = 2**20
 
 Log = list[MutableMapping[str, Any]]
 
@@ -90,6 +91,7 @@ class Caller:
         self.predict: Any = PredictionServiceStub(channel).Predict
         self.batch: Any = PredictionServiceStub(channel).PredictBatch
         self.stream: Any = PredictionServiceStub(channel).StreamPredictions
+        self.report: Any = RecordServiceStub(channel).ReportOutcome
         self.health: Any = health_pb2_grpc.HealthStub(channel)
         self._figures = figures
 
@@ -141,13 +143,11 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def serving(path: Path) -> AsyncIterator[Caller]:
-    figures = CollectorRegistry()
-    settings = settings_in(path.parent, ledger=url_of(path))
     async with (
-        Worker(settings, registry=ServingModels([PersistenceForecaster()]), metrics=Metrics(figures)) as worker,
+        async_worker(path.parent, ledger=url_of(path)) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
-        yield Caller(channel, figures)
+        yield Caller(channel, worker.metrics.registry)
 
 
 @pytest.mark.parametrize("fault", by_day(AT_THE_START, "locked", "damaged pages", "later schema"), ids=str)
@@ -248,3 +248,45 @@ async def test_a_drain_does_not_wait_for_a_ledger(path: Path) -> None:
     async with serving(path) as caller:
         watch = caller.health.Watch(health_pb2.HealthCheckRequest(service=LEDGER))
         assert (await watch.read()).status == NOT_SERVING
+
+
+async def test_below_the_reserve_outcomes_are_recorded_and_new_forecasts_refused_until_there_is_room(
+    path: Path, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    free = 300 * MIB
+    monkeypatch.setattr(sqlite, "free_bytes", lambda _: free)
+    other = pb.PredictRequest(pattern=PATTERN, game_id=current_game(90002), horizon=HORIZON_HALFTIME)
+    async with serving(path) as caller:
+        first = (await caller.predict(NAMED)).forecast
+        free = 256 * MIB - 1
+        refused = await refusal(caller.predict(other))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DISK_RESERVE")
+        assert "255.9 MiB left, less than the reserve of 256 MiB" in refused.message
+        assert (await caller.predict(NAMED)).forecast == first, "what is recorded is still answered"
+        results = (await caller.batch(pb.PredictBatchRequest(requests=[WHAT_IF, other, NAMED]))).results
+        assert [each.error.reason for each in results] == ["", "DISK_RESERVE", ""]
+        await caller.until_told(NOT_SERVING)
+        reported = record_service_pb2.ReportOutcomeRequest(game_id=GAME, differential=8, horizon=HORIZON_HALFTIME)
+        assert (await caller.report(reported)).outcome.sequence == first.sequence + 1
+        assert caller.figure("dejavu_ledger_disk_free_bytes") == free
+        assert caller.figure("dejavu_ledger_disk_reserve_bytes") == 256 * MIB
+        assert caller.figure("dejavu_workers_without_ledger") == 1
+        free = 256 * MIB
+        assert (await caller.predict(other)).forecast.sequence == first.sequence + 2, "at once"
+        await caller.until_told(SERVING)
+    low, recovered = (entry for entry in log if entry["event"].startswith("ledger_disk"))
+    assert (low["event"], low["log_level"], low["free_bytes"]) == ("ledger_disk_low", "error", 256 * MIB - 1)
+    assert (recovered["event"], recovered["log_level"]) == ("ledger_disk_recovered", "info")
+
+
+@pytest.mark.parametrize(
+    ("free", "reserve", "recorded"), [(10, 11, False), (11, 11, True), (0, 0, True), (None, 9, True)]
+)
+async def test_the_reserve_is_a_bound_that_may_be_off_and_needs_a_known_free_space(
+    path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, reserve: int, recorded: bool
+) -> None:
+    monkeypatch.setattr(sqlite, "free_bytes", lambda _: free)
+    ledger = await Ledger.open(url_of(path), limits=RecordingLimits(reserve_bytes=reserve))
+    [stored] = await ledger.commit([issued(game(RECORDED))])
+    assert isinstance(stored, IssuedForecast) == recorded
+    await ledger.close()

@@ -8,7 +8,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
+from tests.support.processes.scrapes import scrape, value_in
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client import (
@@ -29,11 +29,8 @@ from dejavu_client import (
     predict_request,
 )
 from dejavu_ledger import verify
-from dejavu_server.api.health import LEDGER
 
 WORKERS = 2
-BOUND_BY_PERMISSIONS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
-"""Command that makes processes of root obey permissions."""
 
 
 @pytest.fixture
@@ -59,17 +56,14 @@ class Server:
         return [entry for entry in self.process.events if entry["event"] == event]
 
     def figure(self, name: str) -> float:
-        address = self.process.wait_for("listening")["metrics"]
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
-            lines = response.read().decode().splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+        return value_in(scrape(self.process), name)
 
     def predict(self, *numbers: int) -> list[int]:
         """Ask for a forecast of each game; return their sequences."""
         return [self.client.predict(PATTERN, horizon=HALFTIME, game_id=game(number)).sequence for number in numbers]
 
-    def lives_without_a_ledger(self) -> str:
-        """Check the guarantees without a ledger; return the message of a refusal."""
+    def lives_without_a_ledger(self) -> None:
+        """Check the guarantees without a ledger."""
         assert self.client.predict(PATTERN).sequence == 0
         results = self.client.predict_batch(
             [predict_request(PATTERN, horizon=HALFTIME, game_id=game(90)), predict_request(PATTERN)]
@@ -79,13 +73,6 @@ class Server:
         with pytest.raises(UnavailableError) as caught:
             self.predict(91)
         assert caught.value.reason == "LEDGER_UNAVAILABLE"
-        return caught.value.message
-
-    def until_recovered(self) -> None:
-        """Wait until each worker that reported a failing ledger has reported its recovery."""
-        for name in {entry["worker"] for entry in self.told("ledger_failing")}:
-            self.process.wait_for("ledger_recovered", partial(_is_of, name), seconds=60)
-        assert self.figure("dejavu_workers_without_ledger") == 0
 
 
 def _is_of(worker: str, entry: dict[str, Any]) -> bool:
@@ -103,61 +90,6 @@ def serving(ledger: Path, *within: str, environment: dict[str, str] | None = Non
         DejavuClient(process.address, timeout=30) as client,
     ):
         yield Server(process, client)
-
-
-def held_by_permissions() -> tuple[str, ...]:
-    """Return the command that executes a server so that a folder's permissions bind it."""
-    if os.getuid() != 0:
-        return ()
-    if shutil.which(BOUND_BY_PERMISSIONS[0]) is None:
-        pytest.skip("root is bound by no permission, and there is no setpriv to bind it")
-    return BOUND_BY_PERMISSIONS
-
-
-@pytest.mark.nightly
-def test_a_server_starts_on_a_folder_that_it_may_not_write_and_records_once_it_may(folder: Path) -> None:
-    folder.chmod(0o555)
-    with serving(folder / "ledger.sqlite3", *held_by_permissions()) as server:
-        assert "Permission denied" in server.lives_without_a_ledger()
-        assert server.client.health(LEDGER) is HealthStatus.NOT_SERVING
-        assert server.figure("dejavu_workers_without_ledger") == WORKERS
-        assert server.figure("dejavu_workers_without_streams") == WORKERS
-        with pytest.raises(UnavailableError, match="Permission denied"):
-            next(server.client.stream_predictions())
-        assert [entry["level"] for entry in server.told("ledger_failing")] == ["error"] * WORKERS
-        folder.chmod(0o755)
-        server.until_recovered()
-        assert server.predict(0, 1, 2) == [1, 2, 3]
-        assert server.client.health(LEDGER) is HealthStatus.SERVING
-        assert len(server.told("ledger_recovered")) == WORKERS
-        assert server.process.other_lines == []
-    assert verify(f"sqlite:///{folder}/ledger.sqlite3").sequence == 3
-
-
-@pytest.mark.nightly
-def test_a_disk_with_less_room_than_the_reserve_takes_outcomes_and_no_forecasts(
-    folder: Path,
-) -> None:
-    reserve = {"DEJAVU_LEDGER_RESERVE_MIB": "2"}
-    with serving(folder / "ledger.sqlite3", *disk(folder, 4), environment=reserve) as server:
-        mounted = Path(f"/proc/{server.process.process.pid}/root{folder}")
-        assert server.predict(0, 1) == [1, 2]
-        filler = mounted / "filler"
-        filler.write_bytes(bytes(shutil.disk_usage(mounted).free - 3 * 2**19))
-        with pytest.raises(UnavailableError, match="less than the reserve of 2 MiB") as caught:
-            server.predict(2)
-        assert caught.value.reason == "DISK_RESERVE"
-        assert server.predict(0, 1) == [1, 2]
-        assert server.client.report_outcome(game(0), 5, horizon=HALFTIME).outcome.sequence == 3
-        for name in {entry["worker"] for entry in server.told("serving")}:
-            server.process.wait_for("ledger_disk_low", partial(_is_of, name))
-        assert server.figure("dejavu_workers_without_ledger") == WORKERS
-        assert server.figure("dejavu_ledger_disk_free_bytes") < server.figure("dejavu_ledger_disk_reserve_bytes")
-        filler.unlink()
-        assert server.predict(2) == [4]
-        for name in {entry["worker"] for entry in server.told("serving")}:
-            server.process.wait_for("ledger_disk_recovered", partial(_is_of, name))
-        assert server.figure("dejavu_workers_without_ledger") == 0
 
 
 @pytest.mark.nightly

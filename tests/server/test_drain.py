@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.calls import GAME, PATTERN
@@ -61,22 +60,6 @@ async def test_a_client_that_can_go_elsewhere_sees_no_drain(tmp_path: Path) -> N
         clients.check()
         assert await asyncio.to_thread(again.stop) == 0
     assert_quiet(one, two, again)
-
-
-@pytest.mark.nightly
-async def test_streams_go_on_at_the_server_s_successor_and_lose_nothing(tmp_path: Path) -> None:
-    """One server, and for a while none: meanwhile calls can fail with retryable errors; streams do not fail."""
-    with ExitStack() as stack:
-        first = stack.enter_context(spawned_server(*arguments(tmp_path)))
-        address = await asyncio.to_thread(lambda: first.address)
-        async with load(address, streams=20, patient=True) as clients:
-            await clients.answers(100)
-            assert await asyncio.to_thread(first.stop) == 0
-            second = stack.enter_context(spawned_server("--listen", address, *arguments(tmp_path)))
-            await clients.answers(100)
-        clients.check()
-        assert await asyncio.to_thread(second.stop) == 0
-    assert_quiet(first, second)
 
 
 async def test_a_batch_that_runs_when_the_drain_begins_is_answered_and_nothing_else_is_waited_for(

@@ -6,19 +6,19 @@ from pathlib import Path
 
 from tests.support.builders.calls import current_game
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
-from tests.support.processes.servers import settings_in
+from tests.support.processes.servers import async_worker
 
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.requests import predict_request
-from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.worker.worker import Worker
 
 GAMES = current_game(1), current_game(2)
 
 
 async def test_a_game_takes_as_many_forecasts_as_the_setting_says_and_others_go_on(tmp_path: Path) -> None:
-    settings, registry = settings_in(tmp_path, max_game_forecasts=100), ServingModels([EveryMinuteForecaster()])
-    async with Worker(settings, registry=registry) as worker, AsyncDejavuClient(worker.address) as client:
+    async with (
+        async_worker(tmp_path, EveryMinuteForecaster(), max_game_forecasts=100) as worker,
+        AsyncDejavuClient(worker.address) as client,
+    ):
         many = [
             predict_request([3.0] * 20, game_id=GAMES[0], horizon=FINAL, pregame_margin=number / 8)
             for number in range(101)

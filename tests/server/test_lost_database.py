@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -147,11 +146,6 @@ def _cut(database: PostgresServer) -> None:
     database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'dejavu'")
 
 
-def _stall_children(database: PostgresServer) -> None:
-    for child in database.processes()[1:]:
-        child.suspend()
-
-
 def _become_standby(database: PostgresServer) -> None:
     database.stop()
     (database.folder / "data" / "standby.signal").touch()
@@ -160,12 +154,6 @@ def _become_standby(database: PostgresServer) -> None:
 
 FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[PostgresServer], object]]] = {
     "stopped": (PostgresServer.stop, "not reachable", PostgresServer.start),
-    "crashed": (lambda database: database.stop("immediate"), "not reachable", PostgresServer.start),
-    "stalled": (
-        lambda database: database.send(signal.SIGSTOP),
-        "not reachable",
-        lambda database: database.send(signal.SIGCONT),
-    ),
     "out of connections": (
         _lock_out,
         "no free connection",
@@ -224,26 +212,6 @@ def test_a_database_that_hangs_is_told_in_time_and_makes_no_worker_unready(
             each.resume()
         server.until_recovered()
         server.predict(2)
-        server.holds_what_it_answered()
-
-
-@pytest.mark.nightly
-def test_calls_go_on_over_new_connections_when_all_are_cut(database: PostgresServer, tmp_path: Path) -> None:
-    with serving(database, tmp_path) as server:
-        for number in range(1, 6):
-            _cut(database)
-            assert server.predict(number) == number + 1
-        server.holds_what_it_answered()
-
-
-@pytest.mark.nightly
-def test_calls_go_on_over_new_connections_when_the_old_ones_are_stuck(database: PostgresServer, tmp_path: Path) -> None:
-    with serving(database, tmp_path) as server:
-        _stall_children(database)
-        assert server.predict(1) == 2
-        database.send(signal.SIGCONT)
-        server.until(lambda: server.client.health(LEDGER) is HealthStatus.SERVING)
-        assert server.predict(2) == 3
         server.holds_what_it_answered()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
+from tests.support.harness.learning import learned
 from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import forecast_pb2
@@ -21,24 +21,13 @@ ODDS = market(0, -450, 350, bankroll=1000.0)
 """On the winner: the home team, which leads by 11, is the favorite."""
 
 
-async def learned(client: AsyncDejavuClient, total_points: int | None = None) -> None:
-    """Report a final of BOS against LAL, and wait until the model has learned it."""
-    report = await client.report_outcome(
-        current_game(1), 30, horizon=FINAL, home_team="BOS", away_team="LAL", total_points=total_points
-    )
-    async with asyncio.timeout(20):
-        while (forecast := await client.predict(PATTERN)).calibration_sequence < report.outcome.sequence:
-            assert forecast.calibration_sequence == 0
-            await asyncio.sleep(0.05)
-
-
 async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
     client: AsyncDejavuClient, tmp_path: Path
 ) -> None:
     of_game: Any = {"game_id": current_game(9), "horizon": FINAL, "home_team": "BOS", "away_team": "LAL"}
     recorded = await client.predict(PATTERN, **of_game)
     assert not recorded.HasField("expected_margin")
-    await learned(client)
+    await learned(client, current_game(1), 30, home_team="BOS", away_team="LAL")
     answer = await client.quote(PATTERN, ODDS, **of_game)
     assert answer.forecast == recorded
     little_known, warning = answer.markets[0].warnings
@@ -59,7 +48,7 @@ async def test_what_newer_ratings_give_for_a_recorded_forecast_says_so(client: A
     before = {each.reason for each in recorded.warnings}
     assert recorded.HasField("total")
     assert forecast_pb2.WARNING_REASON_RECOMPUTED not in before
-    await learned(client, total_points=300)
+    await learned(client, current_game(1), 30, home_team="BOS", away_team="LAL", total_points=300)
     over = total_market(round(recorded.total.point_forecast) + 0.5, 1.95, 1.95)
     answer = await client.quote(PATTERN, over, quantile_levels=[0.5], **of_game)
     of_quantiles, of_total_quantiles = (

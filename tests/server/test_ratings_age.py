@@ -7,6 +7,7 @@ from datetime import UTC, date, timedelta
 from pathlib import Path
 
 from tests.support.builders.calls import PATTERN, current_game
+from tests.support.harness.learning import learned, until_learned
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import forecast_pb2
@@ -105,11 +106,8 @@ async def test_a_reported_final_renews_the_ratings_on_every_worker_at_the_same_p
         report = await client.report_outcome(current_game(1), 12, horizon=FINAL, home_team="LAL", away_team="BOS")
         observed = game_day(report.outcome.observed_time.ToDatetime(tzinfo=UTC)).isoformat()
         for each in (client, second):
-            async with asyncio.timeout(20):
-                while (forecast := await named(each)).calibration_sequence < report.outcome.sequence:
-                    assert forecast.finals_since == 0
-                    assert forecast.warnings
-                    await asyncio.sleep(0.05)
+            await until_learned(each, report)
+            forecast = await named(each)
             assert (forecast.ratings_date, forecast.finals_since) == (observed, 1)
             assert forecast.HasField("expected_margin")
             assert [warning.reason for warning in forecast.warnings] == [LITTLE_KNOWN]
@@ -123,11 +121,8 @@ async def test_a_reported_final_renews_the_ratings_on_every_worker_at_the_same_p
 
 async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejavuClient) -> None:
     """Each team says how much of its strength rests on this season; until it is known, it has no stake."""
-    report = await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
-    async with asyncio.timeout(20):
-        while (forecast := await pair(client, "BOS", "NYK")).calibration_sequence < report.outcome.sequence:
-            assert forecast.warnings
-            await asyncio.sleep(0.05)
+    await learned(client, current_game(1), 5, home_team="BOS", away_team="NYK")
+    forecast = await pair(client, "BOS", "NYK")
     odds = market(0.5, 2.0, 2.0)
     for game_id in ("", current_game(2)):
         answered = await client.quote(PATTERN, odds, horizon=FINAL, home_team="BOS", away_team="NYK", game_id=game_id)
@@ -150,11 +145,8 @@ async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejav
 
 async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: AsyncDejavuClient) -> None:
     """Formerly, any final after years made the ratings of all teams current."""
-    report = await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
-    async with asyncio.timeout(20):
-        while (forecast := await pair(client, "WAS", "OKC")).calibration_sequence < report.outcome.sequence:
-            await asyncio.sleep(0.05)
-            assert forecast.warnings
+    await learned(client, current_game(1), 5, home_team="BOS", away_team="NYK")
+    forecast = await pair(client, "WAS", "OKC")
     assert answer(forecast) == answer(await client.predict(PATTERN, horizon=FINAL))
     assert (forecast.ratings_date, forecast.finals_since) == ("2024-06-17", 1)
     assert not forecast.HasField("expected_margin")
@@ -189,11 +181,8 @@ async def test_a_larger_limit_lets_teams_that_were_not_seen_be_used(tmp_path: Pa
         async_worker(tmp_path, shipped=True, max_ratings_days=3650) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as client,
     ):
-        await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
-        async with asyncio.timeout(20):
-            while (forecast := await pair(client, "WAS", "OKC")).finals_since == 0:
-                await asyncio.sleep(0.05)
-                assert forecast.HasField("expected_margin")
+        await learned(client, current_game(1), 5, home_team="BOS", away_team="NYK")
+        forecast = await pair(client, "WAS", "OKC")
         [model] = await client.list_models()
     assert forecast.HasField("expected_margin")
     assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]

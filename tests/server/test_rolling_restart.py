@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate
@@ -21,6 +19,7 @@ from tests.support.builders.bundles import light_bundle, publish_variant
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
+from tests.support.processes.scrapes import scrape
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 import dejavu_server
@@ -63,11 +62,6 @@ def events(server: SpawnedServer) -> list[str]:
     return [entry["event"] for entry in server.events]
 
 
-def metrics(server: SpawnedServer) -> list[str]:
-    with urllib.request.urlopen(f"http://{server.wait_for('listening')['metrics']}/metrics", timeout=10) as response:
-        return list(response.read().decode().splitlines())
-
-
 async def versions(address: str, calls: int = 12) -> set[str]:
     """Return the models that answer now, over new connections."""
     async with AsyncDejavuClient(address, timeout=20.0) as client:
@@ -107,7 +101,7 @@ def test_never_fewer_workers_serve_than_before(tmp_path: Path, old: str) -> None
         first, second = named(server, "serving")[:2], named(server, "serving")[2:]
         assert named(server, "draining") == sorted(first)
         assert [name.partition("-")[0] for name in second] == ["0", "1"]
-        lines = metrics(server)
+        lines = scrape(server)
     assert "dejavu_workers 2.0" in lines
     assert "dejavu_worker_deaths_total 0.0" in lines
     assert 'dejavu_reloads_total{outcome="done"} 1.0' in lines
@@ -130,35 +124,14 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
         assert LINEAR in failed["reason"]
         assert (failed["renewed"], failed["workers"]) == (0, 1)
         assert server.workers == workers
-        assert "dejavu_last_reload_failed 1.0" in metrics(server)
+        assert "dejavu_last_reload_failed 1.0" in scrape(server)
 
         new = publish_variant(tmp_path / "bundle", 0.007, light=True)
         reload(server)
         await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
         assert await versions(address) == {new}
-        assert "dejavu_last_reload_failed 0.0" in metrics(server)
+        assert "dejavu_last_reload_failed 0.0" in scrape(server)
         assert await asyncio.to_thread(server.stop) == 0
-
-
-@pytest.mark.nightly
-def test_a_round_uses_no_process_that_was_there_before_it(tmp_path: Path, old: str) -> None:
-    """A fork server has loaded the code of the release that was installed when it was started."""
-    with server_in(tmp_path, workers=1, standby=True) as server:
-        assert server.address
-        before = wait_for_spare(server)
-        reload(server)
-        server.wait_for("reloaded", seconds=90)
-        assert not before & {worker.pid for worker in server.workers}
-        after = wait_for_spare(server)
-        assert not before & after
-
-
-def wait_for_spare(server: SpawnedServer) -> set[int]:
-    """Wait for the fork server, and return the process ids of it and of the workers."""
-    supervisor = psutil.Process(server.process.pid)
-    while len(pids := {child.pid for child in supervisor.children()}) <= len(server.workers):
-        time.sleep(0.02)
-    return pids
 
 
 @pytest.mark.nightly

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dejavu_common.address import Address
@@ -15,44 +12,6 @@ from dejavu_ledger.url import check_ledger_url
 from dejavu_server.cli.options import options
 from dejavu_server.options import check_cache
 from dejavu_server.settings import Settings
-
-seconds = st.floats(1.0, 86_400.0)
-shares = st.floats(0.0, 1.0, exclude_min=True)
-
-
-def values(field: str) -> st.SearchStrategy[str]:
-    return st.sampled_from(get_args(Settings.model_fields[field].annotation))
-
-
-@given(
-    st.builds(
-        Settings,
-        listen=st.sampled_from(["127.0.0.1:50051", "[::1]:0", "localhost:1"]),
-        workers=st.integers(1, 64),
-        standby=values("standby"),
-        allow_unfit=st.booleans(),
-        bundles=st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1).map(Path)).map(tuple),
-        ledger=st.just("sqlite:////tmp/ä b.sqlite3"),
-        durability=values("durability"),
-        metrics_listen=st.sampled_from(["", "0.0.0.0:9100"]),
-        grace_seconds=seconds,
-        heartbeat_seconds=st.floats(0.01, 30.0),
-        expires_seconds=seconds,
-        adaptive=values("adaptive"),
-        ratings=values("ratings"),
-        signing_key=st.sampled_from(["", "/tmp/ä b.pem"]),
-        checkpoint_seconds=seconds,
-        kelly_fraction=shares,
-        model_share=st.floats(0.0, 1.0),
-        game_cap=shares,
-        evening_cap=shares,
-        confidence_threshold=st.floats(0.0, 1.0, exclude_max=True),
-        log_level=values("log_level"),
-        log_format=values("log_format"),
-    )
-)
-def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
-    assert Settings.from_json(settings.to_json()) == settings
 
 
 @pytest.mark.parametrize(
@@ -77,7 +36,6 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("max_rss", -1),
         ("heartbeat_seconds", 0.0),
         ("heartbeat_seconds", 30.1),  # clients treat a stream as dead after 60 s of silence
-        ("expires_seconds", 0.0),
         ("signing_key", "a\0b"),
         ("checkpoint_seconds", 0.9),
         ("kelly_fraction", 0.0),
@@ -128,11 +86,6 @@ def test_urls_of_postgresql_are_those_of_its_own_library(url: str) -> None:
 def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> None:
     assert Address.parse(text) == address
     assert str(address) == text
-
-
-def test_what_another_release_has_more_is_dropped_and_what_it_lacks_has_its_default() -> None:
-    other = {"workers": 3, "shadow_bundle": "/c", "ledger": "sqlite:////x"}
-    assert Settings.from_json(json.dumps(other)) == Settings(workers=3, ledger="sqlite:////x")
 
 
 def test_limits_are_written_as_whole_numbers_where_they_are() -> None:

@@ -48,7 +48,7 @@ def environment(unit: Path = UNIT) -> dict[str, str]:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("unit", [UNIT, DASHBOARD_UNIT, POLLER_UNIT], ids=lambda unit: unit.name)
-def test_a_unit_is_hardened_and_has_no_line_that_systemd_does_not_know(unit: Path, tmp_path: Path) -> None:
+def test_a_unit_is_hardened_and_has_no_line_that_systemd_does_not_know(unit: Path) -> None:
     judged = subprocess.run(
         [
             "systemd-analyze",
@@ -65,17 +65,6 @@ def test_a_unit_is_hardened_and_has_no_line_that_systemd_does_not_know(unit: Pat
     assert judged.returncode == 0, judged.stdout[-400:] + judged.stderr
     assert "Overall exposure level" in judged.stdout
     assert "ignoring" not in judged.stderr, judged.stderr  # an unknown or invalid setting
-    without = tmp_path / unit.name
-    without.write_text("\n".join(line for line in unit.read_text().splitlines() if "SystemCall" not in line))
-    worse = [
-        "systemd-analyze",
-        "security",
-        "--offline=true",
-        f"--threshold={MOST_EXPOSED * 10:g}",
-        "--no-pager",
-        str(without),
-    ]
-    assert subprocess.run(worse, check=False, capture_output=True).returncode == 1
 
 
 def test_what_the_unit_sets_fits_the_server() -> None:
@@ -152,7 +141,6 @@ def test_the_command_line_of_the_dashboards_unit_starts_a_gateway_that_drains() 
             process.kill()
 
 
-@pytest.mark.nightly
 @pytest.mark.nightly
 def test_the_command_line_of_the_unit_starts_a_server_that_reloads_and_drains(tmp_path: Path) -> None:
     """With the unit's own environment, apart from the places that only an installation has."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders.box_scores import made_box_score
+from tests.support.harness.learning import learned
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_MARGIN, Forecast
@@ -69,18 +70,15 @@ def over(number: int) -> datetime:
 
 async def report(client: AsyncDejavuClient, number: int, box_score: list[PlayerLine]) -> int:
     """Report that BOS beat LAL on a day, and wait until the model has learned it."""
-    made = await client.report_outcome(
+    made = await learned(
+        client,
         game_id(number),
         5 + number,
-        horizon=FINAL,
         home_team="BOS",
         away_team="LAL",
         observed_time=over(number),
         players=box_score,
     )
-    async with asyncio.timeout(20):
-        while (await client.predict(PATTERN)).calibration_sequence < made.outcome.sequence:  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.02)
     return made.outcome.sequence
 
 

@@ -107,7 +107,7 @@ def dial(credentials: Credentials | None, address: ServerAddress, *, several: bo
     return grpc.aio.secure_channel(address.target, newest_credentials(credentials), options)
 
 
-class Caller:
+class Transport:
     """Makes the calls of AsyncDejavuClient, which lists the options, over a pool of connections."""
 
     def __init__(

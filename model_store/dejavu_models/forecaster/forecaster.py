@@ -79,15 +79,12 @@ class Forecaster:
         policy: staking policy for queries with a market. Set it before the first query.
         max_ratings_days: greatest age of ratings that are used, see `ratings.are_usable`. Set it before the first query
             too.
-        plausible_gap: largest difference between the margin of a request and that of the ratings without a warning, in
-            points. Set it before the first query too.
         totals: tables and ratings of total points; None if the bundle has none.
         player_ratings: ratings of players; None if the bundle has none.
     """
 
     policy: StakingPolicy = betting.DEFAULT_POLICY
     max_ratings_days: int = MAX_RATINGS_DAYS
-    plausible_gap: float = PLAUSIBLE_GAP
     totals: Totals | None = None
     player_ratings: PlayerRatings | None = None
 
@@ -355,7 +352,7 @@ class Forecaster:
         if given is not None and terms is not None:
             # Without line-ups: the same caller gives margin and line-ups, and could make any margin plausible.
             rated_margin, terms = terms.of_teams, None
-            if abs(given - rated_margin) > self.plausible_gap:
+            if abs(given - rated_margin) > PLAUSIBLE_GAP:
                 warnings += (WarningReason.IMPLAUSIBLE_MARGIN,)
         end = None
         if rated:

@@ -61,10 +61,10 @@ def run_each(connection: Connection, text: str, values: Sequence[Mapping[str, An
         connection.driver.cursor().executemany(_translated(connection.dialect, text), values)
 
 
-def insert(connection: Connection, table: str, values: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows into a table, all with the columns of the first."""
+def insert(connection: Connection, table: str, values: Sequence[Mapping[str, Any]], key: tuple[str, ...] = ()) -> None:
+    """Insert rows into a table, all with the columns of the first, in place of those with equal values in `key`."""
     if values:
-        run_each(connection, _insert(table, tuple(values[0])), values)
+        run_each(connection, _insert(table, tuple(values[0]), key), values)
 
 
 @contextmanager
@@ -89,8 +89,12 @@ def _translated(dialect: Dialect, text: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _insert(table: str, columns: tuple[str, ...]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"  # noqa: S608
+def _insert(table: str, columns: tuple[str, ...], key: tuple[str, ...]) -> str:
+    text = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"  # noqa: S608
+    if not key:
+        return text
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    return f"{text} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
 
 
 MOST_APART: Final = timedelta(minutes=2)

@@ -17,7 +17,7 @@ class Option(NamedTuple):
         variable: its environment variable.
         value: placeholder for its value; empty for a switch.
         default: describes its default.
-        meaning: meaning of the option.
+        meaning: meaning of the option, with its limits.
         limits: its range, if it is a number with a lower and an upper limit; else empty.
     """
 
@@ -51,12 +51,13 @@ def options() -> dict[str, Option]:
     result = {}
     for field, info in Settings.model_fields.items():
         name, shown = str(info.validation_alias or field), cast("dict[str, Any]", info.json_schema_extra)
+        meaning, limits = info.description or "", _limits(info)
         result[name] = Option(
             flag=f"--{name.replace('_', '-')}" if shown["flag"] else "",
             variable=f"DEJAVU_{name.upper()}",
             value=shown["value"] or "|".join(get_args(info.annotation)),
             default=shown["default"] or f"{info.default:{'g' * isinstance(info.default, float)}}",
-            meaning=info.description or "",
-            limits=_limits(info),
+            meaning=f"{meaning.removesuffix('.')}; {limits}." if limits else meaning,
+            limits=limits,
         )
     return result

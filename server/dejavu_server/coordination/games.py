@@ -68,7 +68,7 @@ def publish(connection: Connection, states: Sequence[tuple[str, bytes]], caller:
         {"game_id": game_id, "state": state, "version": version, "published_us": time, "caller": caller}
         for version, (game_id, state) in enumerate(states, max(time, newest + 1))
     ]
-    sql.run_each(connection, _REPLACE, rows)
+    sql.insert(connection, "games", rows, key=("game_id",))
     if caller:  # what a damaged feed invented gives way to what is still published
         sql.rows(connection, _REMOVE_SURPLUS, caller=caller, kept=MAX_GAMES_OF_CALLER)
     if sql.value(connection, "SELECT COUNT(*) FROM games") > MAX_GAMES:
@@ -80,12 +80,6 @@ def published_after(connection: Connection, version: int, now: int | None = None
     time = database_time(connection) if now is None else now
     return [GameRow(*row) for row in sql.rows(connection, _AFTER, version=version, oldest=time - _KEPT_US)]
 
-
-_REPLACE: Final = """
-    INSERT INTO games (game_id, state, version, published_us, caller)
-    VALUES (:game_id, :state, :version, :published_us, :caller)
-    ON CONFLICT (game_id) DO UPDATE SET state = excluded.state, version = excluded.version,
-        published_us = excluded.published_us, caller = excluded.caller"""
 
 _REMOVE_SURPLUS: Final = """
     DELETE FROM games WHERE caller = :caller AND version <= (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from dejavu_common.clock import EPOCH
+from dejavu_common.clock import from_microseconds
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.sql import database_time
@@ -143,11 +143,11 @@ def acquire(
     expires = time + round(ttl / _MICROSECOND)
     if current is not None:
         sql.rows(connection, "UPDATE leases SET expires_us = :expires WHERE name = :name", name=name, expires=expires)
-        return True, replace(current, expire_time=_time(expires), remaining=ttl)
+        return True, replace(current, expire_time=from_microseconds(expires), remaining=ttl)
     _make_room(connection, name, caller, time)
     values = {"name": name, "holder": holder, "caller": caller, "acquired_us": time, "expires_us": expires}
     sql.insert(connection, "leases", [values])
-    return True, Lease(name, holder, caller, _time(time), _time(expires), ttl)
+    return True, Lease(name, holder, caller, from_microseconds(time), from_microseconds(expires), ttl)
 
 
 def release(connection: Connection, name: str, holder: str, caller: str, now: int | None = None) -> bool:
@@ -166,7 +166,9 @@ def standing(connection: Connection, name: str, now: int | None = None) -> Lease
     if row is None or not is_valid(row[3], time):
         return None
     holder, caller, acquired, expires = row
-    return Lease(name, holder, caller, _time(acquired), _time(expires), (expires - time) * _MICROSECOND)
+    return Lease(
+        name, holder, caller, from_microseconds(acquired), from_microseconds(expires), (expires - time) * _MICROSECOND
+    )
 
 
 def _make_room(connection: Connection, name: str, caller: str, time: int) -> None:
@@ -185,7 +187,3 @@ def _make_room(connection: Connection, name: str, caller: str, time: int) -> Non
         raise TooManyLeases(f"{MAX_LEASES} leases stand; expected fewer: release one, or wait until it expires")
     if caller and (own or 0) >= MAX_LEASES_OF_CALLER:
         raise TooManyLeases(f"the caller has {MAX_LEASES_OF_CALLER} leases; expected fewer: release one")
-
-
-def _time(us: int) -> datetime:
-    return EPOCH + us * _MICROSECOND

@@ -51,7 +51,8 @@ def report(connection: Connection, server: str, worker: str, state: str, now: in
     time = database_time(connection) if now is None else now
     oldest = time - MAX_AGE // _MICROSECOND
     sql.rows(connection, "DELETE FROM model_workers WHERE seen_us < :oldest", oldest=oldest)
-    sql.rows(connection, _REPLACE, server=server, worker=worker, state=state, seen=time)
+    row = {"server": server, "worker": worker, "state": state, "seen_us": time}
+    sql.insert(connection, "model_workers", [row], key=("server", "worker"))
 
 
 def withdraw(connection: Connection, server: str, worker: str) -> None:
@@ -72,10 +73,6 @@ def live(connection: Connection, now: int | None = None) -> list[WorkerReport]:
         WorkerReport(server, worker, state, max(time - seen, 0) * _MICROSECOND) for server, worker, state, seen in found
     ]
 
-
-_REPLACE: Final = """
-    INSERT INTO model_workers (server, worker, state, seen_us) VALUES (:server, :worker, :state, :seen)
-    ON CONFLICT (server, worker) DO UPDATE SET state = excluded.state, seen_us = excluded.seen_us"""
 
 _LIVE: Final = """
     SELECT server, worker, state, seen_us FROM model_workers

@@ -208,7 +208,7 @@ def _find(connection: Connection, key: tuple[str, str]) -> NotificationRow | Non
 
 def _put(connection: Connection, row: NotificationRow) -> None:
     """Write a notification in place of the one with its id and target, if there is one."""
-    sql.rows(connection, _PUT, **asdict(row) | {"status": int(row.status)})
+    sql.insert(connection, "notifications", [asdict(row) | {"status": int(row.status)}], key=("id", "target"))
 
 
 def _check_room(connection: Connection, caller: str) -> None:
@@ -232,7 +232,3 @@ _NEWEST: Final = f"""
     {_SELECT} WHERE created_us > :oldest
         AND (created_us < :created OR created_us = :created AND (id, target) > (:id, :target))
     ORDER BY created_us DESC, id, target LIMIT :limit"""
-
-_PUT: Final = f"""
-    INSERT INTO notifications ({", ".join(_COLUMNS)}) VALUES ({", ".join(f":{name}" for name in _COLUMNS)})
-    ON CONFLICT (id, target) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[2:])}"""  # noqa: S608

@@ -82,6 +82,16 @@ class SupervisorMetrics:
         """
         self.registry.register(WorkerUsage(workers))
 
+    @contextlib.contextmanager
+    def served(self, listen: Address) -> Iterator[None]:
+        """Serve the metrics during the block; port 0 picks a free one, and sets `address`.
+
+        Raises:
+            OSError: if the address cannot be bound.
+        """
+        with serve_wsgi(make_wsgi_app(self.registry), listen, warn=_log.warning) as self.address:
+            yield
+
     def worker_serves(self) -> None:
         """Count a worker that started to serve."""
         self._serving.inc()
@@ -160,17 +170,6 @@ def _joined(paths: Iterable[Path], *, newest: bool) -> bytes:
         entries.append(struct.pack(f"i{len(padded)}sdd", len(text), padded, value, at))
     content = b"".join(entries)
     return struct.pack("ii", 8 + len(content), 0) + content
-
-
-@contextlib.contextmanager
-def serve_metrics(registry: CollectorRegistry, listen: Address) -> Iterator[Address]:
-    """Serve metrics on an address (port 0 picks a free one); yield the address.
-
-    Raises:
-        OSError: if the address cannot be bound.
-    """
-    with serve_wsgi(make_wsgi_app(registry), listen, warn=_log.warning) as address:
-        yield address
 
 
 @contextlib.contextmanager

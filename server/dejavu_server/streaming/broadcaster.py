@@ -39,7 +39,7 @@ from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
 from dejavu_server.streaming.catch_up import PAGE_MESSAGES, CatchUpPages
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
-from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscription
+from dejavu_server.streaming.subscription import StreamEvent, Subscription
 
 _T = TypeVar("_T")
 
@@ -59,7 +59,6 @@ class Broadcaster:
         encode: converts a forecast, with its explanation, to its proto message.
         encode_outcome: converts an outcome to its proto message.
         heartbeat_seconds: idle time after which a subscriber gets a heartbeat.
-        queue_size: forecasts and outcomes that may be queued for a subscriber before it is cut off.
         on_failure: called once, with the reason, when the ledger can no longer be followed. All streams of this
             broadcaster have then ended for good; continuing takes a new broadcaster.
 
@@ -74,14 +73,12 @@ class Broadcaster:
         encode: Callable[[IssuedForecast], forecast_pb2.Forecast],
         encode_outcome: Callable[[ReportedOutcome], record_pb2.Outcome],
         heartbeat_seconds: float = 15.0,
-        queue_size: int = QUEUE_SIZE,
         on_failure: Callable[[DejavuError], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._encode = encode
         self._encode_outcome = encode_outcome
         self._heartbeat_seconds = heartbeat_seconds
-        self._queue_size = queue_size
         self._on_failure = on_failure
         self.position = ChainHead(0, b"")  # every entry up to it was offered to the attached subscribers
         self._subscriptions: set[Subscription] = set()
@@ -91,11 +88,6 @@ class Broadcaster:
         self._pages = CatchUpPages(self._turns, ledger.read, self._serialize)
         self._ended: DejavuError | None = None
         self._tail = BackgroundTask()
-
-    @property
-    def subscribers(self) -> int:
-        """Number of current subscriptions."""
-        return len(self._subscriptions)
 
     @property
     def ended(self) -> bool:
@@ -155,12 +147,12 @@ class Broadcaster:
 
         Raises:
             InvalidResumeToken, ResumeTokenExpired: if the stream cannot resume from that token.
-            SubscriberTooSlow: if more than `queue_size` forecasts and outcomes were queued for the caller.
+            SubscriberTooSlow: if more than QUEUE_SIZE forecasts and outcomes were queued for the caller.
             ServerDraining: when the broadcaster is closed.
             LedgerError: if the ledger cannot be read, or can no longer be followed.
             StreamFailed: if an internal error stops the broadcaster from following the ledger.
         """
-        subscription = Subscription(game_ids, self._queue_size, caller)
+        subscription = Subscription(game_ids, caller)
         with self._registered(subscription):
             if resume_token:
                 subscription.position = await self._turns.run(

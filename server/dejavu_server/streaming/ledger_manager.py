@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -24,11 +24,12 @@ from dejavu_ledger import Durability, Ledger, LedgerCorrupt, LedgerError, Ledger
 from dejavu_ledger.database.backends import check_url
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, copy_of
-from dejavu_ledger.rules import DEFAULT_LIMITS, RecordingLimits
+from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.errors import DejavuError
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.streaming.clock_watch import ClockWatch
-from dejavu_server.streaming.disk_watch import DiskWatch
+from dejavu_server.streaming.ledger_watch import LedgerWatch
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 
 WATCH_SECONDS = 1.0
@@ -45,7 +46,7 @@ OPENING_SECONDS = 10.0
 worker serves without the ledger."""
 
 _log = structlog.get_logger(__name__)
-_T = TypeVar("_T")
+_MEBIBYTE = 1024 * 1024
 
 
 class LedgerHealth(NamedTuple):
@@ -75,20 +76,13 @@ class LedgerManager:
     takes a restart of the server.
 
     Args:
-        url: URL of the ledger.
-        durability: durability of a recorded forecast.
+        settings: settings of the worker.
+        metrics: metrics of the worker.
         new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
         committed: events, one for each task that waits for them. All are set when a ledger is opened, and after every
             commit, of any process, that may have added entries other than forecasts.
         make: whether to create a ledger if none exists.
-        limits: limits of a game's forecasts.
-        on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
-        on_size_bytes: called with the size of the ledger, at the same times.
-        on_identity: called with the identity of each ledger that is opened.
-        on_clock_seconds: called with the seconds by which the server's clock is ahead of the database's, at the same
-            times, and when they differ too much.
-        on_commit_seconds, on_read_seconds: called with the time that a commit or a read took, or until it failed.
         clock: returns the current time, aware and in UTC; see `Ledger.open`.
 
     Attributes:
@@ -97,35 +91,25 @@ class LedgerManager:
 
     def __init__(
         self,
-        url: str,
-        *,
-        durability: Durability,
+        settings: Settings,
+        metrics: Metrics,
         new_broadcaster: BroadcasterFactory,
-        on_change: Callable[[LedgerHealth], None] = lambda _: None,
+        on_change: Callable[[LedgerHealth], None],
+        *,
         committed: Sequence[asyncio.Event] = (),
         make: bool = True,
-        limits: RecordingLimits = DEFAULT_LIMITS,
-        on_free_bytes: Callable[[int], None] = lambda _: None,
-        on_size_bytes: Callable[[int], None] = lambda _: None,
-        on_identity: Callable[[Identity], None] = lambda _: None,
-        on_clock_seconds: Callable[[float], None] = lambda _: None,
-        on_commit_seconds: Callable[[float], None] = lambda _: None,
-        on_read_seconds: Callable[[float], None] = lambda _: None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._url = url
-        self._durability = durability
+        self._settings = settings
+        self._metrics = metrics
         self._new_broadcaster = new_broadcaster
         self._on_change = on_change
         self._committed = committed
         self._make = make
-        self._limits = limits
-        self._disk = DiskWatch(limits.reserve_bytes, on_free_bytes, on_size_bytes)
-        self._clocks = ClockWatch(on_clock_seconds)
-        self._on_identity = on_identity
-        self._on_commit_seconds = on_commit_seconds
-        self._on_read_seconds = on_read_seconds
         self._clock = clock
+        self._limits = RecordingLimits(settings.max_game_forecasts, settings.ledger_reserve_mib * _MEBIBYTE)
+        metrics.ledger_reserve.set(self._limits.reserve_bytes)
+        self._watch = LedgerWatch(self._limits.reserve_bytes, metrics)
         self._ledger: Ledger | None = None
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
@@ -169,7 +153,7 @@ class LedgerManager:
         Raises:
             InvalidLedgerUrl: if the URL does not name a database that can hold a ledger, which no retry would fix.
         """
-        check_url(self._url)
+        check_url(self._settings.ledger)
         self._task = asyncio.create_task(self._supervise(), name="ledger-manager")
         await wait_until_set(self._first_attempt_done, OPENING_SECONDS)
         self._report_health()
@@ -220,7 +204,7 @@ class LedgerManager:
             try:
                 await self._repair()
                 if self._ledger is not None:
-                    await self._disk.look(self._ledger)
+                    await self._watch.check_disk(self._ledger)
             except Exception as error:
                 self._fail(error)
             else:
@@ -249,7 +233,7 @@ class LedgerManager:
         if self._ledger is not None:
             try:
                 followed = self._broadcaster.position if self._broadcaster is not None and self._streaming else None
-                self._clocks.look(await self._ledger.check(followed))
+                self._watch.compare_clocks(await self._ledger.check(followed))
             except (LedgerReplaced, LedgerClockDiffers) as error:
                 self._on_failure(error)
                 await self._close_current(error)
@@ -269,17 +253,17 @@ class LedgerManager:
     async def _open(self) -> Ledger:
         last = self._identity
         ledger = await Ledger.open(
-            self._url,
-            durability=self._durability,
+            self._settings.ledger,
+            durability=Durability(self._settings.durability),
             make=self._make,
             on_failure=self._on_failure,
             limits=self._limits,
             clock=self._clock,
-            on_commit_seconds=self._on_commit_seconds,
-            on_read_seconds=self._on_read_seconds,
+            on_commit_seconds=self._metrics.commit_seconds.observe,
+            on_read_seconds=self._metrics.read_seconds.observe,
         )
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
-        self._on_identity(ledger.identity)
+        self._metrics.set_ledger_epoch(ledger.identity.ledger_id, ledger.identity.epoch)
         self.activities = ledger.activities
         for event in self._committed:
             ledger.listen(event)
@@ -334,7 +318,7 @@ class LedgerManager:
             ledger_error = error
         self._error = ledger_error
         if isinstance(error, LedgerClockDiffers):
-            self._clocks.look(error.ahead)
+            self._watch.compare_clocks(error.ahead)
         cause = ledger_error.__cause__
         self._failure_logs[ledger_error.reason].failed(
             error,
@@ -356,7 +340,7 @@ class LedgerManager:
     def _report_health(self) -> None:
         if self._streams_ended:
             return  # a drain is not a failure
-        recording = self._ledger is not None and self._writable and not self._disk.below_reserve
+        recording = self._ledger is not None and self._writable and not self._watch.below_reserve
         health = LedgerHealth(recording=recording, streaming=self._streaming)
         if health != self._health:
             self._health = health

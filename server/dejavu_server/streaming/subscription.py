@@ -30,24 +30,19 @@ class Subscription:
         position: the subscriber has received all entries that it wants up to this position.
     """
 
-    def __init__(self, game_ids: frozenset[str], queue_size: int, caller: str = "") -> None:
+    def __init__(self, game_ids: frozenset[str], caller: str = "") -> None:
         self.game_ids = game_ids
         self.caller = caller
         self.position = ChainHead(0, b"")
-        self._queue_size = queue_size
         self._waiting: deque[StreamEvent] = deque()
         self._waiter: asyncio.Future[None] | None = None  # of `next`, while it waits
         self._end: DejavuError | None = None
-
-    def wants(self, game_id: str) -> bool:
-        """Return whether the subscriber gets the forecasts and outcomes of a game."""
-        return not self.game_ids or game_id in self.game_ids
 
     def offer(self, event: StreamEvent) -> bool:
         """Queue an event unless the subscriber already has it. Ends the subscription, returning False, on overflow."""
         if event.position.sequence <= self.position.sequence:
             return True
-        if len(self._waiting) >= self._queue_size:
+        if len(self._waiting) >= QUEUE_SIZE:
             self.end(SubscriberTooSlow())
             return False
         self._waiting.append(event)

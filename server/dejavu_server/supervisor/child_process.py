@@ -10,31 +10,17 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 _REAP_SECONDS = (0.01, 1.0)
 """First and longest pause between two checks of a process group's leftovers."""
 
 
-class ChildProcess(Protocol):
-    """A child of this process, with the interface of `asyncio.subprocess.Process`."""
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-
-    @property
-    def returncode(self) -> int | None:
-        """Exit code, negative for a signal; None while the process runs, or its end is not known yet."""
-
-    async def wait(self) -> int:
-        """Wait until the process ends; return the exit code."""
-
-
 class ForkedProcess:
     """A process that was forked by another process, and whose parent this process became.
+
+    It has the interface of `asyncio.subprocess.Process`: `returncode` is None until the end of the process is known.
 
     Args:
         pid: its process id.
@@ -76,7 +62,7 @@ class Launched:
         report_to: the number that the writing end has in the process.
     """
 
-    process: ChildProcess
+    process: asyncio.subprocess.Process | ForkedProcess
     start: int
     report: int
     report_to: int
@@ -89,39 +75,27 @@ class Launched:
                 setattr(self, name, -1)
 
 
-@dataclass
-class LaunchPipes:
-    """Descriptors of a process that is about to be launched; close `theirs` afterwards.
+@contextlib.contextmanager
+def launch_pipes() -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Create the pipes of a process that the block launches.
 
-    Attributes:
-        ours: descriptors of this process: writing end of the other's standard input, reading end of its report.
-        theirs: descriptors of the other process: its standard input, writing end of its report.
+    Yields:
+        The descriptors that this process keeps (writing end of the other's standard input, reading end of its report),
+        and those of the other process (its standard input, writing end of its report). The latter are closed after the
+        block, all of them if it raises.
+
+    Raises:
+        OSError: if there are too many open files.
     """
-
-    ours: tuple[int, int]
-    theirs: tuple[int, int]
-
-    @classmethod
-    def open(cls) -> LaunchPipes:
-        """Create the pipes.
-
-        Raises:
-            OSError: if there are too many open files.
-        """
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
         start, start_to = os.pipe()
-        try:
-            report, report_to = os.pipe()
-        except OSError:
-            os.close(start)
-            os.close(start_to)
-            raise
-        return cls((start_to, report), (start, report_to))
-
-    def close(self, *sides: tuple[int, int]) -> None:
-        """Close both descriptors of each side."""
-        for side in sides:
-            for file in side:
-                os.close(file)
+        theirs.callback(os.close, start)
+        ours.callback(os.close, start_to)
+        report, report_to = os.pipe()
+        theirs.callback(os.close, report_to)
+        ours.callback(os.close, report)
+        yield (start_to, report), (start, report_to)
+        ours.pop_all()
 
 
 async def launch(environment: Mapping[str, str]) -> Launched:
@@ -133,9 +107,7 @@ async def launch(environment: Mapping[str, str]) -> Launched:
     Raises:
         OSError: if no process can be started.
     """
-    pipes = LaunchPipes.open()
-    stdin, report_to = pipes.theirs
-    try:
+    with launch_pipes() as (ours, (stdin, report_to)):
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # never import modules from the working directory
@@ -147,12 +119,7 @@ async def launch(environment: Mapping[str, str]) -> Launched:
             process_group=0,
             env=environment,
         )
-    except BaseException:
-        pipes.close(pipes.ours)
-        raise
-    finally:
-        pipes.close(pipes.theirs)
-    return Launched(process, *pipes.ours, report_to)
+    return Launched(process, *ours, report_to)
 
 
 async def reap_group(leader: int) -> None:

@@ -21,9 +21,9 @@ import structlog
 
 from dejavu_common.processes import become_subreaper
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor.child_process import ForkedProcess, Launched, LaunchPipes, reap_group
+from dejavu_server.supervisor.child_process import ForkedProcess, Launched, launch_pipes, reap_group
 from dejavu_server.supervisor.fork_server_process import ForkServerProcess, launch
-from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart, ForkServerStatus
+from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart
 from dejavu_server.supervisor.restart_backoff import RestartBackoff
 from dejavu_server.supervisor.worker_process import START_SECONDS, StartError, describe_exit
 
@@ -88,7 +88,7 @@ class ForkServer:
                 reply = await self._reply()
             if not reply:
                 raise StartError(f"the fork server ended before it could fork: {describe_exit(await self.wait())}")
-            if refusal := ForkServerStatus.from_json(reply.decode()).refusal:
+            if refusal := ForkReply.from_json(reply.decode()).refusal:
                 raise StartError(refusal)
         except TimeoutError:
             await self.end()
@@ -115,26 +115,14 @@ class ForkServer:
             raise
 
     async def _fork(self) -> Launched:
-        async with self._forking:
-            try:
-                pipes = LaunchPipes.open()
-            except OSError as error:
-                raise StartError(f"cannot start a process: {error.strerror}") from error
-            try:
-                reply = await self._request_fork(pipes.theirs)
-            except BaseException:
-                pipes.close(pipes.ours)
-                raise
-            finally:
-                pipes.close(pipes.theirs)
         try:
-            # It leads a group of its own from now on, so its orphans can be told from those of the fork server.
-            os.setpgid(reply.pid, reply.pid)
-            process = ForkedProcess(reply.pid)
+            async with self._forking:
+                with launch_pipes() as (ours, theirs):
+                    reply = await self._request_fork(theirs)
+                    process = _adopted(reply.pid)
         except OSError as error:
-            pipes.close(pipes.ours)
-            raise StartError(f"the forked process {reply.pid} is no child: {error.strerror}") from error
-        return Launched(process, *pipes.ours, reply.files[1])
+            raise StartError(f"cannot start a process: {error.strerror}") from error
+        return Launched(process, *ours, reply.files[1])
 
     async def _request_fork(self, files: Sequence[int]) -> ForkReply:
         try:
@@ -181,6 +169,19 @@ class ForkServer:
         """Kill it and wait for its end."""
         self.kill()
         await self.wait()
+
+
+def _adopted(pid: int) -> ForkedProcess:
+    """Return a forked process, which leads a group of its own: its orphans can be told from the fork server's.
+
+    Raises:
+        StartError: if it is no child of this process.
+    """
+    try:
+        os.setpgid(pid, pid)
+        return ForkedProcess(pid)
+    except OSError as error:
+        raise StartError(f"the forked process {pid} is no child: {error.strerror}") from error
 
 
 async def _abandon(forking: asyncio.Task[Launched]) -> None:

@@ -25,7 +25,7 @@ LOOP = "loop"
 """Name of the hung part of a worker whose heartbeats are missing: the event loop, or the process as a whole."""
 
 
-async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool], hung_part: Callable[[], str] = lambda: "") -> None:
+async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool], hung_part: Callable[[], str]) -> None:
     """Write heartbeats of a worker that has reported its status, until the reading end of the pipe is closed.
 
     Stop the heartbeats when a part of the worker hangs.

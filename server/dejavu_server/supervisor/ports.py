@@ -27,12 +27,11 @@ _log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def reserved_port(address: Address, *, patience: float = PATIENCE_SECONDS) -> AsyncIterator[Address]:
+async def reserved_port(address: Address) -> AsyncIterator[Address]:
     """Reserve a port for workers to share; yield the address that they listen on, with a numeric host.
 
     Args:
         address: the address to reserve; port 0 picks a free one.
-        patience: seconds to retry while the port is in use.
 
     Raises:
         StartError: if the host cannot be resolved, or the port stays in use or cannot be bound.
@@ -41,7 +40,7 @@ async def reserved_port(address: Address, *, patience: float = PATIENCE_SECONDS)
         family, numeric = await asyncio.to_thread(address.resolve)
     except OSError as error:
         raise StartError(f"{address.host}: {error.strerror}") from error
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + PATIENCE_SECONDS
     holder: socket.socket | None = None
     logged = False
     while holder is None:
@@ -51,7 +50,7 @@ async def reserved_port(address: Address, *, patience: float = PATIENCE_SECONDS)
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
                 raise StartError(f"cannot listen on {address}: {error.strerror}") from error
             if not logged:
-                _log.info("waiting_for_port", address=str(address), seconds=patience)
+                _log.info("waiting_for_port", address=str(address), seconds=PATIENCE_SECONDS)
                 logged = True
             await asyncio.sleep(_RETRY_SECONDS)
     with holder:

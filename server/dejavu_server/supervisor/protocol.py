@@ -4,9 +4,9 @@ The supervisor writes a WorkerStart to a worker's standard input. The worker rep
 that WorkerStart names. After that they communicate only by heartbeats (see heartbeat.py), signals and exit codes.
 
 The standard input of a fork server is a socket (SOCK_SEQPACKET: one message, one packet). The supervisor sends one
-ForkServerStart. The fork server replies with one ForkServerStatus as soon as it can fork. From then on, each packet
+ForkServerStart. The fork server replies with a ForkReply as soon as it can fork. From then on, each packet
 with file descriptors makes it fork a process that has the first descriptor as its standard input and waits there for a
-WorkerStart; the fork server replies with a ForkReply.
+WorkerStart; the fork server replies with another ForkReply.
 
 Writer and reader of a message may be of different releases, because a rolling restart runs new workers and a new fork
 server under an old supervisor: see ProcessMessage.
@@ -45,14 +45,12 @@ class WorkerStatus(ProcessMessage):
     """Result of a worker's start.
 
     Attributes:
-        address: the address that it serves on; empty if the start failed.
         refusal: why the start failed; empty if it succeeded.
         models: versions of the loaded models, the active one first.
         versions: of dejavu-forecast, its revision, grpcio and Python, by name.
         ledger: whether the worker has the ledger open.
     """
 
-    address: str = ""
     refusal: str = ""
     models: tuple[str, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
@@ -71,24 +69,12 @@ class ForkServerStart(ProcessMessage):
     folder: str
 
 
-class ForkServerStatus(ProcessMessage):
-    """Result of the start of a fork server.
-
-    Attributes:
-        refusal: why it cannot fork; empty if it can.
-        bundles: number of bundles that it has loaded.
-    """
-
-    refusal: str = ""
-    bundles: int = 0
-
-
 class ForkReply(ProcessMessage):
-    """Answer of a fork server to a request.
+    """Answer of a fork server to its start message, or to a request.
 
     Attributes:
         pid: process id of the process that waits for a WorkerStart; 0 if there is none.
-        refusal: why there is none.
+        refusal: why it cannot fork; empty if it can.
         files: the numbers of the request's descriptors in the forked process.
     """
 

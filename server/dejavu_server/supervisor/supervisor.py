@@ -22,7 +22,7 @@ import structlog
 
 from dejavu_common.address import Address
 from dejavu_common.processes import raise_file_limit
-from dejavu_server.observability.multiprocess import SupervisorMetrics, serve_metrics, server_folder
+from dejavu_server.observability.multiprocess import SupervisorMetrics, server_folder
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.observability.statistics import SAMPLE_SECONDS, Statistics, StatisticsWriter, WorkerStatistics
 from dejavu_server.observability.worker_usage import ServingWorker
@@ -131,7 +131,7 @@ class Supervisor:
                 ) from error
             try:
                 if listen:
-                    metrics.address = stack.enter_context(serve_metrics(metrics.registry, Address.parse(listen)))
+                    stack.enter_context(metrics.served(Address.parse(listen)))
             except OSError as error:
                 raise StartError(f"cannot serve metrics on {listen}: {error.strerror}") from error
             yield metrics
@@ -189,40 +189,33 @@ class Supervisor:
     async def _reload_on_request(
         self, slots: Sequence[WorkerSlot], pool: WorkerPool, server_metrics: SupervisorMetrics
     ) -> None:
+        """Replace the workers one slot at a time, whenever that was requested.
+
+        If a replacement fails to start, the workers of its slot and of the later slots are kept.
+        """
         while True:
             await self._reload_requested.wait()
             self._reload_requested.clear()  # a SIGHUP from here on triggers another round
             self._reloading = True
-            started = time.monotonic()
+            started, renewed = time.monotonic(), 0
+            _log.info("reloading", workers=len(slots))
             try:
-                await self._reload(slots, pool)
+                for renewed, slot in enumerate(slots):
+                    async with self._replacing:
+                        await slot.replace(first=not renewed)
+            except StartError as error:
+                server_metrics.reloads.labels("failed").inc()
+                server_metrics.last_reload.set(1)
+                effect = "the old workers serve; one that dies may not be replaced"
+                _log.error("reload_failed", reason=str(error), renewed=renewed, workers=len(slots), effect=effect)
+            else:
                 server_metrics.reloads.labels("done").inc()
                 server_metrics.last_reload.set(0)
                 models = sorted({version for worker in pool.serving() for version in worker.models})
                 _log.info("reloaded", workers=len(slots), seconds=round(time.monotonic() - started, 3), models=models)
-            except StartError:
-                server_metrics.reloads.labels("failed").inc()
-                server_metrics.last_reload.set(1)
             finally:
                 self._reloading = False
                 await pool.release_fork_server()
-
-    async def _reload(self, slots: Sequence[WorkerSlot], pool: WorkerPool) -> None:
-        """Replace the workers one slot at a time.
-
-        Raises:
-            StartError: if a replacement fails to start; the workers of its slot and of the later slots are kept.
-        """
-        _log.info("reloading", workers=len(slots))
-        for slot in slots:
-            try:
-                async with self._replacing:
-                    await slot.replace(first=slot is slots[0])
-            except StartError as error:
-                details = {"slot": slot.number, "renewed": slot.number, "workers": len(slots)}
-                effect = "the old workers serve; one that dies may not be replaced"
-                _log.error("reload_failed", reason=str(error), effect=effect, **details)
-                raise
 
     def _on_end_signal(self, number: int) -> None:
         if not self._stopping.is_set():
@@ -248,13 +241,9 @@ def _serving_workers(slots: Iterable[WorkerSlot]) -> list[ServingWorker]:
 
 
 def _worker_statistics(slots: Iterable[WorkerSlot]) -> list[WorkerStatistics]:
-    now, wall = time.monotonic(), time.time()
     return [
-        WorkerStatistics.of(
-            f"{worker.slot}-{worker.pid}", worker.pid, wall - (now - worker.serves_since), worker.versions
-        )
-        for slot in slots
-        if (worker := slot.worker) is not None
+        WorkerStatistics.of(f"{slot}-{pid}", pid, time.time() - served, versions)
+        for slot, pid, _, served, versions in _serving_workers(slots)
     ]
 
 

@@ -219,20 +219,18 @@ class WorkerSlot:
     Args:
         number: index of the slot in the server, from 0.
         pool: starts and ends workers.
+
+    Attributes:
+        worker: the worker in this slot, while it serves.
     """
 
     def __init__(self, number: int, pool: WorkerPool) -> None:
         self.number = number
         self._pool = pool
-        self._worker: WorkerProcess | None = None
+        self.worker: WorkerProcess | None = None
         self._starting = asyncio.Lock()  # one start at a time per slot
         self._vacated = asyncio.Event()
         self._served = 0.0
-
-    @property
-    def worker(self) -> WorkerProcess | None:
-        """The worker in this slot, while it serves."""
-        return self._worker
 
     async def wait_vacated(self) -> float:
         """Wait until the slot has lost its worker; return the seconds that the worker had served."""
@@ -247,8 +245,8 @@ class WorkerSlot:
             StartError: if the worker fails to start.
         """
         async with self._starting:
-            if self._worker is None:
-                self._worker = _living(await self._pool.start(self.number, self._on_end))
+            if self.worker is None:
+                self.worker = _living(await self._pool.start(self.number, self._on_end))
 
     async def replace(self, *, first: bool) -> None:
         """Replace the current worker, draining it once its successor serves.
@@ -261,13 +259,13 @@ class WorkerSlot:
         """
         async with self._starting:
             successor = _living(await self._pool.start(self.number, self._on_end, renew=first))
-            worker, self._worker = self._worker, successor
+            worker, self.worker = self.worker, successor
         if worker is not None:  # None if it died during the start of its successor
             await self._pool.retire(worker)
 
     def _on_end(self, worker: WorkerProcess, served: float) -> None:
-        if worker is self._worker:
-            self._worker = None
+        if worker is self.worker:
+            self.worker = None
             self._served = served
             self._vacated.set()
 

@@ -84,10 +84,6 @@ class GrpcServer(Server):
         """Add the methods of a service, by name. Call it before the start."""
         self.add_registered_method_handlers(service, handlers)
 
-    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> Never:
-        """Raise NotImplementedError: such handlers need the paths of calls."""
-        raise NotImplementedError("add the methods with add_methods")
-
 
 class _WithoutRequest(NamedTuple):
     """A call that was admitted, but whose request has not been received.

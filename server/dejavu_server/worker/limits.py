@@ -42,6 +42,10 @@ _GAME_FORECASTS: Final = 200
 corrections."""
 
 
+_MODEL_CHANGES: Final = 100
+"""Changes of models that one caller records in a day by a worker; each is read once by each worker."""
+
+
 def caller_limits(settings: Settings) -> CallerLimits:
     """Return the limits of each caller."""
     return CallerLimits(
@@ -51,7 +55,7 @@ def caller_limits(settings: Settings) -> CallerLimits:
         streams=settings.caller_streams,
         games=settings.caller_games,
         game_forecasts=_caller_game_forecasts(settings) if settings.caller_games else 0,
-        model_changes=settings.caller_model_changes,
+        model_changes=_MODEL_CHANGES,
         ledger_bytes=settings.caller_ledger_mib * _MEBIBYTE,
         loopback=settings.caller_loopback == "on",
     )
@@ -61,6 +65,12 @@ def _caller_game_forecasts(settings: Settings) -> int:
     """Return a caller's limit of forecasts of a game per worker: usually the game's limit / (4 · workers)."""
     return max(_GAME_FORECASTS, settings.max_game_forecasts // (4 * settings.workers))
 
+
+CONNECTION_GRACE_SECONDS: Final = 60.0
+"""Time for which calls and streams may still use a connection that reached its age."""
+
+CONNECTION_IDLE_SECONDS: Final = 900.0
+"""Time for which a connection without calls is kept."""
 
 CONNECTION_BYTES: Final = 48 * 1024
 """Measured memory of an idle connection."""
@@ -76,12 +86,10 @@ def connection_options(settings: Settings) -> list[tuple[str, int]]:
     calls, and no call fails. Calls and streams in progress may go on for the grace time. The core varies the age of
     each connection by up to a tenth, so that connections opened together are not renewed together.
     """
-    options = []
+    options = [("grpc.max_connection_idle_ms", _milliseconds(CONNECTION_IDLE_SECONDS))]
     if settings.connection_age_seconds:
         options.append(("grpc.max_connection_age_ms", _milliseconds(settings.connection_age_seconds)))
-        options.append(("grpc.max_connection_age_grace_ms", _milliseconds(settings.connection_grace_seconds)))
-    if settings.connection_idle_seconds:
-        options.append(("grpc.max_connection_idle_ms", _milliseconds(settings.connection_idle_seconds)))
+        options.append(("grpc.max_connection_age_grace_ms", _milliseconds(CONNECTION_GRACE_SECONDS)))
     return options
 
 

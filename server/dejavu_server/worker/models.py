@@ -39,9 +39,6 @@ class PreloadedModels:
     def __init__(self, loaded: Mapping[Path, tuple[bytes, Forecaster]]) -> None:
         self._loaded = dict(loaded)
 
-    def __len__(self) -> int:
-        return len(self._loaded)
-
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders of the bundles."""
@@ -117,7 +114,6 @@ def configure_model(forecaster: Forecaster, settings: Settings) -> None:
     if not info.approved:
         _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
     forecaster.max_ratings_days = settings.max_ratings_days
-    forecaster.plausible_gap = settings.plausible_gap
     forecaster.policy = StakingPolicy(
         model_share=settings.model_share,
         kelly_fraction=settings.kelly_fraction,

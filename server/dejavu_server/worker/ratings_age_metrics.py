@@ -37,7 +37,7 @@ class RatingsAge(PeriodicTask):
     """
 
     def __init__(self, models: ServingModels, metrics: Metrics, clock: Callable[[], datetime], *, logs: bool) -> None:
-        super().__init__("ratings-age", REFRESH_SECONDS, self._refresh_again)
+        super().__init__("ratings-age", REFRESH_SECONDS, self._refresh, at_once=True)
         self._models = models
         self._metrics = metrics
         self._clock = clock
@@ -45,12 +45,7 @@ class RatingsAge(PeriodicTask):
         self._outdated = set[str]()
         self._known = set[str]()
 
-    def start(self) -> None:
-        """Set the metrics now, and again every REFRESH_SECONDS in a task."""
-        self.refresh()
-        super().start()
-
-    def refresh(self) -> None:
+    async def _refresh(self) -> None:
         """Set the metrics for today's games; log each model whose ratings became too old, or current again."""
         today, infos = game_day(self._clock()), self._models.models()
         for gone in self._known - {info.version for info in infos}:  # labels cannot be removed in several processes
@@ -80,6 +75,3 @@ class RatingsAge(PeriodicTask):
             else:
                 self._outdated.discard(info.version)
                 _log.info("ratings_current", **known, finals_since=info.finals_since)
-
-    async def _refresh_again(self) -> None:
-        self.refresh()

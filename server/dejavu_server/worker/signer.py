@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dejavu_common.clock import microseconds
 from dejavu_common.failure_log import FailureLog
-from dejavu_common.tasks import BackgroundTask
 from dejavu_ledger.audit.checkpoints import (
     SigningUnavailable,
     add_checkpoint,
@@ -26,6 +26,7 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.errors import LedgerError
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.records import Checkpoint
+from dejavu_server.observability.periodic import PeriodicTask
 
 _RECENT = 0.9
 """Share of the interval for which another worker's checkpoint makes a new one unnecessary; below 1, since timers are
@@ -34,11 +35,12 @@ not exact."""
 _log = structlog.get_logger(__name__)
 
 
-class Signer:
-    """Signs a ledger's head on request, and writes signed heads to the ledger at an interval.
+class Signer(PeriodicTask):
+    """Signs a ledger's head on request, and once started writes signed heads to the ledger, at once and at an interval.
 
-    However many workers sign, the ledger gets one checkpoint per interval, and none while nothing is recorded. The key
-    is loaded, or created, when it is first needed. While it can't be used, only checkpoints are refused.
+    Close it before the ledger. However many workers sign, the ledger gets one checkpoint per interval, and none while
+    nothing is recorded. The key is loaded, or created, when it is first needed. While it can't be used, only
+    checkpoints are refused.
 
     Args:
         ledger: the ledger to sign.
@@ -48,13 +50,13 @@ class Signer:
     """
 
     def __init__(self, ledger: CurrentLedger, key: Path, *, seconds: float, clock: Callable[[], datetime]) -> None:
+        super().__init__("signer", seconds, self._write_next, at_once=True)
         self._ledger = ledger
         self._path = key
-        self._seconds = seconds
+        self._recent_us = _RECENT * seconds * 1_000_000
         self._clock = clock
         self._loaded: Ed25519PrivateKey | None = None
         self._failures = FailureLog(_log, failed="signing_failing", recovered="signing_recovered")
-        self._task = BackgroundTask()
 
     async def checkpoint(self) -> Checkpoint:
         """Sign the current head.
@@ -66,14 +68,6 @@ class Signer:
         key = await self._key()
         identity, head = await self._ledger().read(identity_and_head)
         return sign(key, identity, head, self._clock())
-
-    def start(self) -> None:
-        """Start writing checkpoints to the ledger; write the first at once if the head is not signed yet."""
-        self._task.start(self._run(), "signer")
-
-    async def close(self) -> None:
-        """Stop writing checkpoints. Call it before closing the ledger; may be called again."""
-        await self._task.end()
 
     async def write_checkpoint(self) -> Checkpoint | None:
         """Write the signed head to the ledger.
@@ -87,9 +81,7 @@ class Signer:
         if not await self._ledger().read(self._is_needed):
             return None
         key = await self._key()
-        stored = await self._ledger().write(partial(self._write_checkpoint, key))
-        self._failures.succeeded()
-        return stored
+        return await self._ledger().write(partial(self._write_checkpoint, key))
 
     def _write_checkpoint(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
         # Check again under the write lock: another worker may have been faster.
@@ -99,15 +91,10 @@ class Signer:
         add_checkpoint(connection, signed)
         return signed
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.write_checkpoint()
-            except LedgerError:
-                pass  # logged by _key, or by the ledger manager, which tries to repair the ledger
-            except Exception as error:
-                self._failures.failed(error)
-            await asyncio.sleep(self._seconds)
+    async def _write_next(self) -> None:
+        # Both are logged: by `_key`, or by the ledger manager, which tries to repair the ledger.
+        with suppress(LedgerError):
+            await self.write_checkpoint()
 
     async def _key(self) -> Ed25519PrivateKey:
         if self._loaded is None:
@@ -125,5 +112,4 @@ class Signer:
         One from later than now is not: then the clock was set back.
         """
         since_us = unsigned_since_us(connection)
-        recent_us = _RECENT * self._seconds * 1_000_000
-        return since_us is not None and abs(microseconds(self._clock()) - since_us) >= recent_us
+        return since_us is not None and abs(microseconds(self._clock()) - since_us) >= self._recent_us

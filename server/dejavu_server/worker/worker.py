@@ -30,7 +30,7 @@ from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.url import is_postgres
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.errors import DejavuError
-from dejavu_models.types import Forecast, SimilarGame
+from dejavu_models.types import AdaptationMode, Forecast, SimilarGame
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.access.policy import SERVICES
 from dejavu_server.admission.callers import Callers
@@ -38,6 +38,8 @@ from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService, open_cache
 from dejavu_server.api.converters.games import game_message
+from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.feed_service import FEED_SERVICE, FeedService
 from dejavu_server.api.game_service import GAME_SERVICE, GameService
 from dejavu_server.api.handlers import handlers
@@ -60,11 +62,11 @@ from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
+from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.game_states import GameStates
 from dejavu_server.streaming.games_in_play import GamesInPlay
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_server import GrpcServer
-from dejavu_server.worker.ledger import new_ledger_manager, new_updater
 from dejavu_server.worker.limits import (
     CHANNEL_OPTIONS,
     caller_limits,
@@ -81,18 +83,11 @@ from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.signer import Signer
 from dejavu_server.worker.statistics import StatisticsReporter
 
+LIFETIME = timedelta(minutes=5)
+"""Time for which a forecast stays current."""
+
 LOOK_SECONDS = 0.05
 """Interval at which a server is checked: gRPC reports a failure only when polled."""
-
-
-async def wait_for_server_failure(server: GrpcServer) -> Exception | None:
-    """Wait until a started server ends; return the exception that ended it, or None if it was stopped."""
-    try:
-        while await server.wait_for_termination(LOOK_SECONDS):
-            pass
-    except Exception as error:  # any exception that ended the server
-        return error
-    return None
 
 
 class _Part(Protocol):
@@ -128,10 +123,7 @@ class Worker:
     Args:
         settings: the settings; port 0 of `listen` picks a free port.
         name: its name, sent to callers.
-        workers: number of workers of the server, sent to callers. Not taken from `settings`, because a worker may run
-            alone.
         registry: the models; by default loaded according to the settings.
-        metrics: its metrics; in memory by default.
         clock: returns the current time, aware and in UTC.
         reuse_port: whether to share the port with other workers.
         make_ledger: whether to create a missing ledger.
@@ -151,9 +143,7 @@ class Worker:
         settings: Settings,
         *,
         name: str = "0",
-        workers: int = 1,
         registry: ServingModels | None = None,
-        metrics: Metrics | None = None,
         clock: Callable[[], datetime] = utc_now,
         reuse_port: bool = False,
         make_ledger: bool = True,
@@ -164,23 +154,24 @@ class Worker:
         self._settings = settings
         self._name = name
         self._registry = registry
-        self.metrics = Metrics() if metrics is None else metrics
+        self.metrics = Metrics()
         """Its metrics."""
         self._statistics = StatisticsReporter(self.metrics, name, folder)
         self._clock = clock
         self._make_ledger = make_ledger
         self._first = first
         self._folder = folder
-        self._workers = workers
         self._preloaded = preloaded or NOTHING_PRELOADED
         self._resources = AsyncExitStack()
         self._expiring: dict[str, Callable[[], float]] = {}  # when files of keys and tokens expire, by kind
         self._health = HealthService(SERVICES, parts=[LEDGER])
-        self._calls = CallInterceptor(name, self.metrics, workers=workers, max_watches=max_watches(settings.max_rss))
+        self._calls = CallInterceptor(
+            name, self.metrics, workers=settings.workers, max_watches=max_watches(settings.max_rss)
+        )
         self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
         """Admits calls."""
         self._calls.callers = Callers(caller_limits(settings))
-        self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, workers))
+        self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, settings.workers))
         self._server = GrpcServer(
             self._calls,
             admissions=self._admissions,
@@ -238,6 +229,8 @@ class Worker:
     def _watch(self, stack: AsyncExitStack, models: ServingModels, batcher: Batcher) -> None:
         """Start to watch the progress of the threads, and to sample metrics."""
         settings = self._settings
+        self.metrics.max_ratings_age.set(timedelta(days=settings.max_ratings_days).total_seconds())
+        self.metrics.checkpoint_interval.set(settings.checkpoint_seconds)
         _started(stack, RatingsAge(models, self.metrics, self._clock, logs=self._first))
         self._progress = ProgressMonitor(
             lambda: (batcher.activity, *self._ledger_manager.activities),
@@ -270,7 +263,7 @@ class Worker:
             batcher,
             ledger,
             self.metrics.recorded,
-            lifetime=timedelta(seconds=settings.expires_seconds),
+            lifetime=LIFETIME,
             on_new=on_new,
             answered=self.metrics.forecasts,
             clock=self._clock,
@@ -300,7 +293,9 @@ class Worker:
         )
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict"})
         self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecasts, models, self._health, self._clock))
-        caching = CacheService(what_ifs, predictions.predict, self._name, self._workers, self._statistics.server)
+        caching = CacheService(
+            what_ifs, predictions.predict, self._name, self._settings.workers, self._statistics.server
+        )
         self._add_service(CACHE_SERVICE, caching)
 
     def _add_record_services(self, models: ServingModels, signer: Signer) -> None:
@@ -350,16 +345,27 @@ class Worker:
         settings = self._settings
         registry = None if settings.model_store else await self._load_models()
         learned, changed = asyncio.Event(), asyncio.Event()
-        self._ledger_manager = new_ledger_manager(
+        course_of = self._course if registry is None else registry.course
+        self._ledger_manager = LedgerManager(
             settings,
             self.metrics,
+            partial(
+                Broadcaster,
+                encode=partial(forecast_message, explanation=True, course_of=course_of),
+                encode_outcome=outcome_message,
+                heartbeat_seconds=settings.heartbeat_seconds,
+            ),
             self._on_ledger_health,
-            (self._published, learned) if registry is not None else (self._published, learned, changed),
-            self._course if registry is None else registry.course,
+            committed=(self._published, learned) if registry is not None else (self._published, learned, changed),
             make=self._make_ledger,
         )
-        forecasters = [] if registry is None else [registry.get(version) for version in self.models]
-        self._online_updater = new_updater(settings, self._ledger_manager.current, forecasters, learned)
+        self._online_updater = OnlineUpdater(
+            self._ledger_manager.current,
+            [] if registry is None else [registry.get(version) for version in self.models],
+            mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
+            carry_ratings=settings.ratings == "carried",
+            committed=learned,
+        )
         stack.push_async_callback(self._ledger_manager.close)
         await self._ledger_manager.start()
         stack.push_async_callback(self._online_updater.close)
@@ -446,7 +452,12 @@ class Worker:
 
     async def wait_for_failure(self) -> Exception | None:
         """Wait until the gRPC server ends; return the exception if it failed. The process must then exit."""
-        return await wait_for_server_failure(self._server)
+        try:
+            while await self._server.wait_for_termination(LOOK_SECONDS):
+                pass
+        except Exception as error:  # any exception that ended the server
+            return error
+        return None
 
     async def drain(self) -> None:
         """Stop accepting calls, let calls in progress finish within the grace time and end the streams.

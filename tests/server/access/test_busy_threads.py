@@ -9,13 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.fakes.certificates import Authority
 
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import AccessScope, Unauthenticated
-from dejavu_server.access.tls import TlsCredentials, TlsFiles
 
 LIST_MODELS = "/dejavu.v1.ModelService/ListModels"
 
@@ -46,17 +44,3 @@ async def test_a_revoked_token_is_refused(tmp_path: Path) -> None:
         await authenticator.close()
     with pytest.raises(Unauthenticated):
         authenticator.authorize(LIST_MODELS, bearer)
-
-
-async def test_a_renewed_certificate_is_used(tmp_path: Path) -> None:
-    authority, reloaded = Authority(tmp_path), asyncio.Event()
-    pair, renewed = authority.issue("server"), authority.issue("renewed")
-    credentials = TlsCredentials(TlsFiles(pair.certificate, pair.key), on_reload=lambda *_: reloaded.set())
-    credentials.start()
-    try:
-        renewed.key.replace(pair.key)
-        renewed.certificate.replace(pair.certificate)
-        async with asyncio.timeout(20):
-            await reloaded.wait()
-    finally:
-        await credentials.close()

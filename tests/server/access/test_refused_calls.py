@@ -80,6 +80,7 @@ async def test_metrics_say_when_tokens_and_certificates_expire_and_when_the_last
     for number, written in (("1", 1_000_000_000), ("2", 1_700_000_000)):
         (backups / number).write_text("a backup")
         os.utime(backups / number, (written, written))
+    (backups / "failed").touch()  # as a failed pg_dump leaves it
     files: dict[str, Any] = {"tokens": str(path), "tls_cert": str(pair.certificate), "tls_key": str(pair.key)}
     async with async_worker(tmp_path, **files, backup_folder=str(backups)) as worker:
 

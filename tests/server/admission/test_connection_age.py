@@ -6,22 +6,22 @@ import asyncio
 import time
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
+import pytest
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.connections import connections_to
 from tests.support.processes.servers import async_worker, running_worker
 
 from dejavu_client import HALFTIME, AsyncDejavuClient, DejavuClient
+from dejavu_server.worker import limits
 
-AGES: dict[str, Any] = {"connection_age_seconds": 0.3, "connection_grace_seconds": 1.0}
-IDLE: dict[str, Any] = {"connection_age_seconds": 0.0, "connection_idle_seconds": 0.2}
 GAMES = 25
 
 
-async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path) -> None:
+async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CONNECTION_GRACE_SECONDS", 1.0)
     async with (
-        async_worker(tmp_path, heartbeat_seconds=0.1, **AGES) as worker,
+        async_worker(tmp_path, heartbeat_seconds=0.1, connection_age_seconds=0.3) as worker,
         AsyncDejavuClient(worker.address, channels=1, timeout=30) as client,
     ):
         received: list[str] = []
@@ -49,8 +49,14 @@ async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path) -> N
     assert received == games
 
 
-def test_a_client_that_was_idle_is_answered_over_a_new_connection(tmp_path: Path) -> None:
-    with running_worker(tmp_path, **IDLE) as address, DejavuClient(address, channels=1, timeout=30) as client:
+def test_a_client_that_was_idle_is_answered_over_a_new_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTION_IDLE_SECONDS", 0.2)
+    with (
+        running_worker(tmp_path, connection_age_seconds=0.0) as address,
+        DejavuClient(address, channels=1, timeout=30) as client,
+    ):
         for _ in range(3):
             client.predict(PATTERN)
             opened, deadline = connections_to(address), time.monotonic() + 30

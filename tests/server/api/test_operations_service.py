@@ -69,10 +69,10 @@ def message(statistics: ServerStatistics, now: float, **ledger: Any) -> GetServi
 
 
 @asynccontextmanager
-async def client_of(folder: Path, metrics: Metrics | None = None) -> AsyncIterator[AsyncDejavuClient]:
+async def client_of(folder: Path) -> AsyncIterator[AsyncDejavuClient]:
     registry = ServingModels([PersistenceForecaster()])
     async with (
-        Worker(settings_in(folder), registry=registry, metrics=metrics) as worker,
+        Worker(settings_in(folder), registry=registry) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as client,
     ):
         yield client
@@ -110,7 +110,7 @@ async def test_every_number_is_what_a_known_load_did(tmp_path: Path) -> None:
             for quantile in latency.quantiles:
                 assert quantile.lower_seconds < quantile.seconds or not quantile.HasField("upper_seconds")
             assert window.cache.hits == 4
-        assert stats.server.configured_workers == 2  # by its settings; the only one that runs has no supervisor
+        assert stats.server.configured_workers == 1
         [worker] = stats.server.workers
         assert (worker.name, bool(worker.version), worker.grpc_version) == ("0", True, grpc.__version__)
 

@@ -65,16 +65,6 @@ def test_a_renewal_extends_it_and_keeps_since_when_it_is_held(connection: Connec
     assert again.acquired_time > first.acquired_time
 
 
-def test_a_released_lease_is_free_at_once_and_only_its_holder_can_release_it(connection: Connection) -> None:
-    acquired(connection, "a", 0.0)
-    assert not leases.release(connection, NAME, "b", "", SECOND)
-    assert not acquired(connection, "b", 1.0)
-    assert leases.release(connection, NAME, "a", "", SECOND)
-    assert not leases.release(connection, NAME, "a", "", SECOND)
-    assert leases.standing(connection, NAME, SECOND) is None
-    assert acquired(connection, "b", 1.0)
-
-
 def test_another_caller_cannot_use_the_name_of_a_holder(connection: Connection) -> None:
     acquired(connection, "a", 0.0, caller="token one")
     assert not acquired(connection, "a", 1.0, caller="token two")

@@ -1,21 +1,16 @@
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
-from dejavu_common import http_server
 from dejavu_common.address import Address
 from dejavu_server.observability.metrics import FILE_BYTES
 from dejavu_server.observability.multiprocess import (
     FOLDER_VARIABLE,
     SupervisorMetrics,
-    serve_metrics,
     server_folder,
 )
 
@@ -39,11 +34,11 @@ print(os.getpid())
 
 
 @contextmanager
-def supervisor_metrics(listen: Address = LOCAL) -> Iterator[SupervisorMetrics]:
+def supervisor_metrics() -> Iterator[SupervisorMetrics]:
     """Metrics in a folder of their own, served on an address."""
     with server_folder() as folder:
         metrics = SupervisorMetrics(folder)
-        with serve_metrics(metrics.registry, listen) as metrics.address:
+        with metrics.served(LOCAL):
             yield metrics
 
 
@@ -54,28 +49,6 @@ def work(figures: SupervisorMetrics) -> int:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment, timeout=30
     )
     return int(run.stdout)
-
-
-def test_a_reader_that_hangs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server.ScrapeHandler, "timeout", 0.2)
-    with supervisor_metrics() as figures:
-        assert figures.address is not None
-        with socket.create_connection(figures.address, timeout=30) as silent:
-            assert silent.recv(1) == b""  # the server has closed the connection
-        with urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response:
-            assert response.status == 200
-
-
-def test_metrics_are_served_on_ipv6_too() -> None:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        pytest.skip("there is no IPv6 here")
-    with (
-        supervisor_metrics(Address("::1", 0)) as figures,
-        urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response,
-    ):
-        assert response.status == 200
 
 
 def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -> None:
@@ -152,11 +125,3 @@ for path in Path(os.environ[{FOLDER_VARIABLE!r}]).iterdir():
     lines = [line.split() for line in run.stdout.splitlines()]
     assert {kind: int(size) for kind, size, _ in lines} == FILE_BYTES
     assert all(int(used) < int(size) for _, size, used in lines)
-
-
-def test_a_worker_that_was_asked_to_go_is_no_death() -> None:
-    with supervisor_metrics() as figures:
-        figures.worker_serves()
-        figures.worker_ended(1, served=True, asked=True)
-    assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 0
-    assert figures.registry.get_sample_value("dejavu_workers") == 0

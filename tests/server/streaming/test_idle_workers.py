@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from unittest.mock import AsyncMock
 
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.subscribers import Subscriber
 from tests.support.harness.tokens import token_of
-from tests.support.harness.waiting import until
 
-from dejavu_ledger import Ledger, LedgerUnavailable
+from dejavu_ledger import Ledger
 from dejavu_ledger.database.store import ChainHead
 from dejavu_server.streaming.broadcaster import Broadcaster
 
@@ -26,20 +24,6 @@ async def opened(url: str) -> AsyncIterator[Ledger]:
         yield ledger
     finally:
         await ledger.close()
-
-
-async def test_what_other_workers_record_is_not_read_while_nobody_is_subscribed(
-    ledger: Ledger, broadcaster: Broadcaster, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with opened(url) as other:
-        with monkeypatch.context() as patched:
-            patched.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("not to be read")))
-            await other.commit([issued(game(number)) for number in range(3)])
-            await until(lambda: broadcaster.position.sequence >= 3)
-        async with Subscriber(broadcaster) as subscriber:
-            assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 3
-            await other.commit([issued(game(4))])
-            assert await subscriber.forecasts(1) == [4]
 
 
 async def test_a_subscriber_that_comes_while_the_tail_skips_misses_nothing(

@@ -11,17 +11,19 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.harness import waiting
 from tests.support.harness.subscribers import encode, new_broadcaster
 from tests.support.harness.tokens import lose_entries_after_2
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
-from dejavu_ledger import Durability, Ledger, LedgerUnavailable
+from dejavu_ledger import Ledger, LedgerUnavailable
 from dejavu_ledger.copies import renew_epoch
-from dejavu_ledger.database.store import Identity
 from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, ResumeTokenExpired
 from dejavu_ledger.records import IssuedForecast
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.settings import Settings
 from dejavu_server.streaming import ledger_manager as keeper_module
 from dejavu_server.streaming.ledger_manager import (
     LedgerHealth,
@@ -47,18 +49,10 @@ def new_manager(
     encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
     on_change: Callable[[LedgerHealth], None] = lambda _: None,
     clock: Callable[[], datetime] = utc_now,
-    on_clock_seconds: Callable[[float], None] = lambda _: None,
-    on_identity: Callable[[Identity], None] = lambda _: None,
+    metrics: Metrics | None = None,
 ) -> LedgerManager:
-    return LedgerManager(
-        url,
-        durability=Durability.PROCESS,
-        new_broadcaster=partial(new_broadcaster, encode=encoding),
-        on_change=on_change,
-        clock=clock,
-        on_clock_seconds=on_clock_seconds,
-        on_identity=on_identity,
-    )
+    broadcasters = partial(new_broadcaster, encode=encoding)
+    return LedgerManager(Settings(ledger=url), metrics or Metrics(), broadcasters, on_change, clock=clock)
 
 
 async def until(conditions: asyncio.Queue[LedgerHealth], wanted: LedgerHealth) -> None:
@@ -118,11 +112,15 @@ async def test_nothing_is_recorded_while_the_clocks_of_server_and_database_diffe
 async def test_a_difference_of_the_clocks_is_reported_and_warned_of_before_it_is_refused(
     url: str, ahead: timedelta, log: list[MutableMapping[str, Any]]
 ) -> None:
-    reported = asyncio.Queue[float]()
-    manager = new_manager(url, clock=lambda: utc_now() + ahead, on_clock_seconds=reported.put_nowait)
+    metrics = Metrics()
+    manager = new_manager(url, clock=lambda: utc_now() + ahead, metrics=metrics)
     await manager.start()
-    async with asyncio.timeout(30):
-        assert await reported.get() == pytest.approx(ahead.total_seconds(), abs=2)
+
+    def reported() -> float | None:
+        return metrics.registry.get_sample_value("dejavu_ledger_clock_ahead_seconds")
+
+    await waiting.until(reported)
+    assert reported() == pytest.approx(ahead.total_seconds(), abs=2)
     await manager.close()
     warnings = [entry for entry in log if entry["event"] == "ledger_clock_differs"]
     assert [entry["log_level"] for entry in warnings] == ["warning"]
@@ -156,16 +154,20 @@ async def test_streams_end_if_a_restore_beside_a_running_server_kept_the_epoch(
 
 async def test_a_new_epoch_is_found_while_the_ledger_is_in_use(url: str) -> None:
     """Formerly, SQLite's was found after a restart: until then, new tokens were refused at once."""
-    identities, conditions = asyncio.Queue[Identity](), asyncio.Queue[LedgerHealth]()
-    manager = new_manager(url, on_identity=identities.put_nowait, on_change=conditions.put_nowait)
+    conditions, metrics = asyncio.Queue[LedgerHealth](), Metrics()
+    manager = new_manager(url, metrics=metrics, on_change=conditions.put_nowait)
     await manager.start()
-    before = await identities.get()
+    await until(conditions, WELL)
+    before = manager.current().identity
+    number = metrics.registry.get_sample_value("dejavu_ledger_epoch")
     epoch = await asyncio.to_thread(renew_epoch, url)
     async with asyncio.timeout(30):
-        after = await identities.get()
-    assert (before.ledger_id, epoch) == (after.ledger_id, after.epoch)
-    assert before.epoch != epoch
+        assert not (await conditions.get()).recording
     await until(conditions, WELL)
+    after = manager.current().identity
+    assert (after.ledger_id, after.epoch) == (before.ledger_id, epoch)
+    assert before.epoch != epoch
+    assert metrics.registry.get_sample_value("dejavu_ledger_epoch") != number
     await manager.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import grpc
@@ -17,8 +16,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import prediction_service_pb2_grpc as stubs
 from dejavu_ledger import Ledger
 from dejavu_ledger.records import IssuedForecast
-from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.worker import ledger as ledger_module
+from dejavu_server.streaming import subscription
 
 FORECASTS = 100
 
@@ -33,7 +31,7 @@ def bulky(number: int) -> IssuedForecast:
 
 @pytest.fixture
 async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    monkeypatch.setattr(ledger_module, "Broadcaster", partial(Broadcaster, queue_size=20))
+    monkeypatch.setattr(subscription, "QUEUE_SIZE", 20)
     async with async_worker(tmp_path, ledger=ledger_url(tmp_path, "ledger.db")) as worker:
         yield worker.address
 

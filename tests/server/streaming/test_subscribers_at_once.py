@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.worker import grpc_server
 
 CONNECTIONS, EACH = 8, 100
 
@@ -55,24 +53,3 @@ async def test_health_checks_that_come_all_at_once_are_answered(tmp_path: Path) 
         calls = [stub.Check(HealthCheckRequest(), timeout=60) for stub in stubs for _ in range(EACH)]
         codes = Counter([(await call.code()).name for call in calls])
         assert codes == {"OK": len(calls)}
-
-
-async def test_no_more_streams_wait_in_the_worker_than_its_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise an anonymous caller could fill its memory with calls that were not begun."""
-    waiting: list[int] = []
-    answer_waiting = grpc_server._CoreServer._answer_waiting
-
-    def counted(server: Any) -> None:
-        waiting.append(len(server._waiting))
-        answer_waiting(server)
-
-    limit = 2 * grpc_server.ACCEPTED_AT_ONCE
-    monkeypatch.setattr(grpc_server, "STREAMS_AT_ONCE", limit)
-    monkeypatch.setattr(grpc_server._CoreServer, "_answer_waiting", counted)
-    async with AsyncExitStack() as stack:
-        worker = await stack.enter_async_context(async_worker(tmp_path))
-        streams = await subscribe(stack, worker.address)
-        await asyncio.gather(*(stream.read() for stream in streams), return_exceptions=True)
-        assert grpc_server.ACCEPTED_AT_ONCE < max(waiting) <= limit

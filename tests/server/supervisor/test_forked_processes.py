@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import json
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -14,17 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_asyncio
-from structlog.testing import capture_logs
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
-from tests.support.processes.worker_programs import running_pool
 
 from dejavu_common.processes import become_subreaper
 from dejavu_server.supervisor import forked_processes as module
 from dejavu_server.supervisor.child_process import Launched, reap_group
 from dejavu_server.supervisor.forked_processes import ForkServer
 from dejavu_server.supervisor.protocol import ForkServerStart
-from dejavu_server.supervisor.worker_process import StartError, WorkerProcess
+from dejavu_server.supervisor.worker_process import StartError
 
 PR_SET_CHILD_SUBREAPER = 36
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -113,30 +110,6 @@ async def test_forks_leave_no_descriptor_and_no_process_behind(server: ForkServe
 
 
 @of_the_module
-async def test_a_start_message_that_makes_no_sense_ends_that_process_and_not_the_fork_server(
-    server: ForkServer,
-) -> None:
-    launched = await server.fork()
-    os.write(launched.start, b"{}\n")
-    assert await ended(launched) == 1
-    assert await ended(await server.fork()) == 0
-
-
-@pytest.mark.nightly  # by day, tests/e2e/test_workers_die.py kills one below a server
-async def test_a_process_that_was_forked_outlives_the_fork_server(tmp_path: Path) -> None:
-    async with forking(tmp_path) as server:
-        launched = await server.fork()
-        server.kill()
-        assert await server.wait() == -signal.SIGKILL
-        with pytest.raises(StartError, match=r"has ended|cannot be reached"):
-            await server.fork()
-        worker = WorkerProcess(launched)
-        await worker.serve(0, settings_in(tmp_path), tmp_path, make_ledger=True)
-        worker.kill()
-        assert await worker.wait() == -signal.SIGKILL
-
-
-@of_the_module
 async def test_a_fork_that_is_no_longer_wanted_ends_and_is_waited_for(server: ForkServer) -> None:
     own = files("self")
     forks = asyncio.create_task(server.fork())
@@ -171,35 +144,6 @@ async def test_a_fork_server_with_threads_refuses_to_fork(tmp_path: Path) -> Non
     with pytest.raises(StartError, match="an import has started a thread: the fork server has 2 threads"):
         await server.ready()
     assert await server.wait() in {1, -signal.SIGKILL}
-
-
-@pytest.mark.nightly
-async def test_a_pool_forks_its_workers_and_starts_a_new_interpreter_while_there_is_no_fork_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with capture_logs() as log:
-        async with running_pool(tmp_path, workers=2) as pool:
-            pool.enable_fork_server()
-            first = await pool.start(0, lambda *_: None)
-            present = await pool._fork_servers.get()
-            assert present is not None
-            psutil.Process(present.pid).suspend()
-            monkeypatch.setattr(module, "FORK_SECONDS", 0.2)  # not before: the first fork may take longer under load
-            second = await pool.start(1, lambda *_: None)
-            successor = await pool._fork_servers.get()
-            assert successor is not None
-            assert successor.pid != present.pid
-            commands = [psutil.Process(worker.pid).cmdline()[3] for worker in (first, second)]
-            assert commands == ["dejavu_server.worker_main"] * 2
-            assert first.models == second.models
-            assert pool.serving() == [first, second]
-    told = [entry for entry in log if entry["event"] == "no_spare"]
-    assert [entry["pid"] for entry in told] == [present.pid] * 2
-    assert {entry.get("ending", entry.get("reason")) for entry in told} == {
-        "killed by SIGKILL",
-        "the fork server did not fork within 0.2 s",
-    }
-    assert "worker_died" not in json.dumps(log)
 
 
 async def test_what_a_process_leaves_behind_is_waited_for() -> None:

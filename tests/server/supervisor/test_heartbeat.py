@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +17,8 @@ from tests.support.processes.worker_programs import running_pool, worker_that
 
 from dejavu_common.activity import ThreadUsage
 from dejavu_server.observability.multiprocess import SupervisorMetrics
-from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
-from dejavu_server.supervisor.heartbeat import LOOP, HeartbeatReader, send_heartbeats
+from dejavu_server.supervisor import worker_pool, worker_process
+from dejavu_server.supervisor.heartbeat import LOOP, HeartbeatReader
 from dejavu_server.supervisor.worker_process import WorkerProcess
 
 SILENT = ("report()", "while True: time.sleep(300)")
@@ -102,41 +100,6 @@ async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_worke
     finally:
         worker.kill()
         await worker.wait()
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    read, write = os.pipe()
-    yield read, write
-    for each in (read, write):
-        with contextlib.suppress(OSError):
-            os.close(each)
-
-
-async def test_beats_that_nobody_reads_hold_no_worker_up_and_go_on_when_they_are_read(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.001)
-    read, write = pipe
-    os.set_blocking(write, False)
-    full = os.write(write, bytes(1 << 20))
-    asked = asyncio.Event()
-
-    def has_ledger() -> bool:
-        asked.set()
-        return True
-
-    beating = asyncio.create_task(send_heartbeats(write, has_ledger))
-    async with asyncio.timeout(60):
-        for _ in range(3):
-            asked.clear()
-            await asked.wait()
-        assert os.read(read, 1 << 20) == bytes(full)
-        for _ in range(3):
-            asked.clear()
-            await asked.wait()
-    beating.cancel()
-    assert set(os.read(read, 1 << 20)) == set(b"L")
 
 
 async def test_a_report_and_a_hung_part_are_told_from_the_beats_however_the_pipe_cuts_them() -> None:

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import shutil
 import sys
-import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.support.builders.bundles import copy_of_default
 from tests.support.builders.calls import PATTERN
+from tests.support.processes.scrapes import scrape, value_in
 from tests.support.processes.servers import SpawnedServer, settings_in, spawned_server
 from tests.support.processes.worker_programs import stand_in, worker_that
 
@@ -61,10 +61,9 @@ def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_ha
         first = server.wait_for("worker_not_started")
         second = server.wait_for("worker_not_started", lambda entry: entry is not first)
         assert second["retry_seconds"] > first["retry_seconds"] > 0
-        with urllib.request.urlopen(f"http://{server.wait_for('listening')['metrics']}/metrics") as response:
-            lines = response.read().decode().splitlines()
-        assert "dejavu_workers 1.0" in lines
-        assert "dejavu_worker_starts_failed_total 2.0" in lines
+        scraped = scrape(server)
+        assert value_in(scraped, "dejavu_workers") == 1
+        assert value_in(scraped, "dejavu_worker_starts_failed_total") == 2
         with DejavuClient(server.address, timeout=20.0) as client:
             assert client.predict(PATTERN).model_version
         away.rename(bundle)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from structlog.typing import EventDict
 from tests.support.harness.waiting import until
 from tests.support.processes.hangs import hanging
 from tests.support.processes.load import load
+from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
 from tests.support.processes.worker_programs import running_pool, worker_that
 
@@ -155,7 +155,7 @@ async def test_a_server_recycles_a_worker_under_load_and_fails_no_call(tmp_path:
         clients.check()
         assert replaced["pid"] == victim.pid
         assert other in server.workers
-        page = f"http://{server.wait_for('listening')['metrics']}/metrics"
-        await until(lambda: b"dejavu_workers_recycled_total 1.0" in urllib.request.urlopen(page).read())
+        recycled_total = "dejavu_workers_recycled_total"
+        await asyncio.to_thread(scrape_when, server, lambda text: value_in(text, recycled_total) == 1)
         assert server.stop() == 0
     assert not [entry for entry in server.events if entry["event"] in {"worker_died", "call_failed"}]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,16 +16,11 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_common.address import Address
-from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.restart_backoff import (
     FIRST_RESTART_SECONDS,
     LONGEST_RESTART_SECONDS,
     STEADY_SECONDS,
     RestartBackoff,
-)
-from dejavu_server.supervisor.worker_process import (
-    StartError,
 )
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
@@ -128,37 +121,8 @@ def test_a_worker_that_does_not_drain_within_the_grace_time_is_killed(tmp_path: 
     assert killed["reason"] == "the grace time is over"
 
 
-def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> None:
-    with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), standby=True) as server:
-        worker = psutil.Process(pid_of(server.wait_for("serving")["worker"]))
-        family = psutil.Process(server.process.pid).children()  # includes the fork server
-        server.process.kill()
-        try:
-            psutil.wait_procs(family, timeout=20)
-            outlived = [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-        finally:
-            for each in family:  # a process that keeps the log open would block its reader forever
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
-    assert worker in family
-    assert not outlived
-
-
 def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None:
     backoff = RestartBackoff()
     assert [backoff.after(1.0) for _ in range(4)] == [0.0, *(FIRST_RESTART_SECONDS * 2**n for n in range(3))]
     assert [backoff.after(1.0) for _ in range(10)][-1] == LONGEST_RESTART_SECONDS
     assert backoff.after(STEADY_SECONDS) == 0.0
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
-async def test_a_held_port_belongs_to_those_who_share_it(host: str) -> None:
-    async with reserved_port(Address(host, 0)) as address:
-        with socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET) as worker:
-            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            worker.bind((address.host, address.port))
-            worker.listen()
-        with pytest.raises(StartError, match=str(address.port)):
-            await reserved_port(Address(host, address.port), patience=0.1).__aenter__()
-    async with reserved_port(Address(host, address.port)) as again:
-        assert again.port == address.port

@@ -10,30 +10,23 @@ from typing import Any
 
 import grpc
 import pytest
-from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import PATTERN, current_game
-from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
-from tests.support.processes.servers import settings_in
+from tests.support.processes.servers import async_worker
 
 from dejavu_client import HALFTIME, AsyncDejavuClient, predict_request
 from dejavu_client.errors import UnauthenticatedError
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope, CallerLabels
-from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.observability.metrics import Metrics
-from dejavu_server.worker.worker import Worker
 
 
 async def test_calls_of_methods_that_do_not_exist_are_counted_under_one_name(tmp_path: Path) -> None:
-    figures = CollectorRegistry()
     async with (
-        Worker(
-            settings_in(tmp_path), registry=ServingModels([PersistenceForecaster()]), metrics=Metrics(figures)
-        ) as worker,
+        async_worker(tmp_path) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
+        figures = worker.metrics.registry
         for number in range(3):
             method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/no.Such{number}/Method")
             assert await method(b"", timeout=30).code() is grpc.StatusCode.UNIMPLEMENTED
@@ -51,13 +44,12 @@ async def test_calls_of_methods_that_do_not_exist_are_counted_under_one_name(tmp
 
 
 async def test_a_request_that_the_core_refuses_is_counted(tmp_path: Path) -> None:
-    figures, path = CollectorRegistry(), "/dejavu.v1.PredictionService/Predict"
+    path = "/dejavu.v1.PredictionService/Predict"
     async with (
-        Worker(
-            settings_in(tmp_path), registry=ServingModels([PersistenceForecaster()]), metrics=Metrics(figures)
-        ) as worker,
+        async_worker(tmp_path) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
+        figures = worker.metrics.registry
         predict: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
         assert await predict(b"\xff", timeout=30).code() is grpc.StatusCode.INVALID_ARGUMENT
         assert await predict(bytes(5_000_000), timeout=30).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -68,14 +60,14 @@ async def test_a_request_that_the_core_refuses_is_counted(tmp_path: Path) -> Non
 
 
 async def test_calls_are_counted_by_the_name_of_their_token(tmp_path: Path) -> None:
-    figures, tokens = CollectorRegistry(), tmp_path / "tokens.json"
+    tokens = tmp_path / "tokens.json"
     token = token_file.create(tokens, "poller", (AccessScope.PREDICT,), utc_now())
 
     def value(caller: str, code: str) -> float | None:
         return figures.get_sample_value("dejavu_caller_calls_total", {"caller": caller, "code": code})
 
-    settings = settings_in(tmp_path, tokens=str(tokens))
-    async with Worker(settings, registry=ServingModels([PersistenceForecaster()]), metrics=Metrics(figures)) as worker:
+    async with async_worker(tmp_path, tokens=str(tokens)) as worker:
+        figures = worker.metrics.registry
         async with AsyncDejavuClient(worker.address, token=token) as client:
             await client.predict(PATTERN)
             await client.health()
@@ -93,16 +85,14 @@ async def recording(
     folder: Path, *, shipped: bool = False, **changes: Any
 ) -> AsyncIterator[tuple[AsyncDejavuClient, Callable[[str, str], float]]]:
     """Yield a client of a worker, and a function that returns a count of named forecasts, by metric and label."""
-    figures = CollectorRegistry()
-    settings, models = settings_in(folder, **changes), None if shipped else ServingModels([PersistenceForecaster()])
 
     def count(metric: str, value: str) -> float:
         family = f"dejavu_{metric}_total"
-        samples = (sample for each in figures.collect() for sample in each.samples if sample.name == family)
-        return sum(sample.value for sample in samples if value in sample.labels.values())
+        samples = (sample for each in worker.metrics.registry.collect() for sample in each.samples)
+        return sum(each.value for each in samples if each.name == family and value in each.labels.values())
 
     async with (
-        Worker(settings, registry=models, metrics=Metrics(figures)) as worker,
+        async_worker(folder, shipped=shipped, **changes) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as client,
     ):
         yield client, count

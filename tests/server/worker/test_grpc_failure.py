@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ cygrpc._handle_rpc = handle
 async def test_a_worker_whose_server_breaks_is_replaced_and_no_more_than_unavailable(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(ENDED_BY_A_PATH)
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-    with spawned_server("--workers", "1", "--ledger", ledger, environment={"PYTHONPATH": str(tmp_path)}) as server:
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    with spawned_server("--workers", "1", "--ledger", ledger, environment={"PYTHONPATH": path}) as server:
         address = await asyncio.to_thread(lambda: server.address)
         async with grpc.aio.insecure_channel(address) as channel:
             service = PredictionServiceStub(channel)

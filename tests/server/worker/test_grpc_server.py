@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc
 from bench.fuzz import wire
-from grpc._cython import cygrpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -100,11 +99,3 @@ def test_the_server_of_grpc_itself_still_ends_at_such_a_path() -> None:
     # In a thread: an event loop of its own, which the failure ends.
     with futures.ThreadPoolExecutor(1) as pool:
         assert pool.submit(lambda: asyncio.run(ends())).result()
-
-
-def test_grpc_has_what_the_server_calls_and_overrides() -> None:
-    for name in ("_handle_rpc", "_schedule_rpc_coro", "get_working_loop"):
-        assert hasattr(cygrpc, name)
-    for name in ("_make_request_call_future", "_request_call", "_request_registered_call"):
-        assert callable(getattr(cygrpc.AioServer, name))
-    assert callable(cygrpc.AioServer.add_registered_method_handlers)

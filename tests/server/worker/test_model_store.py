@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import grpc
-import pytest
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
@@ -18,9 +16,6 @@ from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu.v1.record_service_pb2 import GetScorecardRequest, ScoreFilter
-from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
-from dejavu_server.api.shared_reads import SharedReads
 
 GAMES = ("9900000000", "9900000001")
 
@@ -113,26 +108,6 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
 
 async def models_of(served: ServedModels) -> dict[str, pb.Model]:
     return {each.version: each for each in (await served.models.ListModels(pb.ListModelsRequest())).models}
-
-
-async def test_scorecards_and_comparisons_of_a_worker_share_their_slots(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shared: list[SharedReads] = []
-    get = SharedReads.get
-
-    async def noted(self: SharedReads, *arguments: Any, **options: Any) -> Any:
-        shared.append(self)
-        return await get(self, *arguments, **options)
-
-    monkeypatch.setattr(SharedReads, "get", noted)
-    async with workers_with_store(tmp_path, 1) as (one,), grpc.aio.insecure_channel(one.worker.address) as channel:
-        await one.models.CompareModels(
-            pb.CompareModelsRequest(model_version=CHAMPION, against_version="persistence", horizon=HORIZON_HALFTIME)
-        )
-        await RecordServiceStub(channel).GetScorecard(GetScorecardRequest(filter=ScoreFilter(horizon=HORIZON_HALFTIME)))
-    assert len(shared) == 2
-    assert shared[0] is shared[1]
 
 
 async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_path: Path) -> None:

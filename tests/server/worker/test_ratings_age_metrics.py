@@ -5,33 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 from tests.support.builders.calls import current_game
 from tests.support.harness.waiting import until
-from tests.support.processes.servers import settings_in
+from tests.support.processes.servers import async_worker
 
 from dejavu_client import FINAL, AsyncDejavuClient
-from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker import ratings_age_metrics
-from dejavu_server.worker.worker import Worker
 
 
 async def test_a_reported_final_ends_what_the_log_and_the_metrics_say_of_outdated_ratings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ratings_age_metrics, "REFRESH_SECONDS", 0.05)
-    figures = CollectorRegistry()
-
-    def age(model: str) -> float:
-        return (figures.get_sample_value("dejavu_ratings_age_seconds", {"model": model}) or 0.0) / 86_400
-
     with capture_logs() as log:
         async with (
-            Worker(settings_in(tmp_path), metrics=Metrics(figures)) as worker,
+            async_worker(tmp_path, shipped=True) as worker,
             AsyncDejavuClient(worker.address, timeout=30.0) as client,
         ):
+            figures = worker.metrics.registry
             [model] = worker.models
+
+            def age(model: str) -> float:
+                return (figures.get_sample_value("dejavu_ratings_age_seconds", {"model": model}) or 0.0) / 86_400
+
             [listed] = await client.list_models()
             assert age(model) == listed.ratings_age_days > 400
             assert figures.get_sample_value("dejavu_finals_since", {"model": model}) == 0

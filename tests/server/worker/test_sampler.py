@@ -6,38 +6,27 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import PATTERN, current_game
-from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
-from tests.support.processes.servers import settings_in
+from tests.support.processes.servers import async_worker
 
 from dejavu_client import HALFTIME, AsyncDejavuClient, UnavailableError
-from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import sampler
 from dejavu_server.worker.worker import Worker
 
 
-@pytest.fixture
-def figures() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
 @asynccontextmanager
 async def client_of(
-    tmp_path: Path, figures: CollectorRegistry, **changes: object
-) -> AsyncIterator[tuple[Worker, AsyncDejavuClient]]:
-    registry = ServingModels([PersistenceForecaster()])
-    async with (
-        Worker(settings_in(tmp_path, **changes), registry=registry, metrics=Metrics(figures)) as worker,
-        AsyncDejavuClient(worker.address, timeout=30.0) as client,
-    ):
-        yield worker, client
+    tmp_path: Path, **changes: Any
+) -> AsyncIterator[tuple[Worker, CollectorRegistry, AsyncDejavuClient]]:
+    async with async_worker(tmp_path, **changes) as worker, AsyncDejavuClient(worker.address, timeout=30.0) as client:
+        yield worker, worker.metrics.registry, client
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +36,12 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_tail_that_stands_still_lags_behind_by_what_was_recorded_since(
-    tmp_path: Path, figures: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish = Broadcaster._publish
     monkeypatch.setattr(Broadcaster, "_publish", lambda self, entry: None)
     monkeypatch.setattr(Broadcaster, "idle", False)  # or it would skip what it has not published
-    async with client_of(tmp_path, figures) as (_, client):
+    async with client_of(tmp_path) as (_, figures, client):
         for number in range(3):
             await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(number))
         await until(lambda: figures.get_sample_value("dejavu_stream_lag_entries") == 3)
@@ -62,9 +51,9 @@ async def test_a_tail_that_stands_still_lags_behind_by_what_was_recorded_since(
 
 
 async def test_models_that_do_not_learn_lag_behind_by_the_reports_since(
-    tmp_path: Path, figures: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with client_of(tmp_path, figures) as (_, client):
+    async with client_of(tmp_path) as (_, figures, client):
         update = OnlineUpdater.update
 
         async def stand_still(self: OnlineUpdater) -> None:
@@ -79,30 +68,28 @@ async def test_models_that_do_not_learn_lag_behind_by_the_reports_since(
         await until(lambda: figures.get_sample_value("dejavu_learner_lag_outcomes") == 0)
 
 
-async def test_the_age_of_the_checkpoint_grows_only_while_an_entry_is_not_signed(
-    tmp_path: Path, figures: CollectorRegistry
-) -> None:
-    def age() -> float:
-        return figures.get_sample_value("dejavu_checkpoint_age_seconds") or 0.0
-
+async def test_the_age_of_the_checkpoint_grows_only_while_an_entry_is_not_signed(tmp_path: Path) -> None:
     # The first checkpoint is written at the start, of an empty ledger: none. The next would follow in a day.
-    async with client_of(tmp_path, figures, checkpoint_seconds=86_400) as (_, client):
+    async with client_of(tmp_path, checkpoint_seconds=86_400) as (_, figures, client):
+
+        def age() -> float:
+            return figures.get_sample_value("dejavu_checkpoint_age_seconds") or 0.0
+
         assert age() == 0
         await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(0))
         await until(lambda: age() > 0.05)
         grown = age()
         await until(lambda: age() > grown)
         assert figures.get_sample_value("dejavu_checkpoint_interval_seconds") == 86_400
-    async with client_of(tmp_path, CollectorRegistry(), checkpoint_seconds=86_400):  # signs at its start
+    async with client_of(tmp_path, checkpoint_seconds=86_400):  # signs at its start
         pass
-    again = CollectorRegistry()
-    async with client_of(tmp_path, again, checkpoint_seconds=86_400):
+    async with client_of(tmp_path, checkpoint_seconds=86_400) as (_, again, _):
         await until(lambda: (again.get_sample_value("dejavu_ledger_bytes") or 0) > 0)
         assert again.get_sample_value("dejavu_checkpoint_age_seconds") == 0
 
 
-async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path, figures: CollectorRegistry) -> None:
-    async with client_of(tmp_path, figures) as (worker, client):
+async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as (worker, figures, client):
         await asyncio.gather(*(client.predict(PATTERN) for _ in range(5)))
         await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(0))
         batches = figures.get_sample_value("dejavu_batch_size_count")
@@ -115,8 +102,8 @@ async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path
 
 
 @pytest.mark.sqlite
-async def test_a_commit_that_fails_is_timed(tmp_path: Path, figures: CollectorRegistry) -> None:
-    async with client_of(tmp_path, figures) as (_, client):
+async def test_a_commit_that_fails_is_timed(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as (_, figures, client):
         await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(0))
         (tmp_path / "ledger.sqlite3").rename(tmp_path / "elsewhere")
         with pytest.raises(UnavailableError):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 from tests.support.builders.calls import GAME, PATTERN, refusal
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
@@ -57,32 +56,6 @@ class Gate:
 
 def a_batch() -> pb.PredictBatchRequest:
     return pb.PredictBatchRequest(requests=[NAMED, pb.PredictRequest(pattern=PATTERN)])
-
-
-async def begin_to_drain(worker: Worker) -> asyncio.Task[None]:
-    """Start a drain; return once the worker accepts no more calls."""
-    async with grpc.aio.insecure_channel(worker.address) as channel:
-        health: Any = health_pb2_grpc.HealthStub(channel)
-        watch = health.Watch(health_pb2.HealthCheckRequest())
-        await watch.read()
-        draining = asyncio.create_task(worker.drain())
-        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        await refusal(watch.read())
-    return draining
-
-
-async def test_a_drain_lets_calls_that_run_finish(
-    service: PredictionServiceAsyncStub, worker: Worker, model: PersistenceForecaster
-) -> None:
-    gate = Gate(model)
-    call = asyncio.ensure_future(service.PredictBatch(a_batch()))
-    await gate.reached.wait()
-    draining = await begin_to_drain(worker)
-    assert not draining.done()
-    gate.open()
-    response = await call
-    await draining
-    assert response.results[0].forecast.sequence == 1
 
 
 async def test_a_drain_cuts_off_what_outlasts_its_grace(tmp_path: Path, model: PersistenceForecaster) -> None:

@@ -14,7 +14,6 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_ledger import Ledger
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.streaming.subscription import QUEUE_SIZE
 
 ALL = frozenset[str]()
 
@@ -34,10 +33,8 @@ new_broadcaster = partial(Broadcaster, encode=encode, encode_outcome=encode_outc
 
 
 @asynccontextmanager
-async def started(
-    ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = QUEUE_SIZE
-) -> AsyncIterator[Broadcaster]:
-    broadcaster = new_broadcaster(ledger, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
+async def started(ledger: Ledger, *, heartbeat_seconds: float = 3600.0) -> AsyncIterator[Broadcaster]:
+    broadcaster = new_broadcaster(ledger, heartbeat_seconds=heartbeat_seconds)
     await broadcaster.start()
     try:
         yield broadcaster
@@ -84,7 +81,7 @@ class Subscriber:
         await self.stream.aclose()
 
 
-async def reached(broadcaster: Broadcaster, sequence: int) -> None:
+async def reached(ledger: Ledger, broadcaster: Broadcaster, sequence: int) -> None:
     """Wait until the broadcaster has sent the entry at a sequence to subscribers of all games."""
-    async with Subscriber(broadcaster, token=await token_of(broadcaster._ledger, sequence - 1)) as last:
+    async with Subscriber(broadcaster, token=await token_of(ledger, sequence - 1)) as last:
         assert await last.forecasts(1) == [sequence]

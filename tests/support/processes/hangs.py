@@ -42,7 +42,7 @@ def hanging(folder: Path) -> dict[str, str]:
         for number, module, owner, name in PARTS.values()
     ]
     (site / "sitecustomize.py").write_text("\n".join([_PROGRAM, *installs]))
-    return {"PYTHONPATH": str(site)}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))}
 
 
 def hang(pid: int, part: str) -> None:

@@ -107,6 +107,15 @@ class PostgresServer:
         """Let a standby accept writes."""
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-t", "100", "-w", "promote")
 
+    def moved(self, port: int) -> PostgresServer:
+        """Let it serve at another port from now on."""
+        self.stop()
+        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+            file.write(f"port = {port}\n")
+        server = PostgresServer(self.folder, port)
+        server.start()
+        return server
+
     def _run(self, program: str, *arguments: str) -> None:
         prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
         command = [*prefix, str(programs() / program), *arguments]

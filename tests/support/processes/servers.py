@@ -40,6 +40,7 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
     defaults: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "ledger": ledger_url(folder),
+        "workers": 1,
         "grace_seconds": 5.0,
     }
     return Settings(**{**defaults, **changes})

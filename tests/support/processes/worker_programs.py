@@ -25,7 +25,7 @@ _WORKER = (
     "if sys.argv[3] == 'dejavu_server.fork_server': sys.exit('a server without one')",
     "order = json.loads(sys.stdin.readline())",
     "def report(**fields):",
-    """    line = json.dumps({"address": "127.0.0.1:1", **fields}) + "\\n" """,
+    """    line = json.dumps(fields) + "\\n" """,
     """    os.write(order["report_fd"], line.encode())""",
 )
 

@@ -190,6 +190,10 @@ def warning_label(reason: WarningReason.ValueType) -> str:
     return name.removeprefix("WARNING_REASON_").replace("_", " ").lower()
 
 
+OLD_STATISTICS_SECONDS: Final = 15.0
+"""Age from which the statistics of a server are called old: its supervisor samples them every second."""
+
+
 def failed_calls(method: MethodStats) -> dict[str, int]:
     """Return the numbers of failed calls of a method by code; streams also end with their readers and workers."""
     is_stream = method.method.rpartition("/")[2].startswith(("Watch", "Stream"))

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -41,6 +42,7 @@ from dejavu_poller.metrics import serve_poll_metrics
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.observability.statistics import Statistics, StatisticsWriter
 from dejavu_server.worker.worker import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -296,6 +298,16 @@ async def test_workers_that_have_died_or_hung_are_found_although_others_serve(tm
             while section not in found["workers"].section:  # until the statistics are newer
                 found = await asyncio.to_thread(examine, worker.address)
             assert (found["workers"].severity, "; 3 died since" in found["workers"].message) == (Severity.WARNING, True)
+
+
+async def test_a_supervisor_that_stands_still_is_found_by_the_age_of_its_statistics(tmp_path: Path) -> None:
+    folder, registry = tmp_path / "server", ServingModels([PersistenceForecaster()])
+    folder.mkdir()
+    before = Statistics(CollectorRegistry(), "server", list, wall_clock=lambda: time.time() - 60)
+    await StatisticsWriter(folder, before).write()
+    async with Worker(settings_in(tmp_path), registry=registry, folder=folder) as worker:
+        found = await asyncio.to_thread(examine, worker.address)
+    assert (found["supervisor"].severity, found["supervisor"].section) == (Severity.FAULT, "runbook.md#dejavudown")
 
 
 async def test_a_poller_that_reports_no_longer_is_a_fault_before_its_feed_is_old(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from dejavu_client.errors import (
     UnauthenticatedError,
     UnimplementedError,
 )
-from dejavu_client.formatting import enum_word, failed_calls, percent, pluralize, seconds_text
+from dejavu_client.formatting import OLD_STATISTICS_SECONDS, enum_word, failed_calls, percent, pluralize, seconds_text
 from dejavu_client.transport.caller import dial
 from dejavu_client.transport.servers import LEDGER, HealthStatus, ServerAddress
 from dejavu_common import build
@@ -143,6 +143,7 @@ def examine_server(address: ServerAddress, access: DoctorAccess, timeout: float)
         _read(report, client)
     if report.stats is not None:
         report.add(_version(report.stats), _workers(report.stats), *_files(report.stats))
+        report.add(*_supervisor(report.stats, report.checkpoint))
         report.add(_calls(report.stats))
         report.add(*(each for each in _ledger(report.stats) if each.check != "ledger" or not report.has_lost_ledger))
     return report
@@ -331,6 +332,16 @@ def _workers(stats: GetServiceStatsResponse) -> Finding:
     if server.worker_deaths:
         return warning("workers", text, "see `worker_died` in the server's log", "runbook.md#dejavuworkerdied")
     return ok("workers", text)
+
+
+def _supervisor(stats: GetServiceStatsResponse, checkpoint: Checkpoint | None) -> Iterator[Finding]:
+    """Yield the finding about a supervisor that stands still, by the clock of the server if a checkpoint tells it."""
+    now = time.time() if checkpoint is None else checkpoint.signed_time.ToNanoseconds() / 1e9
+    age = now - stats.sampled_time.ToNanoseconds() / 1e9
+    if age > OLD_STATISTICS_SECONDS:
+        text = f"the supervisor stands still: its statistics are {seconds_text(age)} old, and it replaces no worker"
+        look = "see the state of its process: `kill -CONT` if it is stopped (T); otherwise restart the server"
+        yield fault("supervisor", text, look, "runbook.md#dejavudown")
 
 
 def _files(stats: GetServiceStatsResponse) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -19,7 +20,14 @@ from dejavu.ops.v1.operations_service_pb2 import (
     WorkerInfo,
 )
 from dejavu_cli.output.responsive_table import ListingColumn, ResponsiveTable, listing, name_value_rows
-from dejavu_client.formatting import failed_calls, horizon_label, percent, pluralize, seconds_text
+from dejavu_client.formatting import (
+    OLD_STATISTICS_SECONDS,
+    failed_calls,
+    horizon_label,
+    percent,
+    pluralize,
+    seconds_text,
+)
 from dejavu_common.rich_console import Console, titled_panel
 
 _MEBIBYTE: Final = 1024 * 1024
@@ -99,6 +107,9 @@ def _lines(target: str, stats: GetServiceStatsResponse) -> Iterator[Text]:
         f"{pluralize(stats.open_streams, 'stream')} · {stats.calls_in_flight:,} calls in progress",
         style="" if len(server.workers) >= server.configured_workers else "yellow",
     )
+    age = time.time() - stats.sampled_time.ToNanoseconds() / 1e9
+    if stats.HasField("sampled_time") and age > OLD_STATISTICS_SECONDS:
+        yield Text(f"as of {seconds_text(age)} ago: the supervisor stands still, or the clocks differ", style="yellow")
     behind = f"streams behind by {lag.entries:,}" + (f" ({seconds_text(lag.lag_seconds)})" if lag.entries else "")
     yield Text(f"{behind} · models behind by {lag.outcomes:,}")
     yield from _without_ledger(stats)

@@ -30,9 +30,6 @@ from dejavu_common.processes import cpu_seconds, resident_mebibytes
 SAMPLE_SECONDS: Final = 1.0
 """Interval at which statistics are sampled."""
 
-STALE_SECONDS: Final = 15.0
-"""Age from which the statistics of a supervisor are not used: the supervisor hangs, or cannot write."""
-
 WINDOW_SECONDS: Final = (60, 300, 900)
 """Lengths of the windows, in seconds."""
 
@@ -194,7 +191,6 @@ class ServerStatistics(BaseModel):
         server: identifies the run of the server.
         started: when the server started, in seconds since 1970.
         sampled: when the metrics were read, in seconds since 1970.
-        monotonic: the same, in seconds of the machine's monotonic clock.
         windows: by length as in WINDOW_SECONDS, then since the start.
         states: current values of the samples in `_STATES`, by `key`.
         workers: the workers that serve.
@@ -205,7 +201,6 @@ class ServerStatistics(BaseModel):
     server: str
     started: float
     sampled: float
-    monotonic: float
     windows: list[CountedWindow]
     states: dict[str, float]
     workers: list[WorkerStatistics]
@@ -256,7 +251,6 @@ class Statistics:
             server=self._server,
             started=self._started,
             sampled=self._wall_clock(),
-            monotonic=now,
             windows=windows,
             states=states,
             workers=list(self._workers()),
@@ -315,7 +309,7 @@ class StatisticsWriter:
                 new.write_text(text)
             self._failures.succeeded()
         except OSError as error:
-            self._failures.failed(error, traceback=False, effect="the statistics of the server are those of one worker")
+            self._failures.failed(error, traceback=False, effect="the statistics of the server are those of before")
 
 
 class StatisticsReader:
@@ -323,23 +317,22 @@ class StatisticsReader:
 
     Args:
         folder: folder of the server.
-        clock: returns the time, in seconds of the machine's monotonic clock.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
-        self._clock = clock
         self._version: tuple[int, int] | None = None
         self._read: ServerStatistics | None = None
 
     def read(self) -> ServerStatistics | None:
-        """Return the newest statistics, the same object until they are replaced; None if there are no current ones."""
+        """Return the newest statistics, the same object until they are replaced; None if there are none.
+
+        Old ones tell that the supervisor stands still, or cannot write.
+        """
         with suppress(OSError, ValidationError):
             status = self._path.stat()
             version = status.st_ino, status.st_mtime_ns
             if version != self._version:
                 self._read = ServerStatistics.model_validate_json(self._path.read_bytes())
                 self._version = version
-        if self._read is None or not 0 <= self._clock() - self._read.monotonic < STALE_SECONDS:
-            return None
         return self._read

@@ -42,5 +42,5 @@ class StatisticsReporter(PeriodicTask):
         self.server()
 
     def server(self) -> ServerStatistics:
-        """Return the statistics of all workers of the server; of this worker only, if the supervisor writes none."""
+        """Return the statistics of all workers of the server; of this worker only, if there is no supervisor."""
         return (None if self._reader is None else self._reader.read()) or self._own.sample()

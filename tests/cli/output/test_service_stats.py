@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.ops.v1 import operations_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
@@ -25,6 +28,7 @@ def test_what_is_wrong_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         covered_seconds=4000, methods=[method], cache=pb.CacheCounts(hits=3, misses=1, hit_rate=0.75)
     )
     stats = pb.GetServiceStatsResponse(
+        sampled_time=Timestamp(seconds=int(time.time()) - 120),
         windows=[window],
         ledger_lag=pb.LedgerLag(entries=12, lag_seconds=3.5, workers_without=2),
         coverage=[coverage],
@@ -34,6 +38,7 @@ def test_what_is_wrong_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     Console(width=100, highlight=False).print(stats_view([ServerAnswer("a:1", stats)], 0))
     shown = capsys.readouterr().out
     for said in (
+        "as of 2 min ago: the supervisor stands still, or the clocks differ",
         "streams behind by 12 (3.5 s)",
         "2 workers cannot record forecasts",
         "end: 39 of 40 intervals held, 97.5 %; expected 95 % (5 games in 30 days)",

@@ -127,8 +127,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         durations("dejavu_ledger_commit_seconds_bucket", 100, 0),
     ),
     "DejavuStreamLag": (
-        gauges(stream_lag_entries=3),
-        [f"{of('dejavu_stream_lag_entries')} 0 3 0 2 0 5 0 3 0 9 0 0 0 0 0 0 0 0 0 0 0 4 0 0 0 4 0 4 0 4 0 4 0 4 0"],
+        gauges(stream_lag_seconds=90),
+        [f"{of('dejavu_stream_lag_seconds')} 0 3 0 2 0 5 0 70 5 9 0 0 0 0 0 0 0 0 0 0 0 4 0 0 0 64 0 4 0 4 0 40 0 4 0"],
     ),
     "DejavuCheckpointOld": (
         gauges(checkpoint_age_seconds=500, checkpoint_interval_seconds=60),
@@ -282,6 +282,14 @@ def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
 def test_further_errors_of_the_page_are_noticed_as_the_first_one_is(tmp_path: Path) -> None:
     series = of("dejavu_dashboard_requests_total", endpoint="/api/models", status="500", **PAGE)
     assert firing(tmp_path, [f"{series} 1x60 2x20"], minutes=17) == {"DejavuDashboardErrors"}
+
+
+def test_two_short_outages_page_nobody_once_they_are_over(tmp_path: Path) -> None:
+    failed = of("dejavu_calls_total", method=METHOD, code="UNAVAILABLE")
+    for pause in (2, 4):  # steps of 15 s between outages of 30 s
+        series = [calls("OK", 97), f"{failed} 0x20 20 40 40x{pause} 60 80 80x20"]
+        cases = [(series, minutes) for minutes in (5.5, 6.0, 6.5, 7.0, 7.5, 8.0, 9.0)]
+        assert firing_each(tmp_path, cases) == [set()] * len(cases)
 
 
 def test_a_lost_ledger_is_told_for_as_long_as_its_refusals_are(tmp_path: Path) -> None:

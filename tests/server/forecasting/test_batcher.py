@@ -172,15 +172,6 @@ async def test_more_than_may_wait_are_refused_and_the_others_answered(
     assert (await batcher.forecast(model, query(1))).point == 1  # no queries wait any more
 
 
-async def test_closing_lets_what_waits_be_answered(model: PersistenceForecaster) -> None:
-    batcher = Batcher()
-    leads = [number / 4 for number in range(2 * CHUNK)]
-    crowd = [asyncio.create_task(batcher.forecast(model, query(last))) for last in leads]
-    await asyncio.sleep(0)
-    await batcher.close()
-    assert [answer.point for answer in await asyncio.gather(*crowd)] == leads
-
-
 async def test_queries_are_computed_together_if_others_may_come_or_came_last(model: PersistenceForecaster) -> None:
     in_progress = 3
     batcher = Batcher(alone=lambda: in_progress == 1)

@@ -58,19 +58,6 @@ async def test_a_model_that_comes_later_knows_what_one_from_the_start_knows(
     assert grown.history == whole.history
 
 
-async def test_a_model_that_was_given_up_learns_no_more(ledger: Ledger) -> None:
-    gone = PersistenceForecaster("early")
-    updater = updater_of(ledger, gone)
-    await play(ledger, 1)
-    await updater.update()
-    before = gone.state
-    updater.remove("early")
-    await play(ledger, 2)
-    await updater.update()
-    assert gone.state is before
-    assert updater.sequence > before.sequence
-
-
 async def test_a_model_is_not_taken_in_without_its_state(ledger: Ledger) -> None:
     updater, model = updater_of(ledger), PersistenceForecaster("late")
     await ledger.close()

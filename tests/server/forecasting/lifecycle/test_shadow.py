@@ -19,10 +19,7 @@ from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.queries import scorecards
-from dejavu_ledger.queries.scorecards import PairFilter
 from dejavu_ledger.records import IssuedForecast
-from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_server.admission.callers import SERVER
@@ -101,29 +98,6 @@ async def test_every_recorded_forecast_has_the_shadow_of_the_challenger(
     await made.close()
     assert await _rows(ledger) == [(1, "v2"), (2, "v2"), (3, "v2")]
     assert _count(metrics, "recorded") == 3
-
-
-async def test_a_shadow_answers_the_same_question_and_is_a_pair_of_its_forecast(
-    ledger: Ledger, made: ShadowForecaster, models: _Models
-) -> None:
-    challenger, asked = PersistenceForecaster("v2"), list[ForecastQuery]()
-    challenger.before = asked.extend
-    models.loaded = [models.loaded[0], challenger]
-    [stored] = await recorded(ledger, _forecast(alpha=0.2, pregame_margin=3.5))
-    day = date(2024, 5, 20)
-    stored = replace(stored, forecast=replace(stored.forecast, distribution=(1.0,) * 50), rated_for=day)
-    made.put(stored)
-    await made.close()
-    [query] = asked
-    assert (query.pattern, query.alpha, query.pregame_margin, query.game_date) == (stored.pattern, 0.2, 3.5, day)
-    await ledger.record_outcome(outcome(4, game(1)))
-
-    def read(connection: Connection) -> PairedForecasts:
-        return scorecards.pairs(connection, PairFilter("v2", "persistence"))
-
-    pairs = await ledger.read(read)
-    assert (pairs.minute.tolist(), pairs.alpha.tolist()) == ([18], [0.2])
-    assert pairs.covered.tolist() == [True]
 
 
 class _Roster(ServingModels):

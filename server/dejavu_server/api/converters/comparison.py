@@ -7,17 +7,17 @@ from typing import Final
 import numpy as np
 
 from dejavu.v1 import model_comparison_pb2 as pb
+from dejavu_ledger.queries.scorecards import PairFilter
 from dejavu_models.comparison.gate import GateSettings, Judgement
 from dejavu_models.comparison.scores import Comparison, ScoreComparison
 from dejavu_server.api.converters.fields import message_of
-from dejavu_server.forecasting.lifecycle.evidence import ModelPair
 
 MAX_POINTS: Final = 500
 """Maximum number of points in the series of e-values after each game."""
 
 
 def comparison_message(
-    pair: ModelPair, comparison: Comparison | None, judgement: Judgement, settings: GateSettings
+    pair: PairFilter, comparison: Comparison | None, judgement: Judgement, settings: GateSettings
 ) -> pb.ModelComparison:
     """Convert a comparison at one horizon, and the gate's judgement of the comparisons at all horizons.
 

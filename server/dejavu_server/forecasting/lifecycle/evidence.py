@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 
 from dejavu_ledger.database.backend import Connection
@@ -16,61 +16,31 @@ from dejavu_models.types import HORIZONS, Horizon
 from dejavu_store.stages import ModelEvidence
 
 
-@dataclass(frozen=True, slots=True)
-class ModelPair:
-    """Two models to compare, and the games on which they are compared.
-
-    Attributes:
-        model_version: the model.
-        against_version: the other one, or "persistence".
-        replays: include games of replays and simulated seasons.
-        since: sequence of the ledger after which forecasts count.
-    """
-
-    model_version: str
-    against_version: str
-    replays: bool = False
-    since: int = 0
-
-    def at(self, horizon: Horizon) -> PairFilter:
-        """Return the filter of their forecasts at a horizon."""
-        return PairFilter(self.model_version, self.against_version, horizon, self.replays, self.since)
-
-
-def compare_models(
-    connection: Connection, pair: ModelPair, settings: GateSettings
-) -> Mapping[Horizon, Comparison | None]:
-    """Compare two models at each horizon.
-
-    Raises:
-        LedgerCorrupt: if a forecast cannot be read back.
-    """
-    return {horizon: settings.compare(scorecards.pairs(connection, pair.at(horizon))) for horizon in HORIZONS}
-
-
-def anchored(
-    connection: Connection, pair: ModelPair, settings: GateSettings, found: Judgement, anchor: str
-) -> Judgement:
-    """Return a judgement, which is no promotion while the model is not proven against the anchor, too.
+def judged(
+    connection: Connection, pair: PairFilter, settings: GateSettings, anchor: str = ""
+) -> tuple[Judgement, Mapping[Horizon, Comparison | None]]:
+    """Compare two models at each horizon; return the gate's judgement, and the comparisons.
 
     Args:
         connection: a read connection.
-        pair: the model, and the one that it would replace.
+        pair: the model, and the one that it would replace; at any horizon.
         settings: requirements of the gate.
-        found: the judgement of the pair.
         anchor: the model that it may not fall behind either, so that small losses do not add up over promotions; empty:
             none.
 
     Raises:
         LedgerCorrupt: if a forecast cannot be read back.
     """
-    if found.decision is not GateDecision.PROMOTE or anchor in {"", pair.model_version, pair.against_version}:
-        return found
-    other = judge(compare_models(connection, replace(pair, against_version=anchor), settings), settings)
-    if other.decision is GateDecision.PROMOTE:
-        return found
-    reason = f"against {anchor}, the season's first champion: {other.reason}"
-    return replace(found, decision=GateDecision.CONTINUE, reason=reason)
+    compared = {
+        horizon: settings.compare(scorecards.pairs(connection, pair._replace(horizon=horizon))) for horizon in HORIZONS
+    }
+    found = judge(compared, settings)
+    if found.decision is GateDecision.PROMOTE and anchor not in {"", pair.model_version, pair.against_version}:
+        other, _ = judged(connection, pair._replace(against_version=anchor), settings)
+        if other.decision is not GateDecision.PROMOTE:
+            reason = f"against {anchor}, the season's first champion: {other.reason}"
+            found = replace(found, decision=GateDecision.CONTINUE, reason=reason)
+    return found, compared
 
 
 def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | None:
@@ -87,13 +57,11 @@ class LedgerGate:
     Args:
         ledger: the ledger.
         settings: requirements of the gate.
-        replays: whether games of replays and simulated seasons count.
     """
 
-    def __init__(self, ledger: CurrentLedger, settings: GateSettings, *, replays: bool = False) -> None:
+    def __init__(self, ledger: CurrentLedger, settings: GateSettings) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._replays = replays
 
     async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
         """Return the gate's decision about a model, compared with another one or with "persistence".
@@ -102,15 +70,11 @@ class LedgerGate:
             version: the model.
             against: the other one.
             since: sequence of the ledger after which forecasts count.
-            anchor: see `anchored`.
+            anchor: see `judged`.
 
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        pair = ModelPair(version, against, self._replays, since)
-        return await self._ledger().read(partial(_judged, pair=pair, settings=self._settings, anchor=anchor))
-
-
-def _judged(connection: Connection, pair: ModelPair, settings: GateSettings, anchor: str) -> Judgement:
-    found = judge(compare_models(connection, pair, settings), settings)
-    return anchored(connection, pair, settings, found, anchor)
+        pair = PairFilter(version, against, since=since)
+        found, _ = await self._ledger().read(partial(judged, pair=pair, settings=self._settings, anchor=anchor))
+        return found

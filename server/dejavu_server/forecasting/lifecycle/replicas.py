@@ -33,10 +33,12 @@ class LoadFailure(NamedTuple):
     Attributes:
         wish: the wish that it followed when it tried; empty if there was none.
         error: the reason, for people.
+        tried: when, in seconds of the worker's monotonic clock; not reported.
     """
 
     wish: str
     error: str
+    tried: float = 0.0
 
 
 class Wish(NamedTuple):

@@ -269,10 +269,9 @@ class Worker:
             models,
             batcher,
             ledger,
-            self.metrics.recorded,
+            self.metrics,
             lifetime=timedelta(seconds=settings.expires_seconds),
             on_new=on_new,
-            answered=self.metrics.forecasts,
             clock=self._clock,
         )
 

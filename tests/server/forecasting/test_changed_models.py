@@ -69,7 +69,7 @@ class Setting:
             self.models,
             self.batcher,
             lambda: self.ledger,
-            self.metrics.recorded,
+            self.metrics,
             lifetime=timedelta(minutes=5),
             on_new=self.new.append,
             clock=lambda: NOW,

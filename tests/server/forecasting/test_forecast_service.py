@@ -77,7 +77,7 @@ async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
     batcher = Batcher(max_waiting=10)
     registry = ServingModels([PersistenceForecaster("one"), PersistenceForecaster("two")])
     yield ForecastService(
-        registry, batcher, lambda: notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+        registry, batcher, lambda: notebook, Metrics(), lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
     await batcher.close()
 
@@ -88,7 +88,7 @@ async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
     batcher = Batcher()
     registry = ServingModels([EveryMinuteForecaster()])
     yield ForecastService(
-        registry, batcher, lambda: notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+        registry, batcher, lambda: notebook, Metrics(), lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
     await batcher.close()
 
@@ -153,12 +153,11 @@ async def test_quantiles_are_of_the_total_points_that_were_recorded(
 async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:
     registry = CollectorRegistry()
     batcher = Batcher()
-    counter = Metrics(registry).recorded
     issuer = ForecastService(
         ServingModels([EveryMinuteForecaster()]),
         batcher,
         lambda: notebook,
-        counter,
+        Metrics(registry),
         lifetime=timedelta(1),
         clock=lambda: NOW,
     )

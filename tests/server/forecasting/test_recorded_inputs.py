@@ -68,9 +68,7 @@ def model() -> DatedForecaster:
 @pytest.fixture
 async def service(model: DatedForecaster, ledger: Ledger) -> AsyncIterator[ForecastService]:
     batcher = Batcher()
-    yield ForecastService(
-        ServingModels([model]), batcher, lambda: ledger, Metrics().recorded, lifetime=timedelta(minutes=5)
-    )
+    yield ForecastService(ServingModels([model]), batcher, lambda: ledger, Metrics(), lifetime=timedelta(minutes=5))
     await batcher.close()
 
 

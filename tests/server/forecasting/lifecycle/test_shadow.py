@@ -128,7 +128,7 @@ async def test_a_challenger_answers_the_very_query_that_the_champion_answered(
         lineups=lineups(range(1, 6), range(21, 26), range(1, 9), range(21, 29), minute=18),
     )
     service = ForecastService(
-        _Roster([champion]), batcher, lambda: ledger, Metrics().recorded, lifetime=timedelta(minutes=5), on_new=made.put
+        _Roster([champion]), batcher, lambda: ledger, Metrics(), lifetime=timedelta(minutes=5), on_new=made.put
     )
     await service.forecast(ForecastRequest(game(1), "", query), SERVER)
     await made.close()

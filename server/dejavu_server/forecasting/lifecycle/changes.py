@@ -215,27 +215,17 @@ class ModelLifecycle:
                     raise
         raise WrongStage("the champion changed during each attempt at this change; expected it to stay the same")
 
-    async def unload(self, name: str, reason: str = "", caller: Caller = SERVER) -> tuple[str, ModelChange | None]:
-        """Unstage a model; return its version, and the change (None if it was not staged).
+    async def remove(
+        self, name: str, action: ModelAction, reason: str = "", caller: Caller = SERVER
+    ) -> tuple[str, ModelChange | None]:
+        """Unload or retire a model; return its version, and the change (None if that was done already).
 
         Raises:
             NotRegistered, ModelInUse, WrongStage, InvalidReason: if that is not possible.
             LedgerError: if it cannot be recorded.
         """
-        return await self._remove(name, ModelChange(ModelAction.UNLOAD, "", utc_now(), reason=reason), caller)
-
-    async def retire(self, name: str, reason: str = "", caller: Caller = SERVER) -> tuple[str, ModelChange | None]:
-        """Retire a model; return its version, and the change (None if it was retired already).
-
-        Raises:
-            NotRegistered, ModelInUse, InvalidReason: if that is not possible.
-            LedgerError: if it cannot be recorded.
-        """
-        return await self._remove(name, ModelChange(ModelAction.RETIRE, "", utc_now(), reason=reason), caller)
-
-    async def _remove(self, name: str, change: ModelChange, caller: Caller) -> tuple[str, ModelChange | None]:
         version = (await self.roster()).version_of(name)
-        change = replace(change, model_version=version)
+        change = ModelChange(action, version, utc_now(), reason=reason)
         return version, await self._record(lambda *_: change, caller)
 
     async def _with_all_workers(

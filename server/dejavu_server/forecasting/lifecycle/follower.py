@@ -104,7 +104,7 @@ class ModelFollower:
         self._ready: bool | None = None
         self._pass = asyncio.Lock()
         self._loading = BackgroundTask()
-        self._loading_done = asyncio.Event()
+        self._is_loading = False
         self._following = ""
         self._task = BackgroundTask()
         self._settled = asyncio.Event()
@@ -200,11 +200,11 @@ class ModelFollower:
         self._loader.forget_failures(wanted)
         kept = {*wanted, self._models.roster.champion}
         self._loader.unload([version for version in self._models.versions if version not in kept])
-        if self._loading.is_started and not self._loading_done.is_set():
+        if self._is_loading:
             return
         for version in wanted:
             if self._loader.is_due(version, wishes.get(version, "")):
-                self._loading_done.clear()
+                self._is_loading = True
                 self._loading.start(self._load_one(version, wishes.get(version, "")), f"load-{version}")
                 return
 
@@ -217,8 +217,7 @@ class ModelFollower:
         except DejavuError as error:
             _log.warning("model_not_loaded", model=version, error=str(error), effect="it is tried again")
         finally:
-            self._following = ""
-            self._loading_done.set()
+            self._following, self._is_loading = "", False
             self._committed.set()  # read again
 
     def _set_ready(self) -> None:

@@ -20,7 +20,6 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.admission.callers import SERVER
-from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
@@ -217,7 +216,3 @@ async def test_of_many_only_named_games_fail_with_the_ledger(issuer: ForecastSer
     named, what_if = await issuer.forecast_many([question(game_id=GAME), question()], SERVER)
     assert kind(named) is LedgerUnavailable
     assert isinstance(what_if, IssuedForecast)
-
-
-async def test_more_than_may_wait_are_refused_each(issuer: ForecastService) -> None:
-    assert [kind(result) for result in await issuer.forecast_many([question()] * 11, SERVER)] == [Overloaded] * 11

@@ -63,7 +63,7 @@ class Setting:
             self.models.add(PersistenceForecaster(version))
         self.models.switch(self.roster())
         self.models.follow = self.follow
-        self.batcher = Batcher()
+        self.batcher = Batcher(Metrics())
         self.metrics = Metrics()
         self.service = ForecastService(
             self.models,

@@ -73,7 +73,7 @@ def notebook() -> Notebook:
 
 @pytest.fixture
 async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
-    batcher = Batcher(max_waiting=10)
+    batcher = Batcher(Metrics(), max_waiting=10)
     registry = ServingModels([PersistenceForecaster("one"), PersistenceForecaster("two")])
     yield ForecastService(
         registry, batcher, lambda: notebook, Metrics(), lifetime=timedelta(minutes=5), clock=lambda: NOW
@@ -84,7 +84,7 @@ async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
 @pytest.fixture
 async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
     """A forecast service whose model supports quantiles."""
-    batcher = Batcher()
+    batcher = Batcher(Metrics())
     registry = ServingModels([EveryMinuteForecaster()])
     yield ForecastService(
         registry, batcher, lambda: notebook, Metrics(), lifetime=timedelta(minutes=5), clock=lambda: NOW
@@ -151,7 +151,7 @@ async def test_quantiles_are_of_the_total_points_that_were_recorded(
 
 async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:
     registry = CollectorRegistry()
-    batcher = Batcher()
+    batcher = Batcher(Metrics())
     issuer = ForecastService(
         ServingModels([EveryMinuteForecaster()]),
         batcher,

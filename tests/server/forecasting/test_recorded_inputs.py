@@ -67,7 +67,7 @@ def model() -> DatedForecaster:
 
 @pytest.fixture
 async def service(model: DatedForecaster, ledger: Ledger) -> AsyncIterator[ForecastService]:
-    batcher = Batcher()
+    batcher = Batcher(Metrics())
     yield ForecastService(ServingModels([model]), batcher, lambda: ledger, Metrics(), lifetime=timedelta(minutes=5))
     await batcher.close()
 

@@ -51,7 +51,7 @@ async def _at_once(_: float) -> None:
 
 @pytest.fixture
 async def batcher() -> AsyncIterator[Batcher]:
-    made = Batcher()
+    made = Batcher(Metrics())
     yield made
     await made.close()
 

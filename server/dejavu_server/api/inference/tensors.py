@@ -100,25 +100,23 @@ def check_parameters(given: Mapping[str, pb.InferParameter], known: Sequence[str
 
 
 def _rows(inputs: Sequence[pb.ModelInferRequest.InferInputTensor]) -> int:
-    """Return the number of rows, which is that of the pattern."""
+    """Return the number of rows, which is that of the pattern; raise InvalidTensor if its shape is not allowed."""
     pattern = next((tensor for tensor in inputs if tensor.name == PATTERN), None)
     if pattern is None:
         raise InvalidTensor(f"no {PATTERN!r}", f"an input {PATTERN!r} of shape [rows, minutes]")
-    if len(pattern.shape) != _MAX_DIMENSIONS or not 1 <= pattern.shape[0] <= MAX_ROWS:
+    shape = tuple(pattern.shape[: _MAX_DIMENSIONS + 1])
+    if len(shape) != _MAX_DIMENSIONS or not 1 <= shape[0] <= MAX_ROWS or not 1 <= shape[1] <= MAX_SLOTS:
         raise _bad_shape(pattern, f"[1 to {MAX_ROWS} rows, 1 to {MAX_SLOTS} minutes]")
     return pattern.shape[0]
 
 
 def _shape(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> tuple[int, ...]:
-    """Return the shape of a tensor; raise InvalidTensor if it is not allowed."""
+    """Return the shape of a tensor; raise InvalidTensor if it does not fit the number of rows."""
     shape = tuple(tensor.shape[: _MAX_DIMENSIONS + 1])
-    if tensor.name == PATTERN:
-        if not 1 <= shape[1] <= MAX_SLOTS:
-            raise _bad_shape(tensor, f"[1 to {MAX_ROWS} rows, 1 to {MAX_SLOTS} minutes]")
-    elif tensor.name == LEVELS:
+    if tensor.name == LEVELS:
         if len(shape) != 1 or not 1 <= shape[0] <= MAX_QUANTILES:
             raise _bad_shape(tensor, f"[1 to {MAX_QUANTILES} levels]")
-    elif shape not in {(rows,), (rows, 1)}:
+    elif tensor.name != PATTERN and shape not in {(rows,), (rows, 1)}:
         raise _bad_shape(tensor, f"[{rows}], as {PATTERN} has {rows} rows")
     return shape
 

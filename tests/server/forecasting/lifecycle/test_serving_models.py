@@ -10,7 +10,9 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_ledger.errors import LedgerUnavailable, ModelsChanged
 from dejavu_server.forecasting.lifecycle import models as module
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.forecasting.lifecycle.replicas import LoadFailure
 from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -44,6 +46,12 @@ def models() -> ServingModels:
 def test_before_the_roster_is_known_nothing_answers() -> None:
     with pytest.raises(LedgerUnavailable):
         ServingModels().choose()
+
+
+def test_a_model_that_could_not_be_loaded_says_why(models: ServingModels) -> None:
+    models.failures["idle"] = LoadFailure("", "its files are damaged")
+    with pytest.raises(NotLoaded, match="loaded: old, new; model idle cannot be loaded: its files are damaged"):
+        models.get("idle")
 
 
 def test_what_names_the_answering_models_changes_with_them_and_with_nothing_else(models: ServingModels) -> None:

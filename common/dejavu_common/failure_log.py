@@ -24,6 +24,11 @@ class Logger(Protocol):
         """Log an event at level INFO."""
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, or, as that of some is empty, the name of its type."""
+    return str(error) or type(error).__name__
+
+
 class FailureLog:
     """Logs one kind of repeating failure. Use it from one thread.
 
@@ -71,10 +76,10 @@ class FailureLog:
         if self._failures == 1:
             self._began = self._logged_at = now
             traceback_field = {"exc_info": error} if traceback else {}
-            self._log.log(level, self._event, error=str(error), **traceback_field, **fields)
+            self._log.log(level, self._event, error=text_of(error), **traceback_field, **fields)
         elif now - self._logged_at >= REMINDER_SECONDS:
             self._logged_at = now
-            self._log.log(level, self._event, error=str(error), **self._summary(now), **fields)
+            self._log.log(level, self._event, error=text_of(error), **self._summary(now), **fields)
 
     def succeeded(self, **fields: Any) -> None:
         """Record a success; log the recovery, with these fields, if the failure has ended."""

@@ -11,6 +11,7 @@ import enum
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 MAX_TOTAL_POINTS: Final = 500
@@ -119,8 +120,8 @@ class InputPart(NamedTuple):
 
     Attributes:
         name: attribute of the input; empty for an input that is a single value.
-        kind: int, float, bool, or an enum. Texts have the names of its members in lower case; messages have the
-            contract's enum of the same name.
+        kind: int, float, bool, or, for one of several values, an enum. Texts have the names of its members in lower
+            case; messages have the contract's enum of the same name.
         unit: meaning and unit, for error messages.
         bounds: minimum and maximum of the number, in the trainer's form.
     """
@@ -181,13 +182,14 @@ class LiveInput:
     def from_message(self, message: Any) -> Any | InputFault:
         """Return the value in a message of the contract that has the field, or the fault of its first unknown enum."""
         field = getattr(message, self.name)
+        if not self.parts[0].name:
+            return self.make(field)
         values = []
         for index, part in enumerate(self.parts):
-            holder, name = (field, part.name) if part.name else (message, self.name)
-            value = getattr(holder, name)
+            value = getattr(field, part.name)
             if part.is_enum:
-                kind = holder.DESCRIPTOR.fields_by_name[name].enum_type
-                known = {number: choice for choice, number in self._numbers_of_enum(part, kind)}
+                kind = field.DESCRIPTOR.fields_by_name[part.name].enum_type
+                known = _choices_of_enum(part, kind)
                 if value not in known:
                     return self.fault(index, f"{value}", f"a value of {kind.full_name}: {', '.join(map(str, known))}")
                 value = known[value]
@@ -200,32 +202,37 @@ class LiveInput:
         Raises:
             TypeError, ValueError: if a part does not fit its field.
         """
+        if not self.parts[0].name:
+            setattr(message, self.name, value)
+            return
         field = getattr(message, self.name)
-        for part, each in zip(self.parts, self._values(value), strict=True):
-            holder, name = (field, part.name) if part.name else (message, self.name)
+        for part in self.parts:
+            each = getattr(value, part.name)
             if part.is_enum:
-                kind = holder.DESCRIPTOR.fields_by_name[name].enum_type
-                each = dict(self._numbers_of_enum(part, kind))[each]  # noqa: PLW2901
-            setattr(holder, name, each)
-        if self.parts[0].name:
-            field.SetInParent()  # all parts may be 0
+                kind = field.DESCRIPTOR.fields_by_name[part.name].enum_type
+                each = {choice: number for number, choice in _choices_of_enum(part, kind).items()}[each]
+            setattr(field, part.name, each)
+        field.SetInParent()  # all parts may be 0
 
-    def _values(self, value: Any) -> tuple[Any, ...]:
-        return tuple(getattr(value, part.name) if part.name else value for part in self.parts)
 
-    @staticmethod
-    def _numbers_of_enum(part: InputPart, kind: Any) -> Iterator[tuple[Any, int]]:
-        for choice in part.choices().values():
-            yield choice, kind.values_by_name[f"{part.kind.__name__.upper()}_{choice.name}"].number
+@cache
+def _choices_of_enum(part: InputPart, kind: Any) -> dict[int, Any]:
+    """Return the values of a part by their numbers in the contract; `kind` describes its enum there."""
+    name = part.kind.__name__.upper()
+    return {kind.values_by_name[f"{name}_{each.name}"].number: each for each in part.choices().values()}
 
 
 def from_message(message: Any) -> tuple[LiveInputs, tuple[InputFault, ...]]:
     """Return the live inputs of a PredictRequest or a Forecast, and the errors of unreadable ones."""
-    given = {each.name: each.from_message(message) for each in LIVE_INPUTS if message.HasField(each.name)}
+    given: dict[str, Any] = {
+        each.name: each.from_message(message) for each in LIVE_INPUTS if message.HasField(each.name)
+    }
     if not given:
         return NO_LIVE_INPUTS, ()
     faults = tuple(value for value in given.values() if isinstance(value, InputFault))
-    return LiveInputs(**{name: value for name, value in given.items() if not isinstance(value, InputFault)}), faults
+    if faults:
+        given = {name: value for name, value in given.items() if not isinstance(value, InputFault)}
+    return LiveInputs(**given), faults
 
 
 def put(message: Any, live: LiveInputs) -> None:

@@ -30,6 +30,7 @@ from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast
 from dejavu_server.admission.refusals import CallerLimit, Overloaded
+from dejavu_server.observability.metrics import Metrics
 
 CHUNK = 128
 """Maximum queries in one pass, a few milliseconds of work. The games of one evening at both horizons are fewer."""
@@ -63,36 +64,24 @@ class Batcher:
     """Computes forecasts for the calls of one event loop; must be used from that loop only.
 
     Args:
+        metrics: count groups, their times and the queries whose callers have gone, by the place where this was found:
+            "queue" or "thread" (the queries were not computed), or "computed" (they were).
         max_waiting: maximum number of unanswered queries.
-        observe: called with the size of each group computed in one pass.
-        dropped: called with the number of queries whose callers have gone, and the place where this was found: "queue"
-            or "thread" (the queries were not computed), or "computed" (they were).
-        waited: called with the seconds for which the first query of each group waited; also called on the thread.
-        computed: called with the seconds that computing each group took; also called on the thread.
         alone: returns whether the current call is the only one that may bring queries.
 
     Attributes:
         activity: progress of its thread.
+        unanswered: number of queries that wait for their answer or are computed.
     """
 
     def __init__(
-        self,
-        *,
-        max_waiting: int = MAX_WAITING,
-        observe: Callable[[int], None] = lambda _: None,
-        dropped: Callable[[str, int], None] = lambda _, __: None,
-        waited: Callable[[float], None] = lambda _: None,
-        computed: Callable[[float], None] = lambda _: None,
-        alone: Callable[[], bool] = lambda: False,
+        self, metrics: Metrics, *, max_waiting: int = MAX_WAITING, alone: Callable[[], bool] = lambda: False
     ) -> None:
+        self._metrics = metrics
         self._max_waiting = max_waiting
-        self._observe = observe
-        self._dropped = dropped
-        self._waited = waited
-        self._computed = computed
         self._alone = alone
+        self.unanswered = 0
         self._last_group = 0
-        self._unanswered = 0
         self._of_callers = Counter[str]()  # queries of calls with many, by limited caller
         self._groups: dict[Forecaster, list[Waiting]] = {}
         self._enqueued_count = 0
@@ -102,11 +91,6 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
         self.activity = Activity("compute")
         self._tasks = set[asyncio.Task[None]]()
-
-    @property
-    def unanswered(self) -> int:
-        """Number of queries that wait for their answer or are computed."""
-        return self._unanswered
 
     async def forecast(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
         """Answer one query, together with others that wait for the same model.
@@ -122,7 +106,7 @@ class Batcher:
                 return self._compute_alone(forecaster, query)
             return await self._enqueue(forecaster, query)
         finally:
-            self._unanswered -= 1
+            self.unanswered -= 1
 
     async def forecast_many(
         self, forecaster: Forecaster, queries: Sequence[ForecastQuery], caller: str = ""
@@ -198,7 +182,7 @@ class Batcher:
             starts = range(0, number, size)
             return [await self._on_thread(work, forecaster, part(start, start + size)) for start in starts]
         finally:
-            self._unanswered -= number
+            self.unanswered -= number
             self._of_callers[caller] -= number
             if not self._of_callers[caller]:
                 del self._of_callers[caller]
@@ -210,9 +194,9 @@ class Batcher:
         try:
             computed = await asyncio.wrap_future(computing, loop=loop)
         except asyncio.CancelledError:
-            self._dropped("thread" if computing.cancelled() else "computed", len(queries))
+            self._metrics.count_dropped("thread" if computing.cancelled() else "computed", len(queries))
             raise
-        self._observe(len(queries))
+        self._metrics.batch_size.observe(len(queries))
         return computed
 
     async def forecast_aside(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
@@ -231,9 +215,9 @@ class Batcher:
         await asyncio.to_thread(self._thread.shutdown)
 
     def _admit(self, queries: int) -> None:
-        if self._unanswered + queries > self._max_waiting:
-            raise Overloaded(f"{self._unanswered} queries are waiting; at most {self._max_waiting} may wait")
-        self._unanswered += queries
+        if self.unanswered + queries > self._max_waiting:
+            raise Overloaded(f"{self.unanswered} queries are waiting; at most {self._max_waiting} may wait")
+        self.unanswered += queries
 
     def _enqueue(self, forecaster: Forecaster, query: ForecastQuery) -> asyncio.Future[Forecast]:
         loop = asyncio.get_running_loop()
@@ -251,7 +235,7 @@ class Batcher:
         return answer
 
     def _compute_alone(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
-        self._observe(1)
+        self._metrics.batch_size.observe(1)
         [answer] = self._timed(time.perf_counter(), compute, forecaster, [query])
         if isinstance(answer, Failed):
             raise answer.error
@@ -280,11 +264,11 @@ class Batcher:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             elif pending:
-                self._observe(len(pending))
+                self._metrics.batch_size.observe(len(pending))
                 queries = [query for query, _ in pending]
                 resolve(pending, self._timed(self._first_enqueued, compute, forecaster, queries))
             if len(pending) < len(group):
-                self._dropped("queue", len(group) - len(pending))
+                self._metrics.count_dropped("queue", len(group) - len(pending))
 
     async def _answer_on_thread(self, forecaster: Forecaster, group: Sequence[Waiting], enqueued: float) -> None:
         loop = asyncio.get_running_loop()
@@ -294,16 +278,16 @@ class Batcher:
         gone = resolve(computed, answers)
         for stage, number in (("thread", len(group) - len(computed)), ("computed", gone)):
             if number:
-                self._dropped(stage, number)
+                self._metrics.count_dropped(stage, number)
         if computed:
-            self._observe(len(computed))
+            self._metrics.batch_size.observe(len(computed))
 
     def _timed(self, enqueued: float, work: Callable[[Forecaster, _Q], _R], forecaster: Forecaster, queries: _Q) -> _R:
         """Return the result of computing a group; report its waiting and computing times."""
         began = time.perf_counter()
-        self._waited(began - enqueued)
+        self._metrics.queue_seconds.observe(began - enqueued)
         result = work(forecaster, queries)
-        self._computed(time.perf_counter() - began)
+        self._metrics.compute_seconds.observe(time.perf_counter() - began)
         return result
 
 

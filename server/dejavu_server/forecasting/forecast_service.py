@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 
-from prometheus_client import Counter
-
 from dejavu_common.clock import utc_now
 from dejavu_common.tasks import Turns
 from dejavu_common.tracing import span
@@ -27,24 +25,7 @@ from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotChampion
 from dejavu_server.forecasting.lifecycle.models import Chosen, ServingModels
-
-
-class AnsweredForecasts:
-    """Counts answered forecasts.
-
-    Args:
-        counter: has the labels model, horizon and kind; None: they are not counted.
-    """
-
-    def __init__(self, counter: Counter | None) -> None:
-        # Cached: looking up the labels costs more than counting.
-        self._count = None if counter is None else cache(counter.labels)
-
-    def count(self, version: str, horizon: Horizon, forecasts: int = 1, *, named: bool = False) -> None:
-        """Count forecasts of a model: of a named game, or what-ifs."""
-        if self._count is not None:
-            self._count(version, horizon.value, "named" if named else "what_if").inc(forecasts)
-
+from dejavu_server.observability.metrics import Metrics
 
 CHANGES_FOLLOWED: Final = 5
 """Maximum number of times that a forecast is computed if the models keep changing before it is recorded."""
@@ -62,9 +43,9 @@ class ForecastService:
         models: the models.
         batcher: computes forecasts.
         ledger: records forecasts.
-        recorded: counts forecasts to record by horizon and by result: new; known (recorded before); refused by the
-            ledger (for example, because the game's outcome is known); failed.
-        answered: counts the forecasts by model, horizon and kind, recorded or not.
+        metrics: counts the forecasts by model, horizon and kind, recorded or not; and those to record by horizon and by
+            result: new; known (recorded before); refused by the ledger (for example, because the game's outcome is
+            known); failed.
         lifetime: time for which a forecast stays current.
         on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.
         clock: returns the current time, aware and in UTC.
@@ -75,22 +56,23 @@ class ForecastService:
         models: ServingModels,
         batcher: Batcher,
         ledger: CurrentLedger,
-        recorded: Counter,
+        metrics: Metrics,
         *,
         lifetime: timedelta,
         on_new: Callable[[IssuedForecast], object] | None = None,
-        answered: Counter | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._models = models
         self._batcher = batcher
         self._ledger = ledger
         # Created at once, so that they are exported as 0 before the first forecast.
-        self._new, self._known, self._refused, self._failed = (
-            {horizon: recorded.labels(outcome, horizon.value) for horizon in Horizon}
+        self._recorded = {
+            (outcome, horizon): metrics.recorded.labels(outcome, horizon.value)
             for outcome in ("new", "known", "refused", "failed")
-        )
-        self._answered = AnsweredForecasts(answered)
+            for horizon in Horizon
+        }
+        # Cached: looking up the labels costs more than counting.
+        self._answered = cache(metrics.forecasts.labels)
         self._lifetime = lifetime
         self._on_new = on_new
         self._clock = clock
@@ -175,7 +157,7 @@ class ForecastService:
         forecaster.check_columns(query)
         with span("forecast", queries=len(query)):
             answers = await self._batcher.forecast_columns(forecaster, query, caller.turn)
-        self._answered.count(forecaster.version, query.horizon, len(query))
+        self._answered(forecaster.version, query.horizon.value, "what_if").inc(len(query))
         return answers
 
     async def _forecast_many(self, requests: Sequence[ForecastRequest], caller: Caller) -> list[Result[IssuedForecast]]:
@@ -288,7 +270,7 @@ class ForecastService:
                 stored = await self._ledger().commit(issued, caller)
         except Exception:
             for requested in issued:
-                self._failed[requested.forecast.horizon].inc()
+                self._recorded["failed", requested.forecast.horizon].inc()
             raise
         if not counted:
             for requested, result in zip(issued, stored, strict=True):
@@ -303,20 +285,20 @@ class ForecastService:
             if not isinstance(each, Failed)
         )
         for (version, horizon, is_named), number in kinds.items():
-            self._answered.count(version, horizon, number, named=is_named)
+            self._answered(version, horizon.value, "named" if is_named else "what_if").inc(number)
 
     def _count(self, requested: IssuedForecast, stored: Result[IssuedForecast]) -> None:
         if isinstance(stored, Failed):
             if isinstance(stored.error, ModelsChanged):  # the forecast is computed again, and counted then
                 return
-            counters = self._refused
+            outcome = "refused"
         elif stored.created:
-            counters = self._new
+            outcome = "new"
             if self._on_new is not None and requested.roster_sequence is not None:
                 self._on_new(stored)
         else:
-            counters = self._known
-        counters[requested.forecast.horizon].inc()
+            outcome = "known"
+        self._recorded[outcome, requested.forecast.horizon].inc()
 
     def _stamp(
         self, request: ForecastRequest, caller: Caller, chosen: Chosen, forecast: Forecast, generated: datetime

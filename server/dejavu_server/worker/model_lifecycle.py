@@ -88,7 +88,6 @@ async def follow_roster(
         warm_up_model(forecaster)
 
     loader = ModelLoader(store, models, updater, prepare, metrics.load_failures.inc)
-    models.load_error = loader.load_error
     follower = ModelFollower(
         ledger,
         store,

@@ -156,12 +156,6 @@ def new_batcher(stack: AsyncExitStack, metrics: Metrics, admission: AdmissionCon
         metrics: the metrics to update.
         admission: knows the calls in progress.
     """
-    batcher = Batcher(
-        observe=metrics.batch_size.observe,
-        dropped=metrics.count_dropped,
-        waited=metrics.queue_seconds.observe,
-        computed=metrics.compute_seconds.observe,
-        alone=lambda: admission.one_forecast,
-    )
+    batcher = Batcher(metrics, alone=lambda: admission.one_forecast)
     stack.push_async_callback(batcher.close)
     return batcher

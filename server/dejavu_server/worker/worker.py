@@ -262,10 +262,9 @@ class Worker:
             models,
             batcher,
             ledger,
-            self.metrics.recorded,
+            self.metrics,
             lifetime=LIFETIME,
             on_new=on_new,
-            answered=self.metrics.forecasts,
             clock=self._clock,
         )
 

@@ -14,15 +14,18 @@ from hypothesis import strategies as st
 from tests.support.builders.queries import moment_at
 from tests.support.builders.shipped import shipped_bundle
 from tests.support.builders.third_component import with_third
+from typing_extensions import override
 
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.online_state import OnlineState
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.observability.metrics import Metrics
 
 SHIPPED = shipped_bundle()
 
@@ -113,9 +116,19 @@ def test_many_queries_get_what_each_gets_alone(name: str, queries: list[ColumnsQ
 async def test_all_parts_of_a_request_have_the_outcomes_of_its_first() -> None:
     """The sequence of the ledger that adapted the columns is stated once for all of them."""
     query = asked(Horizon.FINAL, [([2] * 18, None)] * 300)
-    model = Forecaster(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPED.rating_filter)
     adapted = OnlineState(mode=AdaptationMode.ON, trackers={}, sequence=17)
-    batcher = Batcher(observe=lambda _: model.update(adapted))  # after each part
+
+    class Learning(Forecaster):
+        """A model that learns from an outcome after each part."""
+
+        @override
+        def forecast_columns(self, query: ColumnsQuery, state: ActiveState | None = None) -> ColumnsForecast:
+            made = super().forecast_columns(query, state)
+            self.update(adapted)
+            return made
+
+    model = Learning(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPED.rating_filter)
+    batcher = Batcher(Metrics())
     parts = await batcher.forecast_columns(model, query)
     await batcher.close()
     assert [part.calibration_sequence for part in parts] == [0, 0]

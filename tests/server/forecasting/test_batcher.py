@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -12,6 +11,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast
 from dejavu_server.admission.refusals import CallerLimit, Overloaded
 from dejavu_server.forecasting.batcher import CHUNK, MAX_ON_LOOP, MAX_WAITING, QUIET_TURNS, Batcher
+from dejavu_server.observability.metrics import Metrics
 
 POISON = -77.0
 
@@ -37,12 +37,6 @@ def held(model: PersistenceForecaster) -> tuple[threading.Event, threading.Event
     return begun, release
 
 
-def counting_batcher() -> tuple[Batcher, Counter[str]]:
-    """Return a batcher, and the number of queries that it has dropped at each stage."""
-    dropped = Counter[str]()
-    return Batcher(dropped=lambda stage, queries: dropped.update({stage: queries})), dropped
-
-
 @pytest.fixture
 def model() -> PersistenceForecaster:
     return PersistenceForecaster()
@@ -53,7 +47,7 @@ async def new_batcher() -> AsyncIterator[Callable[..., Batcher]]:
     made: list[Batcher] = []
 
     def make(max_waiting: int = MAX_WAITING) -> Batcher:
-        made.append(Batcher(max_waiting=max_waiting))
+        made.append(Batcher(Metrics(), max_waiting=max_waiting))
         return made[-1]
 
     yield make
@@ -103,7 +97,8 @@ async def test_nothing_is_computed_for_callers_that_went(new_batcher: NewBatcher
 async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_meanwhile(
     model: PersistenceForecaster,
 ) -> None:
-    batcher, dropped = counting_batcher()
+    metrics = Metrics()
+    batcher = Batcher(metrics)
     begun, release = held(model)
     first = asyncio.create_task(batcher.forecast_many(model, [query(1)] * 2))
     await asyncio.to_thread(begun.wait, 10)
@@ -120,7 +115,9 @@ async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_m
     assert [(await task).point for task in crowd[10:]] == list(range(10, MAX_ON_LOOP + 10))
     await batcher.close()
     assert model.groups == [2, MAX_ON_LOOP]
-    assert dropped == {"thread": 17}
+    stages = ("queue", "thread", "computed")
+    dropped = [metrics.registry.get_sample_value("dejavu_work_dropped_total", {"stage": each}) for each in stages]
+    assert dropped == [0, 17, 0]
 
 
 async def test_a_crowd_is_computed_in_chunks_off_the_loop(
@@ -172,18 +169,9 @@ async def test_more_than_may_wait_are_refused_and_the_others_answered(
     assert (await batcher.forecast(model, query(1))).point == 1  # no queries wait any more
 
 
-async def test_closing_lets_what_waits_be_answered(model: PersistenceForecaster) -> None:
-    batcher = Batcher()
-    leads = [number / 4 for number in range(2 * CHUNK)]
-    crowd = [asyncio.create_task(batcher.forecast(model, query(last))) for last in leads]
-    await asyncio.sleep(0)
-    await batcher.close()
-    assert [answer.point for answer in await asyncio.gather(*crowd)] == leads
-
-
 async def test_queries_are_computed_together_if_others_may_come_or_came_last(model: PersistenceForecaster) -> None:
     in_progress = 3
-    batcher = Batcher(alone=lambda: in_progress == 1)
+    batcher = Batcher(Metrics(), alone=lambda: in_progress == 1)
     await batcher.forecast(model, query(1))
     await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(3)))
     in_progress = 1

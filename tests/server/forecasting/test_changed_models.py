@@ -63,13 +63,13 @@ class Setting:
             self.models.add(PersistenceForecaster(version))
         self.models.switch(self.roster())
         self.models.follow = self.follow
-        self.batcher = Batcher()
+        self.batcher = Batcher(Metrics())
         self.metrics = Metrics()
         self.service = ForecastService(
             self.models,
             self.batcher,
             lambda: self.ledger,
-            self.metrics.recorded,
+            self.metrics,
             lifetime=timedelta(minutes=5),
             on_new=self.new.append,
             clock=lambda: NOW,

@@ -8,21 +8,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import GAME
 from tests.support.builders.issued_forecasts import game
-from tests.support.builders.outcomes import MARKET, answered
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger, LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_ledger.ledger import UNLIMITED, Recorder
-from dejavu_ledger.records import IssuedForecast, SentMarket
-from dejavu_models.betting import Market, MarketSide
+from dejavu_ledger.records import IssuedForecast
 from dejavu_models.errors import UnknownModel, Unsupported
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.admission.callers import SERVER
-from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
@@ -76,10 +73,10 @@ def notebook() -> Notebook:
 
 @pytest.fixture
 async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
-    batcher = Batcher(max_waiting=10)
+    batcher = Batcher(Metrics(), max_waiting=10)
     registry = ServingModels([PersistenceForecaster("one"), PersistenceForecaster("two")])
     yield ForecastService(
-        registry, batcher, lambda: notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+        registry, batcher, lambda: notebook, Metrics(), lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
     await batcher.close()
 
@@ -87,10 +84,10 @@ async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
 @pytest.fixture
 async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
     """A forecast service whose model supports quantiles."""
-    batcher = Batcher()
+    batcher = Batcher(Metrics())
     registry = ServingModels([EveryMinuteForecaster()])
     yield ForecastService(
-        registry, batcher, lambda: notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+        registry, batcher, lambda: notebook, Metrics(), lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
     await batcher.close()
 
@@ -152,45 +149,14 @@ async def test_quantiles_are_of_the_total_points_that_were_recorded(
         used.clear()
 
 
-@pytest.mark.parametrize("many", [False, True])
-async def test_a_named_game_has_the_answer_to_this_calls_market_whatever_the_ledger_keeps(
-    issuer: ForecastService, notebook: Notebook, monkeypatch: pytest.MonkeyPatch, many: bool
-) -> None:
-    answer = answered(MarketSide.HOME, stake_fraction=0.1)
-    forecast_many = PersistenceForecaster.forecast_many
-
-    def with_answer(self: PersistenceForecaster, queries: Sequence[ForecastQuery]) -> list[Forecast]:
-        made = forecast_many(self, queries)
-        return [
-            replace(each, market=answer if query.markets else None) for each, query in zip(made, queries, strict=True)
-        ]
-
-    monkeypatch.setattr(PersistenceForecaster, "forecast_many", with_answer)
-
-    async def ask(market: Market | None) -> IssuedForecast:
-        asked = question(game_id=GAME)
-        asked = replace(asked, query=replace(asked.query, markets=() if market is None else (market,)))
-        [issued] = await issuer.forecast_many([asked], SERVER) if many else [await issuer.forecast(asked, SERVER)]
-        assert isinstance(issued, IssuedForecast)
-        return issued
-
-    notebook.stored = (await ask(None)).forecast
-    first = await ask(MARKET)
-    assert ([each.market for each in first.markets], first.forecast.market) == ([MARKET], answer)
-    assert notebook.commits[-1][0].markets == (SentMarket(MARKET),)
-    none = await ask(None)
-    assert (none.markets, none.forecast.market) == ((), None)
-
-
 async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:
     registry = CollectorRegistry()
-    batcher = Batcher()
-    counter = Metrics(registry).recorded
+    batcher = Batcher(Metrics())
     issuer = ForecastService(
         ServingModels([EveryMinuteForecaster()]),
         batcher,
         lambda: notebook,
-        counter,
+        Metrics(registry),
         lifetime=timedelta(1),
         clock=lambda: NOW,
     )
@@ -250,7 +216,3 @@ async def test_of_many_only_named_games_fail_with_the_ledger(issuer: ForecastSer
     named, what_if = await issuer.forecast_many([question(game_id=GAME), question()], SERVER)
     assert kind(named) is LedgerUnavailable
     assert isinstance(what_if, IssuedForecast)
-
-
-async def test_more_than_may_wait_are_refused_each(issuer: ForecastService) -> None:
-    assert [kind(result) for result in await issuer.forecast_many([question()] * 11, SERVER)] == [Overloaded] * 11

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -31,10 +30,9 @@ from dejavu_common.clock import game_day
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger
 from dejavu_ledger.database import sql
-from dejavu_ledger.database.backend import Connection, StopSignal
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.queries import learning
-from dejavu_ledger.queries.learning import SettledGame
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
@@ -46,7 +44,7 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import TrackerKey
 from dejavu_server.forecasting import online_updater
 from dejavu_server.forecasting.online_updater import OnlineProjection
-from dejavu_server.forecasting.projection import SNAPSHOT_EVERY, Projection, Snapshot
+from dejavu_server.forecasting.projection import SNAPSHOT_EVERY
 from dejavu_store.bundle import load_bundle
 from dejavu_store.default_bundles import default_bundle
 
@@ -116,9 +114,8 @@ def nothing() -> OnlineProjection:
 
 
 async def from_scratch(ledger: Ledger) -> OnlineProjection:
-    """Return a projection that read all outcomes and no snapshot."""
+    """Return a projection that read all outcomes; unless a test stores snapshots, without any."""
     learned = nothing()
-    learned._begin = lambda *_: None  # type: ignore[method-assign]
     await ledger.read(learned.read)
     return learned
 
@@ -191,13 +188,14 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     assert kept == (point.sequence, point.state.to_bytes())
     second = nothing()
     await ledger.read(second.read)
-    assert state(second) == state(await from_scratch(ledger)) == state(first)
+    assert state(second) == state(first)
 
     await report(ledger, 3, 40)  # a correction from before the snapshot
     assert await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40)) is None
+    without = await from_scratch(ledger)
     for each in (first, second):
         await ledger.read(each.read)
-        assert state(each) == state(await from_scratch(ledger))
+        assert state(each) == state(without)
     await ledger.write(keep)  # by a worker that has not read the correction
     assert await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40)) is None
 
@@ -282,6 +280,11 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
     assert again.sequence == (await from_scratch(ledger)).sequence
 
 
+def finals(model: PersistenceForecaster) -> int:
+    assert model.state.rated is not None
+    return model.state.rated.ratings.finals
+
+
 class BrokenRatings(PersistenceForecaster):
     """A model whose ratings cannot take in any final."""
 
@@ -289,31 +292,6 @@ class BrokenRatings(PersistenceForecaster):
     @override
     def bundled_ratings(self) -> RatedSchedule:
         return RatedSchedule(replace(START, filter=replace(START.filter, season=-30_000)))
-
-
-def finals(model: PersistenceForecaster) -> int:
-    assert model.state.rated is not None
-    return model.state.rated.ratings.finals
-
-
-async def test_a_model_whose_ratings_cannot_take_in_an_outcome_keeps_no_other_model_from_learning(
-    ledger: Ledger,
-) -> None:
-    """Neither from the start nor when it is added; its own ratings stay those of its bundle."""
-    sound, broken, added = PersistenceForecaster(), BrokenRatings("broken"), BrokenRatings("added")
-    await report(ledger, 1, 7)
-    updater = online_updater.OnlineUpdater(
-        lambda: ledger, [broken, sound], mode=AdaptationMode.SHADOW, carry_ratings=True
-    )
-    with capture_logs() as logs:
-        await updater.update()
-        await updater.add(added)
-        newest = await report(ledger, 2, 5)
-        await updater.update()
-    for model in (sound, broken, added):
-        assert model.state.sequence == newest.sequence
-    assert [finals(model) for model in (sound, broken, added)] == [2, 0, 0]
-    assert [log["model"] for log in logs if log["event"] == "learning_failed"] == ["broken", "added"]
 
 
 class Unusable(PersistenceForecaster):
@@ -339,11 +317,15 @@ def hostile() -> Forecaster:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a server only warns of a division by 0
-@pytest.mark.parametrize("make", [lambda: Unusable("shipped"), hostile], ids=["ratings in use", "ratings of a pair"])
-async def test_a_model_that_cannot_use_what_it_learned_keeps_no_other_from_learning_or_loading(
+@pytest.mark.parametrize(
+    "make",
+    [lambda: BrokenRatings("broken"), lambda: Unusable("shipped"), hostile],
+    ids=["ratings of no final", "ratings in use", "ratings of a pair"],
+)
+async def test_a_model_that_cannot_learn_keeps_no_other_from_learning_or_loading(
     ledger: Ledger, make: Callable[[], Forecaster]
 ) -> None:
-    """A worker that starts with it has the ratings of its bundle."""
+    """Neither from the start nor when it is added; its own ratings stay those of its bundle."""
     wrong, sound, added = make(), PersistenceForecaster("sound"), PersistenceForecaster("added")
     updater = online_updater.OnlineUpdater(
         lambda: ledger, [wrong, sound], mode=AdaptationMode.SHADOW, carry_ratings=True
@@ -354,84 +336,11 @@ async def test_a_model_that_cannot_use_what_it_learned_keeps_no_other_from_learn
         await updater.update()
         await updater.add(added)
         await updater.update()
-        restarted = online_updater.OnlineUpdater(
-            lambda: ledger, [make()], mode=AdaptationMode.SHADOW, carry_ratings=True
-        )
-        await restarted.update()
+        later = online_updater.OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
+        await later.add(make())
     assert (finals(sound), finals(added)) == (1, 1)
     assert wrong.info.finals_since == 0
     assert [log["model"] for log in logs if log["event"] == "learning_failed"] == [wrong.version] * 2
-
-
-async def test_a_worker_that_is_short_of_memory_learns_later_what_the_others_have_learned(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(3):
-        await report(ledger, number, 1 + number)
-    remaining = 2
-    update_ratings = online_updater.update_ratings
-
-    def short_of_memory(ratings: RatedSchedule, game: SettledGame) -> RatedSchedule:
-        nonlocal remaining
-        remaining -= 1
-        if remaining < 0:
-            raise MemoryError
-        return update_ratings(ratings, game)
-
-    monkeypatch.setattr(online_updater, "update_ratings", short_of_memory)
-    learned = nothing()
-    with capture_logs() as logs, pytest.raises(MemoryError):
-        await ledger.read(learned.read)
-    remaining = 1  # the first two games are not learned again
-    await ledger.read(learned.read)
-    monkeypatch.undo()
-    assert state(learned) == state(await from_scratch(ledger))
-    assert not logs
-
-
-class SlowLedger(Ledger):
-    """A ledger whose reads block until released."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.released = threading.Event()
-        self.readings = 0
-        self.written = asyncio.Event()
-
-    async def read(self, function: Callable[[Connection], T], *, stop: StopSignal | None = None) -> T:
-        self.readings += 1
-
-        def slowly(connection: Connection) -> T:
-            self.released.wait(30)
-            return function(connection)
-
-        return await self._ledger.read(slowly)
-
-    async def write(self, function: Callable[[Connection], T], caller: str = "") -> T:
-        written = await self._ledger.write(function)
-        self.written.set()
-        return written
-
-
-async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_snapshot(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(SNAPSHOT_EVERY - 1):
-        await report(ledger, number, 1 + number % 20)
-    last = await report(ledger, SNAPSHOT_EVERY, 7)
-    monkeypatch.setattr(online_updater, "_START_SECONDS", 0.01)
-    slow = SlowLedger(ledger)
-    updater = online_updater.OnlineUpdater(lambda: slow, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
-    await updater.start()
-    assert (updater.sequence, slow.readings) == (0, 1)
-    slow.released.set()
-    async with asyncio.timeout(30):
-        await slow.written.wait()
-    assert (updater.sequence, slow.readings) == (last.sequence, 1)
-    await updater.close()
-    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40))
-    assert kept is not None
-    assert kept[0] == last.sequence
 
 
 class Learner(PersistenceForecaster):
@@ -473,17 +382,3 @@ async def test_an_outcome_is_learned_within_a_second_while_streams_are_broken(
             async with asyncio.timeout(30):
                 await model.learned.wait()
             assert model.state.sequence == reported.outcome.sequence
-
-
-def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
-    fold: Projection[int] = Projection(0, lambda count, _: count + 1)
-    games = [
-        SettledGame(place, "", Horizon.FINAL, 1, "", "", date(2024, 11, 20), ())
-        for place in range(1, 3 * SNAPSHOT_EVERY)
-    ]
-    passed = fold.advance(games)
-    assert [point.sequence for point in passed] == [SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
-    fold.rewind(SNAPSHOT_EVERY + 1)
-    assert fold.current.sequence == SNAPSHOT_EVERY
-    fold.rewind(SNAPSHOT_EVERY)
-    assert fold.current == Snapshot(0, 0, 0)

@@ -19,7 +19,6 @@ from dejavu_ledger.queries import pages
 from dejavu_ledger.records import IssuedForecast, MarketRecording
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
-from dejavu_models.online_state import OnlineState
 from dejavu_models.types import ExpectedMarginTerms, Forecast
 from dejavu_server.admission.callers import SERVER
 from dejavu_server.forecast_request import ForecastRequest
@@ -68,10 +67,8 @@ def model() -> DatedForecaster:
 
 @pytest.fixture
 async def service(model: DatedForecaster, ledger: Ledger) -> AsyncIterator[ForecastService]:
-    batcher = Batcher()
-    yield ForecastService(
-        ServingModels([model]), batcher, lambda: ledger, Metrics().recorded, lifetime=timedelta(minutes=5)
-    )
+    batcher = Batcher(Metrics())
+    yield ForecastService(ServingModels([model]), batcher, lambda: ledger, Metrics(), lifetime=timedelta(minutes=5))
     await batcher.close()
 
 
@@ -137,15 +134,3 @@ async def test_a_market_with_other_line_ups_is_weighed_with_the_recorded_ones(
     assert (quote.markets[0].recording, quote.recomputed) == (MarketRecording.RECORDED, None)
     [listed] = (await ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))).forecasts
     assert [each.answer for each in listed.markets] == [quote.forecast.market]
-
-
-async def test_a_market_weighed_by_what_was_learned_since_has_both_forecasts(
-    service: ForecastService, model: DatedForecaster
-) -> None:
-    await service.forecast(question(GAME_DAY, given=True), SERVER)
-    model.update(OnlineState(sequence=7))
-    quote = await service.forecast(question(LATER, given=False, market=MARKET), SERVER)
-    assert quote.forecast.home_lead_probability == 0.74
-    assert quote.recomputed is not None
-    assert quote.recomputed.home_lead_probability == 0.37
-    assert (await service.forecast(question(LATER, given=False), SERVER)).recomputed is None

@@ -28,19 +28,13 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from dejavu_common import build
-from dejavu_common.failure_log import FailureLog
+from dejavu_common.failure_log import FailureLog, text_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import ModelInfo
-from dejavu_server.forecasting.cache_state import (
-    MAX_ANSWER,
-    TOKEN_BYTES,
-    CacheState,
-    CacheToken,
-    SharedCacheUnavailable,
-)
+from dejavu_server.api.cache.cache_state import MAX_ANSWER, TOKEN_BYTES, CacheToken, SharedCacheUnavailable
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.settings import Settings
@@ -162,7 +156,7 @@ class RedisStore:
         with contextlib.suppress(Exception):
             await self._redis.aclose()
 
-    async def get(self, request: bytes, state: CacheState, read: Callable[[bytes], T]) -> T | None:
+    async def get(self, request: bytes, state: bytes, read: Callable[[bytes], T]) -> T | None:
         """Return the answer to a request as `read` returns it; None if there is none, or it is not known in time."""
         if not self.is_used:
             return None
@@ -185,7 +179,7 @@ class RedisStore:
         self._metrics.cache_shared.labels(result).inc()
         return answer
 
-    def put(self, request: bytes, state: CacheState, answer: bytes, seconds: float) -> None:
+    def put(self, request: bytes, state: bytes, answer: bytes, seconds: float) -> None:
         """Keep an answer for some seconds, without waiting for it."""
         milliseconds = int(1000 * seconds)
         if self.is_used and len(self._writes) < MAX_WRITES and milliseconds > 0:
@@ -193,7 +187,7 @@ class RedisStore:
             self._writes.add(task)
             task.add_done_callback(self._writes.discard)
 
-    async def set_token(self, token: int) -> None:
+    async def set_token(self, token: bytes) -> None:
         """Clear the cache for all servers, by another token.
 
         Raises:
@@ -201,21 +195,21 @@ class RedisStore:
         """
         try:
             async with asyncio.timeout(8 * EXCHANGE_SECONDS):
-                await self._redis.set(TOKEN_KEY, token.to_bytes(TOKEN_BYTES))
+                await self._redis.set(TOKEN_KEY, token)
         except Exception as error:
-            raise SharedCacheUnavailable(f"the shared cache cannot be reached: {_with_text(error)}") from error
+            raise SharedCacheUnavailable(f"the shared cache cannot be reached: {text_of(error)}") from error
 
-    def _key(self, request: bytes, state: CacheState) -> bytes:
-        parts = (self._inputs, state.history, state.token.to_bytes(TOKEN_BYTES), request)
-        return PREFIX + _digest(self._secret, b"key", *parts).hex().encode()
+    def _key(self, request: bytes, state: bytes) -> bytes:
+        return PREFIX + _digest(self._secret, b"key", self._inputs, state, request).hex().encode()
 
     async def _write(self, key: bytes, answer: bytes, milliseconds: int) -> None:
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 await self._redis.set(key, sealed(self._secret, key, answer), px=milliseconds)
-        except Exception as error:  # full, or a replica: its values can still be read
-            effect = "answers are not kept for other servers"
-            self._writes_refused.failed(_with_text(error), traceback=False, effect=effect)
+        except ResponseError as error:  # full, or a replica: its values can still be read
+            self._writes_refused.failed(error, traceback=False, effect="answers are not kept for other servers")
+        except Exception as error:
+            self._leave(error)
 
     async def _probe(self) -> None:
         """Read the token, or make one if there is none; use Redis if that works, and bypass it if not."""
@@ -235,7 +229,7 @@ class RedisStore:
             self._leave(error)
             return
         if self._token.value == known:  # not cleared meanwhile, perhaps after Redis answered
-            self._token.value = int.from_bytes(token)
+            self._token.value = token
         if not self.is_used:
             self.is_used, self._found, self._late = True, True, 0
             self._metrics.cache_shared_failed.set(0)
@@ -247,12 +241,7 @@ class RedisStore:
         self._metrics.cache_shared_failed.set(1)
         level = logging.ERROR if self._found else logging.WARNING  # at the start, Redis may not be there yet
         effect = "what-ifs are answered without the shared cache"
-        self._failures.failed(_with_text(error), traceback=False, level=level, effect=effect)
-
-
-def _with_text(error: Exception) -> Exception:
-    """Return an error that says something in a log: the text of some is empty."""
-    return error if str(error) else RuntimeError(type(error).__name__)
+        self._failures.failed(error, traceback=False, level=level, effect=effect)
 
 
 def _secret(path: str) -> bytes:

@@ -17,11 +17,11 @@ from dejavu_common.build import install
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import ModelInfo
 from dejavu_server.admission.callers import Caller
+from dejavu_server.api.cache.cache_state import CacheOff, CacheToken
 from dejavu_server.api.cache.what_ifs import WhatIfCache
-from dejavu_server.api.converters.field_errors import InvalidBatch, NamesGame
-from dejavu_server.api.converters.prediction import MAX_BATCH
+from dejavu_server.api.converters.field_errors import NamesGame
+from dejavu_server.api.converters.prediction import batch_requests
 from dejavu_server.api.errors import item_error
-from dejavu_server.forecasting.cache_state import CacheOff, CacheToken
 from dejavu_server.observability import statistics as counted
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
@@ -100,14 +100,13 @@ class CacheService:
         """Compute the answers that are not in the cache; each request fails on its own."""
         if self._cache is None:
             raise CacheOff("the cache of this server is off (--cache off)")
-        if not 1 <= len(request.requests) <= MAX_BATCH:
-            raise InvalidBatch(f"{len(request.requests)} requests", f"1 to {MAX_BATCH}")
-        for index, each in enumerate(request.requests):
+        requests = batch_requests(request)
+        for index, each in enumerate(requests):
             if each.game_id:
                 raise NamesGame("a game", "none: only what-ifs are kept", field=f"requests[{index}].game_id")
         response = pb.WarmCacheResponse(worker=self._worker)
-        for start in range(0, len(request.requests), WARMED_AT_ONCE):
-            chunk = request.requests[start : start + WARMED_AT_ONCE]
+        for start in range(0, len(requests), WARMED_AT_ONCE):
+            chunk = requests[start : start + WARMED_AT_ONCE]
             warming = (self._warm(self._cache, each, caller) for each in chunk)
             for index, known in enumerate(await asyncio.gather(*warming, return_exceptions=True), start):
                 if isinstance(known, BaseException):

@@ -20,8 +20,8 @@ from prometheus_client import Counter
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_common.clock import day_bounds, utc_now
+from dejavu_server.api.cache.cache_state import MAX_ANSWER, MAX_REQUEST, TOKEN_BYTES, CacheToken
 from dejavu_server.api.converters.fields import HORIZONS, instant
-from dejavu_server.forecasting.cache_state import MAX_ANSWER, MAX_REQUEST, TOKEN_BYTES, CacheState, CacheToken
 from dejavu_server.observability.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class WhatIfCache:
         self.max_bytes, self.max_age, self.shared = max_bytes, timedelta(seconds=seconds), shared
         self._memory = _Memory(max_bytes, clock, metrics.cache_evictions)
         self._metrics, self._token, self._history, self._clock = metrics, token, history, clock
-        self._state = CacheState(history(), token.value)
+        self._state = history() + token.value
 
     def find(self, request: bytes) -> bytes | None:
         """Return the answer to a serialized request from memory, and count it; None if it is not there."""
@@ -127,7 +127,7 @@ class WhatIfCache:
         Raises:
             SharedCacheUnavailable: if the shared cache cannot be reached; the memory of the workers is cleared.
         """
-        token = int.from_bytes(os.urandom(TOKEN_BYTES))
+        token = os.urandom(TOKEN_BYTES)
         try:
             if self.shared is not None:
                 await self.shared.set_token(token)
@@ -155,7 +155,7 @@ class WhatIfCache:
         answer.answered.inc()
         return answer.data
 
-    def _keep(self, request: bytes, answer: _Answer, state: CacheState) -> bool:
+    def _keep(self, request: bytes, answer: _Answer, state: bytes) -> bool:
         """Keep an answer; return False if the validity has changed since `state`, or request or answer is too long."""
         if self._refresh() != state or len(request) > MAX_REQUEST or len(answer.data) > MAX_ANSWER:
             return False
@@ -176,11 +176,11 @@ class WhatIfCache:
         answered = self._metrics.forecasts.labels(forecast.model_version, horizon, "what_if")
         return _Answer(data, generated, until, answered, len(data) + ENTRY_BYTES)
 
-    def _refresh(self) -> CacheState:
-        """Drop all answers in memory if they are no longer valid; return their validity now."""
-        state, history, token = self._state, self._history(), self._token.value
-        if history != state.history or token != state.token:
-            self._state = state = CacheState(history, token)
+    def _refresh(self) -> bytes:
+        """Drop all answers in memory if they are no longer valid; return what identifies the valid ones now."""
+        state = self._history() + self._token.value
+        if state != self._state:
+            self._state = state
             self._memory.clear()
             self._tell_size()
         return state

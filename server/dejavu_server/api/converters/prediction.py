@@ -9,8 +9,16 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
+from dejavu.ops.v1.cache_service_pb2 import WarmCacheRequest
 from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
-from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, PredictRequest, RiskAssessment, RiskFactor, RiskGame
+from dejavu.v1.prediction_service_pb2 import (
+    AssessRiskRequest,
+    PredictBatchRequest,
+    PredictRequest,
+    RiskAssessment,
+    RiskFactor,
+    RiskGame,
+)
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
 from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
@@ -145,7 +153,7 @@ def forecast_request(request: PredictRequest, today: date | None = None) -> Fore
     return ForecastRequest(game_id, request.model_version, query, game_date, origin)
 
 
-def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
+def batch_requests(request: PredictBatchRequest | WarmCacheRequest) -> Sequence[PredictRequest]:
     """Return the requests of a batch, unparsed, because each fails on its own.
 
     Raises:

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu_models.errors import UnsupportedTotals, quoted
-from dejavu_models.types import Forecast, Quantile
+from dejavu_models.types import Forecast
 from dejavu_server.api.inference.inference_errors import InvalidTensor
 from dejavu_server.api.inference.specification import LEVELS, MODEL_NAME, OUTPUTS
 from dejavu_server.api.inference.tensors import Tensors, add_output, check_parameters
-
-_VALUES: Final[dict[str, Callable[[Forecast], float]]] = {
-    "point": lambda forecast: forecast.point,
-    "lower": lambda forecast: forecast.interval.lower,
-    "upper": lambda forecast: forecast.interval.upper,
-    "home_lead_probability": lambda forecast: forecast.home_lead_probability,
-    "expected_margin": lambda forecast: math.nan if forecast.expected_margin is None else forecast.expected_margin,
-    "total_point": lambda forecast: math.nan if forecast.total is None else forecast.total.point,
-    "total_lower": lambda forecast: math.nan if forecast.total is None else forecast.total.interval.lower,
-    "total_upper": lambda forecast: math.nan if forecast.total is None else forecast.total.interval.upper,
-}
-"""Outputs with one value for each row, NaN where there is none."""
-
-_QUANTILES: Final[dict[str, Callable[[Forecast], Sequence[Quantile]]]] = {
-    "quantiles": lambda forecast: forecast.quantiles,
-    "total_quantiles": lambda forecast: () if forecast.total is None else forecast.total.quantiles,
-}
-"""Outputs with a value for each row and level."""
 
 
 def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals: bool) -> Sequence[str]:
@@ -51,7 +31,7 @@ def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals
     available = [
         name
         for name, output in OUTPUTS.items()
-        if (totals or not output.of_totals) and all(each in tensors.numbers for each in output.needs)
+        if (totals or not output.of_totals) and all(each in tensors.values for each in output.needs)
     ]
     if not request.outputs:
         return available
@@ -64,7 +44,7 @@ def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals
             raise InvalidTensor(f"{name!r} again", "each output once", field=field)
         check_parameters(requested.parameters, (), f"{name}.parameters")
         if name not in available:
-            needs = [each for each in OUTPUTS[name].needs if each not in tensors.numbers]
+            needs = [each for each in OUTPUTS[name].needs if each not in tensors.values]
             if needs:
                 raise InvalidTensor(f"{name!r}", f"the input {' and '.join(needs)} beside it", field=field)
             raise UnsupportedTotals(f"{name!r}", "a model that forecasts total points", field=field)
@@ -90,11 +70,10 @@ def infer_response(
 
 
 def _values(name: str, forecasts: Sequence[Forecast], tensors: Tensors) -> NDArray[np.float64]:
-    if name in _VALUES:
-        return np.fromiter(map(_VALUES[name], forecasts), np.float64, len(forecasts))
-    table = np.full((len(forecasts), tensors.numbers[LEVELS].size), math.nan)
+    value = OUTPUTS[name].value
+    if LEVELS not in OUTPUTS[name].needs:
+        return np.fromiter(map(value, forecasts), np.float64, len(forecasts))
+    table = np.empty((len(forecasts), len(tensors.values[LEVELS])))
     for row, forecast in enumerate(forecasts):
-        quantiles = _QUANTILES[name](forecast)
-        if quantiles:
-            table[row] = [quantile.value for quantile in quantiles]
+        table[row] = value(forecast)
     return table

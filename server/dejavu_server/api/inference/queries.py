@@ -1,38 +1,32 @@
-"""Requests for forecasts from tensors: one for each row. ForecastQuery checks whether they are valid."""
+"""PredictRequests from tensors, one for each row. The converter of PredictRequests checks whether they are valid."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
 from numpy.typing import NDArray
 
 from dejavu.inference import open_inference_pb2 as pb
-from dejavu_feed.live_inputs import LIVE_INPUTS, LiveInput, LiveInputs
-from dejavu_models.errors import (
-    FieldError,
-    InvalidAlpha,
-    InvalidGameDate,
-    InvalidHorizon,
-    InvalidLiveInput,
-    quoted,
-)
-from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
-from dejavu_models.types import Horizon
-from dejavu_server.api.converters.fields import check_both_teams, iso_date, team
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_feed.live_inputs import COLUMNS, LIVE_INPUTS
+from dejavu_models.errors import FieldError, InvalidHorizon, InvalidInput, InvalidLiveInput, quoted
+from dejavu_server.api.converters.prediction import forecast_request
 from dejavu_server.api.inference.inference_errors import InvalidParameter, InvalidTensor
-from dejavu_server.api.inference.specification import LEVELS, PATTERN
+from dejavu_server.api.inference.specification import INPUTS, LEVELS, PATTERN
 from dejavu_server.api.inference.tensors import Tensors, check_parameters
 from dejavu_server.forecast_request import ForecastRequest
 
-PARAMETERS: Final = ("alpha", "horizon")
-"""Parameters of a request, which apply to all rows; the inputs with these names have a value for each row."""
-
-_HORIZONS: Final = {horizon.value: horizon for horizon in Horizon}
 _MAX_NUMBER: Final = 32
+_MAX_WHOLE: Final = 2**31 - 1
+
+_PLAIN: Final = frozenset({FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_STRING})
+"""Types of fields that take the values of a tensor as they are."""
 
 _NOT_GIVEN: Final = -1
 """Integer for a missing value; a missing float is NaN, and a missing text is empty."""
@@ -41,6 +35,84 @@ _PLAIN_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-
 """Texts that are numbers in every client; float() also takes "1_0", " 1", "nan" and the digits of other scripts."""
 
 _INDEXED: Final = re.compile(r"(\w+)(\[\d+\])")
+
+
+class _Target(NamedTuple):
+    """The field of a PredictRequest that an input sets.
+
+    Attributes:
+        path: the field as errors name it: `last_score.side`.
+        holder: name of the message that has the field, in the request; empty: the request itself.
+        name: name of the field.
+        type: its type, of FieldDescriptor.
+        choices: numbers of an enum's values by their texts; empty for other types.
+    """
+
+    path: str
+    holder: str
+    name: str
+    type: int
+    choices: Mapping[str, int]
+
+    @classmethod
+    def of(cls, path: str) -> _Target:
+        """Return the target of a path."""
+        holder, _, name = path.rpartition(".")
+        message: Any = PredictRequest.DESCRIPTOR
+        field = (message.fields_by_name[holder].message_type if holder else message).fields_by_name[name]
+        unspecified, *values = field.enum_type.values if field.enum_type else (None,)
+        prefix = unspecified.name.removesuffix("UNSPECIFIED") if unspecified else ""
+        choices = {each.name.removeprefix(prefix).lower(): each.number for each in values}
+        return cls(path, holder, name, field.type, choices)
+
+    def value(self, given: Any) -> Any:
+        """Return the value of a row for the field; None if it is not given.
+
+        Raises:
+            InvalidHorizon, InvalidLiveInput: if the field cannot have it.
+        """
+        if given == "" or given != given:  # noqa: PLR0124 - NaN
+            return None
+        if self.choices:
+            if given not in self.choices:
+                raise self.fault(quoted(given), " or ".join(self.choices))
+            return self.choices[given]
+        if self.type in _PLAIN:
+            return given
+        if given == _NOT_GIVEN:
+            return None
+        if self.type == FieldDescriptor.TYPE_BOOL:
+            if given not in (0, 1):
+                raise self.fault(f"{given:g}", "0 or 1")
+            return bool(given)
+        if not abs(given) <= _MAX_WHOLE or given != int(given):
+            raise self.fault(f"{given}", "a whole number of 32 bits")
+        return int(given)
+
+    def set(self, message: PredictRequest, value: Any) -> None:
+        """Set the field."""
+        setattr(getattr(message, self.holder) if self.holder else message, self.name, value)
+
+    def fault(self, found: str, expected: str) -> InvalidInput:
+        """Return the error of a value."""
+        return (InvalidHorizon if self.path == "horizon" else InvalidLiveInput)(found, expected, self.path)
+
+
+_TARGETS: Final = {
+    **{name: _Target.of(name) for name in INPUTS if name in PredictRequest.DESCRIPTOR.fields_by_name},
+    **{
+        column: _Target.of(field)
+        for each in LIVE_INPUTS
+        for column, field in zip(each.columns, each.fields, strict=True)
+    },
+}
+"""Target of each input."""
+
+_GROUPS: Final = (
+    *((name,) for name in _TARGETS if name not in {PATTERN, LEVELS, *COLUMNS}),
+    *(each.columns for each in LIVE_INPUTS),
+)
+"""Inputs that are given together or not at all: those of a live input. The first one tells whether they are given."""
 
 
 class RowReader:
@@ -53,27 +125,25 @@ class RowReader:
         today: date of the games for which none is given.
 
     Raises:
-        InvalidParameter, InvalidTensor, InvalidAlpha, InvalidHorizon: if a value for all rows is invalid.
+        InvalidParameter, InvalidTensor, InvalidHorizon: if a value for all rows is invalid.
     """
 
     def __init__(self, request: pb.ModelInferRequest, tensors: Tensors, model_version: str, today: date) -> None:
-        self._tensors, self._today = tensors, today
-        self._model_version = model_version
-        self._numbers = {name: _column(values) for name, values in tensors.numbers.items() if name != PATTERN}
-        self._pattern = tensors.numbers[PATTERN]
-        self._levels = tuple(map(float, self._numbers.get(LEVELS, ())))
-        common = _read_parameters(request)
-        for name in PARAMETERS:
-            if getattr(common, name) is not None and (name in tensors.numbers or name in tensors.texts):
+        self._today = today
+        values = tensors.values
+        self._pattern: NDArray[Any] = values[PATTERN]
+        self._common = PredictRequest(model_version=model_version, quantile_levels=values.get(LEVELS, ()))
+        check_parameters(request.parameters, tuple(PARAMETERS), "parameters")
+        for name, parameter in request.parameters.items():
+            if name in values:
                 raise InvalidParameter("given beside the input of this name", "one of them", f"parameters.{name}")
-        self._alpha = DEFAULT_ALPHA if common.alpha is None else common.alpha
-        self._horizon = common.horizon or Horizon.HALFTIME
-        self._in_parameters = frozenset(name for name in PARAMETERS if getattr(common, name) is not None)
-        names = tensors.texts.keys() | tensors.numbers.keys()
-        self._live = [each for each in LIVE_INPUTS if not names.isdisjoint(each.columns)]
-        for each in self._live:
-            if not names.issuperset(each.columns):
-                raise InvalidTensor(f"not all of {' and '.join(each.columns)}", "all, or none")
+            setattr(self._common, name, PARAMETERS[name](parameter))
+        self._in_parameters = frozenset(request.parameters)
+        given = [group for group in _GROUPS if not values.keys().isdisjoint(group)]
+        for group in given:
+            if not values.keys() >= {*group}:
+                raise InvalidTensor(f"not all of {' and '.join(group)}", "all, or none")
+        self._groups = [[(_TARGETS[name], _column(values[name])) for name in group] for group in given]
 
     def read(self, row: int) -> ForecastRequest:
         """Return the request of a row.
@@ -82,11 +152,10 @@ class RowReader:
             InvalidInput: if a value is invalid; names the tensor and the row, and `others` has further errors.
         """
         try:
-            query = self._query(row)
+            return forecast_request(self._message(row), self._today)
         except FieldError as error:
             self.name_row(error, row)
             raise
-        return ForecastRequest("", self._model_version, query)
 
     def name_row(self, error: FieldError, row: int) -> None:
         """Make an error name the tensor or the parameter that has the field, and the row."""
@@ -102,93 +171,26 @@ class RowReader:
         indexed = _INDEXED.fullmatch(name)
         return f"{indexed[1]}[{row}]{indexed[2]}" if indexed else f"{name}[{row}]"
 
-    def _query(self, row: int) -> ForecastQuery:
-        text, number = self._text, self._number
-        pattern = tuple(_without_padding(self._pattern[row].tolist()))
-        horizon, alpha, day = text("horizon", row), number("alpha", row), text("game_date", row)
-        margin = number("pregame_margin", row)
-        home_team, away_team = (team(text(name, row), name) for name in ("home_team", "away_team"))
-        check_both_teams(home_team, away_team)
-        return ForecastQuery(
-            pattern=ScorePattern(pattern),
-            horizon=_horizon(horizon, "horizon") if horizon else self._horizon,
-            alpha=self._alpha if alpha is None else float(alpha),
-            home_team=home_team,
-            away_team=away_team,
-            pregame_margin=None if margin is None else float(margin),
-            quantile_levels=self._levels,
-            game_date=iso_date(day, "game_date", InvalidGameDate) if day else self._today,
-            live=self._live_inputs(row),
-        )
-
-    def _live_inputs(self, row: int) -> LiveInputs:
-        """Read the live inputs of a row; a live input is not given if its first part is not."""
-        given = {}
-        for each in self._live:
-            first = self._live_part(each, 0, row)
-            if first is not None:
-                others = [self._live_part(each, index, row) for index in range(1, len(each.parts))]
-                if None in others:
-                    index = 1 + others.index(None)
-                    raise InvalidLiveInput(*each.fault(index, "none", each.parts[index].unit))
-                given[each.name] = each.make(first, *others)
-        return LiveInputs(**given)
-
-    def _live_part(self, of: LiveInput, index: int, row: int) -> Any:
-        """Read a part of a live input; None if it is not given."""
-        part, column = of.parts[index], of.columns[index]
-        if part.is_enum:
-            text, choices = self._text(column, row), part.choices()
-            if text and text not in choices:
-                raise InvalidLiveInput(*of.fault(index, quoted(text), f"{', '.join(choices)}, or an empty text"))
-            return choices[text] if text else None
-        value = self._number(column, row)
-        whole = issubclass(part.kind, int)
-        if value is None or (whole and value == _NOT_GIVEN):
-            return None
-        if whole and (not math.isfinite(value) or value != int(value)):
-            raise InvalidLiveInput(*of.fault(index, f"{value}", "a whole number"))
-        if part.kind is bool and value not in (0, 1):
-            raise InvalidLiveInput(*of.fault(index, f"{value:g}", "0 or 1"))
-        return part.kind(value)
-
-    def _text(self, name: str, row: int) -> str:
-        values = self._tensors.texts.get(name)
-        return "" if values is None else values[row]
-
-    def _number(self, name: str, row: int) -> float | int | None:
-        values = self._numbers.get(name)
-        if values is None or math.isnan(values[row]):
-            return None
-        return values[row]
+    def _message(self, row: int) -> PredictRequest:
+        message = PredictRequest()
+        message.CopyFrom(self._common)
+        message.pattern.extend(_without_padding(self._pattern[row].tolist()))
+        for (first, column), *others in self._groups:
+            value = first.value(column[row])
+            if value is None:
+                continue
+            first.set(message, value)
+            for target, column_ in others:
+                value = target.value(column_[row])
+                if value is None:
+                    raise target.fault("none", COLUMNS[target.path.replace(".", "_")].unit)
+                target.set(message, value)
+        return message
 
 
-class _Common(NamedTuple):
-    """Values that parameters give for all rows; None if they don't."""
-
-    alpha: float | None
-    horizon: Horizon | None
-
-
-def _read_parameters(request: pb.ModelInferRequest) -> _Common:
-    parameters = request.parameters
-    check_parameters(parameters, PARAMETERS, "parameters")
-    alpha, horizon = None, None
-    if "alpha" in parameters:
-        alpha = _number_parameter(parameters["alpha"], "parameters.alpha")
-        if not 0.0 < alpha < 1.0:
-            raise InvalidAlpha(f"{alpha}", "a number strictly between 0 and 1", field="parameters.alpha")
-    if "horizon" in parameters:
-        given = parameters["horizon"]
-        if given.WhichOneof("parameter_choice") != "string_param":
-            raise InvalidParameter("no text", _expected_horizon(), field="parameters.horizon")
-        horizon = _horizon(given.string_param, "parameters.horizon")
-    return _Common(alpha, horizon)
-
-
-def _number_parameter(parameter: pb.InferParameter, field: str) -> float:
+def _alpha(parameter: pb.InferParameter) -> float:
     """Return a number, which may be sent as a text: earlier versions of the protocol have no fractional parameters."""
-    kind = parameter.WhichOneof("parameter_choice")
+    kind, field = parameter.WhichOneof("parameter_choice"), "parameters.alpha"
     if kind == "string_param":
         text = parameter.string_param
         if len(text) > _MAX_NUMBER or not _PLAIN_NUMBER.fullmatch(text):
@@ -199,20 +201,22 @@ def _number_parameter(parameter: pb.InferParameter, field: str) -> float:
     return float(getattr(parameter, kind))
 
 
-def _horizon(text: str, field: str) -> Horizon:
-    horizon = _HORIZONS.get(text)
-    if horizon is None:
-        raise InvalidHorizon(quoted(text), _expected_horizon(), field=field)
-    return horizon
+def _horizon(parameter: pb.InferParameter) -> int:
+    choices, field = _TARGETS["horizon"].choices, "parameters.horizon"
+    if parameter.WhichOneof("parameter_choice") != "string_param":
+        raise InvalidParameter("no text", " or ".join(choices), field=field)
+    if parameter.string_param not in choices:
+        raise InvalidHorizon(quoted(parameter.string_param), " or ".join(choices), field=field)
+    return choices[parameter.string_param]
 
 
-def _expected_horizon() -> str:
-    return " or ".join(_HORIZONS)
+PARAMETERS: Final = {"alpha": _alpha, "horizon": _horizon}
+"""Readers of the parameters of a request, which apply to all rows; the inputs with these names have a value for each
+row."""
 
 
-def _column(values: NDArray[Any]) -> Sequence[float | int]:
-    column: Sequence[float | int] = values.ravel().tolist()
-    return column
+def _column(values: NDArray[Any] | Sequence[str]) -> Sequence[Any]:
+    return values.ravel().tolist() if isinstance(values, np.ndarray) else values
 
 
 def _without_padding(row: Sequence[float]) -> Sequence[float]:

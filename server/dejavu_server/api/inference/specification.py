@@ -1,12 +1,14 @@
-"""Names, datatypes and shapes of the tensors; the one table that metadata and readers share."""
+"""Names, datatypes and shapes of the tensors; the one table that metadata, readers and answers share."""
 
 from __future__ import annotations
 
-import enum
+import math
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu_feed import live_inputs
+from dejavu_models.types import Forecast, TotalForecast
 from dejavu_server.api.converters.prediction import MAX_BATCH
 
 MODEL_NAME: Final = "dejavu"
@@ -21,27 +23,23 @@ MAX_ROWS: Final = MAX_BATCH
 MAX_ID: Final = 1024
 """Maximum length of the id of a request, in characters; it is sent back."""
 
+TEXT: Final = "BYTES"
+"""Datatype of texts; inputs of any other one accept all numeric datatypes."""
 
-class ValueKind(enum.Enum):
-    """Kind of the values of an input."""
-
-    NUMBER = "number"
-    TEXT = "text"
+PATTERN: Final = "pattern"
+LEVELS: Final = "quantile_levels"
+TOTAL_POINTS: Final = "total_points"
 
 
 class InputTensor(NamedTuple):
     """An input.
 
     Attributes:
-        kind: kind of its values; numbers may be of any numeric datatype.
         datatype: datatype that metadata recommend.
-        per_row: whether it has one value for each row.
         shape: as metadata describe it.
     """
 
-    kind: ValueKind
     datatype: str
-    per_row: bool = True
     shape: tuple[int, ...] = (-1,)
 
 
@@ -49,50 +47,64 @@ class OutputTensor(NamedTuple):
     """An output, of datatype FP64.
 
     Attributes:
-        shape: as metadata describe it.
+        value: returns the value of a forecast, or one for each level; NaN if it has none.
         needs: names of the inputs without which there is no such output.
-        of_totals: whether only models of total points have it.
     """
 
-    shape: tuple[int, ...] = (-1,)
+    value: Callable[[Forecast], float | Sequence[float]]
     needs: tuple[str, ...] = ()
-    of_totals: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape as metadata describe it."""
+        return (-1, -1) if LEVELS in self.needs else (-1,)
+
+    @property
+    def of_totals(self) -> bool:
+        """Whether only models of total points have it."""
+        return TOTAL_POINTS in self.needs
 
 
-def _live_tensor(part: live_inputs.InputPart) -> InputTensor:
+def _datatype(part: live_inputs.InputPart) -> str:
     if part.is_enum:
-        return InputTensor(ValueKind.TEXT, "BYTES")
-    return InputTensor(ValueKind.NUMBER, "INT32" if issubclass(part.kind, int) else "FP64")
+        return TEXT
+    return "INT32" if issubclass(part.kind, int) else "FP64"
 
 
-PATTERN: Final = "pattern"
-LEVELS: Final = "quantile_levels"
-TOTAL_POINTS: Final = "total_points"
+def _of_total(
+    value: Callable[[TotalForecast], float | Sequence[float]],
+) -> Callable[[Forecast], float | Sequence[float]]:
+    return lambda forecast: math.nan if forecast.total is None else value(forecast.total)
+
 
 INPUTS: Final = {
-    PATTERN: InputTensor(ValueKind.NUMBER, "FP64", per_row=False, shape=(-1, -1)),
-    "horizon": InputTensor(ValueKind.TEXT, "BYTES"),
-    "alpha": InputTensor(ValueKind.NUMBER, "FP64"),
-    "home_team": InputTensor(ValueKind.TEXT, "BYTES"),
-    "away_team": InputTensor(ValueKind.TEXT, "BYTES"),
-    "pregame_margin": InputTensor(ValueKind.NUMBER, "FP64"),
-    "game_date": InputTensor(ValueKind.TEXT, "BYTES"),
-    **{name: _live_tensor(part) for name, part in live_inputs.COLUMNS.items()},
-    LEVELS: InputTensor(ValueKind.NUMBER, "FP64", per_row=False),
+    PATTERN: InputTensor("FP64", (-1, -1)),
+    "horizon": InputTensor(TEXT),
+    "alpha": InputTensor("FP64"),
+    "home_team": InputTensor(TEXT),
+    "away_team": InputTensor(TEXT),
+    "pregame_margin": InputTensor("FP64"),
+    "game_date": InputTensor(TEXT),
+    **{name: InputTensor(_datatype(part)) for name, part in live_inputs.COLUMNS.items()},
+    LEVELS: InputTensor("FP64"),
 }
-"""Inputs by name; all but the pattern are optional."""
+"""Inputs by name; all but the pattern are optional. Pattern and levels excepted, each has one value for each row."""
 
 OUTPUTS: Final = {
-    "point": OutputTensor(),
-    "lower": OutputTensor(),
-    "upper": OutputTensor(),
-    "home_lead_probability": OutputTensor(),
-    "expected_margin": OutputTensor(),
-    "quantiles": OutputTensor((-1, -1), needs=(LEVELS,)),
-    "total_point": OutputTensor(needs=(TOTAL_POINTS,), of_totals=True),
-    "total_lower": OutputTensor(needs=(TOTAL_POINTS,), of_totals=True),
-    "total_upper": OutputTensor(needs=(TOTAL_POINTS,), of_totals=True),
-    "total_quantiles": OutputTensor((-1, -1), needs=(TOTAL_POINTS, LEVELS), of_totals=True),
+    "point": OutputTensor(lambda forecast: forecast.point),
+    "lower": OutputTensor(lambda forecast: forecast.interval.lower),
+    "upper": OutputTensor(lambda forecast: forecast.interval.upper),
+    "home_lead_probability": OutputTensor(lambda forecast: forecast.home_lead_probability),
+    "expected_margin": OutputTensor(
+        lambda forecast: math.nan if forecast.expected_margin is None else forecast.expected_margin
+    ),
+    "quantiles": OutputTensor(lambda forecast: [each.value for each in forecast.quantiles], (LEVELS,)),
+    "total_point": OutputTensor(_of_total(lambda total: total.point), (TOTAL_POINTS,)),
+    "total_lower": OutputTensor(_of_total(lambda total: total.interval.lower), (TOTAL_POINTS,)),
+    "total_upper": OutputTensor(_of_total(lambda total: total.interval.upper), (TOTAL_POINTS,)),
+    "total_quantiles": OutputTensor(
+        _of_total(lambda total: [each.value for each in total.quantiles]), (TOTAL_POINTS, LEVELS)
+    ),
 }
 """Outputs by name."""
 

@@ -18,7 +18,7 @@ from dejavu_feed.horizon import MAX_SLOTS
 from dejavu_models.errors import quoted
 from dejavu_models.forecast_query import MAX_QUANTILES
 from dejavu_server.api.inference.inference_errors import InvalidParameter, InvalidTensor
-from dejavu_server.api.inference.specification import INPUTS, LEVELS, MAX_ROWS, PATTERN, ValueKind
+from dejavu_server.api.inference.specification import INPUTS, LEVELS, MAX_ROWS, PATTERN, TEXT
 
 TENSOR_PARAMETERS: Final = ("content_type",)
 """Parameters of an input that are accepted and change nothing; MLServer's clients send them."""
@@ -47,21 +47,18 @@ _NUMERIC: Final = {
     "UINT32": _Datatype("<u4", "uint_contents"),
     "UINT64": _Datatype("<u8", "uint64_contents"),
 }
-_TEXT: Final = "BYTES"
 
 
 class Tensors(NamedTuple):
     """The inputs of a request.
 
     Attributes:
-        numbers: values of numeric inputs by name: whole numbers or floats of 64 bits.
-        texts: values of the other inputs by name.
+        values: values of the inputs by name: texts, or whole numbers or floats of 64 bits, in their shape.
         rows: number of rows.
         raw: whether the contents were raw.
     """
 
-    numbers: Mapping[str, NDArray[Any]]
-    texts: Mapping[str, Sequence[str]]
+    values: Mapping[str, Any]
     rows: int
     raw: bool
 
@@ -76,25 +73,22 @@ def read_inputs(request: pb.ModelInferRequest) -> Tensors:
     if raw and len(raw) != len(inputs):
         found, expected = f"{len(raw)} contents", f"{len(inputs)}, one for each input, or none"
         raise InvalidTensor(found, expected, field="raw_input_contents")
-    numbers: dict[str, NDArray[Any]] = {}
-    texts: dict[str, Sequence[str]] = {}
+    values: dict[str, NDArray[Any] | Sequence[str]] = {}
     rows = _rows(inputs)
     for index, tensor in enumerate(inputs):
         name = tensor.name
         if name not in INPUTS:
             raise InvalidTensor(quoted(name), f"one of {', '.join(INPUTS)}", field=f"inputs[{index}].name")
-        if name in numbers or name in texts:
+        if name in values:
             raise InvalidTensor(f"{name!r} again", "each input once", field=f"inputs[{index}].name")
         if raw and tensor.HasField("contents"):
             raise InvalidTensor("contents beside raw_input_contents", "one of them", field=f"{name}.contents")
         check_parameters(tensor.parameters, TENSOR_PARAMETERS, f"{name}.parameters")
         shape = _shape(tensor, rows)
         data = raw[index] if raw else None
-        if INPUTS[name].kind is ValueKind.TEXT:
-            texts[name] = _read_texts(tensor, shape, data)
-        else:
-            numbers[name] = _read_numbers(tensor, shape, data)
-    return Tensors(numbers, texts, rows, bool(raw))
+        read = _read_texts if INPUTS[name].datatype == TEXT else _read_numbers
+        values[name] = read(tensor, shape, data)
+    return Tensors(values, rows, bool(raw))
 
 
 def check_parameters(given: Mapping[str, pb.InferParameter], known: Sequence[str], field: str) -> None:
@@ -106,25 +100,23 @@ def check_parameters(given: Mapping[str, pb.InferParameter], known: Sequence[str
 
 
 def _rows(inputs: Sequence[pb.ModelInferRequest.InferInputTensor]) -> int:
-    """Return the number of rows, which is that of the pattern."""
+    """Return the number of rows, which is that of the pattern; raise InvalidTensor if its shape is not allowed."""
     pattern = next((tensor for tensor in inputs if tensor.name == PATTERN), None)
     if pattern is None:
         raise InvalidTensor(f"no {PATTERN!r}", f"an input {PATTERN!r} of shape [rows, minutes]")
-    if len(pattern.shape) != _MAX_DIMENSIONS or not 1 <= pattern.shape[0] <= MAX_ROWS:
+    shape = tuple(pattern.shape[: _MAX_DIMENSIONS + 1])
+    if len(shape) != _MAX_DIMENSIONS or not 1 <= shape[0] <= MAX_ROWS or not 1 <= shape[1] <= MAX_SLOTS:
         raise _bad_shape(pattern, f"[1 to {MAX_ROWS} rows, 1 to {MAX_SLOTS} minutes]")
     return pattern.shape[0]
 
 
 def _shape(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> tuple[int, ...]:
-    """Return the shape of a tensor; raise InvalidTensor if it is not allowed."""
+    """Return the shape of a tensor; raise InvalidTensor if it does not fit the number of rows."""
     shape = tuple(tensor.shape[: _MAX_DIMENSIONS + 1])
-    if tensor.name == PATTERN:
-        if not 1 <= shape[1] <= MAX_SLOTS:
-            raise _bad_shape(tensor, f"[1 to {MAX_ROWS} rows, 1 to {MAX_SLOTS} minutes]")
-    elif tensor.name == LEVELS:
+    if tensor.name == LEVELS:
         if len(shape) != 1 or not 1 <= shape[0] <= MAX_QUANTILES:
             raise _bad_shape(tensor, f"[1 to {MAX_QUANTILES} levels]")
-    elif shape not in {(rows,), (rows, 1)}:
+    elif tensor.name != PATTERN and shape not in {(rows,), (rows, 1)}:
         raise _bad_shape(tensor, f"[{rows}], as {PATTERN} has {rows} rows")
     return shape
 
@@ -167,8 +159,8 @@ def _read_texts(
     tensor: pb.ModelInferRequest.InferInputTensor, shape: tuple[int, ...], raw: bytes | None
 ) -> Sequence[str]:
     """Return the texts of a tensor."""
-    if tensor.datatype != _TEXT:
-        raise InvalidTensor(quoted(tensor.datatype), _TEXT, field=f"{tensor.name}.datatype")
+    if tensor.datatype != TEXT:
+        raise InvalidTensor(quoted(tensor.datatype), TEXT, field=f"{tensor.name}.datatype")
     count = shape[0]
     if raw is not None:
         elements = _split(tensor, count, raw)

@@ -11,13 +11,13 @@ from dejavu_ledger.database.backend import Connection, StopSignal
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
-from dejavu_models.comparison.gate import PERSISTENCE, GateSettings, judge
+from dejavu_models.comparison.gate import PERSISTENCE, GateSettings
 from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.comparison import comparison_message
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.converters.fields import horizon_of
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
-from dejavu_server.forecasting.lifecycle.evidence import ModelPair, anchored, compare_models
+from dejavu_server.forecasting.lifecycle.evidence import ModelPair, judged
 from dejavu_store.stages import CHALLENGER, CHAMPION, NotRegistered, Roster
 
 
@@ -46,35 +46,33 @@ class ModelComparisons:
             Overloaded: if too many reads wait.
             LedgerError: if the ledger cannot be read.
         """
-        horizon = horizon_of(request.horizon)
         roster = await self._ledger().read(self._roster.read)
         pair = _pair(request, roster)
+        anchor = roster.anchor if pair.against_version == roster.champion else ""
 
         def build(connection: Connection) -> pb.CompareModelsResponse:
-            compared = compare_models(connection, pair, self._settings)
-            found = judge(compared, self._settings)
-            if pair.against_version == roster.champion:
-                found = anchored(connection, pair, self._settings, found, roster.anchor)
-            message = comparison_message(pair, compared[horizon], found, self._settings)
+            found, compared = judged(connection, pair, self._settings, anchor)
+            message = comparison_message(pair, compared[pair.horizon], found, self._settings)
             return pb.CompareModelsResponse(comparison=message)
 
         async def read(stop: StopSignal) -> pb.CompareModelsResponse:
             return await self._ledger().read(build, stop=stop)
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
-        key = await self._position.get(), pair, horizon, roster.anchor
+        key = await self._position.get(), pair, anchor
         return await self._reads.get(key, read, caller.turn, compares=True)
 
 
 def _pair(request: pb.CompareModelsRequest, roster: Roster) -> ModelPair:
-    """Return the models of a request by their versions."""
+    """Return the models of a request by their versions, and its horizon."""
+    horizon = horizon_of(request.horizon)
     model = _version(request.model_version or CHALLENGER, roster, "model_version")
     against = request.against_version or CHAMPION
     if against != PERSISTENCE:
         against = _version(against, roster, "against_version")
     if model == against:
         raise InvalidComparison(f"{model}, the same model", "another one", field="against_version")
-    return ModelPair(model, against, request.include_replays)
+    return ModelPair(model, against, horizon, request.include_replays)
 
 
 def _version(name: str, roster: Roster, field: str) -> str:

@@ -23,7 +23,7 @@ from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NoModelStore
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.stages import ModelChange, Roster
+from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 _Changed = TypeVar(
     "_Changed",
@@ -148,7 +148,7 @@ class ModelService:
 
     async def unload_model(self, request: pb.UnloadModelRequest, caller: Caller) -> pb.UnloadModelResponse:
         """Unstage a model."""
-        changed = await self._lifecycle.unload(request.model_version, request.reason, caller)
+        changed = await self._lifecycle.remove(request.model_version, ModelAction.UNLOAD, request.reason, caller)
         return await self._changed(pb.UnloadModelResponse, *changed)
 
     async def promote_model(self, request: pb.PromoteModelRequest, caller: Caller) -> pb.PromoteModelResponse:
@@ -163,7 +163,7 @@ class ModelService:
 
     async def retire_model(self, request: pb.RetireModelRequest, caller: Caller) -> pb.RetireModelResponse:
         """Retire a model."""
-        changed = await self._lifecycle.retire(request.model_version, request.reason, caller)
+        changed = await self._lifecycle.remove(request.model_version, ModelAction.RETIRE, request.reason, caller)
         return await self._changed(pb.RetireModelResponse, *changed)
 
     async def _changed(self, response: type[_Changed], version: str, change: ModelChange | None) -> _Changed:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from dejavu_common.clock import utc_now
-from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_models.errors import DejavuError
 from dejavu_store.bundle import read_manifest
@@ -52,20 +52,12 @@ def put_known(store: ModelStore, bundles: Sequence[Path], roster: Roster) -> Non
 
 async def promote_first(ledger: CurrentLedger, version: str) -> Roster:
     """Make a model the first champion, unless there is a champion by now; return the roster after it."""
-
-    def prepare(action: ModelAction) -> ModelChange:
-        return ModelChange(action, version, utc_now(), reason=FIRST_MODEL)
-
-    def register(_: Connection, roster: Roster) -> ModelChange:
-        return prepare(ModelAction.REGISTER)
-
-    def promote(_: Connection, roster: Roster) -> ModelChange:
-        if roster.champion:
-            return ModelChange(ModelAction.PROMOTE, roster.champion, utc_now())
-        return prepare(ModelAction.PROMOTE)
-
-    await ledger().change_models(register)
-    roster, change = await ledger().change_models(promote)
+    register = ModelChange(ModelAction.REGISTER, version, utc_now(), reason=FIRST_MODEL)
+    promote = replace(register, action=ModelAction.PROMOTE)
+    await ledger().change_models(lambda *_: register)
+    roster, change = await ledger().change_models(
+        lambda _, roster: replace(promote, model_version=roster.champion) if roster.champion else promote
+    )
     if change is not None:
         _log.info("first_model", model=version, sequence=change.sequence)
     return roster

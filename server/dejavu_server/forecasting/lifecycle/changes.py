@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from dejavu_common.clock import utc_now
@@ -79,7 +80,8 @@ class ModelLifecycle:
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        return await self._workers.workers()
+        workers, _ = await self._ledger().read(replicas.live)
+        return workers
 
     async def load(self, version: str, reason: str = "", caller: Caller = SERVER) -> ModelChange | None:
         """Stage a model once every worker has it loaded; return the change, or None if it was staged already.
@@ -205,35 +207,25 @@ class ModelLifecycle:
             version, change = await prepare(roster)
             if change is None:
                 return version, None
-            judged = _Judged(roster.champion, change)
+            judged = partial(_judged, change=change, champion=roster.champion)
             try:
                 return version, await self._with_all_workers(version, judged, caller)
             except WrongStage:
-                if not judged.outdated:
+                if (await self.roster()).champion == roster.champion:
                     raise
         raise WrongStage("the champion changed during each attempt at this change; expected it to stay the same")
 
-    async def unload(self, name: str, reason: str = "", caller: Caller = SERVER) -> tuple[str, ModelChange | None]:
-        """Unstage a model; return its version, and the change (None if it was not staged).
+    async def remove(
+        self, name: str, action: ModelAction, reason: str = "", caller: Caller = SERVER
+    ) -> tuple[str, ModelChange | None]:
+        """Unload or retire a model; return its version, and the change (None if that was done already).
 
         Raises:
             NotRegistered, ModelInUse, WrongStage, InvalidReason: if that is not possible.
             LedgerError: if it cannot be recorded.
         """
-        return await self._remove(name, ModelChange(ModelAction.UNLOAD, "", utc_now(), reason=reason), caller)
-
-    async def retire(self, name: str, reason: str = "", caller: Caller = SERVER) -> tuple[str, ModelChange | None]:
-        """Retire a model; return its version, and the change (None if it was retired already).
-
-        Raises:
-            NotRegistered, ModelInUse, InvalidReason: if that is not possible.
-            LedgerError: if it cannot be recorded.
-        """
-        return await self._remove(name, ModelChange(ModelAction.RETIRE, "", utc_now(), reason=reason), caller)
-
-    async def _remove(self, name: str, change: ModelChange, caller: Caller) -> tuple[str, ModelChange | None]:
         version = (await self.roster()).version_of(name)
-        change = replace(change, model_version=version)
+        change = ModelChange(action, version, utc_now(), reason=reason)
         return version, await self._record(lambda *_: change, caller)
 
     async def _with_all_workers(
@@ -241,16 +233,13 @@ class ModelLifecycle:
     ) -> ModelChange | None:
         """Record a change while all live workers have a model loaded; after a registration also the next change."""
         began = time.monotonic()
-        everywhere = True
 
         def change(connection: Connection, roster: Roster) -> ModelChange:
-            nonlocal everywhere
             prepared = prepare(roster)
-            everywhere = roster.changes_nothing(prepared) or all(
-                version in each.loaded for each in replicas.live(connection)[0]
-            )
-            if not everywhere:
-                raise ModelLoadFailed(f"a worker has not loaded model {version}")
+            if not roster.changes_nothing(prepared):
+                workers, _ = replicas.live(connection)
+                if not all(version in each.loaded for each in workers):
+                    raise ModelLoadFailed(f"a worker has not loaded model {version}")
             return prepared
 
         async with self._workers.wish(version) as token:
@@ -259,8 +248,6 @@ class ModelLifecycle:
                 try:
                     recorded = await self._record(change, caller)
                 except ModelLoadFailed:
-                    if everywhere:
-                        raise
                     continue  # a worker joined between the check and the transaction
                 if recorded is None or recorded.action is not ModelAction.REGISTER:
                     return recorded
@@ -278,29 +265,12 @@ class ModelLifecycle:
         return recorded
 
 
-class _Judged:
-    """A change that is valid only while a certain model is the champion.
+def _judged(roster: Roster, change: ModelChange, champion: str) -> ModelChange:
+    """Return a change that was judged while a certain model was the champion.
 
-    Args:
-        champion: the champion that the change was judged against.
-        change: the change.
-
-    Attributes:
-        outdated: whether the change was refused because the champion has changed since.
+    Raises:
+        WrongStage: if another model is the champion.
     """
-
-    def __init__(self, champion: str, change: ModelChange) -> None:
-        self._champion = champion
-        self._change = change
-        self.outdated = False
-
-    def __call__(self, roster: Roster) -> ModelChange:
-        """Return the change.
-
-        Raises:
-            WrongStage: if another model is the champion.
-        """
-        self.outdated = roster.champion != self._champion and not roster.changes_nothing(self._change)
-        if self.outdated:
-            raise WrongStage(f"the champion is {roster.champion}; expected {self._champion}")
-        return self._change
+    if roster.champion != champion and not roster.changes_nothing(change):
+        raise WrongStage(f"the champion is {roster.champion}; expected {champion}")
+    return change

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
+from typing import NamedTuple
 
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import CurrentLedger
@@ -16,62 +17,52 @@ from dejavu_models.types import HORIZONS, Horizon
 from dejavu_store.stages import ModelEvidence
 
 
-@dataclass(frozen=True, slots=True)
-class ModelPair:
+class ModelPair(NamedTuple):
     """Two models to compare, and the games on which they are compared.
 
     Attributes:
         model_version: the model.
         against_version: the other one, or "persistence".
+        horizon: the horizon whose comparison is shown.
         replays: include games of replays and simulated seasons.
         since: sequence of the ledger after which forecasts count.
     """
 
     model_version: str
     against_version: str
+    horizon: Horizon = Horizon.HALFTIME
     replays: bool = False
     since: int = 0
 
 
-def compare_models(
-    connection: Connection, pair: ModelPair, settings: GateSettings
-) -> Mapping[Horizon, Comparison | None]:
-    """Compare two models at each horizon.
-
-    Raises:
-        LedgerCorrupt: if a forecast cannot be read back.
-    """
-    version, against = pair.model_version, pair.against_version
-    filters = {horizon: ScoreFilter(horizon=horizon, replays=pair.replays) for horizon in HORIZONS}
-    return {
-        horizon: settings.compare(scorecards.pairs(connection, [version], against, filter_, pair.since)[version])
-        for horizon, filter_ in filters.items()
-    }
-
-
-def anchored(
-    connection: Connection, pair: ModelPair, settings: GateSettings, found: Judgement, anchor: str
-) -> Judgement:
-    """Return a judgement, which is no promotion while the model is not proven against the anchor, too.
+def judged(
+    connection: Connection, pair: ModelPair, settings: GateSettings, anchor: str = ""
+) -> tuple[Judgement, Mapping[Horizon, Comparison | None]]:
+    """Compare two models at each horizon; return the gate's judgement, and the comparisons.
 
     Args:
         connection: a read connection.
-        pair: the model, and the one that it would replace.
+        pair: the model, and the one that it would replace; at any horizon.
         settings: requirements of the gate.
-        found: the judgement of the pair.
         anchor: the model that it may not fall behind either, so that small losses do not add up over promotions; empty:
             none.
 
     Raises:
         LedgerCorrupt: if a forecast cannot be read back.
     """
-    if found.decision is not GateDecision.PROMOTE or anchor in {"", pair.model_version, pair.against_version}:
-        return found
-    other = judge(compare_models(connection, replace(pair, against_version=anchor), settings), settings)
-    if other.decision is GateDecision.PROMOTE:
-        return found
-    reason = f"against {anchor}, the season's first champion: {other.reason}"
-    return replace(found, decision=GateDecision.CONTINUE, reason=reason)
+    version, against = pair.model_version, pair.against_version
+    filters = {horizon: ScoreFilter(horizon=horizon, replays=pair.replays) for horizon in HORIZONS}
+    compared = {
+        horizon: settings.compare(scorecards.pairs(connection, [version], against, filter_, pair.since)[version])
+        for horizon, filter_ in filters.items()
+    }
+    found = judge(compared, settings)
+    if found.decision is GateDecision.PROMOTE and anchor not in {"", pair.model_version, pair.against_version}:
+        other, _ = judged(connection, pair._replace(against_version=anchor), settings)
+        if other.decision is not GateDecision.PROMOTE:
+            reason = f"against {anchor}, the season's first champion: {other.reason}"
+            found = replace(found, decision=GateDecision.CONTINUE, reason=reason)
+    return found, compared
 
 
 def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | None:
@@ -88,13 +79,11 @@ class LedgerGate:
     Args:
         ledger: the ledger.
         settings: requirements of the gate.
-        replays: whether games of replays and simulated seasons count.
     """
 
-    def __init__(self, ledger: CurrentLedger, settings: GateSettings, *, replays: bool = False) -> None:
+    def __init__(self, ledger: CurrentLedger, settings: GateSettings) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._replays = replays
 
     async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
         """Return the gate's decision about a model, compared with another one or with "persistence".
@@ -103,15 +92,11 @@ class LedgerGate:
             version: the model.
             against: the other one.
             since: sequence of the ledger after which forecasts count.
-            anchor: see `anchored`.
+            anchor: see `judged`.
 
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        pair = ModelPair(version, against, self._replays, since)
-        return await self._ledger().read(partial(_judged, pair=pair, settings=self._settings, anchor=anchor))
-
-
-def _judged(connection: Connection, pair: ModelPair, settings: GateSettings, anchor: str) -> Judgement:
-    found = judge(compare_models(connection, pair, settings), settings)
-    return anchored(connection, pair, settings, found, anchor)
+        pair = ModelPair(version, against, since=since)
+        found, _ = await self._ledger().read(partial(judged, pair=pair, settings=self._settings, anchor=anchor))
+        return found

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 import structlog
 
@@ -21,11 +21,10 @@ from dejavu_common.clock import wait_until_set
 from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
 from dejavu_ledger.database import sql
-from dejavu_ledger.database import store as ledger_store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.errors import LedgerError
 from dejavu_ledger.ledger import CurrentLedger
-from dejavu_ledger.queries.model_changes import KnownRoster, newest_change
+from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.errors import DejavuError
 from dejavu_server.coordination import model_workers
 from dejavu_server.forecasting.lifecycle import replicas
@@ -53,17 +52,6 @@ _log = structlog.get_logger(__name__)
 
 class ChampionUnavailable(DejavuError, reason="CHAMPION_UNAVAILABLE"):
     """A worker cannot start because it cannot load the champion."""
-
-
-_Known: TypeAlias = tuple[ledger_store.Identity, int]
-"""A ledger, and the newest change of its models that was read."""
-
-
-class _Reading(NamedTuple):
-    known: _Known
-    roster: Roster | None  # None: as known
-    workers: Sequence[Replicas]
-    wishes: Mapping[str, Wish]
 
 
 class ModelFollower:
@@ -107,7 +95,6 @@ class ModelFollower:
         self._on_roster = on_roster
         self._committed = committed or asyncio.Event()
         self.newest = Roster()
-        self._known: _Known | None = None
         self._roster = KnownRoster()
         self._workers: Sequence[Replicas] = ()
         self._error: Exception | None = None
@@ -117,7 +104,7 @@ class ModelFollower:
         self._ready: bool | None = None
         self._pass = asyncio.Lock()
         self._loading = BackgroundTask()
-        self._loading_done = asyncio.Event()
+        self._is_loading = False
         self._following = ""
         self._task = BackgroundTask()
         self._settled = asyncio.Event()
@@ -142,7 +129,7 @@ class ModelFollower:
         await wait_until_set(self._settled, START_SECONDS)
         if self.is_ready or isinstance(self._error, LedgerError):
             return
-        causes = [f"{version}: {failure.error}" for version, failure in self._loader.failures.items()]
+        causes = [f"{version}: {failure.error}" for version, failure in self._models.failures.items()]
         if self._error is not None:
             causes.append(str(self._error))
         cause = "; ".join(causes) or f"it takes longer than {START_SECONDS:g} s"
@@ -169,9 +156,9 @@ class ModelFollower:
             DejavuError: if the ledger can't be read or written at present.
         """
         async with self._pass:
-            reading = await self._ledger().read(partial(_read, known=self._known, rosters=self._roster))
-            if reading.roster is not None:
-                self.newest, self._known = reading.roster, reading.known
+            roster, self._workers, wishes = await self._ledger().read(self._read)
+            if roster is not self.newest:
+                self.newest = roster
                 _log.debug("roster", sequence=self.newest.sequence, champion=self.newest.champion)
             if not self.newest.champion:
                 first = await asyncio.to_thread(put_first, self._store, self._bundles)
@@ -179,11 +166,14 @@ class ModelFollower:
             elif not self._ready and not self._gave_bundles:
                 self._gave_bundles = True
                 await asyncio.to_thread(put_known, self._store, self._bundles, self.newest)
-            self._workers = reading.workers
             self._switch()
-            self._load(self._followed(reading.wishes))
+            self._load(self._followed(wishes))
             self._set_ready()
             return self._models.roster is self.newest
+
+    def _read(self, connection: Connection) -> tuple[Roster, Sequence[Replicas], Mapping[str, Wish]]:
+        with sql.snapshot(connection):
+            return self._roster.read(connection), *replicas.live(connection)
 
     def _switch(self) -> None:
         if self._models.roster is self.newest or not self.is_ready:
@@ -210,11 +200,11 @@ class ModelFollower:
         self._loader.forget_failures(wanted)
         kept = {*wanted, self._models.roster.champion}
         self._loader.unload([version for version in self._models.versions if version not in kept])
-        if self._loading.is_started and not self._loading_done.is_set():
+        if self._is_loading:
             return
         for version in wanted:
             if self._loader.is_due(version, wishes.get(version, "")):
-                self._loading_done.clear()
+                self._is_loading = True
                 self._loading.start(self._load_one(version, wishes.get(version, "")), f"load-{version}")
                 return
 
@@ -227,15 +217,14 @@ class ModelFollower:
         except DejavuError as error:
             _log.warning("model_not_loaded", model=version, error=str(error), effect="it is tried again")
         finally:
-            self._following = ""
-            self._loading_done.set()
+            self._following, self._is_loading = "", False
             self._committed.set()  # read again
 
     def _set_ready(self) -> None:
         if self._ready != self.is_ready:
             self._ready = self.is_ready
             self._on_ready(self._ready)
-        if self._ready or self.newest.champion in self._loader.failures:
+        if self._ready or self.newest.champion in self._models.failures:
             self._settled.set()
 
     async def _report(self) -> None:
@@ -247,7 +236,7 @@ class ModelFollower:
             self._worker,
             os.getpid(),
             frozenset(self._models.versions),
-            self._loader.failures,
+            self._models.failures,
             self._models.roster.sequence,
             self._following,
         )
@@ -287,14 +276,6 @@ class ModelFollower:
         self._error = None
         self._failure_log.succeeded()
         return True
-
-
-def _read(connection: Connection, known: _Known | None, rosters: KnownRoster) -> _Reading:
-    with sql.snapshot(connection):
-        newest = ledger_store.identity(connection), newest_change(connection)
-        roster = None if newest == known else rosters.read(connection)
-        workers, wishes = replicas.live(connection)
-    return _Reading(newest, roster, workers, wishes)
 
 
 def _is_alive(pid: int) -> bool:

@@ -39,6 +39,9 @@ CALLER: Final = "gate"
 
 _SERVES: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
 
+_NOTHING: Final = Judgement(GateDecision.CONTINUE, "")
+"""What is shown of a model that is not judged."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -110,23 +113,24 @@ class Gatekeeper:
 
     async def _judge_challengers(self, roster: Roster) -> None:
         for version in self._shown - set(roster.candidates):
-            self._show(version, Judgement(GateDecision.CONTINUE, ""))
+            self._show(version, _NOTHING)
         for version in roster.candidates:
             judgement = await self._judge.judgement(version, roster.champion, anchor=roster.anchor)
             self._show(version, judgement)
+            self._shown.add(version)
             self._say(version, roster.champion, judgement)
 
     async def _watch_champion(self, standing: _Standing) -> None:
         roster = standing.roster
-        against = {PERSISTENCE: PERSISTENCE} | ({PREVIOUS: roster.previous} if roster.previous else {})
-        for name, version in against.items():
+        for name, version in {PERSISTENCE: PERSISTENCE, PREVIOUS: roster.previous}.items():
+            if not version:
+                self._metrics.champion_worse.labels(name).set(0)
+                continue
             judgement = await self._judge.judgement(roster.champion, version, since=standing.champion_since)
             is_worse = judgement.decision is GateDecision.RETIRE
             self._metrics.champion_worse.labels(name).set(is_worse)
             if is_worse:
                 self._say(roster.champion, version, judgement)
-        if PREVIOUS not in against:
-            self._metrics.champion_worse.labels(PREVIOUS).set(0)
 
     def _say(self, version: str, against: str, judgement: Judgement) -> None:
         """Log a decision when it changes."""
@@ -148,14 +152,11 @@ class Gatekeeper:
         for score, e_value in e_values.items():
             self._metrics.gate_e_value.labels(version, score).set(e_value)
         self._metrics.gate_games.labels(version).set(judgement.games)
-        self._shown.add(version)
 
     def _forget(self) -> None:
         """Clear the metrics, because this worker is not the gatekeeper."""
         for version in self._shown:
-            for score in ("crps", "brier"):
-                self._metrics.gate_e_value.labels(version, score).set(0)
-            self._metrics.gate_games.labels(version).set(0)
+            self._show(version, _NOTHING)
         for name in (PERSISTENCE, PREVIOUS):
             self._metrics.champion_worse.labels(name).set(0)
         self._shown.clear()

@@ -36,9 +36,6 @@ class ModelLoader:
         updater: keeps their online state.
         prepare: warms a model up and gives it the settings of the server; called in a thread.
         on_failure: called for each model that could not be loaded.
-
-    Attributes:
-        failures: why models could not be loaded, by version.
     """
 
     def __init__(
@@ -54,16 +51,15 @@ class ModelLoader:
         self._updater = updater
         self._prepare = prepare
         self._on_failure = on_failure
-        self._tried: dict[str, float] = {}
-        self.failures: dict[str, LoadFailure] = {}
 
     def is_due(self, version: str, wish: str) -> bool:
         """Return whether to load a model now: it is not loaded, and was not tried recently, or not for this wish."""
         if self._models.is_loaded(version):
             return False
-        failure = self.failures.get(version)
-        again = time.monotonic() - self._tried.get(version, -RETRY_SECONDS) >= RETRY_SECONDS
-        return failure is None or again or wish not in ("", failure.wish)
+        failure = self._models.failures.get(version)
+        if failure is None or wish not in ("", failure.wish):
+            return True
+        return time.monotonic() - failure.tried >= RETRY_SECONDS
 
     async def load(self, version: str, wish: str = "") -> None:
         """Load a model, unless it is loaded; a failure is kept and logged."""
@@ -74,14 +70,13 @@ class ModelLoader:
             forecaster = await asyncio.to_thread(self._load_now, version)
             await self._updater.add(forecaster)
         except Exception as error:
-            self._tried[version] = time.monotonic()
             self._on_failure()
             expected = isinstance(error, DejavuError)
             text = str(error) if expected else f"{type(error).__name__}: {error}"
-            self.failures[version] = LoadFailure(wish, text[:MAX_ERROR])
+            self._models.failures[version] = LoadFailure(wish, text[:MAX_ERROR], time.monotonic())
             _log.error("model_load_failed", model=version, reason=text, exc_info=None if expected else error)
             return
-        self.failures.pop(version, None)
+        self._models.failures.pop(version, None)
         self._models.add(forecaster)
         _log.info("model_loaded", model=version, seconds=round(time.monotonic() - began, 3))
 
@@ -90,11 +85,6 @@ class ModelLoader:
             forecaster = self._store.load(version)
         self._prepare(forecaster)
         return forecaster
-
-    def load_error(self, version: str) -> str:
-        """Return why a model could not be loaded, for people; empty if it was not tried, or is loaded by now."""
-        failure = self.failures.get(version)
-        return f"model {version} cannot be loaded: {failure.error}" if failure is not None else ""
 
     def unload(self, versions: Collection[str]) -> None:
         """Unload models; calls in progress keep theirs."""
@@ -105,5 +95,5 @@ class ModelLoader:
 
     def forget_failures(self, wanted: Collection[str]) -> None:
         """Drop the load failures of models that are no longer wanted."""
-        for version in self.failures.keys() - set(wanted):
-            del self.failures[version]
+        for version in self._models.failures.keys() - set(wanted):
+            del self._models.failures[version]

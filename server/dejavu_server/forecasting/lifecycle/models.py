@@ -15,6 +15,7 @@ from dejavu_models.errors import UnknownModel, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
+from dejavu_server.forecasting.lifecycle.replicas import LoadFailure
 from dejavu_store.stages import ALIASES, ModelStage, NotRegistered, Roster
 
 WAIT_SECONDS: Final = 10.0
@@ -45,7 +46,7 @@ class ServingModels:
 
     Attributes:
         follow: reads the roster and puts it in force; returns whether the newest one is.
-        load_error: returns why a model could not be loaded, for people; empty if it was not tried.
+        failures: why models could not be loaded, by version.
         token: identifies everything other than the request that determines which model a name stands for.
     """
 
@@ -54,7 +55,7 @@ class ServingModels:
         self._roster = Roster()
         self._chosen = Chosen(forecasters[0]) if forecasters else None
         self.follow: Callable[[], Awaitable[bool]] | None = None
-        self.load_error: Callable[[str], str] = lambda version: ""
+        self.failures: dict[str, LoadFailure] = {}
         self.token = b""
 
     @property
@@ -81,8 +82,10 @@ class ServingModels:
             return self._loaded[name]
         if name not in self._roster.stages:
             raise UnknownModel(version, tuple(self._roster.stages or self._loaded))
-        loaded = f"a model that is loaded: {', '.join(self.versions)}"
-        raise NotLoaded(quoted(version), "; ".join(filter(None, [loaded, self.load_error(name)])))
+        expected = f"a model that is loaded: {', '.join(self.versions)}"
+        if name in self.failures:
+            expected += f"; model {name} cannot be loaded: {self.failures[name].error}"
+        raise NotLoaded(quoted(version), expected)
 
     def choose(self) -> Chosen:
         """Return the model that answers requests without a version.

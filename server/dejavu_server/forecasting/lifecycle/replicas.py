@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -33,10 +33,12 @@ class LoadFailure(NamedTuple):
     Attributes:
         wish: the wish that it followed when it tried; empty if there was none.
         error: the reason, for people.
+        tried: when, in seconds of the worker's monotonic clock; not reported.
     """
 
     wish: str
     error: str
+    tried: float = 0.0
 
 
 class Wish(NamedTuple):
@@ -84,29 +86,25 @@ class Replicas:
         }
         return json.dumps(state)
 
+    @classmethod
+    def of(cls, report: WorkerReport) -> Replicas:
+        """Return what a report says."""
+        state = json.loads(report.state)
+        failed = {version: LoadFailure(*failure) for version, failure in state["failed"].items()}
+        loaded = frozenset(state["loaded"])
+        return cls(report.server, report.worker, state["pid"], loaded, failed, state["roster"], state["following"])
+
 
 def live(connection: Connection) -> tuple[list[Replicas], dict[str, Wish]]:
     """Return the workers whose reports count, and the wishes by version."""
-    reports = model_workers.live(connection)
-    wishes = {each.worker: Wish(*each.state.split(" ", 1)) for each in reports if each.server == WISHES}
-    return list(_replicas(reports)), wishes
-
-
-def _replicas(reports: Iterable[WorkerReport]) -> Iterable[Replicas]:
-    for each in reports:
+    workers: list[Replicas] = []
+    wishes: dict[str, Wish] = {}
+    for each in model_workers.live(connection):
         if each.server == WISHES:
-            continue
-        state = json.loads(each.state)
-        failed = {version: LoadFailure(*failure[:2]) for version, failure in state.get("failed", {}).items()}
-        yield Replicas(
-            each.server,
-            each.worker,
-            state.get("pid", 0),
-            frozenset(state.get("loaded", ())),
-            failed,
-            state.get("roster", 0),
-            state.get("following", ""),
-        )
+            wishes[each.worker] = Wish(*each.state.split(" ", 1))
+        else:
+            workers.append(Replicas.of(each))
+    return workers, wishes
 
 
 def wish(connection: Connection, version: str, token: str = "") -> str:

@@ -40,15 +40,6 @@ class WorkerAgreement:
         self._ledger = ledger
         self._follower = follower
 
-    async def workers(self) -> list[Replicas]:
-        """Return the live workers of the ledger, with their loaded models.
-
-        Raises:
-            LedgerError: if the ledger cannot be read.
-        """
-        workers, _ = await self._ledger().read(replicas.live)
-        return workers
-
     @asynccontextmanager
     async def wish(self, version: str) -> AsyncIterator[str]:
         """Ask all workers to load a model, until the end of the block; yield the token of the wish."""
@@ -105,7 +96,7 @@ class WorkerAgreement:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_SECONDS):
                 while True:
-                    workers = await self.workers()
+                    workers, _ = await self._ledger().read(replicas.live)
                     if all(each.roster_sequence >= sequence for each in workers):
                         return
                     await self._follower.remove_dead(workers)

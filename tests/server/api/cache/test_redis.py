@@ -206,7 +206,8 @@ async def test_while_redis_is_gone_the_server_answers_and_uses_it_again_once_it_
             for number in range(10):
                 assert (await server.ask(number)).forecast.point_forecast == 11 + number
             await server.until(FAILED)
-        assert levels(log) == ["error"]
+        lines = [line["event"] for line in log if line["log_level"] in {"warning", "error"}]
+        assert (lines, levels(log)) == (["shared_cache_failed"], ["error"]), "told once, whoever noticed it"
         assert await found(server, range(10)) == 10, "what is in memory stays"
         cleared = await refusal(server.cache.ClearCache(cache_pb.ClearCacheRequest()))
         assert (cleared.code, cleared.reason) == (grpc.StatusCode.UNAVAILABLE, "SHARED_CACHE_UNAVAILABLE")

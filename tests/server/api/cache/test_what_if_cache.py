@@ -13,8 +13,8 @@ from tests.support.fakes.what_ifs import answered
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_common.clock import day_bounds, game_day
+from dejavu_server.api.cache.cache_state import MAX_ANSWER, MAX_REQUEST, CacheToken
 from dejavu_server.api.cache.what_ifs import ENTRY_BYTES, WhatIfCache
-from dejavu_server.forecasting.cache_state import MAX_ANSWER, MAX_REQUEST, CacheToken
 from dejavu_server.observability.metrics import Metrics
 
 
@@ -49,21 +49,10 @@ class Computing:
         assert value is not None
         return value
 
-    def hits_and_misses(self) -> tuple[float, float]:
-        return self.sample("hits_total"), self.sample("misses_total")
-
 
 @pytest.fixture
 def computing() -> Computing:
     return Computing()
-
-
-async def test_an_equal_request_is_answered_without_being_computed_again(computing: Computing) -> None:
-    assert [await computing.ask() for _ in range(3)] == [1] * 3
-    assert await computing.ask(b"another") == 2
-    assert computing.hits_and_misses() == (2, 2)
-    labels = {"model": "model", "horizon": "halftime", "kind": "what_if"}
-    assert computing.metrics.registry.get_sample_value("dejavu_forecasts_total", labels) == 2
 
 
 async def test_nothing_of_before_is_returned_once_an_outcome_was_learned_or_a_day_began_or_it_was_cleared(
@@ -127,17 +116,6 @@ async def test_an_entry_takes_no_more_memory_than_it_is_counted_with() -> None:
     taken = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert taken < computing.sample("bytes")
-
-
-async def test_errors_are_raised_to_who_asked_and_not_kept(computing: Computing) -> None:
-    async def refuse() -> PredictResponse:
-        raise ValueError("no")
-
-    for _ in range(2):
-        with pytest.raises(ValueError, match="no"):
-            await computing.cache.answer(b"request", refuse)
-    assert await computing.ask() == 1
-    assert computing.hits_and_misses() == (0, 1)
 
 
 @given(st.floats(1.6e9, 1.9e9))

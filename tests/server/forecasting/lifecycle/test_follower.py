@@ -18,9 +18,7 @@ from dejavu_ledger import Ledger
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import MODEL_CHANGE
 from dejavu_models.comparison.gate import GateDecision, Judgement
-from dejavu_models.errors import BundleNotFound, BundleUnfit
 from dejavu_models.types import AdaptationMode
-from dejavu_server.access.caller import Principal
 from dejavu_server.admission.callers import Caller, CallerLimits, Callers
 from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
 from dejavu_server.coordination import model_workers
@@ -35,7 +33,6 @@ from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_store.default_bundles import default_bundle
-from dejavu_store.stages import ModelAction, ModelStage, NotRegistered, WrongStage
 
 SECONDS = 20.0
 
@@ -116,30 +113,6 @@ async def test_a_ledger_begins_with_the_first_bundle_of_the_settings(nodes: tupl
     async with asyncio.timeout(SECONDS):
         while loaded != {name: {FIRST} for name in "01"}:  # a worker is ready shortly before it reports so
             loaded = {each.worker: each.loaded for each in await one.changes.replicas()}
-
-
-async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: tuple[Node, Node]) -> None:
-    one, other = nodes
-    loaded = await one.changes.load("b", "better", Caller(Principal("token:x", frozenset())))
-    assert loaded is not None
-    assert (loaded.action, loaded.reason, loaded.changed_by) == (ModelAction.LOAD, "better", "token:x")
-    assert "b" in other.models.versions
-    assert await one.changes.load("b") is None
-    version, change = await other.changes.promote("challenger", "won")
-    assert change is not None
-    assert (version, change.from_version, other.champion) == ("b", FIRST, "b")
-    sequence = change.sequence
-    await until(lambda: one.models.roster.sequence == sequence)
-    assert one.champion == "b"
-    assert await one.changes.promote("b") == ("b", None)
-    version, back = await one.changes.rollback("b", "worse")
-    assert back is not None
-    assert (version, one.champion) == (FIRST, FIRST)
-    assert one.models.roster.stages["b"] is ModelStage.RETIRED
-    assert await one.changes.rollback("b") == (FIRST, None)
-    with pytest.raises(WrongStage):
-        await one.changes.rollback()
-    await until(lambda: other.models.versions == (FIRST,))
 
 
 async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple[Node, Node]) -> None:
@@ -248,17 +221,6 @@ async def test_a_promotion_needs_evidence_unless_it_is_forced(ledger: Ledger, al
         assert set(judge.asked) == {("b", FIRST)}
 
 
-async def test_a_version_that_the_store_lacks_and_an_alias_are_refused(nodes: tuple[Node, Node]) -> None:
-    one, _ = nodes
-    before = await one.changes.roster()
-    with pytest.raises(BundleNotFound, match="no model d"):
-        await one.changes.load("d")
-    for name in ("challenger", ""):
-        with pytest.raises(NotRegistered, match="the version of a bundle, not an alias"):
-            await one.changes.load(name)
-    assert await one.changes.roster() == before
-
-
 async def test_a_new_bundle_is_not_verified_for_a_caller_who_may_change_no_more_models_today(
     nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,12 +234,3 @@ async def test_a_new_bundle_is_not_verified_for_a_caller_who_may_change_no_more_
             pass
         with pytest.raises(CallerLimit, match="1 changes of models a day"):
             await one.changes.load("b", caller=caller)
-
-
-async def test_an_unfit_model_is_not_staged(nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
-    one, _ = nodes
-    manifest = one.store.manifest("b")
-    unfit = manifest.model_copy(update={"verdict": manifest.verdict.model_copy(update={"fit": False})})
-    monkeypatch.setattr(one.store, "manifest", lambda _: unfit)
-    with pytest.raises(BundleUnfit):
-        await one.changes.load("b")

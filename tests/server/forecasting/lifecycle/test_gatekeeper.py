@@ -85,6 +85,7 @@ async def test_a_champion_that_is_worse_is_an_alert_until_it_is_rolled_back(gate
     await change_models(gate.ledger, ModelAction.ROLLBACK, "v1")
     await keeper.look()
     assert (gate.worse("previous"), gate.worse("persistence")) == (0, 0), "there is no previous model any more"
+    assert {against for _, against, _ in gate.judge.asked} == {"v1", "persistence"}
 
 
 async def test_advice_changes_nothing_and_is_given_once(gate: _Gate) -> None:

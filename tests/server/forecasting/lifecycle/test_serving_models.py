@@ -9,11 +9,11 @@ import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_ledger.errors import LedgerUnavailable, ModelsChanged
-from dejavu_models.errors import UnknownModel
 from dejavu_server.forecasting.lifecycle import models as module
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
 from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_store.stages import ModelAction, ModelChange, NotRegistered, Roster
+from dejavu_server.forecasting.lifecycle.replicas import LoadFailure
+from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -48,35 +48,10 @@ def test_before_the_roster_is_known_nothing_answers() -> None:
         ServingModels().choose()
 
 
-def test_without_a_store_the_first_model_answers_and_each_is_found_by_its_version() -> None:
-    one, two = PersistenceForecaster("one"), PersistenceForecaster("two")
-    serving = ServingModels([one, two])
-    assert serving.choose() == (serving.get(), None) == (one, None)
-    assert serving.get("two") is two
-    assert (serving.versions, serving.challengers()) == (("one", "two"), [])
-    for name in ("nobody", "champion"):
-        with pytest.raises(UnknownModel) as refused:
-            serving.get(name)
-        assert refused.value.held == ("one", "two")
-
-
-def test_the_champion_answers_and_says_by_which_roster(models: ServingModels) -> None:
-    assert models.choose() == (models.get("old"), 5)
-    assert models.get().version == "old"
-    assert models.versions[0] == "old"
-    assert next(each.version for each in models.models()) == "old"
-    assert [each.version for each in models.challengers()] == ["new"]
-
-
-def test_a_model_answers_by_version_and_by_alias(models: ServingModels) -> None:
-    assert models.get("new") is models.get("challenger")
-    assert models.get("champion").version == "old"
-    with pytest.raises(NotRegistered):
-        models.get("previous")
-    with pytest.raises(NotLoaded):
+def test_a_model_that_could_not_be_loaded_says_why(models: ServingModels) -> None:
+    models.failures["idle"] = LoadFailure("", "its files are damaged")
+    with pytest.raises(NotLoaded, match="loaded: old, new; model idle cannot be loaded: its files are damaged"):
         models.get("idle")
-    with pytest.raises(UnknownModel):
-        models.get("nobody")
 
 
 def test_what_names_the_answering_models_changes_with_them_and_with_nothing_else(models: ServingModels) -> None:

@@ -19,10 +19,7 @@ from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.queries import scorecards
-from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_ledger.records import IssuedForecast
-from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_server.admission.callers import SERVER
@@ -54,7 +51,7 @@ async def _at_once(_: float) -> None:
 
 @pytest.fixture
 async def batcher() -> AsyncIterator[Batcher]:
-    made = Batcher()
+    made = Batcher(Metrics())
     yield made
     await made.close()
 
@@ -103,29 +100,6 @@ async def test_every_recorded_forecast_has_the_shadow_of_the_challenger(
     assert _count(metrics, "recorded") == 3
 
 
-async def test_a_shadow_answers_the_same_question_and_is_a_pair_of_its_forecast(
-    ledger: Ledger, made: ShadowForecaster, models: _Models
-) -> None:
-    challenger, asked = PersistenceForecaster("v2"), list[ForecastQuery]()
-    challenger.before = asked.extend
-    models.loaded = [models.loaded[0], challenger]
-    [stored] = await recorded(ledger, _forecast(alpha=0.2, pregame_margin=3.5))
-    day = date(2024, 5, 20)
-    stored = replace(stored, forecast=replace(stored.forecast, distribution=(1.0,) * 50), rated_for=day)
-    made.put(stored)
-    await made.close()
-    [query] = asked
-    assert (query.pattern, query.alpha, query.pregame_margin, query.game_date) == (stored.pattern, 0.2, 3.5, day)
-    await ledger.record_outcome(outcome(4, game(1)))
-
-    def read(connection: Connection) -> PairedForecasts:
-        return scorecards.pairs(connection, ["v2"], "persistence", ScoreFilter())["v2"]
-
-    pairs = await ledger.read(read)
-    assert (pairs.minute.tolist(), pairs.alpha.tolist()) == ([18], [0.2])
-    assert pairs.covered.tolist() == [True]
-
-
 class _Roster(ServingModels):
     """Models that a roster chose."""
 
@@ -154,7 +128,7 @@ async def test_a_challenger_answers_the_very_query_that_the_champion_answered(
         lineups=lineups(range(1, 6), range(21, 26), range(1, 9), range(21, 29), minute=18),
     )
     service = ForecastService(
-        _Roster([champion]), batcher, lambda: ledger, Metrics().recorded, lifetime=timedelta(minutes=5), on_new=made.put
+        _Roster([champion]), batcher, lambda: ledger, Metrics(), lifetime=timedelta(minutes=5), on_new=made.put
     )
     await service.forecast(ForecastRequest(game(1), "", query), SERVER)
     await made.close()

@@ -1,10 +1,10 @@
-"""What determines whether cached answers are valid, and which are kept, in memory and in Redis; errors of the cache."""
+"""The token of a cache, the bounds of what it keeps, in memory and in Redis, and its errors."""
 
 from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from dejavu_models.errors import DejavuError
 
@@ -42,25 +42,13 @@ class CacheToken:
                     file.write(bytes(TOKEN_BYTES))
                     file.flush()
                 memory = mmap.mmap(file.fileno(), TOKEN_BYTES)
-        self._number = memoryview(memory).cast("Q")
+        self._memory = memory
 
     @property
-    def value(self) -> int:
-        """The token, from 0; 0 until it is first set."""
-        return self._number[0]
+    def value(self) -> bytes:
+        """The token, TOKEN_BYTES long; zeros until it is first set."""
+        return self._memory[:]
 
     @value.setter
-    def value(self, token: int) -> None:
-        self._number[0] = token
-
-
-class CacheState(NamedTuple):
-    """Validity of the answers in memory; if one part differs, none of them is used.
-
-    Attributes:
-        history: identity of the outcomes applied to the models.
-        token: names the content of the cache.
-    """
-
-    history: bytes
-    token: int
+    def value(self, token: bytes) -> None:
+        self._memory[:] = token

@@ -29,7 +29,6 @@ from typing import Any, Never
 import grpc
 import structlog
 from grpc_status import rpc_status
-from prometheus_client import Counter, Histogram
 
 from dejavu_common.failure_log import FailureLog
 from dejavu_models.errors import DejavuError
@@ -126,7 +125,6 @@ class CallInterceptor:
             partial(FailureLog, _log, failed="call_failed")
         )
         self._refusal_log = RefusalLog(_log)
-        # Cached: looking these up on every call would cost more than counting and logging do.
         self._caller_counter = cache(lambda caller, code: metrics.callers.labels(caller, code.name))
         self._caller_labels = CallerLabels()
         self._log = _log.bind()
@@ -231,7 +229,9 @@ class CallInterceptor:
         """Wrap the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._in_flight
         kind = kind_of(method)
-        counters = cache(partial(self._counters, method, timed=timed))
+        # Cached: looking these up on every call would cost more than counting does.
+        counter = cache(lambda code: self._metrics.calls.labels(method, code.name))
+        seconds = cache(lambda code: self._metrics.seconds.labels(method, code.name))
 
         async def call(arrival: Arrival, request: Any, context: Context) -> Any:
             started = time.perf_counter()
@@ -260,10 +260,9 @@ class CallInterceptor:
             finally:
                 in_flight[method] -= 1
                 elapsed = time.perf_counter() - started
-                counter, seconds = counters(code)
-                counter.inc()
-                if seconds is not None:
-                    seconds.observe(elapsed)
+                counter(code).inc()
+                if timed:
+                    seconds(code).observe(elapsed)
                 if self.authenticator is not None:
                     self._caller_counter(self._caller_labels.of(caller.identity), code).inc()
                 if self._log.is_enabled_for(logging.DEBUG):
@@ -285,12 +284,6 @@ class CallInterceptor:
                 watch.enter_context(self.callers.counted_watch(caller))
                 return watch.pop_all()
         return self.callers.counted(caller, stream=stream, batch=kind is CallKind.BATCH)
-
-    def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
-        """Return the counter of the calls of a method that end with a code, and the histogram of their durations."""
-        metrics = self._metrics
-        seconds = metrics.seconds.labels(method, code.name) if timed else None
-        return metrics.calls.labels(method, code.name), seconds
 
     @contextmanager
     def _ended_from_outside(self, caller: Caller) -> Iterator[None]:
@@ -417,7 +410,7 @@ def _freeing_aborted(behaviour: Behaviour) -> Behaviour:
 
 
 def _remaining(context: Context) -> float | None:
-    """Return the seconds until the deadline of the call; None if it has none."""
+    """Return the seconds until the deadline of the call; None if it has none, which the type stubs do not say."""
     return context.time_remaining()
 
 

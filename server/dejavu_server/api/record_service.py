@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import day_bounds
-from dejavu_ledger.database.backend import Connection, Query, StopSignal
+from dejavu_ledger.database.backend import Connection, Query
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import pages, predictions, scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
@@ -34,12 +34,9 @@ from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.record import outcome_message
-from dejavu_server.api.shared_reads import LatestRead, ReadSlot, SharedReads
+from dejavu_server.api.shared_reads import SharedReads
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
-
-MAX_LOOKUPS_WAITING = 256
-"""Maximum number of waiting lookups: the default limit of calls of their kind. One takes up to some 40 ms."""
 
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
@@ -65,9 +62,8 @@ class RecordService:
         ledger: the ledger.
         clock: returns the current time, aware and in UTC.
         signer: signs the ledger's head.
+        reads: reads the ledger, for all services of the worker.
         course_of: returns courses of similar games; None: predictions have none.
-        reads: runs scorecards and keeps their answers, with comparisons of models; None: reads of its own.
-        lookups: slot of small reads, shared with those of other services; None: a slot of its own.
     """
 
     def __init__(
@@ -75,21 +71,15 @@ class RecordService:
         ledger: CurrentLedger,
         clock: Callable[[], datetime],
         signer: Callable[[], Awaitable[Checkpoint]],
+        reads: SharedReads,
         course_of: CourseOf | None = None,
-        reads: SharedReads | None = None,
-        lookups: ReadSlot | None = None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._signer = signer
         self._game_message = partial(record.game_message, course_of=course_of)
-        # Lookups, scorecards and comparisons of models use at most one reader thread each. The others stay free for
-        # streams.
-        self._lookups = ReadSlot(MAX_LOOKUPS_WAITING) if lookups is None else lookups
-        roster = KnownRoster()
-        self._position = LatestRead(lambda: ledger().read(scorecards.position))
-        self._roster = LatestRead(lambda: ledger().read(roster.read))
-        self._reads = SharedReads() if reads is None else reads
+        self._reads = reads
+        self._roster = KnownRoster()
         self._settled = KnownScores()
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, caller: Caller) -> pb.ReportOutcomeResponse:
@@ -137,7 +127,7 @@ class RecordService:
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, caller: Caller) -> pb.GetLeaderboardResponse:
         """Rank the model versions, and compare the staged models with the champion."""
         asked = record_requests.leaderboard_query(request)
-        roster = await self._roster.get()
+        roster = await self._reads.look_up(self._roster.read, caller.turn)
         filter_ = PairFilter("", roster.champion, asked.filter.horizon, not asked.filter.real_only, scope=asked.filter)
 
         def response(connection: Connection, scored: _Scored) -> pb.GetLeaderboardResponse:
@@ -189,13 +179,8 @@ class RecordService:
             unsettled = self._settled.unsettled(connection, filter_, evening)
             return response(connection, _Scored(settled, unsettled))
 
-        async def read(stop: StopSignal) -> _M:
-            return await self._ledger().read(build, stop=stop)
-
-        return await self._reads.get((await self._position.get(), query, evening), read, caller.turn, compares=compares)
+        return await self._reads.get((query, evening), build, caller.turn, compares=compares)
 
     async def _look_up(self, caller: Caller, query: Query[_R], response: Callable[[_R], _T]) -> _T:
-        """Wait for the slot of lookups, read and build the response."""
-        return await self._lookups.run(
-            caller.turn, lambda: self._ledger().read(lambda connection: response(query(connection)))
-        )
+        """Look something up, and build the response on the reader thread."""
+        return await self._reads.look_up(lambda connection: response(query(connection)), caller.turn)

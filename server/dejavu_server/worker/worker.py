@@ -51,9 +51,9 @@ from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
 from dejavu_server.api.notification_service import NOTIFICATION_SERVICE, NotificationService
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
-from dejavu_server.api.record_service import MAX_LOOKUPS_WAITING, RECORD_SERVICE, RecordService
+from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.api.reflection import REFLECTION_SERVICES, reflection_handlers
-from dejavu_server.api.shared_reads import ReadSlot, SharedReads
+from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import ServingModels
@@ -305,14 +305,15 @@ class Worker:
 
     def _add_record_services(self, models: ServingModels, signer: Signer) -> None:
         """Add the services of the record and of its side state."""
-        ledger, reads, lookups = self._ledger_manager.current, SharedReads(), ReadSlot(MAX_LOOKUPS_WAITING)
-        record = RecordService(ledger, self._clock, signer.checkpoint, models.course, reads, lookups)
+        ledger = self._ledger_manager.current
+        reads = SharedReads(ledger)
+        record = RecordService(ledger, self._clock, signer.checkpoint, reads, models.course)
         self._add_service(RECORD_SERVICE, record)
         self._add_service(MODEL_SERVICE, self._model_service(models, reads))
         self._add_service(LEASE_SERVICE, LeaseService(ledger))
         self._add_service(GAME_SERVICE, GameService(self._games), encoded={"StreamGames"})
         self._add_service(FEED_SERVICE, FeedService(ledger, self.metrics, self._clock))
-        self._add_service(NOTIFICATION_SERVICE, NotificationService(ledger, lookups))
+        self._add_service(NOTIFICATION_SERVICE, NotificationService(ledger, reads))
 
     def _add_operator_services(self) -> None:
         """Add statistics, health and reflection."""
@@ -390,8 +391,8 @@ class Worker:
             self._clock,
             lifecycle=self._lifecycle.changes,
             store=self._lifecycle.store,
-            history=ModelHistory(self._ledger_manager.current),
-            comparer=ModelComparisons(self._ledger_manager.current, GateSettings(), reads),
+            history=ModelHistory(reads),
+            comparer=ModelComparisons(reads, GateSettings()),
         )
 
     async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
@@ -15,15 +14,10 @@ from dejavu.ops.v1.notification_service_pb2 import (
     NOTIFICATION_STATUS_FAILED,
     NOTIFICATION_STATUS_SENT,
     NOTIFICATION_STATUS_WAITING,
-    ListNotificationsRequest,
-    ListNotificationsResponse,
     Notification,
 )
 from dejavu_client import AsyncDejavuClient, InvalidArgumentError
 from dejavu_common.clock import utc_now
-from dejavu_server.admission.callers import SERVER
-from dejavu_server.api.notification_service import NotificationService
-from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.worker.worker import Worker
 
 
@@ -143,23 +137,3 @@ async def test_a_confirmation_out_of_bounds_is_refused_with_its_field(
     with pytest.raises(InvalidArgumentError) as refused:
         await client.confirm_notification("evening/1", "phone", "a", **values)
     assert [each.field for each in refused.value.field_violations] == [field]
-
-
-async def test_lists_take_turns_among_the_small_reads() -> None:
-    """Formerly, 60 lists of a thousand rows at a time took all reader threads, and the loop with their messages."""
-
-    class CountingLedger:
-        running = most = 0
-
-        async def read(self, _: object) -> list[object]:
-            self.running += 1
-            self.most = max(self.most, self.running)
-            await asyncio.sleep(0)
-            self.running -= 1
-            return []
-
-    ledger: Any = CountingLedger()
-    service = NotificationService(lambda: ledger, ReadSlot(max_waiting=8))
-    lists = [service.list_notifications(ListNotificationsRequest(), SERVER) for _ in range(5)]
-    assert await asyncio.gather(*lists) == [ListNotificationsResponse()] * 5
-    assert ledger.most == 1

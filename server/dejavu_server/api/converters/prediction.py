@@ -1,4 +1,4 @@
-"""Converts prediction, stream, risk and model messages to domain types and back.
+"""Converts prediction, stream and risk messages to domain types and back.
 
 Readers return only valid values; an invalid field raises an InvalidInput that names it.
 """
@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
-from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
+from dejavu.v1 import forecast_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, PredictRequest, RiskAssessment, RiskFactor, RiskGame
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
 from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
 from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, is_replay, season_days, season_of
 from dejavu_feed.live_inputs import LIVE_INPUTS, NO_LIVE_INPUTS, LiveInputs
-from dejavu_feed.off_season import playing_days
 from dejavu_ledger.records import IssuedForecast, LateReason
 from dejavu_models import risk
 from dejavu_models.errors import FieldErrors, InvalidGameDate, InvalidInput, InvalidLiveInput
@@ -29,7 +28,7 @@ from dejavu_models.forecast_query import (
     check_total_points,
 )
 from dejavu_models.native import shared_floats
-from dejavu_models.types import Horizon, MarginSource, ModelInfo
+from dejavu_models.types import Horizon
 from dejavu_server.api.converters.field_errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.fields import (
     HORIZON_VALUES,
@@ -43,7 +42,7 @@ from dejavu_server.api.converters.fields import (
     team,
 )
 from dejavu_server.api.converters.forecast_parts import CourseOf, add_parts
-from dejavu_server.api.converters.forecast_warnings import forecast_warnings, model_warnings
+from dejavu_server.api.converters.forecast_warnings import forecast_warnings
 from dejavu_server.api.converters.line_origin import ORIGIN_FIELDS, line_origin, put_origin
 from dejavu_server.api.converters.market import markets
 from dejavu_server.forecast_request import ForecastRequest
@@ -61,13 +60,6 @@ _AHEAD: Final = timedelta(days=1)
 """By how much the local date of a game in Asia is ahead of the game day."""
 
 _LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
-
-_WEIGHT_SOURCES: Final = {
-    MarginSource.UNKNOWN: forecast_pb2.MARGIN_SOURCE_UNSPECIFIED,
-    MarginSource.KNOWN: forecast_pb2.MARGIN_SOURCE_RATINGS,
-    MarginSource.LINE: forecast_pb2.MARGIN_SOURCE_CALLER,
-}
-"""Sources of the expected margin in the weights of components."""
 
 _LIVE_FIELDS: Final = frozenset(each.name for each in LIVE_INPUTS)
 
@@ -264,27 +256,6 @@ def _put_teams(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
     message.home_team = issued.home_team
     message.away_team = issued.away_team
     message.finals_since = issued.forecast.finals_since
-
-
-def model_message(info: ModelInfo, today: date, *, active: bool) -> model_service_pb2.Model:
-    """Convert the description of a model to a message, with the age of its ratings today."""
-    return message_of(
-        model_service_pb2.Model,
-        info,
-        active=active,
-        create_time=info.created_time,
-        ratings_age_days=playing_days(info.ratings_date, today),
-        warnings=model_warnings(info, today),
-        verdict=model_service_pb2.VERDICT_FIT if info.approved else model_service_pb2.VERDICT_UNFIT,
-        stage=model_service_pb2.MODEL_STAGE_UNSPECIFIED,
-        aliases=(),
-        loaded=True,
-        lineage=None,
-        weights=[
-            message_of(model_service_pb2.ComponentWeight, each, margin_source=_WEIGHT_SOURCES[each.margin_source])
-            for each in info.weights
-        ],
-    )
 
 
 def risk_message(assessment: risk.RiskAssessment) -> RiskAssessment:

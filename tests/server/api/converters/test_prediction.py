@@ -32,7 +32,8 @@ from dejavu_models.types import (
     Interval,
     WarningReason,
 )
-from dejavu_server.api.converters import prediction
+from dejavu_server.api.converters import models, prediction
+from dejavu_store.stages import Roster
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 MARKET = Market(5.5, 1.91, 2.0, bankroll=1000.0, confidence_threshold=0.6)
@@ -341,7 +342,7 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
     weights = tuple(ComponentWeight("lstm", Horizon.FINAL, 4, source, 0.25, 0.125, 0.5) for source in LINEAR_SOURCES)
     info = replace(info, components=("lstm",), line=True, weights=weights, similar_games=3200, network_units=16)
     info = replace(info, half_width=10.5)
-    message = prediction.model_message(info, NOW.date(), active=True)
+    message = models.describe_loaded(info, Roster(champion="v1"), NOW.date())
     of_a_store = {"stage", "aliases", "lineage"}
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name) - of_a_store
     assert (message.version, message.active, message.smallest_alpha) == ("v1", True, 0.01)
@@ -364,7 +365,7 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
         model_service_pb2.VERDICT_FIT,
         "so",
     )
-    unfit = prediction.model_message(replace(info, approved=False), NOW.date(), active=True)
+    unfit = models.describe_loaded(replace(info, approved=False), Roster(), NOW.date())
     assert unfit.verdict == model_service_pb2.VERDICT_UNFIT
     assert message.metrics[0].lower == 4.8
     assert not message.metrics[1].HasField("lower")

@@ -87,43 +87,6 @@ def test_as_many_games_as_are_allowed_are_answered_in_order_and_not_recorded(cha
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason", "field"),
-    [
-        ({}, "INVALID_BATCH", "minutes"),
-        ({"minutes": [1] * 5001, "patterns": [0.0] * 5001}, "INVALID_BATCH", "minutes"),
-        ({"minutes": [2, 1], "patterns": [0.0] * 2}, "INVALID_PATTERN", "patterns"),
-        ({"minutes": [2], "patterns": [0.0] * 24}, "INVALID_PATTERN", "patterns"),
-        ({"minutes": [1, 24], "patterns": [0.0] * 25}, "INVALID_PATTERN", "minutes[1]"),
-        ({"minutes": [1, 2**31 - 1], "patterns": [0.0] * 2}, "INVALID_PATTERN", "minutes[1]"),
-        ({"minutes": [1, -1], "patterns": [0.0] * 2}, "INVALID_PATTERN", "minutes[1]"),
-        ({"minutes": [1, 2], "patterns": [0.0, 1.0, math.nan]}, "INVALID_PATTERN", "patterns[2]"),
-        ({"minutes": [1], "patterns": [0.0], "pregame_margins": [1e9]}, "INVALID_PREGAME_MARGIN", "pregame_margins[0]"),
-        ({"minutes": [1], "patterns": [0.0], "pregame_margins": [1, 2]}, "INVALID_PREGAME_MARGIN", "pregame_margins"),
-        ({"minutes": [1], "patterns": [0.0], "alpha": 1.0}, "INVALID_ALPHA", "alpha"),
-        ({"minutes": [1], "patterns": [0.0], "horizon": 7}, "INVALID_HORIZON", "horizon"),
-        (
-            {"minutes": [1], "patterns": [0.0], "quantile_levels": [2.0]},
-            "INVALID_QUANTILE_LEVELS",
-            "quantile_levels[0]",
-        ),
-        (
-            {"minutes": [1] * 5000, "patterns": [0.0] * 5000, "quantile_levels": [0.5] * 21},
-            "INVALID_QUANTILE_LEVELS",
-            "quantile_levels",
-        ),
-    ],
-)
-def test_what_is_wrong_is_named(channel: grpc.Channel, fields: dict[str, object], reason: str, field: str) -> None:
-    request = pb.PredictColumnsRequest(**fields)  # type: ignore[arg-type]
-    with pytest.raises(grpc.RpcError) as refused:
-        PredictionServiceStub(channel).PredictColumns(request)
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    refusal = details(cast("grpc.aio.AioRpcError", refused.value))
-    assert refusal.reason == reason
-    assert field in refusal.violations
-
-
-@pytest.mark.parametrize(
     ("fields", "code", "reason"),
     [
         ({"alpha": 0.0001}, grpc.StatusCode.FAILED_PRECONDITION, "ALPHA_TOO_SMALL"),

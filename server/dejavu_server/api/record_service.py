@@ -18,7 +18,7 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import day_bounds
 from dejavu_ledger.database.backend import Connection, Query
 from dejavu_ledger.ledger import CurrentLedger
-from dejavu_ledger.queries import pages, predictions, scorecards
+from dejavu_ledger.queries import pages, scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_ledger.queries.scorecards import (
     KnownScores,
@@ -96,22 +96,16 @@ class RecordService:
 
     async def get_prediction(self, request: pb.GetPredictionRequest, caller: Caller) -> pb.GetPredictionResponse:
         """Return the latest forecast of a game."""
-        game_id, horizon, minute, model = record_requests.game_query(request)
-        query = partial(
-            predictions.latest_forecast, game_id=game_id, horizon=horizon, minute=minute, model_version=model
-        )
-        return await self._look_up(caller, query, self._game_message)
+        return await self._look_up(caller, record_requests.game_query(request), self._game_message)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, caller: Caller) -> pb.ListPredictionsResponse:
         """Return a page of recorded forecasts."""
-        filter_, token, size, explanation = record_requests.list_query(request)
 
         def response(page: pages.Page) -> pb.ListPredictionsResponse:
             messages = [record.recorded_message(each) for each in page.forecasts]
             return pb.ListPredictionsResponse(predictions=messages, next_page_token=page.next_token)
 
-        query = partial(pages.page, filter_=filter_, token=token, size=size, explanation=explanation)
-        return await self._look_up(caller, query, response)
+        return await self._look_up(caller, record_requests.list_query(request), response)
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, caller: Caller) -> pb.GetScorecardResponse:
         """Score settled forecasts."""

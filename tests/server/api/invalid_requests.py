@@ -32,8 +32,13 @@ CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
-UNSUPPORTED = grpc.StatusCode.FAILED_PRECONDITION
-NOT_FOUND = grpc.StatusCode.NOT_FOUND
+CODES = {
+    "ALPHA_TOO_SMALL": grpc.StatusCode.FAILED_PRECONDITION,
+    "QUANTILE_TOO_EXTREME": grpc.StatusCode.FAILED_PRECONDITION,
+    "UNKNOWN_MODEL_VERSION": grpc.StatusCode.NOT_FOUND,
+    "UNKNOWN_SERVICE": grpc.StatusCode.NOT_FOUND,
+}
+"""Codes by reason; those of other reasons are INVALID_ARGUMENT."""
 
 BETWEEN, BOUND = "a number strictly between 0 and 1", "a finite number within ±200"
 ID, TEAM, HORIZON = "the NBA's id, ten digits", "an NBA code such as BOS", "HORIZON_HALFTIME or HORIZON_FINAL"
@@ -62,7 +67,10 @@ class BadRequest:
     field: str
     found: str
     expected: str
-    code: grpc.StatusCode = grpc.StatusCode.INVALID_ARGUMENT
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        return CODES.get(self.reason, grpc.StatusCode.INVALID_ARGUMENT)
 
     @property
     def name(self) -> str:
@@ -93,10 +101,10 @@ def _slot(at: int, value: float) -> list[float]:
     return [*PATTERN[:at], value, *PATTERN[at + 1 :]]
 
 
-def _predict(reason: str, field: str, *cases: tuple[Any, ...]) -> Iterator[BadRequest]:
+def _predict(reason: str, field: str, *cases: tuple[str, str, dict[str, Any]]) -> Iterator[BadRequest]:
     """Yield requests with an invalid field, each from what is found, what was expected, and the fields that say so."""
-    for found, expected, fields, *code in cases:
-        yield BadRequest(PREDICT, good(**fields).SerializeToString(), reason, field, found, expected, *code)
+    for found, expected, fields in cases:
+        yield BadRequest(PREDICT, good(**fields).SerializeToString(), reason, field, found, expected)
 
 
 def _each(reason: str, field: str, expected: str, *values: Any, **others: Any) -> Iterator[BadRequest]:
@@ -127,7 +135,7 @@ OF_PREDICT = [
     *(row for at, value in ((0, math.nan), (3, math.inf), (17, -math.inf), (5, 200.5), (6, -200.5))
       for row in _predict("INVALID_PATTERN", f"pattern[{at}]", (f"{value}", BOUND, {"pattern": _slot(at, value)}))),
     *_each("INVALID_ALPHA", "alpha", BETWEEN, 0.0, 1.0, -0.05, 95.0, math.nan),
-    *_predict("ALPHA_TOO_SMALL", "alpha", ("5e-324", "at least 0.0", {"alpha": 5e-324}, UNSUPPORTED)),
+    *_predict("ALPHA_TOO_SMALL", "alpha", ("5e-324", "at least 0.0", {"alpha": 5e-324})),
     *_each("INVALID_GAME_ID", "game_id", ID, "002200001", "00220000011", "002200000x", "٠٠٢٢٠٠٠٠٠١", GAME + "\n",
            "-022000001", "00220\x0000001", "0" * 2**15, horizon=HORIZON_HALFTIME),
     *_each("INVALID_TEAM", "home_team", TEAM, "Gotham Knights", "BO", " ", "BOS\0", "x" * 2**15),
@@ -145,8 +153,8 @@ OF_PREDICT = [
               ("no pregame_margin", "pregame_margin beside it", {"margin_time": Timestamp(seconds=1)}),
               *((found, expected, {"pregame_margin": 3.0, "margin_time": Timestamp(seconds=seconds, nanos=nanos)})
                 for seconds, nanos, found, expected in (
-                    (-10**9, 0, "another time", "a time from 1946-08-01 to 2046-07-31"),
-                    (2**62, 0, "another time", "a time from"), (1, 2 * 10**9, "another time", "a time from"),
+                    (-10**9, 0, "1938-04-24", "a time from 1946-08-01 to 2046-07-31"),
+                    (2**62, 0, f"{2**62} seconds", "a time from"), (1, 2 * 10**9, "1 seconds and 2", "a time from"),
                     (2_379_931_200, 0, "2045-06-01", "a time that has passed; today is")))),
     *(row for at, level in enumerate((0.0, 1.0, -0.5, 50.0, math.nan))
       for row in _predict("INVALID_QUANTILE_LEVELS", f"quantile_levels[{at}]",
@@ -154,13 +162,13 @@ OF_PREDICT = [
     *_predict("INVALID_QUANTILE_LEVELS", "quantile_levels",
               *((f"{n} levels", "at most 99", {"quantile_levels": [0.5] * n}) for n in (100, 8_000))),
     *_predict("QUANTILE_TOO_EXTREME", "quantile_levels[1]",
-              *((f"{level}", "0.0005 to 0.9995", {"quantile_levels": [0.5, level]}, UNSUPPORTED)
+              *((f"{level}", "0.0005 to 0.9995", {"quantile_levels": [0.5, level]})
                 for level in (5e-324, 1 - 1e-9))),
     *_each("INVALID_HORIZON", "horizon", HORIZON, 3, -1, 2**31 - 1),
     *_predict("INVALID_HORIZON", "horizon", ("unspecified", HORIZON, {"game_id": GAME})),
     *_predict("UNKNOWN_MODEL_VERSION", "model_version",
-              ("'../default'", "or empty", {"model_version": "../default"}, NOT_FOUND),
-              ("32768 characters", "or empty", {"model_version": "f" * 2**15}, NOT_FOUND)),
+              ("'../default'", "or empty", {"model_version": "../default"}),
+              ("32768 characters", "or empty", {"model_version": "f" * 2**15})),
     *_each("INVALID_GAME_DATE", "game_date", DATE, "2023-6-12", "20230612", "2023-02-30", "2023-W24-1",
            "2023-06-12T20:00", "\0", "2023-06-12" * 2**12),
     *_predict("INVALID_GAME_DATE", "game_date",
@@ -246,8 +254,7 @@ def _of(path: str, request: Message, reason: str, *cases: tuple[str, str, str, d
         for changed in fields:
             sent.ClearField(changed)
         sent.MergeFrom(other)
-        code = NOT_FOUND if reason == "UNKNOWN_SERVICE" else grpc.StatusCode.INVALID_ARGUMENT
-        yield BadRequest(path, sent.SerializeToString(), reason, field, found, expected, code)
+        yield BadRequest(path, sent.SerializeToString(), reason, field, found, expected)
 
 
 def _players(**first: Any) -> list[record_service_pb2.PlayerLine]:
@@ -338,7 +345,7 @@ OF_RECORD = [
     *_of(*REPORT, "INVALID_TIME",
          *(("observed_time", found, expected, {"observed_time": Timestamp(seconds=seconds, nanos=nanos)})
            for seconds, nanos, found, expected in (
-               (NOW + 10**5, 0, "+00:00", "not in the future"), (-1, 0, "-1 seconds", "since 1970"),
+               (NOW + 10**5, 0, "+00:00", "not in the future"), (-1, 0, "1969-12-31", "since 1970"),
                (2**62, 0, f"{2**62}", "not in the future"), (1, -5, "-5 nanoseconds", "since 1970"),
                (1, 10**9, "1000000000 nano", "since 1970")))),
     *_of(*GET, "INVALID_MINUTES",
@@ -390,6 +397,8 @@ OF_OTHERS = [
           (_MARGIN, "pregame_margins[0]", "1e+09", {**_COLUMN, "pregame_margins": [1e9]}),
           (_MARGIN, "pregame_margins", "2 margins", {**_COLUMN, "pregame_margins": [1, 2]}),
           ("INVALID_ALPHA", "alpha", "1.0", {**_COLUMN, "alpha": 1.0}),
+          ("ALPHA_TOO_SMALL", "alpha", "0.0001", {**_COLUMN, "alpha": 0.0001}),
+          ("UNKNOWN_MODEL_VERSION", "model_version", "'dejavu-0'", {**_COLUMN, "model_version": "dejavu-0"}),
           ("INVALID_HORIZON", "horizon", "7", {**_COLUMN, "horizon": 7}),
           ("INVALID_QUANTILE_LEVELS", "quantile_levels[0]", "2.0", {**_COLUMN, "quantile_levels": [2.0]}),
           ("INVALID_QUANTILE_LEVELS", "quantile_levels", "21 levels",

@@ -17,7 +17,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Odds
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu.v1.record_service_pb2 import GetPredictionRequest, ReportOutcomeRequest
+from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 
 
@@ -112,24 +112,6 @@ def test_a_batch_gets_what_each_request_gets_alone(channel: grpc.Channel, reques
             expected = pb.PredictBatchResult(forecast=alone.forecast)
             expected.markets.extend(alone.markets)
             assert without_times(result) == without_times(expected)
-
-
-def test_nothing_is_recorded_of_a_batch_that_is_malformed(channel: grpc.Channel) -> None:
-    game = current_game(200)
-    named = pb.PredictRequest(pattern=[1.0] * 6, game_id=game, horizon=forecast_pb2.HORIZON_HALFTIME)
-    no_text = pb.PredictRequest(pattern=[1.0] * 6, model_version="xx").SerializeToString().replace(b"xx", b"\xff\xfe")
-    whole: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/dejavu.v1.PredictionService/PredictBatch")
-    for broken in ([no_text], [no_text] * 8, [b"\x12\x05"] * 8):
-        data = b"".join(b"\x0a" + bytes([len(body)]) + body for body in [named.SerializeToString(), *broken])
-        with pytest.raises(grpc.RpcError) as refused:
-            whole(data)
-        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-        assert f"the {len(data)} bytes of the request" in (refused.value.details() or "")
-    with pytest.raises(grpc.RpcError) as unknown:
-        RecordServiceStub(channel).GetPrediction(
-            GetPredictionRequest(game_id=game, horizon=forecast_pb2.HORIZON_HALFTIME)
-        )
-    assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("alpha", [0.9, 0.999999, 0.002])

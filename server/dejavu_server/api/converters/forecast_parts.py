@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from dejavu.v1 import forecast_pb2
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
-    ExpectedMarginTerms,
     Explanation,
     Forecast,
     SimilarGame,
@@ -17,6 +17,8 @@ from dejavu_models.types import (
 )
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
+
+_TERMS: Final = tuple(forecast_pb2.ExpectedMarginTerms.DESCRIPTOR.fields_by_name)
 
 CourseOf = Callable[[Forecast, SimilarGame], Sequence[float]]
 """Returns the course of a similar game of a forecast; see `Registry.course`."""
@@ -46,7 +48,10 @@ def add_parts(
     if distribution:
         message.distribution.extend(forecast.distribution)
     if forecast.expected_margin_terms is not None:
-        message.expected_margin_terms.CopyFrom(_margin_terms_message(forecast.expected_margin_terms))
+        terms = forecast.expected_margin_terms
+        message.expected_margin_terms.MergeFrom(
+            forecast_pb2.ExpectedMarginTerms(**{name: getattr(terms, name) for name in _TERMS})
+        )
     if forecast.total is not None:
         message.total.CopyFrom(_total_message(forecast.total, distribution=distribution))
 
@@ -120,18 +125,3 @@ def _put_adaptation(message: forecast_pb2.Adaptation, adaptation: Adaptation) ->
         message.rolling_coverage = adaptation.rolling_coverage
     if adaptation.static_rolling_coverage is not None:
         message.static_rolling_coverage = adaptation.static_rolling_coverage
-
-
-def _margin_terms_message(terms: ExpectedMarginTerms) -> forecast_pb2.ExpectedMarginTerms:
-    return forecast_pb2.ExpectedMarginTerms(
-        strength_difference=terms.strength_difference,
-        home_advantage=terms.home_advantage,
-        schedule=terms.schedule,
-        playoffs=terms.playoffs,
-        altitude=terms.altitude,
-        schedule_known=terms.schedule_known,
-        usual_players=terms.usual_players,
-        missing_players=terms.missing_players,
-        home_missing=terms.home_missing,
-        away_missing=terms.away_missing,
-    )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
-from dejavu.v1 import forecast_pb2
+from dejavu.v1 import forecast_pb2 as pb
+from dejavu.v1.forecast_pb2 import ReliabilityWarning
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_feed.off_season import playing_days
 from dejavu_feed.teams import knowledge_text
@@ -15,9 +16,7 @@ from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, MarketKind,
 from dejavu_models.ratings import are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason
 
-_WARNING_VALUES = {
-    reason: forecast_pb2.WarningReason.Value(f"WARNING_REASON_{reason.name}") for reason in WarningReason
-}
+_WARNING_VALUES = {reason: pb.WarningReason.Value(f"WARNING_REASON_{reason.name}") for reason in WarningReason}
 
 _MOST_NAMED: Final = 5
 """Maximum number of teams that a warning about a model names; of more teams it gives only the number."""
@@ -31,7 +30,7 @@ _NO_STAKE_YET: Final = "no stake until both teams are known as well as in a usua
 _THEN: Final = {Horizon.HALFTIME: "leads at the half", Horizon.FINAL: "wins"}
 
 
-def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.ReliabilityWarning]:
+def forecast_warnings(issued: IssuedForecast) -> list[ReliabilityWarning]:
     """Return the warnings of an issued forecast."""
     forecast = issued.forecast
     warnings = [
@@ -59,21 +58,17 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.ReliabilityWa
     return warnings
 
 
-def market_warnings(
-    issued: IssuedForecast, kind: MarketKind, answer: MarketAnswer
-) -> list[forecast_pb2.ReliabilityWarning]:
+def market_warnings(issued: IssuedForecast, kind: MarketKind, answer: MarketAnswer) -> list[ReliabilityWarning]:
     """Return the warnings of the evaluation of a market that was sent with a forecast."""
     return _total_market_warnings(issued, answer) if kind is MarketKind.TOTAL else _lead_warnings(issued, answer)
 
 
-def _lead_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.ReliabilityWarning]:
+def _lead_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[ReliabilityWarning]:
     warnings = []
     weighed_by = issued.recomputed or issued.forecast
     moment = weighed_by.moment
     if answer.unrated and moment is not None and moment.is_late(weighed_by.horizon):
-        warnings.append(
-            forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_LATE_MOMENT, text=_LATE_MOMENT)
-        )
+        warnings.append(ReliabilityWarning(reason=pb.WARNING_REASON_LATE_MOMENT, text=_LATE_MOMENT))
     elif answer.unrated and issued.pregame_margin is not None:
         warnings.append(_markets_own_line("margin"))
     elif answer.unrated and weighed_by.expected_margin is not None:
@@ -107,7 +102,7 @@ def _lead_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecas
     return warnings
 
 
-def _total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.ReliabilityWarning]:
+def _total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[ReliabilityWarning]:
     warnings, weighed_by = [], issued.recomputed_total or issued.forecast
     total = weighed_by.total
     if answer.unrated and issued.live.pregame_total is not None:
@@ -121,7 +116,7 @@ def _total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list
             "the ratings of total points end too long before this game and are not used, and a pregame margin gives no "
             "information about total points; no stake"
         )
-        warnings.append(forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, text=text))
+        warnings.append(ReliabilityWarning(reason=pb.WARNING_REASON_RATINGS_OUTDATED, text=text))
     if answer.mismatched:
         warnings.append(_mismatched_odds(answer))
     elif answer.implausible:
@@ -129,7 +124,7 @@ def _total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list
     return warnings + _recomputed_total(issued, "compared with this market")
 
 
-def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.ReliabilityWarning]:
+def model_warnings(info: ModelInfo, today: date) -> list[ReliabilityWarning]:
     """Return the warnings of a model on a day."""
     used = are_usable(info.ratings_date, today, info.max_ratings_days)
     reasons = ratings_warnings(info.ratings_date, today, info.max_ratings_days)
@@ -146,15 +141,15 @@ def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Reliabilit
     return warnings
 
 
-def _recomputed(issued: IssuedForecast, now: Forecast, text: str) -> forecast_pb2.ReliabilityWarning:
+def _recomputed(issued: IssuedForecast, now: Forecast, text: str) -> ReliabilityWarning:
     """Return the warning that a part of an answer was computed by another forecast than the recorded one."""
     learned = now.calibration_sequence > issued.forecast.calibration_sequence
     behind = "this worker has learned from fewer outcomes so far, or has other settings"
     why = "in between, the model has learned from outcomes" if learned else behind
-    return forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_RECOMPUTED, text=f"{text}: {why}")
+    return ReliabilityWarning(reason=pb.WARNING_REASON_RECOMPUTED, text=f"{text}: {why}")
 
 
-def _recomputed_total(issued: IssuedForecast, use: str) -> list[forecast_pb2.ReliabilityWarning]:
+def _recomputed_total(issued: IssuedForecast, use: str) -> list[ReliabilityWarning]:
     """Return that warning of the total points, if there is one, given what the other forecast is used for."""
     recorded, now = issued.forecast.total, issued.recomputed_total
     if recorded is None or now is None or now.total is None:
@@ -167,43 +162,39 @@ def _points(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> forecast_pb2.ReliabilityWarning:
+def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> ReliabilityWarning:
     teams = zip((issued.home_team, issued.away_team), weighed_by.teams_known, strict=False)
     little = "; ".join(
         knowledge_text(team, known.deviation, known.finals, known.earlier_date)
         for team, known in teams
         if not are_known([known])
     )
-    return forecast_pb2.ReliabilityWarning(
-        reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}"
-    )
+    return ReliabilityWarning(reason=pb.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}")
 
 
-def _markets_own_line(given: str) -> forecast_pb2.ReliabilityWarning:
+def _markets_own_line(given: str) -> ReliabilityWarning:
     text = (
         f"this line is within {OWN_LINE:g} points, or its price within {100 * OWN_PRICE:.0f} percentage points, of the "
         f"one that the given {given} implies, the forecast's only information about the teams: the odds may be from "
         "before tip-off; no stake"
     )
-    return forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_MARKETS_OWN_LINE, text=text)
+    return ReliabilityWarning(reason=pb.WARNING_REASON_MARKETS_OWN_LINE, text=text)
 
 
-def _implausible_margin(issued: IssuedForecast) -> forecast_pb2.ReliabilityWarning:
+def _implausible_margin(issued: IssuedForecast) -> ReliabilityWarning:
     given, rated = (_points(margin or 0.0) for margin in (issued.pregame_margin, issued.forecast.rated_margin))
     text = f"the given margin, {given} for {issued.home_team}, is far from that of the ratings, {rated}: check its sign"
-    return forecast_pb2.ReliabilityWarning(
-        reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_MARGIN, text=f"{text}; it is used"
-    )
+    return ReliabilityWarning(reason=pb.WARNING_REASON_IMPLAUSIBLE_MARGIN, text=f"{text}; it is used")
 
 
-def _teams_unknown(unknown: str) -> forecast_pb2.ReliabilityWarning:
+def _teams_unknown(unknown: str) -> ReliabilityWarning:
     text = f"the request does not name both teams: the odds include {unknown}, the forecast does not; no stake"
-    return forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text)
+    return ReliabilityWarning(reason=pb.WARNING_REASON_TEAMS_UNKNOWN, text=text)
 
 
 def warning_message(
     reason: WarningReason, day: date, ratings_date: date | None, *, used: bool, teams: Sequence[str] = ()
-) -> forecast_pb2.ReliabilityWarning:
+) -> ReliabilityWarning:
     """Return a warning for programs and people.
 
     Args:
@@ -220,21 +211,21 @@ def warning_message(
         + ("" if used else ": they are not used"),
         WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
     }[reason]
-    return forecast_pb2.ReliabilityWarning(reason=_WARNING_VALUES[reason], text=text)
+    return ReliabilityWarning(reason=_WARNING_VALUES[reason], text=text)
 
 
-def _mismatched_odds(answer: MarketAnswer) -> forecast_pb2.ReliabilityWarning:
+def _mismatched_odds(answer: MarketAnswer) -> ReliabilityWarning:
     lowest, highest = (f"{100 * end:.0f} %".replace("-", "−") for end in PLAUSIBLE_OVERROUNDS)
     text = (
         f"the two prices do not belong together: a margin of {100 * answer.overround:.1f} %".replace("-", "−")
         + f", expected {lowest} to {highest}; no stake"
     )
-    return forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_ODDS_MISMATCHED, text=text)
+    return ReliabilityWarning(reason=pb.WARNING_REASON_ODDS_MISMATCHED, text=text)
 
 
-def _outdated(teams: str, end: str, day: date) -> forecast_pb2.ReliabilityWarning:
-    return forecast_pb2.ReliabilityWarning(
-        reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED,
+def _outdated(teams: str, end: str, day: date) -> ReliabilityWarning:
+    return ReliabilityWarning(
+        reason=pb.WARNING_REASON_RATINGS_OUTDATED,
         text=f"the ratings of {teams} end on {end}, too long before {day}: they are not used; "
         "give the market's line (pregame_margin), or refresh them (dejavu-trainer refresh)",
     )
@@ -244,14 +235,14 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _implausible_difference(answer: MarketAnswer, home: str) -> forecast_pb2.ReliabilityWarning:
+def _implausible_difference(answer: MarketAnswer, home: str) -> ReliabilityWarning:
     wins, loses = answer.above.win_probability, answer.below.win_probability
     implied = fair_probability(answer.above.decimal_odds, answer.below.decimal_odds)
     # The difference is that of decided bets; the table shows shares of all bets.
     decided = " of the bets that are not returned" if answer.push_probability else ""
     sign = "" if home == "over" else "the sign of the line and "
-    return forecast_pb2.ReliabilityWarning(
-        reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
+    return ReliabilityWarning(
+        reason=pb.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
         text=f"check {sign}that the two prices are not swapped; if they are right, more likely the "
         f"model is wrong than the market: it gives {home} {100 * wins / (wins + loses):.0f} %{decided}, the odds "
         f"{100 * implied:.0f} % without the bookmaker's margin; no stake",

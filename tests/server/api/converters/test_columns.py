@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import cast
 
 import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders.calls import details
 from tests.support.harness.laws import examples
 from tests.support.processes.servers import running_worker
 
@@ -84,20 +82,3 @@ def test_as_many_games_as_are_allowed_are_answered_in_order_and_not_recorded(cha
     assert [by_lead[lead] for lead in leads] == list(found.point_forecasts)
     assert sorted(by_lead, key=by_lead.__getitem__) == sorted(by_lead)
     assert not RecordServiceStub(channel).ListPredictions(ListPredictionsRequest()).predictions
-
-
-@pytest.mark.parametrize(
-    ("fields", "code", "reason"),
-    [
-        ({"alpha": 0.0001}, grpc.StatusCode.FAILED_PRECONDITION, "ALPHA_TOO_SMALL"),
-        ({"model_version": "dejavu-0"}, grpc.StatusCode.NOT_FOUND, "UNKNOWN_MODEL_VERSION"),
-    ],
-)
-def test_what_no_model_can_answer_is_refused(
-    channel: grpc.Channel, fields: dict[str, object], code: grpc.StatusCode, reason: str
-) -> None:
-    request = pb.PredictColumnsRequest(minutes=[1], patterns=[0.0], **fields)  # type: ignore[arg-type]
-    with pytest.raises(grpc.RpcError) as refused:
-        PredictionServiceStub(channel).PredictColumns(request)
-    assert refused.value.code() is code
-    assert details(cast("grpc.aio.AioRpcError", refused.value)).reason == reason

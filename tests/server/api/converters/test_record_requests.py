@@ -82,7 +82,8 @@ def test_every_condition_of_a_list_is_read() -> None:
         superseded=True,
         replays=True,
     )
-    assert requests.list_query(request) == (wanted, "abc", 500, True)
+    expected = {"filter_": wanted, "token": "abc", "size": 500, "explanation": True}
+    assert requests.list_query(request).keywords == expected
 
 
 def test_every_condition_of_a_scorecard_is_read() -> None:

@@ -41,7 +41,7 @@ from dejavu_server.admission.watches import MAX_REFLECTIONS, MAX_WATCHES, Watche
 from dejavu_server.api.admissions import STATUS_SECONDS, Arrival
 from dejavu_server.api.errors import INTERNAL, Failure, describe, pushback, status
 from dejavu_server.api.handlers import MAKERS, Context, Handler
-from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
+from dejavu_server.api.request_ids import REQUEST_ID, generate_ids, requested_id
 from dejavu_server.api.traces import traced
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.observability.refusal_log import RefusalLog
@@ -320,11 +320,7 @@ class CallInterceptor:
         The metadata are already decoded here; a handler that reads them from its context decodes them again. A call
         runs in one task, and so in its own context, from here to its end: nothing needs to be unbound.
         """
-        request_id = ""
-        for key, value in call.invocation_metadata or ():
-            if key == REQUEST_ID:
-                request_id = request_id or accepted_id(value)
-        caller.request_id = request_id or next(self._ids)
+        caller.request_id = requested_id(call.invocation_metadata) or next(self._ids)
         structlog.contextvars.bind_contextvars(request_id=caller.request_id)
 
     def _failure(self, method: str, error: Exception, caller: Caller) -> Failure:

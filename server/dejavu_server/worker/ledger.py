@@ -13,8 +13,7 @@ from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.record import RecordingLimits
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import AdaptationMode
-from dejavu_server.api.converters.forecast_parts import CourseOf
-from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.api.converters.forecast import CourseOf, forecast_message
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics

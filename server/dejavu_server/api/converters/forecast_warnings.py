@@ -60,68 +60,67 @@ def forecast_warnings(issued: IssuedForecast) -> list[ReliabilityWarning]:
 
 def market_warnings(issued: IssuedForecast, kind: MarketKind, answer: MarketAnswer) -> list[ReliabilityWarning]:
     """Return the warnings of the evaluation of a market that was sent with a forecast."""
-    return _total_market_warnings(issued, answer) if kind is MarketKind.TOTAL else _lead_warnings(issued, answer)
-
-
-def _lead_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[ReliabilityWarning]:
+    is_total = kind is MarketKind.TOTAL
     warnings = []
+    if answer.unrated:
+        warnings.append(_unrated_total(issued) if is_total else _unrated_lead(issued))
+    if answer.mismatched:
+        warnings.append(_mismatched_odds(answer))
+    elif answer.implausible:
+        side = "over" if is_total else issued.home_team or "the home side"
+        warnings.append(_implausible_difference(answer, side))
+    return warnings + (_recomputed_total(issued, "compared with this market") if is_total else _recomputed_lead(issued))
+
+
+def _unrated_lead(issued: IssuedForecast) -> ReliabilityWarning:
     weighed_by = issued.recomputed or issued.forecast
     moment = weighed_by.moment
-    if answer.unrated and moment is not None and moment.is_late(weighed_by.horizon):
-        warnings.append(ReliabilityWarning(reason=pb.WARNING_REASON_LATE_MOMENT, text=_LATE_MOMENT))
-    elif answer.unrated and issued.pregame_margin is not None:
-        warnings.append(_markets_own_line("margin"))
-    elif answer.unrated and weighed_by.expected_margin is not None:
-        warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
-    elif answer.unrated and not (issued.home_team and issued.away_team):
-        warnings.append(_teams_unknown("their strength"))
-    elif answer.unrated:
-        # The ledger does not store a recomputed forecast that evaluated a market, and so not its warnings either:
-        # without RATINGS_AHEAD, RATINGS_OUTDATED is assumed.
-        ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
-        reason = WarningReason.RATINGS_AHEAD if ahead else WarningReason.RATINGS_OUTDATED
-        warning = warning_message(
-            reason, issued.day, weighed_by.ratings_date, used=False, teams=weighed_by.outdated_teams
-        )
-        warning.text += "; no stake"
-        warnings.append(warning)
-    if answer.mismatched:
-        warnings.append(_mismatched_odds(answer))
-    elif answer.implausible:
-        warnings.append(_implausible_difference(answer, issued.home_team or "the home side"))
-    if issued.recomputed is not None:
-        recorded, now = issued.forecast.home_lead_probability, weighed_by.home_lead_probability
-        text = (
-            f"the recorded forecast gives {100 * recorded:.1f} % that {issued.home_team or 'home'} "
-            f"{_THEN[issued.forecast.horizon]}, the one compared with this market {100 * now:.1f} %"
-        )
-        warnings.append(_recomputed(issued, weighed_by, text))
-        sent = issued.market(MarketKind.LEAD)
-        if sent is None or sent.recording is None:
-            warnings[-1].text += "; the market is not recorded"
-    return warnings
+    if moment is not None and moment.is_late(weighed_by.horizon):
+        return ReliabilityWarning(reason=pb.WARNING_REASON_LATE_MOMENT, text=_LATE_MOMENT)
+    if issued.pregame_margin is not None:
+        return _markets_own_line("margin")
+    if weighed_by.expected_margin is not None:
+        return _little_known(issued, weighed_by, _NO_STAKE_YET)
+    if not (issued.home_team and issued.away_team):
+        return _teams_unknown("their strength")
+    # The ledger does not store a recomputed forecast that evaluated a market, and so not its warnings either: without
+    # RATINGS_AHEAD, RATINGS_OUTDATED is assumed.
+    ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
+    reason = WarningReason.RATINGS_AHEAD if ahead else WarningReason.RATINGS_OUTDATED
+    warning = warning_message(reason, issued.day, weighed_by.ratings_date, used=False, teams=weighed_by.outdated_teams)
+    warning.text += "; no stake"
+    return warning
 
 
-def _total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[ReliabilityWarning]:
-    warnings, weighed_by = [], issued.recomputed_total or issued.forecast
+def _unrated_total(issued: IssuedForecast) -> ReliabilityWarning:
+    weighed_by = issued.recomputed_total or issued.forecast
     total = weighed_by.total
-    if answer.unrated and issued.live.pregame_total is not None:
-        warnings.append(_markets_own_line("total"))
-    elif answer.unrated and total is not None and total.expected_total is not None:
-        warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
-    elif answer.unrated and not (issued.home_team and issued.away_team):
-        warnings.append(_teams_unknown("how much they score"))
-    elif answer.unrated:
-        text = (
-            "the ratings of total points end too long before this game and are not used, and a pregame margin gives no "
-            "information about total points; no stake"
-        )
-        warnings.append(ReliabilityWarning(reason=pb.WARNING_REASON_RATINGS_OUTDATED, text=text))
-    if answer.mismatched:
-        warnings.append(_mismatched_odds(answer))
-    elif answer.implausible:
-        warnings.append(_implausible_difference(answer, "over"))
-    return warnings + _recomputed_total(issued, "compared with this market")
+    if issued.live.pregame_total is not None:
+        return _markets_own_line("total")
+    if total is not None and total.expected_total is not None:
+        return _little_known(issued, weighed_by, _NO_STAKE_YET)
+    if not (issued.home_team and issued.away_team):
+        return _teams_unknown("how much they score")
+    text = (
+        "the ratings of total points end too long before this game and are not used, and a pregame margin gives no "
+        "information about total points; no stake"
+    )
+    return ReliabilityWarning(reason=pb.WARNING_REASON_RATINGS_OUTDATED, text=text)
+
+
+def _recomputed_lead(issued: IssuedForecast) -> list[ReliabilityWarning]:
+    if issued.recomputed is None:
+        return []
+    recorded, now = issued.forecast.home_lead_probability, issued.recomputed.home_lead_probability
+    text = (
+        f"the recorded forecast gives {100 * recorded:.1f} % that {issued.home_team or 'home'} "
+        f"{_THEN[issued.forecast.horizon]}, the one compared with this market {100 * now:.1f} %"
+    )
+    warning = _recomputed(issued, issued.recomputed, text)
+    sent = issued.market(MarketKind.LEAD)
+    if sent is None or sent.recording is None:
+        warning.text += "; the market is not recorded"
+    return [warning]
 
 
 def model_warnings(info: ModelInfo, today: date) -> list[ReliabilityWarning]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import structlog
@@ -75,12 +75,12 @@ class Arrival:
 
     Attributes:
         caller: its caller.
-        permit: counts the call against a limit; None if calls are not limited.
+        permit: counts the call against a limit.
         denial: why the caller may not make it; None if it may.
     """
 
-    caller: Caller = field(default_factory=Caller)
-    permit: Permit | None = None
+    caller: Caller
+    permit: Permit
     denial: DejavuError | None = None
 
     def request_received(self) -> None:
@@ -90,15 +90,9 @@ class Arrival:
             asyncio.CancelledError: if the call was ended just before, because its request had not come. gRPC's core
                 would refuse a second answer, and never free it.
         """
-        if self.permit is not None:
-            if self.permit.is_released:
-                raise asyncio.CancelledError
-            self.permit.request_received()
-
-    def answered(self) -> None:
-        """Take note that the answer that ends the call is about to be sent."""
-        if self.permit is not None:
-            self.permit.answered()
+        if self.permit.is_released:
+            raise asyncio.CancelledError
+        self.permit.request_received()
 
 
 class _Prepared(NamedTuple):

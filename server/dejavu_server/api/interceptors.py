@@ -92,19 +92,20 @@ class CallInterceptor:
     Args:
         worker: name of the worker, sent to callers.
         metrics: the metrics to update.
+        callers: limits what each caller does.
         workers: number of workers that share the port, sent to callers.
         max_call_seconds: deadline of a unary call that has none of its own.
         max_watches: maximum number of health watches.
 
     Attributes:
         authenticator: knows which tokens are still valid; None: calls need no token.
-        callers: limits what each caller does; None: there are no such limits.
     """
 
     def __init__(
         self,
         worker: str,
         metrics: Metrics,
+        callers: Callers,
         *,
         workers: int = 1,
         max_call_seconds: float = MAX_CALL_SECONDS,
@@ -114,7 +115,7 @@ class CallInterceptor:
         self._metrics = metrics
         self._max_call_seconds = max_call_seconds
         self.authenticator: Authenticator | None = None
-        self.callers: Callers | None = None
+        self._callers = callers
         self._streams: dict[asyncio.Task[Any], Principal] = {}
         self._ended: dict[asyncio.Task[Any], DejavuError] = {}
         self._in_flight = Counts[str]()  # by method
@@ -136,10 +137,9 @@ class CallInterceptor:
         if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
             self._metrics.calls.labels(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED.name).inc()
             arrival.request_received()  # gRPC's answer needs no request
-            arrival.answered()
+            arrival.permit.answered()
             return None
-        if arrival.permit is not None:
-            arrival.permit.await_request()
+        arrival.permit.await_request()
         behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
         return MAKERS[handler.request_streaming, handler.response_streaming](
             partial(behaviour, arrival), handler.request_deserializer, handler.response_serializer
@@ -248,7 +248,7 @@ class CallInterceptor:
                     response = await answer(request, caller, context, metadata)
                     if write is not None:
                         response = write(response)
-                arrival.answered()
+                arrival.permit.answered()
                 return response
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)
@@ -267,23 +267,23 @@ class CallInterceptor:
                     self._caller_counter(self._caller_labels.of(caller.identity), code).inc()
                 if self._log.is_enabled_for(logging.DEBUG):
                     self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
-            arrival.answered()
+            arrival.permit.answered()
             return await _abort(context, failure, metadata)
 
         return _freeing_aborted(traced(method, call))
 
     def _counted(self, kind: CallKind, caller: Caller, *, stream: bool) -> AbstractContextManager[object]:
         """Return a context that counts a call of a caller; raise a CallerLimit if it may not be made."""
-        if self.callers is None or (kind is CallKind.CONTROL and not stream):
+        if kind is CallKind.CONTROL and not stream:
             return nullcontext()
         if kind is CallKind.REFLECTION:
             return self._reflections.counted(caller.name)
         if kind is CallKind.WATCH:
             with ExitStack() as watch:
                 watch.enter_context(self._watches.counted(caller.name))
-                watch.enter_context(self.callers.counted_watch(caller))
+                watch.enter_context(self._callers.counted_watch(caller))
                 return watch.pop_all()
-        return self.callers.counted(caller, stream=stream, batch=kind is CallKind.BATCH)
+        return self._callers.counted(caller, stream=stream, batch=kind is CallKind.BATCH)
 
     @contextmanager
     def _ended_from_outside(self, caller: Caller) -> Iterator[None]:

@@ -176,10 +176,15 @@ class Worker:
         self._resources = AsyncExitStack()
         self._expiring: dict[str, Callable[[], float]] = {}  # when files of keys and tokens expire, by kind
         self._health = HealthService(SERVICES, parts=[LEDGER])
-        self._calls = CallInterceptor(name, self.metrics, workers=workers, max_watches=max_watches(settings.max_rss))
+        self._calls = CallInterceptor(
+            name,
+            self.metrics,
+            Callers(caller_limits(settings)),
+            workers=workers,
+            max_watches=max_watches(settings.max_rss),
+        )
         self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
         """Admits calls."""
-        self._calls.callers = Callers(caller_limits(settings))
         self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, workers))
         self._server = GrpcServer(
             self._calls,

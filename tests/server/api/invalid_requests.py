@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 from tests.support.builders.calls import GAME, PATTERN
 
 from dejavu.ops.v1 import feed_service_pb2, lease_service_pb2, notification_service_pb2
+from dejavu.ops.v1.notification_service_pb2 import NOTIFICATION_STATUS_FAILED
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import record_service_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, SIDE_AWAY, LastScore, Moment, Possession
@@ -95,6 +96,10 @@ def _total(**fields: Any) -> Market:
 def _lineups(**fields: Any) -> pb.Lineups:
     """Return line-ups of five players a team, unless `fields` make them wrong."""
     return pb.Lineups(**{"home_starters": range(1, 6), "away_starters": range(11, 16), **fields})
+
+
+def _moment(**fields: Any) -> Moment:
+    return Moment(**{"period": 2, "seconds_left": 340.0, **fields})
 
 
 def _slot(at: int, value: float) -> list[float]:
@@ -178,12 +183,12 @@ OF_PREDICT = [
     *_each("INVALID_TOTAL_POINTS", "total_points", "5 (the lead) to 47 (after 1 minute of play)", 4, -1, 49, **_LED),
     *_each("INVALID_TOTAL_POINTS", "total_points", "an odd number, as the last differential, 5, is odd", 20, **_LED),
     *_each("INVALID_TOTAL_POINTS", "total_points", "0 to 124 (after 12 minutes of play)", 126, pattern=[0.0] * 12),
-    *(row for part, found, expected, fields in (
-          ("side", "0", "a value of dejavu.v1.Side: 1, 2", {"last_score": LastScore(seconds=3)}),
-          ("side", "away", "a side with points", {"total_points": 5, "last_score": LastScore(side=SIDE_AWAY)}),
-          *(("seconds", f"{seconds}", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=seconds)})
-            for seconds in (61, -1)))
-      for row in _predict("INVALID_LAST_SCORE", f"last_score.{part}", (found, expected, {**_LED, **fields}))),
+    *_predict("INVALID_LAST_SCORE", "last_score.side",
+              ("0", "a value of dejavu.v1.Side: 1, 2", {"last_score": LastScore(seconds=3)}),
+              ("away", "a side with points", {**_LED, "total_points": 5, "last_score": LastScore(side=SIDE_AWAY)})),
+    *_predict("INVALID_LAST_SCORE", "last_score.seconds",
+              *((f"{seconds}", "0 to 60", {**_LED, "last_score": LastScore(side=SIDE_AWAY, seconds=seconds)})
+                for seconds in (61, -1))),
     *_predict("INVALID_LINEUPS", "lineups", ("no teams", "home_team and away_team beside", {"lineups": _lineups()})),
     *(row for part, found, expected, fields in (
           ("home_starters", "4 players", "5 different ones", {"home_starters": [1, 2, 3, 4]}),
@@ -204,7 +209,7 @@ OF_PREDICT = [
           ("seconds_left", "nan", "0 to 720 seconds", {"seconds_left": math.nan}),
           ("differential", "201", "a whole number within ±200", {"differential": 201}))
       for row in _predict("INVALID_MOMENT", f"moment.{part}",
-                          (found, expected, {"moment": Moment(**{"period": 2, "seconds_left": 340.0, **fields})}))),
+                          (found, expected, {"moment": _moment(**fields)}))),
     *_predict("INVALID_POSSESSION", "possession.side",
               ("0", "a value of dejavu.v1.Side: 1, 2", {"possession": Possession(shot_in_air=True)})),
     *_market("line", *((f"{line}", HALF, {"line": line}) for line in (5.25, 100.5, math.nan))),
@@ -245,21 +250,21 @@ def _unknown(path: str, size: int, most: int) -> BadRequest:
     return BadRequest(path, body, "INVALID_MESSAGE", "", f"{len(body)} bytes", f"at most {most}")
 
 
-def _of(path: str, request: Message, reason: str, *cases: tuple[str, str, str, dict[str, Any]]) -> Iterator[BadRequest]:
+def _of(call: tuple[str, Message], reason: str, *cases: tuple[str, str, str, dict[str, Any]]) -> Iterator[BadRequest]:
     """Yield requests of a method that differ in some fields from a valid one, each with field, found and expected."""
+    path, request = call
     for field, found, expected, fields in cases:
-        other = type(request)(**fields)
         sent = type(request)()
         sent.CopyFrom(request)
         for changed in fields:
             sent.ClearField(changed)
-        sent.MergeFrom(other)
+        sent.MergeFrom(type(request)(**fields))
         yield BadRequest(path, sent.SerializeToString(), reason, field, found, expected)
 
 
 def _players(**first: Any) -> list[record_service_pb2.PlayerLine]:
     """Return a box score of five players a team, with fields of the first; "started" is of all."""
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"player_id": player, "home": player < 10, "seconds": 2880, "plus_minus": 1 if player < 10 else -1}
         for player in (*range(1, 6), *range(11, 16))
     ]
@@ -273,8 +278,8 @@ def _score_filter(**fields: Any) -> dict[str, Any]:
     return {"filter": record_service_pb2.ScoreFilter(**{"horizon": HORIZON_HALFTIME, **fields})}
 
 
-_HALF = {"game_id": GAME, "horizon": HORIZON_HALFTIME}
-_FINAL = {"horizon": HORIZON_FINAL, "differential": 1}
+_HALF: dict[str, Any] = {"game_id": GAME, "horizon": HORIZON_HALFTIME}
+_FINAL: dict[str, Any] = {"horizon": HORIZON_FINAL, "differential": 1}
 REPORT = f"{RECORD}/ReportOutcome", record_service_pb2.ReportOutcomeRequest(**_HALF)
 WITHDRAW = f"{RECORD}/WithdrawOutcome", record_service_pb2.WithdrawOutcomeRequest(**_HALF)
 GET = f"{RECORD}/GetPrediction", record_service_pb2.GetPredictionRequest(**_HALF)
@@ -296,7 +301,9 @@ CLAIM = (
 )
 CONFIRM = (
     "/dejavu.ops.v1.NotificationService/ConfirmNotification",
-    notification_service_pb2.ConfirmNotificationRequest(id="evening/1", target="phone", sender="a", status=3),
+    notification_service_pb2.ConfirmNotificationRequest(
+        id="evening/1", target="phone", sender="a", status=NOTIFICATION_STATUS_FAILED
+    ),
 )
 
 
@@ -308,23 +315,23 @@ def _note(field: str, value: Any, found: str, expected: str) -> tuple[str, str, 
 
 
 OF_RECORD = [
-    *(row for call in (REPORT, WITHDRAW, GET) for row in _of(*call, "INVALID_GAME_ID",
+    *(row for call in (REPORT, WITHDRAW, GET) for row in _of(call, "INVALID_GAME_ID",
                                                              ("game_id", "'12'", ID, {"game_id": "12"}))),
-    *(row for call in (REPORT, WITHDRAW, GET) for row in _of(*call, "INVALID_HORIZON",
+    *(row for call in (REPORT, WITHDRAW, GET) for row in _of(call, "INVALID_HORIZON",
                                                              ("horizon", "9", HORIZON, {"horizon": 9}),
                                                              ("horizon", "unspecified", HORIZON, {"horizon": 0}))),
-    *_of(*REPORT, "INVALID_DIFFERENTIAL",
+    *_of(REPORT, "INVALID_DIFFERENTIAL",
          ("differential", "201", "±200", {"differential": 201}),
          ("differential", "-201", "±200", {"differential": -201}),
          ("differential", "0 at the end", "no game ends level", {"horizon": HORIZON_FINAL})),
-    *_of(*REPORT, "INVALID_OVERTIMES",
+    *_of(REPORT, "INVALID_OVERTIMES",
          ("overtimes", "21", "0 to 20", {**_FINAL, "overtimes": 21}),
          ("overtimes", "-1", "0 to 20", {**_FINAL, "overtimes": -1}),
          ("overtimes", "0 at the half", "none: only", {"overtimes": 0})),
-    *_of(*REPORT, "INVALID_TOTAL_POINTS",
+    *_of(REPORT, "INVALID_TOTAL_POINTS",
          ("total_points", "-1", "0 to 500", {"total_points": -1}),
          ("total_points", "200", "odd number", {**_FINAL, "total_points": 200})),
-    *_of(*REPORT, "INVALID_PLAYERS",
+    *_of(REPORT, "INVALID_PLAYERS",
          ("players", "a box score at the half", "none: it is", {"differential": 1, "players": _players()}),
          *((field, found, expected, {**_FINAL, "players": players}) for field, found, expected, players in (
              ("players", "4 of the home team", "5 to 20", _players()[1:]),
@@ -336,49 +343,49 @@ OF_RECORD = [
              ("players", "34 of the home team", "5, five times", _players(plus_minus=30)),
              ("players", "4000 s of a player", "a fifth", _players(seconds=4000)),
              ("players", "90 players", "at most 20 of each team", _players() * 9)))),
-    *_of(*REPORT, "INVALID_TEAM",
+    *_of(REPORT, "INVALID_TEAM",
          ("home_team", "'XXX'", TEAM, {"home_team": "XXX", "away_team": "BOS"}),
          ("away_team", "99 characters", TEAM, {"home_team": "BOS", "away_team": "x" * 99}),
          ("away_team", "none", "both teams, or none", {"home_team": "BOS"}),
          ("home_team", "none", "both teams, or none", {"away_team": "BOS"}),
          ("away_team", "BKN", "another team", {"home_team": "BRK", "away_team": "BKN"})),
-    *_of(*REPORT, "INVALID_TIME",
+    *_of(REPORT, "INVALID_TIME",
          *(("observed_time", found, expected, {"observed_time": Timestamp(seconds=seconds, nanos=nanos)})
            for seconds, nanos, found, expected in (
                (NOW + 10**5, 0, "+00:00", "not in the future"), (-1, 0, "1969-12-31", "since 1970"),
                (2**62, 0, f"{2**62}", "not in the future"), (1, -5, "-5 nanoseconds", "since 1970"),
                (1, 10**9, "1000000000 nano", "since 1970")))),
-    *_of(*GET, "INVALID_MINUTES",
+    *_of(GET, "INVALID_MINUTES",
          *(("elapsed_minutes", f"{minute}", "1 to 47", {"elapsed_minutes": minute}) for minute in (0, -1, 48))),
-    *_of(*LIST, "INVALID_PAGE_SIZE", ("page_size", "-1", "1 to 500", {"page_size": -1})),
-    *_of(*LIST, "INVALID_GAME_ID", ("game_id", "'x'", ID, {"game_id": "x"})),
-    *_of(*LIST, "INVALID_DATE",
+    *_of(LIST, "INVALID_PAGE_SIZE", ("page_size", "-1", "1 to 500", {"page_size": -1})),
+    *_of(LIST, "INVALID_GAME_ID", ("game_id", "'x'", ID, {"game_id": "x"})),
+    *_of(LIST, "INVALID_DATE",
          ("from_date", "'2026-02-30'", DATE, {"from_date": "2026-02-30"}),
          ("to_date", "'2026-W03-2'", DATE, {"to_date": "2026-W03-2"}),
          ("to_date", "60000 characters", DATE, {"to_date": "9" * 60_000}),
          ("to_date", "'2026-01-13'", "or later", {"from_date": "2026-01-14", "to_date": "2026-01-13"})),
-    *_of(*LIST, "INVALID_TEAM", ("team", "'Gotham'", TEAM, {"team": "Gotham"})),
-    *_of(*LIST, "INVALID_HORIZON", ("horizon", "3", HORIZON, {"horizon": 3})),
-    *_of(*LIST, "INVALID_CONFIDENCE", *(("min_confidence", f"{share}", "from 0.5 to 1", {"min_confidence": share})
+    *_of(LIST, "INVALID_TEAM", ("team", "'Gotham'", TEAM, {"team": "Gotham"})),
+    *_of(LIST, "INVALID_HORIZON", ("horizon", "3", HORIZON, {"horizon": 3})),
+    *_of(LIST, "INVALID_CONFIDENCE", *(("min_confidence", f"{share}", "from 0.5 to 1", {"min_confidence": share})
                                         for share in (0.49, 1.01, math.nan))),
-    *_of(*LIST, "INVALID_MINUTES", ("elapsed_minutes", "48", "1 to 47", {"elapsed_minutes": 48})),
-    *_of(*SCORECARD, "INVALID_GAME_ID", ("filter.game_id", "'x'", ID, _score_filter(game_id="x"))),
-    *_of(*SCORECARD, "INVALID_TEAM", ("filter.team", "'Gotham'", TEAM, _score_filter(team="Gotham"))),
-    *_of(*SCORECARD, "INVALID_CONFIDENCE",
+    *_of(LIST, "INVALID_MINUTES", ("elapsed_minutes", "48", "1 to 47", {"elapsed_minutes": 48})),
+    *_of(SCORECARD, "INVALID_GAME_ID", ("filter.game_id", "'x'", ID, _score_filter(game_id="x"))),
+    *_of(SCORECARD, "INVALID_TEAM", ("filter.team", "'Gotham'", TEAM, _score_filter(team="Gotham"))),
+    *_of(SCORECARD, "INVALID_CONFIDENCE",
          ("filter.min_confidence", "0.49", "from 0.5 to 1", _score_filter(min_confidence=0.49))),
     *(row for call in (SCORECARD, BOARD) for row in _of(
-        *call, "INVALID_HORIZON", ("filter.horizon", "unspecified", HORIZON, _score_filter(horizon=0)))),
-    *_of(*SCORECARD, "INVALID_DATE", ("filter.from_date", "'x'", DATE, _score_filter(from_date="x"))),
-    *_of(*SCORECARD, "INVALID_MINUTES",
+        call, "INVALID_HORIZON", ("filter.horizon", "unspecified", HORIZON, _score_filter(horizon=0)))),
+    *_of(SCORECARD, "INVALID_DATE", ("filter.from_date", "'x'", DATE, _score_filter(from_date="x"))),
+    *_of(SCORECARD, "INVALID_MINUTES",
          ("filter.min_minutes", "0", "1 to 47", _score_filter(min_minutes=0)),
          ("filter.max_minutes", "99", "1 to 47", _score_filter(max_minutes=99)),
          ("filter.max_minutes", "8", "9, or more", _score_filter(min_minutes=9, max_minutes=8))),
-    *_of(*SCORECARD, "INVALID_FILTER", ("limit", "100001", "1 to 100000, or 0 for all", {"limit": 100_001})),
-    *_of(*BOARD, "INVALID_FILTER",
+    *_of(SCORECARD, "INVALID_FILTER", ("limit", "100001", "1 to 100000, or 0 for all", {"limit": 100_001})),
+    *_of(BOARD, "INVALID_FILTER",
          ("min_games", "-1", "1 or more, or 0 for 100", {"min_games": -1}),
          ("limit", "-1", "1 to 100000, or 0 for all", {"limit": -1}),
          ("filter.model_version", "'v1'", "none", _score_filter(model_version="v1"))),
-    *_of(*BOARD, "INVALID_METRIC", *(("metric", found, "one of LEADERBOARD_METRIC_CRPS, ", {"metric": metric})
+    *_of(BOARD, "INVALID_METRIC", *(("metric", found, "one of LEADERBOARD_METRIC_CRPS, ", {"metric": metric})
                                      for metric, found in ((9, "9"), (0, "unspecified")))),
 ]  # fmt: skip
 
@@ -403,48 +410,48 @@ OF_OTHERS = [
           ("INVALID_QUANTILE_LEVELS", "quantile_levels[0]", "2.0", {**_COLUMN, "quantile_levels": [2.0]}),
           ("INVALID_QUANTILE_LEVELS", "quantile_levels", "21 levels",
            {"minutes": [1] * 5000, "patterns": [0.0] * 5000, "quantile_levels": [0.5] * 21}))
-      for row in _of(COLUMNS, pb.PredictColumnsRequest(), reason, (field, found, "", fields))),
-    *_of(BATCH, pb.PredictBatchRequest(), "INVALID_BATCH",
+      for row in _of((COLUMNS, pb.PredictColumnsRequest()), reason, (field, found, "", fields))),
+    *_of((BATCH, pb.PredictBatchRequest()), "INVALID_BATCH",
          *(("requests", f"{size} requests", "1 to 1000", {"requests": [request] * size})
            for size, request in ((0, good()), (1001, good()), (4000, pb.PredictRequest())))),
-    *_of(STREAM, pb.StreamPredictionsRequest(), "INVALID_GAME_ID",
+    *_of((STREAM, pb.StreamPredictionsRequest()), "INVALID_GAME_ID",
          ("game_ids[2]", "'1'", ID, {"game_ids": [GAME, GAME, "1"]}), ("game_ids[0]", "''", ID, {"game_ids": [""]})),
-    *_of(STREAM, pb.StreamPredictionsRequest(), "INVALID_GAME_IDS",
+    *_of((STREAM, pb.StreamPredictionsRequest()), "INVALID_GAME_IDS",
          ("game_ids", "201 game ids", "at most 200", {"game_ids": [GAME] * 201})),
-    *_of(STREAM, pb.StreamPredictionsRequest(), "INVALID_RESUME_TOKEN",
+    *_of((STREAM, pb.StreamPredictionsRequest()), "INVALID_RESUME_TOKEN",
          *(("resume_token", found, expected, {"resume_token": token}) for token, found, expected in (
              ("nope", "'nope'", TOKEN), ("é", "'é'", TOKEN), ("\0", "'\\x00'", TOKEN),
              ("AQ" + "A" * 54, "of another ledger", "this server's ledger"), ("_w" + "A" * 54, "form 255", "form 1"),
              ("A" * 60_000, "60000 characters", TOKEN)))),
-    *_of(RISK, pb.AssessRiskRequest(), "INVALID_BATCH",
+    *_of((RISK, pb.AssessRiskRequest()), "INVALID_BATCH",
          *(("games", f"{size} games", "1 to 100", {"games": [pb.RiskGame(pattern=[0, 1])] * size})
            for size in (0, 101))),
-    *_of(*FEED, "INVALID_FEED_REPORT",
+    *_of(FEED, "INVALID_FEED_REPORT",
          ("live_games", "-1", "0 games", {"live_games": -1}),
          *(("feed", found, "1 to 32 of a to z", {"feed": feed})
            for feed, found in (("", "''"), ("NBA", "'NBA'"), ("a" * 33, "'aaa"), ("nba\n", "'nba\\n'"))),
          ("read_age_seconds", "-1", "0 to 1,000,000 seconds", {"read_age_seconds": -1.0}),
          ("data_age_seconds", "nan", "0 to 1,000,000 seconds", {"data_age_seconds": math.nan}),
          ("data_age_seconds", "inf", "0 to 1,000,000 seconds", {"data_age_seconds": math.inf})),
-    *_of(*LEASE, "INVALID_LEASE_NAME",
+    *_of(LEASE, "INVALID_LEASE_NAME",
          *(("name", found, "", {"name": name}) for name, found in (
              ("", "''"), ("-x", "'-x'"), ("x" * 65, "65 characters"), ("x\n", "'x\\n'"), ("model-gate", "model-gate"))),
          ("holder", "''", "", {"holder": ""}), ("holder", "'Zürich'", "", {"holder": "Zürich"})),
-    *_of(*LEASE, "INVALID_LEASE_TTL", *(("ttl_seconds", "", "", {"ttl_seconds": span})
+    *_of(LEASE, "INVALID_LEASE_TTL", *(("ttl_seconds", "", "", {"ttl_seconds": span})
                                         for span in (0.999, -1e9, 300.001, math.nan, math.inf))),
-    *_of(*CLAIM, "INVALID_NOTIFICATION",
+    *_of(CLAIM, "INVALID_NOTIFICATION",
          _note("id", "", "''", NAME), _note("id", "a b", "'a b'", NAME), _note("id", "x" * 129, "129 char", "1 to 128"),
          _note("target", "Zürich", "'Zürich'", NAME), _note("rule", "x" * 65, "x", "1 to 64 letters"),
          _note("text", "", "an empty text", "a text"), _note("text", "x" * 501, "501 characters", "at most 500"),
          _note("text", "BOS\x1b[2J", "\\x1b", "printable characters"), ("sender", "''", NAME, {"sender": ""}),
          *(("ttl_seconds", "", "", {"ttl_seconds": span}) for span in (0.5, 301.0, -1.0, math.nan, math.inf))),
-    *_of(*CLAIM, "INVALID_GAME_ID", _note("game_id", "1", "'1'", ID)),
-    *_of(*CONFIRM, "INVALID_NOTIFICATION",
+    *_of(CLAIM, "INVALID_GAME_ID", _note("game_id", "1", "'1'", ID)),
+    *_of(CONFIRM, "INVALID_NOTIFICATION",
          ("status", "1", "SENT, FAILED or WAITING", {"status": 1}), ("status", "99", "SENT, FAILED", {"status": 99}),
          ("failure", "201 characters", "at most 200", {"failure": "x" * 201}),
          ("failure", "'two\\nlines'", "printable", {"failure": "two\nlines"}),
          *(("retry_delay_seconds", "", "", {"retry_delay_seconds": span}) for span in (301.0, -1.0, math.nan))),
-    *_of(CHECK, health_pb2.HealthCheckRequest(), "UNKNOWN_SERVICE",
+    *_of((CHECK, health_pb2.HealthCheckRequest()), "UNKNOWN_SERVICE",
          *(("service", found, "dejavu.ledger, the full name of a service (reflection lists them), or empty for",
             {"service": service}) for service, found in (("nope", "'nope'"), ("x" * 1000, "1000 characters")))),
 ]  # fmt: skip
@@ -475,6 +482,19 @@ BAD_REQUESTS = [
     _unknown(PREDICT, 70_000, 65536),
 ]
 
+_ODD: dict[str, dict[str, Any]] = {
+    "subnormal values": {"pattern": [5e-324] * len(PATTERN)},
+    "minus zero": {"pattern": [-0.0] * len(PATTERN)},
+    "values at the bounds": {"pattern": [200.0, -200.0] * 9, "pregame_margin": -200.0},
+    "alpha next to 1": {"alpha": math.nextafter(1, 0)},
+    "as many slots as there may be": {"pattern": [2.0] * 47, "horizon": 2},
+    "points of either parity with a lead of half points": {"pattern": [2.5], "total_points": 8},
+    "99 quantiles, of one level": {"quantile_levels": [0.5] * 99},
+    "a market at its bounds": {
+        "markets": [market(line=-100.0, above=Odds(decimal=1000), below=Odds(american=-(2**31)))]
+    },
+}
+
 ACCEPTED: dict[str, tuple[str, bytes]] = {
     "a field that a later release may know": (PREDICT, good().SerializeToString() + b"\x82\x7d\x03abc"),
     "a known field of another wire type": (PREDICT, good().SerializeToString() + b"\x38\x01"),
@@ -485,20 +505,6 @@ ACCEPTED: dict[str, tuple[str, bytes]] = {
     "the same id 200 times": (STREAM, pb.StreamPredictionsRequest(game_ids=[GAME] * 200).SerializeToString()),
     "a service that the server does not have": (WATCH, b"\x0a\x04nope"),
     "a request that asks nothing": (REFLECTION, b""),
-    **{
-        name: (PREDICT, good(**fields).SerializeToString())
-        for name, fields in {
-            "subnormal values": {"pattern": [5e-324] * len(PATTERN)},
-            "minus zero": {"pattern": [-0.0] * len(PATTERN)},
-            "values at the bounds": {"pattern": [200.0, -200.0] * 9, "pregame_margin": -200.0},
-            "alpha next to 1": {"alpha": math.nextafter(1, 0)},
-            "as many slots as there may be": {"pattern": [2.0] * 47, "horizon": 2},
-            "points of either parity with a lead of half points": {"pattern": [2.5], "total_points": 8},
-            "99 quantiles, of one level": {"quantile_levels": [0.5] * 99},
-            "a market at its bounds": {
-                "markets": [market(line=-100.0, above=Odds(decimal=1000), below=Odds(american=-(2**31)))]
-            },
-        }.items()
-    },
+    **{name: (PREDICT, good(**fields).SerializeToString()) for name, fields in _ODD.items()},
 }
 """Unusual but valid requests: method and bytes."""

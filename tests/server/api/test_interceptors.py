@@ -16,7 +16,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.access.caller import Unauthenticated
 from dejavu_server.admission.callers import Caller, CallerLimits, Callers
 from dejavu_server.admission.controller import AdmissionController, Permit, call_limits
-from dejavu_server.api.admissions import Arrival
+from dejavu_server.api.admissions import Admissions, Arrival
 from dejavu_server.api.interceptors import CallInterceptor, Resolver
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.stream_errors import ServerDraining
@@ -107,13 +107,13 @@ async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_i
     async def answer(*_: object) -> bytes:
         raise AssertionError("called")
 
-    interceptor, caller = CallInterceptor("w", Metrics(CollectorRegistry())), Caller(address="192.0.2.1")
+    callers, caller = Callers(CallerLimits(rate=1e-9)), Caller(address="192.0.2.1")
+    interceptor = CallInterceptor("w", Metrics(CollectorRegistry()), callers)
     denial = None
     if reason == "without a token":
         denial = Unauthenticated("the call has no token")
     else:
-        interceptor.callers = Callers(CallerLimits(rate=1e-9))
-        with interceptor.callers.counted(caller, stream=False):
+        with callers.counted(caller, stream=False):
             pass  # the only call that its rate allows
     admission = AdmissionController(call_limits(1, 1))
     permit = admission.admit(BATCH, None)
@@ -163,8 +163,9 @@ class Bench:
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     registry = CollectorRegistry()
-    interceptor = CallInterceptor("w", Metrics(registry), max_call_seconds=0.0)
-    server = GrpcServer(interceptor)
+    metrics = Metrics(registry)
+    interceptor = CallInterceptor("w", metrics, Callers(CallerLimits()), max_call_seconds=0.0)
+    server = GrpcServer(interceptor, Admissions(AdmissionController(call_limits(1, 1)), metrics, ()))
     port = server.add_insecure_port("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         bench = Bench(interceptor, registry, channel)

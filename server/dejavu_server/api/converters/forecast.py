@@ -28,7 +28,7 @@ _TERMS: Final = tuple(forecast_pb2.ExpectedMarginTerms.DESCRIPTOR.fields_by_name
 _LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
 
 CourseOf = Callable[[Forecast, SimilarGame], Sequence[float]]
-"""Returns the course of a similar game of a forecast; see `Registry.course`."""
+"""Returns the course of a similar game of a forecast; see `ServingModels.course`."""
 
 
 def forecast_message(

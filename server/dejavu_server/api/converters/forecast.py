@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from dejavu.v1 import forecast_pb2
 from dejavu_feed import live_inputs
@@ -11,6 +10,7 @@ from dejavu_feed import moment as moments
 from dejavu_ledger.records import IssuedForecast, LateReason
 from dejavu_models.types import (
     AdaptationMode,
+    ExpectedMarginTerms,
     Explanation,
     Forecast,
     SimilarGame,
@@ -22,8 +22,6 @@ from dejavu_server.api.converters.forecast_warnings import forecast_warnings
 from dejavu_server.api.converters.line_origin import put_origin
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
-
-_TERMS: Final = tuple(forecast_pb2.ExpectedMarginTerms.DESCRIPTOR.fields_by_name)
 
 _LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
 
@@ -107,15 +105,27 @@ def _put_strengths(message: forecast_pb2.Forecast, issued: IssuedForecast) -> No
         message.expected_margin = forecast.expected_margin
         put_origin(message, issued)
     if forecast.expected_margin_terms is not None:
-        terms = forecast.expected_margin_terms
-        fields = {name: getattr(terms, name) for name in _TERMS}
-        message.expected_margin_terms.MergeFrom(forecast_pb2.ExpectedMarginTerms(**fields))
+        _put_margin_terms(message.expected_margin_terms, forecast.expected_margin_terms)
     if forecast.ratings_date is not None:
         message.ratings_date = forecast.ratings_date.isoformat()
     if forecast.teams_known:
         home, away = forecast.teams_known
         _put_team_known(message.home_known, home)
         _put_team_known(message.away_known, away)
+
+
+def _put_margin_terms(message: forecast_pb2.ExpectedMarginTerms, terms: ExpectedMarginTerms) -> None:
+    # Named, since a loop over the names takes a microsecond longer, of the eight of all fields.
+    message.strength_difference = terms.strength_difference
+    message.home_advantage = terms.home_advantage
+    message.schedule = terms.schedule
+    message.playoffs = terms.playoffs
+    message.altitude = terms.altitude
+    message.schedule_known = terms.schedule_known
+    message.usual_players = terms.usual_players
+    message.missing_players = terms.missing_players
+    message.home_missing = terms.home_missing
+    message.away_missing = terms.away_missing
 
 
 def _put_team_known(message: forecast_pb2.TeamKnowledge, known: TeamKnowledge) -> None:

@@ -22,7 +22,7 @@ from tests.support.harness.subscribers import Subscriber, encode_outcome
 from tests.support.harness.tokens import token_of
 
 from dejavu_ledger import Ledger
-from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.api.converters.forecast import forecast_message
 from dejavu_server.streaming.broadcaster import Broadcaster
 
 A_COMMIT = 200

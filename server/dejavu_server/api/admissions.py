@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import structlog
@@ -32,7 +32,7 @@ from dejavu_server.admission.callers import Caller, address_of
 from dejavu_server.admission.controller import AdmissionController, MakeRoom, Permit
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
+from dejavu_server.api.request_ids import REQUEST_ID, generate_ids, requested_id
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.observability.refusal_log import RefusalLog
 
@@ -75,12 +75,12 @@ class Arrival:
 
     Attributes:
         caller: its caller.
-        permit: counts the call against a limit; None if calls are not limited.
+        permit: counts the call against a limit.
         denial: why the caller may not make it; None if it may.
     """
 
-    caller: Caller = field(default_factory=Caller)
-    permit: Permit | None = None
+    caller: Caller
+    permit: Permit
     denial: DejavuError | None = None
 
     def request_received(self) -> None:
@@ -90,15 +90,9 @@ class Arrival:
             asyncio.CancelledError: if the call was ended just before, because its request had not come. gRPC's core
                 would refuse a second answer, and never free it.
         """
-        if self.permit is not None:
-            if self.permit.is_released:
-                raise asyncio.CancelledError
-            self.permit.request_received()
-
-    def answered(self) -> None:
-        """Take note that the answer that ends the call is about to be sent."""
-        if self.permit is not None:
-            self.permit.answered()
+        if self.permit.is_released:
+            raise asyncio.CancelledError
+        self.permit.request_received()
 
 
 class _Prepared(NamedTuple):
@@ -197,7 +191,7 @@ class Admissions:
         for counter in prepared.counters:
             counter.inc()
         refusal = next(prepared.refusals)
-        request_id = _request_id(context) or next(self._ids)
+        request_id = requested_id(context.invocation_metadata()) or next(self._ids)
         return refusal._replace(metadata=((REQUEST_ID, request_id), *refusal.metadata))
 
     def _prepare(self, method: str, error: DejavuError) -> _Prepared:
@@ -217,12 +211,6 @@ class Admissions:
         if isinstance(error, Unauthenticated):
             counters.append(self._metrics.callers.labels(NO_CALLER, failure.code.name))
         return _Prepared(tuple(counters), itertools.cycle(refusals))
-
-
-def _request_id(context: Context) -> str:
-    """Return the caller's request id; empty if there is none that can be sent back."""
-    ids = (accepted_id(value) for key, value in context.invocation_metadata() or () if key == REQUEST_ID)
-    return next(filter(None, ids), "")
 
 
 def _spread(delay: float, number: int) -> float:

@@ -119,25 +119,20 @@ def pushback(code: grpc.StatusCode, seconds: float | None) -> tuple[tuple[str, s
     return ((PUSHBACK, str(round(seconds * 1000))),)
 
 
-def batch_error(failure: Failure) -> pb.PredictError:
-    """Convert a failure to the error result of one request of a batch."""
-    error = pb.PredictError(
+def item_error(error: BaseException) -> pb.PredictError:
+    """Return the error result of one request of many; log an error without category."""
+    failure = describe(error)
+    if failure.reason == INTERNAL:
+        _log.error("batch_item_failed", exc_info=error)
+    answer = pb.PredictError(
         code=status_number(failure.code),
         reason=failure.reason,
         message=failure.message,
         retry_delay_seconds=failure.retry_seconds,
     )
     for field, description in failure.violations:
-        error.field_violations.add(field=field, description=description)
-    return error
-
-
-def item_error(error: BaseException) -> pb.PredictError:
-    """Return the error result of one request of many; log an error without category."""
-    failure = describe(error)
-    if failure.reason == INTERNAL:
-        _log.error("batch_item_failed", exc_info=error)
-    return batch_error(failure)
+        answer.field_violations.add(field=field, description=description)
+    return answer
 
 
 def status_number(code: grpc.StatusCode) -> int:

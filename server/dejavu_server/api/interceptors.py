@@ -29,7 +29,6 @@ from typing import Any, Never
 import grpc
 import structlog
 from grpc_status import rpc_status
-from prometheus_client import Counter, Histogram
 
 from dejavu_common.failure_log import FailureLog
 from dejavu_models.errors import DejavuError
@@ -42,7 +41,7 @@ from dejavu_server.admission.watches import MAX_REFLECTIONS, MAX_WATCHES, Watche
 from dejavu_server.api.admissions import STATUS_SECONDS, Arrival
 from dejavu_server.api.errors import INTERNAL, Failure, describe, pushback, status
 from dejavu_server.api.handlers import MAKERS, Context, Handler
-from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
+from dejavu_server.api.request_ids import REQUEST_ID, generate_ids, requested_id
 from dejavu_server.api.traces import traced
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.observability.refusal_log import RefusalLog
@@ -93,19 +92,20 @@ class CallInterceptor:
     Args:
         worker: name of the worker, sent to callers.
         metrics: the metrics to update.
+        callers: limits what each caller does.
         workers: number of workers that share the port, sent to callers.
         max_call_seconds: deadline of a unary call that has none of its own.
         max_watches: maximum number of health watches.
 
     Attributes:
         authenticator: knows which tokens are still valid; None: calls need no token.
-        callers: limits what each caller does; None: there are no such limits.
     """
 
     def __init__(
         self,
         worker: str,
         metrics: Metrics,
+        callers: Callers,
         *,
         workers: int = 1,
         max_call_seconds: float = MAX_CALL_SECONDS,
@@ -115,7 +115,7 @@ class CallInterceptor:
         self._metrics = metrics
         self._max_call_seconds = max_call_seconds
         self.authenticator: Authenticator | None = None
-        self.callers: Callers | None = None
+        self._callers = callers
         self._streams: dict[asyncio.Task[Any], Principal] = {}
         self._ended: dict[asyncio.Task[Any], DejavuError] = {}
         self._in_flight = Counts[str]()  # by method
@@ -126,7 +126,6 @@ class CallInterceptor:
             partial(FailureLog, _log, failed="call_failed")
         )
         self._refusal_log = RefusalLog(_log)
-        # Cached: looking these up on every call would cost more than counting and logging do.
         self._caller_counter = cache(lambda caller, code: metrics.callers.labels(caller, code.name))
         self._caller_labels = CallerLabels()
         self._log = _log.bind()
@@ -138,10 +137,9 @@ class CallInterceptor:
         if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
             self._metrics.calls.labels(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED.name).inc()
             arrival.request_received()  # gRPC's answer needs no request
-            arrival.answered()
+            arrival.permit.answered()
             return None
-        if arrival.permit is not None:
-            arrival.permit.await_request()
+        arrival.permit.await_request()
         behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
         return MAKERS[handler.request_streaming, handler.response_streaming](
             partial(behaviour, arrival), handler.request_deserializer, handler.response_serializer
@@ -231,7 +229,9 @@ class CallInterceptor:
         """Wrap the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._in_flight
         kind = kind_of(method)
-        counters = cache(partial(self._counters, method, timed=timed))
+        # Cached: looking these up on every call would cost more than counting does.
+        counter = cache(lambda code: self._metrics.calls.labels(method, code.name))
+        seconds = cache(lambda code: self._metrics.seconds.labels(method, code.name))
 
         async def call(arrival: Arrival, request: Any, context: Context) -> Any:
             started = time.perf_counter()
@@ -248,7 +248,7 @@ class CallInterceptor:
                     response = await answer(request, caller, context, metadata)
                     if write is not None:
                         response = write(response)
-                arrival.answered()
+                arrival.permit.answered()
                 return response
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)
@@ -260,37 +260,30 @@ class CallInterceptor:
             finally:
                 in_flight[method] -= 1
                 elapsed = time.perf_counter() - started
-                counter, seconds = counters(code)
-                counter.inc()
-                if seconds is not None:
-                    seconds.observe(elapsed)
+                counter(code).inc()
+                if timed:
+                    seconds(code).observe(elapsed)
                 if self.authenticator is not None:
                     self._caller_counter(self._caller_labels.of(caller.identity), code).inc()
                 if self._log.is_enabled_for(logging.DEBUG):
                     self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
-            arrival.answered()
+            arrival.permit.answered()
             return await _abort(context, failure, metadata)
 
         return _freeing_aborted(traced(method, call))
 
     def _counted(self, kind: CallKind, caller: Caller, *, stream: bool) -> AbstractContextManager[object]:
         """Return a context that counts a call of a caller; raise a CallerLimit if it may not be made."""
-        if self.callers is None or (kind is CallKind.CONTROL and not stream):
+        if kind is CallKind.CONTROL and not stream:
             return nullcontext()
         if kind is CallKind.REFLECTION:
             return self._reflections.counted(caller.name)
         if kind is CallKind.WATCH:
             with ExitStack() as watch:
                 watch.enter_context(self._watches.counted(caller.name))
-                watch.enter_context(self.callers.counted_watch(caller))
+                watch.enter_context(self._callers.counted_watch(caller))
                 return watch.pop_all()
-        return self.callers.counted(caller, stream=stream, batch=kind is CallKind.BATCH)
-
-    def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
-        """Return the counter of the calls of a method that end with a code, and the histogram of their durations."""
-        metrics = self._metrics
-        seconds = metrics.seconds.labels(method, code.name) if timed else None
-        return metrics.calls.labels(method, code.name), seconds
+        return self._callers.counted(caller, stream=stream, batch=kind is CallKind.BATCH)
 
     @contextmanager
     def _ended_from_outside(self, caller: Caller) -> Iterator[None]:
@@ -327,11 +320,7 @@ class CallInterceptor:
         The metadata are already decoded here; a handler that reads them from its context decodes them again. A call
         runs in one task, and so in its own context, from here to its end: nothing needs to be unbound.
         """
-        request_id = ""
-        for key, value in call.invocation_metadata or ():
-            if key == REQUEST_ID:
-                request_id = request_id or accepted_id(value)
-        caller.request_id = request_id or next(self._ids)
+        caller.request_id = requested_id(call.invocation_metadata) or next(self._ids)
         structlog.contextvars.bind_contextvars(request_id=caller.request_id)
 
     def _failure(self, method: str, error: Exception, caller: Caller) -> Failure:
@@ -417,7 +406,7 @@ def _freeing_aborted(behaviour: Behaviour) -> Behaviour:
 
 
 def _remaining(context: Context) -> float | None:
-    """Return the seconds until the deadline of the call; None if it has none."""
+    """Return the seconds until the deadline of the call; None if it has none, which the type stubs do not say."""
     return context.time_remaining()
 
 

@@ -12,9 +12,9 @@ from dejavu_common.clock import from_microseconds
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_models.errors import InvalidInput, quoted
 from dejavu_server.admission.callers import Caller
-from dejavu_server.api.converters.fields import check_game_id, set_timestamp
+from dejavu_server.api.converters.fields import check_game_id, message_of
 from dejavu_server.api.paging import decode_key, page_of, page_size
-from dejavu_server.api.shared_reads import ReadSlot
+from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.coordination import notifications
 from dejavu_server.coordination.leases import time_span
 from dejavu_server.coordination.notifications import Draft, NotificationRow, Status
@@ -42,13 +42,12 @@ class NotificationService:
 
     Args:
         ledger: the ledger whose database contains them.
-        lookups: slot of small reads, shared with those of other services: lists of thousands of rows would take all
-            reader threads.
+        reads: reads it, for all services of the worker: lists of thousands of rows would take all reader threads.
     """
 
-    def __init__(self, ledger: CurrentLedger, lookups: ReadSlot) -> None:
+    def __init__(self, ledger: CurrentLedger, reads: SharedReads) -> None:
         self._ledger = ledger
-        self._lookups = lookups
+        self._reads = reads
 
     async def claim_notification(
         self, request: pb.ClaimNotificationRequest, caller: Caller
@@ -108,7 +107,7 @@ class NotificationService:
         created, id_, target = decode_key(_LIST, request.page_token, notifications.NEWEST)
         after = (int(created), str(id_), str(target))
         newest = partial(notifications.newest, limit=size + 1, after=after)
-        rows = await self._lookups.run(caller.turn, lambda: self._ledger().read(newest))
+        rows = await self._reads.look_up(newest, caller.turn)
         page, next_page_token = page_of(_LIST, rows, lambda row: (row.created_us, *row.key), size)
         return pb.ListNotificationsResponse(notifications=map(_message, page), next_page_token=next_page_token)
 
@@ -127,18 +126,10 @@ def _text(text: str, field: str, longest: int) -> str:
 
 
 def _message(row: NotificationRow) -> pb.Notification:
-    message = pb.Notification(
-        id=row.id,
-        target=row.target,
-        rule=row.rule,
-        game_id=row.game_id,
-        text=row.text,
-        status=pb.NotificationStatus.ValueType(row.status),
-        attempts=row.attempts,
-        sender=row.sender,
-        failure=row.failure,
+    return message_of(
+        pb.Notification,
+        row,
         published_by=row.caller,
+        create_time=from_microseconds(row.created_us),
+        update_time=from_microseconds(row.updated_us),
     )
-    set_timestamp(message.create_time, from_microseconds(row.created_us))
-    set_timestamp(message.update_time, from_microseconds(row.updated_us))
-    return message

@@ -18,7 +18,7 @@ from dejavu_server.access.caller import AccessScope, ScopeMissing
 from dejavu_server.admission.callers import Caller
 from dejavu_server.api.cache.what_ifs import WhatIfCache
 from dejavu_server.api.converters import columns, prediction
-from dejavu_server.api.converters.forecast_parts import CourseOf
+from dejavu_server.api.converters.forecast import CourseOf, put_forecast
 from dejavu_server.api.converters.market import answers_of
 from dejavu_server.api.decoding import checked
 from dejavu_server.api.errors import item_error
@@ -170,6 +170,6 @@ def _put(
     course_of: CourseOf | None = None,
 ) -> None:
     """Write a forecast and its markets to an empty answer."""
-    prediction.put_forecast(answer.forecast, issued, explanation=request.return_explanation, course_of=course_of)
+    put_forecast(answer.forecast, issued, explanation=request.return_explanation, course_of=course_of)
     if issued.markets:
         answer.markets.extend(answers_of(issued))

@@ -16,9 +16,9 @@ from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import day_bounds
-from dejavu_ledger.database.backend import Connection, Query, StopSignal
+from dejavu_ledger.database.backend import Connection, Query
 from dejavu_ledger.ledger import CurrentLedger
-from dejavu_ledger.queries import pages, predictions, scorecards
+from dejavu_ledger.queries import pages, scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_ledger.queries.scorecards import (
     KnownScores,
@@ -31,14 +31,11 @@ from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard
 from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters import record, record_requests
-from dejavu_server.api.converters.forecast_parts import CourseOf
+from dejavu_server.api.converters.forecast import CourseOf
 from dejavu_server.api.converters.record import outcome_message
-from dejavu_server.api.shared_reads import LatestRead, ReadSlot, SharedReads
+from dejavu_server.api.shared_reads import SharedReads
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
-
-MAX_LOOKUPS_WAITING = 256
-"""Maximum number of waiting lookups: the default limit of calls of their kind. One takes up to some 40 ms."""
 
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
@@ -64,9 +61,8 @@ class RecordService:
         ledger: the ledger.
         clock: returns the current time, aware and in UTC.
         signer: signs the ledger's head.
+        reads: reads the ledger, for all services of the worker.
         course_of: returns courses of similar games; None: predictions have none.
-        reads: runs scorecards and keeps their answers, with comparisons of models; None: reads of its own.
-        lookups: slot of small reads, shared with those of other services; None: a slot of its own.
     """
 
     def __init__(
@@ -74,21 +70,15 @@ class RecordService:
         ledger: CurrentLedger,
         clock: Callable[[], datetime],
         signer: Callable[[], Awaitable[Checkpoint]],
+        reads: SharedReads,
         course_of: CourseOf | None = None,
-        reads: SharedReads | None = None,
-        lookups: ReadSlot | None = None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._signer = signer
         self._game_message = partial(record.game_message, course_of=course_of)
-        # Lookups, scorecards and comparisons of models use at most one reader thread each. The others stay free for
-        # streams.
-        self._lookups = ReadSlot(MAX_LOOKUPS_WAITING) if lookups is None else lookups
-        roster = KnownRoster()
-        self._position = LatestRead(lambda: ledger().read(scorecards.position))
-        self._roster = LatestRead(lambda: ledger().read(roster.read))
-        self._reads = SharedReads() if reads is None else reads
+        self._reads = reads
+        self._roster = KnownRoster()
         self._settled = KnownScores()
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, caller: Caller) -> pb.ReportOutcomeResponse:
@@ -105,22 +95,16 @@ class RecordService:
 
     async def get_prediction(self, request: pb.GetPredictionRequest, caller: Caller) -> pb.GetPredictionResponse:
         """Return the latest forecast of a game."""
-        game_id, horizon, minute, model = record_requests.game_query(request)
-        query = partial(
-            predictions.latest_forecast, game_id=game_id, horizon=horizon, minute=minute, model_version=model
-        )
-        return await self._look_up(caller, query, self._game_message)
+        return await self._look_up(caller, record_requests.game_query(request), self._game_message)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, caller: Caller) -> pb.ListPredictionsResponse:
         """Return a page of recorded forecasts."""
-        filter_, token, size, explanation = record_requests.list_query(request)
 
         def response(page: pages.Page) -> pb.ListPredictionsResponse:
             messages = [record.recorded_message(each) for each in page.forecasts]
             return pb.ListPredictionsResponse(predictions=messages, next_page_token=page.next_token)
 
-        query = partial(pages.page, filter_=filter_, token=token, size=size, explanation=explanation)
-        return await self._look_up(caller, query, response)
+        return await self._look_up(caller, record_requests.list_query(request), response)
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, caller: Caller) -> pb.GetScorecardResponse:
         """Score settled forecasts."""
@@ -136,7 +120,7 @@ class RecordService:
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, caller: Caller) -> pb.GetLeaderboardResponse:
         """Rank the model versions, and compare the staged models with the champion."""
         asked = record_requests.leaderboard_query(request)
-        roster = await self._roster.get()
+        roster = await self._reads.look_up(self._roster.read, caller.turn)
 
         def response(connection: Connection, scored: _Scored) -> pb.GetLeaderboardResponse:
             settled, unsettled = scored.settled, Counter(each.model_version for each in scored.unsettled)
@@ -188,13 +172,8 @@ class RecordService:
             unsettled = self._settled.unsettled(connection, filter_, evening)
             return response(connection, _Scored(settled, unsettled))
 
-        async def read(stop: StopSignal) -> _M:
-            return await self._ledger().read(build, stop=stop)
-
-        return await self._reads.get((await self._position.get(), query, evening), read, caller.turn, compares=compares)
+        return await self._reads.get((query, evening), build, caller.turn, compares=compares)
 
     async def _look_up(self, caller: Caller, query: Query[_R], response: Callable[[_R], _T]) -> _T:
-        """Wait for the slot of lookups, read and build the response."""
-        return await self._lookups.run(
-            caller.turn, lambda: self._ledger().read(lambda connection: response(query(connection)))
-        )
+        """Look something up, and build the response on the reader thread."""
+        return await self._reads.look_up(lambda connection: response(query(connection)), caller.turn)

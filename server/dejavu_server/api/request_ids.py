@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 REQUEST_ID = "x-request-id"
 
@@ -12,12 +12,15 @@ MAX_REQUEST_ID = 128
 """Maximum length of a caller's request id, in characters; longer ones are truncated."""
 
 
-def accepted_id(value: str | bytes) -> str:
-    """Return the `x-request-id` of a caller as the request id of its call; empty if it cannot be sent back.
+def requested_id(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """Return the first `x-request-id` in the metadata of a call that can be sent back; empty if there is none.
 
     gRPC accepts metadata with values that it refuses to send; sending them back would fail the call.
     """
-    return value[:MAX_REQUEST_ID] if isinstance(value, str) and value.isascii() and value.isprintable() else ""
+    for key, value in metadata or ():
+        if key == REQUEST_ID and isinstance(value, str) and value and value.isascii() and value.isprintable():
+            return value[:MAX_REQUEST_ID]
+    return ""
 
 
 def generate_ids(mark: str = "") -> Iterator[str]:

@@ -29,7 +29,7 @@ from grpc.aio._server import Server
 from dejavu_common.tasks import retrieve
 from dejavu_server.access.policy import CallKind, kind_of
 from dejavu_server.admission.controller import Permit
-from dejavu_server.api.admissions import STATUS_SECONDS, Admissions, Arrival, Refusal
+from dejavu_server.api.admissions import STATUS_SECONDS, Admissions, Refusal
 from dejavu_server.api.handlers import Handler, Handlers
 from dejavu_server.api.interceptors import CallInterceptor, Resolver
 
@@ -66,19 +66,14 @@ class GrpcServer(Server):
 
     Args:
         calls: wraps every method.
+        admissions: refuses calls before their requests are received.
         options: gRPC channel arguments.
-        admissions: refuses calls before their requests are received; None: all are accepted.
     """
 
-    def __init__(
-        self,
-        calls: CallInterceptor,
-        options: Sequence[tuple[str, Any]] = (),
-        admissions: Admissions | None = None,
-    ) -> None:
+    def __init__(self, calls: CallInterceptor, admissions: Admissions, options: Sequence[tuple[str, Any]] = ()) -> None:
         # The base class would make a server of its own here; all its other methods go to `_server`.
         self._loop = cygrpc.get_working_loop()
-        self._server = _CoreServer(self._loop, calls, tuple(options), admissions)
+        self._server = _CoreServer(self._loop, calls, admissions, tuple(options))
 
     def add_methods(self, service: str, handlers: Handlers) -> None:
         """Add the methods of a service, by name. Call it before the start."""
@@ -106,8 +101,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self,
         loop: asyncio.AbstractEventLoop,
         calls: CallInterceptor,
+        admissions: Admissions,
         options: tuple[tuple[str, Any], ...],
-        admissions: Admissions | None,
     ) -> None:
         super().__init__(loop, None, (), (), options, None)
         self._event_loop = loop
@@ -201,27 +196,25 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
     def _answer(self, path: str, state: Any) -> None:
         """Answer a call, or refuse it."""
-        loop, arrival = self._event_loop, Arrival()
-        if self._admissions is not None:
-            context = cygrpc._ServicerContext(state, None, None, loop)
-            answer = self._admissions.admit(path, context, self._make_room)
-            if isinstance(answer, Refusal):
-                if answer.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
-                    self._run(self._refuse(state, answer))
-                return
-            arrival = answer
+        loop = self._event_loop
+        context = cygrpc._ServicerContext(state, None, None, loop)
+        arrival = self._admissions.admit(path, context, self._make_room)
+        if isinstance(arrival, Refusal):
+            if arrival.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
+                self._run(self._refuse(state, arrival))
+            return
         resolver = Resolver(self._interceptor, arrival, self._handlers.get(path))
         call = cygrpc._handle_rpc(path, resolver, (), state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
-        if (permit := arrival.permit) is not None:
-            permit.on_request = self._forget
-            self._without_request[permit.kind][permit] = _WithoutRequest(path, state, task)
-            self._sweep_later()
-            task.add_done_callback(partial(self._release, permit))
+        permit = arrival.permit
+        permit.on_request = self._forget
+        self._without_request[permit.kind][permit] = _WithoutRequest(path, state, task)
+        self._sweep_later()
+        task.add_done_callback(partial(self._release, permit))
 
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
         without_request = self._without_request[permit.kind].pop(permit, None)
-        if without_request is not None and self._admissions is not None:
+        if without_request is not None:
             # The core refused the request, or its caller disconnected first. Calls that this server ends without their
             # requests were counted when it ended them.
             self._admissions.count_no_request(without_request.path)
@@ -233,34 +226,31 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
     def _make_room(self, kind: CallKind, may_end: Callable[[Permit], bool]) -> bool:
         """End the oldest call that has waited long for its request, and may be ended; return whether there was one."""
-        admissions = self._admissions
-        if admissions is None:
-            return False
         for permit in self._without_request[kind]:
-            if permit.keeps_place_until > admissions.now:
+            if permit.keeps_place_until > self._admissions.now:
                 return False
             if may_end(permit):
-                self._end_without_request(permit, admissions.no_room)
+                self._end_without_request(permit, self._admissions.no_room)
                 return True
         return False
 
     def _sweep_later(self) -> None:
-        if self._admissions is None or self._sweeps:
+        if self._sweeps:
             return
         oldest = min((next(iter(each)).expires for each in self._without_request.values() if each), default=None)
         if oldest is not None:
             self._sweeps = True
-            self._event_loop.call_later(max(0.05, oldest - self._admissions.now), self._sweep, self._admissions)
+            self._event_loop.call_later(max(0.05, oldest - self._admissions.now), self._sweep)
 
-    def _sweep(self, admissions: Admissions) -> None:
+    def _sweep(self) -> None:
         """End the calls whose request was not received in time, once those that have arrived by now are read."""
-        self._event_loop.call_later(_READING_SECONDS, self._end_expired, admissions, admissions.now)
+        self._event_loop.call_later(_READING_SECONDS, self._end_expired, self._admissions.now)
 
-    def _end_expired(self, admissions: Admissions, now: float) -> None:
+    def _end_expired(self, now: float) -> None:
         self._sweeps = False
         for calls in self._without_request.values():
             while calls and (oldest := next(iter(calls))).expires <= now:
-                self._end_without_request(oldest, admissions.no_request)
+                self._end_without_request(oldest, self._admissions.no_request)
         self._sweep_later()
 
     def _end_without_request(self, permit: Permit, refusal: Callable[[str, Any], Refusal]) -> None:

@@ -37,8 +37,8 @@ from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService, open_cache
+from dejavu_server.api.converters.forecast import forecast_message
 from dejavu_server.api.converters.games import game_message
-from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.feed_service import FEED_SERVICE, FeedService
 from dejavu_server.api.game_service import GAME_SERVICE, GameService
@@ -53,9 +53,9 @@ from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
 from dejavu_server.api.notification_service import NOTIFICATION_SERVICE, NotificationService
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
-from dejavu_server.api.record_service import MAX_LOOKUPS_WAITING, RECORD_SERVICE, RecordService
+from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.api.reflection import REFLECTION_SERVICES, reflection_handlers
-from dejavu_server.api.shared_reads import ReadSlot, SharedReads
+from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import ServingModels
@@ -166,11 +166,14 @@ class Worker:
         self._expiring: dict[str, Callable[[], float]] = {}  # when files of keys and tokens expire, by kind
         self._health = HealthService(SERVICES, parts=[LEDGER])
         self._calls = CallInterceptor(
-            name, self.metrics, workers=settings.workers, max_watches=max_watches(settings.max_rss)
+            name,
+            self.metrics,
+            Callers(caller_limits(settings)),
+            workers=settings.workers,
+            max_watches=max_watches(settings.max_rss),
         )
         self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
         """Admits calls."""
-        self._calls.callers = Callers(caller_limits(settings))
         self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, settings.workers))
         self._server = GrpcServer(
             self._calls,
@@ -299,14 +302,15 @@ class Worker:
 
     def _add_record_services(self, models: ServingModels, signer: Signer) -> None:
         """Add the services of the record and of its side state."""
-        ledger, reads, lookups = self._ledger_manager.current, SharedReads(), ReadSlot(MAX_LOOKUPS_WAITING)
-        record = RecordService(ledger, self._clock, signer.checkpoint, models.course, reads, lookups)
+        ledger = self._ledger_manager.current
+        reads = SharedReads(ledger)
+        record = RecordService(ledger, self._clock, signer.checkpoint, reads, models.course)
         self._add_service(RECORD_SERVICE, record)
         self._add_service(MODEL_SERVICE, self._model_service(models, reads))
         self._add_service(LEASE_SERVICE, LeaseService(ledger))
         self._add_service(GAME_SERVICE, GameService(self._games), encoded={"StreamGames"})
         self._add_service(FEED_SERVICE, FeedService(ledger, self.metrics, self._clock))
-        self._add_service(NOTIFICATION_SERVICE, NotificationService(ledger, lookups))
+        self._add_service(NOTIFICATION_SERVICE, NotificationService(ledger, reads))
 
     def _add_operator_services(self) -> None:
         """Add statistics, health and reflection."""
@@ -395,8 +399,8 @@ class Worker:
             self._clock,
             lifecycle=self._lifecycle.changes,
             store=self._lifecycle.store,
-            history=ModelHistory(self._ledger_manager.current),
-            comparer=ModelComparisons(self._ledger_manager.current, GateSettings(), reads),
+            history=ModelHistory(reads),
+            comparer=ModelComparisons(reads, GateSettings()),
         )
 
     async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:

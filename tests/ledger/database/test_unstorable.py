@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
+import pytest
 from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu_ledger import Ledger
-from dejavu_ledger.queries import pages
+from dejavu_ledger.queries.predictions import UnknownGame
 from dejavu_server.api.converters.record_requests import game_query, list_query
 
 VERSION = "e16662fab926e701\0"
@@ -18,8 +17,9 @@ VERSION = "e16662fab926e701\0"
 async def test_a_model_version_with_nul_is_that_of_no_forecast(ledger: Ledger) -> None:
     await ledger.commit([issued(game(1))])
     for version, found in (("", 1), (VERSION, 0)):
-        query = list_query(pb.ListPredictionsRequest(game_id=game(1), model_version=version, include_replays=True))
-        page = await ledger.read(partial(pages.page, filter_=query.filter, token="", size=query.size))
+        asked = pb.ListPredictionsRequest(game_id=game(1), model_version=version, include_replays=True)
+        page = await ledger.read(list_query(asked))
         assert len(page.forecasts) == found
-    asked = pb.GetPredictionRequest(game_id=game(1), model_version=VERSION, horizon=HORIZON_HALFTIME)
-    assert "\0" not in game_query(asked).model_version
+    unknown = pb.GetPredictionRequest(game_id=game(1), model_version=VERSION, horizon=HORIZON_HALFTIME)
+    with pytest.raises(UnknownGame):
+        await ledger.read(game_query(unknown))

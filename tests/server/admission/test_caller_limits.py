@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from grpc_status import rpc_status
-from tests.support.builders.calls import PATTERN, current_game
+from tests.support.builders.calls import PATTERN, current_game, details, refusal
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -24,27 +22,21 @@ from dejavu_server.admission.callers import WATCHES
 REQUEST = pb.PredictRequest(pattern=PATTERN)
 
 
-async def refusal(call: Any, expected: grpc.StatusCode = grpc.StatusCode.RESOURCE_EXHAUSTED) -> tuple[str, str, int]:
-    """Return reason, limit and milliseconds of a refused call."""
-    code = await call.code()
-    assert code is expected, (code, await call.details())
-    status = await rpc_status.aio.from_call(call)
-    assert status is not None
-    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-    assert status.details[0].Unpack(info)
-    assert status.details[1].Unpack(retry)
-    milliseconds = retry.retry_delay.ToMilliseconds()
-    assert dict(await call.trailing_metadata())["grpc-retry-pushback-ms"] == str(milliseconds)
-    return info.reason, info.metadata["limit"], milliseconds
+async def limit_of(call: Any) -> tuple[str, float]:
+    """Return the limit that a call was refused for, and the seconds after which to try again."""
+    refused = await refusal(call if hasattr(call, "__await__") else call.read())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_LIMIT")
+    return refused.metadata["limit"], refused.retry_seconds or 0.0
 
 
 async def begins(stream: Any) -> bool:
     """Return whether a stream has a first message; it may only be refused for a caller's limit of streams."""
     try:
         return await stream.read() is not grpc.aio.EOF
-    except grpc.aio.AioRpcError:
-        assert (await refusal(stream))[:2] == ("CALLER_LIMIT", "streams")
-        return False
+    except grpc.aio.AioRpcError as error:
+        refused = details(error)
+    assert refused.metadata["limit"] == "streams"
+    return False
 
 
 async def test_the_rate_of_a_caller(tmp_path: Path) -> None:
@@ -54,9 +46,11 @@ async def test_the_rate_of_a_caller(tmp_path: Path) -> None:
     ):
         stub: Any = PredictionServiceStub(channel)
         await stub.Predict(REQUEST, timeout=30)
-        reason, limit, milliseconds = await refusal(stub.Predict(REQUEST, timeout=30))
-        assert (reason, limit) == ("CALLER_LIMIT", "rate")
-        assert 0 < milliseconds <= 2000
+        call = stub.Predict(REQUEST, timeout=30)
+        limit, seconds = await limit_of(call)
+        assert limit == "rate"
+        assert 0 < seconds <= 2
+        assert dict(await call.trailing_metadata())["grpc-retry-pushback-ms"] == str(round(1000 * seconds))
         health: Any = HealthStub(channel)
         for _ in range(5):
             await health.Check(health_pb2.HealthCheckRequest(), timeout=30)
@@ -71,7 +65,7 @@ async def test_the_streams_of_a_caller_and_a_cancelled_one_makes_room(tmp_path: 
         streams = [stub.StreamPredictions(pb.StreamPredictionsRequest()) for _ in range(2)]
         for stream in streams:
             await stream.read()
-        assert (await refusal(stub.StreamPredictions(pb.StreamPredictionsRequest())))[:2] == ("CALLER_LIMIT", "streams")
+        assert (await limit_of(stub.StreamPredictions(pb.StreamPredictionsRequest())))[0] == "streams"
         await stub.Predict(REQUEST, timeout=30)
         streams[0].cancel()
         async with asyncio.timeout(30):
@@ -88,11 +82,8 @@ async def test_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
         games = [current_game(90001 + number) for number in range(3)]
         for game in [*games[:2], games[0]]:
             await stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=game, horizon=HORIZON_HALFTIME), timeout=30)
-        reason, limit, _ = await refusal(
-            stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=games[2], horizon=HORIZON_HALFTIME), timeout=30)
-        )
-        assert (reason, limit) == ("CALLER_LIMIT", "games")
         one, other = pb.PredictRequest(pattern=PATTERN, game_id=games[2], horizon=HORIZON_HALFTIME), REQUEST
+        assert (await limit_of(stub.Predict(one, timeout=30)))[0] == "games"
         results = (await stub.PredictBatch(pb.PredictBatchRequest(requests=[one, other]), timeout=30)).results
         assert results[0].error.reason == "CALLER_LIMIT"
         assert results[1].HasField("forecast")
@@ -119,7 +110,7 @@ async def test_outcomes_count_towards_the_games_that_a_caller_records_in_a_day(t
             await report(game)
         await report(games[0], 5)  # a correction
         await stub.WithdrawOutcome(WithdrawOutcomeRequest(game_id=games[1], horizon=HORIZON_FINAL), timeout=30)
-        assert (await refusal(report(games[2])))[:2] == ("CALLER_LIMIT", "games")
+        assert (await limit_of(report(games[2])))[0] == "games"
 
 
 async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_path: Path) -> None:
@@ -133,7 +124,7 @@ async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_pat
         codes = [await call.code() for call in calls]
         assert codes.count(grpc.StatusCode.OK) == 2
         for call, code in zip(calls, codes, strict=True):
-            assert code is grpc.StatusCode.OK or (await refusal(call))[:2] == ("CALLER_LIMIT", "batches")
+            assert code is grpc.StatusCode.OK or (await limit_of(call))[0] == "batches"
 
 
 async def begun(health: Any) -> grpc.StatusCode | None:

@@ -102,18 +102,6 @@ def test_a_caller_gets_its_rate_or_that_of_a_method_and_one_burst_and_no_more(
     assert made <= max(1.0, rate * BURST_SECONDS) + rate * (clock.now - start) + 1
 
 
-def test_callers_do_not_share_limits() -> None:
-    callers = Callers(CallerLimits(calls=1), Clock())
-    with (
-        call(callers, "ipv4:10.0.0.1:1"),
-        call(callers, "ipv4:10.0.0.2:1"),
-        callers.counted(of("x", "me"), stream=False),
-    ):
-        for again in ("ipv4:10.0.0.1:2", "ipv4:10.0.0.2:3"):
-            with pytest.raises(CallerLimit), call(callers, again):
-                pass
-
-
 def test_callers_of_this_machine_are_limited_only_if_told_so() -> None:
     for peer in ("ipv4:127.0.0.1:4", "ipv6:[::1]:4", "ipv6:%5B::1%5D:4", "ipv4:127.9.9.9:4", "unix:/run/x"):
         with ExitStack() as stack:

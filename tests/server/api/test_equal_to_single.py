@@ -1,4 +1,4 @@
-"""Requests of a batch that differ only in their numbers get the same answers as alone, however many there are."""
+"""Requests of a batch, and columns, get the same numbers as single requests, however many there are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Odds
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu.v1.record_service_pb2 import GetPredictionRequest, ReportOutcomeRequest
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 
 
@@ -87,6 +87,24 @@ def batches(draw: st.DrawFn) -> list[pb.PredictRequest]:
     return requests
 
 
+@st.composite
+def columns(draw: st.DrawFn) -> list[pb.PredictRequest]:
+    """Draw requests that can be columns of one message."""
+    kind = draw(kinds())
+    longest = 47 if kind.horizon == forecast_pb2.HORIZON_FINAL else 23
+    slots, margins = st.lists(st.integers(-40, 40), min_size=1, max_size=longest), st.none() | st.floats(-15, 15)
+    return [
+        pb.PredictRequest(
+            pattern=draw(slots),
+            horizon=kind.horizon,
+            alpha=kind.alpha if kind.HasField("alpha") else None,
+            quantile_levels=kind.quantile_levels,
+            pregame_margin=draw(margins),
+        )
+        for _ in range(draw(st.integers(1, 20)))
+    ]
+
+
 def without_times(result: pb.PredictBatchResult) -> pb.PredictBatchResult:
     result.forecast.ClearField("generated_time")
     result.forecast.ClearField("expires_time")
@@ -114,22 +132,40 @@ def test_a_batch_gets_what_each_request_gets_alone(channel: grpc.Channel, reques
             assert without_times(result) == without_times(expected)
 
 
-def test_nothing_is_recorded_of_a_batch_that_is_malformed(channel: grpc.Channel) -> None:
-    game = current_game(200)
-    named = pb.PredictRequest(pattern=[1.0] * 6, game_id=game, horizon=forecast_pb2.HORIZON_HALFTIME)
-    no_text = pb.PredictRequest(pattern=[1.0] * 6, model_version="xx").SerializeToString().replace(b"xx", b"\xff\xfe")
-    whole: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/dejavu.v1.PredictionService/PredictBatch")
-    for broken in ([no_text], [no_text] * 8, [b"\x12\x05"] * 8):
-        data = b"".join(b"\x0a" + bytes([len(body)]) + body for body in [named.SerializeToString(), *broken])
-        with pytest.raises(grpc.RpcError) as refused:
-            whole(data)
-        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-        assert f"the {len(data)} bytes of the request" in (refused.value.details() or "")
-    with pytest.raises(grpc.RpcError) as unknown:
-        RecordServiceStub(channel).GetPrediction(
-            GetPredictionRequest(game_id=game, horizon=forecast_pb2.HORIZON_HALFTIME)
+@settings(max_examples=examples(25))
+@given(columns())
+def test_columns_have_the_numbers_of_predict(channel: grpc.Channel, requests: list[pb.PredictRequest]) -> None:
+    service, first = PredictionServiceStub(channel), requests[0]
+    found = service.PredictColumns(
+        pb.PredictColumnsRequest(
+            patterns=[value for each in requests for value in each.pattern],
+            minutes=[len(each.pattern) for each in requests],
+            pregame_margins=[each.pregame_margin if each.HasField("pregame_margin") else math.nan for each in requests],
+            horizon=first.horizon,
+            alpha=first.alpha if first.HasField("alpha") else None,
+            quantile_levels=first.quantile_levels,
         )
-    assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
+    )
+    batch = service.PredictBatch(pb.PredictBatchRequest(requests=requests)).results
+    forecasts = [each.forecast for each in batch]
+    assert {each.model_version for each in forecasts} == {found.model_version}
+    assert [each.point_forecast for each in forecasts] == list(found.point_forecasts)
+    assert [each.interval_lower for each in forecasts] == list(found.interval_lowers)
+    assert [each.interval_upper for each in forecasts] == list(found.interval_uppers)
+    assert [each.home_lead_probability for each in forecasts] == list(found.home_lead_probabilities)
+    assert [quantile.value for each in forecasts for quantile in each.quantiles] == list(found.quantiles)
+
+
+def test_as_many_columns_as_are_allowed_are_answered_in_order_and_not_recorded(channel: grpc.Channel) -> None:
+    leads = [float(game % 41 - 20) for game in range(5000)]
+    recorded = RecordServiceStub(channel).ListPredictions(ListPredictionsRequest())
+    request = pb.PredictColumnsRequest(patterns=leads, minutes=[1] * 5000)
+    found = PredictionServiceStub(channel).PredictColumns(request)
+    assert len(found.point_forecasts) == 5000
+    by_lead = dict(zip(leads, found.point_forecasts, strict=True))
+    assert [by_lead[lead] for lead in leads] == list(found.point_forecasts)
+    assert sorted(by_lead, key=by_lead.__getitem__) == sorted(by_lead)
+    assert RecordServiceStub(channel).ListPredictions(ListPredictionsRequest()) == recorded
 
 
 @pytest.mark.parametrize("alpha", [0.9, 0.999999, 0.002])

@@ -13,7 +13,7 @@ from tests.support.builders.calls import MAY_PASS
 
 from dejavu_ledger import LedgerUnavailable
 from dejavu_models.errors import DejavuError, InvalidAlpha, UnknownModel
-from dejavu_server.api.errors import batch_error, describe, status
+from dejavu_server.api.errors import describe, item_error, status
 
 importlib.import_module("dejavu_server.worker.worker")  # imports all modules that define errors
 
@@ -78,8 +78,9 @@ def test_exactly_the_refusals_that_may_pass_say_when_to_retry(error: type[Dejavu
     found = [detail for detail in status(failure).details if detail.Unpack(retry)]
     assert len(found) == (error.reason in MAY_PASS)
     assert (retry.retry_delay.ToTimedelta() > timedelta()) == bool(found)
-    assert batch_error(failure).retry_delay_seconds == retry.retry_delay.ToTimedelta().total_seconds()
-    assert batch_error(failure).HasField("retry_delay_seconds") == bool(found)
+    item = item_error(error(*required))
+    assert item.retry_delay_seconds == retry.retry_delay.ToTimedelta().total_seconds()
+    assert item.HasField("retry_delay_seconds") == bool(found)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret"), KeyError("secret"), DejavuError("secret")])
@@ -87,7 +88,7 @@ def test_what_has_no_category_leaves_as_a_bare_internal(error: Exception) -> Non
     failure = describe(error)
     assert failure.code is grpc.StatusCode.INTERNAL
     assert b"secret" not in status(failure).SerializeToString()
-    assert b"secret" not in batch_error(failure).SerializeToString()
+    assert b"secret" not in item_error(error).SerializeToString()
 
 
 @pytest.mark.parametrize("text", ["x", "😀", "\0", "%", "\U000e0001", "\ud800"])

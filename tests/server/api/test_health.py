@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from unittest.mock import Mock
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.builders.calls import refusal
 
+from dejavu_server.admission.callers import SERVER
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, HealthService
 from dejavu_server.api.models.service import MODEL_SERVICE
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE
@@ -45,33 +45,23 @@ async def test_a_watcher_is_told_of_a_drain_and_let_go(health: Any, worker: Work
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
 
 
-async def test_a_part_serves_when_it_is_said_to_and_the_server_does() -> None:
+async def test_health_follows_the_server_its_threads_and_its_parts() -> None:
     service = HealthService(["a"], parts=["part"])
 
-    async def told(name: str) -> health_pb2.HealthCheckResponse:
-        return await service.check(health_pb2.HealthCheckRequest(service=name), Mock())
+    async def answers() -> list[bool]:
+        requests = (health_pb2.HealthCheckRequest(service=name) for name in ("", "a", "part"))
+        return [await service.check(each, SERVER) == SERVING for each in requests]
 
     service.set_part("part", serving=True)
-    assert await told("part") == NOT_SERVING
+    assert await answers() == [False] * 3
     service.serve()
-    assert await told("part") == SERVING
+    assert await answers() == [True] * 3
     service.set_part("part", serving=False)
-    assert await told("part") == NOT_SERVING
-    assert await told("") == await told("a") == SERVING
-
-
-async def test_health_is_not_serving_while_a_part_stalls_and_never_again_after_a_drain() -> None:
-    service = HealthService(["a"])
-    service.serve()
-
-    async def answers() -> list[health_pb2.HealthCheckResponse]:
-        return [await service.check(health_pb2.HealthCheckRequest(service=name), Mock()) for name in ("", "a")]
-
-    assert await answers() == [SERVING] * 2
+    assert await answers() == [True, True, False]
     service.set_ready(False)
-    assert await answers() == [NOT_SERVING] * 2
+    assert await answers() == [False] * 3
     service.set_ready(True)
-    assert await answers() == [SERVING] * 2
+    assert await answers() == [True, True, False]
     service.drain()
     service.set_ready(True)
-    assert await answers() == [NOT_SERVING] * 2
+    assert await answers() == [False] * 3

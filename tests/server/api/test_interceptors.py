@@ -14,10 +14,9 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.access.caller import Unauthenticated
-from dejavu_server.access.policy import CallKind
 from dejavu_server.admission.callers import Caller, CallerLimits, Callers
 from dejavu_server.admission.controller import AdmissionController, Permit, call_limits
-from dejavu_server.api.admissions import Arrival
+from dejavu_server.api.admissions import Admissions, Arrival
 from dejavu_server.api.interceptors import CallInterceptor, Resolver
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.stream_errors import ServerDraining
@@ -104,59 +103,30 @@ class Details:
 
 
 @pytest.mark.parametrize("reason", ["without a token", "beyond the caller's rate"])
-async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_is_not_read(
-    reason: str,
-) -> None:
-    interceptor, caller = CallInterceptor("w", Metrics(CollectorRegistry())), Caller(address="192.0.2.1")
+async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_is_not_read(reason: str) -> None:
+    async def answer(*_: object) -> bytes:
+        raise AssertionError("called")
+
+    callers, caller = Callers(CallerLimits(rate=1e-9)), Caller(address="192.0.2.1")
+    interceptor = CallInterceptor("w", Metrics(CollectorRegistry()), callers)
     denial = None
     if reason == "without a token":
         denial = Unauthenticated("the call has no token")
     else:
-        interceptor.callers = Callers(CallerLimits(rate=1e-9))
-        with interceptor.callers.counted(caller, stream=False):
+        with callers.counted(caller, stream=False):
             pass  # the only call that its rate allows
     admission = AdmissionController(call_limits(1, 1))
     permit = admission.admit(BATCH, None)
     assert isinstance(permit, Permit)
-    behaviour = begun(interceptor, Arrival(caller, permit, denial))
+    wrapped = interceptor.wrap(BATCH, grpc.unary_unary_rpc_method_handler(answer))
+    handler: Any = Resolver(interceptor, Arrival(caller, permit, denial), wrapped).resolve_handler(Details(BATCH))
     assert not isinstance(admission.admit(BATCH, None), Permit)
     context = NeverRead()
-    call = asyncio.create_task(behaviour(b"", context))
+    call = asyncio.create_task(handler.unary_unary(b"", context))
     await context.aborting.wait()
     assert isinstance(admission.admit(BATCH, None), Permit)
     with pytest.raises(asyncio.CancelledError):  # it has ended, and with it gRPC's reference to the request
         await call
-
-
-def begun(interceptor: CallInterceptor, arrival: Arrival) -> Any:
-    """Return what answers a call that has begun, of a method that must not be called."""
-
-    async def answer(*_: object) -> bytes:
-        raise AssertionError("called")
-
-    wrapped = interceptor.wrap(BATCH, grpc.unary_unary_rpc_method_handler(answer))
-    handler = Resolver(interceptor, arrival, wrapped).resolve_handler(Details(BATCH))
-    assert handler is not None
-    return handler.unary_unary
-
-
-async def test_a_call_that_was_ended_before_its_request_came_is_not_answered_too() -> None:
-    permit = AdmissionController(call_limits(1, 1)).admit(BATCH, None)
-    assert isinstance(permit, Permit)
-    behaviour = begun(CallInterceptor("w", Metrics(CollectorRegistry())), Arrival(Caller(), permit))
-    permit.release()  # its place was given to another call
-    with pytest.raises(asyncio.CancelledError):
-        await behaviour(b"", NeverRead())
-
-
-async def test_a_call_of_no_method_keeps_no_place() -> None:
-    admission = AdmissionController(call_limits(1, 1))
-    permit = admission.admit("/x/Y", None)
-    assert isinstance(permit, Permit)
-    interceptor = CallInterceptor("w", Metrics(CollectorRegistry()))
-    resolver = Resolver(interceptor, Arrival(Caller(), permit), None)
-    assert resolver.resolve_handler(Details("/x/Y")) is None
-    assert admission.in_progress(CallKind.CONTROL) == 0
 
 
 class Bench:
@@ -193,8 +163,9 @@ class Bench:
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     registry = CollectorRegistry()
-    interceptor = CallInterceptor("w", Metrics(registry), max_call_seconds=0.0)
-    server = GrpcServer(interceptor)
+    metrics = Metrics(registry)
+    interceptor = CallInterceptor("w", metrics, Callers(CallerLimits()), max_call_seconds=0.0)
+    server = GrpcServer(interceptor, Admissions(AdmissionController(call_limits(1, 1)), metrics, ()))
     port = server.add_insecure_port("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         bench = Bench(interceptor, registry, channel)
@@ -261,15 +232,6 @@ async def test_streams_that_do_not_end_by_themselves_are_ended_by_a_drain(bench:
     assert bench.ended.is_set()
     late = await refusal(bench.stream(b"").read())
     assert (late.code, late.reason) == (grpc.StatusCode.UNAVAILABLE, ServerDraining.reason)
-
-
-async def test_streams_that_end_by_themselves_are_let_finish_by_a_drain(bench: Bench) -> None:
-    stream = bench.stream(b"")
-    assert await stream.read() == b"first"
-    bench.finish.set()
-    await bench.interceptor.end_streams()
-    assert await stream.read() is grpc.aio.EOF
-    assert await stream.code() is grpc.StatusCode.OK
 
 
 async def test_calls_are_counted(bench: Bench) -> None:

@@ -137,26 +137,8 @@ def test_predict_is_called(address: str) -> None:
     called = grpcurl("-d", request, address, "dejavu.v1.PredictionService/Predict")
     assert called.returncode == 0, called.stderr
     forecast = json.loads(called.stdout)["forecast"]
-    assert (forecast["game_id"], forecast["home_team"], forecast["horizon"]) == (
-        GAME_OF_2024,
-        "BKN",
-        "HORIZON_HALFTIME",
-    )
+    assert (forecast["game_id"], forecast["home_team"], forecast["away_team"]) == (GAME_OF_2024, "BKN", "GSW")
+    assert forecast["horizon"] == "HORIZON_HALFTIME"
     assert forecast["interval_lower"] < forecast["point_forecast"] < forecast["interval_upper"]
-    assert forecast["quantiles"][0]["value"] > forecast["quantiles"][1]["value"]
-    assert forecast["away_team"] == "GSW"
-    assert forecast["expected_margin"]
     assert int(forecast["sequence"]) >= 1
     assert forecast["explanation"]["baseline_prediction"] == PATTERN[-1]
-
-
-def test_models_are_listed(address: str) -> None:
-    called = grpcurl(address, "dejavu.v1.ModelService/ListModels")
-    assert called.returncode == 0, called.stderr
-    [model] = json.loads(called.stdout)["models"]
-    assert model["active"] is True
-    assert model["horizons"] == [
-        {"horizon": "HORIZON_HALFTIME", "min_slots": 1, "max_slots": 23},
-        {"horizon": "HORIZON_FINAL", "min_slots": 1, "max_slots": 47},
-    ]
-    assert model["verdict"] == "VERDICT_FIT"

@@ -18,6 +18,9 @@ from tests.support.processes.connections import status_of
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.admission.callers import CallerLimits, Callers
+from dejavu_server.admission.controller import AdmissionController, call_limits
+from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.interceptors import CallInterceptor
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.grpc_server import GrpcServer
@@ -58,7 +61,9 @@ async def test_a_path_that_is_no_method_s_is_unimplemented_and_the_server_goes_o
 @given(st.binary(min_size=1, max_size=100).filter(lambda path: path != PREDICT))
 def test_no_bytes_of_a_path_end_the_server(path: bytes) -> None:
     async def called() -> None:
-        server = GrpcServer(CallInterceptor("w", Metrics(CollectorRegistry())))
+        metrics = Metrics(CollectorRegistry())
+        calls = CallInterceptor("w", metrics, Callers(CallerLimits()))
+        server = GrpcServer(calls, Admissions(AdmissionController(call_limits(1, 1)), metrics, ()))
         server.add_methods("dejavu.v1.PredictionService", {"Predict": echo()})
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()

@@ -196,3 +196,17 @@ def instant(timestamp: Timestamp) -> datetime:
         OverflowError: if no datetime can hold it.
     """
     return EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
+
+
+def requested_instant(timestamp: Timestamp, field: str, error: type[InvalidInput], expected: str) -> datetime:
+    """Return the instant of a Timestamp of a request.
+
+    Raises:
+        InvalidInput: the error given, if the Timestamp is not valid, or no datetime can hold it.
+    """
+    try:
+        if 0 <= timestamp.nanos < 10**9:
+            return instant(timestamp)
+    except OverflowError:
+        pass
+    raise error(f"{timestamp.seconds} seconds and {timestamp.nanos} nanoseconds", expected, field=field)

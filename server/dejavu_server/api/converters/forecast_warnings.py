@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
-from dejavu.v1 import forecast_pb2
+from dejavu.v1 import forecast_pb2 as pb
+from dejavu.v1.forecast_pb2 import ReliabilityWarning
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_feed.off_season import playing_days
 from dejavu_feed.teams import knowledge_text
@@ -15,9 +16,7 @@ from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, MarketKind,
 from dejavu_models.ratings import are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason
 
-_WARNING_VALUES = {
-    reason: forecast_pb2.WarningReason.Value(f"WARNING_REASON_{reason.name}") for reason in WarningReason
-}
+_WARNING_VALUES = {reason: pb.WarningReason.Value(f"WARNING_REASON_{reason.name}") for reason in WarningReason}
 
 _MOST_NAMED: Final = 5
 """Maximum number of teams that a warning about a model names; of more teams it gives only the number."""
@@ -31,7 +30,7 @@ _NO_STAKE_YET: Final = "no stake until both teams are known as well as in a usua
 _THEN: Final = {Horizon.HALFTIME: "leads at the half", Horizon.FINAL: "wins"}
 
 
-def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.ReliabilityWarning]:
+def forecast_warnings(issued: IssuedForecast) -> list[ReliabilityWarning]:
     """Return the warnings of an issued forecast."""
     forecast = issued.forecast
     warnings = [
@@ -59,77 +58,72 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.ReliabilityWa
     return warnings
 
 
-def market_warnings(
-    issued: IssuedForecast, kind: MarketKind, answer: MarketAnswer
-) -> list[forecast_pb2.ReliabilityWarning]:
+def market_warnings(issued: IssuedForecast, kind: MarketKind, answer: MarketAnswer) -> list[ReliabilityWarning]:
     """Return the warnings of the evaluation of a market that was sent with a forecast."""
-    return _total_market_warnings(issued, answer) if kind is MarketKind.TOTAL else _lead_warnings(issued, answer)
-
-
-def _lead_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.ReliabilityWarning]:
+    is_total = kind is MarketKind.TOTAL
     warnings = []
+    if answer.unrated:
+        warnings.append(_unrated_total(issued) if is_total else _unrated_lead(issued))
+    if answer.mismatched:
+        warnings.append(_mismatched_odds(answer))
+    elif answer.implausible:
+        side = "over" if is_total else issued.home_team or "the home side"
+        warnings.append(_implausible_difference(answer, side))
+    return warnings + (_recomputed_total(issued, "compared with this market") if is_total else _recomputed_lead(issued))
+
+
+def _unrated_lead(issued: IssuedForecast) -> ReliabilityWarning:
     weighed_by = issued.recomputed or issued.forecast
     moment = weighed_by.moment
-    if answer.unrated and moment is not None and moment.is_late(weighed_by.horizon):
-        warnings.append(
-            forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_LATE_MOMENT, text=_LATE_MOMENT)
-        )
-    elif answer.unrated and issued.pregame_margin is not None:
-        warnings.append(_markets_own_line("margin"))
-    elif answer.unrated and weighed_by.expected_margin is not None:
-        warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
-    elif answer.unrated and not (issued.home_team and issued.away_team):
-        warnings.append(_teams_unknown("their strength"))
-    elif answer.unrated:
-        # The ledger does not store a recomputed forecast that evaluated a market, and so not its warnings either:
-        # without RATINGS_AHEAD, RATINGS_OUTDATED is assumed.
-        ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
-        reason = WarningReason.RATINGS_AHEAD if ahead else WarningReason.RATINGS_OUTDATED
-        warning = warning_message(
-            reason, issued.day, weighed_by.ratings_date, used=False, teams=weighed_by.outdated_teams
-        )
-        warning.text += "; no stake"
-        warnings.append(warning)
-    if answer.mismatched:
-        warnings.append(_mismatched_odds(answer))
-    elif answer.implausible:
-        warnings.append(_implausible_difference(answer, issued.home_team or "the home side"))
-    if issued.recomputed is not None:
-        recorded, now = issued.forecast.home_lead_probability, weighed_by.home_lead_probability
-        text = (
-            f"the recorded forecast gives {100 * recorded:.1f} % that {issued.home_team or 'home'} "
-            f"{_THEN[issued.forecast.horizon]}, the one compared with this market {100 * now:.1f} %"
-        )
-        warnings.append(_recomputed(issued, weighed_by, text))
-        sent = issued.market(MarketKind.LEAD)
-        if sent is None or sent.recording is None:
-            warnings[-1].text += "; the market is not recorded"
-    return warnings
+    if moment is not None and moment.is_late(weighed_by.horizon):
+        return ReliabilityWarning(reason=pb.WARNING_REASON_LATE_MOMENT, text=_LATE_MOMENT)
+    if issued.pregame_margin is not None:
+        return _markets_own_line("margin")
+    if weighed_by.expected_margin is not None:
+        return _little_known(issued, weighed_by, _NO_STAKE_YET)
+    if not (issued.home_team and issued.away_team):
+        return _teams_unknown("their strength")
+    # The ledger does not store a recomputed forecast that evaluated a market, and so not its warnings either: without
+    # RATINGS_AHEAD, RATINGS_OUTDATED is assumed.
+    ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
+    reason = WarningReason.RATINGS_AHEAD if ahead else WarningReason.RATINGS_OUTDATED
+    warning = warning_message(reason, issued.day, weighed_by.ratings_date, used=False, teams=weighed_by.outdated_teams)
+    warning.text += "; no stake"
+    return warning
 
 
-def _total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.ReliabilityWarning]:
-    warnings, weighed_by = [], issued.recomputed_total or issued.forecast
+def _unrated_total(issued: IssuedForecast) -> ReliabilityWarning:
+    weighed_by = issued.recomputed_total or issued.forecast
     total = weighed_by.total
-    if answer.unrated and issued.live.pregame_total is not None:
-        warnings.append(_markets_own_line("total"))
-    elif answer.unrated and total is not None and total.expected_total is not None:
-        warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
-    elif answer.unrated and not (issued.home_team and issued.away_team):
-        warnings.append(_teams_unknown("how much they score"))
-    elif answer.unrated:
-        text = (
-            "the ratings of total points end too long before this game and are not used, and a pregame margin gives no "
-            "information about total points; no stake"
-        )
-        warnings.append(forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, text=text))
-    if answer.mismatched:
-        warnings.append(_mismatched_odds(answer))
-    elif answer.implausible:
-        warnings.append(_implausible_difference(answer, "over"))
-    return warnings + _recomputed_total(issued, "compared with this market")
+    if issued.live.pregame_total is not None:
+        return _markets_own_line("total")
+    if total is not None and total.expected_total is not None:
+        return _little_known(issued, weighed_by, _NO_STAKE_YET)
+    if not (issued.home_team and issued.away_team):
+        return _teams_unknown("how much they score")
+    text = (
+        "the ratings of total points end too long before this game and are not used, and a pregame margin gives no "
+        "information about total points; no stake"
+    )
+    return ReliabilityWarning(reason=pb.WARNING_REASON_RATINGS_OUTDATED, text=text)
 
 
-def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.ReliabilityWarning]:
+def _recomputed_lead(issued: IssuedForecast) -> list[ReliabilityWarning]:
+    if issued.recomputed is None:
+        return []
+    recorded, now = issued.forecast.home_lead_probability, issued.recomputed.home_lead_probability
+    text = (
+        f"the recorded forecast gives {100 * recorded:.1f} % that {issued.home_team or 'home'} "
+        f"{_THEN[issued.forecast.horizon]}, the one compared with this market {100 * now:.1f} %"
+    )
+    warning = _recomputed(issued, issued.recomputed, text)
+    sent = issued.market(MarketKind.LEAD)
+    if sent is None or sent.recording is None:
+        warning.text += "; the market is not recorded"
+    return [warning]
+
+
+def model_warnings(info: ModelInfo, today: date) -> list[ReliabilityWarning]:
     """Return the warnings of a model on a day."""
     used = are_usable(info.ratings_date, today, info.max_ratings_days)
     reasons = ratings_warnings(info.ratings_date, today, info.max_ratings_days)
@@ -146,15 +140,15 @@ def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Reliabilit
     return warnings
 
 
-def _recomputed(issued: IssuedForecast, now: Forecast, text: str) -> forecast_pb2.ReliabilityWarning:
+def _recomputed(issued: IssuedForecast, now: Forecast, text: str) -> ReliabilityWarning:
     """Return the warning that a part of an answer was computed by another forecast than the recorded one."""
     learned = now.calibration_sequence > issued.forecast.calibration_sequence
     behind = "this worker has learned from fewer outcomes so far, or has other settings"
     why = "in between, the model has learned from outcomes" if learned else behind
-    return forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_RECOMPUTED, text=f"{text}: {why}")
+    return ReliabilityWarning(reason=pb.WARNING_REASON_RECOMPUTED, text=f"{text}: {why}")
 
 
-def _recomputed_total(issued: IssuedForecast, use: str) -> list[forecast_pb2.ReliabilityWarning]:
+def _recomputed_total(issued: IssuedForecast, use: str) -> list[ReliabilityWarning]:
     """Return that warning of the total points, if there is one, given what the other forecast is used for."""
     recorded, now = issued.forecast.total, issued.recomputed_total
     if recorded is None or now is None or now.total is None:
@@ -167,43 +161,39 @@ def _points(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> forecast_pb2.ReliabilityWarning:
+def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> ReliabilityWarning:
     teams = zip((issued.home_team, issued.away_team), weighed_by.teams_known, strict=False)
     little = "; ".join(
         knowledge_text(team, known.deviation, known.finals, known.earlier_date)
         for team, known in teams
         if not are_known([known])
     )
-    return forecast_pb2.ReliabilityWarning(
-        reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}"
-    )
+    return ReliabilityWarning(reason=pb.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}")
 
 
-def _markets_own_line(given: str) -> forecast_pb2.ReliabilityWarning:
+def _markets_own_line(given: str) -> ReliabilityWarning:
     text = (
         f"this line is within {OWN_LINE:g} points, or its price within {100 * OWN_PRICE:.0f} percentage points, of the "
         f"one that the given {given} implies, the forecast's only information about the teams: the odds may be from "
         "before tip-off; no stake"
     )
-    return forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_MARKETS_OWN_LINE, text=text)
+    return ReliabilityWarning(reason=pb.WARNING_REASON_MARKETS_OWN_LINE, text=text)
 
 
-def _implausible_margin(issued: IssuedForecast) -> forecast_pb2.ReliabilityWarning:
+def _implausible_margin(issued: IssuedForecast) -> ReliabilityWarning:
     given, rated = (_points(margin or 0.0) for margin in (issued.pregame_margin, issued.forecast.rated_margin))
     text = f"the given margin, {given} for {issued.home_team}, is far from that of the ratings, {rated}: check its sign"
-    return forecast_pb2.ReliabilityWarning(
-        reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_MARGIN, text=f"{text}; it is used"
-    )
+    return ReliabilityWarning(reason=pb.WARNING_REASON_IMPLAUSIBLE_MARGIN, text=f"{text}; it is used")
 
 
-def _teams_unknown(unknown: str) -> forecast_pb2.ReliabilityWarning:
+def _teams_unknown(unknown: str) -> ReliabilityWarning:
     text = f"the request does not name both teams: the odds include {unknown}, the forecast does not; no stake"
-    return forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text)
+    return ReliabilityWarning(reason=pb.WARNING_REASON_TEAMS_UNKNOWN, text=text)
 
 
 def warning_message(
     reason: WarningReason, day: date, ratings_date: date | None, *, used: bool, teams: Sequence[str] = ()
-) -> forecast_pb2.ReliabilityWarning:
+) -> ReliabilityWarning:
     """Return a warning for programs and people.
 
     Args:
@@ -220,21 +210,21 @@ def warning_message(
         + ("" if used else ": they are not used"),
         WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
     }[reason]
-    return forecast_pb2.ReliabilityWarning(reason=_WARNING_VALUES[reason], text=text)
+    return ReliabilityWarning(reason=_WARNING_VALUES[reason], text=text)
 
 
-def _mismatched_odds(answer: MarketAnswer) -> forecast_pb2.ReliabilityWarning:
+def _mismatched_odds(answer: MarketAnswer) -> ReliabilityWarning:
     lowest, highest = (f"{100 * end:.0f} %".replace("-", "−") for end in PLAUSIBLE_OVERROUNDS)
     text = (
         f"the two prices do not belong together: a margin of {100 * answer.overround:.1f} %".replace("-", "−")
         + f", expected {lowest} to {highest}; no stake"
     )
-    return forecast_pb2.ReliabilityWarning(reason=forecast_pb2.WARNING_REASON_ODDS_MISMATCHED, text=text)
+    return ReliabilityWarning(reason=pb.WARNING_REASON_ODDS_MISMATCHED, text=text)
 
 
-def _outdated(teams: str, end: str, day: date) -> forecast_pb2.ReliabilityWarning:
-    return forecast_pb2.ReliabilityWarning(
-        reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED,
+def _outdated(teams: str, end: str, day: date) -> ReliabilityWarning:
+    return ReliabilityWarning(
+        reason=pb.WARNING_REASON_RATINGS_OUTDATED,
         text=f"the ratings of {teams} end on {end}, too long before {day}: they are not used; "
         "give the market's line (pregame_margin), or refresh them (dejavu-trainer refresh)",
     )
@@ -244,14 +234,14 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _implausible_difference(answer: MarketAnswer, home: str) -> forecast_pb2.ReliabilityWarning:
+def _implausible_difference(answer: MarketAnswer, home: str) -> ReliabilityWarning:
     wins, loses = answer.above.win_probability, answer.below.win_probability
     implied = fair_probability(answer.above.decimal_odds, answer.below.decimal_odds)
     # The difference is that of decided bets; the table shows shares of all bets.
     decided = " of the bets that are not returned" if answer.push_probability else ""
     sign = "" if home == "over" else "the sign of the line and "
-    return forecast_pb2.ReliabilityWarning(
-        reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
+    return ReliabilityWarning(
+        reason=pb.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
         text=f"check {sign}that the two prices are not swapped; if they are right, more likely the "
         f"model is wrong than the market: it gives {home} {100 * wins / (wins + loses):.0f} %{decided}, the odds "
         f"{100 * implied:.0f} % without the bookmaker's margin; no stake",

@@ -11,7 +11,7 @@ from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest
 from dejavu.v1 import game_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
-from dejavu_server.api.converters.fields import check_game_id, instant, set_timestamp, team
+from dejavu_server.api.converters.fields import check_game_id, requested_instant, set_timestamp, team
 from dejavu_server.coordination.games import KEPT, GameRow
 
 MAX_GAMES: Final = 100
@@ -109,9 +109,4 @@ def _team(text: str, field: str) -> str:
 
 
 def _time(time: Timestamp, field: str) -> datetime:
-    if not 0 <= time.nanos < 10**9:
-        raise InvalidGame(f"{time.nanos} nanoseconds", "0 to 999,999,999", field=field)
-    try:
-        return instant(time)
-    except OverflowError:
-        raise InvalidGame("a time that no calendar has", "a time", field=field) from None
+    return requested_instant(time, field, InvalidGame, "a time of the calendar, with 0 to 999,999,999 nanoseconds")

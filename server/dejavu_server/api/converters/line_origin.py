@@ -7,11 +7,10 @@ from typing import Final
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_common.clock import from_microseconds
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_ledger.records import IssuedForecast, LineOrigin, LineSource
 from dejavu_models.errors import InvalidMargin
-from dejavu_server.api.converters.fields import enum_value, set_timestamp
+from dejavu_server.api.converters.fields import enum_value, requested_instant, set_timestamp
 
 _LINE_SOURCES: Final = {
     forecast_pb2.MARGIN_SOURCE_CALLER: LineSource.CALLER,
@@ -31,20 +30,18 @@ def line_origin(request: PredictRequest, today: date | None) -> LineOrigin:
     Raises:
         InvalidMargin: if the request has no margin, or the source or the time is invalid; names the field.
     """
-    has_time = request.HasField("margin_time")
-    source = request.margin_source if request.HasField("margin_source") else forecast_pb2.MARGIN_SOURCE_CALLER
+    has_source, has_time = request.HasField("margin_source"), request.HasField("margin_time")
     if not request.HasField("pregame_margin"):
-        field = "margin_source" if request.HasField("margin_source") else "margin_time"
+        field = "margin_source" if has_source else "margin_time"
         raise InvalidMargin("no pregame_margin", "pregame_margin beside it", field=field)
+    source = request.margin_source if has_source else forecast_pb2.MARGIN_SOURCE_CALLER
     known = enum_value(source, _LINE_SOURCES, _LINE_SOURCE_NAMES, "margin_source", InvalidMargin)
     time = None
     if has_time:
-        try:
-            time = from_microseconds(request.margin_time.ToMicroseconds())
-        except (ValueError, OverflowError):
-            time = None
-        if time is None or not FIRST_DAY <= time.date() <= LAST_DAY:
-            raise InvalidMargin("another time", f"a time from {FIRST_DAY} to {LAST_DAY}", field="margin_time")
+        expected = f"a time from {FIRST_DAY} to {LAST_DAY}"
+        time = requested_instant(request.margin_time, "margin_time", InvalidMargin, expected)
+        if not FIRST_DAY <= time.date() <= LAST_DAY:
+            raise InvalidMargin(f"{time:%Y-%m-%d}", expected, field="margin_time")
         if today is not None and time.date() > today + timedelta(days=1):
             raise InvalidMargin(f"{time:%Y-%m-%d}", f"a time that has passed; today is {today}", field="margin_time")
     return LineOrigin(known, time)

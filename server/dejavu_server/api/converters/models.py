@@ -4,22 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from typing import Any, Final
 
-from dejavu.v1 import model_change_pb2
+from dejavu.v1 import forecast_pb2, model_change_pb2
 from dejavu.v1 import model_service_pb2 as pb
+from dejavu_feed.off_season import playing_days
 from dejavu_models.manifest import Manifest
-from dejavu_models.types import ModelInfo
+from dejavu_models.types import MarginSource, ModelInfo
 from dejavu_server.api.converters.fields import message_of, timestamp
-from dejavu_server.api.converters.prediction import model_message
+from dejavu_server.api.converters.forecast_warnings import model_warnings
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_store.stages import ALIASES, ModelChange, NotRegistered, Roster
 
+_WEIGHT_SOURCES: Final = {
+    MarginSource.UNKNOWN: forecast_pb2.MARGIN_SOURCE_UNSPECIFIED,
+    MarginSource.KNOWN: forecast_pb2.MARGIN_SOURCE_RATINGS,
+    MarginSource.LINE: forecast_pb2.MARGIN_SOURCE_CALLER,
+}
+"""Sources of the expected margin in the weights of components."""
+
 
 def describe_loaded(info: ModelInfo, roster: Roster, today: date) -> pb.Model:
-    """Convert the description of a loaded model, with its place in the roster."""
-    message = model_message(info, today, active=info.version == roster.champion)
-    _set_place(message, roster)
-    return message
+    """Convert the description of a loaded model, with the age of its ratings today, and its place in the roster."""
+    return message_of(
+        pb.Model,
+        info,
+        **_place(info.version, roster),
+        create_time=info.created_time,
+        ratings_age_days=playing_days(info.ratings_date, today),
+        warnings=model_warnings(info, today),
+        verdict=_verdict(info.approved),
+        loaded=True,
+        lineage=None,
+        weights=[
+            message_of(pb.ComponentWeight, each, margin_source=_WEIGHT_SOURCES[each.margin_source])
+            for each in info.weights
+        ],
+    )
 
 
 def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> pb.Model:
@@ -30,19 +51,22 @@ def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> 
         version: the model.
         roster: the roster.
     """
-    message = pb.Model(version=version, active=version == roster.champion)
-    _set_place(message, roster)
+    place = _place(version, roster)
     if manifest is None:
-        return message
-    message.train_seasons.extend(manifest.train.seasons)
-    message.calibration_seasons.extend(manifest.calibrate.seasons)
-    message.train_games, message.calibration_games = manifest.train.games, manifest.calibrate.games
-    message.components.extend(manifest.components)
-    message.create_time.CopyFrom(timestamp(manifest.created_time))
-    message.metrics.extend(message_of(pb.Metric, metric) for metric in manifest.metrics)
-    message.verdict = pb.VERDICT_FIT if manifest.verdict.fit else pb.VERDICT_UNFIT
-    message.verdict_reason = manifest.verdict.reason
-    return message
+        return pb.Model(version=version, **place)
+    return pb.Model(
+        version=version,
+        **place,
+        train_seasons=manifest.train.seasons,
+        calibration_seasons=manifest.calibrate.seasons,
+        train_games=manifest.train.games,
+        calibration_games=manifest.calibrate.games,
+        components=manifest.components,
+        create_time=timestamp(manifest.created_time),
+        metrics=[message_of(pb.Metric, metric) for metric in manifest.metrics],
+        verdict=_verdict(manifest.verdict.fit),
+        verdict_reason=manifest.verdict.reason,
+    )
 
 
 def shorten(message: pb.Model) -> None:
@@ -59,22 +83,24 @@ def set_lineage(message: pb.Model, manifest: Manifest, manifest_sha256: str) -> 
         setattr(message.lineage, name, getattr(manifest, name, None) or "")
 
 
-def _set_place(message: pb.Model, roster: Roster) -> None:
-    stage = roster.stages.get(message.version)
-    if stage is not None:
-        message.stage = pb.ModelStage.Value(f"MODEL_STAGE_{stage.name}")
-    message.aliases.extend(_aliases(message.version, roster))
+def _verdict(fit: bool) -> pb.Verdict.ValueType:
+    return pb.VERDICT_FIT if fit else pb.VERDICT_UNFIT
 
 
-def _aliases(version: str, roster: Roster) -> list[str]:
-    aliases = []
-    for alias in ALIASES:
-        try:
-            if roster.version_of(alias) == version:
-                aliases.append(alias)
-        except NotRegistered:
-            continue
-    return aliases
+def _place(version: str, roster: Roster) -> dict[str, Any]:
+    """Return the fields of the place of a model in a roster; only whether it is active if the roster has no stages."""
+    place: dict[str, Any] = {"active": version == roster.champion, "stage": None, "aliases": ()}
+    if version in roster.stages:
+        place["stage"] = pb.ModelStage.Value(f"MODEL_STAGE_{roster.stages[version].name}")
+        place["aliases"] = [alias for alias in ALIASES if _has_alias(version, alias, roster)]
+    return place
+
+
+def _has_alias(version: str, alias: str, roster: Roster) -> bool:
+    try:
+        return roster.version_of(alias) == version
+    except NotRegistered:
+        return False
 
 
 def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.ModelReplica]:

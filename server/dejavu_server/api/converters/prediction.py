@@ -1,4 +1,4 @@
-"""Converts prediction, stream, risk and model messages to domain types and back.
+"""Reads requests for forecasts, streams and risks, and writes risks; forecast.py writes forecasts.
 
 Readers return only valid values; an invalid field raises an InvalidInput that names it.
 """
@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from dejavu.ops.v1.cache_service_pb2 import WarmCacheRequest
-from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
+from dejavu.v1 import prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
     PredictBatchRequest,
@@ -24,8 +24,6 @@ from dejavu_feed import moment as moments
 from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
 from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, is_replay, season_days, season_of
 from dejavu_feed.live_inputs import LIVE_INPUTS, NO_LIVE_INPUTS, LiveInputs
-from dejavu_feed.off_season import playing_days
-from dejavu_ledger.records import IssuedForecast, LateReason
 from dejavu_models import risk
 from dejavu_models.errors import FieldErrors, InvalidGameDate, InvalidInput, InvalidLiveInput
 from dejavu_models.forecast_query import (
@@ -37,22 +35,18 @@ from dejavu_models.forecast_query import (
     check_total_points,
 )
 from dejavu_models.native import shared_floats
-from dejavu_models.types import Horizon, MarginSource, ModelInfo
+from dejavu_models.types import Horizon
 from dejavu_server.api.converters.field_errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.fields import (
-    HORIZON_VALUES,
     check_both_teams,
     check_game_id,
     horizon_of,
     iso_date,
     message_of,
     requested_horizon,
-    set_timestamp,
     team,
 )
-from dejavu_server.api.converters.forecast_parts import CourseOf, add_parts
-from dejavu_server.api.converters.forecast_warnings import forecast_warnings, model_warnings
-from dejavu_server.api.converters.line_origin import ORIGIN_FIELDS, line_origin, put_origin
+from dejavu_server.api.converters.line_origin import ORIGIN_FIELDS, line_origin
 from dejavu_server.api.converters.market import markets
 from dejavu_server.forecast_request import ForecastRequest
 
@@ -67,15 +61,6 @@ MAX_GAMES = 200
 
 _AHEAD: Final = timedelta(days=1)
 """By how much the local date of a game in Asia is ahead of the game day."""
-
-_LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
-
-_WEIGHT_SOURCES: Final = {
-    MarginSource.UNKNOWN: forecast_pb2.MARGIN_SOURCE_UNSPECIFIED,
-    MarginSource.KNOWN: forecast_pb2.MARGIN_SOURCE_RATINGS,
-    MarginSource.LINE: forecast_pb2.MARGIN_SOURCE_CALLER,
-}
-"""Sources of the expected margin in the weights of components."""
 
 _LIVE_FIELDS: Final = frozenset(each.name for each in LIVE_INPUTS)
 
@@ -202,97 +187,6 @@ def risk_game(request: RiskGame) -> tuple[ScorePattern, int | None]:
         faults.read(check_total_points, None, total, pattern.last, check_parity=False)
     faults.raise_first()
     return pattern, total
-
-
-def forecast_message(
-    issued: IssuedForecast, *, explanation: bool, distribution: bool = False, course_of: CourseOf | None = None
-) -> forecast_pb2.Forecast:
-    """Convert an issued forecast to a message; see `put_forecast`."""
-    message = forecast_pb2.Forecast()
-    put_forecast(message, issued, explanation=explanation, distribution=distribution, course_of=course_of)
-    return message
-
-
-def put_forecast(
-    message: forecast_pb2.Forecast,
-    issued: IssuedForecast,
-    *,
-    explanation: bool,
-    distribution: bool = False,
-    course_of: CourseOf | None = None,
-) -> None:
-    """Write an issued forecast to an empty message, such as a part of another one, which saves a copy.
-
-    Explanation, distribution and courses of similar games are optional.
-    """
-    forecast = issued.forecast
-    message.horizon = HORIZON_VALUES[forecast.horizon]
-    message.elapsed_minutes = forecast.elapsed_minutes
-    message.alpha = forecast.alpha
-    message.point_forecast = forecast.point
-    message.interval_lower = forecast.interval.lower
-    message.interval_upper = forecast.interval.upper
-    message.coverage_probability = 1.0 - forecast.alpha
-    message.home_lead_probability = forecast.home_lead_probability
-    message.model_version = forecast.model_version
-    set_timestamp(message.generated_time, issued.generated_time)
-    set_timestamp(message.expires_time, issued.expires_time)
-    message.game_date = issued.day.isoformat()
-    # Setting a field to its default costs as much as any value, so rare fields are set only if the forecast has them.
-    if issued.game_id:
-        _put_place(message, issued)
-    if forecast.calibration_sequence:
-        message.calibration_sequence = forecast.calibration_sequence
-    if forecast.expected_margin is not None:
-        message.expected_margin = forecast.expected_margin
-        put_origin(message, issued)
-    if issued.home_team or issued.away_team:
-        _put_teams(message, issued)
-    live_inputs.put(message, issued.live)
-    if forecast.moment is not None:
-        moments.put(message, forecast.moment)
-    if forecast.warnings or issued.recomputed is not None or issued.recomputed_total is not None:
-        message.warnings.extend(forecast_warnings(issued))
-    add_parts(message, forecast, explanation=explanation, distribution=distribution, course_of=course_of)
-
-
-def _put_place(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
-    """Write the game of a forecast, and its place in the ledger."""
-    message.game_id = issued.game_id
-    if issued.sequence:
-        message.sequence = issued.sequence
-    if issued.revision:
-        message.revision = issued.revision
-    if issued.late is not None:
-        message.late = _LATE_VALUES[issued.late]
-
-
-def _put_teams(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
-    """Write the teams, and the number of finals in their ratings."""
-    message.home_team = issued.home_team
-    message.away_team = issued.away_team
-    message.finals_since = issued.forecast.finals_since
-
-
-def model_message(info: ModelInfo, today: date, *, active: bool) -> model_service_pb2.Model:
-    """Convert the description of a model to a message, with the age of its ratings today."""
-    return message_of(
-        model_service_pb2.Model,
-        info,
-        active=active,
-        create_time=info.created_time,
-        ratings_age_days=playing_days(info.ratings_date, today),
-        warnings=model_warnings(info, today),
-        verdict=model_service_pb2.VERDICT_FIT if info.approved else model_service_pb2.VERDICT_UNFIT,
-        stage=model_service_pb2.MODEL_STAGE_UNSPECIFIED,
-        aliases=(),
-        loaded=True,
-        lineage=None,
-        weights=[
-            message_of(model_service_pb2.ComponentWeight, each, margin_source=_WEIGHT_SOURCES[each.margin_source])
-            for each in info.weights
-        ],
-    )
 
 
 def risk_message(assessment: risk.RiskAssessment) -> RiskAssessment:

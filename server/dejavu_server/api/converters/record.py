@@ -18,9 +18,8 @@ from dejavu_models.comparison.scores import Comparison
 from dejavu_models.scorecard.cards import LeaderboardEntry, LeaderboardMetric, Scorecard
 from dejavu_models.scorecard.market_record import MarketRecord
 from dejavu_server.api.converters.fields import message_of
-from dejavu_server.api.converters.forecast_parts import CourseOf
+from dejavu_server.api.converters.forecast import CourseOf, forecast_message
 from dejavu_server.api.converters.market import NOTICE, recorded_market_message
-from dejavu_server.api.converters.prediction import forecast_message
 
 METRIC_VALUES = {
     metric: pb.LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.name}") for metric in LeaderboardMetric

@@ -7,7 +7,10 @@ fields in `others`.
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
+
+from google.protobuf.message import Message
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
@@ -16,7 +19,8 @@ from dejavu_feed.box_score import MAX_PLAYERS, PlayerLine, final_faults
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_ledger.errors import InvalidDifferential, InvalidOvertimes, InvalidPlayers, InvalidTime
-from dejavu_ledger.queries.pages import ForecastFilter
+from dejavu_ledger.queries import pages
+from dejavu_ledger.queries.predictions import RecordedGame, latest_forecast
 from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidTeam, quoted
@@ -30,7 +34,15 @@ from dejavu_server.api.converters.field_errors import (
     InvalidMinutes,
     InvalidScoreFilter,
 )
-from dejavu_server.api.converters.fields import check_both_teams, check_game_id, enum_value, horizon_of, iso_date, team
+from dejavu_server.api.converters.fields import (
+    check_both_teams,
+    check_game_id,
+    enum_value,
+    horizon_of,
+    iso_date,
+    requested_instant,
+    team,
+)
 from dejavu_server.api.converters.record import METRIC_VALUES
 from dejavu_server.api.paging import DEFAULT_PAGE, page_size
 
@@ -46,24 +58,6 @@ MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 METRICS: Final = {number: metric for metric, number in METRIC_VALUES.items()}
 _METRIC_NAMES: Final = f"one of {', '.join(map(pb.LeaderboardMetric.Name, METRICS))}"
 """Domain metrics by enum number."""
-
-
-class GameQuery(NamedTuple):
-    """Query for the latest forecast of a game; None or an empty text matches any value."""
-
-    game_id: str
-    horizon: Horizon
-    minute: int | None
-    model_version: str
-
-
-class ListQuery(NamedTuple):
-    """Query for a page of recorded forecasts, with or without their explanations."""
-
-    filter: ForecastFilter
-    token: str
-    size: int
-    explanation: bool
 
 
 class LeaderboardQuery(NamedTuple):
@@ -154,8 +148,8 @@ def withdrawal(request: pb.WithdrawOutcomeRequest) -> tuple[str, Horizon]:
     return request.game_id, horizon
 
 
-def game_query(request: pb.GetPredictionRequest) -> GameQuery:
-    """Read a request for the latest forecast of a game.
+def game_query(request: pb.GetPredictionRequest) -> partial[RecordedGame]:
+    """Return the query for the latest forecast of a game; None or an empty text matches any value.
 
     Raises:
         InvalidInput: if a field is invalid.
@@ -163,14 +157,14 @@ def game_query(request: pb.GetPredictionRequest) -> GameQuery:
     faults = FieldErrors()
     faults.read(check_game_id, None, request.game_id, "game_id")
     horizon = faults.read(horizon_of, Horizon.HALFTIME, request.horizon)
-    minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
-    faults.read(_check_minute, None, minute, "elapsed_minutes")
+    minute = faults.read(_minute, None, request, "elapsed_minutes")
     faults.raise_first()
-    return GameQuery(request.game_id, horizon, minute, _storable(request.model_version))
+    version = _storable(request.model_version)
+    return partial(latest_forecast, game_id=request.game_id, horizon=horizon, minute=minute, model_version=version)
 
 
-def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
-    """Read a request for a page; the ledger query parses its token.
+def list_query(request: pb.ListPredictionsRequest) -> partial[pages.Page]:
+    """Return the query for a page, which parses the token.
 
     Raises:
         InvalidInput: if a field is invalid.
@@ -181,17 +175,18 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
     horizon = None
     if request.horizon != forecast_pb2.HORIZON_UNSPECIFIED:
         horizon = faults.read(horizon_of, None, request.horizon)
-    minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
-    faults.read(_check_minute, None, minute, "elapsed_minutes")
+    minute = faults.read(_minute, None, request, "elapsed_minutes")
     faults.raise_first()
-    forecast_filter = ForecastFilter(
+    wanted = pages.ForecastFilter(
         **common,
         horizon=horizon,
         settled=request.settled if request.HasField("settled") else None,
         minute=minute,
         superseded=request.include_superseded,
     )
-    return ListQuery(forecast_filter, request.page_token, size, request.return_explanation)
+    return partial(
+        pages.page, filter_=wanted, token=request.page_token, size=size, explanation=request.return_explanation
+    )
 
 
 def scorecard_query(request: pb.GetScorecardRequest) -> tuple[ScoreFilter, int]:
@@ -218,7 +213,9 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     if version := request.filter.model_version:
         expected = "none: a leaderboard compares model versions"
         faults.add(InvalidScoreFilter(quoted(version), expected, field="filter.model_version"))
-    metric = faults.read(_metric, LeaderboardMetric.CRPS, request.metric)
+    metric = faults.read(
+        enum_value, LeaderboardMetric.CRPS, request.metric, METRICS, _METRIC_NAMES, "metric", InvalidMetric
+    )
     if request.min_games < 0:
         expected = f"1 or more, or 0 for {DEFAULT_MIN_GAMES}"
         faults.add(InvalidScoreFilter(f"{request.min_games}", expected, field="min_games"))
@@ -235,10 +232,8 @@ def _check_limit(faults: FieldErrors, limit: int) -> None:
 def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
     horizon = faults.read(horizon_of, Horizon.HALFTIME, request.horizon, "filter.horizon")
     common = _common_fields(faults, request, "filter.")
-    first = request.min_minutes if request.HasField("min_minutes") else None
-    last = request.max_minutes if request.HasField("max_minutes") else None
-    faults.read(_check_minute, None, first, "filter.min_minutes")
-    faults.read(_check_minute, None, last, "filter.max_minutes")
+    first = faults.read(_minute, None, request, "min_minutes", "filter.")
+    last = faults.read(_minute, None, request, "max_minutes", "filter.")
     if first is not None and last is not None and last < first:
         faults.add(InvalidMinutes(f"{last}", f"min_minutes, {first}, or more", field="filter.max_minutes"))
     caller = _storable(request.recorded_by)
@@ -282,22 +277,11 @@ def _day(text: str, field: str) -> int | None:
 def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:
     if not request.HasField("observed_time"):
         return now
-    given = request.observed_time
     expected = f"a time since 1970, not in the future (it is {now.isoformat(timespec='seconds')})"
-    if not 0 <= given.nanos < 1_000_000_000 or given.seconds < 0:
-        raise InvalidTime(f"{given.seconds} seconds and {given.nanos} nanoseconds", expected)
-    # Compared as seconds, because datetime ends with the year 9999.
-    if given.seconds > (now + MAX_CLOCK_SKEW - EPOCH).total_seconds():
-        raise InvalidTime(_shown(given.seconds), expected)
-    return EPOCH + timedelta(seconds=given.seconds, microseconds=given.nanos // 1000)
-
-
-def _shown(seconds: int) -> str:
-    """Return a time since 1970 as RFC 3339, or as seconds if it is after the year 9999."""
-    try:
-        return (EPOCH + timedelta(seconds=seconds)).isoformat()
-    except OverflowError:
-        return f"{seconds} seconds since 1970"
+    observed = requested_instant(request.observed_time, "observed_time", InvalidTime, expected)
+    if not EPOCH <= observed <= now + MAX_CLOCK_SKEW:
+        raise InvalidTime(observed.isoformat(), expected)
+    return observed
 
 
 def _check_season(request: pb.ReportOutcomeRequest, day: date) -> None:
@@ -318,10 +302,11 @@ def _check_season(request: pb.ReportOutcomeRequest, day: date) -> None:
     raise InvalidGameId(f"{request.game_id}, {of_season}, observed on {day}", f"{right_id}, or an {right_time}")
 
 
-def _check_minute(minute: int | None, field: str) -> None:
-    if minute is not None and not 1 <= minute <= MAX_SLOTS:
-        raise InvalidMinutes(f"{minute}", f"1 to {MAX_SLOTS}", field=field)
-
-
-def _metric(number: pb.LeaderboardMetric.ValueType) -> LeaderboardMetric:
-    return enum_value(number, METRICS, _METRIC_NAMES, "metric", InvalidMetric)
+def _minute(request: Message, name: str, prefix: str = "") -> int | None:
+    """Return the minute in a field; None if the request has none."""
+    minute: int = getattr(request, name)
+    if not request.HasField(name):
+        return None
+    if not 1 <= minute <= MAX_SLOTS:
+        raise InvalidMinutes(f"{minute}", f"1 to {MAX_SLOTS}", field=prefix + name)
+    return minute

@@ -7,16 +7,14 @@ like a scorecard (`api/shared_reads.py`).
 from __future__ import annotations
 
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_ledger.database.backend import Connection, StopSignal
-from dejavu_ledger.ledger import CurrentLedger
-from dejavu_ledger.queries import scorecards
+from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import PERSISTENCE, GateSettings
 from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.comparison import comparison_message
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.converters.fields import horizon_of
-from dejavu_server.api.shared_reads import LatestRead, SharedReads
+from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.lifecycle.evidence import ModelPair, judged
 from dejavu_store.stages import CHALLENGER, CHAMPION, NotRegistered, Roster
 
@@ -25,17 +23,14 @@ class ModelComparisons:
     """Serves CompareModels.
 
     Args:
-        ledger: the ledger.
+        reads: reads the ledger, for all services of the worker.
         settings: the requirements of the gate; their margins are used in comparisons.
-        reads: runs comparisons and keeps their answers, with the scorecards of the worker; None: reads of its own.
     """
 
-    def __init__(self, ledger: CurrentLedger, settings: GateSettings, reads: SharedReads | None = None) -> None:
-        self._ledger = ledger
+    def __init__(self, reads: SharedReads, settings: GateSettings) -> None:
         self._settings = settings
-        self._reads = SharedReads() if reads is None else reads
+        self._reads = reads
         self._roster = KnownRoster()
-        self._position = LatestRead(lambda: ledger().read(scorecards.position))
 
     async def compare_models(self, request: pb.CompareModelsRequest, caller: Caller) -> pb.CompareModelsResponse:
         """Compare two models.
@@ -46,7 +41,7 @@ class ModelComparisons:
             Overloaded: if too many reads wait.
             LedgerError: if the ledger cannot be read.
         """
-        roster = await self._ledger().read(self._roster.read)
+        roster = await self._reads.look_up(self._roster.read, caller.turn)
         pair = _pair(request, roster)
         anchor = roster.anchor if pair.against_version == roster.champion else ""
 
@@ -55,12 +50,8 @@ class ModelComparisons:
             message = comparison_message(pair, compared[pair.horizon], found, self._settings)
             return pb.CompareModelsResponse(comparison=message)
 
-        async def read(stop: StopSignal) -> pb.CompareModelsResponse:
-            return await self._ledger().read(build, stop=stop)
-
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
-        key = await self._position.get(), pair, anchor
-        return await self._reads.get(key, read, caller.turn, compares=True)
+        return await self._reads.get((pair, anchor), build, caller.turn, compares=True)
 
 
 def _pair(request: pb.CompareModelsRequest, roster: Roster) -> ModelPair:

@@ -9,18 +9,14 @@ from typing import Final
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import pages
 from dejavu_ledger.queries.model_changes import KnownRoster, newest_changes
 from dejavu_ledger.queries.pages import DIGEST_BYTES, Cursor, PageCursor
 from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.models import change_message
 from dejavu_server.api.paging import page_size
-from dejavu_server.api.shared_reads import ReadSlot
+from dejavu_server.api.shared_reads import SharedReads
 from dejavu_store.stages import ModelChange
-
-MAX_WAITING: Final = 64
-"""Maximum number of waiting pages; one takes milliseconds, even if it has only the few changes of one model."""
 
 _LIST: Final = b"model changes "
 
@@ -29,13 +25,12 @@ class ModelHistory:
     """Lists changes of models.
 
     Args:
-        ledger: the ledger.
+        reads: reads the ledger, for all services of the worker.
     """
 
-    def __init__(self, ledger: CurrentLedger) -> None:
-        self._ledger = ledger
+    def __init__(self, reads: SharedReads) -> None:
+        self._reads = reads
         self._roster = KnownRoster()
-        self._slot = ReadSlot(MAX_WAITING)
 
     async def list_model_changes(
         self, request: pb.ListModelChangesRequest, caller: Caller
@@ -50,7 +45,7 @@ class ModelHistory:
         """
         size = page_size(request.page_size)
         page = partial(_page, self._roster, name=request.model_version, token=request.page_token, size=size)
-        changes, token = await self._slot.run(caller.turn, lambda: self._ledger().read(page))
+        changes, token = await self._reads.look_up(page, caller.turn)
         messages = (change_message(change) for change in changes)
         return pb.ListModelChangesResponse(
             changes=[message for message in messages if message is not None], next_page_token=token

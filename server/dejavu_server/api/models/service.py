@@ -15,7 +15,7 @@ from dejavu_ledger.queries.pages import InvalidPageToken
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
 from dejavu_server.admission.callers import Caller
-from dejavu_server.api.converters import models, prediction
+from dejavu_server.api.converters import models
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.paging import decode_key, page_of, page_size
@@ -79,15 +79,10 @@ class ModelService:
 
     async def list_models(self, request: pb.ListModelsRequest, _: Caller) -> pb.ListModelsResponse:
         """List the models, the active one first."""
-        today, infos = game_day(self._clock()), {info.version: info for info in self._loaded.models()}
-        roster = Roster() if self._lifecycle_or_none is None else await self._lifecycle.roster()
-        in_workers = dict.fromkeys((*roster.loaded, *infos))
+        roster = await self._roster()
+        in_workers = dict.fromkeys((*roster.loaded, *self._loaded.versions))
         versions, next_page_token = _page([*dict.fromkeys((*in_workers, *roster.stages))], request)
-        if self._lifecycle_or_none is None:
-            active = next(iter(infos), "")
-            listed = [prediction.model_message(infos[each], today, active=each == active) for each in versions]
-        else:
-            listed = [await self._model(version, roster) for version in versions]
+        listed = [await self._model(version, roster) for version in versions]
         for message in listed:
             if message.version not in in_workers:
                 models.shorten(message)
@@ -95,16 +90,21 @@ class ModelService:
 
     async def get_model(self, request: pb.GetModelRequest, _: Caller) -> pb.GetModelResponse:
         """Return a model, and its state in each worker."""
+        roster = await self._roster()
+        replicas: list[pb.ModelReplica] = []
         if self._lifecycle_or_none is None:
-            info = self._loaded.get(request.model_version).info
-            active = info.version == self._loaded.get().version
-            model = prediction.model_message(info, game_day(self._clock()), active=active)
-            return pb.GetModelResponse(model=model)
-        roster = await self._lifecycle.roster()
-        version = roster.version_of(request.model_version) if request.model_version else roster.champion
-        roster.stage_of(version)
-        replicas = models.replica_messages(version, await self._lifecycle.replicas())
+            version = self._loaded.get(request.model_version).version
+        else:
+            version = roster.version_of(request.model_version) if request.model_version else roster.champion
+            roster.stage_of(version)
+            replicas = models.replica_messages(version, await self._lifecycle.replicas())
         return pb.GetModelResponse(model=await self._model(version, roster), replicas=replicas)
+
+    async def _roster(self) -> Roster:
+        """Return the roster; without a model store, the model that answers is its champion, and in no stage."""
+        if self._lifecycle_or_none is None:
+            return Roster(champion=self._loaded.get().version)
+        return await self._lifecycle.roster()
 
     async def _model(self, version: str, roster: Roster) -> pb.Model:
         """Describe a model that is loaded here, or any other one by its manifest."""
@@ -168,7 +168,7 @@ class ModelService:
 
     async def _changed(self, response: type[_Changed], version: str, change: ModelChange | None) -> _Changed:
         """Return the answer to a change: the model as it is now, and the change."""
-        model = await self._model(version, await self._lifecycle.roster())
+        model = await self._model(version, await self._roster())
         return response(model=model, change=models.change_message(change))
 
     async def compare_models(self, request: pb.CompareModelsRequest, caller: Caller) -> pb.CompareModelsResponse:

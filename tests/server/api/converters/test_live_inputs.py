@@ -31,12 +31,6 @@ def test_they_are_not_compared_with_a_pattern_that_is_refused() -> None:
     assert [fault.field for fault in refused.value.others] == ["last_score.side", "total_points"]
 
 
-@pytest.mark.parametrize("total_points", [7, 8])
-def test_with_a_lead_of_half_points_either_parity_will_do(total_points: int) -> None:
-    request = PredictRequest(pattern=[2.5], total_points=total_points)
-    assert prediction.forecast_request(request).query.live.total_points == total_points
-
-
 @given(
     points=st.lists(st.tuples(st.integers(0, 150), st.sampled_from(["home", "away"]), st.integers(-1, 3)), max_size=30),
     minutes=st.integers(1, 23),

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.bundles import without_totals
 from tests.support.builders.calibrations import steady_totals
-from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import TOTAL, issued
 
 from dejavu.v1 import forecast_pb2, market_pb2
@@ -31,9 +29,7 @@ from dejavu_ledger.records import IssuedForecast, MarketRecording, SentMarket
 from dejavu_models.betting import Market, MarketKind, MarketSide, StakingPolicy, evaluate_market
 from dejavu_models.betting import MarketAnswer as Evaluation
 from dejavu_models.betting import RiskLevel as Level
-from dejavu_models.errors import InvalidInput, UnsupportedTotals
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.forecaster import Forecaster
 from dejavu_models.totals.totals import forecast_total
 from dejavu_models.types import Horizon, MarginSource
 from dejavu_server.api.converters import prediction
@@ -84,12 +80,6 @@ def test_what_is_staked_already_is_read(given: dict[str, float], staked: tuple[f
         assert (market.game_staked, market.evening_staked) == staked
 
 
-def test_american_odds_are_read() -> None:
-    [market] = read(message(below=Odds(american=-110)))
-    assert [market.above_odds, market.below_odds] == pytest.approx([1.9, 1 + 10 / 11])
-    assert (market.above_american, market.below_american) == (None, -110)
-
-
 def test_markets_are_read_in_their_order_and_what_they_do_not_say_is_left_to_the_server() -> None:
     markets = read(message(**OVER, bankroll=50.0, confidence_threshold=0.6), message())
     assert markets == (
@@ -111,26 +101,6 @@ def test_markets_are_read_in_their_order_and_what_they_do_not_say_is_left_to_the
 )
 def test_a_market_that_is_written_reads_as_it_was(market: Market) -> None:
     assert read(market_message(market)) == (market,)
-
-
-@pytest.mark.parametrize("before", [(), (message(),)])
-def test_a_market_of_total_points_needs_total_points_and_a_model_that_forecasts_them(
-    before: tuple[MarketMessage, ...],
-) -> None:
-    asked, field = request(*before, message(**OVER)), f"markets[{len(before)}]"
-    query = prediction.forecast_request(asked).query
-    asked.ClearField("total_points")
-    with pytest.raises(InvalidInput, match="total_points beside it") as refused:
-        prediction.forecast_request(asked)
-    assert refused.value.field == field
-    plain = without_totals()
-    with pytest.raises(UnsupportedTotals) as unsupported:
-        plain.forecast(query)
-    assert unsupported.value.field == field
-    model = Forecaster(plain.manifest, plain.models, plain.calibration, plain.rating_filter, TOTALS)
-    total = model.forecast(query).total
-    assert total is not None
-    assert total.market is not None
 
 
 @pytest.mark.parametrize("kind", MarketKind)
@@ -216,9 +186,3 @@ def test_the_evaluation_of_a_total_is_part_of_no_recorded_forecast() -> None:
     assert recorded.forecast.total == TOTAL
     assert codec.prepare(made).payload == codec.prepare(recorded).payload
     assert not list(answers_of(recorded))
-
-
-def test_markets_of_a_named_game_are_read_as_of_any_other() -> None:
-    named = request(message(), pattern=PATTERN, game_id="0022300001")
-    named.ClearField("total_points")
-    assert prediction.forecast_request(named).query.markets == read(message())

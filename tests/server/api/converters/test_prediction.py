@@ -32,7 +32,9 @@ from dejavu_models.types import (
     Interval,
     WarningReason,
 )
-from dejavu_server.api.converters import prediction
+from dejavu_server.api.converters import models, prediction
+from dejavu_server.api.converters.forecast import forecast_message
+from dejavu_store.stages import Roster
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 MARKET = Market(5.5, 1.91, 2.0, bankroll=1000.0, confidence_threshold=0.6)
@@ -69,14 +71,6 @@ def issued(**changes: Any) -> IssuedForecast:
 
 def predict_request(**fields: Any) -> prediction_service_pb2.PredictRequest:
     return prediction_service_pb2.PredictRequest(**{"pattern": PATTERN, **fields})
-
-
-def test_an_absent_alpha_is_five_percent_and_the_unspecified_horizon_of_a_what_if_the_half() -> None:
-    question = prediction.forecast_request(predict_request())
-    assert question.query.alpha == 0.05
-    assert question.query.horizon is Horizon.HALFTIME
-    assert question.query.pregame_margin is None
-    assert (question.game_id, question.model_version) == ("", "")
 
 
 def test_every_field_is_read() -> None:
@@ -127,33 +121,9 @@ def test_a_forecast_says_where_its_margin_is_from(
     margin: float | None, origin: LineOrigin | None, source: forecast_pb2.MarginSource.ValueType
 ) -> None:
     made = replace(issued(), pregame_margin=margin, line_origin=origin)
-    message = prediction.forecast_message(made, explanation=False)
+    message = forecast_message(made, explanation=False)
     assert message.margin_source == source
     assert message.HasField("margin_time") == (origin is not None and origin.time is not None)
-
-
-@pytest.mark.parametrize(
-    ("home", "away", "codes"),
-    [
-        ("bkn", "Gsw", ("BKN", "GSW")),
-        ("BRK", "GS", ("BKN", "GSW")),
-        (" cho ", "utah", ("CHA", "UTA")),
-        ("", "", ("", "")),
-    ],
-)
-def test_teams_are_read_as_the_nba_s_codes(home: str, away: str, codes: tuple[str, str]) -> None:
-    query = prediction.forecast_request(predict_request(home_team=home, away_team=away)).query
-    assert (query.home_team, query.away_team) == codes
-
-
-@pytest.mark.parametrize(
-    ("game_id", "asked", "explained"),
-    [("", False, False), ("", True, True), (GAME, False, True), (GAME, True, True)],
-)
-def test_a_named_game_is_always_explained_for_the_ledger(game_id: str, asked: bool, explained: bool) -> None:
-    question = prediction.forecast_request(predict_request(game_id=game_id, horizon=1, return_explanation=asked))
-    assert question.query.explain is explained
-    assert question.query.record is (game_id != "")
 
 
 PRICES = st.builds(market_pb2.Odds, decimal=st.floats()) | st.builds(
@@ -201,7 +171,7 @@ def test_whatever_is_sent_is_a_question_or_a_refused_field(
 
 def test_a_forecast_s_message_says_what_was_issued() -> None:
     courses = {"BKN": (3.0, 11.0), "NYK": ()}
-    message = prediction.forecast_message(issued(), explanation=True, course_of=lambda _, game: courses[game.home_team])
+    message = forecast_message(issued(), explanation=True, course_of=lambda _, game: courses[game.home_team])
     assert (message.game_id, message.home_team, message.away_team) == (GAME, "BKN", "GSW")
     assert message.horizon == forecast_pb2.HORIZON_HALFTIME
     assert message.elapsed_minutes == 18
@@ -236,16 +206,8 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
         final_away_points=101,
         course=[3, 11],
     )
-    assert mirrored == forecast_pb2.SimilarGame(
-        label="2019-11-03 MIA @ NYK",
-        home_team="NYK",
-        away_team="MIA",
-        game_date="2019-11-03",
-        distance=2.5,
-        mirrored=True,
-        differential=11,
-        differential_at_horizon=8,
-    )
+    assert (mirrored.home_team, mirrored.mirrored, mirrored.distance) == ("NYK", True, 2.5)
+    assert (mirrored.HasField("home_points"), list(mirrored.course)) == (False, [])
     attribution = message.explanation.attribution
     assert len(attribution.minutes) == 18
     assert attribution.before_tipoff + sum(attribution.minutes) + attribution.components == 11.25
@@ -261,7 +223,7 @@ def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     scored = replace(issued(), live=live, pregame_margin=3.5)
     scored = replace(scored, line_origin=LineOrigin(LineSource.FEED, NOW))
     late = replace(scored, late=LateReason.TIME, forecast=forecast)
-    message = prediction.forecast_message(late, explanation=True, distribution=True)
+    message = forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     assert [value for _, value in message.moment.ListFields()] == [4, 42.5, -3, 2]
     assert [value for _, value in message.expected_margin_terms.ListFields()] == [1.1, 2.7, -1.3, 0.4, 0.9, True]
@@ -269,9 +231,34 @@ def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     assert [value for _, value in message.home_known.ListFields()] == [3.61, 2, "2023-06-12"]
     assert [value for _, value in message.away_known.ListFields()] == [2.4, 16]
     adaptation = message.adaptation
-    assert {field.name for field, _ in adaptation.ListFields()} == set(adaptation.DESCRIPTOR.fields_by_name)
+    assert [value for _, value in adaptation.ListFields()] == [
+        forecast_pb2.ADAPTATION_MODE_SHADOW,
+        0.5,
+        21.5,
+        1.0,
+        21.0,
+        40,
+        0.95,
+        0.9,
+    ]
+    assert len(message.distribution) == 50
     explanation = message.explanation
     assert {field.name for field, _ in explanation.ListFields()} == set(explanation.DESCRIPTOR.fields_by_name)
+
+
+def test_what_is_not_known_or_not_wanted_is_absent() -> None:
+    query = ForecastQuery(ScorePattern((1.0,)))
+    [plain] = EveryMinuteForecaster().forecast_many([query])
+    untaught = replace(plain, adaptation=Adaptation(AdaptationMode.ON, Interval(0, 1), Interval(0, 1)))
+    message = forecast_message(issued(forecast=untaught), explanation=False)
+    assert not {"explanation", "expected_margin"} & {field.name for field, _ in message.ListFields()}
+    assert (list(message.quantiles), list(message.distribution)) == ([], [])
+    assert message.adaptation.mode == forecast_pb2.ADAPTATION_MODE_ON
+    assert not message.adaptation.HasField("rolling_coverage")
+    [level] = EveryMinuteForecaster().forecast_many([replace(query, pregame_margin=0.0)])
+    message = forecast_message(issued(forecast=level), explanation=False)
+    assert (message.HasField("expected_margin"), message.expected_margin) == (True, 0.0)
+    assert not message.HasField("adaptation")
 
 
 def test_the_date_of_a_game_of_an_earlier_season_must_be_told() -> None:
@@ -295,53 +282,13 @@ def test_a_named_game_has_begun_by_its_date() -> None:
         )
 
 
-def test_a_distribution_is_told_only_where_it_is_wanted() -> None:
-    assert len(prediction.forecast_message(issued(), explanation=False, distribution=True).distribution) == 50
-    assert not prediction.forecast_message(issued(), explanation=False).distribution
-
-
-def test_what_outcomes_taught_is_told() -> None:
-    message = prediction.forecast_message(issued(), explanation=False)
-    assert message.calibration_sequence == 5
-    assert message.adaptation == forecast_pb2.Adaptation(
-        mode=forecast_pb2.ADAPTATION_MODE_SHADOW,
-        adapted_lower=0.5,
-        adapted_upper=21.5,
-        static_lower=1.0,
-        static_upper=21.0,
-        rolling_games=40,
-        rolling_coverage=0.95,
-        static_rolling_coverage=0.9,
-    )
-    untaught = replace(issued().forecast, adaptation=Adaptation(AdaptationMode.ON, Interval(0, 1), Interval(0, 1)))
-    message = prediction.forecast_message(issued(forecast=untaught), explanation=False)
-    assert message.adaptation.mode == forecast_pb2.ADAPTATION_MODE_ON
-    assert not message.adaptation.HasField("rolling_coverage")
-    plain = replace(untaught, adaptation=None)
-    assert not prediction.forecast_message(issued(forecast=plain), explanation=False).HasField("adaptation")
-
-
-def test_what_nobody_knows_is_absent_not_zero() -> None:
-    query = ForecastQuery(ScorePattern((1.0,)))
-    message = prediction.forecast_message(
-        issued(forecast=EveryMinuteForecaster().forecast_many([query])[0]), explanation=False
-    )
-    assert not message.HasField("expected_margin")
-    assert not message.quantiles
-    query = ForecastQuery(ScorePattern((1.0,)), pregame_margin=0.0)
-    message = prediction.forecast_message(
-        issued(forecast=EveryMinuteForecaster().forecast_many([query])[0]), explanation=False
-    )
-    assert (message.HasField("expected_margin"), message.expected_margin) == (True, 0.0)
-
-
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
     info = replace(info, finals_since=7, inputs=("total_points",), totals=True)
     weights = tuple(ComponentWeight("lstm", Horizon.FINAL, 4, source, 0.25, 0.125, 0.5) for source in LINEAR_SOURCES)
     info = replace(info, components=("lstm",), line=True, weights=weights, similar_games=3200, network_units=16)
     info = replace(info, half_width=10.5)
-    message = prediction.model_message(info, NOW.date(), active=True)
+    message = models.describe_loaded(info, Roster(champion="v1"), NOW.date())
     of_a_store = {"stage", "aliases", "lineage"}
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name) - of_a_store
     assert (message.version, message.active, message.smallest_alpha) == ("v1", True, 0.01)
@@ -364,14 +311,7 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
         model_service_pb2.VERDICT_FIT,
         "so",
     )
-    unfit = prediction.model_message(replace(info, approved=False), NOW.date(), active=True)
+    unfit = models.describe_loaded(replace(info, approved=False), Roster(), NOW.date())
     assert unfit.verdict == model_service_pb2.VERDICT_UNFIT
     assert message.metrics[0].lower == 4.8
     assert not message.metrics[1].HasField("lower")
-
-
-def test_a_subscription_is_read() -> None:
-    request = prediction_service_pb2.StreamPredictionsRequest(
-        game_ids=[GAME, GAME], resume_token="t", include_current=True
-    )
-    assert prediction.stream_request(request) == prediction.StreamRequest(frozenset([GAME]), "t", True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,19 +19,17 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_ledger import Ledger, LedgerUnavailable
-from dejavu_ledger.database.backend import Connection, StopSignal
+from dejavu_ledger.database.backend import Query, StopSignal
 from dejavu_ledger.errors import ReadStopped
-from dejavu_ledger.ledger import UNLIMITED, Recorder
-from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel
-from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.comparison.gate import GateSettings
-from dejavu_server.admission.callers import SERVER
-from dejavu_server.api import shared_reads
+from dejavu_server.admission.callers import SERVER, Caller
+from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.api.models.comparison import ModelComparisons
+from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.record_service import RecordService
-from dejavu_server.api.shared_reads import SharedReads
+from dejavu_server.api.shared_reads import MAX_WAITING, SharedReads
 
-"""The context of a call."""
+ANSWER = pb.GetScorecardResponse()
 
 
 class SlowRecord(Ledger):
@@ -42,22 +40,21 @@ class SlowRecord(Ledger):
         slow_reads: all slow reads so far.
         most: most slow reads at a time.
         stopped: slow reads that were told to stop.
+        faults: errors of the next slow reads.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.running = self.slow_reads = self.most = self.stopped = 0
+        self.faults: list[Exception] = []
         self.released = threading.Event()
         self.started = asyncio.Semaphore(0)
 
-    async def record_outcome(
-        self, outcome: ReportedOutcome, recorder: Recorder = UNLIMITED, *, correct: bool = True
-    ) -> tuple[ReportedOutcome, int]:
-        return await self._ledger.record_outcome(outcome, correct=correct)
-
-    async def read(self, function: Callable[[Connection], Any], *, stop: StopSignal | None = None) -> Any:
+    async def read(self, query: Query[Any], *, stop: StopSignal | None = None) -> Any:
         if stop is None:
-            return await self._ledger.read(function)
+            return await self._ledger.read(query)
+        if self.faults:
+            raise self.faults.pop(0)
         self.slow_reads += 1
         self.running += 1
         self.most = max(self.most, self.running)
@@ -72,7 +69,7 @@ class SlowRecord(Ledger):
             if stop.is_set():
                 self.stopped += 1
                 raise ReadStopped
-        return pb.GetScorecardResponse()
+        return ANSWER
 
 
 def service_of(
@@ -81,7 +78,7 @@ def service_of(
     async def sign() -> Any:
         raise NotImplementedError
 
-    return RecordService(lambda: ledger, clock, sign, reads=reads)
+    return RecordService(lambda: ledger, clock, sign, reads or SharedReads(lambda: ledger))
 
 
 BEST_MAE = pb.GetLeaderboardRequest(
@@ -89,17 +86,16 @@ BEST_MAE = pb.GetLeaderboardRequest(
 )
 
 
-def ask(service: RecordService, team: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
-    return asyncio.create_task(
-        service.get_scorecard(
-            pb.GetScorecardRequest(filter=pb.ScoreFilter(team=team, horizon=HORIZON_HALFTIME)), SERVER
-        )
-    )
+def ask(service: RecordService, model: str = "", caller: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
+    filter_ = pb.ScoreFilter(model_version=model, horizon=HORIZON_HALFTIME)
+    return asyncio.create_task(service.get_scorecard(pb.GetScorecardRequest(filter=filter_), Caller(turn=caller)))
 
 
 @pytest.fixture
-def slow(ledger: Ledger) -> SlowRecord:
-    return SlowRecord(ledger)
+def slow(ledger: Ledger) -> Iterator[SlowRecord]:
+    record = SlowRecord(ledger)
+    yield record
+    record.released.set()  # a thread that still reads would keep the loop from closing
 
 
 async def test_callers_that_ask_for_the_same_share_one_read_and_its_answer_is_kept(slow: SlowRecord) -> None:
@@ -107,11 +103,26 @@ async def test_callers_that_ask_for_the_same_share_one_read_and_its_answer_is_ke
     calls = [ask(service) for _ in range(20)]
     await slow.started.acquire()
     slow.released.set()
-    assert await asyncio.gather(*calls) == [pb.GetScorecardResponse()] * 20
-    assert await ask(service) == pb.GetScorecardResponse()
+    assert await asyncio.gather(*calls) == [ANSWER] * 20
+    assert await ask(service) == ANSWER
     assert slow.slow_reads == 1
-    await ask(service, "BOS")
+    await ask(service, "another")
     assert slow.slow_reads == 2
+
+
+async def test_a_caller_with_many_reads_waits_alone_for_them_and_leaves_room_to_others(slow: SlowRecord) -> None:
+    """A caller who shared a waiting read would otherwise wait behind all reads of the one who began it."""
+    service = service_of(slow)
+    greedy = [ask(service, str(number), "greedy") for number in range(MAX_WAITING + 1)]  # one reads, the others wait
+    await slow.started.acquire()
+    with pytest.raises(Overloaded, match=f"{MAX_WAITING} other reads"):
+        await ask(service, "one more", "greedy")
+    others = [ask(service, str(MAX_WAITING), caller) for caller in ("one", "other", "one")]
+    slow.released.set()
+    assert await asyncio.gather(*others) == [ANSWER] * 3
+    assert sum(asked.done() for asked in greedy) < 10
+    await asyncio.gather(*greedy)
+    assert slow.slow_reads == MAX_WAITING + 1
 
 
 async def test_a_scorecard_is_never_older_than_an_outcome_that_its_caller_was_told_of(ledger: Ledger) -> None:
@@ -147,11 +158,11 @@ async def test_a_read_goes_on_while_one_of_its_callers_waits_and_is_stopped_when
     assert (slow.running, slow.stopped) == (1, 0)
     calls[2].cancel()
     await asyncio.wait(calls)
-    other = ask(service, "BOS")
+    other = ask(service, "another")
     await slow.started.acquire()  # the slot was free again
     assert (slow.most, slow.stopped) == (1, 1)
     slow.released.set()
-    assert await other == pb.GetScorecardResponse()
+    assert await other == ANSWER
 
 
 async def test_scorecards_wait_for_one_another_and_not_for_comparisons_of_models(
@@ -159,9 +170,9 @@ async def test_scorecards_wait_for_one_another_and_not_for_comparisons_of_models
 ) -> None:
     """Together they hold two of the reader threads, which streams need."""
     await champion(ledger, "v1", "v2")
-    reads = SharedReads()
-    service, comparisons = service_of(slow, reads=reads), ModelComparisons(lambda: slow, GateSettings(), reads)
-    cards = [ask(service), ask(service, "BKN")]
+    reads = SharedReads(lambda: slow)
+    service, comparisons = service_of(slow, reads=reads), ModelComparisons(reads, GateSettings())
+    cards = [ask(service), ask(service, "another")]
     await slow.started.acquire()
     assert slow.running == 1
     requests = (pb_models.CompareModelsRequest(horizon=horizon) for horizon in (HORIZON_HALFTIME, HORIZON_FINAL))
@@ -173,24 +184,43 @@ async def test_scorecards_wait_for_one_another_and_not_for_comparisons_of_models
     assert (slow.slow_reads, slow.most) == (4, 2)
 
 
-async def test_a_read_that_fails_is_not_kept_and_leaves_its_turn_to_the_next(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settled, faults = KnownScores.settled, [LedgerUnavailable("a disk"), RuntimeError("a fault")]
-
-    def failing(self: KnownScores, connection: Connection, filter_: ScoreFilter) -> SettledByModel:
-        if faults:
-            raise faults.pop(0)
-        return settled(self, connection, filter_)
-
-    monkeypatch.setattr(KnownScores, "settled", failing)
-    service = service_of(ledger)
-    calls = [ask(service) for _ in range(3)]
-    for error in await asyncio.gather(*calls, return_exceptions=True):
-        assert isinstance(error, LedgerUnavailable)
+async def test_a_read_that_fails_is_not_kept_and_leaves_its_turn_to_the_next(slow: SlowRecord) -> None:
+    service, slow.faults = service_of(slow), [LedgerUnavailable("a disk"), RuntimeError("a fault")]
+    with pytest.raises(LedgerUnavailable, match="a disk"):
+        await ask(service)
     with pytest.raises(RuntimeError, match="a fault"):
         await ask(service)
-    assert (await ask(service)).scorecard.games == 0
+    slow.released.set()
+    assert await ask(service) == ANSWER
+
+
+async def test_lookups_of_all_services_take_turns() -> None:
+    """Formerly, 60 lists of a thousand rows at a time took all reader threads, and the loop with their messages."""
+
+    class CountingLedger:
+        running = most = 0
+
+        async def read(self, _: object) -> tuple[list[object], str]:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await asyncio.sleep(0)
+            self.running -= 1
+            return [], ""
+
+    ledger: Any = CountingLedger()
+    reads, served = SharedReads(lambda: ledger), list[str]()
+    history = ModelHistory(reads)
+
+    async def ask(caller: str) -> None:
+        await history.list_model_changes(pb_models.ListModelChangesRequest(), Caller(turn=caller))
+        served.append(caller)
+
+    async with asyncio.TaskGroup() as asked:
+        for caller in [*["greedy"] * 20, "other"]:
+            asked.create_task(ask(caller))
+        asked.create_task(reads.look_up(lambda _: None, "third"))
+    assert served.index("other") <= 2
+    assert ledger.most == 1
 
 
 async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger: Ledger) -> None:
@@ -215,14 +245,3 @@ async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger
         assert (alone.games, alone.unsettled_games) == (2 - number, number - 1)
     await ledger.record_outcome(outcome(-20, game(2), observed_time=clock()))
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(2, 0)] * 2
-
-
-async def test_the_answers_used_longest_ago_are_dropped(slow: SlowRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_reads, "MAX_ANSWERS", 2)
-    service = service_of(slow)
-    slow.released.set()
-    reads = []
-    for team in ("BOS", "NYK", "BOS", "LAL", "BOS", "NYK"):
-        await ask(service, team)
-        reads.append(slow.slow_reads)
-    assert reads == [1, 2, 2, 3, 3, 4]

@@ -7,9 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
-from tests.support.builders.calls import current_game
+from tests.support.builders.calls import current_game, refusal
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
@@ -19,10 +17,6 @@ from dejavu_common.clock import game_day
 from dejavu_server.worker.worker import Worker
 
 GAME = current_game(1)
-
-
-def game(number: int) -> str:
-    return current_game(number)
 
 
 @pytest.fixture
@@ -106,8 +100,8 @@ async def test_replays_are_told_when_they_are_asked_for(record: Any, service: An
 
 async def test_a_scorecard_and_a_leaderboard_come_out_of_the_ledger(record: Any, service: Any, worker: Worker) -> None:
     for number in range(4):
-        await predict(service, game(number), lead=float(number))
-        await report(record, number + 2, game(number))
+        await predict(service, current_game(number), lead=float(number))
+        await report(record, number + 2, current_game(number))
     card = (
         await record.GetScorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=forecast_pb2.HORIZON_HALFTIME)))
     ).scorecard
@@ -135,21 +129,8 @@ async def test_a_scorecard_and_a_leaderboard_come_out_of_the_ledger(record: Any,
     ).rows
 
 
-async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
-    """Return code, reason and fields of the error of a call."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
-    assert status is not None
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details:
-        detail.Unpack(info)
-        detail.Unpack(bad)
-    return caught.value.code(), info.reason, [each.field for each in bad.field_violations]
-
-
 async def test_a_game_without_a_forecast_is_not_found(record: Any) -> None:
-    told = await refused(
-        record.GetPrediction(pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME))
-    )
-    assert told == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_GAME", ["game_id"])
+    asked = pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME)
+    refused = await refusal(record.GetPrediction(asked))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_GAME")
+    assert [*refused.violations] == ["game_id"]

@@ -21,6 +21,7 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.admission.callers import SERVER
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.models.comparison import ModelComparisons
+from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_store.stages import ModelAction, NotRegistered
 
@@ -51,7 +52,7 @@ async def _settled(ledger: Ledger, games: int, *, better: float = 1.0, horizon: 
 async def _compare(
     ledger: Ledger, settings: GateSettings | None = None, **fields: Any
 ) -> model_comparison_pb2.ModelComparison:
-    comparisons = ModelComparisons(lambda: ledger, settings or GateSettings())
+    comparisons = ModelComparisons(SharedReads(lambda: ledger), settings or GateSettings())
     response = await comparisons.compare_models(
         pb.CompareModelsRequest(**{"horizon": forecast_pb2.HORIZON_HALFTIME, **fields}), SERVER
     )
@@ -112,7 +113,7 @@ async def test_a_challenger_may_not_fall_behind_the_first_champion_of_the_season
 
 async def test_a_new_outcome_makes_a_new_comparison(ledger: Ledger) -> None:
     await champion(ledger, "v1", "v2")
-    comparisons = ModelComparisons(lambda: ledger, GateSettings())
+    comparisons = ModelComparisons(SharedReads(lambda: ledger), GateSettings())
     await _settled(ledger, 2)
     request = pb.CompareModelsRequest(
         model_version="v1", against_version="persistence", horizon=forecast_pb2.HORIZON_HALFTIME

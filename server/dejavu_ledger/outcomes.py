@@ -216,7 +216,7 @@ def _contradiction(
     """
     [other_horizon] = {*Horizon} - {reported.horizon}
     other = _revisions(connection, reported.game_id, other_horizon).standing
-    if other is not None and other.recorded_by != reported.recorded_by == owner:
+    if other is not None and other.recorded_by != reported.recorded_by and owner in {None, reported.recorded_by}:
         other = None
     if other is not None and abs(reported.differential - other.differential) > MAX_SWING:
         found = f"{reported.differential} {_PLACES[reported.horizon]}"

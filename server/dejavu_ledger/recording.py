@@ -204,7 +204,7 @@ def record_forecasts(
             else:
                 refused = (
                     game.known_outcome(issued.forecast.elapsed_minutes)
-                    or game.full(issued.recorded_by, limits)
+                    or game.full(issued.recorded_by, limits, owned=owned)
                     or refusal
                     or _other_roster(issued, batch.position.model_change)
                 )

@@ -240,13 +240,13 @@ class GameRecord:
         )
         return min(show, default=None)
 
-    def full(self, caller: str, limits: RecordingLimits) -> GameFull | None:
+    def full(self, caller: str, limits: RecordingLimits, *, owned: bool) -> GameFull | None:
         """Return the error of a further forecast by a caller if there are too many; otherwise None."""
         most = limits.forecasts // CALLERS_OF_A_GAME
         if caller and self._counts[caller] >= most:
             found = f"{most:,} forecasts of game {self.game_id} by this caller are recorded, which is its limit"
             return GameFull(f"{found}; other callers can record more")
-        if self._counts.total() >= limits.forecasts and (not caller or caller != self.owner):
+        if self._counts.total() >= limits.forecasts and not (caller and owned):
             found = f"{limits.forecasts:,} forecasts of game {self.game_id} are recorded, which is the limit"
             return GameFull(found)
         return None

@@ -102,21 +102,33 @@ _GAME_QUERIES: Final = {
 
 
 class GameRows(NamedTuple):
-    """Rows of a game, in the order of the ledger."""
+    """Rows of a game, in the order of the ledger: its outcomes, and what was recorded before the newest one.
+
+    Attributes:
+        since: sequence of the forecast by which the game passed from an owner without a lease to its first lease; 0: it
+            did not. Forecasts of the owner before it count as those of others: anybody could record them first.
+    """
 
     outcomes: list[_Outcome]
     forecasts: list[_Forecast]
     shadows: list[_Shadow]
     markets: list[_Market]
+    since: int
 
     @classmethod
     def read(cls, connection: Connection, game_id: str) -> GameRows:
         """Read the rows of a game."""
-        found: list[list[Any]] = [
+        outcomes, *others = [
             [kind(*row) for row in sql.rows(connection, query, game_id=game_id)]
             for kind, query in _GAME_QUERIES.items()
         ]
-        return cls(*found)
+        newest = outcomes[-1].sequence if outcomes else 0
+        forecasts, shadows, markets = ([each for each in rows if each.sequence < newest] for rows in others)
+        leased = next((each for each in forecasts if each.lease), None)
+        first = next((each for each in forecasts if each.owned), leased)
+        since = leased.sequence if leased and first and first.recorded_by != leased.recorded_by else 0
+        forecasts = [each._replace(owned=each.owned and each.sequence >= since) for each in forecasts]
+        return cls(outcomes, forecasts, shadows, markets, since)
 
 
 def in_time(forecast: _Forecast, up_to: float = math.inf) -> bool:
@@ -225,7 +237,7 @@ class _Settling:
             "first_report": self._outcomes[0].sequence,
             "first_sequence": outcome.first_sequence,
             "outcome": None if outcome.withdrawn else outcome.sequence,
-            "void": bool(outcome.void),
+            "since": self._of_game.since,
             "replay": bool(outcome.replay),
             "first_day": min(days, default=None),
             "last_day": max(days, default=None),
@@ -379,14 +391,11 @@ class _Settling:
     def _was_void(self) -> bool:
         """Return whether an outcome of the game was withdrawn before its first forecast, or before its first lease.
 
-        Such a withdrawal makes no forecast late: `GameRecord.add_outcome`. Only entries before the newest outcome
-        count: scores change only with an outcome.
+        Such a withdrawal makes no forecast late: `GameRecord.add_outcome`.
         """
-        newest = self._of_game.outcomes[-1].sequence
-        owned = [each for each in self._of_game.forecasts if each.owned and each.sequence < newest]
-        leased = next((each for each in owned if each.lease), None)
-        passed = 0 if leased is None or leased.recorded_by == owned[0].recorded_by else leased.sequence
-        return any(each.void or (each.withdrawn and each.sequence < passed) for each in self._of_game.outcomes)
+        return any(
+            each.void or (each.withdrawn and each.sequence < self._of_game.since) for each in self._of_game.outcomes
+        )
 
     def _never_played(self, packed: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which forecasts are of an overtime that the game, by its report, did not have.

@@ -98,11 +98,12 @@ def market_record(markets: list[Bet], orders: Mapping[str, int]) -> dict[str, An
 
 
 def _within_caps(markets: list[Bet]) -> dict[int, float]:
-    """Return the stakes by sequence of the market, each at most the rest of its caps after earlier ones."""
+    """Return the stakes by sequence of the market, each within what earlier ones of its caller leave of its caps."""
     stakes: dict[int, float] = {}
-    used: defaultdict[str, float] = defaultdict(float)  # of games and evenings
+    used: defaultdict[tuple[str, str], float] = defaultdict(float)  # of games and evenings of a caller
     for each in markets:
-        game, day, caps = each.game, each.forecast.day, each.answer["policy"]
+        caller, caps = each.forecast.caller, each.answer["policy"]
+        game, day = (caller, each.game), (caller, each.forecast.day)
         left = min(caps["game_cap"] - used[game], caps["evening_cap"] - used[day])
         stakes[each.sequence] = stake = min(each.stake, left) if left > DUST else 0.0
         used[game] += stake

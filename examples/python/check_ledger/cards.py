@@ -31,6 +31,7 @@ class Settled:
 
     Attributes:
         order: sequence of the first report of the outcome, which orders the games.
+        owned: whether it counts as one of the owner of its game.
         left_out: why it does not count, as a field of dejavu.v1.LeftOut; empty if it does, if its owner recorded it.
         corrected: whether another report of its outcome had another differential or total.
         scores: fields of its dejavu.v1.Settlement.
@@ -42,6 +43,7 @@ class Settled:
         reports = [each["payload"] for each in record.outcomes[forecast.place]]
         self.forecast, self.outcome = forecast, reports[-1]
         self.order: int = record.outcomes[forecast.place][0]["sequence"]
+        self.owned = forecast.owned and forecast.sequence >= record.games[forecast.game].since
         late = record.late(forecast)
         in_time = "superseded" if record.superseded(forecast) else ""
         self.left_out = "withdrawn" if "withdrawn" in self.outcome else late.replace("time", "late_time") or in_time
@@ -107,7 +109,7 @@ class Cards:
         )
         of_caller = "recorded_by" in filter_
         of = [self._settled[each] for each in sorted(chosen & self._settled.keys())]
-        matching = [each for each in of if each.forecast.owned or of_caller]
+        matching = [each for each in of if each.owned or of_caller]
         orders = sorted({each.order for each in matching if not each.left_out})
         if 0 < limit < len(orders):
             of, matching = ([one for one in each if one.order >= orders[-limit]] for each in (of, matching))
@@ -135,10 +137,10 @@ class Cards:
         }
 
     def _is_open(self, forecast: Forecast, of_caller: bool) -> bool:
-        """Return whether a forecast would count, but its game, of a past evening, has no report."""
+        """Return whether a forecast of a past evening was recorded in time, and no outcome was reported after it."""
         is_past = evening(forecast.made) < evening(time.time_ns() // 1000)
-        reported = forecast.horizon in self._record.games[forecast.game].reports
-        return is_past and not reported and (forecast.owned or of_caller) and not self._record.late(forecast)
+        reported = any(each["sequence"] > forecast.sequence for each in self._record.outcomes[forecast.place])
+        return is_past and not reported and (forecast.owned or of_caller) and not forecast.late
 
 
 def _metric(card: Fields, metric: str) -> float | None:

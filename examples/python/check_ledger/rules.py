@@ -106,6 +106,8 @@ class Game:
             owner with a lease.
         reports: the first report of each outcome; one that was withdrawn before the first forecast is none.
         earlier: those that were withdrawn before the first owner with a lease, with their horizons: others follow.
+        since: sequence of the forecast by which the game passed to its first lease, from an owner without one, as of
+            the newest outcome; those before it count as those of others. 0 if it did not.
     """
 
     def __init__(self) -> None:
@@ -115,6 +117,7 @@ class Game:
         self.withdrawn = set[str]()
         self.reports: dict[str, Entry] = {}
         self.earlier: list[tuple[str, Entry]] = []
+        self.since = self._passed = 0
         self._first = math.inf  # when the owner's first forecast was made
         # The newest second of play, and when its first forecast was made: of owners (None), and of each caller.
         self._newest: dict[str | None, tuple[float, int]] = {}
@@ -132,6 +135,7 @@ class Game:
         if self.passes_to_first_lease(forecast):
             self.earlier += [(each, self.reports.pop(each)) for each in self.withdrawn - self.standing.keys()]
             self.withdrawn.clear()
+            self._passed = forecast.sequence
         if forecast.owned:
             self._first = forecast.made if forecast.caller != self.owner else min(self._first, forecast.made)
             self.owner, self.lease = forecast.caller, forecast.lease or self.lease
@@ -142,7 +146,7 @@ class Game:
 
     def add_outcome(self, entry: Entry) -> None:
         """Take note of a revision of an outcome."""
-        horizon = entry["payload"]["horizon"]
+        horizon, self.since = entry["payload"]["horizon"], self._passed
         if "withdrawn" not in entry["payload"]:
             self.standing[horizon] = entry
             self.reports.setdefault(horizon, entry)

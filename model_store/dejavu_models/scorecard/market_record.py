@@ -37,7 +37,7 @@ class MarketRecord:
     The bets of a game are open at the same time and correlated. Each bet stakes its share of the bankroll as of before
     the game, and the profit of a game is the sum of the profits of its bets. Bets are taken in the order in which their
     markets were recorded, and each stakes at most the rest of the caps per game and per evening that earlier bets
-    leave: an answer does not know the other markets, and a later market takes nothing from a placed bet.
+    of its caller leave: an answer does not know the other markets, and a later market takes nothing from a placed bet.
 
     Attributes:
         bets: number of markets with a stake, on the lead and on the total points.
@@ -96,6 +96,7 @@ class _Markets(NamedTuple):
     game: NDArray[np.int64]
     order: NDArray[np.int64]
     day: NDArray[np.int32]
+    caller: NDArray[np.int32]
     elapsed_s: Floats
     market: dict[str, Floats]
 
@@ -112,7 +113,8 @@ class _Markets(NamedTuple):
         at = np.array([index for index, _ in found], dtype=np.int64)
         columns = np.array([market for _, market in found], dtype=np.float64).reshape(-1, len(SettledMarket._fields)).T
         market = dict(zip(SettledMarket._fields, columns, strict=True))
-        return cls(settled.game[at], settled.order[at], settled.day[at], settled.elapsed_s[at], market)
+        of = settled
+        return cls(of.game[at], of.order[at], of.day[at], of.caller[at], of.elapsed_s[at], market)
 
     def by_game(self, chosen: NDArray[np.int64], *values: Floats) -> list[Floats]:
         """Return the sums over each game of values of the chosen markets, in the order of the games' first ones."""
@@ -202,16 +204,17 @@ def _brier_scores(markets: _Markets) -> dict[str, Any]:
 
 
 def _within_caps(markets: _Markets) -> Floats:
-    """Return the stakes, each limited to the part of its caps that earlier markets leave."""
+    """Return the stakes, each limited to the part of its caps that earlier markets of its caller leave."""
     stake = markets.market["stake"].copy()
-    on_game: defaultdict[int, float] = defaultdict(float)
-    on_evening: defaultdict[int, float] = defaultdict(float)
+    on_game: defaultdict[tuple[int, int], float] = defaultdict(float)
+    on_evening: defaultdict[tuple[int, int], float] = defaultdict(float)
     bets = np.flatnonzero(stake > 0.0)
     market = markets.market
-    columns = (stake, markets.game, markets.day, market["game_cap"], market["evening_cap"])
+    columns = (stake, markets.caller, markets.game, markets.day, market["game_cap"], market["evening_cap"])
     kept = []
     rows = zip(*(each[bets].tolist() for each in columns), strict=True)
-    for wanted, game, evening, game_cap, evening_cap in rows:
+    for wanted, caller, of_game, of_day, game_cap, evening_cap in rows:
+        game, evening = (caller, of_game), (caller, of_day)
         left = min(game_cap - on_game[game], evening_cap - on_evening[evening])
         kept.append(min(wanted, left) if left > _DUST else 0.0)
         on_game[game] += kept[-1]

@@ -106,7 +106,7 @@ class SettledForecasts:
         other_teams: whether the outcome names another team than the forecast, or the same ones with swapped sides.
         in_league: whether the game's id is of a form that the NBA assigns.
         in_time: whether the forecast was made in time, even if its outcome has been withdrawn since.
-        owned: whether the owner of the game recorded it; others count on cards of their own only.
+        caller: integer id of the caller who recorded it.
         revised: whether it is a revision of another forecast of its second of play.
         replay: whether the game is of a replay or a simulated season.
         margin, pregame_total, neutral_site: inputs of the request, neutral_site as 1 or 0; NaN for each one not given.
@@ -147,7 +147,7 @@ class SettledForecasts:
     other_teams: NDArray[np.bool_]
     in_league: NDArray[np.bool_]
     in_time: NDArray[np.bool_]
-    owned: NDArray[np.bool_]
+    caller: NDArray[np.int32]
     revised: NDArray[np.bool_]
     replay: NDArray[np.bool_]
     margin: Floats

@@ -114,7 +114,7 @@ def verify(
             times = [each for _, each in signed if each is not checkpoint or each.epoch == identity.epoch]
             verifier = ChainVerifier(connection, identity, SignedTimes(times, clock_tolerance))
             verifier.run()
-            _check_hindsight(connection, verifier.games)
+            _check_hindsight(connection, verifier.games, verifier.head.sequence)
             check_scores(connection)
             for name, each in signed:
                 _check_signed_entry(connection, name, each, verifier.head.sequence)
@@ -240,12 +240,13 @@ _MADE: Final = {
 }
 
 
-def _check_hindsight(connection: Connection, games: Mapping[str, GameRecord]) -> None:
+def _check_hindsight(connection: Connection, games: Mapping[str, GameRecord], last: int) -> None:
     """Check the marks of all forecasts and markets, whose other columns were compared with their entries before.
 
     Args:
         connection: a read connection.
         games: the states of all games after the last entry.
+        last: sequence of that entry; a server may record further ones meanwhile, and mark earlier ones by them.
 
     Raises:
         LedgerCorrupt: at a mark that does not follow from the reports of the game; the message names its entry.
@@ -255,7 +256,8 @@ def _check_hindsight(connection: Connection, games: Mapping[str, GameRecord]) ->
             for sequence, minute, made_us, mark in sql.rows(connection, made, game_id=game_id):
                 time = None if made_us is None else from_microseconds(made_us)
                 expected = None if time is None else game.hindsight(sequence, minute, time)
-                if difference({"hindsight": mark}, {"hindsight": expected}) is not None:
+                found = None if isinstance(mark, int) and mark > last else mark
+                if sequence <= last and difference({"hindsight": found}, {"hindsight": expected}) is not None:
                     raise LedgerCorrupt(
                         f"entry {sequence}: the row in {table} does not match the entries: column hindsight differs"
                     )
@@ -272,9 +274,11 @@ def check_scores(connection: Connection) -> None:
     """
     games = sql.rows(connection, "SELECT game_id FROM outcomes UNION SELECT game_id FROM scores")
     for (game_id,) in games:
-        found = stored_rows(connection, "scores", "WHERE game_id = :game_id", game_id=game_id)
+        with sql.snapshot(connection):  # a server may record an outcome meanwhile
+            found = stored_rows(connection, "scores", "WHERE game_id = :game_id", game_id=game_id)
+            settled = settling.settled_rows(connection, game_id)
         stored = {row["horizon"]: row for row in found}
-        for expected in settling.settled_rows(connection, game_id):
+        for expected in settled:
             row, name = stored.pop(expected["horizon"], None), _score_name(game_id, expected["horizon"])
             if row is None:
                 raise LedgerCorrupt(f"{name} is missing")

@@ -87,7 +87,11 @@ class _Unfit(Exception):
 
 
 class _Final(NamedTuple):
-    """A standing final outcome, the halftime outcome, and the forecast that covers the most minutes; None if none."""
+    """A standing final outcome, the halftime outcome, and the forecast that covers the most minutes; None if none.
+
+    Attributes:
+        since: sequence from which forecasts of the game count.
+    """
 
     game_id: str
     differential: int
@@ -99,6 +103,7 @@ class _Final(NamedTuple):
     day: int | None
     forecast_home: str | None
     forecast_away: str | None
+    since: int
 
 
 def _completed(connection: Connection, final: _Final, min_minutes: int) -> CompletedGame:
@@ -126,7 +131,7 @@ def _completed(connection: Connection, final: _Final, min_minutes: int) -> Compl
     scores = _lowest_scores(differentials, final.differential)
     if max(scores[-1].home, scores[-1].away) > MAX_SCORE:
         raise _Unfit(f"its differentials move by more than {MAX_SCORE} points")
-    live = _live_inputs(connection, game_id, differentials)
+    live = _live_inputs(connection, game_id, differentials, final.since)
     if final.total_points is not None:
         live[REGULATION_MINUTES] = LiveInputs(total_points=final.total_points)
     day = date.fromordinal(final.day)
@@ -135,14 +140,16 @@ def _completed(connection: Connection, final: _Final, min_minutes: int) -> Compl
     return CompletedGame(game_id, season, day, phase, home, away, scores, live)
 
 
-def _live_inputs(connection: Connection, game_id: str, differentials: Sequence[int]) -> dict[int, LiveInputs]:
+def _live_inputs(
+    connection: Connection, game_id: str, differentials: Sequence[int], since: int
+) -> dict[int, LiveInputs]:
     """Return the newest recorded inputs of each minute, from forecasts with the differential of the game.
 
     Raises:
         _Unfit: if a forecast of it has other differentials: then one of the callers describes another game.
     """
     found: dict[int, LiveInputs] = {}
-    for minute, text_of_pattern, canonical in sql.rows(connection, _REQUESTS, game_id=game_id):
+    for minute, text_of_pattern, canonical in sql.rows(connection, _REQUESTS, game_id=game_id, since=since):
         live, pattern = codec.parse(canonical, explanation=False).live, json.loads(text_of_pattern)
         for number, pair in enumerate(zip(pattern, differentials, strict=False), 1):
             if abs(pair[0] - pair[1]) > MAX_CORRECTION:
@@ -163,7 +170,7 @@ def _lowest_scores(differentials: Sequence[int], final: int) -> tuple[Score, ...
 
 _REQUESTS: Final = """
     SELECT f.minute, f.pattern, e.canonical FROM forecasts f JOIN entries e ON e.sequence = f.sequence
-    WHERE f.game_id = :game_id AND f.owned AND f.late = '' AND f.at_moment = FALSE
+    WHERE f.game_id = :game_id AND f.owned AND f.sequence >= :since AND f.late = '' AND f.at_moment = FALSE
     ORDER BY f.sequence
 """
 
@@ -171,9 +178,10 @@ _FINALS: Final = """
     SELECT o.game_id, o.differential, o.total_points, o.home_team, o.away_team,
       (SELECT CASE WHEN h.withdrawn THEN NULL ELSE h.differential END FROM outcomes h
         WHERE h.game_id = o.game_id AND h.horizon = :half ORDER BY h.revision DESC LIMIT 1),
-      f.pattern, f.day, f.home_team, f.away_team
+      f.pattern, f.day, f.home_team, f.away_team, s.since
     FROM scores s JOIN outcomes o ON o.sequence = s.outcome LEFT JOIN forecasts f ON f.sequence = (
-      SELECT b.sequence FROM forecasts b WHERE b.game_id = o.game_id AND b.owned AND b.late = ''
+      SELECT b.sequence FROM forecasts b
+      WHERE b.game_id = o.game_id AND b.owned AND b.sequence >= s.since AND b.late = ''
       ORDER BY b.minute DESC, b.sequence DESC LIMIT 1)
     WHERE s.horizon = :final ORDER BY s.first_sequence
 """

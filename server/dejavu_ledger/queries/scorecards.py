@@ -208,10 +208,10 @@ class KnownScores:
         return kept[1].selected(filter_)
 
     def unsettled(self, connection: Connection, filter_: ScoreFilter, before: datetime) -> list[UnsettledGame]:
-        """Return the games with matching forecasts made before a time, and without a report.
+        """Return the games with matching forecasts made before a time, after which no outcome was reported.
 
-        A bad game that is never reported would otherwise be on no scorecard. A game whose outcome was withdrawn is not
-        among them, unless that was before its first forecast; nor is one whose forecasts are all late.
+        A bad game that is never reported would otherwise be on no scorecard. Hindsight, which a report at the other
+        horizon can show, takes no game out; a game whose forecasts were all late when recorded is not among them.
 
         Args:
             connection: a read connection.
@@ -229,7 +229,9 @@ class KnownScores:
         owned = [] if filter_.recorded_by else ["f.owned = TRUE"]
         query = f"""
             SELECT DISTINCT f.game_id, f.model_version FROM forecasts f
-            WHERE f.game_id IN :games AND f.late = '' AND f.hindsight IS NULL AND f.generated_us < :before_us
+            WHERE f.game_id IN :games AND f.late = '' AND f.generated_us < :before_us AND NOT EXISTS (
+                SELECT 1 FROM scores s WHERE s.game_id = f.game_id AND s.horizon = :horizon
+                    AND s.first_sequence > f.sequence)
                 AND {" AND ".join([*filter_.conditions(), *owned])}"""  # noqa: S608
         found = sql.rows(connection, query, **filter_.parameters(), before_us=microseconds(before), games=games)
         return [UnsettledGame(*row) for row in found]
@@ -297,8 +299,8 @@ _GAMES_WITHOUT_REPORT: Final = """
         SELECT (SELECT MIN(later.game_id) FROM forecasts later WHERE later.game_id > games.game_id)
         FROM games WHERE games.game_id IS NOT NULL)
     SELECT game_id FROM games WHERE game_id IS NOT NULL AND NOT EXISTS (
-        SELECT 1 FROM scores s WHERE s.game_id = games.game_id AND s.horizon = :horizon AND s.void = FALSE)"""
-"""Games with forecasts, and without a report at a horizon that stands or was withdrawn after them.
+        SELECT 1 FROM scores s WHERE s.game_id = games.game_id AND s.horizon = :horizon AND s.outcome IS NOT NULL)"""
+"""Games with forecasts, and without an outcome that stands at a horizon.
 
 Each game is found in the index from the one before: there are hundreds of forecasts for each.
 """

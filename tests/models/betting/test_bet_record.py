@@ -40,26 +40,27 @@ def sums_of(bets: Iterable[tuple[int, float, float]]) -> tuple[list[float], list
     return [*stakes], [*profits]
 
 
-BETS = st.tuples(st.integers(0, 3), st.integers(0, 60), st.sampled_from([-1.0, 0.0, 0.9]))
+BETS = st.tuples(st.integers(0, 4), st.integers(0, 60), st.sampled_from([-1.0, 0.0, 0.9]))
 """A game, a stake in percent, and the profit of a stake of 1."""
 
 
-@given(st.lists(BETS, min_size=1, max_size=12), st.permutations(range(4)), st.sampled_from([0.3, 1.0]), st.randoms())
+@given(st.lists(BETS, min_size=1, max_size=12), st.permutations(range(5)), st.sampled_from([0.3, 1.0]), st.randoms())
 def test_bets_keep_the_caps_in_the_order_of_their_record_and_compound_in_that_of_outcomes(
     asked: list[tuple[int, int, float]], order: list[int], cap: float, random: Random
 ) -> None:
-    """Games 0 and 1, and 2 and 3, are of one evening; a game has the cap, and an evening one and a half of it."""
+    """A game has a cap, and what a caller bets on an evening one and a half of it."""
     rows, bets = [], []
-    left: dict[int | str, float] = {**dict.fromkeys(range(4), cap), "early": 1.5 * cap, "late": 1.5 * cap}
+    evenings = {0: (0, 0), 1: (0, 0), 2: (1, 0), 3: (1, 0), 4: (1, 1)}  # of games: day and caller
+    left: dict[Any, float] = {**dict.fromkeys(evenings, cap), **dict.fromkeys(evenings.values(), 1.5 * cap)}
     for sequence, (game, percent, profit) in enumerate(asked):
-        wanted, evening = percent / 100, "early" if game < 2 else "late"
+        wanted, evening = percent / 100, evenings[game]
         stake = max(min(wanted, left[game], left[evening]), 0.0)
         stake = stake if stake > 1e-9 else 0.0
         left[game], left[evening] = left[game] - stake, left[evening] - stake
         bets += [(order[game], stake, stake * profit)] if stake else []
         caps = {"game_cap": cap, "evening_cap": 1.5 * cap, "expected_profit": wanted / 10}
         row = priced(game, 18, sequence, stake=wanted, profit=wanted * profit, **caps)
-        rows.append({**row, "order": order[game], "day": evening == "late"})
+        rows.append({**row, "order": order[game], "day": evening[0], "caller": evening[1]})
     random.shuffle(rows)
     record = record_of(*rows)
     capped = sum(percent / 100 for _, percent, _ in asked) - sum(stake for _, stake, _ in bets)

@@ -115,7 +115,7 @@ class SettledForecasts:
         outcome_doubtful: whether the outcome was observed sooner after the forecast, or is further from its lead, than
             the play in between allows; or has fewer total points than the forecast; or the forecast is of an
             overtime that the game did not have; or an outcome of the game was reported and withdrawn before the game's
-            first forecast.
+            first forecast, or first lease.
         corrected: whether another report of the outcome had another differential or total.
         total_points: points of both teams with which the total was forecast; NaN without a total.
         total_open: whether there is a forecast of the total, but the outcome has no total.

@@ -173,7 +173,7 @@ def _exclusions(columns: Columns, filter_: ScoreFilter) -> NDArray[np.int64]:
 
 
 class UnsettledGame(NamedTuple):
-    """A game without any report of its outcome at a horizon, and a model version that forecast it in time."""
+    """A game with forecasts in time after which no outcome was reported at a horizon, and a model version of them."""
 
     game_id: str
     model_version: str

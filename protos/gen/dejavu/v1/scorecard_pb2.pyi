@@ -71,16 +71,16 @@ class Scorecard(_message.Message):
     doubtful_games: _builtins.int
     """Number of matching games with a contradictory record, for one of these reasons: the NBA assigns no such id; the
     forecasts name no teams, or their teams differ, or are swapped, among themselves or from those of the outcome; they
-    are of several dates; a team has another game on the same date; forecasts and outcome follow each other faster than play, by more than five
-    minutes; leads, total_points, pregame_margins, pregame_totals or neutral_sites contradict one another; the effect
-    of line-ups changes by more than 8 points; an outcome was withdrawn before the first forecast; the outcome was
-    observed before some of the forecasts; or only some forecasts are late by the date. Late forecasts count for the
-    last two reasons only, replays for none. The server cannot refuse such games, because it has no schedule.
+    are of several dates; a team has another game on the same date; forecasts and outcome follow each other faster than
+    play, by more than five minutes; leads, total_points, pregame_margins, pregame_totals or neutral_sites contradict one
+    another; the effect of line-ups changes by more than 8 points; an outcome was withdrawn before the first forecast, or
+    before the first lease; the outcome was observed before some of the forecasts; or only some forecasts are late by the
+    date. Late forecasts count for the last two reasons only, replays for none. The server cannot refuse such games,
+    because it has no schedule.
     """
     unsettled_games: _builtins.int
-    """Number of matching games of evenings before today's (which begins at 11:00 UTC) with forecasts in time and without
-    any report of their outcome: show it, so that unreported games are visible. A report that was withdrawn counts as
-    one, unless it was withdrawn before the first forecast.
+    """Number of matching games of evenings before today's (which begins at 11:00 UTC) with forecasts in time after which
+    no outcome was reported: show it, so that unreported games are visible. A report that was withdrawn counts as one.
     """
     unsettled_totals: _builtins.int
     """Number of matching games with counting forecasts of the total, but no total_points in the current outcome: show it,
@@ -617,7 +617,9 @@ class LeftOut(_message.Message):
     clock: _builtins.int
     """Recorded when the published clock was more than a minute and a half of play further (LATE_REASON_CLOCK)."""
     others: _builtins.int
-    """Recorded by callers who do not own the game: what they record of it counts on cards of their own (recorded_by)."""
+    """Recorded by callers who do not own the game, or owned it until its first lease: what they record of it counts on
+    cards of their own (recorded_by).
+    """
     def __init__(
         self,
         *,

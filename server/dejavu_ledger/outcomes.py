@@ -206,7 +206,8 @@ def _contradiction(
 ) -> InvalidInput | None:
     """Return the error of a report that contradicts the record of its game, otherwise None.
 
-    What others have reported does not contradict the owner of the game: otherwise anybody could keep its report out.
+    What others have reported does not contradict the owner of the game, nor anybody while nobody has forecast it:
+    otherwise anybody could keep its report out.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -216,8 +217,9 @@ def _contradiction(
     """
     [other_horizon] = {*Horizon} - {reported.horizon}
     other = _revisions(connection, reported.game_id, other_horizon).standing
-    if other is not None and other.recorded_by != reported.recorded_by and owner in {None, reported.recorded_by}:
-        other = None
+    if owner in {None, reported.recorded_by}:
+        both = (before, other)
+        before, other = (each if each and each.recorded_by == reported.recorded_by else None for each in both)
     if other is not None and abs(reported.differential - other.differential) > MAX_SWING:
         found = f"{reported.differential} {_PLACES[reported.horizon]}"
         recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"

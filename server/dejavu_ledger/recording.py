@@ -198,7 +198,7 @@ def record_forecasts(
             key = key_of(issued, owned=owned)
             of_key = revisions.get(key, Revisions())
             # A new owner's forecast is recorded even if it repeats another's, so that the game passes to it.
-            stored = None if game.passes_to(issued.recorded_by, lease) else of_key.find(issued)
+            stored = None if game.passes_to(issued.recorded_by, lease) else of_key.find(issued, game.passed)
             if stored is not None:
                 stored = codec.recorded_part(stored)
             else:
@@ -219,7 +219,7 @@ def record_forecasts(
                 stored = batch.forecast(entry, draft, key, owned=owned)
                 revisions[key] = of_key.after(stored)
                 markets[stored.sequence] = {}
-                game.add_forecast(issued.recorded_by, lease, issued.forecast.elapsed_seconds, issued.generated_time)
+                game.add_forecast(stored.sequence, by, lease, issued.forecast.elapsed_seconds, issued.generated_time)
             if issued.markets:
                 closed = closed_to_markets(game, stored, issued.generated_time, owned=owned)
                 stored = _with_markets(batch, markets[stored.sequence], stored, issued, closed)
@@ -436,7 +436,7 @@ def _take(games: dict[str, GameRecord], rows: Sequence[sql.Row]) -> None:
             observed = from_microseconds(time_us)
             game.add_outcome(Horizon(horizon), sequence, observed, withdrawn=bool(withdrawn))
         else:
-            game.add_forecast(caller, lease, seconds, from_microseconds(time_us))
+            game.add_forecast(sequence, caller, lease, seconds, from_microseconds(time_us))
 
 
 _EVENTS: Final = """

@@ -101,6 +101,8 @@ class GameRecord:
         owner: the caller whose forecasts count; None before the first forecast.
         lease: name of the lease whose holder becomes the owner; empty: none.
         deciding: the newest deciding report of each outcome.
+        passed: sequence of the forecast by which it passed from an owner without a lease to its first lease; 0: none.
+            Nothing from before is repeated by a later forecast, nor learned from: anybody could record it.
     """
 
     def __init__(self, game_id: str) -> None:
@@ -108,6 +110,7 @@ class GameRecord:
         self.owner: str | None = None
         self.lease = ""
         self.deciding: dict[Horizon, DecidingReport] = {}
+        self.passed = 0
         self._decided: list[tuple[Horizon, DecidingReport]] = []  # by earlier deciding reports
         self._first: datetime | None = None  # when the owner's first forecast was made
         self._counts = Counter[str]()  # forecasts by caller
@@ -161,10 +164,11 @@ class GameRecord:
         if lease != self.lease_of(caller, frozenset([lease])):
             raise LedgerCorrupt(f"lease {lease!r} makes the caller no owner of game {self.game_id}")
 
-    def add_forecast(self, caller: str, lease: str, seconds: float, made: datetime) -> None:
+    def add_forecast(self, sequence: int, caller: str, lease: str, seconds: float, made: datetime) -> None:
         """Take over the next recorded forecast.
 
         Args:
+            sequence: its sequence.
             caller: identity of the caller.
             lease: the lease that its entry names.
             seconds: seconds of play at it.
@@ -175,6 +179,7 @@ class GameRecord:
             excused = self._withdrawn - self._outcomes.keys()
             self._decided += [(horizon, self.deciding.pop(horizon)) for horizon in excused]
             self._withdrawn.clear()
+            self.passed = sequence
         if owned:
             # Otherwise anybody could make a game late by a forecast of the morning before.
             self._first = made if self._first is None or caller != self.owner else min(self._first, made)
@@ -269,8 +274,7 @@ class GameRecord:
         if self._is_over(issued, owned=owned):
             return LateReason.GAME_DATE
         own = self._of_callers.get(issued.recorded_by)
-        known = [each for each in ((self._owned, own) if owned else (own,)) if each is not None]
-        newest = max(known, key=lambda each: each.seconds, default=None)
+        newest = self._owned.or_later(own) if owned and self._owned is not None else own
         if newest is not None and seconds < newest.seconds - behind:
             return LateReason.LATER_SECOND
         if self._owned is not None and seconds < self._owned.seconds - max(behind, BEHIND):
@@ -336,10 +340,10 @@ class Revisions(NamedTuple):
     newest: IssuedForecast | None = None
     in_time: IssuedForecast | None = None
 
-    def find(self, new: IssuedForecast) -> IssuedForecast | None:
-        """Return the revision that a forecast repeats; None if it is another revision."""
-        found = (each for each in (self.in_time, self.newest) if each is not None and repeats(each, new))
-        return next(found, None)
+    def find(self, new: IssuedForecast, since: int) -> IssuedForecast | None:
+        """Return the revision from a sequence on that a forecast repeats; None if it is another revision."""
+        known = (each for each in (self.in_time, self.newest) if each is not None and each.sequence >= since)
+        return next((each for each in known if repeats(each, new)), None)
 
     @property
     def next_number(self) -> int:

@@ -105,15 +105,14 @@ class GameRows(NamedTuple):
     """Rows of a game, in the order of the ledger: its outcomes, and what was recorded before the newest one.
 
     Attributes:
-        since: sequence of the forecast by which the game passed from an owner without a lease to its first lease; 0: it
-            did not. Forecasts of the owner before it count as those of others: anybody could record them first.
+        passed: as `GameRecord.passed`.
     """
 
     outcomes: list[_Outcome]
     forecasts: list[_Forecast]
     shadows: list[_Shadow]
     markets: list[_Market]
-    since: int
+    passed: int
 
     @classmethod
     def read(cls, connection: Connection, game_id: str) -> GameRows:
@@ -126,9 +125,8 @@ class GameRows(NamedTuple):
         forecasts, shadows, markets = ([each for each in rows if each.sequence < newest] for rows in others)
         leased = next((each for each in forecasts if each.lease), None)
         first = next((each for each in forecasts if each.owned), leased)
-        since = leased.sequence if leased and first and first.recorded_by != leased.recorded_by else 0
-        forecasts = [each._replace(owned=each.owned and each.sequence >= since) for each in forecasts]
-        return cls(outcomes, forecasts, shadows, markets, since)
+        passed = leased.sequence if leased and first and first.recorded_by != leased.recorded_by else 0
+        return cls(outcomes, forecasts, shadows, markets, passed)
 
 
 def in_time(forecast: _Forecast, up_to: float = math.inf) -> bool:
@@ -209,6 +207,8 @@ class _Settling:
         self._game_id, self._horizon, self._of_game = game_id, horizon, of_game
         self._outcomes = [each for each in of_game.outcomes if each.horizon == horizon.value]
         self._outcome = self._outcomes[-1]
+        # Anybody could record a game before its poller does, with any pattern: nothing is learned from that.
+        self._since = of_game.passed if of_game.passed < self._outcome.first_sequence else 0
         made = [each for each in of_game.forecasts if each.horizon == horizon.value]
         self._made = [each for each in made if each.sequence < self._outcome.sequence]  # later ones were never settled
         self._place = {each.sequence: place for place, each in enumerate(self._made)}
@@ -237,7 +237,7 @@ class _Settling:
             "first_report": self._outcomes[0].sequence,
             "first_sequence": outcome.first_sequence,
             "outcome": None if outcome.withdrawn else outcome.sequence,
-            "since": self._of_game.since,
+            "since": self._since,
             "replay": bool(outcome.replay),
             "first_day": min(days, default=None),
             "last_day": max(days, default=None),
@@ -253,10 +253,15 @@ class _Settling:
         }
 
     def _neutral_site(self) -> bool | None:
-        """Return True if all forecasts of the owner, of both horizons, before the first report and in time say so."""
+        """Return True if all forecasts to learn from, of both horizons, before the first report, say so."""
         first, made = self._outcome.first_sequence, self._of_game.forecasts
-        told = [each.neutral_site for each in made if each.sequence < first and each.owned and in_time(each, first)]
+        told = [each.neutral_site for each in made if each.sequence < first and self._teaches(each)]
         return True if told and all(told) else None
+
+    def _teaches(self, forecast: _Forecast) -> bool:
+        """Return whether a forecast is of the owner, and in time by the entries up to the first report."""
+        owned = forecast.owned and forecast.sequence >= self._since
+        return owned and in_time(forecast, self._outcome.first_sequence)
 
     def _observations(self, connection: Connection, total_points: Floats) -> list[tuple[str, int, float]]:
         """Return model, quarter and score of the forecasts to learn from, in this order.
@@ -278,7 +283,7 @@ class _Settling:
         usable = {
             each.sequence: each
             for each in self._made
-            if each.owned and in_time(each, first) and each.sequence not in replaced
+            if self._teaches(each) and each.sequence not in replaced
             if each.margin_plausible and not each.at_moment
         }
         made: list[tuple[Any, _Forecast]] = [(each, each) for each in usable.values()]
@@ -394,7 +399,7 @@ class _Settling:
         Such a withdrawal makes no forecast late: `GameRecord.add_outcome`.
         """
         return any(
-            each.void or (each.withdrawn and each.sequence < self._of_game.since) for each in self._of_game.outcomes
+            each.void or (each.withdrawn and each.sequence < self._of_game.passed) for each in self._of_game.outcomes
         )
 
     def _never_played(self, packed: NDArray[Any]) -> NDArray[np.bool_]:

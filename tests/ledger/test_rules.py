@@ -147,13 +147,13 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     # Otherwise a caller without a lease could do so for a game that it forecasts before the poller.
     "a report that is withdrawn before the game passes to its first lease makes none late and the game doubtful":
         ([said(1, by="a"), reported(), withdrawn(), leads("b"), said(20, by="b"), said(21, by="a"), reported(6)],
-         [None, None, None], {"forecasts": 1, "left_out": LeftOut(others=2), "doubtful_games": 1}),
+         [None, None, None], {"forecasts": 2, "left_out": LeftOut(others=1), "doubtful_games": 1}),
     "scores change only with an outcome, so the doubt shows with the next one":
         ([said(1, by="a"), reported(), withdrawn(), leads("b"), said(20, by="b")], [None, None],
          {"withdrawn_games": 1, "doubtful_games": 0}),
     "a report from after the game has passed to its first lease decides what was made with hindsight":
         ([said(1, by="a"), reported(), withdrawn(), leads("b"), said(20, by="b"), said(47, by="b", at=90),
-          reported(6, at=89)], [None, None, None], {"forecasts": 1, "left_out": LeftOut(observed=1, others=1)}),
+          reported(6, at=89)], [None, None, None], {"forecasts": 2, "left_out": LeftOut(observed=1)}),
     "a withdrawal is not void for an owner who acquires a lease":
         ([said(1, by="a"), reported(), withdrawn(), leads("a"), said(20, by="a")], [None, REPORTED], {}),
     "a withdrawal is not void for the next holder of the lease":
@@ -250,20 +250,33 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "no other lease makes an owner":
         ([leads("a"), said(20, by="a"), leads("b", "another"), said(21, by="b"), reported(6)],
          [None, None], {"forecasts": 1, "left_out": LeftOut(others=1)}),
-    # Otherwise whoever may record, before the poller does, adds to its card and to what models learn.
-    "a game whose first caller holds no lease passes, with all that counts of it, to one who holds any":
-        ([said(18, 90.0, by="a"), said(20, by="a"), leads("b"), said(21, by="b"), said(22, by="a"), reported(6)],
-         [None] * 4, {"forecasts": 1, "left_out": LeftOut(others=3), "learned": [1], "exported": []}),
-    "what the first caller recorded is not exported":
+    "a game whose first caller holds no lease passes to one who holds any":
+        ([said(20, by="a"), leads("b"), said(21, by="b"), said(22, by="a"), reported(6)],
+         [None, None, None], {"forecasts": 2, "left_out": LeftOut(others=1)}),
+    # Otherwise whoever may record, before the poller does, could teach models what was never played.
+    "nothing is learned from what was recorded before a game passes to its first lease":
+        ([said(18, 90.0, by="a"), leads("b"), said(30, by="b"), reported(6)], [None, None],
+         {"forecasts": 2, "learned": [1]}),
+    "nothing is exported of what was recorded before a game passes to its first lease":
         ([said(47, 3.0, by="a", live=LiveInputs(total_points=190)), leads("b"), said(47, 4.0, by="b"), reported(6)],
          [None, None], {"exported": [(4, [])]}),
+    # Otherwise a caller with two tokens, one with a lease, could drop the games that went badly.
+    "what was recorded before a game passes counts, whenever it passes":
+        ([said(18, by="a", horizon=HALF), said(30, by="a"), reported(-5, HALF), leads("b"), said(31, by="b"),
+          reported(6)], [None] * 3, {"forecasts": 2, "half.forecasts": 1, "left_out": LeftOut()}),
+    "what passes to the first lease is not what somebody recorded before":
+        ([said(19, by="a"), reported(), withdrawn(), said(20, by="a"), leads("b"), said(20, by="b", horizon=HALF),
+          said(20, by="b")], [None, REPORTED, None, None], {"standing": [1, 5, 6], "revisions": [0, 0, 0, 1]}),
+    "of two owners who forecast the newest second, the earlier one says since when it is known":
+        ([leads("a"), said(24, by="a"), leads("b"), said(24, 4.0, by="b", at=6),
+          said(24, 4.0, by="b", alpha=0.1, at=11)], [None, None, TIME], {}),
     # Otherwise a caller could record a game to its end, then take it over, and choose among what it knows.
     "who takes a game over is held by its own later seconds":
         ([leads("a"), said(20, by="a"), said(40, by="b"), leads("b"), said(21, by="b"), said(41, by="b"), reported(6)],
          [None, None, LATER, None], {"forecasts": 2, "left_out": LeftOut(later_second=1, others=1)}),
     "a game passes on although what its next owner records is recorded":
         ([said(20, by="a"), leads("b"), said(20, by="b"), said(21, by="a"), reported(6)], [None, None, None],
-         {"forecasts": 1, "left_out": LeftOut(others=2)}),
+         {"forecasts": 1, "left_out": LeftOut(superseded=1, others=1)}),
     "forecasts of several dates make a game doubtful":
         ([leads("a"), said(20, by="a"), leads("b"), said(30, by="b", at=2 * 1440), reported(6)], [None, None],
          {"doubtful_games": 1}),
@@ -318,8 +331,9 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "what others report at the half contradicts other reports of the end, not the owner's":
         ([said(30, by="a"), reported(-99, HALF, recorded_by="b"), reported(6, recorded_by="c"),
           reported(6, recorded_by="a")], [None, "^InvalidDifferential"], {"forecasts": 1}),
-    "what others report at the half of a game that nobody has forecast contradicts nobody":
-        ([reported(-99, HALF, recorded_by="b"), reported(6, recorded_by="a")], [], {}),
+    "what others report of a game that nobody has forecast contradicts nobody":
+        ([reported(-99, HALF, teams=("LAL", "DEN"), recorded_by="b"), reported(6, recorded_by="a"),
+          reported(3, HALF, recorded_by="a")], [], {}),
     # Corrections and withdrawals of the outcome
     "a game whose outcome was withdrawn is seen and counts nowhere":
         ([said(20, market={}), said(20, game_id=OTHER, market={}, **LAL_DEN), reported(),

@@ -31,7 +31,6 @@ class Settled:
 
     Attributes:
         order: sequence of the first report of the outcome, which orders the games.
-        owned: whether it counts as one of the owner of its game.
         left_out: why it does not count, as a field of dejavu.v1.LeftOut; empty if it does, if its owner recorded it.
         corrected: whether another report of its outcome had another differential or total.
         scores: fields of its dejavu.v1.Settlement.
@@ -43,7 +42,6 @@ class Settled:
         reports = [each["payload"] for each in record.outcomes[forecast.place]]
         self.forecast, self.outcome = forecast, reports[-1]
         self.order: int = record.outcomes[forecast.place][0]["sequence"]
-        self.owned = forecast.owned and forecast.sequence >= record.games[forecast.game].since
         late = record.late(forecast)
         in_time = "superseded" if record.superseded(forecast) else ""
         self.left_out = "withdrawn" if "withdrawn" in self.outcome else late.replace("time", "late_time") or in_time
@@ -109,7 +107,7 @@ class Cards:
         )
         of_caller = "recorded_by" in filter_
         of = [self._settled[each] for each in sorted(chosen & self._settled.keys())]
-        matching = [each for each in of if each.owned or of_caller]
+        matching = [each for each in of if each.forecast.owned or of_caller]
         orders = sorted({each.order for each in matching if not each.left_out})
         if 0 < limit < len(orders):
             of, matching = ([one for one in each if one.order >= orders[-limit]] for each in (of, matching))

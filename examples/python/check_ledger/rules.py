@@ -106,8 +106,7 @@ class Game:
             owner with a lease.
         reports: the first report of each outcome; one that was withdrawn before the first forecast is none.
         earlier: those that were withdrawn before the first owner with a lease, with their horizons: others follow.
-        since: sequence of the forecast by which the game passed to its first lease, from an owner without one, as of
-            the newest outcome; those before it count as those of others. 0 if it did not.
+        passed: sequence of the forecast by which it passed from an owner without a lease to its first lease; 0: none.
     """
 
     def __init__(self) -> None:
@@ -117,7 +116,7 @@ class Game:
         self.withdrawn = set[str]()
         self.reports: dict[str, Entry] = {}
         self.earlier: list[tuple[str, Entry]] = []
-        self.since = self._passed = 0
+        self.passed = 0
         self._first = math.inf  # when the owner's first forecast was made
         # The newest second of play, and when its first forecast was made: of owners (None), and of each caller.
         self._newest: dict[str | None, tuple[float, int]] = {}
@@ -135,7 +134,7 @@ class Game:
         if self.passes_to_first_lease(forecast):
             self.earlier += [(each, self.reports.pop(each)) for each in self.withdrawn - self.standing.keys()]
             self.withdrawn.clear()
-            self._passed = forecast.sequence
+            self.passed = forecast.sequence
         if forecast.owned:
             self._first = forecast.made if forecast.caller != self.owner else min(self._first, forecast.made)
             self.owner, self.lease = forecast.caller, forecast.lease or self.lease
@@ -146,7 +145,7 @@ class Game:
 
     def add_outcome(self, entry: Entry) -> None:
         """Take note of a revision of an outcome."""
-        horizon, self.since = entry["payload"]["horizon"], self._passed
+        horizon = entry["payload"]["horizon"]
         if "withdrawn" not in entry["payload"]:
             self.standing[horizon] = entry
             self.reports.setdefault(horizon, entry)
@@ -175,7 +174,11 @@ class Game:
             return "game_date"
         at, owned = forecast.elapsed, self._newest.get(None)
         callers = (forecast.caller, None) if forecast.owned else (forecast.caller,)
-        own = max((self._newest[of] for of in callers if of in self._newest), key=lambda each: each[0], default=None)
+        own = max(
+            (self._newest[of] for of in callers if of in self._newest),
+            key=lambda each: (each[0], -each[1]),
+            default=None,
+        )
         if (own and at < own[0] - behind) or (owned and at < owned[0] - max(behind, BEHIND)):
             return "later_second"
         if clock is not None and at < clock - BEHIND and not forecast.is_replay:
@@ -257,7 +260,8 @@ class Record:
             _refuse(entry, f"revision {forecast.revision} after {len(before) - 1 if before else 'none'}")
         in_time = [each for each in before if not each.late]
         takes_over = forecast.lease and game.owner not in {None, forecast.caller}
-        if not takes_over and any(forecast.repeats(each) for each in (*before[-1:], *in_time[-1:])):
+        known = [each for each in (*before[-1:], *in_time[-1:]) if each.sequence >= game.passed]
+        if not takes_over and any(forecast.repeats(each) for each in known):
             _refuse(entry, f"revision {forecast.revision} after one with its input: it changes nothing")
         chosen = forecast.said.get("roster_sequence")
         if chosen is not None and (chosen, forecast.said["model_version"]) != (self._change, self.champion):

@@ -138,7 +138,7 @@ CREATE TABLE scores (
   first_report BIGINT NOT NULL, -- sequence of the first report: the order of a record
   first_sequence BIGINT NOT NULL, -- as in outcomes: the order of online updates
   outcome BIGINT, -- sequence of the outcome that stands; NULL if it is withdrawn
-  since BIGINT NOT NULL, -- sequence from which forecasts of the game count: settling.py
+  since BIGINT NOT NULL, -- sequence from which models learn from forecasts of the game
   replay BOOLEAN NOT NULL,
   first_day INTEGER, -- of its forecasts; NULL without any
   last_day INTEGER,

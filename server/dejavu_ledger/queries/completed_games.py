@@ -90,7 +90,7 @@ class _Final(NamedTuple):
     """A standing final outcome, the halftime outcome, and the forecast that covers the most minutes; None if none.
 
     Attributes:
-        since: sequence from which forecasts of the game count.
+        since: sequence from which models learn from forecasts of the game.
     """
 
     game_id: str

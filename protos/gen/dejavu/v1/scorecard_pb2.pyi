@@ -617,9 +617,7 @@ class LeftOut(_message.Message):
     clock: _builtins.int
     """Recorded when the published clock was more than a minute and a half of play further (LATE_REASON_CLOCK)."""
     others: _builtins.int
-    """Recorded by callers who do not own the game, or owned it until its first lease: what they record of it counts on
-    cards of their own (recorded_by).
-    """
+    """Recorded by callers who do not own the game: what they record of it counts on cards of their own (recorded_by)."""
     def __init__(
         self,
         *,

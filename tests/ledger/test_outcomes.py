@@ -188,13 +188,6 @@ async def test_an_outcome_gets_the_next_place_and_settles_every_forecast_of_its_
     assert await ledger.read_after(4, 10) == [stored, withdrawal]
 
 
-@pytest.mark.parametrize("unfit", [outcome(3, ""), outcome(0, horizon=FINAL)], ids=["no game", "level"])
-async def test_what_is_no_outcome_is_refused(ledger: Ledger, unfit: ReportedOutcome) -> None:
-    with pytest.raises(ValueError):
-        await ledger.record_outcome(unfit)
-    assert (await ledger.position()).sequence == 0
-
-
 async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_says_so(ledger: Ledger, url: str) -> None:
     [stored] = await recorded(ledger, issued())
     answer = answered(MarketSide.HOME, stake_fraction=0.1)

@@ -245,15 +245,22 @@ def test_what_is_withdrawn_might_as_well_never_have_been_reported(
         was_reported = set[tuple[int, Horizon]]()
         for number, horizon, differential in told_of:
             if differential is not None:
-                book.report(game(number), horizon, differential)
+                book.report(game(number), horizon, differential, total_points=points(horizon, differential))
                 stands[number, horizon] = differential  # a correction keeps its place in the order
                 was_reported.add((number, horizon))
             elif (number, horizon) in was_reported:
                 book.withdraw(game(number), horizon)
                 stands.pop((number, horizon), None)
         for (number, horizon), differential in stands.items():
-            plain.report(game(number), horizon, differential)
+            plain.report(game(number), horizon, differential, total_points=points(horizon, differential))
         assert what_follows(book) == what_follows(plain)
+        assert {(each.game_id, each.horizon): each.total_points for each in lessons(book)} == {
+            (game(number), horizon): points(horizon, differential) for (number, horizon), differential in stands.items()
+        }
+
+
+def points(horizon: Horizon, differential: int) -> int:
+    return horizon.minutes * 5 - abs(differential)
 
 
 def game(number: int) -> str:

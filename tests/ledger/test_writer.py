@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +13,7 @@ import structlog
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.memory_backend import MemoryBackend
-from tests.support.harness.tokens import token_of
 from tests.support.processes.ledger_writer import Writer
-from tests.support.processes.servers import put_missing_ledger
 
 from dejavu_common.tasks import give_way
 from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeAlreadyRecorded, verify
@@ -24,7 +21,6 @@ from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import FEW
 from dejavu_ledger.records import IssuedForecast
-from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.results import Failed
 from dejavu_server.admission.callers import Caller
 
@@ -37,28 +33,6 @@ def added(connection: Connection, place: int) -> int:
 def count(connection: Connection) -> int:
     found: int = sql.value(connection, "SELECT count(*) FROM snapshots")
     return found
-
-
-async def test_a_reopened_ledger_goes_on_where_it_was(url: str) -> None:
-    put_missing_ledger(url)
-    limits = RecordingLimits(forecasts=8)  # two of them by one caller
-
-    async def commits(ledger: Ledger, *numbers: float) -> list[str]:
-        made = [replace(issued(pattern=(number,)), recorded_by="token:a") for number in numbers]
-        return [type(each).__name__ for each in await ledger.commit(made)]
-
-    ledger = await Ledger.open(url, limits=limits)
-    assert await commits(ledger, 1.0, 2.0) == ["IssuedForecast"] * 2
-    stored, token = await ledger.read_after(0, 10), await token_of(ledger, 2)
-    await ledger.close()
-    again = await Ledger.open(url, limits=limits)
-    assert await again.read_after(0, 10) == stored
-    assert await again.read_after(1, 1) == stored[1:]
-    assert (await again.resume_position(token)).sequence == 2
-    assert await commits(again, 3.0) == [Failed.__name__]
-    [of_another] = await recorded(again, issued(pattern=(3.0,)))
-    assert of_another.sequence == 3
-    await again.close()
 
 
 async def test_what_is_no_forecast_of_a_game_is_refused_and_nothing_is_recorded(ledger: Ledger) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,45 +13,16 @@ from tests.support.builders.evening_events import FINAL, GAME, HALF
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.record_book import forecast, new_book
 from tests.support.fakes.clock import SteppedClock
-from tests.support.tampering.forging import append, last
 
 from dejavu_feed.moment import Moment
-from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, verify
-from dejavu_ledger.audit.checkpoints import CLOCK_TOLERANCE, SignedTimes
+from dejavu_ledger import Ledger, LedgerCorrupt, verify
+from dejavu_ledger.audit.checkpoints import SignedTimes
 from dejavu_ledger.copies import back_up, restore
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.types import Horizon
 from dejavu_server.worker.signer import Signer
 
 pytestmark = pytest.mark.sqlite
-
-
-async def test_a_sound_ledger_is_told_by_its_last_hash(ledger: Ledger, url: str) -> None:
-    empty = verify(url)
-    assert empty.sequence == 0
-    await ledger.commit([issued(game(n)) for n in range(1100)])
-    first = verify(url)
-    assert (first.sequence, first.ledger_id) == (1100, empty.ledger_id)
-    await ledger.commit([issued(game(0), pattern=(9.0,))])
-    assert verify(url).hash not in {first.hash, empty.hash}
-
-
-@pytest.mark.parametrize(
-    ("part", "name", "value"),
-    [("request", "game_id", 22300061), ("forecast", "distribution", ["1.5"]), ("forecast", "generated_us", 10**20)],
-)
-async def test_an_entry_with_values_of_another_type_is_named(
-    ledger: Ledger, url: str, tmp_path: Path, part: str, name: str, value: object
-) -> None:
-    await recorded(ledger, issued(game(1)))
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
-        entry = last(connection, "forecast")
-        entry["payload"][part][name] = value
-        append(connection, entry, row=False)
-        columns = [row[1] for row in connection.execute("PRAGMA table_info(forecasts)")]
-        connection.execute(f"INSERT INTO forecasts SELECT 2, 'key', {', '.join(columns[2:])} FROM forecasts")
-    with pytest.raises(LedgerCorrupt, match="entry 2: "):
-        verify(url)
 
 
 @pytest.mark.parametrize(
@@ -77,32 +46,6 @@ def test_an_impossible_moment_is_no_sound_record(
         return
     with pytest.raises(LedgerCorrupt, match=fault):
         verify(f"sqlite:///{tmp_path / 'ledger.db'}")
-
-
-@pytest.mark.parametrize(("made", "why"), [(False, "there is no ledger"), (True, "the file is empty")])
-def test_what_is_no_ledger_yet_is_not_made_one(url: str, tmp_path: Path, made: bool, why: str) -> None:
-    if made:
-        (tmp_path / "ledger.db").touch()
-    with pytest.raises(LedgerUnavailable, match=why):
-        verify(url)
-    assert [each.stat().st_size for each in tmp_path.iterdir()] == [0] * made
-
-
-async def test_a_forecast_that_waited_for_as_long_as_a_call_may_take_is_sound_and_one_that_is_older_is_not(
-    ledger: Ledger, url: str, tmp_path: Path
-) -> None:
-    clock = SteppedClock(datetime.now(UTC))
-    signer = Signer(lambda: ledger, tmp_path / "key.pem", seconds=60.0, clock=clock)
-    await recorded(ledger, issued(game(1), generated_time=clock.now + timedelta(seconds=100)))
-    await signer.write_checkpoint()
-    await recorded(ledger, issued(game(2), generated_time=clock.now - timedelta(seconds=60)))
-    assert verify(url).sequence == 2
-    await recorded(ledger, issued(game(3), generated_time=clock.now - timedelta(seconds=121)))
-    with pytest.raises(LedgerCorrupt, match=r"entry 3: its time is .* recorded after a checkpoint that was signed at"):
-        verify(url)
-    assert verify(url, clock_tolerance=timedelta(seconds=130)).sequence == 3
-    with pytest.raises(LedgerCorrupt, match=r"entry 1: its time is .* is in a checkpoint that was signed at"):
-        verify(url, clock_tolerance=timedelta(seconds=90))
 
 
 async def test_a_clock_that_was_set_back_leaves_a_ledger_that_a_larger_tolerance_verifies_and_keeps(
@@ -138,7 +81,7 @@ def test_an_entry_is_dated_after_every_checkpoint_before_it_and_before_every_one
     signed = [
         Checkpoint("", "", number, b"", start + timedelta(seconds=second), b"", b"") for number, second in checkpoints
     ]
-    tolerance = CLOCK_TOLERANCE.total_seconds()
+    tolerance = 120  # as long as a call may take, and a server's clock may be wrong
     sound = all(
         (at <= second + tolerance if number >= sequence else at >= second - tolerance) for number, second in checkpoints
     )

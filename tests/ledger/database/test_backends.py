@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,16 @@ def test_a_ledger_is_made_only_if_asked_and_opened_again_as_it_was(place: Place)
             assert epoch(each) == made
             each.check()
             each.probe()
+
+
+def test_of_many_that_make_a_new_ledger_at_once_one_does_and_all_have_it(place: Place) -> None:
+    def made(_: int) -> str:
+        with closing(new_backend(place.url)) as backend:
+            backend.open(make=True)
+            return epoch(backend)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(made, range(4)))) == 1
 
 
 def test_a_failed_block_leaves_nothing_and_harms_no_later_one(backend: Backend) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import time
@@ -11,19 +10,15 @@ from contextlib import closing
 
 import psycopg
 import pytest
-from tests.support.builders.issued_forecasts import game, issued, recorded
-from tests.support.harness.tokens import token_of
 from tests.support.processes.postgres import database_without_ledger, postgres_ledger, shared_server
 
 from dejavu_ledger import (
     Durability,
     InvalidLedgerUrl,
-    Ledger,
     LedgerCorrupt,
     LedgerError,
     LedgerSchemaError,
     LedgerUnavailable,
-    verify,
 )
 from dejavu_ledger.database import postgres, postgres_connections, sql, store
 from dejavu_ledger.database.postgres import PostgresBackend
@@ -51,16 +46,6 @@ def opened(made: str) -> Iterator[PostgresBackend]:
 
 def execute(url: str, statement: str) -> None:
     shared_server().execute(statement, url.rpartition("/")[2])
-
-
-async def test_many_may_open_a_new_ledger_at_once(empty: str) -> None:
-    ledgers = await asyncio.gather(*(Ledger.open(empty) for _ in range(4)))
-    stored = [await recorded(ledger, issued(game(number))) for number, ledger in enumerate(ledgers)]
-    assert [answer[0].sequence for answer in stored] == [1, 2, 3, 4]
-    assert len({await token_of(ledger, 0) for ledger in ledgers}) == 1
-    for ledger in ledgers:
-        await ledger.close()
-    assert verify(empty).sequence == 4
 
 
 def test_one_database_holds_several_ledgers_in_schemas(empty: str) -> None:

@@ -61,13 +61,23 @@ def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability:
             assert sql.value(connection, "PRAGMA journal_mode") == "wal"
 
 
-async def test_a_ledger_that_is_gone_is_not_made_anew_unless_asked(url: str, tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match="check the path and its permissions"):
-        await Ledger.open(url, make=False)
-    assert not (tmp_path / "ledger.db").exists()
-    (tmp_path / "ledger.db").touch()
-    with pytest.raises(LedgerUnavailable, match="its file is empty"):
-        await Ledger.open(url, make=False)
+@pytest.mark.parametrize(
+    ("there", "opening", "verifying"),
+    [
+        (False, "check the path and its permissions", "there is no ledger"),
+        (True, "its file is empty", "the file is empty"),
+    ],
+)
+def test_what_is_no_ledger_yet_or_no_longer_is_not_made_one_unless_asked(
+    url: str, tmp_path: Path, there: bool, opening: str, verifying: str
+) -> None:
+    if there:
+        (tmp_path / "ledger.db").touch()
+    with closing(SqliteBackend(url)) as backend, pytest.raises(LedgerUnavailable, match=opening):
+        backend.open(make=False)
+    with pytest.raises(LedgerUnavailable, match=verifying):
+        verify(url)
+    assert [each.stat().st_size for each in tmp_path.iterdir()] == [0] * there
 
 
 async def test_a_refused_database_is_not_changed(url: str, tmp_path: Path) -> None:

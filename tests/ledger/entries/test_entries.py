@@ -271,6 +271,8 @@ REFUSED: Final[list[tuple[str, str, object, str]]] = [
     ("forecast", "request", None, "request: None; expected an object"),
     ("forecast", "point", None, "point: None; expected a number"),
     ("forecast", "point", 1, "point: 1; expected a number"),
+    ("forecast", "game_id", 22300061, "game_id: 22300061; expected a text"),
+    ("forecast", "forecast.distribution", ["1.5"], r"distribution\[0\]: '1.5'; expected a number"),
     ("forecast", "interval_upper", -99.5, "not an interval"),
     ("forecast", "generated_us", 10**30, "generated_us: .*; expected microseconds since 1970"),
     ("forecast", "explanation.components.1.weight", "0.5", r"explanation.components\[1\].weight: '0.5'"),
@@ -333,6 +335,8 @@ UNFIT: Final = {
     "NaN": replace(issued(), forecast=replace(issued().forecast, home_lead_probability=math.nan)),
     "not UTC": replace(issued(), expires_time=datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
     "naive": replace(issued(), generated_time=datetime(2026, 1, 1)),  # noqa: DTZ001 - deliberately naive
+    "outcome of no game": outcome(3, ""),
+    "level at the end": outcome(0, horizon=Horizon.FINAL),
     "NaN of a market": MarketEntry(1, MARKET, replace(answered(None), overround=math.nan)),
 }
 

@@ -12,22 +12,11 @@ from tests.support.builders.outcomes import outcome
 from tests.support.fakes.memory_backend import MemoryBackend
 
 from dejavu_ledger import Ledger
-from dejavu_ledger.database import sql
-from dejavu_ledger.entries.codec import parse_shadow
 from dejavu_ledger.queries import learning
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import Observation, TrackerKey, static_score
-
-
-async def test_it_is_recorded_without_an_explanation(ledger: Ledger) -> None:
-    [first] = await recorded(ledger, issued(game(1)))
-    [made] = await ledger.record_shadows([shadow(first)])
-    text = "SELECT canonical FROM entries WHERE kind = 'shadow'"
-    stored = await ledger.read(lambda connection: sql.value(connection, text))
-    assert parse_shadow(stored, first.forecast.horizon, first.forecast.alpha) == made
-    assert (made.forecast.explanation, made.forecast.model_version) == (None, "v2")
 
 
 class FillingBackend(MemoryBackend):

@@ -55,20 +55,13 @@ def test_minute_and_model_choose_among_the_forecasts_of_a_game(book: RecordBook)
     assert latest(book, minute=19, model="v2").latest.issued == made[19, "v2"]
 
 
-def test_earlier_revisions_come_oldest_first_and_say_that_they_are_superseded(book: RecordBook) -> None:
-    made = [recorded(book, forecast(GAME, lead=lead)) for lead in (1.0, 2.0, 1.0)]
-    game = latest(book)
-    assert [each.issued for each in game.revisions] == made[:2]
-    assert all(each.superseded for each in game.revisions)
-    assert game.latest.issued == made[2]
-
-
-def test_of_very_many_revisions_the_newest_are_told(book: RecordBook) -> None:
+def test_of_very_many_revisions_the_newest_are_told_oldest_first_and_as_superseded(book: RecordBook) -> None:
     many = predictions.MAX_REVISIONS + 5
     book.predict(*(forecast(GAME, lead=float(lead % 7), minute=3) for lead in range(many)))
     game = latest(book)
     assert game.latest.issued.revision == many - 1
     assert [each.issued.revision for each in game.revisions] == list(range(4, many - 1))
+    assert all(each.superseded for each in game.revisions)
 
 
 def test_a_settled_forecast_comes_with_its_newest_outcome_and_every_revision_of_it(book: RecordBook) -> None:

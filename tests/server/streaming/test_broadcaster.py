@@ -10,10 +10,10 @@ import pytest
 from tests.support.builders.issued_forecasts import PATTERN, game, issued, recorded
 from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.harness.subscribers import Subscriber, encode, new_broadcaster, reached, started
-from tests.support.harness.tokens import token_of
+from tests.support.harness.tokens import lose_entries_after_2, token_of
 
 from dejavu.v1 import forecast_pb2
-from dejavu_ledger import Ledger
+from dejavu_ledger import Ledger, ResumeTokenExpired
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
 from dejavu_server.streaming import broadcaster as broadcaster_module
@@ -87,6 +87,18 @@ async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_c
                     break
     await writing
     assert received == list(range(1, 301))
+
+
+async def test_a_subscriber_that_catches_up_while_entries_are_lost_is_told_that_its_token_expired(
+    ledger: Ledger, broadcaster: Broadcaster
+) -> None:
+    await ledger.commit([issued(game(n)) for n in range(100)])
+    await reached(ledger, broadcaster, 100)
+    async with Subscriber(broadcaster, token=await token_of(ledger, 0)) as subscriber:
+        assert await subscriber.forecasts(1) == [1]
+        await ledger.write(lose_entries_after_2)
+        with pytest.raises(ResumeTokenExpired, match="lost meanwhile"):
+            await subscriber.forecasts(100)
 
 
 @pytest.mark.parametrize(("wanted", "sequences"), [(900, []), (1, [1, 200])])

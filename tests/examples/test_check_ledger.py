@@ -16,15 +16,20 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import grpc
 import pytest
 from google.protobuf.message import Message
+from hypothesis import given, settings
 from tests.ledger.copies.evenings import write_evenings
+from tests.ledger.test_record_laws import Step, steps, take
+from tests.ledger.test_rules import GAMES as RULES
 from tests.support.builders.calls import current_game
-from tests.support.builders.evening_events import HALF, leads, reported, said, told, withdrawn
+from tests.support.builders.evening_events import HALF, Event, answers, leads, reported, said, told, withdrawn
 from tests.support.builders.record_book import new_book
+from tests.support.harness import laws
 from tests.support.harness.documents import ROOT
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.postgres import on_postgres
@@ -219,6 +224,29 @@ def test_every_rule_of_the_record_is_the_servers(tmp_path: Path) -> None:
             card = client.get_scorecard(horizon=FINAL)
     assert (done.returncode, bool(re.search(AGREES, done.stdout))) == (0, True), done.stdout + done.stderr
     assert min(card.left_out.others, card.left_out.observed, card.revised_late, card.corrected_games) > 0
+
+
+@pytest.mark.parametrize("events", [events for events, *_ in RULES.values()], ids=RULES)
+def test_what_a_server_records_keeps_the_rules(events: list[Event], tmp_path: Path) -> None:
+    with new_book(tmp_path) as book:
+        answers(book, *events)
+    assert_keeps_the_rules(tmp_path)
+
+
+@settings(deadline=None, max_examples=laws.examples(8))
+@given(steps)
+def test_what_two_servers_record_in_any_order_keeps_the_rules(taken: list[Step]) -> None:
+    with TemporaryDirectory() as folder:
+        with new_book(Path(folder)) as book:
+            for number, step in enumerate(taken):
+                take(book, step, number, None)
+        assert_keeps_the_rules(Path(folder))
+
+
+def assert_keeps_the_rules(folder: Path) -> None:
+    export_entries(f"sqlite:///{folder / 'ledger.db'}", folder / "entries.jsonl")
+    done = checked(folder / "entries.jsonl")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.nightly

@@ -270,6 +270,9 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "of two owners who forecast the newest second, the earlier one says since when it is known":
         ([leads("a"), said(24, by="a"), leads("b"), said(24, 4.0, by="b", at=6),
           said(24, 4.0, by="b", alpha=0.1, at=11)], [None, None, TIME], {}),
+    "an owner who forecast the newest second before it owned the game has known it since then":
+        ([leads("a"), said(23, by="a", at=-1), said(24, by="b"), said(24, by="a", at=5), leads("b"),
+          said(24, 4.0, by="b", at=8), said(24, 4.0, by="b", alpha=0.1, at=11)], [*[None] * 4, TIME], {}),
     # Otherwise a caller could record a game to its end, then take it over, and choose among what it knows.
     "who takes a game over is held by its own later seconds":
         ([leads("a"), said(20, by="a"), said(40, by="b"), leads("b"), said(21, by="b"), said(41, by="b"), reported(6)],

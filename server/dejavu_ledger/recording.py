@@ -22,6 +22,7 @@ from dejavu_ledger.entries.rows import ForecastRow, Row, forecast_row, market_ro
 from dejavu_ledger.errors import ModelsChanged, copy_of
 from dejavu_ledger.records import (
     IssuedForecast,
+    LateReason,
     MarketEntry,
     MarketRecording,
     SentMarket,
@@ -219,7 +220,8 @@ def record_forecasts(
                 stored = batch.forecast(entry, draft, key, owned=owned)
                 revisions[key] = of_key.after(stored)
                 markets[stored.sequence] = {}
-                game.add_forecast(stored.sequence, by, lease, issued.forecast.elapsed_seconds, issued.generated_time)
+                seconds, made = issued.forecast.elapsed_seconds, issued.generated_time
+                game.add_forecast(stored.sequence, by, lease, seconds, made, late)
             if issued.markets:
                 closed = closed_to_markets(game, stored, issued.generated_time, owned=owned)
                 stored = _with_markets(batch, markets[stored.sequence], stored, issued, closed)
@@ -429,20 +431,21 @@ class _EntryBatch:
 
 def _take(games: dict[str, GameRecord], rows: Sequence[sql.Row]) -> None:
     """Take over recorded forecasts and outcomes, in order, of the games that are known."""
-    for sequence, game_id, caller, lease, seconds, time_us, horizon, withdrawn in rows:
+    for sequence, game_id, caller, lease, seconds, late, time_us, horizon, withdrawn in rows:
         if (game := games.get(game_id)) is None:
             continue
         if horizon:
             observed = from_microseconds(time_us)
             game.add_outcome(Horizon(horizon), sequence, observed, withdrawn=bool(withdrawn))
         else:
-            game.add_forecast(sequence, caller, lease, seconds, from_microseconds(time_us))
+            reason = LateReason(late) if late else None
+            game.add_forecast(sequence, caller, lease, seconds, from_microseconds(time_us), reason)
 
 
 _EVENTS: Final = """
-SELECT sequence, game_id, recorded_by, lease, elapsed_s, generated_us, '', FALSE FROM forecasts WHERE {where}
+SELECT sequence, game_id, recorded_by, lease, elapsed_s, late, generated_us, '', FALSE FROM forecasts WHERE {where}
 UNION ALL
-SELECT sequence, game_id, '', '', 0.0, observed_us, horizon, withdrawn FROM outcomes WHERE {where}
+SELECT sequence, game_id, '', '', 0.0, '', observed_us, horizon, withdrawn FROM outcomes WHERE {where}
 ORDER BY 1"""
 
 _OF_GAMES: Final = _EVENTS.format(where="game_id IN :games")

@@ -75,6 +75,12 @@ class _Newest(NamedTuple):
             return self
         return other
 
+    def is_known_at(self, seconds: float, made: datetime) -> bool:
+        """Return whether it was known for long when a forecast of its second, or of a play soon after, was made."""
+        # A play that follows soon, as the clock tells, cannot take long: only between periods is there a break.
+        follows = self.seconds < seconds < self.seconds + 60 and period_of(seconds) == period_of(self.seconds)
+        return (seconds <= self.seconds or follows) and made - self.since > LATE_AFTER
+
 
 class DecidingReport(NamedTuple):
     """The report that decides which forecasts of a game were made with hindsight.
@@ -112,7 +118,8 @@ class GameRecord:
         self.deciding: dict[Horizon, DecidingReport] = {}
         self.passed = 0
         self._decided: list[tuple[Horizon, DecidingReport]] = []  # by earlier deciding reports
-        self._first: datetime | None = None  # when the owner's first forecast was made
+        self._first: datetime | None = None  # when the first owned forecast was made, since it passed
+        self._latest = -1.0  # second of play, of all forecasts
         self._counts = Counter[str]()  # forecasts by caller
         self._owned: _Newest | None = None
         self._of_callers: dict[str, _Newest] = {}  # owned or not
@@ -126,7 +133,7 @@ class GameRecord:
 
     def is_latest(self, seconds: float) -> bool:
         """Return whether no forecast of a second of play, or of a later one, is recorded."""
-        return all(each.seconds < seconds for each in self._of_callers.values())
+        return self._latest < seconds
 
     def owns(self, caller: str, lease: str = "") -> bool:
         """Return whether a forecast by a caller counts: it is the first, its owner's, or its lease's new holder's.
@@ -164,8 +171,13 @@ class GameRecord:
         if lease != self.lease_of(caller, frozenset([lease])):
             raise LedgerCorrupt(f"lease {lease!r} makes the caller no owner of game {self.game_id}")
 
-    def add_forecast(self, sequence: int, caller: str, lease: str, seconds: float, made: datetime) -> None:
+    def add_forecast(
+        self, sequence: int, caller: str, lease: str, seconds: float, made: datetime, late: LateReason | None
+    ) -> None:
         """Take over the next recorded forecast.
+
+        One that comes too late for its moment says nothing of when this was known: otherwise it would make those that
+        follow timely.
 
         Args:
             sequence: its sequence.
@@ -173,19 +185,23 @@ class GameRecord:
             lease: the lease that its entry names.
             seconds: seconds of play at it.
             made: when it was made.
+            late: why it is late; None: it is not.
         """
         newest, owned = _Newest(seconds, made), self.owns(caller, lease)
-        if self._passes_to_first_lease(caller, owned=owned):
+        passes = self._passes_to_first_lease(caller, owned=owned)
+        if passes:
             excused = self._withdrawn - self._outcomes.keys()
             self._decided += [(horizon, self.deciding.pop(horizon)) for horizon in excused]
             self._withdrawn.clear()
             self.passed = sequence
         if owned:
             # Otherwise anybody could make a game late by a forecast of the morning before.
-            self._first = made if self._first is None or caller != self.owner else min(self._first, made)
+            self._first = made if self._first is None or passes else min(self._first, made)
             self.owner, self.lease = caller, lease or self.lease
-            self._owned = newest.or_later(self._owned)
-        self._of_callers[caller] = newest.or_later(self._of_callers.get(caller))
+        if late is not LateReason.TIME:
+            self._owned = newest.or_later(self._owned) if owned else self._owned
+            self._of_callers[caller] = newest.or_later(self._of_callers.get(caller))
+        self._latest = max(self._latest, seconds)
         self._counts[caller] += 1
 
     def add_outcome(self, horizon: Horizon, sequence: int, observed: datetime, *, withdrawn: bool) -> None:
@@ -273,29 +289,24 @@ class GameRecord:
             return LateReason.REPORTED
         if self._is_over(issued, owned=owned):
             return LateReason.GAME_DATE
-        own = self._of_callers.get(issued.recorded_by)
-        newest = self._owned.or_later(own) if owned and self._owned is not None else own
-        if newest is not None and seconds < newest.seconds - behind:
+        own, owners = self._of_callers.get(issued.recorded_by), self._owned
+        if owned and owners is not None:
+            own = owners = owners.or_later(own)
+        if own is not None and seconds < own.seconds - behind:
             return LateReason.LATER_SECOND
-        if self._owned is not None and seconds < self._owned.seconds - max(behind, BEHIND):
+        if owners is not None and seconds < owners.seconds - max(behind, BEHIND):
             return LateReason.LATER_SECOND
         if clock is not None and seconds < clock - max(behind, BEHIND) and not is_replay(self.game_id):
             return LateReason.CLOCK
-        newest = newest or self._owned
-        if newest is None:
-            return None
-        # A play that follows soon, as the clock tells, cannot take long: only between periods is there a break.
-        follows = newest.seconds < seconds < newest.seconds + 60 and period_of(seconds) == period_of(newest.seconds)
-        if (seconds <= newest.seconds or follows) and made - newest.since > LATE_AFTER:
-            return LateReason.TIME
-        return None
+        known = any(each is not None and each.is_known_at(seconds, made) for each in (own, owners))
+        return LateReason.TIME if known else None
 
     def _is_over(self, issued: IssuedForecast, *, owned: bool) -> bool:
-        """Return whether the game was over, by its date or its owner's first forecast; False for a replay."""
+        """Return whether the game was over, by its date or its first owned forecast; False for a replay."""
         if is_replay(self.game_id):
             return False
         made, given = issued.generated_time, issued.game_date
-        begins = owned and issued.recorded_by != self.owner
+        begins = self._passes_to_first_lease(issued.recorded_by, owned=owned)
         first = made if begins or self._first is None else self._first
         return (given is not None and game_day(made) > given) or made - first > LONGEST_GAME
 

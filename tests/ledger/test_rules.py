@@ -113,6 +113,16 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
        ]},
     "ten minutes after the owner's second it is known to others, too":
         ([said(20, by="a"), said(20, by="b", at=11), said(22, by="c", at=11)], [None, TIME, None], {}),
+    "an earlier forecast of its own makes nothing timely for another":
+        ([said(1, by="a", at=-100), said(2, by="b", at=-97), said(47, by="a"), said(47, by="b", at=40)],
+         [None, None, None, TIME], {}),
+    "what comes too late makes nothing that follows soon timely":
+        ([said(47), *(said(moment=Moment(4, left, 3), at=40) for left in (59.0, 58.0, 1.0))],
+         [None, TIME, TIME, TIME], {}),
+    "nor does what another recorded too late, if the game passes to it":
+        ([leads("a"), said(47, by="a"), said(moment=Moment(4, 59.0, 3), by="b", at=40), leads("b"),
+          said(moment=Moment(4, 58.0, 3), by="b", at=40), said(moment=Moment(4, 59.0, 3), by="b", at=40, alpha=0.1)],
+         [None, TIME, TIME, TIME], {}),
     # Late by the date of the game
     **{f"a game is over after the evening of its date: {game_id} {day}":
         ([said(20, game_id=game_id, day=day, market={}), reported(game_id=game_id)], [answer],
@@ -281,7 +291,7 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
         ([said(20, by="a"), leads("b"), said(20, by="b"), said(21, by="a"), reported(6)], [None, None, None],
          {"forecasts": 1, "left_out": LeftOut(superseded=1, others=1)}),
     "forecasts of several dates make a game doubtful":
-        ([leads("a"), said(20, by="a"), leads("b"), said(30, by="b", at=2 * 1440), reported(6)], [None, None],
+        ([leads("a"), said(20, by="a"), leads("b"), said(30, by="b", at=2 * 1440), reported(6)], [None, DATE],
          {"doubtful_games": 1}),
     "the outcome has the teams of the owner's forecasts":
         ([leads("a"), said(20, by="a", **LAL_DEN), leads("b"), said(21, by="b"), reported(6)], [None, None],

@@ -98,12 +98,12 @@ def market_record(markets: list[Bet], orders: Mapping[str, int]) -> dict[str, An
 
 
 def _within_caps(markets: list[Bet]) -> dict[int, float]:
-    """Return the stakes by sequence of the market, each within what earlier ones of its caller leave of its caps."""
+    """Return the stakes by sequence of the market, each within what earlier ones leave of its caps."""
     stakes: dict[int, float] = {}
-    used: defaultdict[tuple[str, str], float] = defaultdict(float)  # of games and evenings of a caller
+    used: defaultdict[tuple[str, str], float] = defaultdict(float)  # of games, and of evenings of a caller
     for each in markets:
-        caller, caps = each.forecast.caller, each.answer["policy"]
-        game, day = (caller, each.game), (caller, each.forecast.day)
+        caps = each.answer["policy"]
+        game, day = ("", each.game), (each.forecast.caller, each.forecast.day)
         left = min(caps["game_cap"] - used[game], caps["evening_cap"] - used[day])
         stakes[each.sequence] = stake = min(each.stake, left) if left > DUST else 0.0
         used[game] += stake

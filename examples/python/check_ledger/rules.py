@@ -117,7 +117,7 @@ class Game:
         self.reports: dict[str, Entry] = {}
         self.earlier: list[tuple[str, Entry]] = []
         self.passed = 0
-        self._first = math.inf  # when the owner's first forecast was made
+        self._first = math.inf  # when the first owned forecast was made, since it passed
         # The newest second of play, and when its first forecast was made: of owners (None), and of each caller.
         self._newest: dict[str | None, tuple[float, int]] = {}
 
@@ -131,13 +131,16 @@ class Game:
 
     def add_forecast(self, forecast: Forecast) -> None:
         """Take note of a forecast."""
-        if self.passes_to_first_lease(forecast):
+        passes = self.passes_to_first_lease(forecast)
+        if passes:
             self.earlier += [(each, self.reports.pop(each)) for each in self.withdrawn - self.standing.keys()]
             self.withdrawn.clear()
             self.passed = forecast.sequence
         if forecast.owned:
-            self._first = forecast.made if forecast.caller != self.owner else min(self._first, forecast.made)
+            self._first = forecast.made if passes else min(self._first, forecast.made)
             self.owner, self.lease = forecast.caller, forecast.lease or self.lease
+        if forecast.late == "time":
+            return  # or it would make those that follow timely
         for of in (forecast.caller, None) if forecast.owned else (forecast.caller,):
             elapsed, since = self._newest.get(of, (-1.0, 0))
             if (forecast.elapsed, -forecast.made) > (elapsed, -since):
@@ -168,7 +171,7 @@ class Game:
         """
         if self.withdrawn.intersection(forecast.preceded) and not self.passes_to_first_lease(forecast):
             return "reported"
-        first = made if forecast.owned and forecast.caller != self.owner else self._first
+        first = made if self.passes_to_first_lease(forecast) else self._first
         over = ("" != date < evening(made)) or made - min(first, made) > LONGEST_GAME
         if over and not forecast.is_replay:
             return "game_date"
@@ -183,9 +186,8 @@ class Game:
             return "later_second"
         if clock is not None and at < clock - BEHIND and not forecast.is_replay:
             return "clock"
-        newest, since = own or owned or (-math.inf, made)
-        soon = newest < at < newest + 60 and _period(at) == _period(newest)
-        return "time" if (at <= newest or soon) and made - since > LATE_AFTER else ""
+        known = (own,) if forecast.owned else (own, owned)
+        return "time" if any(each and _was_known(*each, at, made) for each in known) else ""
 
     def hindsight(self, forecast: Forecast, sequence: int, made: float) -> bool:
         """Return whether a report shows that a forecast, or a market of it, was made after an outcome was observed.
@@ -200,6 +202,12 @@ class Game:
         return not forecast.is_replay and any(
             each["sequence"] > sequence and each["payload"]["observed_us"] < made for each in reports
         )
+
+
+def _was_known(newest: float, since: int, at: float, made: int) -> bool:
+    """Return whether a second was known for long when a forecast of it, or of a play soon after, was made."""
+    soon = newest < at < newest + 60 and _period(at) == _period(newest)
+    return (at <= newest or soon) and made - since > LATE_AFTER
 
 
 def _period(elapsed: float) -> int:

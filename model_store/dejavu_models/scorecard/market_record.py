@@ -36,8 +36,9 @@ class MarketRecord:
 
     The bets of a game are open at the same time and correlated. Each bet stakes its share of the bankroll as of before
     the game, and the profit of a game is the sum of the profits of its bets. Bets are taken in the order in which their
-    markets were recorded, and each stakes at most the rest of the caps per game and per evening that earlier bets
-    of its caller leave: an answer does not know the other markets, and a later market takes nothing from a placed bet.
+    markets were recorded, and each stakes at most the rest of the caps that earlier bets on its game, and of its
+    caller on its evening, leave: an answer does not know the other markets, and a later market takes nothing from a
+    placed bet.
 
     Attributes:
         bets: number of markets with a stake, on the lead and on the total points.
@@ -204,17 +205,17 @@ def _brier_scores(markets: _Markets) -> dict[str, Any]:
 
 
 def _within_caps(markets: _Markets) -> Floats:
-    """Return the stakes, each limited to the part of its caps that earlier markets of its caller leave."""
+    """Return the stakes, each limited to the part of its caps that earlier markets leave."""
     stake = markets.market["stake"].copy()
-    on_game: defaultdict[tuple[int, int], float] = defaultdict(float)
+    on_game: defaultdict[int, float] = defaultdict(float)
     on_evening: defaultdict[tuple[int, int], float] = defaultdict(float)
     bets = np.flatnonzero(stake > 0.0)
     market = markets.market
     columns = (stake, markets.caller, markets.game, markets.day, market["game_cap"], market["evening_cap"])
     kept = []
     rows = zip(*(each[bets].tolist() for each in columns), strict=True)
-    for wanted, caller, of_game, of_day, game_cap, evening_cap in rows:
-        game, evening = (caller, of_game), (caller, of_day)
+    for wanted, caller, game, day, game_cap, evening_cap in rows:
+        evening = caller, day  # otherwise bets of others would use up its cap
         left = min(game_cap - on_game[game], evening_cap - on_evening[evening])
         kept.append(min(wanted, left) if left > _DUST else 0.0)
         on_game[game] += kept[-1]

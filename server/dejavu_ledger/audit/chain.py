@@ -209,7 +209,7 @@ class ChainVerifier:
             f"marked as late: {issued.late and issued.late.value}; by what is before it: {reason and reason.value}",
         )
         seconds = issued.forecast.elapsed_seconds
-        game.add_forecast(issued.sequence, caller, issued.lease, seconds, issued.generated_time)
+        game.add_forecast(issued.sequence, caller, issued.lease, seconds, issued.generated_time, issued.late)
         self._check_choice(issued)
 
     def _game(self, game_id: str) -> GameRecord:

@@ -30,7 +30,7 @@ from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Backend, Connection
 from dejavu_ledger.database.backends import new_backend, read_only_ledger
 from dejavu_ledger.database.sqlite_engine import connect, database_errors, database_path, file_bytes, free_bytes
-from dejavu_ledger.database.store import Identity, identity
+from dejavu_ledger.database.store import Identity
 from dejavu_ledger.errors import LedgerError, LedgerUnavailable, mebibytes_left
 from dejavu_ledger.settling import settle
 from dejavu_ledger.url import file_url, is_postgres
@@ -362,7 +362,7 @@ def renew_epoch(url: str) -> str:
     with closing(new_backend(url, patient=True)) as backend:
         backend.open(make=False)
         with backend.write() as connection:
-            _set_identity(connection, replace(identity(connection), epoch=epoch))
+            _set_identity(connection, replace(store.identity(connection), epoch=epoch))
     return epoch
 
 

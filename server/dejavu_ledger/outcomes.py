@@ -130,8 +130,7 @@ def _add(
     learning.drop_snapshots(connection, first_sequence)
     entry = codec.Entry(codec.OUTCOME, outcome.revision, outcome.sequence, outcome.recorded_by)
     sql.insert(connection, "entries", [store.entry_row(entry, codec.outcome_payload(outcome), head.hash)])
-    row = rows.outcome_row(outcome, first_sequence, has_forecasts=game.is_forecast)
-    sql.insert(connection, "outcomes", [row])
+    sql.insert(connection, "outcomes", [rows.outcome_row(outcome, first_sequence)])
     game.add_outcome(outcome.horizon, outcome.sequence, outcome.observed_time, withdrawn=outcome.withdrawn)
     report = game.deciding.get(outcome.horizon)
     if report is not None and report.sequence == outcome.sequence:

@@ -199,7 +199,8 @@ def record_forecasts(
             key = key_of(issued, owned=owned)
             of_key = revisions.get(key, Revisions())
             # A new owner's forecast is recorded even if it repeats another's, so that the game passes to it.
-            stored = None if game.passes_to(issued.recorded_by, lease) else of_key.find(issued, game.passed)
+            changes = game.changes_owner(issued.recorded_by, owned=owned)
+            stored = None if changes else of_key.find(issued, game.passed)
             if stored is not None:
                 stored = codec.recorded_part(stored)
             else:

@@ -158,9 +158,9 @@ class GameRecord:
             return min(held, default="")
         return self.lease if self.owner != caller and self.lease in held else ""
 
-    def passes_to(self, caller: str, lease: str) -> bool:
-        """Return whether an entry that names a lease makes its caller the owner in place of another one."""
-        return lease != "" and self.owner not in {None, caller}
+    def changes_owner(self, caller: str, *, owned: bool) -> bool:
+        """Return whether a forecast, if it counts, makes its caller the owner in place of another one."""
+        return owned and self.owner not in {None, caller}
 
     def check_lease(self, caller: str, lease: str) -> None:
         """Check the lease that the entry of a caller's forecast names.
@@ -224,7 +224,7 @@ class GameRecord:
 
     def _passes_to_first_lease(self, caller: str, *, owned: bool) -> bool:
         """Return whether a forecast, if it counts, makes its caller the owner in place of one who held no lease."""
-        return owned and not self.lease and self.owner not in {None, caller}
+        return not self.lease and self.changes_owner(caller, owned=owned)
 
     def known_outcome(self, minute: int) -> OutcomeAlreadyRecorded | None:
         """Return the error of a forecast after a minute if the outcome of a later horizon stands; otherwise None."""

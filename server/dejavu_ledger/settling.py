@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_common.clock import from_microseconds
 from dejavu_feed.game_ids import COMPETITIVE, is_league_id, is_of_season
 from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_ledger.database import sql, store
@@ -27,6 +28,7 @@ from dejavu_ledger.entries import canonical_json, codec, scored_values
 from dejavu_ledger.entries.rows import Row
 from dejavu_ledger.entries.scored_values import Scored
 from dejavu_ledger.records import LateReason
+from dejavu_ledger.rules import GameRecord
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import Market, MarketAnswer, MarketKind, fair_probability, spread_to_come
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS, MAX_CORRECTION, MAX_MINUTE_SWING, contradictory_points
@@ -75,7 +77,7 @@ def codes(known: dict[str, int], texts: Iterable[str]) -> list[int]:
 # Rows as they are stored, by the names of their columns (database/schema.sql).
 _Outcome = namedtuple(
     "_Outcome",
-    "sequence first_sequence horizon differential home_team away_team observed_us day replay withdrawn void"
+    "sequence first_sequence horizon differential home_team away_team observed_us day replay withdrawn"
     " total_points overtimes",
 )
 _Forecast = namedtuple(
@@ -105,7 +107,7 @@ class GameRows(NamedTuple):
     """Rows of a game, in the order of the ledger: its outcomes, and what was recorded before the newest one.
 
     Attributes:
-        passed: as `GameRecord.passed`.
+        passed: `GameRecord.passed` after these forecasts.
     """
 
     outcomes: list[_Outcome]
@@ -123,10 +125,11 @@ class GameRows(NamedTuple):
         ]
         newest = outcomes[-1].sequence if outcomes else 0
         forecasts, shadows, markets = ([each for each in rows if each.sequence < newest] for rows in others)
-        leased = next((each for each in forecasts if each.lease), None)
-        first = next((each for each in forecasts if each.owned), leased)
-        passed = leased.sequence if leased and first and first.recorded_by != leased.recorded_by else 0
-        return cls(outcomes, forecasts, shadows, markets, passed)
+        game = GameRecord(game_id)
+        for each in forecasts:
+            made, late = from_microseconds(each.generated_us), LateReason(each.late) if each.late else None
+            game.add_forecast(each.sequence, each.recorded_by, each.lease, each.elapsed_s, made, late)
+        return cls(outcomes, forecasts, shadows, markets, game.passed)
 
 
 def in_time(forecast: _Forecast, up_to: float = math.inf) -> bool:
@@ -394,13 +397,13 @@ class _Settling:
         return doubtful
 
     def _was_void(self) -> bool:
-        """Return whether an outcome of the game was withdrawn before its first forecast, or before its first lease.
+        """Return whether an outcome of the game was withdrawn before its first forecast, or before it passed.
 
         Such a withdrawal makes no forecast late: `GameRecord.add_outcome`.
         """
-        return any(
-            each.void or (each.withdrawn and each.sequence < self._of_game.passed) for each in self._of_game.outcomes
-        )
+        first = next((each.sequence for each in self._of_game.forecasts), 0)
+        begins = self._of_game.passed or first
+        return any(each.withdrawn and each.sequence < begins for each in self._of_game.outcomes)
 
     def _never_played(self, packed: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which forecasts are of an overtime that the game, by its report, did not have.

@@ -90,9 +90,6 @@ CREATE TABLE outcomes (
   day INTEGER NOT NULL, -- game day of observed_us, as in forecasts
   replay BOOLEAN NOT NULL,
   withdrawn BOOLEAN NOT NULL, -- the revision withdraws the outcome
-  -- The revision withdraws it before any forecast of the game: its reports count as never made. Otherwise anybody who
-  -- may report could make all forecasts of future games late. Scorecards count the game as doubtful.
-  void BOOLEAN NOT NULL,
   total_points INTEGER, -- of both teams; NULL if they were not reported
   overtimes INTEGER, -- NULL if they were not reported
   players TEXT, -- the box score, see codec.players_of; NULL if it was not reported

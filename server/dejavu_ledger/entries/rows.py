@@ -83,13 +83,12 @@ def _is_plausible(issued: IssuedForecast) -> bool:
     return given is None or (rated is not None and abs(given - rated) <= PLAUSIBLE_GAP)
 
 
-def outcome_row(outcome: ReportedOutcome, first_sequence: int, *, has_forecasts: bool) -> Row:
+def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
     """Return the row of `outcomes` for a recorded outcome.
 
     Args:
         outcome: the outcome.
         first_sequence: sequence of its first report since the last withdrawal, if any.
-        has_forecasts: whether a forecast of its game is recorded before it.
     """
     return {
         "sequence": outcome.sequence,
@@ -104,7 +103,6 @@ def outcome_row(outcome: ReportedOutcome, first_sequence: int, *, has_forecasts:
         "day": game_day(outcome.observed_time).toordinal(),
         "replay": is_replay(outcome.game_id),
         "withdrawn": outcome.withdrawn,
-        "void": outcome.withdrawn and not has_forecasts,
         "total_points": outcome.total_points,
         "overtimes": outcome.overtimes,
         "players": canonical_json.dumps(codec.players_rows(outcome.players)) if outcome.players else None,

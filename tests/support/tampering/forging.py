@@ -63,9 +63,7 @@ def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
             (outcome.game_id, outcome.horizon.value, outcome.sequence),
         ).fetchone()
         first = outcome.sequence if before is None or before[1] else before[0]
-        of_game = (outcome.game_id, outcome.sequence)
-        made = database.execute("SELECT 1 FROM forecasts WHERE game_id = ? AND sequence < ?", of_game).fetchone()
-        table, row = "outcomes", rows.outcome_row(outcome, first, has_forecasts=made is not None)
+        table, row = "outcomes", rows.outcome_row(outcome, first)
     elif kind == codec.MODEL:
         table, row = "model_changes", rows.change_row(codec.parse_change(text))
     elif kind == codec.SHADOW:

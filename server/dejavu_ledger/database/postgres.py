@@ -47,14 +47,37 @@ from dejavu_ledger.errors import (
 )
 from dejavu_ledger.url import check_ledger_url
 
-# Two numbers, to be distinct from other locks of the database: one for this use, one for the ledger's schema.
-_CREATION_LOCK: Final = "SELECT pg_advisory_xact_lock(1684367457, hashtext(current_schema()))"
-
-
 _log = structlog.get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.25
 LONGEST_RETRY_SECONDS = 5.0
+
+CONNECT_SECONDS: Final = 2
+"""Time to connect to one host; the shortest that libpq allows."""
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    "application_name": "dejavu-server",
+    "connect_timeout": CONNECT_SECONDS,
+    # A database that vanished without closing its connections, as in a power loss, is noticed after some 10 s.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+# Two numbers, to be distinct from other locks of the database: one for this use, one for the ledger's schema.
+_CREATION_LOCK: Final = "SELECT pg_advisory_xact_lock(1684367457, hashtext(current_schema()))"
+
+_BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ledger_id FROM ledger WHERE id = 1 FOR UPDATE"
+
+_SIZE: Final = """
+    SELECT CAST(coalesce(sum(pg_total_relation_size(c.oid)), 0) AS bigint) FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema() WHERE c.relkind = 'r'
+"""
+
+_PAGE: Final = 20_000
+
+_READ_ROWS: Final = "SELECT sum(length(CAST(t AS text))) FROM TABLE t WHERE sequence > :after AND sequence <= :last"
 
 
 def channel_of(ledger_id: str) -> str:
@@ -107,20 +130,6 @@ class PostgresListener:
                     self._committed()
 
 
-CONNECT_SECONDS: Final = 2
-"""Time to connect to one host; the shortest that libpq allows."""
-
-_DEFAULTS: Final[dict[str, Any]] = {
-    "application_name": "dejavu-server",
-    "connect_timeout": CONNECT_SECONDS,
-    # A database that vanished without closing its connections, as in a power loss, is noticed after some 10 s.
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-
-
 def connection_parameters(url: str) -> dict[str, Any]:
     """Return the parameters of a connection: those of the URL, and defaults. libpq adds those of the environment.
 
@@ -137,18 +146,6 @@ def connection_parameters(url: str) -> dict[str, Any]:
     several = "," in str(given.get("host", "")) + str(given.get("hostaddr", ""))
     primary = {"target_session_attrs": "read-write"} if several else {}
     return _DEFAULTS | primary | given | {"client_encoding": "UTF8"}
-
-
-_BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ledger_id FROM ledger WHERE id = 1 FOR UPDATE"
-
-_SIZE: Final = """
-    SELECT CAST(coalesce(sum(pg_total_relation_size(c.oid)), 0) AS bigint) FROM pg_class c
-    JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema() WHERE c.relkind = 'r'
-"""
-
-_PAGE: Final = 20_000
-
-_READ_ROWS: Final = "SELECT sum(length(CAST(t AS text))) FROM TABLE t WHERE sequence > :after AND sequence <= :last"
 
 
 class PostgresBackend:

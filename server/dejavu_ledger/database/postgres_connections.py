@@ -24,6 +24,39 @@ from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection, Pool, StopSignal
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerSchemaError, LedgerUnavailable
 
+LOCK_SECONDS: Final = 1.5
+"""Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
+
+ANSWER_SECONDS: Final = 4.0
+"""Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""
+
+OUTAGE_SECONDS: Final = 60.0
+"""Time after which a caller waits again for a database that does not answer, where no probe has looked since."""
+
+CANCEL_SECONDS: Final = 1.0
+"""Time to end a statement; then its connection is closed."""
+
+OLDEST_RELEASE: Final = 14
+"""Oldest major release of PostgreSQL that is supported."""
+
+_CHECK_SECONDS: Final = 0.005
+_SETTINGS: Final = (
+    f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}; SET jit = off; SET client_connection_check_interval = 1000;"
+    " SET default_transaction_isolation = 'read committed'; SET standard_conforming_strings = on;"
+)
+# Commits wait for the log to be written: with `off`, killing the database would lose answered calls.
+_WRITING: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
+    # Ends the session of a machine that vanished while it held the write lock.
+    " SET idle_in_transaction_session_timeout = 5000;"
+)
+_READING: Final = "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = 60000;"
+
+_SET_MARK: Final = "SELECT set_config('dejavu.session', :mark, false)"
+_MARK: Final = "SELECT current_setting('dejavu.session', true)"
+
+_RV = TypeVar("_RV")
+
 # Errors, how their messages begin, and how they go on: by code or by class, the first two characters of a code
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _CAUSES: Final[list[tuple[type[LedgerError], str, Mapping[str, str]]]] = [
@@ -125,40 +158,6 @@ def read_only_cause(connection: psycopg.Connection[Any]) -> str:
     if connection.pgconn.parameter_status(b"default_transaction_read_only") == b"on":
         return "its database or its role has default_transaction_read_only; expected off"
     return "its database does not accept writes"
-
-
-LOCK_SECONDS: Final = 1.5
-"""Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
-
-ANSWER_SECONDS: Final = 4.0
-"""Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""
-
-OUTAGE_SECONDS: Final = 60.0
-"""Time after which a caller waits again for a database that does not answer, where no probe has looked since."""
-
-CANCEL_SECONDS: Final = 1.0
-"""Time to end a statement; then its connection is closed."""
-
-OLDEST_RELEASE: Final = 14
-"""Oldest major release of PostgreSQL that is supported."""
-
-_CHECK_SECONDS: Final = 0.005
-_SETTINGS: Final = (
-    f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}; SET jit = off; SET client_connection_check_interval = 1000;"
-    " SET default_transaction_isolation = 'read committed'; SET standard_conforming_strings = on;"
-)
-# Commits wait for the log to be written: with `off`, killing the database would lose answered calls.
-_WRITING: Final = (
-    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
-    # Ends the session of a machine that vanished while it held the write lock.
-    " SET idle_in_transaction_session_timeout = 5000;"
-)
-_READING: Final = "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = 60000;"
-
-_SET_MARK: Final = "SELECT set_config('dejavu.session', :mark, false)"
-_MARK: Final = "SELECT current_setting('dejavu.session', true)"
-
-_RV = TypeVar("_RV")
 
 
 class Outage:

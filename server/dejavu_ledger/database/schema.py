@@ -99,6 +99,12 @@ _INDEXES: Final = """
 _KINDS: Final = {"v": "view", "m": "materialized view", "f": "foreign table", "p": "partitioned table", "S": "sequence"}
 
 
+_TABLE_NAMES: Final = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'",
+    "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+}
+
+
 def check_schema(connection: Connection) -> None:
     """Check that a ledger has exactly the tables, columns, constraints and indexes of this release.
 
@@ -146,12 +152,6 @@ def _lines(statement: str) -> frozenset[str]:
 
 def _schema_differs(what: str) -> LedgerSchemaError:
     return LedgerSchemaError(f"the database is not a ledger of this release: {what}")
-
-
-_TABLE_NAMES: Final = {
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'",
-    "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
-}
 
 
 def create_tables(connection: Connection) -> None:

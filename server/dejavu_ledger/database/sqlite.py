@@ -36,6 +36,16 @@ from dejavu_ledger.database.sqlite_engine import (
 )
 from dejavu_ledger.errors import LedgerCorrupt, LedgerError, LedgerReplaced, LedgerUnavailable
 
+_log = structlog.get_logger(__name__)
+
+MIN_FREE_BYTES: Final = 1024 * 1024
+"""Free space below which a disk counts as full: a batch of forecasts may need this much."""
+
+CREATION_LOCK_SECONDS = 10.0
+"""Time to wait for other processes that prepare ledgers in the same folder; each takes a fraction of a second."""
+
+_POLL_SECONDS: Final = 0.01
+
 PAUSE_SECONDS: Final = 0.25
 """Minimum time between a commit and the copy, and between two copies: pages that are written often are copied once."""
 
@@ -73,17 +83,6 @@ class WalCheckpointer:
         # A full or broken disk fails commits too, which report it.
         with suppress(sqlite3.Error), closing(connect(self._path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-
-
-_log = structlog.get_logger(__name__)
-
-MIN_FREE_BYTES: Final = 1024 * 1024
-"""Free space below which a disk counts as full: a batch of forecasts may need this much."""
-
-CREATION_LOCK_SECONDS = 10.0
-"""Time to wait for other processes that prepare ledgers in the same folder; each takes a fraction of a second."""
-
-_POLL_SECONDS: Final = 0.01
 
 
 OpenFiles: TypeAlias = tuple[tuple[int, int] | None, ...]

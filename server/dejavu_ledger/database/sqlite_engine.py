@@ -38,6 +38,11 @@ from dejavu_ledger.errors import (
 )
 from dejavu_ledger.url import check_ledger_url
 
+_log = structlog.get_logger(__name__)
+
+_LONGEST_PATH = 107  # of a Unix socket, in bytes: sun_path without the final NUL
+_TOKEN_LENGTH = 22  # what follows the hash in a socket's name: a hyphen, 16 hexadecimal digits and ".sock"
+
 BUSY_SECONDS = 2.0
 """Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
 
@@ -182,12 +187,6 @@ def database_errors() -> Iterator[None]:
     except UnicodeDecodeError as error:
         # SQLite's message names an object of a damaged schema, and the driver cannot read it.
         raise LedgerCorrupt(_UNSOUND) from error
-
-
-_log = structlog.get_logger(__name__)
-
-_LONGEST_PATH = 107  # of a Unix socket, in bytes: sun_path without the final NUL
-_TOKEN_LENGTH = 22  # what follows the hash in a socket's name: a hyphen, 16 hexadecimal digits and ".sock"
 
 
 def sockets_of(ledger: Path) -> Path:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -38,7 +39,8 @@ from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, quarter_of, st
 
 FORECASTS: Final = np.dtype(
     [
-        *((name, "<i8") for name in ("sequence", "game", "minute", "made_us", "exclusion")),
+        *((name, "<i8") for name in ("sequence", "game", "minute", "made_us")),
+        *((name, "<i8") for name in ("exclusion", "own_exclusion")),
         *((name, "<i4") for name in ("day", "home", "away", "model", "caller")),
         *((name, "<f8") for name in ("elapsed_s", "alpha", "confidence", "differential", "lead", "error", "width")),
         *((name, "<f8") for name in ("probability", "crps", "margin", "pregame_total", "neutral_site")),
@@ -49,7 +51,8 @@ FORECASTS: Final = np.dtype(
     ]
 )
 """A settled forecast: the columns of `SettledForecasts` except markets and order, and sequence, model, caller and
-confidence. Model, caller and teams are indices into the texts of its game."""
+confidence; `own_exclusion` is `exclusion` on the card of its caller. Model, caller and teams are indices into the texts
+of its game."""
 
 _NO_FLOATS: Final = {"on_total": "?", "late": "?", "implausible": "?", "side": "<i8", "sequence": "<i8"}
 
@@ -66,7 +69,7 @@ SHADOWS: Final = np.dtype(
         *((name, "<f8") for name in ("crps", "probability", "width")),
     ]
 )
-"""A settled shadow of a forecast that counts."""
+"""A settled shadow of a forecast that counts, on any card."""
 
 
 def codes(known: dict[str, int], texts: Iterable[str]) -> list[int]:
@@ -137,13 +140,18 @@ def in_time(forecast: _Forecast, up_to: float = math.inf) -> bool:
     return not forecast.late and (forecast.hindsight is None or forecast.hindsight > up_to)
 
 
-def superseded(forecasts: Sequence[_Forecast], up_to: float = math.inf) -> set[int]:
-    """Return the sequences of the forecasts that a later revision in time replaces, by the entries up to a sequence."""
-    newest: dict[str, int] = {}
-    for each in forecasts:
-        if in_time(each, up_to):
-            newest[each.key] = max(each.revision, newest.get(each.key, 0))
-    return {each.sequence for each in forecasts if each.revision < newest.get(each.key, 0)}
+def superseded(
+    forecasts: Sequence[_Forecast], up_to: float = math.inf, *, key: Callable[[_Forecast], object] = attrgetter("key")
+) -> set[int]:
+    """Return the sequences of the forecasts that a later one in time replaces, by the entries up to a sequence.
+
+    Args:
+        forecasts: forecasts of a game and horizon, in the order of the ledger.
+        up_to: the sequence.
+        key: what a forecast has in common with those that it replaces.
+    """
+    newest = {key(each): each.sequence for each in forecasts if in_time(each, up_to)}
+    return {each.sequence for each in forecasts if each.sequence < newest.get(key(each), 0)}
 
 
 _MOST_OVERTIMES: Final = 6
@@ -225,7 +233,8 @@ class _Settling:
         first = next(each for each in self._outcomes if each.sequence == outcome.first_sequence)
         scored = scored_values.unpack([each.scored_values for each in made])
         forecasts = self._forecasts(scored, scored_values.unpack([each.total_values for each in made]))
-        counted = {each.sequence for each, of in zip(made, forecasts["exclusion"], strict=True) if not of}
+        counts = (forecasts["exclusion"] == Exclusion.NONE) | (forecasts["own_exclusion"] == Exclusion.NONE)
+        counted = {*forecasts["sequence"][counts].tolist()}
         shadows = [each for each in self._beside if each.forecast_sequence in counted]
         of_shadows = scored_values.unpack([each.scored_values for each in shadows])
         days = [each.day for each in made]
@@ -351,15 +360,17 @@ class _Settling:
         packed["corrected"] = any(map(self._is_corrected, self._outcomes))
         packed["other_teams"] = [self._has_other_teams(each) for each in made]
         packed["in_time"] = [in_time(each) for each in made]
-        packed["exclusion"] = self._exclusions()
+        packed["exclusion"] = self._exclusions(superseded(made))
+        # On the card of a caller nobody else's forecast of the moment replaces its own, whoever owned the game.
+        own = superseded(made, key=attrgetter("elapsed_s", "recorded_by"))
+        packed["own_exclusion"] = self._exclusions(own)
         packed["outcome_doubtful"] = self._doubtful(packed, points, minutes)
         return packed
 
-    def _exclusions(self) -> list[Exclusion]:
-        """Return why each forecast does not count."""
+    def _exclusions(self, replaced: set[int]) -> list[Exclusion]:
+        """Return why each forecast does not count, given the sequences of those that others replace."""
         if self._outcome.withdrawn:
             return [Exclusion.WITHDRAWN] * len(self._made)
-        replaced = superseded(self._made)
 
         def exclusion(each: _Forecast) -> Exclusion:
             if each.late:

@@ -290,6 +290,15 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "a game passes on although what its next owner records is recorded":
         ([said(20, by="a"), leads("b"), said(20, by="b"), said(21, by="a"), reported(6)], [None, None, None],
          {"forecasts": 1, "left_out": LeftOut(superseded=1, others=1)}),
+    # Otherwise somebody with two tokens could drop from the card of one what the other forecasts after it.
+    "on the card of a caller no other's forecast of the moment replaces its own, whoever owns the game":
+        ([leads("a"), said(20, by="a"), leads("b"), said(20, 5.0, by="b"), said(21, by="b"), reported(6)], [None] * 3,
+         {"forecasts": 2, "left_out": LeftOut(superseded=1), "a.forecasts": 1, "a.left_out": LeftOut(),
+          "b.forecasts": 2}),
+    "on the card of a caller one forecast of a moment counts, from before it owned the game or since":
+        ([leads("a"), said(20, by="a"), said(20, point=1.0, by="b"), leads("b"), said(20, point=2.0, by="b"),
+          reported(6)], [None] * 3,
+         {"b.forecasts": 1, "b.left_out": LeftOut(superseded=1), "b.mae.value": 4.0}),
     "forecasts of several dates make a game doubtful":
         ([leads("a"), said(20, by="a"), leads("b"), said(30, by="b", at=2 * 1440), reported(6)], [None, DATE],
          {"doubtful_games": 1}),

@@ -31,7 +31,8 @@ class Settled:
 
     Attributes:
         order: sequence of the first report of the outcome, which orders the games.
-        left_out: why it does not count, as a field of dejavu.v1.LeftOut; empty if it does, if its owner recorded it.
+        left_out: why it does not count, as a field of dejavu.v1.LeftOut, on a card of owners, and (True) on the one of
+            its caller; empty if it does.
         corrected: whether another report of its outcome had another differential or total.
         scores: fields of its dejavu.v1.Settlement.
         minute: game and complete minutes of play, of overtimes too.
@@ -43,8 +44,9 @@ class Settled:
         self.forecast, self.outcome = forecast, reports[-1]
         self.order: int = record.outcomes[forecast.place][0]["sequence"]
         late = record.late(forecast)
-        in_time = "superseded" if record.superseded(forecast) else ""
-        self.left_out = "withdrawn" if "withdrawn" in self.outcome else late.replace("time", "late_time") or in_time
+        why = "withdrawn" if "withdrawn" in self.outcome else late.replace("time", "late_time")
+        superseded = record.superseded(forecast), record.superseded_by_caller(forecast)
+        self.left_out = [why or ("superseded" if each else "") for each in superseded]
         points = self.outcome.get("total_points")
         self.corrected = any(
             each["differential"] != self.outcome["differential"] or each.get("total_points", points) != points
@@ -108,20 +110,20 @@ class Cards:
         of_caller = "recorded_by" in filter_
         of = [self._settled[each] for each in sorted(chosen & self._settled.keys())]
         matching = [each for each in of if each.forecast.owned or of_caller]
-        orders = sorted({each.order for each in matching if not each.left_out})
+        orders = sorted({each.order for each in matching if not each.left_out[of_caller]})
         if 0 < limit < len(orders):
             of, matching = ([one for one in each if one.order >= orders[-limit]] for each in (of, matching))
-        withdrawn = {each.forecast.game for each in matching if each.left_out == "withdrawn"}
-        behind = [each.forecast for each in matching if each.left_out in {"later_second", "clock"}]
-        in_time = [each for each in matching if each.left_out in {"", "superseded"}]
-        quoted = [each for each in matching if each.left_out in {"", "superseded", "observed"}]
+        withdrawn = {each.forecast.game for each in matching if each.left_out[of_caller] == "withdrawn"}
+        behind = [each.forecast for each in matching if each.left_out[of_caller] in {"later_second", "clock"}]
+        in_time = [each for each in matching if each.left_out[of_caller] in {"", "superseded"}]
+        quoted = [each for each in matching if each.left_out[of_caller] in {"", "superseded", "observed"}]
         bets = [Bet(each.forecast, each.outcome, of) for each in in_time for of, late in each.markets if not late]
         first = {each.forecast.game: each.order for each in in_time}
         unsettled = [each for each in map(self._record.forecasts.__getitem__, chosen) if self._is_open(each, of_caller)]
         no_total = [each for each in in_time if "total_points" not in each.outcome and "total" in each.forecast.said]
         return {
             "left_out": {
-                **Counter(each.left_out for each in matching if each.left_out),
+                **Counter(each.left_out[of_caller] for each in matching if each.left_out[of_caller]),
                 "others": len(of) - len(matching),
                 "late_markets": sum(late for each in quoted for _, late in each.markets),
             },
@@ -131,7 +133,7 @@ class Cards:
             "unsettled_totals": len({each.forecast.game for each in no_total}),
             "revised_late": len({(each.game, each.elapsed) for each in behind if each.revision}),
             "market": market_record([each for each in bets if each.points is not None], first),
-            **_scores([each for each in matching if not each.left_out]),
+            **_scores([each for each in matching if not each.left_out[of_caller]]),
         }
 
     def _is_open(self, forecast: Forecast, of_caller: bool) -> bool:

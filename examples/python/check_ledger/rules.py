@@ -48,7 +48,8 @@ class Forecast:
         request, said: what was asked, and the forecast.
         elapsed: seconds of play since tip-off: at its moment, or at the end of its last minute.
         owned: whether the owner of the game recorded it.
-        key: what its revisions share: game, horizon and second of play, and the caller if it is not the owner.
+        of_caller: game, horizon, second of play and caller.
+        key: what its revisions share: the same, without the caller if it is the owner.
     """
 
     def __init__(self, entry: Entry) -> None:
@@ -65,6 +66,7 @@ class Forecast:
         if moment := self.request.get("moment"):
             overtimes = max(moment["period"] - 4, 0)
             self.elapsed = 720 * (moment["period"] - overtimes) + 300 * overtimes - float(moment["seconds_left"])
+        self.of_caller = (*self.place, self.elapsed, self.caller)
         self.lead = float(moment["differential"] if moment else self.request["pattern"][-1])
         self.is_replay = str(self.game).startswith("99")
 
@@ -241,6 +243,7 @@ class Record:
         self.shadows, self.changes, self.champion, self.since = 0, 0, "", 0
         self._change = 0  # the newest change of models
         self._revisions: defaultdict[tuple[Any, ...], list[Forecast]] = defaultdict(list)
+        self._of_callers: defaultdict[tuple[Any, ...], list[Forecast]] = defaultdict(list)
         self._entries = entries
         add = {"forecast": self._add_forecast, "outcome": self._add_outcome, "market": self._add_market}
         add |= {"shadow": self._add_shadow, "model": self._add_change}
@@ -256,7 +259,7 @@ class Record:
         if forecast.lease and game.lease and not passes:
             _refuse(entry, f"the lease {forecast.lease!r} makes {forecast.caller!r} no owner of the game")
         forecast.owned = game.owns(forecast)
-        forecast.key = (*forecast.place, forecast.elapsed, *([] if forecast.owned else [forecast.caller]))
+        forecast.key = forecast.of_caller[:-1] if forecast.owned else forecast.of_caller
         if forecast.clock is not None and not forecast.owned:
             _refuse(entry, "it states a published clock, but is not of the owner of the game")
         self._check_outcomes(entry, forecast)
@@ -275,6 +278,7 @@ class Record:
         if chosen is not None and (chosen, forecast.said["model_version"]) != (self._change, self.champion):
             _refuse(entry, f"its model was not chosen by entry {self._change}, since which it is {self.champion!r}")
         before.append(forecast)
+        self._of_callers[forecast.of_caller].append(forecast)
         game.add_forecast(forecast)
         self.forecasts[forecast.sequence] = forecast
 
@@ -364,6 +368,11 @@ class Record:
     def superseded(self, forecast: Forecast) -> bool:
         """Return whether a later revision in time replaces a forecast."""
         return any(not self.late(each) for each in self._revisions[forecast.key][forecast.revision + 1 :])
+
+    def superseded_by_caller(self, forecast: Forecast) -> bool:
+        """Return whether a later forecast in time of the same caller and moment replaces a forecast."""
+        later = (each for each in self._of_callers[forecast.of_caller] if each.sequence > forecast.sequence)
+        return any(not self.late(each) for each in later)
 
     def outcome(self, place: Place) -> Entry | None:
         """Return the outcome of a game and horizon, unless it was withdrawn; None if there is none."""

@@ -168,7 +168,7 @@ _MATCHING: Final[dict[str, Callable[[_Forecasts, Any], NDArray[np.bool_]]]] = {
 def _exclusions(columns: Columns, filter_: ScoreFilter) -> NDArray[np.int64]:
     """Return why each forecast in columns does not count; those of others than the owner do on their own cards only."""
     if filter_.recorded_by:
-        return columns["exclusion"]
+        return columns["own_exclusion"]
     return np.where(columns["owned"], columns["exclusion"], np.int64(Exclusion.OTHERS))
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, with_market, with_total
 
@@ -166,7 +166,9 @@ def lessons(book: RecordBook) -> list[SettledGame]:
 
 
 def figures(book: RecordBook, *names: str) -> dict[str, Any]:
-    """Return attributes of the scorecard of the end by name, of that of the half after `half.`, and what else follows.
+    """Return attributes of the scorecard of the end by name, and what else follows.
+
+    Attributes of the card of the half follow `half.`, those of the card of a caller its name, a or b.
 
     learned: the number of observations of each settled game. standing: the sequences of the forecasts in time that no
     other has replaced. current: those of the current forecasts. revisions: the numbers of the revisions of all
@@ -175,9 +177,16 @@ def figures(book: RecordBook, *names: str) -> dict[str, Any]:
     return {name: _OTHERS[name](book) if name in _OTHERS else _on_a_card(book, name) for name in names}
 
 
+CALLERS: Final = ("a", "b")
+
+
 def _on_a_card(book: RecordBook, name: str) -> Any:
-    of_half = name.startswith("half.")
-    return attrgetter(name.removeprefix("half."))(card(book, HALF if of_half else FINAL))
+    scope, _, figure = name.partition(".")
+    if scope == "half":
+        return attrgetter(figure)(card(book, HALF))
+    if scope in CALLERS:
+        return attrgetter(figure)(card(book, recorded_by=scope))
+    return attrgetter(name)(card(book))
 
 
 def _listed(book: RecordBook, *, superseded: bool) -> list[IssuedForecast]:

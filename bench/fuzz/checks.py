@@ -193,7 +193,7 @@ def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
     numbers = [*_numbers(market), *_numbers(market.above), *_numbers(market.below)]
     if not all(map(math.isfinite, numbers)):
         yield f"a number that is not finite: {market}"
-    shares = [market.push_probability, market.confidence_threshold]
+    shares = [market.push_probability, market.staking.confidence_threshold]
     for side in (market.above, market.below):
         shares += [side.win_probability, side.fair_probability, side.staking_probability]
         shares += [side.kelly_fraction, side.stake_fraction]

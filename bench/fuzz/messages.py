@@ -32,7 +32,7 @@ from dejavu.v1.forecast_pb2 import (
     SIDE_HOME,
     LastScore,
 )
-from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds, Staking
 from dejavu_feed.live_inputs import most_total_points
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
@@ -197,12 +197,11 @@ def _market(rng: random.Random) -> Market:
     return Market(
         kind=MARKET_KIND_LEAD,
         line=rng.randint(-60, 60) / 2,
-        above=_odds(rng),
-        below=_odds(rng),
+        **({"above": _odds(rng), "below": _odds(rng)} if rng.random() < 0.9 else {}),
         bankroll=rng.choice([None, 1000.0]),
         game_staked=rng.choice([None, 0.0, 0.01]),
         evening_staked=rng.choice([None, 0.01, 1.0]),
-        confidence_threshold=rng.choice([None, 0.0, 0.6]),
+        staking=Staking(kelly_fraction=rng.choice([None, 0.0, 1.0]), game_cap=rng.choice([None, 0.0, 1.0])),
     )
 
 

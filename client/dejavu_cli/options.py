@@ -16,6 +16,7 @@ import typer
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from dejavu.v1.market_pb2 import Staking
 from dejavu_cli.errors import JSON_KEY, exit_on_os_error, failure
 from dejavu_cli.output.forecast import print_json, show
 from dejavu_client import config
@@ -378,6 +379,30 @@ def _bounds(
     if first is not None and last is not None and first > last:
         raise typer.BadParameter(f"{last} is before {options[1]} {first}", param_hint=options[2])
     return first, last
+
+
+_RULES: Final = [each.name for each in Staking.DESCRIPTOR.fields]
+
+StakingRules = Annotated[
+    list[str] | None,
+    option("RULE=SHARE", f"A rule of the stakes, in place of its default: {', '.join(_RULES)}.", "--staking"),
+]
+
+
+def staking_of(given: list[str] | None) -> Staking | None:
+    """Return the rules of stakes that the option names; None for none. The server checks their range.
+
+    Raises:
+        typer.BadParameter: if one is unknown, or no number.
+    """
+    rules = Staking()
+    for text in given or ():
+        name, _, share = text.partition("=")
+        if name not in _RULES:
+            expected = f"expected one of {', '.join(_RULES)}, and a share: kelly_fraction=0.5"
+            raise typer.BadParameter(f"{text!r}; {expected}", param_hint="--staking")
+        setattr(rules, name, number(share))
+    return rules if given else None
 
 
 def price(text: str, option: str) -> float | None:

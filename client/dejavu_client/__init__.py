@@ -7,7 +7,7 @@ your callbacks (install the extra `live` for `dejavu_feed.nba.NbaFeed`). All oth
 from __future__ import annotations
 
 from dejavu.v1.forecast_pb2 import Forecast, LateReason, WarningReason
-from dejavu.v1.market_pb2 import Market, MarketAnswer
+from dejavu.v1.market_pb2 import Market, MarketAnswer, Staking
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.prediction_service_pb2 import (
     PredictBatchResult,
@@ -102,6 +102,7 @@ __all__ = [
     "Scorecard",
     "Settlement",
     "Side",
+    "Staking",
     "StreamPredictionsResponse",
     "TokenFile",
     "UnauthenticatedError",

@@ -13,7 +13,7 @@ from dejavu.v1.forecast_pb2 import (
     Horizon,
     MarginSource,
 )
-from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Market, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Market, MarketKind, Odds, Staking
 from dejavu.v1.prediction_service_pb2 import Lineups, PredictRequest
 from dejavu.v1.record_service_pb2 import (
     ListPredictionsRequest,
@@ -153,74 +153,68 @@ def lineups(
     )
 
 
+class StakeOptions(TypedDict, total=False):
+    """Bankroll, earlier stakes and rules of the stakes of a market.
+
+    Attributes:
+        bankroll: amount available for stakes, in any currency; None for 1: stakes are then shares of the bankroll.
+        game_staked: amount of the bankroll that you have already staked on this game. Towards its caps per game and
+            evening, the server counts only the stakes that you state, and on a total those on the lead in the same
+            request.
+        evening_staked: amount of the bankroll that you have already staked this evening, on this game and others; None
+            for game_staked.
+        staking: rules of the stakes, as `Staking(kelly_fraction=0.5)`; None, and fields that are not set: the defaults.
+    """
+
+    bankroll: float | None
+    game_staked: float | None
+    evening_staked: float | None
+    staking: Staking | None
+
+
 def market(
-    line: float,
-    home_odds: float,
-    away_odds: float,
-    *,
-    bankroll: float | None = None,
-    game_staked: float | None = None,
-    evening_staked: float | None = None,
-    confidence_threshold: float | None = None,
+    line: float, home_odds: float | None = None, away_odds: float | None = None, **options: Unpack[StakeOptions]
 ) -> Market:
-    """Build a market: odds on the differential at the forecast's horizon being above or below a line.
+    """Build a market on the differential at the forecast's horizon being above or below a line.
 
     Args:
         line: differential (home − away, in points) at which both sides are level. A home favorite's spread of −5.5 (BOS
             −5.5 on the board) is a line of 5.5, an away favorite's spread of −5.5 a line of −5.5.
         home_odds: odds of the home side: American if a whole number ≥ 100 or below 0 (−110), otherwise decimal (1.91).
+            Without odds, only the probabilities of the line are answered.
         away_odds: odds of the away side, read by the same rule.
-        bankroll: amount available for stakes, in any currency; None for 1: stakes are then shares of the bankroll.
-        game_staked: amount of the bankroll that you have already staked on this game. Towards its caps per game and
-            evening, the server counts only the stakes that you state.
-        evening_staked: amount of the bankroll that you have already staked this evening, on this game and others; None
-            for game_staked.
-        confidence_threshold: win probability to compare with the bet's; stakes do not depend on it. None for the
-            server's default.
+        options: see `StakeOptions`.
+
+    Raises:
+        TypeError: if there is no such option.
     """
-    return Market(
-        kind=MARKET_KIND_LEAD,
-        line=line,
-        above=_odds(home_odds),
-        below=_odds(away_odds),
-        bankroll=bankroll,
-        game_staked=game_staked,
-        evening_staked=evening_staked,
-        confidence_threshold=confidence_threshold,
-    )
+    return _market(MARKET_KIND_LEAD, line, home_odds, away_odds, options)
 
 
 def total_market(
-    line: float,
-    over_odds: float,
-    under_odds: float,
-    *,
-    bankroll: float | None = None,
-    game_staked: float | None = None,
-    evening_staked: float | None = None,
-    confidence_threshold: float | None = None,
+    line: float, over_odds: float | None = None, under_odds: float | None = None, **options: Unpack[StakeOptions]
 ) -> Market:
-    """Build a market of total points: odds on the points of both teams at the horizon being over or under a line.
+    """Build a market on the points of both teams at the horizon being over or under a line.
 
     Args:
         line: total, in points, at which both sides are level.
         over_odds: odds of over, read by the same rule as those of `market`.
         under_odds: odds of under, read by the same rule.
-        bankroll: see `market`.
-        game_staked: see `market`; the server adds the stake on the `market` of the same request.
-        evening_staked: see `market`.
-        confidence_threshold: see `market`.
+        options: see `StakeOptions`.
+
+    Raises:
+        TypeError: if there is no such option.
     """
-    return Market(
-        kind=MARKET_KIND_TOTAL,
-        line=line,
-        above=_odds(over_odds),
-        below=_odds(under_odds),
-        bankroll=bankroll,
-        game_staked=game_staked,
-        evening_staked=evening_staked,
-        confidence_threshold=confidence_threshold,
-    )
+    return _market(MARKET_KIND_TOTAL, line, over_odds, under_odds, options)
+
+
+def _market(
+    kind: MarketKind.ValueType, line: float, above: float | None, below: float | None, options: StakeOptions
+) -> Market:
+    if unknown := options.keys() - StakeOptions.__annotations__.keys():
+        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
+    first, second = (None if price is None else _odds(price) for price in (above, below))
+    return Market(kind=kind, line=line, above=first, below=second, **options)
 
 
 def _odds(price: float) -> Odds:

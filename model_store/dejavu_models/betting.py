@@ -21,7 +21,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from statistics import NormalDist
 from typing import Final
 
@@ -63,6 +63,10 @@ _MARGINS: Final = {True: (1.0, SPREAD_OF_RESULTS), False: (0.57, 10.4)}
 _TOTALS: Final = {True: (1.0, 17.9), False: (0.5, 11.7)}
 """At the end (True) and at the half (False): the mean result as a share of the closing line, and the standard deviation
 around it in points. From the 14,152 games of 2014 to 2024 with closing lines."""
+
+MAX_DIFFERENCE: Final = 0.15
+"""Largest plausible difference between the model's probability and the market's, unless a policy has another; track
+records always use this one."""
 
 _ROUNDING: Final = 1e-9
 
@@ -112,18 +116,54 @@ class RiskLevel(enum.Enum):
     EXTREME = "extreme"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StakingPolicy:
+    """Rules that turn probabilities into stakes.
+
+    Attributes:
+        model_share: weight of the model's probability relative to the market's, in [0, 1]; with 0, only the market's
+            counts.
+        kelly_fraction: multiplier of the Kelly fraction at the weighted probability, in [0, 1].
+        game_cap: maximum share of the bankroll staked on one game, in [0, 1].
+        evening_cap: maximum share of the bankroll staked on the games of one evening, in [0, 1].
+        confidence_threshold: minimum win probability of a bet worth considering, in [0, 1].
+        max_difference: largest plausible difference between the model's probability and the market's, in [0, 1].
+
+    Raises:
+        InvalidMarket: if a value is out of bounds, with the field names of the contract's message, such as
+            `staking.game_cap`; `others` has the errors of further fields.
+    """
+
+    model_share: float = 0.5
+    kelly_fraction: float = 0.25
+    game_cap: float = 0.02
+    evening_cap: float = 0.05
+    confidence_threshold: float = 0.55
+    max_difference: float = MAX_DIFFERENCE
+
+    def __post_init__(self) -> None:
+        faults = FieldErrors()
+        for name, value in asdict(self).items():
+            if not 0.0 <= value <= 1.0:
+                faults.add(InvalidMarket(f"{value}", "a number from 0 to 1", field=f"staking.{name}"))
+        faults.raise_first()
+
+
+DEFAULT_POLICY: Final = StakingPolicy()
+
+
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Market at a horizon: line and odds of both sides.
+    """Market at a horizon: line and odds of both sides, or of none to ask for the probability of the line.
 
     Attributes:
         line: points at which the bet is a push, a multiple of 0.5: of a lead the differential (home − away) within
             ±MAX_LINE, of a total 0 to MAX_TOTAL_LINE. Home, or over, wins above it; away, or under, below.
-        above_odds, below_odds: decimal odds, above 1 and at most 1000.
+        above_odds, below_odds: decimal odds, above 1 and at most 1000; None: a market without prices.
         bankroll: amount available for staking, open stakes included, above 0 and finite; 1 gives stakes as shares.
         game_staked, evening_staked: amounts of the bankroll that are staked already: on any market of this game, and on
             all games of the evening including this one; 0 ≤ game_staked ≤ evening_staked ≤ bankroll.
-        confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); None uses the policy's.
+        policy: rules of its stakes.
         above_american, below_american: the American odds, if the odds were given in this form; else None. They are kept
             only to return the market as it was given, and must equal the decimal odds.
         kind: what it is on.
@@ -134,10 +174,10 @@ class Market:
     """
 
     line: float
-    above_odds: float
-    below_odds: float
+    above_odds: float | None = None
+    below_odds: float | None = None
     bankroll: float = 1.0
-    confidence_threshold: float | None = None
+    policy: StakingPolicy = field(default=DEFAULT_POLICY, kw_only=True)
     game_staked: float = field(default=0.0, kw_only=True)
     evening_staked: float = field(default=0.0, kw_only=True)
     above_american: int | None = field(default=None, kw_only=True)
@@ -151,16 +191,25 @@ class Market:
             bounds = f"within ±{most:g}" if least == -most else f"from {least:g} to {most:g}"
             faults.add(InvalidMarket(f"{self.line}", f"a multiple of 0.5 {bounds}", field="line"))
         sides = (("above", self.above_odds, self.above_american), ("below", self.below_odds, self.below_american))
+        priced = self.above_odds is not None or self.below_odds is not None
         for side, odds, _ in sides:
-            if not 1.0 < odds <= MAX_ODDS:
+            if odds is None:
+                if priced:
+                    faults.add(InvalidMarket("no price", "one, as the other side has", field=side))
+            elif not 1.0 < odds <= MAX_ODDS:
                 expected = f"a number above 1, at most {MAX_ODDS:g}"
                 faults.add(InvalidMarket(f"{odds}", expected, field=f"{side}.decimal"))
         for side, odds, american in sides:
-            if american is not None and not _same_odds(american, odds):
+            if american is not None and (odds is None or not _same_odds(american, odds)):
                 expected = f"the American form of decimal {odds}"
                 faults.add(InvalidMarket(f"{american}", expected, field=f"{side}.american"))
         _check_stakes(self, faults)
         faults.raise_first()
+
+    @property
+    def prices(self) -> tuple[float, float] | None:
+        """Odds above and below the line; None without prices."""
+        return None if self.above_odds is None or self.below_odds is None else (self.above_odds, self.below_odds)
 
 
 def _check_stakes(market: Market, faults: FieldErrors) -> None:
@@ -172,45 +221,6 @@ def _check_stakes(market: Market, faults: FieldErrors) -> None:
     elif not market.game_staked <= market.evening_staked <= market.bankroll:
         expected = f"a number from game_staked, {market.game_staked:g}, to the bankroll, {market.bankroll:g}"
         faults.add(InvalidMarket(f"{market.evening_staked}", expected, field="evening_staked"))
-    threshold = market.confidence_threshold
-    if threshold is not None and not 0.0 <= threshold < 1.0:
-        expected = "a number from 0 on, below 1"
-        faults.add(InvalidMarket(f"{threshold}", expected, field="confidence_threshold"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StakingPolicy:
-    """Rules that turn probabilities into stakes.
-
-    Attributes:
-        model_share: weight of the model's probability relative to the market's, in [0, 1]; with 0, only the market's
-            counts.
-        kelly_fraction: multiplier of the Kelly fraction at the weighted probability, in [0, 1].
-        game_cap: maximum share of the bankroll staked on one game, in [0, 1].
-        evening_cap: maximum share of the bankroll staked on the games of one evening, in [0, 1].
-        confidence_threshold: minimum win probability of a bet worth considering, in [0, 1), unless the market has one.
-        max_difference: largest plausible difference between the model's probability and the market's, in [0, 1].
-
-    Raises:
-        ValueError: if a value is out of bounds.
-    """
-
-    model_share: float = 0.5
-    kelly_fraction: float = 0.25
-    game_cap: float = 0.02
-    evening_cap: float = 0.05
-    confidence_threshold: float = 0.55
-    max_difference: float = 0.15
-
-    def __post_init__(self) -> None:
-        for name in ("model_share", "kelly_fraction", "game_cap", "evening_cap", "max_difference"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name}: {getattr(self, name)}; expected a number from 0 to 1")
-        if not 0.0 <= self.confidence_threshold < 1.0:
-            raise ValueError(f"confidence_threshold: {self.confidence_threshold}; expected a number from 0 on, below 1")
-
-
-DEFAULT_POLICY: Final = StakingPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +229,11 @@ class MarketSideAnswer:
 
     Attributes:
         win_probability: P(the side wins), by the model.
+        staking_probability: P(the side wins) that determines the stake: between this and `fair_probability`, and the
+            model's alone without prices.
+        decimal_odds: its price; None without prices, like the next three.
         fair_probability: P(the side wins), by the market: implied by both odds, without the bookmaker's margin, times
             the model's probability that the bet is no push.
-        staking_probability: P(the side wins) that determines the stake: between the two probabilities above.
         implied_probability: 1 / decimal_odds, including the bookmaker's margin.
         expected_value: expected profit for a stake of 1, at the staking probability.
         kelly_fraction: full Kelly share of the bankroll at the staking probability, not capped; 0 if no stake is
@@ -230,15 +242,15 @@ class MarketSideAnswer:
         stake: stake_fraction × bankroll.
     """
 
-    decimal_odds: float
     win_probability: float
-    fair_probability: float
     staking_probability: float
-    implied_probability: float
-    expected_value: float
-    kelly_fraction: float
-    stake_fraction: float
-    stake: float
+    decimal_odds: float | None = None
+    fair_probability: float | None = None
+    implied_probability: float | None = None
+    expected_value: float | None = None
+    kelly_fraction: float = 0.0
+    stake_fraction: float = 0.0
+    stake: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +260,12 @@ class MarketAnswer:
     Attributes:
         above, below: evaluations of the sides that win above and below the line; see `MarketKind.sides`.
         push_probability: P(differential = line), or P(total = line).
-        overround: sum of the implied probabilities − 1.
+        overround: sum of the implied probabilities − 1; None without prices.
         side: the side to bet on: the one with the higher expected value, if its stake is above 0; else None. Both
             sides may have a stake if the overround is negative.
         stake: stake on that side, in the currency of the bankroll; 0 without a side.
         confidence_met: whether the win probability of `side`, or of the likelier side if `side` is None, reaches the
             threshold.
-        policy: the policy that was applied, with the threshold of the market if it has one.
         implausible: whether the model differs from the market by more than is plausible, so that there is no stake.
         mismatched: whether the two prices cannot belong to the same market (PLAUSIBLE_OVERROUNDS), so that there is no
             stake and no difference to judge.
@@ -269,26 +280,31 @@ class MarketAnswer:
     above: MarketSideAnswer
     below: MarketSideAnswer
     push_probability: float
-    overround: float
+    overround: float | None
     side: MarketSide | None
     stake: float
     risk_level: RiskLevel
     confidence_met: bool
-    policy: StakingPolicy
     implausible: bool = False
     mismatched: bool = False
     unrated: bool = False
     lead_staked: float = 0.0
 
     @property
-    def confidence_threshold(self) -> float:
-        """The threshold that was applied."""
-        return self.policy.confidence_threshold
-
-    @property
     def chosen(self) -> MarketSideAnswer | None:
         """The evaluation of the side to bet on; None without one."""
         return None if self.side is None else self.above if self.side.is_above else self.below
+
+    def minimum_odds(self, side: MarketSideAnswer) -> float | None:
+        """Return the decimal odds above which a side has a positive expected value at its staking probability.
+
+        Returns:
+            The odds; None if no stake is allowed, or if they exceed MAX_ODDS.
+        """
+        decided, wins = 1.0 - self.push_probability, side.staking_probability
+        if self.implausible or self.mismatched or self.unrated or not 0.0 < decided <= wins * MAX_ODDS:
+            return None
+        return decided / wins
 
 
 def is_own_market(market: Market, given: float | None, *, final: bool) -> bool:
@@ -308,7 +324,7 @@ def is_own_market(market: Market, given: float | None, *, final: bool) -> bool:
         return False
     share, spread = (_TOTALS if market.kind is MarketKind.TOTAL else _MARGINS)[final]
     implied = 1 - NormalDist(share * given, spread).cdf(market.line)
-    if abs(fair_probability(market.above_odds, market.below_odds) - implied) <= OWN_PRICE:
+    if market.prices is not None and abs(fair_probability(*market.prices) - implied) <= OWN_PRICE:
         return True
     return market.line != 0 and abs(market.line - share * given) <= OWN_LINE
 
@@ -346,40 +362,35 @@ def _same_odds(american: int, decimal: float) -> bool:
 
 
 def evaluate_market(
-    market: Market,
-    at_least: Callable[[int], float],
-    policy: StakingPolicy = DEFAULT_POLICY,
-    *,
-    unrated: bool = False,
-    lead_staked: float = 0.0,
+    market: Market, at_least: Callable[[int], float], *, unrated: bool = False, lead_staked: float = 0.0
 ) -> MarketAnswer:
     """Evaluate both sides of a market and choose the side to bet on.
 
-    No side is chosen if the difference from the market is implausible, if the two prices cannot belong to the same
-    market, or if `unrated`. The stake does not depend on the confidence threshold; `confidence_met` reports whether it
-    is reached.
+    No side is chosen if the market has no prices, if the difference from the market is implausible, if the two prices
+    cannot belong to the same market, or if `unrated`. The stake does not depend on the confidence threshold;
+    `confidence_met` reports whether it is reached.
 
     Args:
-        market: line and odds.
+        market: line, odds and staking policy.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
-        policy: staking policy.
         unrated: whether no side may be chosen because the forecast knows too little; see `MarketAnswer`.
         lead_staked: share of the bankroll that the same request staked on the lead, added to the amounts that `market`
             states.
     """
-    if market.confidence_threshold is not None:
-        policy = replace(policy, confidence_threshold=market.confidence_threshold)
+    policy, prices = market.policy, market.prices
     # Works for whole and for half lines; a half line cannot push.
     above_wins = float(at_least(math.floor(market.line) + 1))
     at_or_above = float(at_least(math.ceil(market.line)))
     push = max(0.0, at_or_above - above_wins)
     below_wins = 1.0 - at_or_above
     decided = above_wins + below_wins
-    difference = above_wins / decided - fair_probability(market.above_odds, market.below_odds) if decided > 0.0 else 0.0
-    overround = 1.0 / market.above_odds + 1.0 / market.below_odds - 1.0
-    lowest, highest = PLAUSIBLE_OVERROUNDS
-    mismatched = not lowest - _ROUNDING <= overround <= highest + _ROUNDING
-    implausible = not mismatched and abs(difference) > policy.max_difference + _ROUNDING
+    overround, mismatched, implausible = None, False, False
+    if prices is not None:
+        difference = above_wins / decided - fair_probability(*prices) if decided > 0.0 else 0.0
+        overround = sum(1.0 / odds for odds in prices) - 1.0
+        lowest, highest = PLAUSIBLE_OVERROUNDS
+        mismatched = not lowest - _ROUNDING <= overround <= highest + _ROUNDING
+        implausible = not mismatched and is_implausible(difference, policy.max_difference)
     most = 0.0 if implausible or mismatched or unrated else 1.0
     on_game, on_evening = (
         amount / market.bankroll + lead_staked for amount in (market.game_staked, market.evening_staked)
@@ -396,11 +407,15 @@ def evaluate_market(
         kelly = min(most, expected / (profit * decided)) if expected > _ROUNDING else 0.0
         fraction = min(room, policy.kelly_fraction * kelly)
         stake = fraction * market.bankroll
-        return MarketSideAnswer(odds, wins, fair, staking, 1.0 / odds, expected, kelly, fraction, stake)
+        return MarketSideAnswer(wins, staking, odds, fair, 1.0 / odds, expected, kelly, fraction, stake)
 
-    above = weighed(market.above_odds, market.below_odds, above_wins)
-    below = weighed(market.below_odds, market.above_odds, below_wins)
-    side, chosen = max(zip(market.kind.sides, (above, below), strict=True), key=lambda each: each[1].expected_value)
+    if prices is None:
+        above, below = (MarketSideAnswer(wins, wins) for wins in (above_wins, below_wins))
+    else:
+        of_above, of_below = prices
+        above, below = weighed(of_above, of_below, above_wins), weighed(of_below, of_above, below_wins)
+    sides = zip(market.kind.sides, (above, below), strict=True)
+    side, chosen = max(sides, key=lambda each: each[1].expected_value or 0.0)
     bet = chosen.stake_fraction > 0.0
     confidence = chosen.win_probability if bet else max(above_wins, below_wins)
     return MarketAnswer(
@@ -412,12 +427,16 @@ def evaluate_market(
         stake=chosen.stake if bet else 0.0,
         risk_level=risk_of(chosen.stake_fraction, decided - chosen.staking_probability) if bet else RiskLevel.LOW,
         confidence_met=confidence >= policy.confidence_threshold,
-        policy=policy,
         implausible=implausible,
         mismatched=mismatched,
         unrated=bool(unrated),
         lead_staked=lead_staked,
     )
+
+
+def is_implausible(difference: float, most: float = MAX_DIFFERENCE) -> bool:
+    """Return whether a model's probability is further from the market's than is plausible, given the difference."""
+    return abs(difference) > most + _ROUNDING
 
 
 def fair_probability(odds: float, other_odds: float) -> float:

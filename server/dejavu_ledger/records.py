@@ -79,6 +79,9 @@ class MarketRecording(enum.Enum):
     """The request named no game."""
 
     ODDS_MISMATCHED = "odds_mismatched"
+
+    NO_PRICES = "no_prices"
+    """It has a line alone."""
     """Its two prices do not belong together."""
 
 

@@ -377,8 +377,10 @@ def market_recording(
         closed: why the forecast takes no further market; None if it does (`closed_to_markets`).
         mismatched: whether the two prices do not belong together.
     """
+    if market.prices is None:
+        return MarketRecording.NO_PRICES
     if standing is not None:
-        # The bankroll and the threshold are no part of a price: in the record, stakes are shares.
+        # Bankroll and policy are no part of a price: in the record, stakes are shares.
         same = all(getattr(standing, name) == getattr(market, name) for name in ("line", "above_odds", "below_odds"))
         return MarketRecording.RECORDED if same else MarketRecording.EARLIER_STANDS
     # A mistyped price must not keep the right one out of the record.

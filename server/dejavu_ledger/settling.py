@@ -31,7 +31,7 @@ from dejavu_ledger.entries.scored_values import Scored
 from dejavu_ledger.records import LateReason
 from dejavu_ledger.rules import GameRecord
 from dejavu_models.arrays import Floats
-from dejavu_models.betting import Market, MarketAnswer, MarketKind, fair_probability, spread_to_come
+from dejavu_models.betting import Market, MarketAnswer, MarketKind, fair_probability, is_implausible, spread_to_come
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS, MAX_CORRECTION, MAX_MINUTE_SWING, contradictory_points
 from dejavu_models.scorecard.settled import Exclusion, SettledMarket
 from dejavu_models.types import Horizon
@@ -460,7 +460,11 @@ def _settled_market(
     """Return a market at an outcome: a differential or total; None if it was not reported."""
     chosen, decided, on_total = answer.chosen, 1.0 - answer.push_probability, market.kind is MarketKind.TOTAL
     side = 0 if chosen is None or answer.side is None else 1 if answer.side.is_above else -1
-    odds, stake = (0.0, 0.0) if chosen is None else (chosen.decimal_odds, chosen.stake_fraction)
+    odds, stake = (0.0, 0.0) if chosen is None else (chosen.decimal_odds or 0.0, chosen.stake_fraction)
+    prices = market.prices
+    if prices is None:
+        raise ValueError("a market without prices")
+    model, fair = answer.above.win_probability / decided if decided > 0.0 else math.nan, fair_probability(*prices)
     home_won = math.nan if points is None or points == market.line else float(points > market.line)
     profit = math.nan if points is None else 0.0  # on a push, and without a bet
     if side and not math.isnan(home_won):
@@ -469,15 +473,15 @@ def _settled_market(
         on_total=on_total,
         line=market.line,
         spread=spread_to_come(minutes_left, final=horizon is Horizon.FINAL, on_total=on_total),
-        model_probability=answer.above.win_probability / decided if decided > 0.0 else math.nan,
-        fair_probability=fair_probability(market.above_odds, market.below_odds),
+        model_probability=model,
+        fair_probability=fair,
         home_won=home_won,
         side=side,
         odds=odds,
         stake=stake,
         profit=profit,
-        expected_profit=0.0 if chosen is None else chosen.stake_fraction * chosen.expected_value,
-        game_cap=answer.policy.game_cap,
-        evening_cap=answer.policy.evening_cap,
-        implausible=answer.implausible,
+        expected_profit=0.0 if chosen is None else chosen.stake_fraction * (chosen.expected_value or 0.0),
+        game_cap=market.policy.game_cap,
+        evening_cap=market.policy.evening_cap,
+        implausible=is_implausible(model - fair),
     )

@@ -13,7 +13,6 @@ from pydantic import AfterValidator, Field
 
 from dejavu_common.files import state_folder
 from dejavu_ledger.url import check_ledger_url
-from dejavu_models.betting import DEFAULT_POLICY
 from dejavu_server.options import ProcessMessage, check_address, check_cache, check_path, option
 
 MAX_SECONDS = 86_400
@@ -262,43 +261,6 @@ class Settings(ProcessMessage):
     checkpoint_seconds: Annotated[
         float, option("How often to store a signed head in the ledger, if it changed.", "SECONDS", ge=1, le=MAX_SECONDS)
     ] = 60.0
-    model_share: Annotated[
-        float,
-        option(
-            "Weight of the model's probability beside the market's in a stake; 0: the market's alone.",
-            "SHARE",
-            ge=0,
-            le=1,
-        ),
-    ] = DEFAULT_POLICY.model_share
-    kelly_fraction: Annotated[float, option("Fraction of the full Kelly stake to bet.", "SHARE", gt=0, le=1)] = (
-        DEFAULT_POLICY.kelly_fraction
-    )
-    game_cap: Annotated[
-        float, option("Maximum of the stakes on one game, as a share of the bankroll.", "SHARE", gt=0, le=1)
-    ] = DEFAULT_POLICY.game_cap
-    evening_cap: Annotated[
-        float,
-        option("Maximum of the stakes on the games of one evening, as a share of the bankroll.", "SHARE", gt=0, le=1),
-    ] = DEFAULT_POLICY.evening_cap
-    confidence_threshold: Annotated[
-        float,
-        option(
-            "Threshold with which a bet's win probability is compared; stakes do not depend on it.",
-            "PROBABILITY",
-            ge=0,
-            lt=1,
-        ),
-    ] = DEFAULT_POLICY.confidence_threshold
-    max_difference: Annotated[
-        float,
-        option(
-            "Largest plausible difference of a win probability from the market's; beyond it there is no stake.",
-            "PROBABILITY",
-            ge=0,
-            le=1,
-        ),
-    ] = DEFAULT_POLICY.max_difference
     log_level: Annotated[Literal["debug", "info", "warning", "error"], option("Minimum level to log.")] = "info"
     log_format: Annotated[
         Literal["auto", "json", "console"], option("Log format; auto: console on a terminal, json elsewhere.")

@@ -27,8 +27,8 @@ GAMES = [("BOS", "LAL"), ("DEN", "POR"), ("MIA", "CHI"), ("OKC", "SAS")]
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a current forecast of each game: the home teams lead by 11."""
     folder = tmp_path_factory.mktemp("server")
-    # In a process of its own, as its log would be part of the output; a whole Kelly fraction, so that the caps count.
-    options = ("--workers", "1", "--kelly-fraction", "1", "--ledger", f"sqlite:///{folder}/ledger.sqlite3")
+    # In a process of its own, as its log would be part of the output.
+    options = ("--workers", "1", "--ledger", f"sqlite:///{folder}/ledger.sqlite3")
     with spawned_server(*options) as server, DejavuClient(address_of(server), timeout=30.0) as client:
         for number, (home, away) in enumerate(GAMES, start=801):
             asked: Any = {"home_team": home, "away_team": away, "pregame_margin": 4.0, "pregame_total": 200.5}
@@ -47,7 +47,7 @@ def test_the_stakes_of_a_file_keep_the_caps_of_game_and_evening_together(
 ) -> None:
     rows = [f"{home},{away},spread,-10.5,+150,-175,," for home, away in GAMES]
     file = prices(tmp_path, *rows, "Celtics,LAL,moneyline,,-450,+350,,", "CHI,UTA,spread,3,-110,-110,,")
-    result = run("bets", file, "--target", address, "--json")
+    result = run("bets", file, "--target", address, "--staking", "kelly_fraction=1", "--json")
     assert result.exit_code == 0, result.stderr
     weighed = [json.loads(line) for line in result.stdout.splitlines()]
     stakes = [each["answer"].get("stake", 0.0) for each in weighed if each["answer"]]
@@ -62,7 +62,8 @@ def test_the_stakes_of_a_file_keep_the_caps_of_game_and_evening_together(
 
 def test_a_narrow_terminal_shows_bet_price_and_stake_as_printed(run: Run, address: str, tmp_path: Path) -> None:
     file = prices(tmp_path, "BOS,LAL,spread,−10½,+150,-175,,", "DEN,POR,total,240.5,,,1.91,1.91")
-    result = run("bets", file, "--target", address, "--bankroll", "1000", width=80)
+    whole = ("--staking", "kelly_fraction=1")  # so that the caps count
+    result = run("bets", file, "--target", address, "--bankroll", "1000", *whole, width=80)
     assert result.exit_code == 0, result.stderr
     for shown in ("LAL @ BOS", "BOS −10.5", "+150", "20.00", "240.5", "1.91", "stakes together: 20.00"):
         assert shown in result.stdout

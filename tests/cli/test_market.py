@@ -73,8 +73,14 @@ ANSWER = MarketAnswer(
     stake=40.0,
     risk_level=RISK_LEVEL_MODERATE,
     confidence_met=True,
-    confidence_threshold=0.55,
-    staking=Staking(model_share=0.5, kelly_fraction=0.25, game_cap=0.02, evening_cap=0.05, max_difference=0.15),
+    staking=Staking(
+        confidence_threshold=0.55,
+        model_share=0.5,
+        kelly_fraction=0.25,
+        game_cap=0.02,
+        evening_cap=0.05,
+        max_difference=0.15,
+    ),
     notice="not shown to be better than the market",
 )
 
@@ -97,14 +103,14 @@ def run(run: Run) -> Run:
 def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) -> None:
     server.answers("Predict", QUOTE)
     staked = ("--game-staked", "10", "--evening-staked", "25.5")
-    result = run("predict", "0", "-2", *ODDS, "--bankroll", "1000", *staked, "--confidence", "0.6", "--json")
+    result = run("predict", "0", "-2", *ODDS, "--bankroll", "1000", *staked, "--staking", "game_cap=0.6", "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     assert (found["forecast"]["homeTeam"], found["markets"][0]["side"]) == ("BKN", "MARKET_SIDE_HOME")
     [call] = server.calls
     assert list(call.request.pattern) == [0.0, -2.0]
     staked_before = {"game_staked": 10.0, "evening_staked": 25.5}
-    assert list(call.request.markets) == [lead(bankroll=1000.0, confidence_threshold=0.6, **staked_before)]
+    assert list(call.request.markets) == [lead(bankroll=1000.0, staking=Staking(game_cap=0.6), **staked_before)]
 
 
 def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: FakeServer, run: Run) -> None:
@@ -190,6 +196,18 @@ TOTALS = PredictResponse(
 )
 
 
+def test_a_line_without_odds_has_its_probabilities_and_the_odds_worth_taking(server: FakeServer, run: Run) -> None:
+    sides = MarketSideAnswer(win_probability=0.61, minimum_odds=1.6066), MarketSideAnswer(win_probability=0.37)
+    answer = MarketAnswer(kind=MARKET_KIND_LEAD, above=sides[0], below=sides[1], push_probability=0.02)
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[answer]))
+    teams = ("--home", "BKN", "--away", "GSW", "--spread", "BKN-5", "--horizon", "final")
+    shown = run("predict", "2", *teams).stdout
+    assert list(server.calls[0].request.markets) == [Market(kind=MARKET_KIND_LEAD, line=5.0)]
+    [home] = [line for line in shown.splitlines() if line.startswith("│ BKN −5")]
+    assert [cell.strip() for cell in home.split("│")[2:4]] == ["61 %", "above 1.61"]
+    assert "a push 2 %" in shown
+
+
 def test_over_and_under_are_asked_about_alone_or_beside_the_spread(server: FakeServer, run: Run) -> None:
     server.answers("Predict", TOTALS)
     result = run("predict", "2", *OVER_UNDER, "--total-points", "14", "--horizon", "final", "--bankroll", "1000")
@@ -249,7 +267,8 @@ def at(price: float, probability: float) -> MarketAnswer:
     """Return an answer with a stake at a price, for a probability that was used."""
     used = {"win_probability": 0.53, "staking_probability": probability, "expected_value": 0.1}
     home = MarketSideAnswer(decimal_odds=price, kelly_fraction=0.08, stake_fraction=0.02, **used)
-    return MarketAnswer(kind=MARKET_KIND_LEAD, above=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
+    applied = Staking(confidence_threshold=0.55)
+    return MarketAnswer(kind=MARKET_KIND_LEAD, above=home, side=MARKET_SIDE_HOME, staking=applied)
 
 
 RICH, GAME, EVENING = ("--bankroll", "1000"), ("--game-staked", "12.5"), ("--evening-staked", "40")
@@ -276,7 +295,7 @@ NO_BET = "bet: not recorded: "
         (at(1 / 0.5274, 0.5296), (), "used 53.0 %; at this price 52.7 % breaks even"),
         (
             at(2.25, 0.49),
-            ("--confidence", "0.55"),
+            ("--staking", "confidence_threshold=0.55"),
             "the model gives it 53 %: your threshold of 55 % is not reached",
         ),
     ],
@@ -288,4 +307,4 @@ def test_an_answer_is_said_in_words(
     server.answers("Predict", PredictResponse(forecast=of_game, markets=[answer]))
     shown = " ".join(run("predict", "1", *ODDS, *options).stdout.split())
     assert said in shown
-    assert ("threshold" in shown) is ("--confidence" in options)
+    assert ("threshold" in shown) is ("--staking" in options)

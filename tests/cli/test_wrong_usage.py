@@ -14,7 +14,7 @@ PRICED = (*TEAMS, "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "
 ODDS = (*PRICED, "--horizon", "final")
 MONEYLINE = ("1", "--moneyline", "--away-odds", "2", "--home-odds")
 OVER_UNDER = ("1", "--horizon", "final", "--total-line", "221.5", "--over-odds", "-110", "--under-odds", "1.95")
-NO_MARKET = "--spread or --moneyline, --home-odds, --away-odds missing"
+NO_MARKET = "--spread or --moneyline or --total-line: required with"
 NO_AMERICAN = "expected American odds of +100 or more, or -100 or less, in whole numbers"
 NO_MOMENT = "expected period, time left and the home team's lead"
 NO_LAST_SCORE = "expected home or away, and seconds"
@@ -38,11 +38,15 @@ PREDICT = [
     (("0",) * 30, "30 minutes; a forecast of the half takes 1 to 23; the end of the game: --horizon final"),
     (("0",) * 48, f"48 minutes; a forecast of the half takes 1 to 23; {OVERTIME}"),
     (("0",) * 48 + ("--horizon", "final"), f"48 minutes; a forecast of the end takes 1 to 47; {OVERTIME}"),
-    (("1", "--moneyline"), "must be given together; --home-odds, --away-odds missing"),
-    (("1", "--home-odds", "2", "--away-odds", "2"), "must be given together; --spread or --moneyline missing"),
+    (
+        ("1", "--home-odds", "2", "--away-odds", "2"),
+        "--spread or --moneyline, --home-odds and --away-odds must be given",
+    ),
     (("1", "--bankroll", "100"), NO_MARKET),
     (("1", "--evening-staked", "5"), NO_MARKET),
-    (("1", "--confidence", "0.5"), NO_MARKET),
+    (("1", "--staking", "game_cap=0.5"), f"{NO_MARKET} --staking"),
+    ((*ODDS, "--staking", "cap=0.5"), "'cap=0.5'; expected one of model_share, kelly_fraction, game_cap"),
+    ((*ODDS, "--staking", "game_cap=a"), "'a'"),
     ((*MONEYLINE, "level"), "'level' is not a price"),
     ((*MONEYLINE, "5/0"), "5/0; expected fractional odds above 0"),
     ((*MONEYLINE, "99/1"), "99/1; expected fractional odds below 99/1"),
@@ -63,16 +67,15 @@ PREDICT = [
     ((*ODDS, "--spread", "BKN"), "'BKN' is not a spread"),
     ((*ODDS, "--spread", "LAL-5.5"), "LAL is not one of the teams of GSW at BKN"),
     ((*ODDS, "--spread", "LA-5.5"), "'LA' is the city of two teams; expected LAC or LAL"),
-    (PRICED, "--horizon: required with odds; say which bet it is: half for the lead at the half, final for"),
+    (PRICED, "--horizon: required with a line; say which bet it is: half for the lead at the half, final for"),
     (("1", "--home", "Bosten", "--away", "LAL"), "'Bosten' is not a team; did you mean BOS (Celtics)?"),
     (("1", "--home", "Boston", "--away", "celtics"), "celtics and Boston are the same team"),
     (("1", "--spread", "BKN-5.5"), "BKN is not one of the teams without --home and --away"),
     (("1", "--home", "BKN"), "give both teams, or none"),
     ((*ODDS, "--evening-staked", "20"), "--evening-staked: --bankroll missing; without it, it is a share"),
     ((*ODDS, "--game-staked", "1.5"), "--game-staked: --bankroll missing"),
-    ((*OVER_UNDER[:-2], "--total-points", "2"), "--under-odds missing"),
+    ((*OVER_UNDER[:-2], "--total-points", "2"), "--over-odds and --under-odds must be given together"),
     (OVER_UNDER, "--total-points"),
-    ((*OVER_UNDER[:-4], "--total-points", "2"), "--over-odds, --under-odds missing"),
     # Without the points, no model uses these inputs: they would not change the forecast or the stake of a bet.
     (("0", "2", "--last-score", "home:12"), "--total-points: required with --last-score"),
     (("0", "2", "--possession", "home"), "--total-points: required with --possession"),

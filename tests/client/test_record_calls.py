@@ -18,7 +18,7 @@ from tests.support.fakes.service import FakeServer, forecast, outcome
 from tests.support.harness.clients import AnyClient
 
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, MarketAnswer, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, MarketAnswer, Odds, Staking
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
     AssessRiskResponse,
@@ -120,7 +120,7 @@ RISKY = RiskGame(pattern=[1.0, -2.0], total_points=0)
 OBSERVED = datetime(2026, 1, 2, 20, 30, 0, 250, tzinfo=timezone(timedelta(hours=-5)))
 OBSERVED_TIME = Timestamp()
 OBSERVED_TIME.FromDatetime(OBSERVED)
-QUOTED = market(5.5, -110, 1.95, bankroll=1000.0, confidence_threshold=0.6)
+QUOTED = market(5.5, -110, 1.95, bankroll=1000.0, staking=Staking(game_cap=0.6))
 LIMITED: dict[str, Any] = {"from_date": date(2026, 1, 2), "min_minutes": 0, "max_minutes": 12, "model_version": "abc"}
 CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], Message]] = {
     "an outcome, its time left to the server": (

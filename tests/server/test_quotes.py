@@ -11,7 +11,12 @@ from tests.support.harness.learning import learned
 from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import forecast_pb2
-from dejavu.v1.market_pb2 import MARKET_RECORDING_RECORDED, MARKET_SIDE_UNSPECIFIED
+from dejavu.v1.market_pb2 import (
+    MARKET_RECORDING_NO_PRICES,
+    MARKET_RECORDING_RECORDED,
+    MARKET_SIDE_UNSPECIFIED,
+    Staking,
+)
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient, Moment
 from dejavu_client.requests import market, total_market
 from dejavu_common.clock import game_day, utc_now
@@ -145,3 +150,16 @@ async def test_a_bet_on_total_points_needs_the_ratings_of_totals_whatever_the_ma
         assert answer.stake == 0.0
         assert answer.warnings[0].reason == reason
         assert told in answer.warnings[0].text
+
+
+async def test_a_line_without_prices_is_answered_and_leaves_the_record_to_prices(
+    client: AsyncDejavuClient, tmp_path: Path
+) -> None:
+    of_game: Any = {"game_id": current_game(9), "horizon": FINAL, "pregame_margin": 4.0, **NAMED}
+    [line] = (await client.quote(PATTERN, market(20.5), **of_game)).markets
+    assert line.above.minimum_odds * line.above.win_probability == pytest.approx(1.0)
+    assert (line.HasField("overround"), line.stake, line.recording) == (False, 0.0, MARKET_RECORDING_NO_PRICES)
+    [priced] = (await client.quote(PATTERN, market(20.5, 2.6, 1.5, staking=Staking(game_cap=0.0)), **of_game)).markets
+    assert priced.above.win_probability == line.above.win_probability
+    assert (priced.recording, priced.stake, priced.staking.game_cap) == (MARKET_RECORDING_RECORDED, 0.0, 0.0)
+    assert verify(ledger_url(tmp_path)).markets == 1

@@ -15,14 +15,15 @@ from google.protobuf.json_format import MessageToDict
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIFIED, Horizon
 from dejavu.v1.game_service_pb2 import Game
+from dejavu.v1.market_pb2 import Staking
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_cli.errors import failure
-from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, amount, argument, choice
+from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, StakingRules, amount, argument, choice, staking_of
 from dejavu_cli.output.bets import WeighedMarket, print_bets
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
 from dejavu_client.formatting import elapsed_seconds, last_differential
-from dejavu_client.requests import PredictOptions
+from dejavu_client.requests import PredictOptions, StakeOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
 from dejavu_common.clock import game_day, utc_now
@@ -45,11 +46,12 @@ _BEFORE: Final = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class _Stakes:
-    """Amounts of the bankroll staked so far, this evening and by game."""
+    """Amounts of the bankroll staked so far, this evening and by game, and the rules of the stakes."""
 
     bankroll: float
     evening: float
     games: dict[str, float]
+    rules: Staking | None
 
 
 def bets(
@@ -61,6 +63,7 @@ def bets(
         float | None, amount("AMOUNT", "Amount available for stakes; without it, they are shares.")
     ] = None,
     evening_staked: Annotated[float | None, amount("AMOUNT", "Amount staked this evening already.")] = None,
+    staking: StakingRules = None,
     replays: Replays = False,
 ) -> None:
     """Weigh a file of prices at once, each with the newest forecast of its game.
@@ -81,7 +84,10 @@ def bets(
         written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
     except (DataError, FeedNotInstalled) as error:
         raise failure(error) from None
-    stakes, weighed = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}), list[WeighedMarket]()
+    stakes, weighed = (
+        _Stakes(bankroll or 1.0, evening_staked or 0.0, {}, staking_of(staking)),
+        list[WeighedMarket](),
+    )
     with call.connect() as client:
         newest = cache(partial(_newest, client, HORIZONS[horizon], replays=replays))
         of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))
@@ -143,7 +149,8 @@ def _weighed(
     forecast = newest.forecast
     if reason := _unusable(priced, newest, offered, states.get(forecast.game_id)):
         return WeighedMarket(priced, forecast, None, reason), 0.0
-    staked: dict[str, Any] = {
+    staked: StakeOptions = {
+        "staking": stakes.rules,
         "bankroll": stakes.bankroll,
         "game_staked": stakes.games.get(forecast.game_id, 0.0),
         "evening_staked": stakes.evening,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -19,6 +19,7 @@ from dejavu_cli.options import (
     HORIZONS,
     Call,
     HorizonName,
+    StakingRules,
     amount,
     argument,
     choice,
@@ -27,6 +28,7 @@ from dejavu_cli.options import (
     number,
     option,
     price,
+    staking_of,
     team_of,
     team_option,
 )
@@ -34,7 +36,7 @@ from dejavu_cli.output.forecast import print_forecast, print_json
 from dejavu_cli.output.market import print_market, print_risk, print_risks
 from dejavu_client.errors import from_predict_error
 from dejavu_client.formatting import horizon_label
-from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
+from dejavu_client.requests import FINAL, HALFTIME, PredictOptions, StakeOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
 from dejavu_feed import horizon as horizons
@@ -46,13 +48,6 @@ from dejavu_feed.printed_numbers import MINUS
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
 """Maximum number of minutes of a pattern, by horizon. A model may accept fewer."""
-_STAKES = {
-    "bankroll": "--bankroll",
-    "game_staked": "--game-staked",
-    "evening_staked": "--evening-staked",
-    "confidence_threshold": "--confidence",
-}
-"""Optional fields of a market, with their options."""
 _LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
 _POSSESSION = re.compile(r"(?P<side>home|away)(?P<shot>:shot)?")
 _MOMENT = re.compile(
@@ -155,39 +150,30 @@ def predict(
         option(
             "TEAM±POINTS",
             "Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5. "
-            "Requires both teams and both odds.",
+            "Requires both teams; without odds, its probability and the smallest odds worth taking.",
         ),
     ] = "",
-    moneyline: Annotated[
-        bool, flag("--moneyline", "Evaluate a bet on who leads at the horizon. Requires both odds.")
-    ] = False,
+    moneyline: Annotated[bool, flag("--moneyline", "Evaluate a bet on who leads at the horizon.")] = False,
     home_odds: Annotated[str, option("PRICE", "The price of the home side: decimal (1.91) or American (-110).")] = "",
     away_odds: Annotated[str, option("PRICE", "The price of the away side: decimal (1.91) or American (+120).")] = "",
     total_line: Annotated[
         float | None,
         amount(
             "POINTS",
-            "Evaluate a bet on the points of both teams: over or under this line. Requires --total-points and its "
-            "odds; recorded with a named forecast.",
+            "Evaluate a bet on the points of both teams: over or under this line. Requires --total-points; with odds "
+            "recorded with a named forecast.",
         ),
     ] = None,
     over_odds: Annotated[str, option("PRICE", "The price of over: decimal or American.")] = "",
     under_odds: Annotated[str, option("PRICE", "The price of under: decimal or American.")] = "",
     bankroll: Annotated[float | None, amount("AMOUNT", "Bankroll; without it stakes are shown as shares.")] = None,
     game_staked: Annotated[
-        float | None, amount("AMOUNT", "What you have staked on this game already; counts towards the server's caps.")
+        float | None, amount("AMOUNT", "What you have staked on this game already; counts towards the caps.")
     ] = None,
     evening_staked: Annotated[
         float | None, amount("AMOUNT", "What you have staked on all games of this evening already, this one included.")
     ] = None,
-    confidence: Annotated[
-        float | None,
-        amount(
-            "SHARE",
-            "Win probability with which to compare the bet's, beside the break-even of its price. It changes "
-            "nothing: a bet below it has the same stake, and is recorded all the same.",
-        ),
-    ] = None,
+    staking: StakingRules = None,
     explain: Annotated[bool, flag("--explain", "Show how the forecast was computed.")] = False,
 ) -> None:
     """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
@@ -229,35 +215,22 @@ def predict(
     if total_points is None and (needing := [option for option, given in needs.items() if given]):
         # Without total points, no model uses a last score or a possession.
         raise typer.BadParameter(f"required with {' and '.join(needing)}", param_hint="--total-points")
-    of_lead = {
-        "--spread or --moneyline": _line(spread, home, away, moneyline=moneyline),
-        "--home-odds": price(home_odds, "--home-odds"),
-        "--away-odds": price(away_odds, "--away-odds"),
-    }
-    of_points = {
-        "--total-line": total_line,
-        "--over-odds": price(over_odds, "--over-odds"),
-        "--under-odds": price(under_odds, "--under-odds"),
-    }
-    stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
-    totals = _bet(create_total_market, of_points, stakes)
-    # The options of stakes apply to both bets; without any other, they count as a request for the bet on the lead.
-    staking = [_STAKES[name] for name, value in stakes.items() if value is not None and totals is None]
-    market = _bet(create_market, of_lead, stakes, staking)
-    markets = [each for each in (market, totals) if each is not None]
-    staked = {"--game-staked": game_staked, "--evening-staked": evening_staked}
-    amounts = [option for option, value in staked.items() if value is not None and value > 1]
-    if bankroll is None and amounts:
-        raise typer.BadParameter(
-            "--bankroll missing; without it, it is a share of the bankroll, at most 1", param_hint=amounts[0]
-        )
+    line = _line(spread, home, away, moneyline=moneyline)
+    of_lead = {"--home-odds": home_odds, "--away-odds": away_odds}
+    of_points = {"--over-odds": over_odds, "--under-odds": under_odds}
+    bets = [
+        _Bet("--spread or --moneyline", line, create_market, of_lead),
+        _Bet("--total-line", total_line, create_total_market, of_points),
+    ]
+    rules = StakeOptions(
+        bankroll=bankroll, game_staked=game_staked, evening_staked=evening_staked, staking=staking_of(staking)
+    )
+    markets = _markets(bets, rules)
     if markets and horizon is None:
-        # Without odds, the half as the default does no harm; but a bet that is evaluated at the wrong horizon looks
+        # Without a line, the half as the default does no harm; but a bet that is evaluated at the wrong horizon looks
         # like a bargain.
         asked = "say which bet it is: half for the lead at the half, final for the end of the game"
-        raise typer.BadParameter(f"required with odds; {asked}", param_hint="--horizon")
-    if market is not None and market.above.WhichOneof("price") != market.below.WhichOneof("price"):
-        typer.echo(f"Warning: of {home_odds} and {away_odds} one is read as American odds, one as decimal.", err=True)
+        raise typer.BadParameter(f"required with a line; {asked}", param_hint="--horizon")
     with call.connect() as client:
         if markets:
             answer = client.quote(values, *markets, **options)
@@ -304,27 +277,47 @@ def risk(
             raise typer.Exit(exit_code(from_predict_error(result.error)))
 
 
-def _bet(
-    create: Callable[..., Market],
-    needed: dict[str, float | None],
-    stakes: dict[str, float | None],
-    optional: Sequence[str] = (),
-) -> Market | None:
-    """Return the market described by the options; None if none was given. The server validates the values.
+class _Bet(NamedTuple):
+    """A bet of the command line: the options that name its line, the line, and its market in `requests`; its odds."""
 
-    Args:
-        create: `market` or `total_market` of `requests`.
-        needed: values of the options that it needs, by option.
-        stakes: values of the optional fields.
-        optional: further options that were given and count as a request for it.
+    options: str
+    line: float | None
+    create: Callable[..., Market]
+    odds: Mapping[str, str]
+
+    def market(self, rules: StakeOptions) -> Market | None:
+        """Return its market; None without a line. The server checks the range of the values.
+
+        Raises:
+            BadParameter: if only one side has odds, or any without a line.
+        """
+        given = [option for option, text in self.odds.items() if text]
+        if len(given) == 1 or (given and self.line is None):
+            message = f"{self.options}, {' and '.join(self.odds)} must be given together"
+            raise typer.BadParameter(message, param_hint=given[0])
+        if self.line is None:
+            return None
+        market = self.create(self.line, *(price(text, option) for option, text in self.odds.items()), **rules)
+        if given and market.above.WhichOneof("price") != market.below.WhichOneof("price"):
+            named = " and ".join(self.odds.values())
+            typer.echo(f"Warning: of {named} one is read as American odds, one as decimal.", err=True)
+        return market
+
+
+def _markets(bets: Sequence[_Bet], rules: StakeOptions) -> list[Market]:
+    """Return the markets of bets.
+
+    Raises:
+        BadParameter: if an option is invalid, or needs another one.
     """
-    missing = [option for option, value in needed.items() if value is None]
-    given = [option for option in needed if option not in missing] + list(optional)
-    if given and missing:
-        *others, last = needed
-        message = f"{', '.join(others)} and {last} must be given together; {', '.join(missing)} missing"
-        raise typer.BadParameter(message, param_hint=given[0])
-    return create(*needed.values(), **stakes) if given else None
+    markets = [market for each in bets if (market := each.market(rules)) is not None]
+    given = [f"--{name.replace('_', '-')}" for name, value in rules.items() if value is not None]
+    if given and not markets:
+        raise typer.BadParameter(f"required with {given[0]}", param_hint=" or ".join(each.options for each in bets))
+    if rules["bankroll"] is None and max(rules["game_staked"] or 0.0, rules["evening_staked"] or 0.0) > 1:
+        problem = "--bankroll missing; without it, it is a share of the bankroll, at most 1"
+        raise typer.BadParameter(problem, param_hint=given[0])
+    return markets
 
 
 def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:

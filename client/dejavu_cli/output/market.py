@@ -31,9 +31,12 @@ _HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "sta
 
 
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
-    """Print both sides of a market and the recommended bet."""
+    """Print both sides of a market and the recommended bet; without prices, the probabilities of its line."""
     amounts = _has_amounts(market)
     named = "points of both teams" if market.kind == MARKET_KIND_TOTAL else "the market"
+    if not market.HasField("above"):
+        _print_line(answer, market, forecast, named)
+        return
     table = titled_table(f"{named}, at the {horizon_label(forecast.horizon)}", *_HEADERS, no_wrap=True)
     priced = ((market.above, answer.above), (market.below, answer.below))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
@@ -43,6 +46,20 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     console.print(bet(answer, market, forecast), highlight=False)
     if told := recording(answer, forecast):
         console.print(f"bet: {told}", highlight=False)
+    print_warnings(console, answer.warnings)
+
+
+def _print_line(answer: MarketAnswer, market: Market, forecast: Forecast, named: str) -> None:
+    """Print the probability of each side of a line, and its smallest odds worth taking."""
+    table = titled_table(f"{named}, at the {horizon_label(forecast.horizon)}", "side", "model", "odds worth taking")
+    for name, side in zip(sides(market, forecast), (answer.above, answer.below), strict=True):
+        least = f"above {side.minimum_odds:.2f}" if side.HasField("minimum_odds") else "–"
+        table.add_row(name, chance(side.win_probability), least)
+    console = Console()
+    console.print(table)
+    if answer.push_probability:
+        console.print(f"a push {chance(answer.push_probability)}", style="dim", highlight=False)
+    console.print(_notice(answer), highlight=False)
     print_warnings(console, answer.warnings)
 
 
@@ -217,12 +234,12 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     loses = 1.0 - side.staking_probability - answer.push_probability
     level = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
     threshold = ""
-    if market.HasField("confidence_threshold"):
+    if market.staking.HasField("confidence_threshold"):
         reached = "reached" if answer.confidence_met else "not reached"
         wins = chance(side.win_probability)
-        if wins == chance(answer.confidence_threshold):
+        if wins == chance(answer.staking.confidence_threshold):
             wins = f"{100 * side.win_probability:.1f} %"
-        limit = percent(answer.confidence_threshold)
+        limit = percent(answer.staking.confidence_threshold)
         threshold = f"\nthe model gives it {wins}: your threshold of {limit} is {reached}"
     return (
         f"{verdict}{threshold}\n"
@@ -247,6 +264,7 @@ _NOT_RECORDED: Final = {
     MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this forecast",
     MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN: "the outcome is known",
     MarketRecording.MARKET_RECORDING_ODDS_MISMATCHED: "the two prices do not belong together",
+    MarketRecording.MARKET_RECORDING_NO_PRICES: "it has no prices",
     MarketRecording.MARKET_RECORDING_WHAT_IF: "a what-if; --game-id names a game",
 }
 

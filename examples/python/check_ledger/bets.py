@@ -19,6 +19,9 @@ NORMAL = NormalDist()
 # Share of a bankroll up to which the rest of a cap counts as 0.
 DUST = 1e-9
 
+# Largest plausible difference between the model's probability and the market's.
+MAX_DIFFERENCE = 0.15
+
 # Standard deviation of an outcome around a fair line at tip-off, in points.
 SPREADS = {("final", "lead"): 12.5, ("halftime", "lead"): 10.4, ("final", "total"): 17.9, ("halftime", "total"): 11.7}
 
@@ -35,6 +38,7 @@ class Bet:
         points: the differential or total that decides it; None if that was not reported.
         above: by how many points that is above the line.
         fair: the market's probability of the first side, home or over.
+        policy: the rules of its stakes.
         side: the side to bet on; None for no bet.
         odds, stake, expected: of that side; the stake is a share of the bankroll.
         gain: profit of a stake of 1; a push returns the stake.
@@ -43,6 +47,7 @@ class Bet:
 
     def __init__(self, forecast: Forecast, outcome: Mapping[str, Any], market: Entry) -> None:
         asked, self.answer = market["payload"]["market"], market["payload"]["answer"]
+        self.policy = asked["policy"]
         self.forecast, self.sequence = forecast, market["sequence"]
         self.game, self.kind, self.line = forecast.game, asked["kind"], asked["line"]
         self.points: int | None = outcome.get("total_points" if self.kind == "total" else "differential")
@@ -102,7 +107,7 @@ def _within_caps(markets: list[Bet]) -> dict[int, float]:
     stakes: dict[int, float] = {}
     used: defaultdict[tuple[str, str], float] = defaultdict(float)  # of games, and of evenings of a caller
     for each in markets:
-        caps = each.answer["policy"]
+        caps = each.policy
         game, day = ("", each.game), (each.forecast.caller, each.forecast.day)
         left = min(caps["game_cap"] - used[game], caps["evening_cap"] - used[day])
         stakes[each.sequence] = stake = min(each.stake, left) if left > DUST else 0.0
@@ -152,7 +157,7 @@ def _brier_scores(markets: list[Bet]) -> dict[str, Any]:
         if each.above != 0 and decided > 0.0:
             won, model = float(each.above > 0), each.answer["above"]["win_probability"] / decided
             games[each.game].append(((model - won) ** 2, (each.fair - won) ** 2))
-            implausible += abs(model - each.fair) > each.answer["policy"]["max_difference"] + 1e-9
+            implausible += abs(model - each.fair) > MAX_DIFFERENCE + 1e-9
     if not games:
         return {}
     model, market = np.array([np.mean(scores, axis=0) for scores in games.values()]).T

@@ -18,6 +18,8 @@ MOST_REVISIONS = 500
 
 # Conditions of scorecards only, and those that are none of a further filter of a scorecard.
 OF_CARDS = {"recorded_by", "min_minutes"}
+MAX_ODDS = 1000.0
+
 NOT_OF_CARDS = {"horizon", "settled", "include_superseded", "include_replays", "elapsed_minutes"}
 
 # Fields of a filter, and their values.
@@ -178,9 +180,15 @@ def _market(market: Entry, *, late: bool) -> dict[str, Any]:
     added = {
         "kind": asked["kind"],
         "recording": "outcome_known" if late else "recorded",
-        "confidence_threshold": answer["policy"]["confidence_threshold"],
-        "staking": answer["policy"],
+        "staking": asked["policy"],
     }
+    refused = any(answer.get(each) for each in ("implausible", "mismatched", "unrated"))
+    decided = 1.0 - answer["push_probability"]
+    for side in ("above", "below"):
+        wins = answer[side]["staking_probability"]
+        worth = not refused and 0.0 < decided <= MAX_ODDS * wins
+        added[side] = answer[side] | ({"minimum_odds": decided / wins} if worth else {})
     if asked["kind"] == "total":
         added["lead_staked"] = answer.get("lead_staked", 0.0)
-    return {"market": asked | prices, "answer": answer | added, "sequence": market["sequence"]}
+    sent = asked | prices | {"staking": asked["policy"]}
+    return {"market": sent, "answer": answer | added, "sequence": market["sequence"]}

@@ -13,8 +13,7 @@ from typing import Final
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.moment import TABLES_FROM, Moment
 from dejavu_feed.teams import OPENING_DEVIATION
-from dejavu_models import betting
-from dejavu_models.betting import MarketKind, StakingPolicy, is_own_market
+from dejavu_models.betting import MarketKind, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.components.compiled import UNKNOWN, CompiledGame, CompiledModels
 from dejavu_models.components.ensemble import Ensemble
@@ -76,14 +75,12 @@ class Forecaster:
         moments: tables of moments; None if the bundle has none.
 
     Attributes:
-        policy: staking policy for queries with a market. Set it before the first query.
-        max_ratings_days: greatest age of ratings that are used, see `ratings.are_usable`. Set it before the first query
-            too.
+        max_ratings_days: greatest age of ratings that are used, see `ratings.are_usable`. Set it before the first
+            query.
         totals: tables and ratings of total points; None if the bundle has none.
         player_ratings: ratings of players; None if the bundle has none.
     """
 
-    policy: StakingPolicy = betting.DEFAULT_POLICY
     max_ratings_days: int = MAX_RATINGS_DAYS
     totals: Totals | None = None
     player_ratings: PlayerRatings | None = None
@@ -364,7 +361,7 @@ class Forecaster:
             # The price of a late moment knows of fouls and time-outs, which a request cannot say.
             late = query.moment is not None and query.moment.is_late(query.horizon)
             unrated = margin is None or (rated and not well_known) or own or late
-            answer = issued.evaluate(market, query.horizon, self.policy, unrated=unrated)
+            answer = issued.evaluate(market, query.horizon, unrated=unrated)
         staked = answer.chosen.stake_fraction if answer and answer.chosen else 0.0
         explained = None
         if query.explain:
@@ -418,7 +415,7 @@ class Forecaster:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
-        return forecast_total(tables, query, expected, self.policy, well_known=well_known, lead_staked=lead_staked)
+        return forecast_total(tables, query, expected, well_known=well_known, lead_staked=lead_staked)
 
 
 def _plain_groups(queries: Sequence[ForecastQuery]) -> list[list[int]]:

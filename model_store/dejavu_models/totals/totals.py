@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dejavu_models.arrays import from_npz, stacked, to_npz, unstacked
-from dejavu_models.betting import DEFAULT_POLICY, MarketKind, StakingPolicy, evaluate_market, is_own_market
+from dejavu_models.betting import MarketKind, evaluate_market, is_own_market
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.native import native
 from dejavu_models.team_filter import RatingSettings, TotalFilter
@@ -128,7 +128,6 @@ def forecast_total(
     tables: Any,
     query: ForecastQuery,
     expected: float | None,
-    policy: StakingPolicy = DEFAULT_POLICY,
     *,
     lead_staked: float = 0.0,
     well_known: bool = True,
@@ -141,7 +140,6 @@ def forecast_total(
         tables: the `total_tables` of the query's horizon and minute, for the source of the expected total.
         query: the query, with the points of both teams; its alpha and quantile levels apply to the total too.
         expected: expected final total before tip-off, in points; None if unknown.
-        policy: staking policy for its market of total points.
         lead_staked: share of the bankroll staked on the market of the lead in the same query.
         well_known: whether the ratings, if they are used, know the teams well enough for a stake.
     """
@@ -155,11 +153,7 @@ def forecast_total(
         own = is_own_market(market, given, final=query.horizon is Horizon.FINAL)
         unrated = expected is None or (given is None and not well_known) or own
         answer = evaluate_market(
-            market,
-            lambda total: 1 - game.cumulative(total - 1),
-            policy,
-            unrated=unrated,
-            lead_staked=lead_staked,
+            market, lambda total: 1 - game.cumulative(total - 1), unrated=unrated, lead_staked=lead_staked
         )
     return TotalForecast(
         point=game.point,

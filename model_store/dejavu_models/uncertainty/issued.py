@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from dejavu_models import betting
-from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
+from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, Quantile
 from dejavu_models.uncertainty.adaptive import Tracker, pooled
 from dejavu_models.uncertainty.lattice.game import LatticeGame
@@ -104,9 +104,7 @@ class IssuedDistribution:
         """Return P(the home team leads at the horizon)."""
         return adapted_probability(self._factor, self._game.home_lead_probability)
 
-    def evaluate(
-        self, market: Market, horizon: Horizon, policy: StakingPolicy, *, unrated: bool = False
-    ) -> MarketAnswer:
+    def evaluate(self, market: Market, horizon: Horizon, *, unrated: bool = False) -> MarketAnswer:
         """Evaluate a market with this distribution."""
 
         def at_least(differential: int) -> float:
@@ -114,7 +112,7 @@ class IssuedDistribution:
             bound = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
             return adapted_probability(self._factor, self._game.probability_above(bound))
 
-        return betting.evaluate_market(market, at_least, policy, unrated=unrated)
+        return betting.evaluate_market(market, at_least, unrated=unrated)
 
 
 def adapted_probability(factor: float, probability: float) -> float:

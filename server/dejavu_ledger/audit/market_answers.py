@@ -45,12 +45,12 @@ def fault_of(
     forecast, the answer was computed from a distribution that the ledger does not have, and only its arithmetic is
     checked.
     """
-    fault = _arithmetic_fault(market, answer)
+    fault = "it has no prices" if market.prices is None else _arithmetic_fault(market, answer)
     return fault if fault is not None or learned_since else _forecast_fault(issued, market, answer)
 
 
 def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
-    """Evaluate the market again with the probabilities and policy of the answer; describe a difference, if any.
+    """Evaluate the market again with the probabilities of the answer; describe a difference, if any.
 
     `unrated`, which rules out a stake, is taken from the answer; `_forecast_fault` checks it. So is `lead_staked`.
     """
@@ -61,9 +61,7 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     # One key, not two, if the line is a half-integer.
     at_least = {at: 1.0 - answer.below.win_probability, above: answer.above.win_probability}
-    again = evaluate_market(
-        market, at_least.__getitem__, answer.policy, unrated=answer.unrated, lead_staked=answer.lead_staked
-    )
+    again = evaluate_market(market, at_least.__getitem__, unrated=answer.unrated, lead_staked=answer.lead_staked)
     for name, value in _values(market, again).items():
         found = given[name]
         if found != value and not (

@@ -10,7 +10,6 @@ from typing import Final, Self
 
 import structlog
 
-from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import BundleError
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
@@ -114,14 +113,6 @@ def configure_model(forecaster: Forecaster, settings: Settings) -> None:
     if not info.approved:
         _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
     forecaster.max_ratings_days = settings.max_ratings_days
-    forecaster.policy = StakingPolicy(
-        model_share=settings.model_share,
-        kelly_fraction=settings.kelly_fraction,
-        game_cap=settings.game_cap,
-        evening_cap=settings.evening_cap,
-        confidence_threshold=settings.confidence_threshold,
-        max_difference=settings.max_difference,
-    )
 
 
 def warm_up(registry: ServingModels, preloaded: PreloadedModels = NOTHING_PRELOADED) -> None:

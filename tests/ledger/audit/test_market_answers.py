@@ -53,7 +53,6 @@ def recorded(
     lead: float,
     factor: float | None = None,
     widening: float = 1.0,
-    policy: StakingPolicy | None = None,
     unrated: bool | None = None,
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
     """Return a forecast from a distribution, with a market and its answer, all as read back from a ledger."""
@@ -72,7 +71,7 @@ def recorded(
         home_lead_probability=made.home_lead_probability(),
     )
     own_line = is_own_market(market, MARGIN, final=horizon is Horizon.FINAL) if unrated is None else unrated
-    answer = made.evaluate(market, horizon, policy or StakingPolicy(), unrated=own_line)
+    answer = made.evaluate(market, horizon, unrated=own_line)
     return read_back(replace(plain, pregame_margin=MARGIN, forecast=forecast), market, answer)
 
 
@@ -104,7 +103,7 @@ def markets(draw: st.DrawFn) -> Market:
         bankroll=draw(st.sampled_from([10.0, 250.0])),
         game_staked=draw(st.floats(0.0, 0.2)),
         evening_staked=draw(st.floats(0.2, 0.5)),
-        confidence_threshold=draw(st.none() | st.floats(0.0, 0.99)),
+        policy=draw(POLICIES),
     )
 
 
@@ -115,6 +114,7 @@ POLICIES = st.builds(
     game_cap=st.floats(0.001, 1.0),
     evening_cap=st.floats(0.001, 1.0),
     max_difference=st.sampled_from([0.0, 0.15, 1.0]),
+    confidence_threshold=st.floats(0.0, 1.0),
 )
 
 
@@ -127,7 +127,6 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
     options: dict[str, Any] = {
         "factor": draw(st.none() | st.floats(0.5, 2.0)),
         "widening": draw(st.just(1.0) | st.floats(1.0, 1.5)),
-        "policy": draw(POLICIES),
     }
     game = WHOLE_NUMBERS.game(situation, point, lead, 2.0)
     return recorded(game, horizon, draw(markets()), point=point, lead=lead, **options)
@@ -154,7 +153,7 @@ def test_a_probability_that_is_further_off_than_a_quantile_is_found(
     forecast, market, answer = asked(Market(line, 1.9, 2.0), 6.0, horizon, factor=factor)
     assert fault_of(forecast, market, answer) is None
     told = answer.above.win_probability + moved
-    other = evaluate_market(market, lambda _: told, answer.policy, unrated=answer.unrated)
+    other = evaluate_market(market, lambda _: told, unrated=answer.unrated)
     assert "does not follow from the forecast" in (fault_of(forecast, market, other) or "")
 
 
@@ -180,8 +179,8 @@ WHAT_IS_KNOWN: list[tuple[dict[str, Any], float | None, str]] = [
 def test_a_stake_on_what_is_known_too_little_cannot_be_hidden_nor_its_refusal_made_up(
     values: dict[str, Any], margin: float | None, why: str
 ) -> None:
-    forecast, market, staked = asked(Market(2.5, 1.6, 2.5), 12.0, policy=ANY, unrated=False)
-    refused = asked(market, 12.0, policy=ANY, unrated=True)[2]
+    forecast, market, staked = asked(Market(2.5, 1.6, 2.5, policy=ANY), 12.0, unrated=False)
+    refused = asked(market, 12.0, unrated=True)[2]
     assert staked.stake > refused.stake == 0
     made = replace(forecast, pregame_margin=margin, forecast=replace(forecast.forecast, **values))
     found = fault_of(made, market, staked) or ""

@@ -211,8 +211,8 @@ def test_a_value_altered_in_any_column_and_a_row_too_few_or_too_many_in_any_tabl
     assert found == {name: OTHER_COLUMNS.get(name, COLUMNS[name.partition(".")[0]]) for name in found}
 
 
-SIDES = "decimal_odds expected_value fair_probability implied_probability kelly_fraction stake stake_fraction"
-SIDES += " staking_probability win_probability"
+SIDE = "decimal_odds expected_value fair_probability implied_probability staking_probability win_probability"
+SIDES = {"above": f"{SIDE} kelly_fraction stake stake_fraction", "below": SIDE}
 
 FIELDS = {
     codec.FORECAST: {
@@ -227,9 +227,9 @@ FIELDS = {
     },
     codec.MARKET: {
         "answer": "answer.confidence_met answer.overround answer.push_probability answer.risk_level answer.side"
-        " answer.stake answer.policy.confidence_threshold answer.policy.kelly_fraction answer.policy.model_share"
+        " answer.stake market.policy.confidence_threshold market.policy.kelly_fraction market.policy.model_share"
         " forecast_sequence market.above_odds market.bankroll market.below_odds "
-        + " ".join(f"answer.{side}.{name}" for side in ("above", "below") for name in SIDES.split()),
+        + " ".join(f"answer.{side}.{name}" for side, names in SIDES.items() for name in names.split()),
         "rows": "kind sequence market.kind market.line",
         "revision": "revision",
     },

@@ -124,7 +124,6 @@ decimal_markets = any_of(
     **dict.fromkeys(("above_odds", "below_odds"), odds),
     **dict.fromkeys(("above_american", "below_american"), NONE),
     bankroll=st.floats(1, 1e9),
-    confidence_threshold=st.none() | shares,
     game_staked=shares.map(lambda share: share / 2),
     evening_staked=st.floats(0.5, 1),
 )
@@ -302,7 +301,7 @@ REFUSED: Final[list[tuple[str, str, object, str]]] = [
     ("market", "market.kind", "spread", "market.kind: 'spread'; expected lead or total"),
     ("market", "market.above_american", -120, "above.american: -120; expected the American form"),
     ("market", "market.above_american", "-110", "market.above_american: '-110'; expected a whole number"),
-    ("market", "answer.policy.game_cap", 2.0, "answer.policy: game_cap: 2.0; expected a number from 0 to 1"),
+    ("market", "market.policy.game_cap", 2.0, "staking.game_cap: 2.0; expected a number from 0 to 1"),
     ("shadow", "revision", 1, "revision: 1; expected 0"),
     ("shadow", "of", "6", "of: '6'; expected a whole number"),
     ("shadow", "payload.forecast.explanation", EXPLAINED, "explanation: one; expected none"),

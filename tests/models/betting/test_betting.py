@@ -22,6 +22,7 @@ from dejavu_models.betting import (
     is_own_market,
     risk_of,
 )
+from dejavu_models.errors import InvalidMarket
 
 ODDS = st.floats(1.01, 1000)
 SHARES = st.floats(0, 1)
@@ -31,7 +32,7 @@ POLICIES = st.builds(
     kelly_fraction=SHARES,
     game_cap=SHARES,
     evening_cap=SHARES,
-    confidence_threshold=st.floats(0, 1, exclude_max=True),
+    confidence_threshold=SHARES,
     max_difference=st.sampled_from([0.15, 1.0]),
 )
 WEIGHTS = st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_size=1, max_size=12)
@@ -55,7 +56,7 @@ def three(home: float, push: float = 0.0) -> Callable[[int], float]:
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
 @pytest.mark.parametrize("field", [each.name for each in fields(StakingPolicy)])
 def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"^{field}: {value}; expected "):
+    with pytest.raises(InvalidMarket, match=f"staking.{field}: {value}; expected a number from 0 to 1"):
         replace(DEFAULT_POLICY, **{field: value})
 
 
@@ -71,14 +72,14 @@ def test_a_stake_is_a_part_of_kellys_fraction_between_the_market_and_the_model()
 
     Then of model 60 %, market 50 %: 55 % at 1.95 have 0.0725 / 0.95; a quarter is staked, or up to the cap.
     """
-    market = Market(0.0, 2.0, 1.9, bankroll=1000.0)
-    answer = evaluate_market(market, three(0.6), MODEL_ALONE)
+    market = Market(0.0, 2.0, 1.9, bankroll=1000.0, policy=MODEL_ALONE)
+    answer = evaluate_market(market, three(0.6))
     assert (answer.above.expected_value, answer.above.kelly_fraction) == pytest.approx((0.2, 0.2))
     assert (answer.below.expected_value, answer.below.kelly_fraction) == pytest.approx((-0.24, 0.0))
     assert answer.side is MarketSide.HOME
     assert answer.overround == pytest.approx(1 / 2 + 1 / 1.9 - 1)
     assert answer.stake == answer.above.stake == pytest.approx(50)
-    answer = evaluate_market(replace(market, above_odds=1.95, below_odds=1.95), three(0.6), StakingPolicy())
+    answer = evaluate_market(replace(market, above_odds=1.95, below_odds=1.95, policy=DEFAULT_POLICY), three(0.6))
     assert (answer.above.win_probability, answer.above.fair_probability) == (0.6, 0.5)
     assert (answer.above.staking_probability, answer.below.staking_probability) == pytest.approx((0.55, 0.45))
     assert answer.above.expected_value == pytest.approx(0.55 * 1.95 - 1)
@@ -107,10 +108,10 @@ def test_a_whole_line_is_pushed_and_a_half_one_never(line: float, win: float, pu
 def test_confidence_is_told_and_changes_no_stake(
     odds: tuple[float, float], wins: float, threshold: float, met: bool
 ) -> None:
-    market = Market(0.0, *odds, confidence_threshold=threshold)
-    answer = evaluate_market(market, three(wins), ANY_EDGE)
-    assert (answer.confidence_met, answer.confidence_threshold) == (met, threshold)
-    assert answer.stake == evaluate_market(replace(market, confidence_threshold=0.0), three(wins), ANY_EDGE).stake
+    market = Market(0.0, *odds, policy=replace(ANY_EDGE, confidence_threshold=threshold))
+    answer = evaluate_market(market, three(wins))
+    assert answer.confidence_met is met
+    assert answer.stake == evaluate_market(replace(market, policy=ANY_EDGE), three(wins)).stake
 
 
 def test_risk_grows_with_the_stake_and_with_the_chance_to_lose_it() -> None:
@@ -126,25 +127,28 @@ def markets(draw: st.DrawFn) -> Market:
     assume(1 < away <= 1000)
     bankroll = draw(st.floats(0.01, 1e9))
     on_game, on_evening = sorted((draw(SHARES) * bankroll, draw(SHARES) * bankroll))
-    line = draw(st.integers(-200, 200)) / 2
-    return Market(line, home, away, bankroll, game_staked=on_game, evening_staked=on_evening)
+    line, policy = draw(st.integers(-200, 200)) / 2, draw(POLICIES)
+    return Market(line, home, away, bankroll, policy=policy, game_staked=on_game, evening_staked=on_evening)
 
 
-@given(markets(), WEIGHTS, POLICIES)
+@given(markets(), WEIGHTS)
 def test_every_answer_keeps_its_bounds_and_the_caps_of_a_game_and_an_evening(
-    market: Market, weights: dict[int, int], policy: StakingPolicy
+    market: Market, weights: dict[int, int]
 ) -> None:
-    answer = evaluate_market(market, steps(weights), policy)
+    answer, policy = evaluate_market(market, steps(weights)), market.policy
     room = min(
         policy.game_cap - market.game_staked / market.bankroll,
         policy.evening_cap - market.evening_staked / market.bankroll,
     )
     refused = answer.implausible or answer.mismatched
     for side in (answer.above, answer.below):
+        assert side.decimal_odds is not None
+        assert side.fair_probability is not None
+        assert side.expected_value is not None
         low, high = sorted((side.fair_probability, side.win_probability))
         assert low - 1e-12 <= side.staking_probability <= high + 1e-12
         assert 0 <= side.win_probability <= 1
-        assert 0 < side.implied_probability < 1
+        assert side.implied_probability == 1 / side.decimal_odds
         assert -1 - 1e-12 <= side.expected_value <= side.decimal_odds - 1 + 1e-9
         assert 0 <= side.kelly_fraction <= 1
         assert side.stake_fraction <= side.kelly_fraction * policy.kelly_fraction + 1e-15
@@ -154,8 +158,8 @@ def test_every_answer_keeps_its_bounds_and_the_caps_of_a_game_and_an_evening(
     chosen = answer.chosen
     assert answer.stake == (chosen.stake if chosen else 0)
     if chosen:
-        assert chosen.expected_value == max(answer.above.expected_value, answer.below.expected_value) > 0
-        assert policy.model_share > 0 or answer.overround < 0, "the market's own probability is worth nothing to it"
+        assert chosen.expected_value == max(answer.above.expected_value or 0, answer.below.expected_value or 0) > 0
+        assert policy.model_share > 0 or (answer.overround or 0) < 0, "the market's own probability is worth nothing"
     total = answer.above.win_probability + answer.below.win_probability + answer.push_probability
     assert total == pytest.approx(1)
 
@@ -192,16 +196,41 @@ EVEN, BOOK = american_to_decimal(-110), american_to_decimal(-250)
 def test_a_market_that_is_not_weighed_has_no_stake_and_its_figures(
     odds: tuple[float, float], wins: float, policy: StakingPolicy, reason: str | None
 ) -> None:
-    market = Market(0.0, *odds, bankroll=1000.0)
-    answer = evaluate_market(market, three(wins), policy, unrated=reason == "unrated")
+    market = Market(0.0, *odds, bankroll=1000.0, policy=policy)
+    answer = evaluate_market(market, three(wins), unrated=reason == "unrated")
     assert {name for name in ("implausible", "mismatched", "unrated") if getattr(answer, name)} == {reason} - {None}
     if reason is None:
-        assert answer == replace(evaluate_market(market, three(wins), ANY_EDGE), policy=policy)
+        assert answer == evaluate_market(replace(market, policy=ANY_EDGE), three(wins))
         assert answer.stake > 0
     else:
         assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
         assert answer.above.expected_value == pytest.approx(wins * odds[0] - 1)
         assert (answer.above.kelly_fraction, answer.above.stake, answer.below.stake) == (0.0, 0.0, 0.0)
+        assert answer.minimum_odds(answer.above) is answer.minimum_odds(answer.below) is None
+
+
+@given(markets(), WEIGHTS)
+def test_odds_are_worth_taking_above_the_smallest_and_not_below(market: Market, weights: dict[int, int]) -> None:
+    """With the same opinion of the market; without prices, in the model's own."""
+    answer = evaluate_market(market, steps(weights))
+    alone = evaluate_market(replace(market, above_odds=None, below_odds=None), steps(weights))
+    decided = 1 - answer.push_probability
+    for side, unpriced in ((answer.above, alone.above), (answer.below, alone.below)):
+        assert (unpriced.win_probability, unpriced.staking_probability) == (side.win_probability,) * 2
+        assert (unpriced.fair_probability, unpriced.expected_value, unpriced.stake) == (None, None, 0.0)
+        if (least := alone.minimum_odds(unpriced)) is not None:
+            assert least * unpriced.win_probability == pytest.approx(decided)
+        if (least := answer.minimum_odds(side)) is not None:
+            assert side.expected_value is not None
+            assert side.decimal_odds is not None
+            assert (side.expected_value > 1e-9) <= (side.decimal_odds > least)
+    assert (alone.side, alone.overround, alone.implausible, alone.mismatched) == (None, None, False, False)
+
+
+@pytest.mark.parametrize("odds", [(1.9, None), (None, 1.9)])
+def test_a_market_has_the_prices_of_both_sides_or_none(odds: tuple[float | None, float | None]) -> None:
+    with pytest.raises(InvalidMarket, match="no price; expected one, as the other side has"):
+        Market(0.5, *odds)
 
 
 @pytest.mark.parametrize(
@@ -236,8 +265,8 @@ def test_no_other_share_of_a_bankroll_makes_it_grow_faster_than_kelly_s(odds: fl
     """Of bets with pushes, too; the probabilities are in thousandths, to limit rounding errors of sums."""
     wins, loses = min(one, other) / 1000, 1 - max(one, other) / 1000
     assume(loses > 0.001)
-    market = Market(0.0, odds, odds / (odds - 1))  # without a margin
-    kelly = evaluate_market(market, three(wins, abs(one - other) / 1000), ANY_EDGE).above.kelly_fraction
+    market = Market(0.0, odds, odds / (odds - 1), policy=ANY_EDGE)  # without a margin
+    kelly = evaluate_market(market, three(wins, abs(one - other) / 1000)).above.kelly_fraction
 
     def growth(share: float) -> float:
         return wins * math.log1p((odds - 1) * share) + loses * math.log1p(-share)

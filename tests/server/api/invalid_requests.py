@@ -20,7 +20,7 @@ from dejavu.ops.v1.notification_service_pb2 import NOTIFICATION_STATUS_FAILED
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import record_service_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, SIDE_AWAY, LastScore, Moment, Possession
-from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Market, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Market, Odds, Staking
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 BATCH = "/dejavu.v1.PredictionService/PredictBatch"
@@ -215,11 +215,12 @@ OF_PREDICT = [
     *_market("line", *((f"{line}", HALF, {"line": line}) for line in (5.25, 100.5, math.nan))),
     *_market("above.decimal", *((f"{v}", PRICE, {"above": Odds(decimal=v)}) for v in (1.0, 1000.5, math.nan))),
     *_market("above.american", *((f"{v}", AMERICAN, {"above": Odds(american=v)}) for v in (0, 99, -99, 99_901))),
-    *_market("above", *(("no price", "decimal or american odds", {"above": odds}) for odds in (None, Odds()))),
+    *_market("above", *(("no price", "one, as the other side has", {"above": odds}) for odds in (None, Odds()))),
     *_market("below.decimal", ("1.0", PRICE, {"below": Odds(decimal=1.0)})),
     *_market("bankroll", *((f"{v}", "above 0", {"bankroll": v}) for v in (0.0, math.nan, math.inf))),
-    *_market("confidence_threshold", *((f"{v}", "a number from 0 on, below 1", {"confidence_threshold": v})
-                                       for v in (1.0, -0.1, math.nan))),
+    *(row for rule in Staking.DESCRIPTOR.fields_by_name for row in _market(
+        f"staking.{rule}", *((f"{v}", "a number from 0 to 1", {"staking": Staking(**{rule: v})})
+                             for v in (1.1, -0.1, math.nan)))),
     *_market("game_staked", *((f"{v}", "a number from 0 to the bankroll, 1", {"game_staked": v})
                               for v in (-0.1, 20.0, math.nan))),
     *_market("evening_staked", *((f"{v}", "a number from game_staked, 0.5, to the bankroll, 1",

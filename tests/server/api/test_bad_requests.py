@@ -31,7 +31,7 @@ from tests.support.processes.servers import running_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
-from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds, Staking
 from dejavu_ledger import tail
 
 ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, CHECK, WATCH, REFLECTION)
@@ -144,7 +144,7 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
                 above=Odds(decimal=1.0),
                 below=Odds(american=50),
                 bankroll=-1.0,
-                confidence_threshold=2.0,
+                staking=Staking(game_cap=2.0),
             ),
             Market(line=math.nan, above=Odds(decimal=2.0)),
         ],
@@ -152,7 +152,7 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
     alone = refusal(channel, PREDICT, wrong.SerializeToString())
     assert (alone.reason, alone.metadata["field"]) == ("INVALID_GAME_ID", "game_id")
     fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team"]
-    of_market = ["below.american", "line", "above.decimal", "bankroll", "confidence_threshold"]
+    of_market = ["below.american", "staking.game_cap", "line", "above.decimal", "bankroll"]
     fields += [
         *(f"markets[0].{field}" for field in of_market),
         "markets[1].kind",

@@ -12,7 +12,7 @@ from tests.support.programs.costs import cpu_seconds
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
-from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Staking
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest, PredictRequest
 from dejavu_server.api.converters.columns import MAX_COLUMNS, MAX_QUANTILE_VALUES
 from dejavu_server.api.converters.prediction import MAX_BATCH
@@ -127,8 +127,9 @@ def largest_request() -> PredictRequest:
         total_points=200,
     )
     request.last_score.seconds = 12
+    staking = Staking(**dict.fromkeys(Staking.DESCRIPTOR.fields_by_name, 0.55))
     for kind in (MARKET_KIND_LEAD, MARKET_KIND_TOTAL):
-        market = request.markets.add(kind=kind, line=5.5, bankroll=1000.5, confidence_threshold=0.55)
+        market = request.markets.add(kind=kind, line=5.5, bankroll=1000.5, staking=staking)
         market.above.decimal = market.below.decimal = 1.91
     return request
 

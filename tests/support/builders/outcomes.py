@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from tests.support.builders.issued_forecasts import GAME
 
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.types import Horizon
 
 MARKET = Market(line=-2.5, above_odds=1.9, below_odds=1.95, bankroll=100.0)
@@ -31,8 +31,10 @@ def outcome(
 
 def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction: float = 0.0) -> MarketAnswer:
     """Return an evaluation of a market that stakes a share of the bankroll on a side."""
-    home = MarketSideAnswer(market.above_odds, 0.64, 0.56, 0.6, 1 / market.above_odds, 0.14, 0.15, 0.0, 0.0)
-    away = MarketSideAnswer(market.below_odds, 0.36, 0.44, 0.4, 1 / market.below_odds, -0.22, 0.0, 0.0, 0.0)
+    assert market.prices is not None
+    above, below = market.prices
+    home = MarketSideAnswer(0.64, 0.6, above, 0.56, 1 / above, 0.14, 0.15)
+    away = MarketSideAnswer(0.36, 0.4, below, 0.44, 1 / below, -0.22)
     stake = stake_fraction * market.bankroll
     if side is MarketSide.HOME:
         home = replace(home, stake_fraction=stake_fraction, stake=stake)
@@ -42,12 +44,11 @@ def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction
         above=home,
         below=away,
         push_probability=0.0,
-        overround=1 / market.above_odds + 1 / market.below_odds - 1,
+        overround=1 / above + 1 / below - 1,
         side=side,
         stake=stake,
         risk_level=RiskLevel.MODERATE,
         confidence_met=True,
-        policy=StakingPolicy(),
     )
 
 

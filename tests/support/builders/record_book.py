@@ -101,13 +101,13 @@ def with_market(
     policy: StakingPolicy = NO_CAPS,
 ) -> IssuedForecast:
     """Add a market to a forecast, with a stake on the home side; 0 for none."""
-    home = MarketSideAnswer(odds, 0.6, 0.5, 0.55, 1.0 / odds, 0.2, 2.0 * stake, stake, stake)
-    away = MarketSideAnswer(odds, 0.4, 0.5, 0.45, 1.0 / odds, -0.2, 0.0, 0.0, 0.0)
+    home = MarketSideAnswer(0.6, 0.55, odds, 0.5, 1.0 / odds, 0.2, 2.0 * stake, stake, stake)
+    away = MarketSideAnswer(0.4, 0.45, odds, 0.5, 1.0 / odds, -0.2)
     side = MarketSide.HOME if stake else None
-    answer = MarketAnswer(home, away, 0.0, 2.0 / odds - 1.0, side, stake, RiskLevel.LOW, True, policy)
+    answer = MarketAnswer(home, away, 0.0, 2.0 / odds - 1.0, side, stake, RiskLevel.LOW, True)
     return replace(
         made,
-        markets=(SentMarket(Market(line, odds, odds)), *made.markets),
+        markets=(SentMarket(Market(line, odds, odds, policy=policy)), *made.markets),
         forecast=replace(made.forecast, market=answer),
     )
 

@@ -125,7 +125,7 @@ class PersistenceForecaster(Forecaster):
             expected_margin=0.0 if query.pregame_margin is None else query.pregame_margin,
             calibration_sequence=self.state.sequence,
             distribution=_distribution(last) if query.record else (),
-            market=None if market is None else betting.evaluate_market(market, _at_least(last), self.policy),
+            market=None if market is None else betting.evaluate_market(market, _at_least(last)),
         )
 
 

@@ -15,6 +15,7 @@ from tests.support.processes.restartable_server import address_of
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_SECOND
+from dejavu.v1.market_pb2 import Staking
 from dejavu_client import FINAL, HALFTIME, DejavuClient, Moment
 from dejavu_client.requests import market, total_market
 from dejavu_feed.live_inputs import LastScore, Possession, Side
@@ -24,6 +25,8 @@ TEAMS: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL"}
 
 ODDS = ((-250, 3.5), (-110, -110), (100, -120), (180, -210), (2.2, 1.75))
 """Prices of both sides, with margins from 0 to 5 %."""
+
+STAKING = Staking(max_difference=1.0, game_cap=0.05, evening_cap=0.6)
 
 
 class Record(NamedTuple):
@@ -44,10 +47,7 @@ class Record(NamedTuple):
 def recorded_games(folder: Path) -> Iterator[Record]:
     """Run a server whose forecasts are revised, late, of several alphas, with and without a market, and settled."""
     made = Record("", folder / "ledger.sqlite3", folder / "kept.json")
-    with spawned_server(
-        *("--workers", "1", "--max-difference", "1", "--game-cap", "0.05", "--evening-cap", "0.6"),
-        *("--ledger", f"sqlite:///{made.ledger}"),
-    ) as server:
+    with spawned_server("--workers", "1", "--ledger", f"sqlite:///{made.ledger}") as server:
         made = made._replace(address=address_of(server))
         with DejavuClient(made.address, timeout=60.0) as client:
             outcomes = [_play(client, game, random.Random(game)) for game in GAMES]
@@ -103,12 +103,12 @@ def _play_minute(
         client.predict(corrected, game_id=game, horizon=FINAL, **said(corrected))
     if chance.random() < 0.8:
         line, odds, told = chance.randint(-15, 15) / 2, chance.choice(ODDS), said(pattern)
-        client.quote(pattern, market(line, *odds), game_id=game, horizon=FINAL, **told)
-        over = total_market(216.0 - len(pattern) / 2 + line, *odds) if "total_points" in told else None
+        client.quote(pattern, market(line, *odds, staking=STAKING), game_id=game, horizon=FINAL, **told)
+        over = total_market(216.0 - len(pattern) / 2 + line, *odds, staking=STAKING) if "total_points" in told else None
         for alpha in (0.2, 0.5):  # its forecast was recorded above, or is recorded together with the markets
             markets = [] if over is None else [over]
             if alpha == 0.5 or over is None:
-                markets.append(market(-line, *odds))  # the lead's is recorded first all the same
+                markets.append(market(-line, *odds, staking=STAKING))  # the lead's is recorded first all the same
             client.quote(pattern, *markets, game_id=game, horizon=FINAL, alpha=alpha, **told)
 
 

@@ -13,10 +13,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -134,6 +134,8 @@ class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Marke
     """Not recorded: a request without a game_id is a what-if."""
     MARKET_RECORDING_ODDS_MISMATCHED: _MarketRecording.ValueType  # 6
     """Not recorded: the two prices do not belong together (WARNING_REASON_ODDS_MISMATCHED)."""
+    MARKET_RECORDING_NO_PRICES: _MarketRecording.ValueType  # 7
+    """Not recorded: it has no prices."""
 
 class MarketRecording(_MarketRecording, metaclass=_MarketRecordingEnumTypeWrapper):
     """Whether the evaluated market is the recorded market of its forecast."""
@@ -158,11 +160,15 @@ MARKET_RECORDING_WHAT_IF: MarketRecording.ValueType  # 5
 """Not recorded: a request without a game_id is a what-if."""
 MARKET_RECORDING_ODDS_MISMATCHED: MarketRecording.ValueType  # 6
 """Not recorded: the two prices do not belong together (WARNING_REASON_ODDS_MISMATCHED)."""
+MARKET_RECORDING_NO_PRICES: MarketRecording.ValueType  # 7
+"""Not recorded: it has no prices."""
 Global___MarketRecording: _TypeAlias = MarketRecording  # noqa: Y015
 
 @_typing.final
 class Market(_message.Message):
-    """Odds on a game at the horizon of the request: on whether a number of points is above or below a line."""
+    """A line on a game at the horizon of the request, whether a number of points is above or below it, with the odds of both
+    sides; without odds, its probabilities alone are answered, and it is not recorded.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -171,9 +177,9 @@ class Market(_message.Message):
     ABOVE_FIELD_NUMBER: _builtins.int
     BELOW_FIELD_NUMBER: _builtins.int
     BANKROLL_FIELD_NUMBER: _builtins.int
-    CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
     GAME_STAKED_FIELD_NUMBER: _builtins.int
     EVENING_STAKED_FIELD_NUMBER: _builtins.int
+    STAKING_FIELD_NUMBER: _builtins.int
     kind: Global___MarketKind.ValueType
     """What it is on; required."""
     line: _builtins.float
@@ -188,10 +194,6 @@ class Market(_message.Message):
     """Amount available for stakes, in the caller's currency, above 0: as before the evening's first bet, open stakes
     included. Absent: 1, and stakes are shares of it.
     """
-    confidence_threshold: _builtins.float
-    """Win probability with which to compare the bet's (confidence_met), in [0, 1); absent: the server's. Stakes do not
-    depend on it.
-    """
     game_staked: _builtins.float
     """Amount of the bankroll that is staked on this game already, on any market at any horizon: from 0 to the bankroll,
     in its currency; absent: 0. The server does not know a caller's bets: only the amounts in the request count towards
@@ -204,11 +206,15 @@ class Market(_message.Message):
     """
     @_builtins.property
     def above(self) -> Global___Odds:
-        """Price of the side that wins above the line: home, or over."""
+        """Price of the side that wins above the line: home, or over. Give both prices, or none."""
 
     @_builtins.property
     def below(self) -> Global___Odds:
         """Price of the side that wins below the line: away, or under."""
+
+    @_builtins.property
+    def staking(self) -> Global___Staking:
+        """Rules of the stakes; absent, and each absent field: the default."""
 
     def __init__(
         self,
@@ -218,26 +224,22 @@ class Market(_message.Message):
         above: Global___Odds | None = ...,
         below: Global___Odds | None = ...,
         bankroll: _builtins.float | None = ...,
-        confidence_threshold: _builtins.float | None = ...,
         game_staked: _builtins.float | None = ...,
         evening_staked: _builtins.float | None = ...,
+        staking: Global___Staking | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "staking", b"staking"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "kind", b"kind", "line", b"line"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "kind", b"kind", "line", b"line", "staking", b"staking"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bankroll: _TypeAlias = _typing.Literal["bankroll"]  # noqa: Y015
     _WhichOneofArgType__bankroll: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll"]  # noqa: Y015
-    _WhichOneofReturnType__confidence_threshold: _TypeAlias = _typing.Literal["confidence_threshold"]  # noqa: Y015
-    _WhichOneofArgType__confidence_threshold: _TypeAlias = _typing.Literal["_confidence_threshold", b"_confidence_threshold"]  # noqa: Y015
     _WhichOneofReturnType__evening_staked: _TypeAlias = _typing.Literal["evening_staked"]  # noqa: Y015
     _WhichOneofArgType__evening_staked: _TypeAlias = _typing.Literal["_evening_staked", b"_evening_staked"]  # noqa: Y015
     _WhichOneofReturnType__game_staked: _TypeAlias = _typing.Literal["game_staked"]  # noqa: Y015
     _WhichOneofArgType__game_staked: _TypeAlias = _typing.Literal["_game_staked", b"_game_staked"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bankroll) -> _WhichOneofReturnType__bankroll | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence_threshold) -> _WhichOneofReturnType__confidence_threshold | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__evening_staked) -> _WhichOneofReturnType__evening_staked | None: ...
     @_typing.overload
@@ -275,9 +277,9 @@ Global___Odds: _TypeAlias = Odds  # noqa: Y015
 
 @_typing.final
 class Staking(_message.Message):
-    """The settings of the server by which stakes are computed. Each side's stake_fraction is kelly_fraction ·
-    MarketSideAnswer.kelly_fraction, at most game_cap − game_staked / bankroll and evening_cap − evening_staked /
-    bankroll, at least 0.
+    """Rules by which stakes are computed. Each side's stake_fraction is kelly_fraction · MarketSideAnswer.kelly_fraction, at
+    most game_cap − game_staked / bankroll and evening_cap − evening_staked / bankroll, at least 0. In an answer all fields
+    are set.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -287,34 +289,63 @@ class Staking(_message.Message):
     GAME_CAP_FIELD_NUMBER: _builtins.int
     EVENING_CAP_FIELD_NUMBER: _builtins.int
     MAX_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
     model_share: _builtins.float
     """Weight of the model's probability beside the market's, in [0, 1]: staking_probability = fair_probability +
-    model_share · (win_probability − fair_probability).
+    model_share · (win_probability − fair_probability). Default 0.5.
     """
     kelly_fraction: _builtins.float
-    """Share of Kelly's stake at that probability, in (0, 1]."""
+    """Share of Kelly's stake at that probability, in [0, 1]. Default 0.25."""
     game_cap: _builtins.float
-    """Maximum of the stakes on one game, as a share of the bankroll, in (0, 1]."""
+    """Maximum of the stakes on one game, as a share of the bankroll, in [0, 1]. Default 0.02."""
     evening_cap: _builtins.float
-    """Maximum of the stakes on the games of one evening, as a share of the bankroll, in (0, 1]."""
+    """Maximum of the stakes on the games of one evening, as a share of the bankroll, in [0, 1]. Default 0.05."""
     max_difference: _builtins.float
     """Largest plausible difference between the model's and the market's probability, of bets without a push, in [0, 1];
-    see WARNING_REASON_IMPLAUSIBLE_DIFFERENCE.
+    see WARNING_REASON_IMPLAUSIBLE_DIFFERENCE. Default 0.15, by which Scorecard.market.implausible_markets always counts.
+    """
+    confidence_threshold: _builtins.float
+    """Win probability with which to compare the bet's (MarketAnswer.confidence_met), in [0, 1]. Stakes do not depend on
+    it. Default 0.55.
     """
     def __init__(
         self,
         *,
-        model_share: _builtins.float = ...,
-        kelly_fraction: _builtins.float = ...,
-        game_cap: _builtins.float = ...,
-        evening_cap: _builtins.float = ...,
-        max_difference: _builtins.float = ...,
+        model_share: _builtins.float | None = ...,
+        kelly_fraction: _builtins.float | None = ...,
+        game_cap: _builtins.float | None = ...,
+        evening_cap: _builtins.float | None = ...,
+        max_difference: _builtins.float | None = ...,
+        confidence_threshold: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence_threshold", b"_confidence_threshold", "_evening_cap", b"_evening_cap", "_game_cap", b"_game_cap", "_kelly_fraction", b"_kelly_fraction", "_max_difference", b"_max_difference", "_model_share", b"_model_share", "confidence_threshold", b"confidence_threshold", "evening_cap", b"evening_cap", "game_cap", b"game_cap", "kelly_fraction", b"kelly_fraction", "max_difference", b"max_difference", "model_share", b"model_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evening_cap", b"evening_cap", "game_cap", b"game_cap", "kelly_fraction", b"kelly_fraction", "max_difference", b"max_difference", "model_share", b"model_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence_threshold", b"_confidence_threshold", "_evening_cap", b"_evening_cap", "_game_cap", b"_game_cap", "_kelly_fraction", b"_kelly_fraction", "_max_difference", b"_max_difference", "_model_share", b"_model_share", "confidence_threshold", b"confidence_threshold", "evening_cap", b"evening_cap", "game_cap", b"game_cap", "kelly_fraction", b"kelly_fraction", "max_difference", b"max_difference", "model_share", b"model_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__confidence_threshold: _TypeAlias = _typing.Literal["confidence_threshold"]  # noqa: Y015
+    _WhichOneofArgType__confidence_threshold: _TypeAlias = _typing.Literal["_confidence_threshold", b"_confidence_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__evening_cap: _TypeAlias = _typing.Literal["evening_cap"]  # noqa: Y015
+    _WhichOneofArgType__evening_cap: _TypeAlias = _typing.Literal["_evening_cap", b"_evening_cap"]  # noqa: Y015
+    _WhichOneofReturnType__game_cap: _TypeAlias = _typing.Literal["game_cap"]  # noqa: Y015
+    _WhichOneofArgType__game_cap: _TypeAlias = _typing.Literal["_game_cap", b"_game_cap"]  # noqa: Y015
+    _WhichOneofReturnType__kelly_fraction: _TypeAlias = _typing.Literal["kelly_fraction"]  # noqa: Y015
+    _WhichOneofArgType__kelly_fraction: _TypeAlias = _typing.Literal["_kelly_fraction", b"_kelly_fraction"]  # noqa: Y015
+    _WhichOneofReturnType__max_difference: _TypeAlias = _typing.Literal["max_difference"]  # noqa: Y015
+    _WhichOneofArgType__max_difference: _TypeAlias = _typing.Literal["_max_difference", b"_max_difference"]  # noqa: Y015
+    _WhichOneofReturnType__model_share: _TypeAlias = _typing.Literal["model_share"]  # noqa: Y015
+    _WhichOneofArgType__model_share: _TypeAlias = _typing.Literal["_model_share", b"_model_share"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence_threshold) -> _WhichOneofReturnType__confidence_threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__evening_cap) -> _WhichOneofReturnType__evening_cap | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__game_cap) -> _WhichOneofReturnType__game_cap | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kelly_fraction) -> _WhichOneofReturnType__kelly_fraction | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_difference) -> _WhichOneofReturnType__max_difference | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_share) -> _WhichOneofReturnType__model_share | None: ...
 
 Global___Staking: _TypeAlias = Staking  # noqa: Y015
 
@@ -335,7 +366,6 @@ class MarketAnswer(_message.Message):
     STAKE_FIELD_NUMBER: _builtins.int
     RISK_LEVEL_FIELD_NUMBER: _builtins.int
     CONFIDENCE_MET_FIELD_NUMBER: _builtins.int
-    CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     RECORDING_FIELD_NUMBER: _builtins.int
     STANDING_MARKET_FIELD_NUMBER: _builtins.int
@@ -347,7 +377,7 @@ class MarketAnswer(_message.Message):
     push_probability: _builtins.float
     """P(differential = line), or P(total = line): the stake is returned."""
     overround: _builtins.float
-    """Sum of the implied probabilities minus 1: the bookmaker's margin."""
+    """Sum of the implied probabilities minus 1: the bookmaker's margin. Absent of a market without prices."""
     side: Global___MarketSide.ValueType
     """The side with a stake: the one with the higher expected value, if that is positive (both may be positive if the
     implied probabilities sum to less than 1). Unspecified: no side has a stake. Answers are independent of one
@@ -360,9 +390,9 @@ class MarketAnswer(_message.Message):
     from 0.5 %, high from 1 %, extreme from 2 %. LOW without a stake.
     """
     confidence_met: _builtins.bool
-    """Whether the win probability of that side (without a stake: of the likelier side) reaches the threshold."""
-    confidence_threshold: _builtins.float
-    """The threshold that was applied."""
+    """Whether the win probability of that side (without a stake: of the likelier side) reaches
+    staking.confidence_threshold.
+    """
     recording: Global___MarketRecording.ValueType
     """Whether the record has this market. In responses of RecordService MARKET_RECORDING_RECORDED, or
     MARKET_RECORDING_OUTCOME_KNOWN for a market that is recorded but no bet.
@@ -387,8 +417,8 @@ class MarketAnswer(_message.Message):
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.ReliabilityWarning]:
         """Reasons why the evaluation is less reliable than usual. With all of these except WARNING_REASON_RECOMPUTED there is
         no stake. RATINGS_OUTDATED or RATINGS_AHEAD: the teams' ratings are not used. IMPLAUSIBLE_DIFFERENCE: the win
-        probability, of bets without a push, is further than the server's limit (0.15 by default) from the market's (both
-        implied probabilities divided by their sum). ODDS_MISMATCHED: the market is not recorded either. TEAMS_UNKNOWN,
+        probability, of bets without a push, is further than staking.max_difference from the market's (both implied
+        probabilities divided by their sum). ODDS_MISMATCHED: the market is not recorded either. TEAMS_UNKNOWN,
         TEAM_LITTLE_KNOWN, MARKETS_OWN_LINE and LATE_MOMENT: see WarningReason.
         Of a total, the ratings are those of total points, which no pregame_margin replaces.
         """
@@ -399,7 +429,7 @@ class MarketAnswer(_message.Message):
 
     @_builtins.property
     def staking(self) -> Global___Staking:
-        """Settings from which the stakes were computed."""
+        """The rules by which the stakes were computed."""
 
     def __init__(
         self,
@@ -408,12 +438,11 @@ class MarketAnswer(_message.Message):
         above: Global___MarketSideAnswer | None = ...,
         below: Global___MarketSideAnswer | None = ...,
         push_probability: _builtins.float = ...,
-        overround: _builtins.float = ...,
+        overround: _builtins.float | None = ...,
         side: Global___MarketSide.ValueType = ...,
         stake: _builtins.float = ...,
         risk_level: Global___RiskLevel.ValueType = ...,
         confidence_met: _builtins.bool = ...,
-        confidence_threshold: _builtins.float = ...,
         warnings: _abc.Iterable[_forecast_pb2.ReliabilityWarning] | None = ...,
         recording: Global___MarketRecording.ValueType = ...,
         standing_market: Global___Market | None = ...,
@@ -421,13 +450,18 @@ class MarketAnswer(_message.Message):
         notice: _builtins.str = ...,
         lead_staked: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lead_staked", b"_lead_staked", "above", b"above", "below", b"below", "lead_staked", b"lead_staked", "staking", b"staking", "standing_market", b"standing_market"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lead_staked", b"_lead_staked", "_overround", b"_overround", "above", b"above", "below", b"below", "lead_staked", b"lead_staked", "overround", b"overround", "staking", b"staking", "standing_market", b"standing_market"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lead_staked", b"_lead_staked", "above", b"above", "below", b"below", "confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "kind", b"kind", "lead_staked", b"lead_staked", "notice", b"notice", "overround", b"overround", "push_probability", b"push_probability", "recording", b"recording", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "staking", b"staking", "standing_market", b"standing_market", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lead_staked", b"_lead_staked", "_overround", b"_overround", "above", b"above", "below", b"below", "confidence_met", b"confidence_met", "kind", b"kind", "lead_staked", b"lead_staked", "notice", b"notice", "overround", b"overround", "push_probability", b"push_probability", "recording", b"recording", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "staking", b"staking", "standing_market", b"standing_market", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lead_staked: _TypeAlias = _typing.Literal["lead_staked"]  # noqa: Y015
     _WhichOneofArgType__lead_staked: _TypeAlias = _typing.Literal["_lead_staked", b"_lead_staked"]  # noqa: Y015
+    _WhichOneofReturnType__overround: _TypeAlias = _typing.Literal["overround"]  # noqa: Y015
+    _WhichOneofArgType__overround: _TypeAlias = _typing.Literal["_overround", b"_overround"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lead_staked) -> _WhichOneofReturnType__lead_staked | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overround) -> _WhichOneofReturnType__overround | None: ...
 
 Global___MarketAnswer: _TypeAlias = MarketAnswer  # noqa: Y015
 
@@ -446,8 +480,9 @@ class MarketSideAnswer(_message.Message):
     STAKE_FIELD_NUMBER: _builtins.int
     FAIR_PROBABILITY_FIELD_NUMBER: _builtins.int
     STAKING_PROBABILITY_FIELD_NUMBER: _builtins.int
+    MINIMUM_ODDS_FIELD_NUMBER: _builtins.int
     decimal_odds: _builtins.float
-    """The price as decimal odds."""
+    """The price as decimal odds. Absent, like all that follows from prices, of a market without them."""
     win_probability: _builtins.float
     """P(the side wins), by the model."""
     implied_probability: _builtins.float
@@ -459,7 +494,7 @@ class MarketSideAnswer(_message.Message):
     1], before multiplier and caps. 0 if a warning rules out a stake.
     """
     stake_fraction: _builtins.float
-    """The Kelly fraction after the server's multiplier and caps (Staking)."""
+    """The Kelly fraction after multiplier and caps (Staking)."""
     stake: _builtins.float
     """stake_fraction of the bankroll, in its currency."""
     fair_probability: _builtins.float
@@ -467,24 +502,50 @@ class MarketSideAnswer(_message.Message):
     bookmaker's margin, times 1 − push_probability.
     """
     staking_probability: _builtins.float
-    """P(the side wins) by which stakes are computed: between win_probability and fair_probability (Staking.model_share)."""
+    """P(the side wins) by which stakes are computed: between win_probability and fair_probability (Staking.model_share);
+    without prices, win_probability.
+    """
+    minimum_odds: _builtins.float
+    """The smallest decimal odds worth taking: above these the expected profit is positive, at the staking probability.
+    Absent if a warning rules out a stake, or if they exceed 1000.
+    """
     def __init__(
         self,
         *,
-        decimal_odds: _builtins.float = ...,
+        decimal_odds: _builtins.float | None = ...,
         win_probability: _builtins.float = ...,
-        implied_probability: _builtins.float = ...,
-        expected_value: _builtins.float = ...,
+        implied_probability: _builtins.float | None = ...,
+        expected_value: _builtins.float | None = ...,
         kelly_fraction: _builtins.float = ...,
         stake_fraction: _builtins.float = ...,
         stake: _builtins.float = ...,
-        fair_probability: _builtins.float = ...,
+        fair_probability: _builtins.float | None = ...,
         staking_probability: _builtins.float = ...,
+        minimum_odds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decimal_odds", b"_decimal_odds", "_expected_value", b"_expected_value", "_fair_probability", b"_fair_probability", "_implied_probability", b"_implied_probability", "_minimum_odds", b"_minimum_odds", "decimal_odds", b"decimal_odds", "expected_value", b"expected_value", "fair_probability", b"fair_probability", "implied_probability", b"implied_probability", "minimum_odds", b"minimum_odds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decimal_odds", b"decimal_odds", "expected_value", b"expected_value", "fair_probability", b"fair_probability", "implied_probability", b"implied_probability", "kelly_fraction", b"kelly_fraction", "stake", b"stake", "stake_fraction", b"stake_fraction", "staking_probability", b"staking_probability", "win_probability", b"win_probability"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decimal_odds", b"_decimal_odds", "_expected_value", b"_expected_value", "_fair_probability", b"_fair_probability", "_implied_probability", b"_implied_probability", "_minimum_odds", b"_minimum_odds", "decimal_odds", b"decimal_odds", "expected_value", b"expected_value", "fair_probability", b"fair_probability", "implied_probability", b"implied_probability", "kelly_fraction", b"kelly_fraction", "minimum_odds", b"minimum_odds", "stake", b"stake", "stake_fraction", b"stake_fraction", "staking_probability", b"staking_probability", "win_probability", b"win_probability"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__decimal_odds: _TypeAlias = _typing.Literal["decimal_odds"]  # noqa: Y015
+    _WhichOneofArgType__decimal_odds: _TypeAlias = _typing.Literal["_decimal_odds", b"_decimal_odds"]  # noqa: Y015
+    _WhichOneofReturnType__expected_value: _TypeAlias = _typing.Literal["expected_value"]  # noqa: Y015
+    _WhichOneofArgType__expected_value: _TypeAlias = _typing.Literal["_expected_value", b"_expected_value"]  # noqa: Y015
+    _WhichOneofReturnType__fair_probability: _TypeAlias = _typing.Literal["fair_probability"]  # noqa: Y015
+    _WhichOneofArgType__fair_probability: _TypeAlias = _typing.Literal["_fair_probability", b"_fair_probability"]  # noqa: Y015
+    _WhichOneofReturnType__implied_probability: _TypeAlias = _typing.Literal["implied_probability"]  # noqa: Y015
+    _WhichOneofArgType__implied_probability: _TypeAlias = _typing.Literal["_implied_probability", b"_implied_probability"]  # noqa: Y015
+    _WhichOneofReturnType__minimum_odds: _TypeAlias = _typing.Literal["minimum_odds"]  # noqa: Y015
+    _WhichOneofArgType__minimum_odds: _TypeAlias = _typing.Literal["_minimum_odds", b"_minimum_odds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decimal_odds) -> _WhichOneofReturnType__decimal_odds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_value) -> _WhichOneofReturnType__expected_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fair_probability) -> _WhichOneofReturnType__fair_probability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__implied_probability) -> _WhichOneofReturnType__implied_probability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_odds) -> _WhichOneofReturnType__minimum_odds | None: ...
 
 Global___MarketSideAnswer: _TypeAlias = MarketSideAnswer  # noqa: Y015

@@ -12,7 +12,7 @@ from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_feed.off_season import playing_days
 from dejavu_feed.teams import knowledge_text
 from dejavu_ledger.records import IssuedForecast
-from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, MarketKind, fair_probability
+from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, MarketKind
 from dejavu_models.ratings import are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason
 
@@ -216,7 +216,7 @@ def warning_message(
 def _mismatched_odds(answer: MarketAnswer) -> ReliabilityWarning:
     lowest, highest = (f"{100 * end:.0f} %".replace("-", "−") for end in PLAUSIBLE_OVERROUNDS)
     text = (
-        f"the two prices do not belong together: a margin of {100 * answer.overround:.1f} %".replace("-", "−")
+        f"the two prices do not belong together: a margin of {100 * (answer.overround or 0.0):.1f} %".replace("-", "−")
         + f", expected {lowest} to {highest}; no stake"
     )
     return ReliabilityWarning(reason=pb.WARNING_REASON_ODDS_MISMATCHED, text=text)
@@ -236,7 +236,7 @@ def _and(names: Sequence[str]) -> str:
 
 def _implausible_difference(answer: MarketAnswer, home: str) -> ReliabilityWarning:
     wins, loses = answer.above.win_probability, answer.below.win_probability
-    implied = fair_probability(answer.above.decimal_odds, answer.below.decimal_odds)
+    implied = (answer.above.fair_probability or 0.0) / (wins + loses)
     # The difference is that of decided bets; the table shows shares of all bets.
     decided = " of the bets that are not returned" if answer.push_probability else ""
     sign = "" if home == "over" else "the sign of the line and "

@@ -9,11 +9,14 @@ from dejavu.v1 import market_pb2, record_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_ledger.records import IssuedForecast, MarketRecording, RecordedMarket
 from dejavu_models.betting import (
+    DEFAULT_POLICY,
     MAX_ODDS,
     MIN_AMERICAN,
     Market,
     MarketAnswer,
     MarketKind,
+    MarketSideAnswer,
+    StakingPolicy,
     american_to_decimal,
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
@@ -55,7 +58,7 @@ def _market(given: market_pb2.Market, name: str, faults: FieldErrors) -> Market 
             above_odds=above,
             below_odds=below,
             bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
-            confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
+            policy=faults.read(_policy, DEFAULT_POLICY, given.staking, name),
             game_staked=given.game_staked + 0.0,
             evening_staked=evening + 0.0,
             above_american=_american_odds(given.above),
@@ -63,18 +66,36 @@ def _market(given: market_pb2.Market, name: str, faults: FieldErrors) -> Market 
             kind=checked_as,
         )
     except InvalidMarket as error:
-        for each in (error, *error.others):
-            each.rename(f"{name}.{each.field}")
-        faults.add(error)
-        read = Market(line=_ANY_LINE, above_odds=_EVEN, below_odds=_EVEN, kind=checked_as)
+        faults.add(_of(name, error))
+        read = Market(line=_ANY_LINE, kind=checked_as)
     return None if kind is None else read
 
 
+def _policy(given: market_pb2.Staking, name: str) -> StakingPolicy:
+    """Return the policy of a market; absent fields have their defaults.
+
+    Raises:
+        InvalidMarket: if a value is out of bounds.
+    """
+    try:
+        return StakingPolicy(**{field.name: value for field, value in given.ListFields()})
+    except InvalidMarket as error:
+        raise _of(name, error) from None
+
+
+def _of(name: str, error: InvalidMarket) -> InvalidMarket:
+    """Return the error of a market with the names of its fields in the request."""
+    for each in (error, *error.others):
+        each.rename(f"{name}.{each.field}")
+    return error
+
+
 def market_message(market: Market) -> market_pb2.Market:
-    """Convert odds to a message, with prices as they were given."""
+    """Convert a market to a message, with prices as they were given, and every rule of its stakes."""
     return message_of(
         market_pb2.Market,
         market,
+        staking=market.policy,
         above=_price_message(market.above_odds, market.above_american),
         below=_price_message(market.below_odds, market.below_american),
         game_staked=market.game_staked or None,
@@ -89,7 +110,7 @@ def answers_of(issued: IssuedForecast) -> Iterator[market_pb2.MarketAnswer]:
         if answer is not None:
             yield _answer_message(
                 issued,
-                market.kind,
+                market,
                 answer,
                 recording,
                 None if standing is None else market_message(standing),
@@ -102,14 +123,14 @@ def recorded_market_message(issued: IssuedForecast, recorded: RecordedMarket) ->
     recording = MarketRecording.OUTCOME_KNOWN if after else MarketRecording.RECORDED
     return record_pb2.RecordedMarket(
         market=market_message(market),
-        answer=_answer_message(issued, market.kind, recorded.answer, recording),
+        answer=_answer_message(issued, market, recorded.answer, recording),
         sequence=recorded.sequence,
     )
 
 
 def _answer_message(
     issued: IssuedForecast,
-    kind: MarketKind,
+    market: Market,
     answer: MarketAnswer,
     recording: MarketRecording | None,
     standing: market_pb2.Market | None = None,
@@ -117,18 +138,26 @@ def _answer_message(
     return message_of(
         market_pb2.MarketAnswer,
         answer,
-        kind=kind,
-        warnings=market_warnings(issued, kind, answer),
+        kind=market.kind,
+        above=_side_message(answer, answer.above),
+        below=_side_message(answer, answer.below),
+        warnings=market_warnings(issued, market.kind, answer),
         recording=recording,
         standing_market=standing,
-        staking=answer.policy,
+        staking=market.policy,
         notice=NOTICE,
-        lead_staked=answer.lead_staked if kind is MarketKind.TOTAL else None,
+        lead_staked=answer.lead_staked if market.kind is MarketKind.TOTAL else None,
     )
 
 
-def _price_message(decimal: float, american: int | None) -> market_pb2.Odds:
+def _side_message(answer: MarketAnswer, side: MarketSideAnswer) -> market_pb2.MarketSideAnswer:
+    return message_of(market_pb2.MarketSideAnswer, side, minimum_odds=answer.minimum_odds(side))
+
+
+def _price_message(decimal: float | None, american: int | None) -> market_pb2.Odds | None:
     """Return a price in the form in which it was given."""
+    if decimal is None:
+        return None
     return market_pb2.Odds(decimal=decimal) if american is None else market_pb2.Odds(american=american)
 
 
@@ -137,15 +166,15 @@ def _american_odds(price: market_pb2.Odds) -> int | None:
     return price.american if price.HasField("american") and not _american_fault(price.american) else None
 
 
-def _decimal_odds(price: market_pb2.Odds, field: str) -> float:
-    """Return decimal odds of a price in either form; `Market` validates the range of decimal odds.
+def _decimal_odds(price: market_pb2.Odds, field: str) -> float | None:
+    """Return decimal odds of a price in either form, None without one; `Market` validates the range of decimal odds.
 
     Raises:
-        InvalidMarket: if there is no price, or its American odds are invalid; names the field.
+        InvalidMarket: if its American odds are invalid; names the field.
     """
     form = price.WhichOneof("price")
     if form is None:
-        raise InvalidMarket("no price", "decimal or american odds", field=field)
+        return None
     if form == "decimal":
         return price.decimal
     if _american_fault(price.american):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from dejavu.v1.market_pb2 import (
     MarketAnswer,
     Odds,
     RiskLevel,
+    Staking,
 )
 from dejavu.v1.market_pb2 import Market as MarketMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -80,12 +81,13 @@ def test_what_is_staked_already_is_read(given: dict[str, float], staked: tuple[f
         assert (market.game_staked, market.evening_staked) == staked
 
 
-def test_markets_are_read_in_their_order_and_what_they_do_not_say_is_left_to_the_server() -> None:
-    markets = read(message(**OVER, bankroll=50.0, confidence_threshold=0.6), message())
+def test_markets_are_read_in_their_order_and_what_they_do_not_say_is_the_default() -> None:
+    markets = read(message(**OVER, bankroll=50.0, staking=Staking(game_cap=0.0)), message())
     assert markets == (
-        Market(221.5, 1.9, 2.1, 50.0, 0.6, kind=MarketKind.TOTAL),
-        Market(5.5, 1.9, 2.1, 1.0, None, kind=MarketKind.LEAD),
+        Market(221.5, 1.9, 2.1, 50.0, policy=StakingPolicy(game_cap=0.0), kind=MarketKind.TOTAL),
+        Market(5.5, 1.9, 2.1, 1.0, kind=MarketKind.LEAD),
     )
+    assert read(message(above=None, below=None)) == (Market(5.5),)
 
 
 @given(
@@ -95,7 +97,7 @@ def test_markets_are_read_in_their_order_and_what_they_do_not_say_is_left_to_the
         st.floats(1, 1000, exclude_min=True),
         st.floats(1, 1000, exclude_min=True),
         st.floats(1e-3, 1e12),
-        st.none() | st.floats(0, 1, exclude_max=True),
+        policy=st.builds(StakingPolicy, **dict.fromkeys(StakingPolicy.__dataclass_fields__, st.floats(0, 1))),
         kind=st.sampled_from(MarketKind),
     )
 )
@@ -105,8 +107,8 @@ def test_a_market_that_is_written_reads_as_it_was(market: Market) -> None:
 
 @pytest.mark.parametrize("kind", MarketKind)
 def test_an_answer_s_message_says_what_was_weighed(kind: MarketKind) -> None:
-    policy, market = StakingPolicy(max_difference=1.0), Market(3.0, 2.5, 1.5, bankroll=1000.0, kind=kind)
-    answer = evaluate_market(market, lambda k: {3: 0.6, 4: 0.5}[k], policy)
+    market = Market(3.0, 2.5, 1.5, bankroll=1000.0, policy=StakingPolicy(max_difference=1.0), kind=kind)
+    answer = evaluate_market(market, lambda k: {3: 0.6, 4: 0.5}[k])
     made = replace(issued(), markets=(SentMarket(market, MarketRecording.RECORDED),))
     written = answered(market, answer, made)
     unset = {"confidence_met", "warnings", "standing_market"} | ({"lead_staked"} if kind is MarketKind.LEAD else set())
@@ -114,13 +116,12 @@ def test_an_answer_s_message_says_what_was_weighed(kind: MarketKind) -> None:
     assert market_pb2.MarketKind.Name(written.kind) == f"MARKET_KIND_{kind.name}"
     assert (written.stake, written.notice) == (answer.stake, "not shown to be better than the market")
     assert written.push_probability == pytest.approx(0.1)
-    for name in written.above.DESCRIPTOR.fields_by_name:
-        assert getattr(written.above, name) == getattr(answer.above, name)
-        assert getattr(written.below, name) == getattr(answer.below, name)
-    for side in kind.sides:
-        assert answered(market, replace(answer, side=side)).side == market_pb2.MarketSide.Value(
-            f"MARKET_SIDE_{side.name}"
-        )
+    for side, of in ((written.above, answer.above), (written.below, answer.below)):
+        expected = asdict(of) | {"minimum_odds": answer.minimum_odds(of)}
+        assert {name: getattr(side, name) for name in side.DESCRIPTOR.fields_by_name} == expected
+    for chosen in kind.sides:
+        side_value = market_pb2.MarketSide.Value(f"MARKET_SIDE_{chosen.name}")
+        assert answered(market, replace(answer, side=chosen)).side == side_value
     none = answered(market, replace(answer, side=None))
     assert (none.side, none.recording) == (MARKET_SIDE_UNSPECIFIED, MARKET_RECORDING_UNSPECIFIED)
 

@@ -16,7 +16,7 @@ from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_se
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
 from dejavu_ledger.records import IssuedForecast, LateReason, LineOrigin, LineSource
-from dejavu_models.betting import Market
+from dejavu_models.betting import Market, StakingPolicy
 from dejavu_models.errors import (
     InvalidGameDate,
     InvalidInput,
@@ -37,7 +37,7 @@ from dejavu_server.api.converters.forecast import forecast_message
 from dejavu_store.stages import Roster
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-MARKET = Market(5.5, 1.91, 2.0, bankroll=1000.0, confidence_threshold=0.6)
+MARKET = Market(5.5, 1.91, 2.0, bankroll=1000.0, policy=StakingPolicy(game_cap=0.6))
 TERMS = ExpectedMarginTerms(1.1, 2.7, -1.3, 0.4, 0.9, schedule_known=True)
 ADAPTATION = Adaptation(AdaptationMode.SHADOW, Interval(0.5, 21.5), Interval(1.0, 21.0), 40, 0.95, 0.9)
 
@@ -136,7 +136,7 @@ MARKETS = st.builds(
     above=st.none() | PRICES,
     below=st.none() | PRICES,
     bankroll=st.none() | st.floats(),
-    confidence_threshold=st.none() | st.floats(),
+    staking=st.none() | st.builds(market_pb2.Staking, kelly_fraction=st.floats()),
 )
 
 

@@ -200,7 +200,7 @@ def record_forecasts(
             of_key = revisions.get(key, Revisions())
             # A new owner's forecast is recorded even if it repeats another's, so that the game passes to it.
             changes = game.changes_owner(issued.recorded_by, owned=owned)
-            stored = None if changes else of_key.find(issued, game.passed)
+            stored = None if changes else of_key.find(issued)
             if stored is not None:
                 stored = codec.recorded_part(stored)
             else:

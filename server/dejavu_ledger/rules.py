@@ -108,7 +108,7 @@ class GameRecord:
         lease: name of the lease whose holder becomes the owner; empty: none.
         deciding: the newest deciding report of each outcome.
         passed: sequence of the forecast by which it passed from an owner without a lease to its first lease; 0: none.
-            Nothing from before is repeated by a later forecast, nor learned from: anybody could record it.
+            Nothing is learned from before: anybody could record it.
     """
 
     def __init__(self, game_id: str) -> None:
@@ -351,10 +351,13 @@ class Revisions(NamedTuple):
     newest: IssuedForecast | None = None
     in_time: IssuedForecast | None = None
 
-    def find(self, new: IssuedForecast, since: int) -> IssuedForecast | None:
-        """Return the revision from a sequence on that a forecast repeats; None if it is another revision."""
-        known = (each for each in (self.in_time, self.newest) if each is not None and each.sequence >= since)
-        return next((each for each in known if repeats(each, new)), None)
+    def find(self, new: IssuedForecast) -> IssuedForecast | None:
+        """Return the revision of the same caller that a forecast repeats; None if it is another revision.
+
+        An owner that got the forecast of the one before would also place its bet on it.
+        """
+        known = (each for each in (self.in_time, self.newest) if each is not None)
+        return next((each for each in known if each.recorded_by == new.recorded_by and repeats(each, new)), None)
 
     @property
     def next_number(self) -> int:

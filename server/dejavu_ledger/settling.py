@@ -47,12 +47,12 @@ FORECASTS: Final = np.dtype(
         *((name, "<f8") for name in ("missing_players", "total_points", "total_error", "total_pace_error")),
         *((name, "<f8") for name in ("total_width", "total_crps")),
         *((name, "?") for name in ("covered", "total_covered", "total_open", "other_teams", "in_league", "in_time")),
-        *((name, "?") for name in ("owned", "revised", "replay", "outcome_doubtful", "corrected")),
+        *((name, "?") for name in ("owned", "revised", "own_revised", "replay", "outcome_doubtful", "corrected")),
     ]
 )
 """A settled forecast: the columns of `SettledForecasts` except markets and order, and sequence, model, caller and
-confidence; `own_exclusion` is `exclusion` on the card of its caller. Model, caller and teams are indices into the texts
-of its game."""
+confidence; `own_exclusion` and `own_revised` are those on the card of its caller. Model, caller and teams are indices
+into the texts of its game."""
 
 _NO_FLOATS: Final = {"on_total": "?", "late": "?", "implausible": "?", "side": "<i8", "sequence": "<i8"}
 
@@ -153,6 +153,9 @@ def superseded(
     newest = {key(each): each.sequence for each in forecasts if in_time(each, up_to)}
     return {each.sequence for each in forecasts if each.sequence < newest.get(key(each), 0)}
 
+
+_OF_CALLER: Final = attrgetter("elapsed_s", "recorded_by")
+"""What revisions of one caller have in common, in a game and horizon."""
 
 _MOST_OVERTIMES: Final = 6
 """The most overtimes that an NBA game has had."""
@@ -356,13 +359,17 @@ class _Settling:
         minutes = np.array([each.minute for each in made], dtype=np.int64)
         packed["total_points"] = np.round(totals.rival * minutes / self._horizon.minutes)
         packed["revised"] = [each.revision > 0 for each in made]
+        first: dict[tuple[float, str], int] = {}
+        for each in made:
+            first.setdefault(_OF_CALLER(each), each.sequence)
+        packed["own_revised"] = [first[_OF_CALLER(each)] != each.sequence for each in made]
         packed["replay"], packed["in_league"] = bool(outcome.replay), is_league_id(self._game_id)
         packed["corrected"] = any(map(self._is_corrected, self._outcomes))
         packed["other_teams"] = [self._has_other_teams(each) for each in made]
         packed["in_time"] = [in_time(each) for each in made]
         packed["exclusion"] = self._exclusions(superseded(made))
         # On the card of a caller nobody else's forecast of the moment replaces its own, whoever owned the game.
-        own = superseded(made, key=attrgetter("elapsed_s", "recorded_by"))
+        own = superseded(made, key=_OF_CALLER)
         packed["own_exclusion"] = self._exclusions(own)
         packed["outcome_doubtful"] = self._doubtful(packed, points, minutes)
         return packed

@@ -299,6 +299,22 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
         ([leads("a"), said(20, by="a"), said(20, point=1.0, by="b"), leads("b"), said(20, point=2.0, by="b"),
           reported(6)], [None] * 3,
          {"b.forecasts": 1, "b.left_out": LeftOut(superseded=1), "b.mae.value": 4.0}),
+    # Otherwise the bet of the next owner would be placed on the forecast, and the card, of the one before.
+    "the next owner is not answered with the forecast of the one before":
+        ([leads("a"), said(20, by="a"), leads("b"), said(20, 5.0, by="b"), said(20, by="b", market={}),
+          said(20, by="b"), reported(-7)], [None, None, RECORDED, None],
+         {"revisions": [0, 1, 2], "a.market": None, "b.market.markets": 1, "a.forecasts": 1, "b.forecasts": 1}),
+    "on the card of a caller its own revisions after a later second are named":
+        ([leads("a"), said(19, by="a"), said(20, by="b", at=1), leads("b"), said(21, by="b", at=2),
+          said(20, 4.0, by="b", at=3), said(19, by="b", at=3), reported(6)], [None, None, None, LATER, LATER],
+         {"b.revised_late": 1, "revised_late": 1}),
+    "a correction contradicts nothing, nor after a withdrawal":
+        ([said(20), said(20, 13.0, at=0.1), said(21, 12.0, at=2.4), reported(6, at=130), withdrawn()], [None] * 3,
+         {"doubtful_games": 0, "withdrawn_games": 1}),
+    # Otherwise a false lead could choose a bet, and be corrected before anybody sees it.
+    "a bet on a forecast that is corrected contradicts the correction":
+        ([said(20, market={}), said(20, 13.0, at=0.1), said(21, 12.0, at=2.4), reported(6, at=130)],
+         [RECORDED, None, None], {"doubtful_games": 1}),
     "forecasts of several dates make a game doubtful":
         ([leads("a"), said(20, by="a"), leads("b"), said(30, by="b", at=2 * 1440), reported(6)], [None, DATE],
          {"doubtful_games": 1}),

@@ -33,6 +33,7 @@ class Settled:
         order: sequence of the first report of the outcome, which orders the games.
         left_out: why it does not count, as a field of dejavu.v1.LeftOut, on a card of owners, and (True) on the one of
             its caller; empty if it does.
+        is_revision: whether its second was forecast before, on a card of owners, and (True) on the one of its caller.
         corrected: whether another report of its outcome had another differential or total.
         scores: fields of its dejavu.v1.Settlement.
         minute: game and complete minutes of play, of overtimes too.
@@ -46,6 +47,7 @@ class Settled:
         late = record.late(forecast)
         why = "withdrawn" if "withdrawn" in self.outcome else late.replace("time", "late_time")
         superseded = record.superseded(forecast), record.superseded_by_caller(forecast)
+        self.is_revision = forecast.revision > 0, record.is_revision_of_caller(forecast)
         self.left_out = [why or ("superseded" if each else "") for each in superseded]
         points = self.outcome.get("total_points")
         self.corrected = any(
@@ -114,7 +116,7 @@ class Cards:
         if 0 < limit < len(orders):
             of, matching = ([one for one in each if one.order >= orders[-limit]] for each in (of, matching))
         withdrawn = {each.forecast.game for each in matching if each.left_out[of_caller] == "withdrawn"}
-        behind = [each.forecast for each in matching if each.left_out[of_caller] in {"later_second", "clock"}]
+        behind = [each for each in matching if each.left_out[of_caller] in {"later_second", "clock"}]
         in_time = [each for each in matching if each.left_out[of_caller] in {"", "superseded"}]
         quoted = [each for each in matching if each.left_out[of_caller] in {"", "superseded", "observed"}]
         bets = [Bet(each.forecast, each.outcome, of) for each in in_time for of, late in each.markets if not late]
@@ -131,7 +133,9 @@ class Cards:
             "corrected_games": len({each.forecast.game for each in matching if each.corrected} - withdrawn),
             "unsettled_games": len({each.game for each in unsettled}),
             "unsettled_totals": len({each.forecast.game for each in no_total}),
-            "revised_late": len({(each.game, each.elapsed) for each in behind if each.revision}),
+            "revised_late": len(
+                {(each.forecast.game, each.forecast.elapsed) for each in behind if each.is_revision[of_caller]}
+            ),
             "market": market_record([each for each in bets if each.points is not None], first),
             **_scores([each for each in matching if not each.left_out[of_caller]]),
         }

@@ -271,7 +271,7 @@ class Record:
             _refuse(entry, f"revision {forecast.revision} after {len(before) - 1 if before else 'none'}")
         in_time = [each for each in before if not each.late]
         takes_over = forecast.lease and game.owner not in {None, forecast.caller}
-        known = [each for each in (*before[-1:], *in_time[-1:]) if each.sequence >= game.passed]
+        known = [each for each in (*before[-1:], *in_time[-1:]) if each.caller == forecast.caller]
         if not takes_over and any(forecast.repeats(each) for each in known):
             _refuse(entry, f"revision {forecast.revision} after one with its input: it changes nothing")
         chosen = forecast.said.get("roster_sequence")
@@ -368,6 +368,10 @@ class Record:
     def superseded(self, forecast: Forecast) -> bool:
         """Return whether a later revision in time replaces a forecast."""
         return any(not self.late(each) for each in self._revisions[forecast.key][forecast.revision + 1 :])
+
+    def is_revision_of_caller(self, forecast: Forecast) -> bool:
+        """Return whether its caller has forecast its second of play before."""
+        return self._of_callers[forecast.of_caller][0] is not forecast
 
     def superseded_by_caller(self, forecast: Forecast) -> bool:
         """Return whether a later forecast in time of the same caller and moment replaces a forecast."""

@@ -48,8 +48,9 @@ def doubtful_games(settled: SettledForecasts) -> int:
     - whose outcome is further from a lead than the remaining minutes allow;
     - with a forecast of an overtime that it did not have;
     - with an outcome that was reported and withdrawn before the first forecast;
-    - whose forecasts contradict each other in the lead or in the points of both teams, which never fall, or have more
-      points than the outcome: the caller may have chosen inputs that weaken a reference, such as persistence;
+    - whose forecasts, corrected ones with a bet included, contradict each other in the lead or in the points of both
+      teams, which never fall, or have more points than the outcome: the caller may have chosen inputs that weaken a
+      reference, such as persistence;
     - whose forecasts differ in a pregame input (pregame margin, pregame total, neutral site), or only some have it: the
       caller may have chosen, minute by minute, the forecast that the next minutes confirmed;
     - whose forecasts, corrected ones included, have line-ups with effects more than MAX_LINEUP_SWING apart;
@@ -63,7 +64,9 @@ def doubtful_games(settled: SettledForecasts) -> int:
     teams = kept.home.astype(np.int64), kept.away.astype(np.int64)
     wrong = kept.other_teams | ~kept.in_league | kept.outcome_doubtful | (kept.home == 0) | (kept.away == 0)
     wrong |= _faster_than_play(kept.elapsed_s, kept.made_us, first, place)
-    counted = kept.exclusion != Exclusion.SUPERSEDED  # a correction contradicts what it corrects
+    # A correction contradicts what it corrects, but a bet on that counts; of a withdrawn game neither does.
+    bets = (kept.exclusion == Exclusion.SUPERSEDED) & (kept.markets != np.array(None))
+    counted = (kept.exclusion == Exclusion.NONE) | bets
     told, of = kept.where(counted), place[counted]
     doubtful = [
         place[wrong],

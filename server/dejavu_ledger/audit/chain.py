@@ -200,7 +200,7 @@ class ChainVerifier:
         owned = game.owns(caller, issued.lease)
         key = key_of(issued, owned=owned)
         _check_row("forecasts", row, rows.forecast_row(issued, key, codec.prepare(issued).pattern, owned=owned))
-        self._check_revision(issued, key, None if game.changes_owner(caller, owned=owned) else game.passed)
+        self._check_revision(issued, key, may_repeat=game.changes_owner(caller, owned=owned))
         _check_unknown(game, issued.forecast.elapsed_minutes)
         _check(owned or issued.clock is None, "it states a published clock, but is not of the game's owner")
         reason = game.late(issued, owned=owned, clock=issued.clock)
@@ -232,8 +232,8 @@ class ChainVerifier:
         if fault is not None:
             raise ValueError(f"{fault.field} is {fault.found}; expected {fault.expected}")
 
-    def _check_revision(self, issued: IssuedForecast, key: str, since: int | None) -> None:
-        """Check that a forecast follows the revisions of its key, and repeats none from a sequence on; None: it may."""
+    def _check_revision(self, issued: IssuedForecast, key: str, *, may_repeat: bool) -> None:
+        """Check that a forecast follows the revisions of its key, and repeats none unless it may."""
         if not issued.revision:  # the database has no two with this number
             return
         before = read_revisions(self._connection, [key], issued.sequence).get(key, Revisions())
@@ -241,8 +241,7 @@ class ChainVerifier:
             issued.revision == before.next_number,
             f"revision {issued.revision} of a forecast does not follow: revisions count from 0",
         )
-        changes = since is None or before.find(issued, since) is None
-        _check(changes, "it changes nothing: it has the input of an earlier revision")
+        _check(may_repeat or before.find(issued) is None, "it changes nothing: it has the input of an earlier revision")
 
     def _check_choice(self, issued: IssuedForecast) -> None:
         """Check that a forecast can be from the model that was chosen for it.

@@ -147,6 +147,8 @@ class _Forecasts(NamedTuple):
         chosen = np.flatnonzero(self.matching(filter_))
         columns = {name: column[chosen] for name, column in self.columns.items()}
         columns |= {"exclusion": _exclusions(columns, filter_), "order": columns["game"]}
+        if filter_.recorded_by:
+            columns["revised"] = columns["own_revised"]
         forecasts = SettledForecasts(**{each.name: columns[each.name] for each in fields(SettledForecasts)})
         return SettledByModel(forecasts, columns["model"], [*self.models])
 

@@ -52,9 +52,6 @@ START_SECONDS = 120.0
 MARGIN_MEBIBYTES = 24.0
 """Allowed growth of a worker's memory after the first third of a run, in MiB."""
 
-CACHE_MEBIBYTES = "2"
-"""Memory for cached answers of the server that a run starts, in MiB; the default, 16, fills only after a whole run."""
-
 MOST_BREACHES = 10
 """Breaches after which a run stops."""
 
@@ -286,7 +283,7 @@ def fuzz(options: argparse.Namespace) -> int:
             ledger = f"sqlite:///{folder}/ledger.sqlite3"
             server = stack.enter_context(
                 spawned_server(
-                    *("--workers", "2", "--ledger", ledger, "--cache-mebibytes", CACHE_MEBIBYTES),
+                    *("--workers", "2", "--ledger", ledger),
                     environment={"DEJAVU_HEARTBEAT_SECONDS": "0.05"},
                 )
             )

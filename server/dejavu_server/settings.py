@@ -15,6 +15,9 @@ from dejavu_common.files import state_folder
 from dejavu_ledger.url import check_ledger_url
 from dejavu_server.options import ProcessMessage, check_address, check_cache, check_path, option
 
+MATTER_FIRST = 10
+"""Number of options under the first heading of the help."""
+
 MAX_SECONDS = 86_400
 """Maximum of a duration, in seconds: a day."""
 
@@ -25,7 +28,10 @@ def default_ledger() -> str:
 
 
 class Settings(ProcessMessage):
-    """Settings of a server; see `option` for the parts of a field."""
+    """Settings of a server; see `option` for the parts of a field.
+
+    The first MATTER_FIRST are those that matter most.
+    """
 
     listen: Annotated[
         str, AfterValidator(check_address), option("gRPC address; port 0 picks a free one.", "HOST:PORT")
@@ -33,66 +39,22 @@ class Settings(ProcessMessage):
     tls_cert: Annotated[
         str,
         AfterValidator(check_path),
-        option("Serve TLS with this certificate (PEM, issuers included); needs --tls-key.", "FILE", default="off"),
+        option("Serve TLS with this certificate (PEM, with issuers).", "FILE", default="off"),
     ] = ""
     tls_key: Annotated[
         str, AfterValidator(check_path), option("The private key of the certificate (PEM).", "FILE", default="off")
-    ] = ""
-    tls_client_ca: Annotated[
-        str,
-        AfterValidator(check_path),
-        option("Accept clients only with a certificate of these authorities (PEM).", "FILE", default="off"),
     ] = ""
     tokens: Annotated[
         str,
         AfterValidator(check_path),
         option("Require a token of this file; `dejavu-server token` makes them.", "FILE", default="off"),
     ] = ""
-    jwks: Annotated[
-        str,
-        AfterValidator(check_path),
-        option("Accept JSON Web Tokens that a key of this file has signed (JWKS).", "FILE", default="off"),
-    ] = ""
-    jwt_issuer: Annotated[
-        str, option("The issuer (iss) of accepted JSON Web Tokens.", "TEXT", default="none; needed with --jwks")
-    ] = ""
-    jwt_audience: Annotated[
-        str, option("The audience (aud) of accepted JSON Web Tokens.", "TEXT", default="none; needed with --jwks")
-    ] = ""
-    insecure: Annotated[bool, option("Serve other machines without TLS or without tokens.", default="off")] = False
     workers: Annotated[int, option("Worker processes that share the port.", "N", ge=1, le=64)] = 2
-    standby: Annotated[
-        Literal["on", "off"],
-        option(
-            "Keep the fork server, from which successors of dead workers are forked; off saves its memory.", flag=False
-        ),
-    ] = "on"
-    bundles: Annotated[
-        tuple[Path, ...],
-        option(
-            "A model bundle; repeatable, the first one is active.",
-            "DIR",
-            default="the shipped one, or its refreshed copy",
-            validation_alias="bundle",
-        ),
-    ] = ()
-    allow_unfit: Annotated[
-        bool, option("Also serve a bundle whose backtest verdict is negative (see ListModels).", default="off")
-    ] = False
-    model_store: Annotated[
-        str,
-        AfterValidator(check_path),
-        option(
-            "Store of model bundles, a folder or a URL: models are staged, promoted and rolled back while it serves.",
-            "PATH|URL",
-            default="off: the bundles given, unchanged",
-        ),
-    ] = ""
     ledger: Annotated[
         str,
         AfterValidator(check_ledger_url),
         option(
-            "Ledger that records forecasts of named games: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+            "Ledger of named forecasts: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
             "URL",
             default="a file in the user's state folder",
         ),
@@ -105,31 +67,68 @@ class Settings(ProcessMessage):
         AfterValidator(lambda text: text and check_address(text)),
         option("Address for Prometheus metrics, at /metrics.", "HOST:PORT", default="off"),
     ] = ""
+    model_store: Annotated[
+        str,
+        AfterValidator(check_path),
+        option(
+            "Store of models, a folder or a URL, to stage, promote and roll back while it serves.",
+            "PATH|URL",
+            default="off: the bundles given",
+        ),
+    ] = ""
+    max_rss: Annotated[
+        int,
+        option(
+            "Memory (RSS) above which a worker is replaced, and above 1.5 times as much killed; 0: off.",
+            "MIB",
+            ge=0,
+            le=1_048_576,
+        ),
+    ] = 0
     grace_seconds: Annotated[
         float,
         option(
             "How long a drain waits for calls in progress.", "SECONDS", validation_alias="grace", ge=0, le=MAX_SECONDS
         ),
     ] = 10.0
+    tls_client_ca: Annotated[
+        str,
+        AfterValidator(check_path),
+        option("Require a client certificate of these authorities (PEM).", "FILE", default="off"),
+    ] = ""
+    jwks: Annotated[
+        str,
+        AfterValidator(check_path),
+        option("Accept JSON Web Tokens signed by a key of this file (JWKS).", "FILE", default="off"),
+    ] = ""
+    jwt_issuer: Annotated[str, option("Their issuer (iss).", "TEXT", default="none; needed with --jwks")] = ""
+    jwt_audience: Annotated[str, option("Their audience (aud).", "TEXT", default="none; needed with --jwks")] = ""
+    insecure: Annotated[bool, option("Serve other machines without TLS or without tokens.", default="off")] = False
+    standby: Annotated[
+        Literal["on", "off"],
+        option(
+            "Keep the fork server, from which successors of dead workers are forked; off saves its memory.", flag=False
+        ),
+    ] = "on"
+    bundles: Annotated[
+        tuple[Path, ...],
+        option(
+            "A model bundle; repeatable, the first is active.",
+            "DIR",
+            default="the shipped one, or its refreshed copy",
+            validation_alias="bundle",
+        ),
+    ] = ()
+    allow_unfit: Annotated[bool, option("Also serve a bundle that failed its backtest.", default="off")] = False
     hang_seconds: Annotated[
         float,
         option(
-            "How many seconds a worker, or a thread of it that has work, may make no progress before it is replaced.",
+            "Seconds without progress after which a worker is replaced.",
             "SECONDS",
             ge=2,
             le=3600,
         ),
     ] = 5.0
-    max_rss: Annotated[
-        int,
-        option(
-            "Memory (RSS) in MiB above which a worker is drained once its successor serves, and killed above 1.5 times "
-            "as much; 0: off.",
-            "MIB",
-            ge=0,
-            le=1_048_576,
-        ),
-    ] = 0
     heartbeat_seconds: Annotated[
         float,
         # Clients treat a stream as dead after 60 s of silence.
@@ -138,7 +137,7 @@ class Settings(ProcessMessage):
     max_game_forecasts: Annotated[
         int,
         option(
-            "Most forecasts recorded of one game, with revisions; one caller with a token records a quarter at most.",
+            "Forecasts recorded of one game; by one caller a quarter.",
             "N",
             ge=100,
             le=100_000,
@@ -147,28 +146,25 @@ class Settings(ProcessMessage):
     backup_folder: Annotated[
         str,
         option(
-            "Folder of finished backups of the ledger alone: the age of its newest file, which is not empty,"
-            " is exported.",
+            "Folder of finished ledger backups, to export the age of the newest.",
             "FOLDER",
             default="none",
         ),
     ] = ""
     ledger_reserve_mib: Annotated[
         int,
-        option("Free space of the ledger's disk below which only outcomes are recorded.", "MIB", ge=0, le=1_048_576),
+        option("Free space of the disk below which only outcomes are recorded.", "MIB", ge=0, le=1_048_576),
     ] = 256
     max_in_flight: Annotated[
         int,
         option(
-            "Maximum of single forecasts in progress in a worker; callers with few calls may use a quarter more.",
+            "Forecasts in progress in a worker.",
             "N",
             ge=1,
             le=10_000,
         ),
     ] = 64
-    max_streams: Annotated[
-        int, option("Streams of forecasts in a worker; more are refused.", "N", ge=1, le=100_000)
-    ] = 4000
+    max_streams: Annotated[int, option("Streams in a worker.", "N", ge=1, le=100_000)] = 4000
     caller_calls: Annotated[
         int, option("Calls of one caller in progress in a worker; 0: no limit.", "N", flag=False, ge=0, le=10_000)
     ] = 64
@@ -181,14 +177,14 @@ class Settings(ProcessMessage):
     caller_games: Annotated[
         int,
         option(
-            "Maximum games per day for which one caller records forecasts or outcomes through one worker; 0: no limit.",
+            "Games that one caller records in a day; 0: no limit.",
             "N",
             ge=0,
             le=10_000,
         ),
     ] = 200
     caller_ledger_mib: Annotated[
-        int, option("MiB of entries that one caller records in a day by a worker; 0: no limit.", "N", ge=0, le=10**6)
+        int, option("Entries that one caller records in a day; 0: no limit.", "N", ge=0, le=10**6)
     ] = 64
     caller_loopback: Annotated[
         Literal["off", "on"],
@@ -199,7 +195,7 @@ class Settings(ProcessMessage):
     connection_age_seconds: Annotated[
         float,
         option(
-            "Age at which a connection is closed, so that its calls continue over another; 0: none.",
+            "Age at which a connection is replaced by another; 0: none.",
             "SECONDS",
             ge=0,
             le=MAX_SECONDS,
@@ -207,15 +203,12 @@ class Settings(ProcessMessage):
     ] = 3600.0
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
-        option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),
+        option("Adapt intervals to outcomes; shadow: return both, and serve the model's own."),
     ] = "on"
-    ratings: Annotated[Literal["carried", "frozen"], option("Whether reported finals update the ratings of teams.")] = (
-        "carried"
-    )
     max_ratings_days: Annotated[
         int,
         option(
-            "Days after the newest known final, summers not counted, from which teams count as unknown.",
+            "Days of play without a final after which teams count as unknown.",
             "DAYS",
             ge=0,
             le=3650,
@@ -225,43 +218,25 @@ class Settings(ProcessMessage):
         str,
         AfterValidator(check_cache),
         option(
-            "Reuse answers to equal what-ifs: from each worker's memory, also from a Redis that servers share "
-            "(redis://, rediss://, unix://), or not at all.",
+            "Reuse answers to equal what-ifs, in each worker or also in a Redis (redis://, rediss://, unix://).",
             "off|memory|URL",
         ),
     ] = "memory"
-    cache_seconds: Annotated[
-        float,
-        option(
-            "Maximum age of such an answer in seconds; never longer than it is current.",
-            "SECONDS",
-            ge=1,
-            le=MAX_SECONDS,
-        ),
-    ] = 60.0
-    cache_mebibytes: Annotated[
-        int, option("Maximum memory of a worker for such answers, in MiB.", "MIB", ge=1, le=65_536)
-    ] = 16
     cache_secret: Annotated[
         str,
         AfterValidator(check_path),
-        option(
-            "Sign answers in Redis with this secret of 16 to 64 bytes, the same on all servers.", "FILE", default="off"
-        ),
+        option("Secret of all servers, of 16 to 64 bytes, that signs answers in Redis.", "FILE", default="off"),
     ] = ""
     signing_key: Annotated[
         str,
         AfterValidator(check_path),
         option(
-            "The ed25519 key (PEM) that signs the ledger's head; created if absent.",
+            "The ed25519 key (PEM) that signs the ledger's head.",
             "PATH",
-            default="signing-key.pem beside the ledger's file, or in the user's state folder",
+            default="one beside the ledger's file",
         ),
     ] = ""
-    checkpoint_seconds: Annotated[
-        float, option("How often to store a signed head in the ledger, if it changed.", "SECONDS", ge=1, le=MAX_SECONDS)
-    ] = 60.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], option("Minimum level to log.")] = "info"
     log_format: Annotated[
-        Literal["auto", "json", "console"], option("Log format; auto: console on a terminal, json elsewhere.")
+        Literal["auto", "json", "console"], option("Log format; auto: console on a terminal, else json.")
     ] = "auto"

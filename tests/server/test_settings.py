@@ -37,7 +37,6 @@ from dejavu_server.settings import Settings
         ("heartbeat_seconds", 0.0),
         ("heartbeat_seconds", 30.1),  # clients treat a stream as dead after 60 s of silence
         ("signing_key", "a\0b"),
-        ("checkpoint_seconds", 0.9),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_option(option: str, value: Any) -> None:

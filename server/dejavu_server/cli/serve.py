@@ -22,12 +22,28 @@ from dejavu_server.cli import ledger as ledger_commands
 from dejavu_server.cli import token as token_commands
 from dejavu_server.cli.options import options
 from dejavu_server.observability import logs
-from dejavu_server.settings import Settings
+from dejavu_server.settings import MATTER_FIRST, Settings
 from dejavu_server.supervisor.supervisor import Supervisor
 from dejavu_server.supervisor.worker_process import StartError
 
+
+class _ServerHelp(ledger_commands.FullHelp):
+    """Lists the options that matter most under a heading of their own."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options in two sections, and the commands."""
+        records = [record for each in self.get_params(ctx) if (record := each.get_help_record(ctx))]
+        for title, of in (
+            ("Options that matter most (with their defaults)", records[:MATTER_FIRST]),
+            ("Further options", records[MATTER_FIRST:]),
+        ):
+            with formatter.section(title):
+                formatter.write_dl(of, col_max=18)
+        self.format_commands(ctx, formatter)
+
+
 app = typer.Typer(
-    cls=ledger_commands.FullHelp,
+    cls=_ServerHelp,
     rich_markup_mode=None,
     name="dejavu-server",
     add_completion=True,
@@ -119,7 +135,7 @@ def _parameters() -> list[inspect.Parameter]:
                 typer.Option(
                     option.flag,
                     metavar=option.value or None,
-                    help=f"{option.meaning} ({option.variable}; default: {option.default})",
+                    help=f"{option.meaning.removesuffix('.')} ({option.default})",
                     show_default=False,
                 ),
             ],
@@ -145,6 +161,8 @@ def serve(
     replaces each worker by one that reloads the bundles and runs the installed
     release, as soon as the new worker serves. Options do not change. If a new
     worker can't serve, the log says why (reload_failed) and the old workers stay.
+
+    Each option is also an environment variable: --tls-cert is DEJAVU_TLS_CERT.
     """
     if context.invoked_subcommand is not None:
         _reject_server_options(context)

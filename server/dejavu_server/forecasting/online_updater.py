@@ -104,7 +104,7 @@ class OnlineProjection:
         )
         self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
         self._frozen = set[str]()  # versions whose ratings cannot take in an outcome
-        # Kept like the schedule of a model, but also if no ratings advance.
+        # Kept like the schedule of a model, but of every model.
         self._schedule = Projection(ScheduleHistory(), update_schedule)
         self._is_behind = False
 
@@ -214,7 +214,6 @@ class OnlineUpdater:
         ledger: the ledger.
         forecasters: the models.
         mode: adaptation mode; None to disable adaptation.
-        carry_ratings: whether ratings advance with outcomes.
         committed: set by the ledger's owner after every commit that may have added more than forecasts.
     """
 
@@ -224,14 +223,12 @@ class OnlineUpdater:
         forecasters: Sequence[Forecaster],
         *,
         mode: AdaptationMode | None,
-        carry_ratings: bool,
         committed: asyncio.Event | None = None,
     ) -> None:
         self._ledger = ledger
         self._forecasters = list(forecasters)
         self._changing = asyncio.Lock()  # held while a model is added or the outcomes are read
         self._mode = mode
-        self._carry_ratings = carry_ratings
         self._identity: store.Identity | None = None
         self._projection = self._initial_projection()
         self._applied: tuple[object, ...] | None = None
@@ -255,8 +252,6 @@ class OnlineUpdater:
 
     async def start(self) -> None:
         """Apply the existing outcomes, then follow new ones in a task. Retries a ledger that can't be read."""
-        if not self._learns:
-            return
         self._task.start(self._run(), "online-updater")
         # Wait without cancelling: the reading thread would continue alongside the next one.
         await wait_until_set(self._attempted, _START_SECONDS)
@@ -271,12 +266,9 @@ class OnlineUpdater:
         Raises:
             DejavuError: if the ledger can't be read at present; then the model is not taken in.
         """
-        if not self._learns:
-            return
         async with self._changing:
             self._forecasters.append(forecaster)
-            if self._carry_ratings:
-                self._projection.add(forecaster.version, forecaster.bundled_ratings)
+            self._projection.add(forecaster.version, forecaster.bundled_ratings)
             try:
                 await self._update()
             except BaseException:
@@ -288,10 +280,6 @@ class OnlineUpdater:
         self._applied = None  # it refers to the model, whose memory should be freed at once
         self._forecasters = [each for each in self._forecasters if each.version != version]
         self._projection.remove(version)
-
-    @property
-    def _learns(self) -> bool:
-        return self._mode is not None or self._carry_ratings
 
     async def update(self) -> None:
         """Read new outcomes, update the models and store snapshots.
@@ -325,7 +313,7 @@ class OnlineUpdater:
 
     def _initial_projection(self) -> OnlineProjection:
         ratings = {each.version: each.bundled_ratings for each in self._forecasters}
-        return OnlineProjection(ratings if self._carry_ratings else {}, intervals=self._mode is not None)
+        return OnlineProjection(ratings, intervals=self._mode is not None)
 
     def _apply(self) -> None:
         """Update the models, unless they are up to date: every commit leads here, and few commits have an outcome."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,6 +28,9 @@ from dejavu_ledger.errors import LedgerError
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.records import Checkpoint
 from dejavu_server.observability.periodic import PeriodicTask
+
+CHECKPOINT_SECONDS: Final = 60.0
+"""How often a server stores a signed head in the ledger, if it changed."""
 
 _RECENT = 0.9
 """Share of the interval for which another worker's checkpoint makes a new one unnecessary; below 1, since timers are

@@ -80,7 +80,7 @@ from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, conf
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
-from dejavu_server.worker.signer import Signer
+from dejavu_server.worker.signer import CHECKPOINT_SECONDS, Signer
 from dejavu_server.worker.statistics import StatisticsReporter
 
 LIFETIME = timedelta(minutes=5)
@@ -218,7 +218,7 @@ class Worker:
         self._watch(stack, models, batcher)
         settings, ledger = self._settings, self._ledger_manager.current
         signing_key = key_path(settings.ledger, settings.signing_key)
-        signer = _started(stack, Signer(ledger, signing_key, seconds=settings.checkpoint_seconds, clock=self._clock))
+        signer = _started(stack, Signer(ledger, signing_key, seconds=CHECKPOINT_SECONDS, clock=self._clock))
         heartbeat_seconds = settings.heartbeat_seconds
         self._games = _started(stack, GameStates(ledger, self._published, game_message, heartbeat_seconds))
         forecasts = self._forecast_service(stack, models, batcher)
@@ -233,7 +233,7 @@ class Worker:
         """Start to watch the progress of the threads, and to sample metrics."""
         settings = self._settings
         self.metrics.max_ratings_age.set(timedelta(days=settings.max_ratings_days).total_seconds())
-        self.metrics.checkpoint_interval.set(settings.checkpoint_seconds)
+        self.metrics.checkpoint_interval.set(CHECKPOINT_SECONDS)
         _started(stack, RatingsAge(models, self.metrics, self._clock, logs=self._first))
         self._progress = ProgressMonitor(
             lambda: (batcher.activity, *self._ledger_manager.activities),
@@ -366,7 +366,6 @@ class Worker:
             self._ledger_manager.current,
             [] if registry is None else [registry.get(version) for version in self.models],
             mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
-            carry_ratings=settings.ratings == "carried",
             committed=learned,
         )
         stack.push_async_callback(self._ledger_manager.close)

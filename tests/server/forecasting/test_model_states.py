@@ -28,7 +28,7 @@ DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVE
 
 
 def updater_of(ledger: Ledger, *forecasters: PersistenceForecaster) -> OnlineUpdater:
-    return OnlineUpdater(lambda: ledger, forecasters, mode=AdaptationMode.SHADOW, carry_ratings=True)
+    return OnlineUpdater(lambda: ledger, forecasters, mode=AdaptationMode.SHADOW)
 
 
 class CountingModel(PersistenceForecaster):

@@ -263,7 +263,7 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
         await report(ledger, number, 1 + number % 20)
 
     def learner_of() -> online_updater.OnlineUpdater:
-        return online_updater.OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.ON, carry_ratings=False)
+        return online_updater.OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.ON)
 
     def kept(connection: Connection) -> list[bytes]:
         return [state for (state,) in sql.rows(connection, "SELECT state FROM snapshots ORDER BY sequence")]
@@ -327,16 +327,14 @@ async def test_a_model_that_cannot_learn_keeps_no_other_from_learning_or_loading
 ) -> None:
     """Neither from the start nor when it is added; its own ratings stay those of its bundle."""
     wrong, sound, added = make(), PersistenceForecaster("sound"), PersistenceForecaster("added")
-    updater = online_updater.OnlineUpdater(
-        lambda: ledger, [wrong, sound], mode=AdaptationMode.SHADOW, carry_ratings=True
-    )
+    updater = online_updater.OnlineUpdater(lambda: ledger, [wrong, sound], mode=AdaptationMode.SHADOW)
     observed = NOW + timedelta(days=1)
     with capture_logs() as logs:
         await ledger.record_outcome(ReportedOutcome(game_id(1), Horizon.FINAL, 7, "BOS", "DEN", observed, observed))
         await updater.update()
         await updater.add(added)
         await updater.update()
-        later = online_updater.OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
+        later = online_updater.OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.SHADOW)
         await later.add(make())
     assert (finals(sound), finals(added)) == (1, 1)
     assert wrong.info.finals_since == 0

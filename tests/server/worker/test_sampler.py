@@ -69,8 +69,8 @@ async def test_models_that_do_not_learn_lag_behind_by_the_reports_since(
 
 
 async def test_the_age_of_the_checkpoint_grows_only_while_an_entry_is_not_signed(tmp_path: Path) -> None:
-    # The first checkpoint is written at the start, of an empty ledger: none. The next would follow in a day.
-    async with client_of(tmp_path, checkpoint_seconds=86_400) as (_, figures, client):
+    # The first checkpoint is written at the start, of an empty ledger: none. The next would follow in a minute.
+    async with client_of(tmp_path) as (_, figures, client):
 
         def age() -> float:
             return figures.get_sample_value("dejavu_checkpoint_age_seconds") or 0.0
@@ -80,10 +80,10 @@ async def test_the_age_of_the_checkpoint_grows_only_while_an_entry_is_not_signed
         await until(lambda: age() > 0.05)
         grown = age()
         await until(lambda: age() > grown)
-        assert figures.get_sample_value("dejavu_checkpoint_interval_seconds") == 86_400
-    async with client_of(tmp_path, checkpoint_seconds=86_400):  # signs at its start
+        assert figures.get_sample_value("dejavu_checkpoint_interval_seconds") == 60
+    async with client_of(tmp_path):  # signs at its start
         pass
-    async with client_of(tmp_path, checkpoint_seconds=86_400) as (_, again, _):
+    async with client_of(tmp_path) as (_, again, _):
         await until(lambda: (again.get_sample_value("dejavu_ledger_bytes") or 0) > 0)
         assert again.get_sample_value("dejavu_checkpoint_age_seconds") == 0
 

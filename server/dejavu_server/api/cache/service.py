@@ -33,7 +33,11 @@ CACHE_SERVICE = pb.DESCRIPTOR.services_by_name["CacheService"]
 WARMED_AT_ONCE: Final = 64
 """Maximum number of requests that are computed together."""
 
-_MEBIBYTE: Final = 1024 * 1024
+_MAX_BYTES: Final = 16 * 1024 * 1024
+"""Maximum memory of a worker for answers."""
+
+_KEPT_SECONDS: Final = 60.0
+"""Maximum age of an answer; it is never kept longer than it is current."""
 
 _REFRESH_SECONDS: Final = 1.0
 """Interval at which a worker without calls notices that its cached answers are no longer valid."""
@@ -158,8 +162,7 @@ async def open_cache(
         from dejavu_server.api.cache.redis_store import RedisStore  # noqa: PLC0415
 
         shared = await stack.enter_async_context(RedisStore(settings, models, metrics, token))
-    max_bytes = settings.cache_mebibytes * _MEBIBYTE
-    cache = WhatIfCache(max_bytes, settings.cache_seconds, metrics, token, history=history, clock=clock, shared=shared)
+    cache = WhatIfCache(_MAX_BYTES, _KEPT_SECONDS, metrics, token, history=history, clock=clock, shared=shared)
     refreshing = PeriodicTask("cache-refresh", _REFRESH_SECONDS, cache.refresh)
     stack.push_async_callback(refreshing.close)
     refreshing.start()

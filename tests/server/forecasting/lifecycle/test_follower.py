@@ -64,7 +64,7 @@ class Node:
         self.models = ServingModels()
         committed = asyncio.Event()
         ledger.listen(committed)
-        updater = OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
+        updater = OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.SHADOW)
         self.loader = ModelLoader(store, self.models, updater, lambda _: None, self._count_failure)
         self.follower = ModelFollower(
             lambda: ledger,

@@ -7,7 +7,7 @@ variables, their help and the table in docs/operations.md are derived from them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -17,6 +17,13 @@ from dejavu_server.options import ProcessMessage, check_address, check_cache, ch
 
 MATTER_FIRST = 10
 """Number of options under the first heading of the help."""
+
+OWN_SETTINGS: Final = {
+    *("listen", "metrics_listen", "tls_cert", "tls_key", "tls_client_ca", "tokens", "jwks", "insecure"),
+    *("bundles", "model_store", "ledger", "backup_folder", "signing_key", "cache", "cache_secret"),
+    *("workers", "standby", "max_rss", "hang_seconds", "grace_seconds", "log_level", "log_format"),
+}
+"""Settings in which servers of one ledger may differ: where they and their files are, what they log, their size."""
 
 MAX_SECONDS = 86_400
 """Maximum of a duration, in seconds: a day."""
@@ -240,3 +247,7 @@ class Settings(ProcessMessage):
     log_format: Annotated[
         Literal["auto", "json", "console"], option("Log format; auto: console on a terminal, else json.")
     ] = "auto"
+
+    def common(self) -> dict[str, str]:
+        """Return the settings that servers of one ledger should share, as texts by name."""
+        return {name: f"{value}" for name, value in self.model_dump(exclude=OWN_SETTINGS).items()}

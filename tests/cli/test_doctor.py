@@ -226,6 +226,17 @@ def test_a_ledger_that_cannot_be_used_and_servers_of_different_ledgers_are_found
     with running_worker(tmp_path, **options) as first, running_worker(tmp_path, **options, signing_key=other) as second:
         found = examine(f"{first},{second}")
     assert troubles(found) == {"keys": "warning", "poller": "warning"}
+    with running_worker(tmp_path, **options) as first, running_worker(tmp_path, **options, adaptive="off") as second:
+        found = examine(f"{first},{second}")
+    assert troubles(found) == {"settings": "warning", "poller": "warning"}
+    assert found["settings"].message == f"the servers differ: adaptive is on at {first}, off at {second}"
+
+
+def test_of_a_full_disk_only_the_cause_is_a_fault(tmp_path: Path) -> None:
+    with running_worker(tmp_path, ledger_reserve_mib=1_048_576) as address:
+        while "disk" not in (found := examine(address)):
+            pass  # until the server has looked at the disk, and its statistics are newer
+    assert troubles(found) == {"disk": "fault", "poller": "warning"}
 
 
 def test_the_age_of_the_feed_is_that_of_the_newest_report(tmp_path: Path) -> None:

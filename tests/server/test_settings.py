@@ -11,7 +11,7 @@ from dejavu_common.address import Address
 from dejavu_ledger.url import check_ledger_url
 from dejavu_server.cli.options import options
 from dejavu_server.options import check_cache
-from dejavu_server.settings import Settings
+from dejavu_server.settings import OWN_SETTINGS, Settings
 
 
 @pytest.mark.parametrize(
@@ -118,3 +118,7 @@ def test_a_wrong_url_of_a_cache_is_refused_without_its_password(url: str, said: 
     with pytest.raises(ValueError, match=said) as refused:
         check_cache(url)
     assert "secret" not in str(refused.value)
+
+
+def test_the_settings_in_which_servers_may_differ_exist() -> None:
+    assert Settings.model_fields.keys() - Settings().common().keys() == OWN_SETTINGS

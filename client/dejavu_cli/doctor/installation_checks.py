@@ -120,11 +120,28 @@ def _agreement(reports: Sequence[ServerReport]) -> Iterator[Finding]:
             "runbook.md#dejavuversionskew",
         ),
     )
+    if one_ledger:
+        yield from _settings(reports)
     for what, answer, make, remedy, section in questions:
         answers = {report.name: answer(report) for report in reports}
         if len({each for each in answers.values() if each}) > 1:
             differ = "; ".join(f"{name}: {each}" for name, each in answers.items() if each)
             yield make(what, f"the servers differ: {differ}", remedy, section)
+
+
+def _settings(reports: Sequence[ServerReport]) -> Iterator[Finding]:
+    """Yield the finding about settings in which servers of one ledger differ; nothing if they agree."""
+    known = {report.name: report.stats.server.settings for report in reports if report.stats is not None}
+    names = sorted({name for settings in known.values() for name in settings})
+    differ = [
+        f"{name} is " + ", ".join(f"{settings[name]} at {server}" for server, settings in known.items())
+        for name in names
+        if all(name in settings for settings in known.values())  # otherwise of another release
+        and len({settings[name] for settings in known.values()}) > 1
+    ]
+    if differ:
+        same = "start all servers of a ledger with the same of these settings"
+        yield warning("settings", f"the servers differ: {'; '.join(differ)}", same, "deployment.md#several-servers")
 
 
 def _feed(reports: Sequence[ServerReport], games: Sequence[Game]) -> Finding:

@@ -47,6 +47,9 @@ _SAMPLING_SECONDS: Final = 3.0
 _NOW_SECONDS: Final = 60
 _WINDOW_SECONDS: Final = 900
 _SERVER_FAULTS: Final = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE")
+_FOLLOWS_FROM_DISK: Final = ("ledger", "checkpoint")
+"""Checks that fail with a full disk: only the cause is shown."""
+
 _MOST_FAULTS, _MOST_REFUSALS = 0.01, 0.05
 
 
@@ -146,6 +149,8 @@ def examine_server(address: ServerAddress, access: DoctorAccess, timeout: float)
         report.add(*_supervisor(report.stats, report.checkpoint))
         report.add(_calls(report.stats))
         report.add(*(each for each in _ledger(report.stats) if each.check != "ledger" or not report.has_lost_ledger))
+        if report.stats.ledger.disk == DISK_STATE_BELOW_RESERVE:
+            report.findings = [each for each in report.findings if each.check not in _FOLLOWS_FROM_DISK]
     return report
 
 
@@ -410,7 +415,9 @@ def _ledger(stats: GetServiceStatsResponse) -> Iterator[Finding]:
         text = f"entries have not been signed for {seconds_text(state.checkpoint_age_seconds)}"
         yield warning("checkpoint", text, "see `signing_failing` in the log", "runbook.md#dejavucheckpointold")
     if state.disk == DISK_STATE_BELOW_RESERVE:
-        text = "free space is below the reserve: only outcomes are recorded"
+        text = (
+            "free space is below the reserve: named forecasts are refused, and without any, outcomes and signatures too"
+        )
         yield fault("disk", text, "make room on the ledger's disk", "runbook.md#dejavudisklow")
     elif state.disk == DISK_STATE_LOW:
         text = "less than twice the reserve is free"

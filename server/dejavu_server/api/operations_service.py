@@ -18,8 +18,7 @@ class OperationsService:
 
     Args:
         statistics: returns the statistics of all workers; the same object until they were sampled again.
-        name: where the server runs.
-        workers: number of workers of the server.
+        server: name, number of workers and common settings of the server.
         coverage_days: number of days whose games count towards the coverage.
         ledger: state of the ledger, as far as the settings determine it.
         clock: returns the time, in seconds since 1970.
@@ -29,16 +28,14 @@ class OperationsService:
         self,
         statistics: Callable[[], ServerStatistics],
         *,
-        name: str,
-        workers: int,
+        server: pb.ServerInfo,
         coverage_days: int,
         ledger: pb.LedgerState,
         clock: Callable[[], datetime],
     ) -> None:
         self._statistics = statistics
         self._clock = clock
-        self._name = name
-        self._workers = workers
+        self._server = server
         self._coverage_days = coverage_days
         self._ledger = ledger
         self._answered: tuple[ServerStatistics, pb.GetServiceStatsResponse] | None = None
@@ -49,8 +46,7 @@ class OperationsService:
         if self._answered is None or self._answered[0] is not statistics:  # callers can ask as often as they like
             message = stats_message(
                 statistics,
-                name=self._name,
-                workers=self._workers,
+                server=self._server,
                 coverage_days=self._coverage_days,
                 ledger=self._ledger,
                 now=self._clock().timestamp(),

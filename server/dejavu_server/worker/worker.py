@@ -23,7 +23,7 @@ import grpc
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
-from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATABASE_KIND_SQLITE, LedgerState
+from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATABASE_KIND_SQLITE, LedgerState, ServerInfo
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_ledger.audit.checkpoints import key_path
@@ -317,8 +317,7 @@ class Worker:
         settings = self._settings
         operations = OperationsService(
             self._statistics.server,
-            name=server_name(),
-            workers=settings.workers,
+            server=ServerInfo(name=server_name(), configured_workers=settings.workers, settings=settings.common()),
             coverage_days=COVERAGE_DAYS,
             ledger=LedgerState(
                 database=DATABASE_KIND_POSTGRESQL if is_postgres(settings.ledger) else DATABASE_KIND_SQLITE,

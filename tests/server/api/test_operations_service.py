@@ -29,6 +29,7 @@ from dejavu.ops.v1.operations_service_pb2 import (
     GetServiceStatsResponse,
     LedgerState,
     MethodStats,
+    ServerInfo,
     StatsWindow,
 )
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
@@ -65,7 +66,9 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def message(statistics: ServerStatistics, now: float, **ledger: Any) -> GetServiceStatsResponse:
-    return stats_message(statistics, name="", workers=1, coverage_days=30, ledger=LedgerState(**ledger), now=now)
+    return stats_message(
+        statistics, server=ServerInfo(configured_workers=1), coverage_days=30, ledger=LedgerState(**ledger), now=now
+    )
 
 
 @asynccontextmanager

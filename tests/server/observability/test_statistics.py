@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from dejavu.ops.v1.operations_service_pb2 import LedgerState
+from dejavu.ops.v1.operations_service_pb2 import LedgerState, ServerInfo
 from dejavu_server.api.converters.operations import stats_message
 from dejavu_server.observability.metrics import LATENCY_BUCKETS, Metrics
 from dejavu_server.observability.quantiles import quantile
@@ -99,7 +99,9 @@ def test_counts_that_became_less_have_not_grown() -> None:
         statistics.sample()
     sampled = statistics.sample()
     assert counted(sampled) == {60: 0, 300: 0, 900: 0, 0: 3}
-    message = stats_message(sampled, name="", workers=1, coverage_days=30, ledger=LedgerState(), now=clock.now)
+    message = stats_message(
+        sampled, server=ServerInfo(configured_workers=1), coverage_days=30, ledger=LedgerState(), now=clock.now
+    )
     assert [sum(each.calls for each in window.methods) for window in message.windows] == [0, 0, 0, 3]
 
 

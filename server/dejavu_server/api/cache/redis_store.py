@@ -60,12 +60,6 @@ MAX_CONNECTIONS: Final = 8
 MAX_WRITES: Final = 64
 """Maximum number of writes in progress; further ones are skipped."""
 
-OWN_SETTINGS: Final = {
-    *("listen", "metrics_listen", "tls_cert", "tls_key", "workers", "cache", "cache_secret"),
-    *("bundles", "ledger", "backup_folder", "signing_key"),
-}
-"""Settings in which servers that share answers may differ: where they and their files are, and their size."""
-
 SECRET_BYTES: Final = (16, 64)
 """Minimum and maximum length of the secret, in bytes."""
 
@@ -108,7 +102,7 @@ class RedisStore:
     """Answers in Redis; must be used on one event loop. A context in which it is connected.
 
     Args:
-        settings: settings of the server; answers of servers with other ones, but for OWN_SETTINGS, are not used.
+        settings: settings of the server; answers of servers with other common ones are not used.
         models: its models, first the active one, which answers requests that name no model.
         metrics: counts lookups.
         token: the token of all workers of the server, which is set to that in Redis.
@@ -133,7 +127,7 @@ class RedisStore:
         self._redis = Redis.from_pool(pool)
         # With a store the models can change: their versions are part of the history.
         lasting = [] if settings.model_store else [(model.version, model.approved) for model in models]
-        inputs = [build.release(), settings.model_dump(exclude=OWN_SETTINGS), lasting]
+        inputs = [build.release(), settings.common(), lasting]
         self._inputs = json.dumps(inputs, sort_keys=True, default=str).encode()
         self._metrics, self._token = metrics, token
         self.is_used = self._found = False

@@ -30,24 +30,23 @@ _STREAMS: Final = tuple(method for method, rule in POLICY.items() if rule.kind i
 
 
 def stats_message(
-    server: ServerStatistics, *, name: str, workers: int, coverage_days: int, ledger: pb.LedgerState, now: float
+    found: ServerStatistics, *, server: pb.ServerInfo, coverage_days: int, ledger: pb.LedgerState, now: float
 ) -> pb.GetServiceStatsResponse:
     """Convert the statistics of a server.
 
     Args:
-        server: the statistics.
-        name: where the server runs.
-        workers: number of workers that it was started with.
+        found: the statistics.
+        server: the server, as far as the settings determine it.
         coverage_days: number of days whose games count towards the coverage.
         ledger: state of the ledger, as far as the settings determine it.
         now: the time, in seconds since 1970.
     """
-    states = server.states
+    states = found.states
     in_flight = {method: value for (method,), value in by_labels(states, stats.IN_FLIGHT).items()}
     streams = sum(in_flight.pop(method, 0) for method in _STREAMS)
     return pb.GetServiceStatsResponse(
-        sampled_time=_timestamp(server.sampled),
-        windows=[_window(window) for window in server.windows],
+        sampled_time=_timestamp(found.sampled),
+        windows=[_window(window) for window in found.windows],
         open_streams=round(streams),
         calls_in_flight=round(sum(in_flight.values())),
         ledger_lag=pb.LedgerLag(
@@ -58,12 +57,13 @@ def stats_message(
         ),
         coverage=_coverage(states, coverage_days),
         server=pb.ServerInfo(
-            server_id=server.server,
-            name=name,
-            start_time=_timestamp(server.started),
-            uptime_seconds=max(0.0, server.sampled - server.started),
-            configured_workers=workers,
-            workers=[_worker(worker) for worker in server.workers],
+            server_id=found.server,
+            name=server.name,
+            start_time=_timestamp(found.started),
+            uptime_seconds=max(0.0, found.sampled - found.started),
+            configured_workers=server.configured_workers,
+            settings=server.settings,
+            workers=[_worker(worker) for worker in found.workers],
             worker_deaths=round(states.get(stats.DEATHS, 0)),
             worker_hangs=round(states.get(stats.HANGS, 0)),
             last_reload_failed=states.get(stats.RELOAD_FAILED, 0) > 0,

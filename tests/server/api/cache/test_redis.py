@@ -24,7 +24,6 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.api.cache import redis_store
 from dejavu_server.api.cache.redis_store import sealed, unsealed
-from dejavu_server.settings import Settings
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
 
@@ -237,7 +236,3 @@ async def test_a_server_starts_without_the_redis_that_it_is_told(tmp_path: Path)
             assert (await server.stats()).shared_state == FAILED
             assert (await server.ask()) == (await server.ask())
     assert levels(log) == ["warning"], "it may be about to start"
-
-
-def test_the_settings_in_which_servers_may_differ_exist() -> None:
-    assert Settings.model_fields.keys() >= redis_store.OWN_SETTINGS

@@ -591,6 +591,26 @@ class ServerInfo(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SettingsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SERVER_ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
@@ -602,6 +622,7 @@ class ServerInfo(_message.Message):
     WORKER_HANGS_FIELD_NUMBER: _builtins.int
     LAST_RELOAD_FAILED_FIELD_NUMBER: _builtins.int
     OUTDATED_FILES_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
     server_id: _builtins.str
     """Identifies a run of the server: 16 hexadecimal digits; another one after each start."""
     version: _builtins.str
@@ -632,6 +653,12 @@ class ServerInfo(_message.Message):
     def outdated_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Replaced files of access that cannot be used, such as "tokens" or "tls": their former content is used."""
 
+    @_builtins.property
+    def settings(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Settings that all servers of a ledger should share, by their names; not where they listen and keep files, what they
+        log and how large they are.
+        """
+
     def __init__(
         self,
         *,
@@ -646,10 +673,11 @@ class ServerInfo(_message.Message):
         worker_hangs: _builtins.int = ...,
         last_reload_failed: _builtins.bool = ...,
         outdated_files: _abc.Iterable[_builtins.str] | None = ...,
+        settings: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_workers", b"configured_workers", "last_reload_failed", b"last_reload_failed", "name", b"name", "outdated_files", b"outdated_files", "server_id", b"server_id", "start_time", b"start_time", "uptime_seconds", b"uptime_seconds", "version", b"version", "worker_deaths", b"worker_deaths", "worker_hangs", b"worker_hangs", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_workers", b"configured_workers", "last_reload_failed", b"last_reload_failed", "name", b"name", "outdated_files", b"outdated_files", "server_id", b"server_id", "settings", b"settings", "start_time", b"start_time", "uptime_seconds", b"uptime_seconds", "version", b"version", "worker_deaths", b"worker_deaths", "worker_hangs", b"worker_hangs", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

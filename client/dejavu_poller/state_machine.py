@@ -17,9 +17,10 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.requests import FINAL
-from dejavu_feed.errors import FeedError, StaleFeed
+from dejavu_feed.errors import FeedError, MalformedFeed, StaleFeed
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play, completed_minutes, last_change, periods_over
+from dejavu_feed.nba.sides import contradiction
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 from dejavu_poller import forecasting, reporting
 from dejavu_poller.capabilities import ModelCapabilities
@@ -212,7 +213,7 @@ def _reopen(transition: Transition) -> None:
 
 
 def _read_plays(transition: Transition, read: PlaysRead) -> None:
-    """Accept plays unless they are stale, and follow them."""
+    """Accept plays unless they are stale, or contradict the sides of the scoreboard, and follow them."""
     game, plays, now = transition.game, read.plays, transition.known.now
     if fault := _take_lead(transition, plays):
         _fail(transition, StaleFeed(fault))
@@ -228,6 +229,9 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
             return
     else:
         changed = game.last_change
+    if fault := contradiction(game.state, plays):
+        _fail(transition, MalformedFeed(fault))
+        return
     completed = completed_minutes(plays)
     too_early = all(completed < watched.minutes.start for watched in game.horizons.values())
     attempts = 0 if too_early else game.history_attempts

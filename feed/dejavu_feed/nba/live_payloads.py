@@ -74,6 +74,7 @@ class GameState:
         code_date: local date of the game according to its code, for example 20230420/SACGSW; None if the feed shows
             none.
         is_neutral: whether the scoreboard says that it is at a neutral site; box scores do not.
+        code_teams: home and away by its code, for example (GSW, SAC) of 20230420/SACGSW; empty if it shows none.
     """
 
     game_id: str
@@ -90,6 +91,7 @@ class GameState:
     text: str = ""
     code_date: date | None = None
     is_neutral: bool = False
+    code_teams: tuple[str, str] = ("", "")
 
     @property
     def date(self) -> date | None:
@@ -200,10 +202,16 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
 
 
 def _with_ball(play: Play, event: Event | None, free_throws: int | None) -> Play:
-    """Return a play with the possession after its event, if that is known, and the free throws to come."""
+    """Return a play with team and possession of its event, if that is known, and the free throws to come."""
     if event is None:
         return replace(play, free_throws=None)
-    return replace(play, possession=event.possession, shot_in_air=event.shot_in_air, free_throws=free_throws)
+    return replace(
+        play,
+        team=event.team,
+        possession=event.possession,
+        shot_in_air=event.shot_in_air,
+        free_throws=free_throws,
+    )
 
 
 def _events(
@@ -238,6 +246,7 @@ def _game_state(record: object, where: str) -> GameState:
     period = required(record, "period", int, where)
     if not 0 <= period <= MAX_PERIOD:
         raise MalformedFeed(f"{where}.period is {brief(period)}, expected 0 to {MAX_PERIOD}")
+    day, _, teams = optional_text(record, "gameCode").partition("/")
     return GameState(
         game_id=game_id,
         home=_team(home, f"{where}.homeTeam"),
@@ -251,8 +260,9 @@ def _game_state(record: object, where: str) -> GameState:
         away_periods=_period_scores(away),
         tip_off=instant(optional_text(record, "gameTimeUTC")),
         text=optional_text(record, "gameStatusText").strip()[:MAX_TEXT],
-        code_date=compact_day(optional_text(record, "gameCode").partition("/")[0]),
+        code_date=compact_day(day),
         is_neutral=isinstance(record, Mapping) and record.get("isNeutral") is True,
+        code_teams=(teams[3:6], teams[:3]),
     )
 
 

@@ -49,6 +49,7 @@ class Play:
         after_gap: whether the score changed since the previous play in a play that could not be read.
         possession, shot_in_air: see `dejavu_feed.events.Event`.
         free_throws: free throws that the team with the ball has next (`dejavu_feed.events.free_throws_to_come`).
+        team: NBA code of the acting team; empty if there is none, or the feed does not say.
     """
 
     order: int
@@ -66,6 +67,7 @@ class Play:
     possession: str = ""
     shot_in_air: bool = False
     free_throws: int | None = 0
+    team: str = ""
 
     @property
     def score(self) -> Score:
@@ -108,8 +110,12 @@ def _score(play: Play | None) -> Score:
 
 def _is_explained(before: Score, play: Play) -> bool:
     """Return whether a play's own points explain the step to its score."""
-    own = _POINTS.get(play.action, 0) if play.scoring else 0
-    return sorted((play.home - before.home, play.away - before.away)) == [0, own]
+    return sorted((play.home - before.home, play.away - before.away)) == [0, own_points(play)]
+
+
+def own_points(play: Play) -> int:
+    """Return the points that a play scores."""
+    return _POINTS.get(play.action, 0) if play.scoring else 0
 
 
 def _is_near(now: Score, then: Score) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.support.builders.halftime import halftime_differential, live_pattern
 from dejavu_feed.nba.event_rows import attempt_of
 from dejavu_feed.nba.live_payloads import GameStatus, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play, known_minutes
+from dejavu_feed.nba.sides import contradiction
 from dejavu_feed.pattern import slots
 
 pytestmark = pytest.mark.real_data
@@ -136,3 +138,15 @@ def test_a_game_without_a_code_and_with_a_start_in_the_year_one_is_read_without_
     assert (state.game_id, state.date, box.date, read.faults) == (game_id, None, None, ())
     assert known_minutes(read.plays) == 18
     assert slots((play.score for play in read.plays), 18)[-1] == 20
+
+
+def test_the_sides_of_a_real_game_are_never_in_doubt_and_exchanged_columns_always(
+    feed: Path, plays: tuple[Play, ...]
+) -> None:
+    end = read_boxscore(json.loads((feed / f"boxscore_{GAME}.json").read_text()), GAME)
+    for number in range(1, len(plays) + 1):
+        last = plays[number - 1]
+        state = replace(end, status=GameStatus.LIVE, home_score=last.home, away_score=last.away)
+        exchanged = [replace(each, home=each.away, away=each.home) for each in plays[:number]]
+        assert contradiction(state, plays[:number]) == ""
+        assert (contradiction(state, exchanged) != "") is (last.home + last.away > 0)

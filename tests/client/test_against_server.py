@@ -13,6 +13,8 @@ from tests.support.processes.servers import running_worker
 
 from dejavu_client import (
     HALFTIME,
+    AsyncDejavuClient,
+    DeadlineExceededError,
     DejavuClient,
     FailedPreconditionError,
     market,
@@ -76,3 +78,19 @@ async def test_a_game_is_streamed_recorded_settled_and_scored(client: AnyClient,
         assert (await client.call("get_leaderboard", game_id=game, min_games=1)).rows[0].scorecard.games == 1
         checkpoint = await client.call("get_checkpoint")
         assert (len(checkpoint.hash), len(checkpoint.signature)) == (32, 64)
+
+
+async def test_a_thousand_calls_at_once_are_all_answered(address: str) -> None:
+    """More than a server takes on the connections of a client at once: the others wait in the client."""
+    async with AsyncDejavuClient(address, timeout=60.0) as client, asyncio.timeout(60):
+        answers = await asyncio.gather(*(client.predict([*PATTERN[:-1], float(number % 9)]) for number in range(1000)))
+    assert len(answers) == 1000
+
+
+async def test_a_call_that_waits_for_its_turn_longer_than_it_may_is_not_sent(address: str) -> None:
+    async with AsyncDejavuClient(address, timeout=30.0, channels=1) as client, asyncio.timeout(60):
+        long = [asyncio.create_task(client.predict([*PATTERN[:-1], float(number % 9)])) for number in range(640)]
+        await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceededError, match="not sent within"):
+            await client.predict(PATTERN, timeout=0.001)
+        assert len(await asyncio.gather(*long)) == 640

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from typing import Protocol, Self, TypeAlias, TypeVar
 
 import grpc
@@ -142,6 +143,7 @@ class Transport:
         # In random order, so that not all clients begin with the same server.
         addresses = random.sample(servers.addresses, len(servers.addresses))
         self._pool = ChannelPool(connect, channels, addresses)
+        self._turns = asyncio.Semaphore(config.CALLS_PER_CHANNEL * channels)
         self._dns = None if servers.name is None else DnsWatch(servers.name, self._pool.set_servers)
         if self._dns is not None:
             self._dns.start()
@@ -177,9 +179,11 @@ class Transport:
     ) -> ResponseT:
         """Make one call, by the RPC that `rpc` selects from a connection's stubs, and return its response."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        call = Repeatable(rpc, request, time.monotonic() + seconds)
+        call, turns = Repeatable(rpc, request, time.monotonic() + seconds), ExitStack()
         try:
             with self._closed.guard(), self._calls.call(method, seconds), client_span(method):
+                await self._take_turn(seconds)
+                turns.callback(self._turns.release)
                 metadata = self._metadata()  # before a channel is taken, because a token function may raise
                 self._budget.deposit()
                 call.send(self._take(), metadata)
@@ -187,11 +191,28 @@ class Transport:
                 response, identity = await self._answer(call, repeats)
         finally:
             call.cancel()
+            turns.close()
             for pooled in call.channels:
                 for connection in self._pool.give_back(pooled):
                     await connection.channel.close()
         self._calls.answered(identity.worker)
         return response
+
+    async def _take_turn(self, seconds: float) -> None:
+        """Wait until fewer calls of this client are in progress than its channels take.
+
+        Raises:
+            DeadlineExceededError: if that takes longer than the call may.
+        """
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            message = f"not sent within {seconds:g} s: other calls of this client were in progress"
+            raise DeadlineExceededError(message, code=grpc.StatusCode.DEADLINE_EXCEEDED) from None
 
     async def _answer(
         self, call: Repeatable[Stubs, RequestT, ResponseT], repeats: int

@@ -131,7 +131,11 @@ def _agreement(reports: Sequence[ServerReport]) -> Iterator[Finding]:
 
 def _settings(reports: Sequence[ServerReport]) -> Iterator[Finding]:
     """Yield the finding about settings in which servers of one ledger differ; nothing if they agree."""
-    known = {report.name: report.stats.server.settings for report in reports if report.stats is not None}
+    known = {
+        report.name: {each.name: each.value for each in report.stats.server.settings}
+        for report in reports
+        if report.stats is not None
+    }
     names = sorted({name for settings in known.values() for name in settings})
     differ = [
         f"{name} is " + ", ".join(f"{settings[name]} at {server}" for server, settings in known.items())

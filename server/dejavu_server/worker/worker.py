@@ -23,7 +23,13 @@ import grpc
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
-from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATABASE_KIND_SQLITE, LedgerState, ServerInfo
+from dejavu.ops.v1.operations_service_pb2 import (
+    DATABASE_KIND_POSTGRESQL,
+    DATABASE_KIND_SQLITE,
+    LedgerState,
+    ServerInfo,
+    ServerSetting,
+)
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_ledger.audit.checkpoints import key_path
@@ -315,9 +321,10 @@ class Worker:
     def _add_operator_services(self) -> None:
         """Add statistics, health and reflection."""
         settings = self._settings
+        common = [ServerSetting(name=name, value=value) for name, value in settings.common().items()]
         operations = OperationsService(
             self._statistics.server,
-            server=ServerInfo(name=server_name(), configured_workers=settings.workers, settings=settings.common()),
+            server=ServerInfo(name=server_name(), configured_workers=settings.workers, settings=common),
             coverage_days=COVERAGE_DAYS,
             ledger=LedgerState(
                 database=DATABASE_KIND_POSTGRESQL if is_postgres(settings.ledger) else DATABASE_KIND_SQLITE,

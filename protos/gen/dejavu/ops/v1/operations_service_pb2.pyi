@@ -591,26 +591,6 @@ class ServerInfo(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class SettingsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     SERVER_ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
@@ -654,9 +634,9 @@ class ServerInfo(_message.Message):
         """Replaced files of access that cannot be used, such as "tokens" or "tls": their former content is used."""
 
     @_builtins.property
-    def settings(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Settings that all servers of a ledger should share, by their names; not where they listen and keep files, what they
-        log and how large they are.
+    def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerSetting]:
+        """Settings that all servers of a ledger should share; not where they listen and keep files, what they log and how large
+        they are.
         """
 
     def __init__(
@@ -673,7 +653,7 @@ class ServerInfo(_message.Message):
         worker_hangs: _builtins.int = ...,
         last_reload_failed: _builtins.bool = ...,
         outdated_files: _abc.Iterable[_builtins.str] | None = ...,
-        settings: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        settings: _abc.Iterable[Global___ServerSetting] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -682,6 +662,32 @@ class ServerInfo(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServerInfo: _TypeAlias = ServerInfo  # noqa: Y015
+
+@_typing.final
+class ServerSetting(_message.Message):
+    """A setting of a server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of its option, for example max_game_forecasts."""
+    value: _builtins.str
+    """Its value."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServerSetting: _TypeAlias = ServerSetting  # noqa: Y015
 
 @_typing.final
 class WorkerInfo(_message.Message):

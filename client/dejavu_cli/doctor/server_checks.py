@@ -359,7 +359,7 @@ def _files(stats: GetServiceStatsResponse) -> Iterator[Finding]:
         yield fault("reload", text, restore, "runbook.md#dejavureloadfailed")
     for file in stats.server.outdated_files:
         text = f"the replaced file of {file} cannot be used: the server goes on with its former content"
-        repair = "see `access_reload_failed` or `tls_reload_failed` in the log, and write the file again"
+        repair = "see `access_reload_failed` in the log, and write the file again"
         yield fault("access", text, repair, "runbook.md#dejavuaccessfileoutdated")
 
 

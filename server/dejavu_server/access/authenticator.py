@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dejavu_server.access import files, token_file
+from dejavu_server.access import token_file
 from dejavu_server.access.caller import NOBODY, MethodDenied, Principal, Unauthenticated
-from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, ignore_reload
+from dejavu_server.access.files import OnReload, ReloadedFiles, ignore_reload
 from dejavu_server.access.policy import PUBLIC, rule_of
 from dejavu_server.observability.periodic import PeriodicTask
 
@@ -60,21 +60,20 @@ class Authenticator:
         clock: Callable[[], float] = time.time,
         on_reload: OnReload = ignore_reload,
     ) -> None:
-        self._tokens = tokens
-        self._jwks = jwks
-        self._issuer = issuer
-        self._audience = audience
         self._clock = clock
-        self._on_reload = on_reload
         self._callers: dict[bytes, Principal] = {}
         self._verifier: JwtVerifier | None = None
         self._verified: OrderedDict[bytes, Principal] = OrderedDict()
         self._refused: OrderedDict[bytes, str] = OrderedDict()  # with the reasons
-        self._versions: dict[Path, FileVersion] = {}
-        self._unusable: dict[Path, str] = {}  # why a file that was replaced cannot be used
         self._watch: PeriodicTask | None = None
-        for path in self._paths():
-            self._use(self._load(path))
+        self._tokens: ReloadedFiles[dict[bytes, Principal]] | None = None
+        self._jwks: ReloadedFiles[JwtVerifier] | None = None
+        if tokens is not None:
+            self._tokens = ReloadedFiles("tokens", [tokens], lambda: token_file.load(tokens).callers(), on_reload)
+            self._callers = self._tokens.content
+        if jwks is not None:
+            self._jwks = ReloadedFiles("jwks", [jwks], partial(_verifier, jwks, issuer, audience), on_reload)
+            self._verify_by(self._jwks.content)
 
     def authorize(self, method: str, authorization: str | bytes | None) -> Principal:
         """Return the caller of a method; NOBODY if the method needs no token.
@@ -167,48 +166,31 @@ class Authenticator:
             self._verified.popitem(last=False)
         return caller
 
-    def _kind(self, path: Path) -> str:
-        return "tokens" if path == self._tokens else "jwks"
-
-    def _paths(self) -> list[Path]:
-        return [path for path in (self._tokens, self._jwks) if path is not None]
-
-    def _load(self, path: Path) -> dict[bytes, Principal] | JwtVerifier:
-        """Read a file; raise AccessFileError if it cannot be used."""
-        self._versions[path] = files.version(path)  # taken before reading, so that a later change is noticed
-        if path == self._tokens:
-            return token_file.load(path).callers()
-        # Most servers have no JWKS file, and importing PyJWT and cryptography would take a tenth of the time of all
-        # imports.
-        from dejavu_server.access.jwt_tokens import JwtVerifier  # noqa: PLC0415
-
-        return JwtVerifier(path, self._issuer, self._audience)
-
-    def _use(self, content: dict[bytes, Principal] | JwtVerifier) -> None:
-        if isinstance(content, dict):
-            self._callers = content
-        else:
-            self._verifier = content
-            self._verified.clear()
-            self._refused.clear()
-            if not content.keys:
-                effect = "no JSON Web Token is accepted"
-                _log.warning("access_without_keys", path=str(self._jwks), effect=effect)
+    def _verify_by(self, verifier: JwtVerifier) -> None:
+        """Verify JWTs by other keys."""
+        self._verifier = verifier
+        self._verified.clear()
+        self._refused.clear()
 
     async def _reload(self) -> None:
         """Load the files that were replaced."""
-        for path in self._paths():
-            if files.version(path) == self._versions[path] and path not in self._unusable:
-                continue
-            try:
-                self._use(await files.on_thread(partial(self._load, path)))
-                self._unusable.pop(path, None)
-                _log.info("access_reloaded", path=str(path))
-                self._on_reload(self._kind(path), True)
-            except AccessFileError as error:  # tried again, since the cause may disappear without a change of the file
-                if self._unusable.get(path) == str(error):
-                    continue
-                self._unusable[path] = str(error)
-                effect = "the former content stays in use"
-                _log.error("access_reload_failed", path=str(path), reason=str(error), effect=effect)
-                self._on_reload(self._kind(path), False)
+        if self._tokens is not None and await self._tokens.reload():
+            self._callers = self._tokens.content
+        if self._jwks is not None and await self._jwks.reload():
+            self._verify_by(self._jwks.content)
+
+
+def _verifier(jwks: Path, issuer: str, audience: str) -> JwtVerifier:
+    """Return what verifies JWTs by the keys of a file.
+
+    Raises:
+        AccessFileError: if the file cannot be used.
+    """
+    # Most servers have no JWKS file, and importing PyJWT and cryptography would take a tenth of the time of all
+    # imports.
+    from dejavu_server.access.jwt_tokens import JwtVerifier  # noqa: PLC0415
+
+    verifier = JwtVerifier(jwks, issuer, audience)
+    if not verifier.keys:
+        _log.warning("access_without_keys", path=str(jwks), effect="no JSON Web Token is accepted")
+    return verifier

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
+
+import structlog
 
 from dejavu_models.errors import DejavuError
 
@@ -21,19 +23,16 @@ content could be used."""
 
 _THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="access-files")
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
-FileVersion = tuple[int, ...]
+_log = structlog.get_logger(__name__)
+
+_Version = tuple[int, ...]
 """Identity of a version of a file. It also changes if a link gets another target, as in a secret of Kubernetes."""
 
 
 class AccessFileError(DejavuError, reason="ACCESS_FILE_INVALID"):
     """A file of keys, certificates or tokens cannot be used; names the file, never its content."""
-
-
-async def on_thread(load: Callable[[], _T]) -> _T:
-    """Return the result of reading such files, on a thread of their own, so that no other work delays a revocation."""
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, load)
 
 
 def ignore_reload(_: str, __: bool) -> None:
@@ -65,7 +64,55 @@ def read(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def version(path: Path) -> FileVersion:
+class ReloadedFiles(Generic[T]):
+    """The content of files that may be replaced. While new files cannot be used, the former content stays.
+
+    Args:
+        kind: tokens, jwks or tls.
+        paths: the files, which have one content together.
+        load: reads the content; raises AccessFileError if the files cannot be used.
+        on_reload: called after the files were replaced.
+
+    Attributes:
+        content: the newest content that could be used.
+
+    Raises:
+        AccessFileError: if the files cannot be used at first.
+    """
+
+    def __init__(self, kind: str, paths: Sequence[Path], load: Callable[[], T], on_reload: OnReload) -> None:
+        self._kind, self._paths, self._load, self._on_reload = kind, paths, load, on_reload
+        self._unusable = ""  # why files that were replaced cannot be used
+        self._versions = self._look()  # before reading, so that a later change is noticed
+        self.content = load()
+
+    def _look(self) -> list[_Version]:
+        return [_version(path) for path in self._paths]
+
+    async def reload(self) -> bool:
+        """Load the files if one was replaced; return whether the content is new."""
+        versions = self._look()
+        if versions == self._versions and not self._unusable:
+            return False
+        self._versions = versions
+        # On a thread of its own, so that no other work delays a revocation.
+        loading = asyncio.get_running_loop().run_in_executor(_THREAD, self._load)
+        try:
+            self.content = await loading
+        except AccessFileError as error:  # tried again: the cause may disappear without a change of the files
+            if self._unusable != str(error):
+                self._unusable = str(error)
+                effect = "the former content stays in use"
+                _log.error("access_reload_failed", file=self._kind, reason=str(error), effect=effect)
+                self._on_reload(self._kind, False)
+            return False
+        self._unusable = ""
+        _log.info("access_reloaded", file=self._kind, path=str(self._paths[0]))
+        self._on_reload(self._kind, True)
+        return True
+
+
+def _version(path: Path) -> _Version:
     """Return the version of a file; empty if there is none."""
     try:
         status = path.stat()

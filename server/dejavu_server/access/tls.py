@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from dejavu_common.clock import utc_now
 from dejavu_server.access import files
-from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, ignore_reload
+from dejavu_server.access.files import AccessFileError, OnReload, ReloadedFiles, ignore_reload
 from dejavu_server.observability.periodic import PeriodicTask
 
 LOOK_SECONDS = 1.0
@@ -61,12 +61,10 @@ class TlsCredentials(PeriodicTask):
 
     def __init__(self, paths: TlsFiles, on_reload: OnReload = ignore_reload) -> None:
         super().__init__("tls-files", LOOK_SECONDS, self._reload)
-        self._paths = paths
-        self._versions = self._look()
-        self._unusable = ""  # why files that were replaced cannot be used
-        self._current, self._expires = _load(paths)
+        given = [path for path in paths if path is not None]
+        self._files = ReloadedFiles("tls", given, partial(_load, paths), on_reload)
+        self._current, self._expires = self._files.content
         self._fetched: object = self._current
-        self._on_reload = on_reload
         self.credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
             self._current,
             self._fetch,  # type: ignore[arg-type]  # the stubs do not know that it may return None
@@ -85,25 +83,9 @@ class TlsCredentials(PeriodicTask):
         """Return when the first certificate of the server's chain expires, in seconds since 1970."""
         return self._expires
 
-    def _look(self) -> list[FileVersion]:
-        return [files.version(path) for path in self._paths if path is not None]
-
     async def _reload(self) -> None:
-        """Load the files if one was replaced."""
-        versions = self._look()
-        if versions == self._versions and not self._unusable:
-            return
-        self._versions = versions
-        try:
-            self._current, self._expires = await files.on_thread(partial(_load, self._paths))
-            self._unusable = ""
-            _log.info("tls_reloaded", certificate=str(self._paths.certificate))
-            self._on_reload("tls", True)
-        except AccessFileError as error:  # tried again: the other files may be replaced in a moment
-            if self._unusable != str(error):
-                self._unusable = str(error)
-                _log.error("tls_reload_failed", reason=str(error), effect="the former certificate stays in use")
-                self._on_reload("tls", False)
+        if await self._files.reload():
+            self._current, self._expires = self._files.content
 
 
 def _load(paths: TlsFiles) -> tuple[grpc.ServerCertificateConfiguration, float]:

@@ -92,7 +92,7 @@ async def test_a_certificate_that_does_not_fit_its_key_leaves_the_former_one_in_
     secured.pair.certificate.write_bytes(secured.authority.issue("another").certificate.read_bytes())
     with structlog.testing.capture_logs() as logs:
         async with asyncio.timeout(20):
-            while not any(entry["event"] == "tls_reload_failed" for entry in logs):  # noqa: ASYNC110 - a list
+            while not any(entry["event"] == "access_reload_failed" for entry in logs):  # noqa: ASYNC110 - a list
                 await asyncio.sleep(0.05)
     assert await secured.serial() == before
     async with secured.client as client:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from dejavu_common.clock import utc_now
@@ -17,6 +17,7 @@ from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.records import IssuedForecast, MarketRecording, SentMarket
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon, TotalForecast
@@ -34,6 +35,24 @@ _SAME_PROBABILITY: Final = 0.0005
 _SAME_POINTS: Final = 0.1
 """Differences of probabilities, and of quantiles in points, below which two forecasts count as the same. The order of
 summation, which depends on the batch, causes differences below 1e-4 points."""
+
+
+class _Asked:
+    """A request, the model that answers it, and its result so far."""
+
+    __slots__ = ("chosen", "request", "result")
+
+    def __init__(self, request: ForecastRequest) -> None:
+        self.request = request
+        self.chosen: Chosen
+        self.result: Result[IssuedForecast]
+
+    @property
+    def issued(self) -> IssuedForecast:
+        """The result, if it did not fail."""
+        if isinstance(self.result, Failed):
+            raise self.result.error
+        return self.result
 
 
 class ForecastService:
@@ -85,59 +104,27 @@ class ForecastService:
             OutcomeAlreadyRecorded: if the forecast is new and the outcome is already recorded.
             Overloaded, LedgerUnavailable, ModelsChanged: if the server can't answer at present.
         """
-        result = await self._forecast(request, caller)
-        for _ in range(CHANGES_FOLLOWED - 1):
-            sequence = _changed(result)
-            if sequence is None:
-                break
-            await self._models.wait_for(sequence)
-            result = await self._forecast(request, caller)
+        [result] = await self.forecast_many([request], caller)
         if isinstance(result, Failed):
             raise result.error
-        self._count_answered([result])
         return result
 
-    async def _forecast(self, request: ForecastRequest, caller: Caller) -> Result[IssuedForecast]:
-        """Answer one request with the model that answers now; fail with ModelsChanged if that changes meanwhile."""
-        chosen = self._chosen(request)
-        with span("forecast"):
-            answer = await self._batcher.forecast(chosen.forecaster, request.query)
-        issued = self._stamp(request, caller, chosen, answer, self._clock())
-        if not request.game_id:
-            return issued
-        [recorded] = await self._commit([issued], caller)
-        again = _as_recorded(request, issued, recorded)
-        return recorded if again is None else (await self._answer_again({0: again}, {0: chosen}, caller))[0]
-
-    def _chosen(self, request: ForecastRequest) -> Chosen:
-        """Return the model that answers a request: of a named game, the champion."""
-        if not request.model_version:
-            return self._models.choose()
-        forecaster = self._models.get(request.model_version)
-        if not request.game_id:
-            return Chosen(forecaster)
-        champion = self._models.choose()
-        if forecaster.version != champion.forecaster.version:
-            raise NotChampion(request.model_version, champion.forecaster.version)
-        return champion
-
     async def forecast_many(self, requests: Sequence[ForecastRequest], caller: Caller) -> list[Result[IssuedForecast]]:
-        """Answer many requests in order; each fails on its own. Forecasts of named games are recorded together."""
-        results = await self._forecast_many(requests, caller)
+        """Answer requests in order; each fails on its own. Forecasts of named games are recorded together."""
+        asked = [_Asked(request) for request in requests]
+        await self._answer(asked, caller)
         for _ in range(CHANGES_FOLLOWED - 1):
-            changed = {
-                index: sequence for index, each in enumerate(results) if (sequence := _changed(each)) is not None
-            }
-            if not changed:
+            changes = {each: sequence for each in asked if (sequence := _changed(each.result)) is not None}
+            if not changes:
                 break
             try:
-                await self._models.wait_for(max(changed.values()))
+                await self._models.wait_for(max(changes.values()))
             except DejavuError as error:
-                results = [Failed(error) if index in changed else each for index, each in enumerate(results)]
+                for each in changes:
+                    each.result = Failed(error)
                 break
-            again = await self._forecast_many([requests[index] for index in changed], caller)
-            for index, each in zip(changed, again, strict=True):
-                results[index] = each
+            await self._answer([*changes], caller)
+        results = [each.result for each in asked]
         self._count_answered(results)
         return results
 
@@ -160,122 +147,99 @@ class ForecastService:
         self._answered(forecaster.version, query.horizon.value, "what_if").inc(len(query))
         return answers
 
-    async def _forecast_many(self, requests: Sequence[ForecastRequest], caller: Caller) -> list[Result[IssuedForecast]]:
-        """Answer many requests with the models that answer now; fail those whose model changes meanwhile."""
-        results: dict[int, Result[IssuedForecast]] = {}
-        chosen: dict[int, Chosen] = {}
+    async def _answer(self, asked: Sequence[_Asked], caller: Caller) -> None:
+        """Answer requests with the models that answer now; fail those whose model changes meanwhile."""
         by_name: dict[tuple[str, bool], Chosen] = {}
-        supported: dict[int, ForecastRequest] = {}
-        turns = Turns()
-        for index, request in enumerate(requests):
-            if not index % 16:
+        turns, computable = Turns(), list[_Asked]()
+        for index, each in enumerate(asked):
+            if index % 16 == 15:
                 await turns.give_way()
             try:
-                name = request.model_version, bool(request.game_id)
-                chosen[index] = choice = by_name.get(name) or self._chosen(request)
-                by_name[name] = choice
-                choice.forecaster.check(request.query)
-                supported[index] = request
+                name = each.request.model_version, bool(each.request.game_id)
+                each.chosen = by_name[name] = by_name.get(name) or self._chosen(each.request)
+                each.chosen.forecaster.check(each.request.query)
+                computable.append(each)
             except DejavuError as error:
-                results[index] = Failed(error)
-        results.update(await self._compute_all(supported, chosen, caller))
-        named = [index for index, request in enumerate(requests) if request.game_id]
-        if named:
-            computed = {index: results[index] for index in named}
-            await self._record(results, caller)
-            again = {
-                index: completed
-                for index in named
-                if (completed := _as_recorded(requests[index], computed[index], results[index])) is not None
-            }
-            results.update(await self._answer_again(again, chosen, caller))
-        return [results[index] for index in range(len(requests))]
-
-    async def _compute_all(
-        self, requests: Mapping[int, ForecastRequest], chosen: Mapping[int, Chosen], caller: Caller
-    ) -> dict[int, Result[IssuedForecast]]:
-        """Compute the forecasts of requests by their index, those of a model together; record nothing."""
-        results: dict[int, Result[IssuedForecast]] = {}
-        groups: dict[Forecaster, list[int]] = {}
-        for index in requests:
-            groups.setdefault(chosen[index].forecaster, []).append(index)
-        for forecaster, indices in groups.items():
-            answers = await self._compute(forecaster, [(requests[index], chosen[index]) for index in indices], caller)
-            results.update(zip(indices, answers, strict=True))
-        return results
-
-    async def _compute(
-        self, forecaster: Forecaster, requests: Sequence[tuple[ForecastRequest, Chosen]], caller: Caller
-    ) -> list[Result[IssuedForecast]]:
-        try:
-            with span("forecast", queries=len(requests)):
-                queries = [request.query for request, _ in requests]
-                answers = await self._batcher.forecast_many(forecaster, queries, caller.turn)
-        except DejavuError as error:
-            return [Failed(error)] * len(requests)
-        generated = self._clock()
-
-        def stamped(request: tuple[ForecastRequest, Chosen], answer: Result[Forecast]) -> Result[IssuedForecast]:
-            (asked, chosen) = request
-            return answer if isinstance(answer, Failed) else self._stamp(asked, caller, chosen, answer, generated)
-
-        return await Turns().map(stamped, requests, answers)
-
-    async def _record(
-        self, results: dict[int, Result[IssuedForecast]], caller: Caller, *, counted: bool = False
-    ) -> None:
-        """Replace each forecast of a named game by its recorded forecast or error; `counted`: see `_commit`."""
+                each.result = Failed(error)
+        await self._compute(computable, caller)
         # Record in the order of the requests, for any models: this sets the order in the ledger.
-        named = {
-            index: issued
-            for index, issued in sorted(results.items())
-            if isinstance(issued, IssuedForecast) and issued.game_id
-        }
-        if not named:
-            return
-        try:
-            recorded = await self._commit(list(named.values()), caller, counted=counted)
-            results.update(zip(named, recorded, strict=True))
-        except DejavuError as error:
-            results.update(dict.fromkeys(named, Failed(error)))
+        named = [each for each in computable if each.request.game_id and isinstance(each.result, IssuedForecast)]
+        again = await self._record(named, caller)
+        if again:
+            # With the inputs of the recorded forecasts, so that these also determine the market evaluations. All are
+            # recorded together: a hundred writes of one forecast each would not wait for their caller's turn.
+            await self._compute(again, caller)
+            await self._record([each for each in again if isinstance(each.result, IssuedForecast)], caller, again=True)
 
-    async def _answer_again(
-        self, requests: Mapping[int, ForecastRequest], chosen: Mapping[int, Chosen], caller: Caller
-    ) -> dict[int, Result[IssuedForecast]]:
-        """Answer requests with the recorded forecasts' inputs, so that these also determine the market evaluations.
+    def _chosen(self, request: ForecastRequest) -> Chosen:
+        """Return the model that answers a request: of a named game, the champion."""
+        if not request.model_version:
+            return self._models.choose()
+        forecaster = self._models.get(request.model_version)
+        if not request.game_id:
+            return Chosen(forecaster)
+        champion = self._models.choose()
+        if forecaster.version != champion.forecaster.version:
+            raise NotChampion(request.model_version, champion.forecaster.version)
+        return champion
 
-        All are recorded together: a hundred writes of one forecast each would not wait for their caller's turn.
-        """
-        results = await self._compute_all(requests, chosen, caller)
-        await self._record(results, caller, counted=True)
-        return results
+    async def _compute(self, asked: Sequence[_Asked], caller: Caller) -> None:
+        """Compute the forecasts of requests, those of a model together; record nothing."""
+        groups: dict[Chosen, list[_Asked]] = {}
+        for each in asked:
+            groups.setdefault(each.chosen, []).append(each)
+        for chosen, group in groups.items():
+            queries = [each.request.query for each in group]
+            try:
+                with span("forecast", queries=len(group)):
+                    answers = await self._answers(chosen.forecaster, queries, caller)
+            except DejavuError as error:
+                answers = [Failed(error)] * len(group)
+            await Turns().map(partial(self._stamp, caller, self._clock()), group, answers)
 
-    async def _commit(
-        self, issued: Sequence[IssuedForecast], caller: Caller, *, counted: bool = False
-    ) -> list[Result[IssuedForecast]]:
-        """Record forecasts; return each recorded forecast with the quantiles and evaluated markets of this request.
+    async def _answers(
+        self, forecaster: Forecaster, queries: Sequence[ForecastQuery], caller: Caller
+    ) -> list[Result[Forecast]]:
+        """Answer queries: a single one together with those of other calls, many in a batch of their own."""
+        if len(queries) == 1:
+            return [await self._batcher.forecast(forecaster, *queries)]
+        return await self._batcher.forecast_many(forecaster, queries, caller.turn)
 
-        The ledger stores neither with the forecast. They are taken from the new forecast even if an earlier forecast
-        with the same model, pattern and teams is returned. The two forecasts may differ if the model was updated from
-        outcomes in between; the recorded one is authoritative, and the answer has both
-        (`IssuedForecast.recomputed`).
+    async def _record(self, asked: Sequence[_Asked], caller: Caller, *, again: bool = False) -> list[_Asked]:
+        """Replace forecasts by the recorded ones, or errors; return those to compute with other inputs.
+
+        Each recorded forecast has the quantiles and evaluated markets of this request. The ledger stores neither with
+        the forecast. They are taken from the new forecast even if an earlier forecast with the same model, pattern and
+        teams is returned. The two forecasts may differ if the model was updated from outcomes in between; the recorded
+        one is authoritative, and the answer has both (`IssuedForecast.recomputed`).
 
         Args:
-            issued: the forecasts.
+            asked: the requests, each with its forecast as its result.
             caller: the caller.
-            counted: whether these requests are already counted.
+            again: whether they were recorded before, and are counted.
         """
+        if not asked:
+            return []
+        issued = [each.issued for each in asked]
         try:
             with span("ledger.commit", forecasts=len(issued)):
                 stored = await self._ledger().commit(issued, caller)
-        except Exception:
+        except Exception as error:
             for requested in issued:
                 self._recorded["failed", requested.forecast.horizon].inc()
-            raise
-        if not counted:
-            for requested, result in zip(issued, stored, strict=True):
+            if not isinstance(error, DejavuError):
+                raise
+            stored = [Failed(error)] * len(issued)
+        else:
+            for requested, result in () if again else zip(issued, stored, strict=True):
                 self._count(requested, result)
-        return [_recorded(requested, result) for requested, result in zip(issued, stored, strict=True)]
+        differing = list[_Asked]()
+        for each, requested, result in zip(asked, issued, stored, strict=True):
+            each.result = _recorded(requested, result)
+            if not again and (request := _as_recorded(each.request, requested, each.result)) is not None:
+                each.request = request
+                differing.append(each)
+        return differing
 
     def _count_answered(self, results: Iterable[Result[IssuedForecast]]) -> None:
         """Count the answers of a call, each once, however often its forecast was computed."""
@@ -300,16 +264,19 @@ class ForecastService:
             outcome = "known"
         self._recorded[outcome, requested.forecast.horizon].inc()
 
-    def _stamp(
-        self, request: ForecastRequest, caller: Caller, chosen: Chosen, forecast: Forecast, generated: datetime
-    ) -> IssuedForecast:
-        return IssuedForecast(
+    def _stamp(self, caller: Caller, generated: datetime, asked: _Asked, answer: Result[Forecast]) -> None:
+        """Set the result of a request from the answer of its model."""
+        if isinstance(answer, Failed):
+            asked.result = answer
+            return
+        request = asked.request
+        asked.result = IssuedForecast(
             game_id=request.game_id,
             home_team=request.query.home_team,
             away_team=request.query.away_team,
             pattern=request.query.pattern,
             pregame_margin=request.query.pregame_margin,
-            forecast=forecast,
+            forecast=answer,
             generated_time=generated,
             expires_time=generated + self._lifetime,
             markets=tuple(
@@ -319,7 +286,7 @@ class ForecastService:
             recorded_by=caller.identity,
             rated_for=request.query.game_date,
             lineups=request.query.lineups,
-            roster_sequence=chosen.roster_sequence,
+            roster_sequence=asked.chosen.roster_sequence,
             live=request.query.live,
             line_origin=request.line_origin,
             clock=None if request.clock is None else request.clock.seconds,

@@ -5,6 +5,7 @@ An invented forecast of a later time of play would make all real ones of the gam
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Final
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_common.clock import utc_now
+from dejavu_common.tasks import retrieve
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 from dejavu_ledger.errors import LedgerError
@@ -102,32 +104,47 @@ class GamesInPlay:
 
     Args:
         states: returns the states of the last day; raises `LedgerError` if they cannot be read.
+        now: returns the current time, aware and in UTC.
         clock: monotonic clock, in seconds.
     """
 
     def __init__(
-        self, states: Callable[[], Awaitable[list[GameRow]]], clock: Callable[[], float] = time.monotonic
+        self,
+        states: Callable[[], Awaitable[list[GameRow]]],
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._states = states
+        self._now = now
         self._clock = clock
         self._known = ANY_GAME
         self._until = 0.0
+        self._reading: asyncio.Task[PublishedGames] | None = None
 
     async def published(self) -> PublishedGames:
-        """Return what is published: nothing, if that was long ago, or cannot be read."""
-        if self._clock() >= self._until:
-            try:
-                rows = await self._states()
-            except LedgerError:
-                return ANY_GAME  # nothing can be recorded anyway
-            self._known, self._until = _published(rows), self._clock() + KEPT_SECONDS
+        """Return what is published: nothing, if that was long ago, or cannot be read. Calls at once share a read."""
+        if self._clock() < self._until:
+            return self._known
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read(), name="games-in-play")
+            self._reading.add_done_callback(retrieve)
+        return await asyncio.shield(self._reading)
+
+    async def _read(self) -> PublishedGames:
+        try:
+            self._known = _published(await self._states(), self._now())
+            self._until = self._clock() + KEPT_SECONDS
+        except LedgerError:
+            return ANY_GAME  # nothing can be recorded anyway
+        finally:
+            self._reading = None
         return self._known
 
 
-def _published(rows: list[GameRow]) -> PublishedGames:
+def _published(rows: list[GameRow], now: datetime) -> PublishedGames:
     real = [row for row in rows if not is_replay(row.game_id)]
     newest = max((row.published_us for row in real), default=0)
-    if utc_now().timestamp() - newest / 1e6 > _PUBLISHED.total_seconds():
+    if now.timestamp() - newest / 1e6 > _PUBLISHED.total_seconds():
         return ANY_GAME
     publishers = {row.game_id: row.caller for row in real}
     return PublishedGames({row.game_id: Game.FromString(row.state) for row in real}, publishers)

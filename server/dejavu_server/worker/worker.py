@@ -297,7 +297,7 @@ class Worker:
             self._clock,
             models.course,
             what_ifs,
-            GamesInPlay(self._games.current),
+            GamesInPlay(self._games.current, self._clock),
         )
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict"})
         self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecasts, models, self._health, self._clock))

@@ -6,7 +6,7 @@ There is one row per game. It names the game by `game_id`, or by date, home and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from operator import itemgetter
@@ -75,7 +75,7 @@ class Lines:
 
 
 def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
-    """Read a table of lines; of several rows of a game the last one counts.
+    """Read a table of lines.
 
     Args:
         path: a table, as `read_rows` reads it. A row without numbers says that a game has no line. A row of teams that
@@ -83,8 +83,8 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
         most: largest size in bytes, of parquet also when decompressed.
 
     Raises:
-        DataError: if the file can't be read, is too large, lacks columns, or has an invalid value; the message names
-            the line.
+        DataError: if the file can't be read, is too large, lacks columns, or has an invalid value, or two rows of a
+            game; the message names the line.
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
     rows: dict[Key, tuple[int, SidedLine]] = {}
@@ -106,7 +106,7 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
                 skipped.append(f"{where} is skipped: {named}; expected two teams of the NBA, such as BOS or Celtics")
                 continue
             line = _line(row)
-            rows |= dict.fromkeys(_keys(row, teams), (each.number, SidedLine(line, *teams)))
+            _add(rows, _keys(row, teams), (each.number, SidedLine(line, *teams)))
             if "spread" in row and "margin" not in row and line.margin is not None:
                 spreads.append(-line.margin)
         except ValueError as error:
@@ -123,11 +123,23 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
     return Lines(rows, f"{skipped[0]}{more}" if skipped else "")
 
 
+def _add(rows: dict[Key, tuple[int, SidedLine]], keys: Iterable[Key], line: tuple[int, SidedLine]) -> None:
+    """Add the line of a row.
+
+    Raises:
+        ValueError: if a row before it is of the same game.
+    """
+    for key in keys:
+        if key in rows:
+            raise ValueError(f"row {rows[key][0]} is of the same game; expected one row for each game")
+        rows[key] = line
+
+
 def _first(values: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
     """Return the first value that is not missing; numbers of parquet as they are, texts without spaces around."""
     for name in names:
         value = values.get(name)
-        if value is None or value != value or str(value).strip() in ("", "NA", "nan"):  # noqa: PLR0124 - NaN
+        if value is None or value != value or str(value).strip() in ("", "NA"):  # noqa: PLR0124 - NaN of parquet
             continue
         return value.strip() if isinstance(value, str) else value
     return None

@@ -9,7 +9,9 @@ import csv
 import io
 import json
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -39,6 +41,9 @@ _LONGEST_TEXT: Final = 1_000
 """Maximum number of bytes of a text of parquet, because a small file can repeat a long text; texts of plays have up to
 200."""
 
+_NAMED: Final = 3
+"""Maximum number of columns that an error names."""
+
 _BATCH_ROWS: Final = 1_024
 """Number of rows of parquet that are read at a time."""
 
@@ -66,6 +71,8 @@ def read_rows(
 ) -> Iterator[Row]:
     """Yield the rows of a file, with at least the required columns.
 
+    What a file says twice, a column or a key of an object of JSON, is refused: either could be meant.
+
     Parquet is recognized by its content or suffix and JSON by its suffix, .json. Anything else is text in UTF-8 with a
     header; the delimiter is the one that gives the header most of the known columns.
 
@@ -76,7 +83,7 @@ def read_rows(
         most: largest size in bytes, of parquet also when decompressed.
 
     Raises:
-        DataError: if the file can't be read, is too large, or lacks a column.
+        DataError: if the file can't be read, is too large, or lacks a column, or has one twice.
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
     try:
@@ -105,11 +112,13 @@ def read_rows(
 
 
 def require_columns(path: Path, columns: Collection[str], required: Collection[str]) -> None:
-    """Check that a file has the required columns.
+    """Check that a file has the required columns, and none twice.
 
     Raises:
-        DataError: if not; the message names the file and the missing columns.
+        DataError: if not; the message names the file and the columns.
     """
+    if twice := [column for column, number in Counter(columns).items() if number > 1 and column]:
+        raise DataError(f"{path}: has {' and '.join(map(repr, twice[:_NAMED]))} twice; expected each column once")
     if missing := [column for column in required if column not in columns]:
         raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
 
@@ -214,7 +223,9 @@ def _check_length(path: Path, column: str, length: int) -> None:
 
 def _json_rows(path: Path, content: bytes, required: Sequence[str]) -> _Values:
     try:
-        document = json.loads(content)
+        document = json.loads(content, object_pairs_hook=partial(_unique_keys, path))
+    except DataError:
+        raise
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: can't be read as JSON: {error}") from error
     rows = _rows_of(document)
@@ -226,6 +237,18 @@ def _json_rows(path: Path, content: bytes, required: Sequence[str]) -> _Values:
         require_columns(path, sorted(present), required)
     for row in rows:
         yield None, dict(row)
+
+
+def _unique_keys(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON.
+
+    Raises:
+        DataError: if it has a key twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        require_columns(path, [key for key, _ in pairs], ())
+    return found
 
 
 def _rows_of(document: Any) -> list[Any] | None:

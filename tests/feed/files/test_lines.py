@@ -31,17 +31,12 @@ def written(folder: Path, content: str, name: str = "lines.csv") -> Path:
         ("game_id,spread\n0022300500,3.5", Line(-3.5)),
         ("game_id,spread\n22300500,3.5", Line(-3.5)),  # as a number in a spreadsheet
         ("game_id,date,home,away,spread\n202401050BOS,2024-01-05,BOS,UTA,3.5", Line(-3.5)),
-        ("date,home,away,spread\n2024-01-05,BOS,UTA,3.5\n2024-01-05,BOS,UTA,4", Line(-4.0)),  # the last one counts
-        (
-            "game_id,date,home,away,spread\n0022300500,2024-01-05,BOS,UTA,3.5\n,2024-01-05,BOS,UTA,4",
-            Line(-4.0),
-        ),  # by whichever name
         ("game_id,date,home,away,spread\n,2024-01-05,BOS,UTA,4\n22300500,,,,3.5", Line(-3.5)),
         ("game_id,home,away,spread,total\n22300500,UTA,BOS,3.5,221", Line(3.5, 221.0)),  # of the other side
         ("game_id,home,away,spread\n22300500,BOS,DEN,3.5", None),  # another game
         ("game_id,date,home,away,spread\n,2024-01-05,BOS,UTA,4\n22300500,,BOS,DEN,3.5", Line(-4.0)),
         ("date,home,away,spread\n2024-01-05,BOS,UTA,NA", NO_LINE),
-        ("date,home,away,spread\n2024-01-05,BOS,UTA,3.5\n2024-01-05,BOS,UTA,\n,,,", NO_LINE),
+        ("date,home,away,spread\n2024-01-05,BOS,UTA,\n,,,", NO_LINE),
         ("date,home,away,spread\n2024-01-05,Real Madrid,UTA,3.5", None),
         ("date,home,away,spread\n2024-01-06,BOS,UTA,3.5", None),
         ("date,home,away,spread\n2024-01-05,UTA,BOS,3.5", None),
@@ -125,11 +120,23 @@ def test_json_and_a_game_without_a_date(tmp_path: Path) -> None:
             "line 2: the two prices imply 168 % together; expected 99 to 115: one of them is wrong",
         ),
         ("game_id,moneyline_home,moneyline_away\n0022300500,1.9,19.5", "line 2: the two prices imply 58 % together"),
+        (
+            "date,home,away,spread\n2024-01-05,BOS,UTA,3.5\n2024-01-05,BOS,UTA,4",
+            "line 3: row 1 is of the same game; expected one row for each game",
+        ),
+        ("game_id,spread,spread\n0022300500,3.5,-3.5", "has 'spread' twice; expected each column once"),
+        ("date,home,away,spread\n2024-01-05,BOS,UTA,nan", "line 2: spread: 'nan' is not a number"),
     ],
 )
 def test_what_is_no_line_is_refused_with_its_place(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message.replace("(", r"\(").replace("'", ".")):
         read_lines(written(tmp_path, content))
+
+
+def test_a_key_that_json_has_twice_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, '[{"gameId": "0022300500", "spread": "-3.5", "spread": "3.5"}]', "lines.json")
+    with pytest.raises(DataError, match="has 'spread' twice"):
+        read_lines(file)
 
 
 def test_the_margin_of_two_prices_has_the_sign_of_the_favorite() -> None:

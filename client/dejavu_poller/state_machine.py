@@ -10,6 +10,7 @@ The function reads no clock and calls nothing: property tests run whole evenings
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -398,10 +399,11 @@ def _fail(transition: Transition, error: FeedError) -> None:
 def _elapsed(state: GameState, clock: float | None = None) -> float:
     """Return the elapsed game seconds of a state.
 
-    If the clock is missing, the time left is 0 in a final game, else `clock`, else a full period.
+    If the clock is missing, the time left is 0 in a final game, else `clock`, else a full period. A final game without
+    a period has been played to its end.
     """
     if state.period < 1:
-        return 0.0
+        return math.inf if state.status is GameStatus.FINAL else 0.0
     length, left = period_seconds(state.period), state.clock
     if left is None:
         left = 0.0 if state.status is GameStatus.FINAL else clock

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tests.support.builders.evenings import Evening, game
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, correct, watching
+from tests.support.harness.poller import END, HALF, ONCE, SIX_MINUTES, correct, watching
 
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Scoreboard
@@ -41,6 +41,20 @@ async def test_a_poller_started_beside_an_old_scoreboard_forecasts_after_some_re
             await watch.at(60.0 * minute + (minute % 12 > 0))
         *_, last = watch.predictor.minutes(FINAL)
         assert (len(watch.predictor.minutes(FINAL)) >= 20, last) == (True, 47)
+
+
+async def test_a_final_without_period_and_clock_is_reported_at_once() -> None:
+    evening = Showing([game(run=2)])
+    async with watching(evening) as watch:
+        await watch.at(END - 60.0)
+        evening.go_to(END)
+        evening.clock.step(60.0)
+        [last] = evening.scoreboard().games
+        evening.shown = replace(last, status=GameStatus.FINAL, period=0, clock=None, text="Final")
+        await watch.turn()
+        await watch.turn()
+        assert FINAL in {report.horizon for report in watch.predictor.reports}
+        assert not [fault for fault in watch.told(Fault) if fault.kind is FaultKind.STALE]
 
 
 async def test_beside_an_old_scoreboard_too_a_play_far_ahead_is_not_forecast() -> None:

@@ -28,6 +28,7 @@ from dejavu_feed.nba.typed_fields import (
     clock_seconds,
     compact_day,
     game_clock,
+    game_id_of,
     instant,
     optional_text,
     points,
@@ -170,7 +171,7 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
             it can be read.
     """
     game = required(payload, "game", dict, "payload")
-    received = required(game, "gameId", str, "game")
+    received = game_id_of(game, "game")
     if received != game_id:
         raise MalformedFeed(f"requested the plays of {game_id}, received those of {received[:20]!r}")
     plays: dict[tuple[int, object], tuple[int, Play]] = {}
@@ -234,7 +235,7 @@ def _edited(play: Play) -> datetime:
 
 
 def _game_state(record: object, where: str) -> GameState:
-    game_id = required(record, "gameId", str, where)
+    game_id = game_id_of(record, where)
     if not is_game_id(game_id):
         raise MalformedFeed(f"{where}.gameId is {game_id[:20]!r}, expected ten digits")
     where = f"game {game_id}"
@@ -323,7 +324,7 @@ def read_box_score(payload: object, game_id: str) -> BoxScore:
         MalformedFeed: if the payload is not the box score of this game, or a player has no id.
     """
     game = required(payload, "game", dict, "payload")
-    received = required(game, "gameId", str, "game")
+    received = game_id_of(game, "game")
     if received != game_id:
         raise MalformedFeed(f"requested the box score of {game_id}, received that of {received[:20]!r}")
     teams, lines, whole = [], list[PlayerLine](), True

@@ -40,6 +40,18 @@ def required(record: object, key: str, kind: type[T], where: str) -> T:
     return cast("T", encodable(value)) if isinstance(value, str) else value
 
 
+def game_id_of(record: object, where: str) -> str:
+    """Return the id of a game: a text, or a number, which lacks the leading zeros.
+
+    Raises:
+        MalformedFeed: as `required`.
+    """
+    value = record.get("gameId") if isinstance(record, Mapping) else None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**10:
+        return f"{value:010d}"
+    return required(record, "gameId", str, where)
+
+
 def required_list(record: object, key: str, where: str, most: int) -> list[Any]:
     """Return a required list of at most `most` elements.
 

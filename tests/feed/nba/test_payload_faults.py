@@ -144,3 +144,12 @@ def test_a_game_s_date_is_that_of_its_code_else_of_its_start(code: str, time: st
     payload = file("board")
     payload["scoreboard"]["games"][0] |= {"gameCode": code, "gameTimeUTC": time}
     assert read_scoreboard(payload).games[0].date == day
+
+
+def test_a_game_id_sent_as_a_number_is_a_game() -> None:
+    game_id, board, plays, box = _evening()[0], file("board"), file("plays"), file("box")
+    for each in (*board["scoreboard"]["games"], plays["game"], box["game"]):
+        each["gameId"] = int(each["gameId"])
+    assert game_id in {each.game_id for each in read_scoreboard(board).games}
+    assert read_plays(plays, game_id) == read_plays(file("plays"), game_id)
+    assert read_boxscore(box, game_id) == read_boxscore(file("box"), game_id)

@@ -165,11 +165,14 @@ async def test_calls_count_for_their_caller_from_their_headers_on(tmp_path: Path
             writer.close()
 
 
-async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path) -> None:
+async def test_headers_without_a_token_take_no_place_of_forecasts_and_refusals_count_for_their_token(
+    tmp_path: Path,
+) -> None:
     token = token_file.create(tmp_path / "tokens", "analyst", (AccessScope.PREDICT,), utc_now())
     metadata = [("authorization", f"Bearer {token}")]
+    limits: dict[str, Any] = {"max_in_flight": IN_FLIGHT, "caller_rate": 0.01, "caller_loopback": "on"}
     async with (
-        async_worker(tmp_path, max_in_flight=IN_FLIGHT, cache="off", tokens=str(tmp_path / "tokens")) as worker,
+        async_worker(tmp_path, cache="off", tokens=str(tmp_path / "tokens"), **limits) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         writers = [await send_headers(worker, f"127.0.0.{2 + number}") for number in range(2 * IN_FLIGHT)]
@@ -177,6 +180,9 @@ async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path
         assert not worker.limits.in_progress(CallKind.PREDICT)
         stub: Any = PredictionServiceStub(channel)
         assert await stub.Predict(REQUEST, metadata=metadata).code() is grpc.StatusCode.OK
+        assert (await refusal(stub.Predict(REQUEST, metadata=metadata))).metadata == {"limit": "rate"}
+        labels = {"caller": "analyst", "code": "RESOURCE_EXHAUSTED"}
+        assert worker.metrics.registry.get_sample_value("dejavu_caller_calls_total", labels) == 1
         for writer in writers:
             writer.close()
 

@@ -29,15 +29,15 @@ from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_ledger.errors import LedgerUnavailable
 from dejavu_models.errors import DejavuError, InvalidLiveInput
 from dejavu_models.forecast_query import MAX_QUANTILES
-from dejavu_server.admission.refusals import CallerLimit
 from dejavu_server.api import interceptors, paging, request_ids
 from dejavu_server.api.converters import prediction, record_requests
 from dejavu_server.api.errors import INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
 from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE
+from dejavu_server.limits import CallerLimit
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.subscription import QUEUE_SIZE
-from dejavu_server.worker import limits
+from dejavu_server.worker import grpc_options
 
 DOCUMENT = "docs/clients.md"
 CALLS = "docs/calls.md"
@@ -99,9 +99,9 @@ def test_every_call_of_the_contract_is_described() -> None:
 @pytest.mark.parametrize(
     ("limit", "value"),
     [
-        ("a request", f"{limits.CHANNEL_OPTIONS['grpc.max_receive_message_length'] / MEBIBYTE:g} MiB,"),
-        ("an answer", f"{limits.CHANNEL_OPTIONS['grpc.max_send_message_length'] // MEBIBYTE} MiB;"),
-        ("calls open on a connection", f"{limits.CHANNEL_OPTIONS['grpc.max_concurrent_streams']:,},"),
+        ("a request", f"{grpc_options.CHANNEL_OPTIONS['grpc.max_receive_message_length'] / MEBIBYTE:g} MiB,"),
+        ("an answer", f"{grpc_options.CHANNEL_OPTIONS['grpc.max_send_message_length'] // MEBIBYTE} MiB;"),
+        ("calls open on a connection", f"{grpc_options.CHANNEL_OPTIONS['grpc.max_concurrent_streams']:,},"),
         ("requests in a batch", f"{prediction.MAX_BATCH:,}"),
         ("quantile levels in a request", f"{MAX_QUANTILES}"),
         ("games named in a stream", f"{prediction.MAX_GAMES:,}"),
@@ -112,7 +112,7 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("a unary call without", f"{interceptors.MAX_CALL_SECONDS:g} s"),
         (
             "keepalive pings",
-            f"one every {limits.CHANNEL_OPTIONS['grpc.http2.min_ping_interval_without_data_ms'] // 1000} s",
+            f"one every {grpc_options.CHANNEL_OPTIONS['grpc.http2.min_ping_interval_without_data_ms'] // 1000} s",
         ),
         ("a stream's silence", f"{Settings().heartbeat_seconds:g} s,"),
     ],

@@ -22,7 +22,7 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import FEW
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.results import Failed
-from dejavu_server.admission.callers import Caller
+from dejavu_server.limits import Caller
 
 
 def added(connection: Connection, place: int) -> int:

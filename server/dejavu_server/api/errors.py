@@ -10,20 +10,19 @@ google.rpc.RetryInfo.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import grpc
 import structlog
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_ledger.errors import OutcomeStands
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.errors import DejavuError, FieldError
 from dejavu_server.access.caller import ScopeMissing
-from dejavu_server.admission.refusals import CallerLimit
+from dejavu_server.limits import CallerLimit
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""
@@ -47,6 +46,10 @@ INTERNAL = "INTERNAL"
 """Reason of errors without category."""
 
 
+Trailers = tuple[tuple[str, str | bytes], ...]
+"""Trailing metadata of a call."""
+
+
 class Violation(NamedTuple):
     """An invalid field with a description of the error."""
 
@@ -62,7 +65,7 @@ class Failure(NamedTuple):
     message: str
     violations: tuple[Violation, ...] = ()
     """Invalid fields; the reason belongs to the first. Empty if the error names no field."""
-    metadata: Mapping[str, str] = MappingProxyType({})
+    metadata: tuple[tuple[str, str], ...] = ()
     """Further values for programs, sent as the metadata of google.rpc.ErrorInfo."""
     retry_seconds: float | None = None
     """Seconds to wait before the same request, a whole number of milliseconds; None if it would fail again."""
@@ -78,16 +81,11 @@ def describe(error: BaseException) -> Failure:
     delay = RETRY_SECONDS.get(code)
     if isinstance(error, CallerLimit) and delay is not None:
         delay = max(1, math.ceil(error.retry_seconds * 1000)) / 1000
-    return Failure(code, error.reason, _short(str(error)), violations, _metadata(error), delay)
+    return Failure(code, error.reason, _short(str(error)), violations, tuple(_metadata(error).items()), delay)
 
 
-def status(failure: Failure, retry_seconds: float | None = None) -> status_pb2.Status:
-    """Convert a failure to google.rpc.Status with details.
-
-    Args:
-        failure: the failure.
-        retry_seconds: time to wait before another try; None: that of the failure, if any.
-    """
+def status(failure: Failure) -> status_pb2.Status:
+    """Convert a failure to google.rpc.Status with details."""
     answer = status_pb2.Status(code=status_number(failure.code), message=failure.message)
     metadata = dict(failure.metadata)
     if failure.violations:
@@ -99,24 +97,22 @@ def status(failure: Failure, retry_seconds: float | None = None) -> status_pb2.S
         for field, description in failure.violations:
             bad.field_violations.add(field=field, description=description)
         answer.details.add().Pack(bad)
-    seconds = failure.retry_seconds if retry_seconds is None else retry_seconds
-    if seconds is not None:
+    if failure.retry_seconds is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(round(seconds * 1000))
+        retry.retry_delay.FromMilliseconds(round(failure.retry_seconds * 1000))
         answer.details.add().Pack(retry)
     return answer
 
 
-def pushback(code: grpc.StatusCode, seconds: float | None) -> tuple[tuple[str, str], ...]:
-    """Return the trailing metadata that tell gRPC's own retries when to try again.
+def trailers(failure: Failure) -> Trailers:
+    """Return the trailing metadata of a failure: its details, and when gRPC's own retries may try again.
 
-    Args:
-        code: the code of the refusal. UNAVAILABLE has none: clients retry it with a back-off of their own.
-        seconds: time to wait; None if another try is pointless.
+    UNAVAILABLE does not say when: clients retry it with a back-off of their own.
     """
-    if code is not grpc.StatusCode.RESOURCE_EXHAUSTED or seconds is None:
-        return ()
-    return ((PUSHBACK, str(round(seconds * 1000))),)
+    details: Trailers = rpc_status.to_status(status(failure)).trailing_metadata
+    if failure.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or failure.retry_seconds is None:
+        return details
+    return ((PUSHBACK, str(round(failure.retry_seconds * 1000))), *details)
 
 
 def item_error(error: BaseException) -> pb.PredictError:

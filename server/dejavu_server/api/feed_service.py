@@ -9,10 +9,10 @@ from functools import partial
 from dejavu.ops.v1 import feed_service_pb2 as pb
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_server.access.caller import AccessScope
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.feed import TooManyFeeds, checked_report
 from dejavu_server.api.converters.games import checked_games
 from dejavu_server.coordination import games
+from dejavu_server.limits import Caller
 from dejavu_server.observability.metrics import Metrics
 
 FEED_SERVICE = pb.DESCRIPTOR.services_by_name["FeedService"]

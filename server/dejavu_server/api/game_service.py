@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator
 
 from dejavu.v1 import game_service_pb2 as pb
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.games import game_message
 from dejavu_server.api.paging import Key, decode_key, page_of, page_size
+from dejavu_server.limits import Caller
 from dejavu_server.streaming.game_states import GameStates
 
 _LIST = "games"

@@ -17,7 +17,7 @@ from typing import Any, Final
 from grpc_health.v1 import health_pb2 as pb
 
 from dejavu_models.errors import FieldError, quoted
-from dejavu_server.admission.callers import Caller
+from dejavu_server.limits import Caller
 from dejavu_server.streaming.stream_errors import ServerDraining
 
 HEALTH_SERVICE: Final[Any] = pb.DESCRIPTOR.services_by_name["Health"]

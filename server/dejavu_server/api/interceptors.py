@@ -22,27 +22,21 @@ import traceback
 from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
+from contextlib import aclosing, contextmanager
 from functools import cache, partial
 from typing import Any, Never
 
 import grpc
 import structlog
-from grpc_status import rpc_status
 
 from dejavu_common.failure_log import FailureLog
-from dejavu_models.errors import DejavuError
-from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated
-from dejavu_server.access.policy import CallKind, kind_of
-from dejavu_server.admission.callers import Caller, Callers
-from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
-from dejavu_server.admission.watches import MAX_REFLECTIONS, MAX_WATCHES, Watches
-from dejavu_server.api.admissions import STATUS_SECONDS, Arrival
-from dejavu_server.api.errors import INTERNAL, Failure, describe, pushback, status
+from dejavu_server.access.caller import Unauthenticated
+from dejavu_server.api.admissions import STATUS_SECONDS, Admissions, Arrival, remaining_seconds
+from dejavu_server.api.errors import INTERNAL, Failure, Trailers, describe, trailers
 from dejavu_server.api.handlers import MAKERS, Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, generate_ids, requested_id
 from dejavu_server.api.traces import traced
+from dejavu_server.limits import Caller, DeadlineExceeded
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.observability.refusal_log import RefusalLog
 from dejavu_server.streaming.stream_errors import ServerDraining
@@ -81,8 +75,6 @@ _MAY_NOT = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 _SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
 
-Metadata = tuple[tuple[str, str | bytes], ...]
-
 _log = structlog.get_logger(__name__)
 
 
@@ -90,44 +82,22 @@ class CallInterceptor:
     """Wraps every method of a server.
 
     Args:
-        worker: name of the worker, sent to callers.
         metrics: the metrics to update.
-        callers: limits what each caller does.
-        workers: number of workers that share the port, sent to callers.
+        admissions: admits the calls, and knows which tokens are valid.
         max_call_seconds: deadline of a unary call that has none of its own.
-        max_watches: maximum number of health watches.
-
-    Attributes:
-        authenticator: knows which tokens are still valid; None: calls need no token.
     """
 
-    def __init__(
-        self,
-        worker: str,
-        metrics: Metrics,
-        callers: Callers,
-        *,
-        workers: int = 1,
-        max_call_seconds: float = MAX_CALL_SECONDS,
-        max_watches: int = MAX_WATCHES,
-    ) -> None:
-        self._worker_metadata = worker_metadata(worker, workers)
+    def __init__(self, metrics: Metrics, admissions: Admissions, *, max_call_seconds: float = MAX_CALL_SECONDS) -> None:
         self._metrics = metrics
+        self._admissions = admissions
         self._max_call_seconds = max_call_seconds
-        self.authenticator: Authenticator | None = None
-        self._callers = callers
-        self._streams: dict[asyncio.Task[Any], Principal] = {}
-        self._ended: dict[asyncio.Task[Any], DejavuError] = {}
+        self._streams: dict[asyncio.Task[Any], Arrival] = {}
         self._in_flight = Counts[str]()  # by method
         self._draining = False
-        self._watches = Watches(max_watches, self._end)
-        self._reflections = Watches(MAX_REFLECTIONS, self._end, CallerLimit, "reflection streams")
         self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(
             partial(FailureLog, _log, failed="call_failed")
         )
         self._refusal_log = RefusalLog(_log)
-        self._caller_counter = cache(lambda caller, code: metrics.callers.labels(caller, code.name))
-        self._caller_labels = CallerLabels()
         self._log = _log.bind()
         self._ids = generate_ids()
 
@@ -137,9 +107,8 @@ class CallInterceptor:
         if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
             self._metrics.calls.labels(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED.name).inc()
             arrival.request_received()  # gRPC's answer needs no request
-            arrival.permit.answered()
+            arrival.place.close()
             return None
-        arrival.permit.await_request()
         behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
         return MAKERS[handler.request_streaming, handler.response_streaming](
             partial(behaviour, arrival), handler.request_deserializer, handler.response_serializer
@@ -154,20 +123,17 @@ class CallInterceptor:
         """End streams that do not end on their own, with DRAINING; reject later streams the same way."""
         self._draining = True
         if self._streams:
-            _, pending = await asyncio.wait(self._streams, timeout=DRAIN_STREAM_SECONDS)
-            for task in pending:
-                self._end(task, ServerDraining())
+            await asyncio.wait(self._streams, timeout=DRAIN_STREAM_SECONDS)
+            for arrival in list(self._streams.values()):
+                arrival.end(ServerDraining())
 
     def end_unauthorized(self) -> None:
         """End the streams whose token is no longer valid."""
-        for task, caller in list(self._streams.items()):
-            if self.authenticator is not None and caller.credential and not self.authenticator.is_valid(caller):
-                self._end(task, Unauthenticated("the token has expired, or was revoked or changed"))
-
-    def _end(self, task: asyncio.Task[Any], error: DejavuError) -> None:
-        """End a stream with an error."""
-        self._ended[task] = error
-        task.cancel()
+        authenticator = self._admissions.authenticator
+        for arrival in list(self._streams.values()):
+            caller = arrival.caller.principal
+            if authenticator is not None and caller.credential and not authenticator.is_valid(caller):
+                arrival.end(Unauthenticated("the token has expired, or was revoked or changed"))
 
     def wrap(self, method: str, handler: Handler) -> Handler:
         """Return the handler of a method, whose behaviour first takes the `Arrival`; that of the service its `Caller`.
@@ -190,13 +156,13 @@ class CallInterceptor:
         raise NotImplementedError(f"{method}: client-streaming methods are not supported")
 
     def _unary(self, method: str, behaviour: Behaviour, write: Callable[[Any], bytes] | None) -> Behaviour:
-        def answer(request: Any, caller: Caller, context: Context, _: Metadata) -> Awaitable[Any]:
-            remaining = _remaining(context)
+        def answer(request: Any, arrival: Arrival, context: Context, _: Trailers) -> Awaitable[Any]:
+            remaining = remaining_seconds(context)
             if remaining is None:
-                return self._bounded(behaviour(request, caller))
+                return self._bounded(behaviour(request, arrival.caller))
             if remaining <= 0:
                 raise DeadlineExceeded("the deadline passed before the call started")
-            answered: Awaitable[Any] = behaviour(request, caller)
+            answered: Awaitable[Any] = behaviour(request, arrival.caller)
             return answered
 
         return self._observed(method, answer, timed=True, write=write)
@@ -204,12 +170,12 @@ class CallInterceptor:
     def _stream(self, method: str, behaviour: Behaviour) -> Behaviour:
         messages = self._metrics.messages.labels(method)
 
-        async def answer(request: Any, caller: Caller, context: Context, metadata: Metadata) -> None:
+        async def answer(request: Any, arrival: Arrival, context: Context, metadata: Trailers) -> None:
             try:
-                with self._ended_from_outside(caller):
+                with self._ended_from_outside(arrival):
                     await context.send_initial_metadata(metadata)
                     # Close the generator now, not at garbage collection: it holds a subscription.
-                    async with aclosing(behaviour(request, caller)) as events:
+                    async with aclosing(behaviour(request, arrival.caller)) as events:
                         async for event in events:
                             await context.write(event)
                             messages.inc()
@@ -221,14 +187,13 @@ class CallInterceptor:
     def _observed(
         self,
         method: str,
-        answer: Callable[[Any, Caller, Context, Metadata], Awaitable[Any]],
+        answer: Callable[[Any, Arrival, Context, Trailers], Awaitable[Any]],
         *,
         timed: bool = False,
         write: Callable[[Any], bytes] | None = None,
     ) -> Behaviour:
         """Wrap the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._in_flight
-        kind = kind_of(method)
         # Cached: looking these up on every call would cost more than counting does.
         counter = cache(lambda code: self._metrics.calls.labels(method, code.name))
         seconds = cache(lambda code: self._metrics.seconds.labels(method, code.name))
@@ -238,18 +203,14 @@ class CallInterceptor:
             arrival.request_received()
             in_flight[method] += 1
             caller = arrival.caller
-            metadata = ((REQUEST_ID, caller.request_id), *self._worker_metadata)
+            metadata = ((REQUEST_ID, caller.request_id), *self._admissions.metadata)
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
             try:
                 if arrival.denial is not None:
                     raise arrival.denial
-                with self._counted(kind, caller, stream=not timed):
-                    response = await answer(request, caller, context, metadata)
-                    if write is not None:
-                        response = write(response)
-                arrival.permit.answered()
-                return response
+                response = await answer(request, arrival, context, metadata)
+                return response if write is None else write(response)
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)
                 raise
@@ -258,51 +219,40 @@ class CallInterceptor:
                 code = failure.code
                 clear_frames(error)
             finally:
+                arrival.place.close()  # the answer is made, whether or not its caller reads it
                 in_flight[method] -= 1
                 elapsed = time.perf_counter() - started
                 counter(code).inc()
                 if timed:
                     seconds(code).observe(elapsed)
-                if self.authenticator is not None:
-                    self._caller_counter(self._caller_labels.of(caller.identity), code).inc()
+                self._admissions.count_caller(caller, code.name)
                 if self._log.is_enabled_for(logging.DEBUG):
                     self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
-            arrival.permit.answered()
             return await _abort(context, failure, metadata)
 
         return _freeing_aborted(traced(method, call))
 
-    def _counted(self, kind: CallKind, caller: Caller, *, stream: bool) -> AbstractContextManager[object]:
-        """Return a context that counts a call of a caller; raise a CallerLimit if it may not be made."""
-        if kind is CallKind.CONTROL and not stream:
-            return nullcontext()
-        if kind is CallKind.REFLECTION:
-            return self._reflections.counted(caller.name)
-        if kind is CallKind.WATCH:
-            with ExitStack() as watch:
-                watch.enter_context(self._watches.counted(caller.name))
-                watch.enter_context(self._callers.counted_watch(caller))
-                return watch.pop_all()
-        return self._callers.counted(caller, stream=stream, batch=kind is CallKind.BATCH)
-
     @contextmanager
-    def _ended_from_outside(self, caller: Caller) -> Iterator[None]:
-        """Let `_end` cancel the current stream; turn that cancellation into the error that `_end` gives."""
+    def _ended_from_outside(self, arrival: Arrival) -> Iterator[None]:
+        """Let `Arrival.end` cancel the current stream; turn that cancellation into the error that it gives."""
         if self._draining:
             raise ServerDraining()
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a stream must run in its own task")
-        self._streams[task] = caller.principal
+        if arrival.ended is not None:
+            raise arrival.ended
+        arrival.stream = task
+        self._streams[task] = arrival
         try:
             yield
         except asyncio.CancelledError:
-            if task in self._ended:
-                raise self._ended[task] from None
+            if arrival.ended is not None:
+                raise arrival.ended from None
             raise
         finally:
-            self._streams.pop(task, None)
-            self._ended.pop(task, None)
+            arrival.stream = None
+            del self._streams[task]
 
     async def _bounded(self, answer: Awaitable[Any]) -> Any:
         limit = asyncio.timeout(self._max_call_seconds)
@@ -371,13 +321,11 @@ def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
     return ((WORKER, worker), (WORKERS, str(workers)))
 
 
-async def _abort(context: Context, failure: Failure, metadata: Metadata) -> Never:
+async def _abort(context: Context, failure: Failure, metadata: Trailers) -> Never:
     """End a call with a status."""
-    details = rpc_status.to_status(status(failure)).trailing_metadata
-    trailers = (*metadata, *pushback(failure.code, failure.retry_seconds), *details)
     try:
         async with asyncio.timeout(STATUS_SECONDS):
-            await context.abort(failure.code, failure.message, trailers)
+            await context.abort(failure.code, failure.message, (*metadata, *trailers(failure)))
     except (grpc.aio.InternalError, TimeoutError):  # the caller has disconnected, or does not read
         raise asyncio.CancelledError from None
 
@@ -405,11 +353,6 @@ def _freeing_aborted(behaviour: Behaviour) -> Behaviour:
     return call
 
 
-def _remaining(context: Context) -> float | None:
-    """Return the seconds until the deadline of the call; None if it has none, which the type stubs do not say."""
-    return context.time_remaining()
-
-
 def _cancelled_code(context: Context, elapsed: float) -> grpc.StatusCode:
     """Return why the task of a call was cancelled: its deadline passed, or its caller disconnected.
 
@@ -420,7 +363,7 @@ def _cancelled_code(context: Context, elapsed: float) -> grpc.StatusCode:
         context: the context of the call.
         elapsed: seconds since the call arrived.
     """
-    remaining = _remaining(context)
+    remaining = remaining_seconds(context)
     if remaining is not None and remaining <= _DEADLINE_JITTER + _DEADLINE_ROUNDING * (elapsed + remaining):
         return grpc.StatusCode.DEADLINE_EXCEEDED
     return grpc.StatusCode.CANCELLED

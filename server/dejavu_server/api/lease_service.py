@@ -6,9 +6,9 @@ from functools import partial
 
 from dejavu.ops.v1 import lease_service_pb2 as pb
 from dejavu_ledger.ledger import CurrentLedger
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.fields import message_of
 from dejavu_server.coordination import leases
+from dejavu_server.limits import Caller
 
 LEASE_SERVICE = pb.DESCRIPTOR.services_by_name["LeaseService"]
 

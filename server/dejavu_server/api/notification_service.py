@@ -11,13 +11,13 @@ from dejavu.ops.v1 import notification_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_models.errors import InvalidInput, quoted
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.fields import check_game_id, message_of
 from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.coordination import notifications
 from dejavu_server.coordination.leases import time_span
 from dejavu_server.coordination.notifications import Draft, NotificationRow, Status
+from dejavu_server.limits import Caller
 
 NOTIFICATION_SERVICE = pb.DESCRIPTOR.services_by_name["NotificationService"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from dejavu.ops.v1 import operations_service_pb2 as pb
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.operations import stats_message
+from dejavu_server.limits import Caller
 from dejavu_server.observability.statistics import ServerStatistics
 
 OPERATIONS_SERVICE = pb.DESCRIPTOR.services_by_name["OperationsService"]

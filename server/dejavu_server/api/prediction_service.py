@@ -15,7 +15,6 @@ from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_models.results import Failed, Result
 from dejavu_server.access.caller import AccessScope, ScopeMissing
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.cache.what_ifs import WhatIfCache
 from dejavu_server.api.converters import columns, prediction
 from dejavu_server.api.converters.forecast import CourseOf, put_forecast
@@ -25,6 +24,7 @@ from dejavu_server.api.errors import item_error
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.forecast_service import ForecastService
+from dejavu_server.limits import Caller
 from dejavu_server.streaming.games_in_play import ANY_GAME, GameNotInPlay, GamesInPlay, PublishedGames
 from dejavu_server.streaming.ledger_manager import LedgerManager
 

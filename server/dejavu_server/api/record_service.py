@@ -29,11 +29,11 @@ from dejavu_ledger.queries.scorecards import (
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.forecast import CourseOf
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.shared_reads import SharedReads
+from dejavu_server.limits import Caller
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
 

@@ -15,9 +15,9 @@ from google.protobuf.descriptor_pool import Default
 from google.protobuf.text_format import MessageToString, Parse
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.decoding import checked
 from dejavu_server.api.handlers import Handlers
+from dejavu_server.limits import Caller
 
 V1ALPHA: Final[str] = reflection.SERVICE_NAME
 V1: Final = V1ALPHA.replace(".v1alpha.", ".v1.")

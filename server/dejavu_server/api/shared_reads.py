@@ -30,7 +30,7 @@ from dejavu_ledger.errors import copy_of
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import scorecards
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.refusals import Overloaded
+from dejavu_server.limits import Overloaded
 
 MAX_WAITING = 64
 """Maximum number of waiting scorecards, and of waiting comparisons. A scorecard of a season takes a fraction of a

@@ -29,7 +29,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast
-from dejavu_server.admission.refusals import CallerLimit, Overloaded
+from dejavu_server.limits import CallerLimit, Overloaded
 from dejavu_server.observability.metrics import Metrics
 
 CHUNK = 128

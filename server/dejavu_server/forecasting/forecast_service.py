@@ -21,11 +21,11 @@ from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon, TotalForecast
-from dejavu_server.admission.callers import Caller
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotChampion
 from dejavu_server.forecasting.lifecycle.models import Chosen, ServingModels
+from dejavu_server.limits import Caller
 from dejavu_server.observability.metrics import Metrics
 
 CHANGES_FOLLOWED: Final = 5

@@ -54,7 +54,7 @@ class Metrics:
     Attributes:
         calls: finished calls, by method and status code; streams included.
         seconds: duration of unary calls that were admitted, by method and status code.
-        callers: finished calls of a server that requires tokens, by caller and status code.
+        callers: finished and refused calls of a server that requires tokens, by caller and status code.
         forecasts: forecasts answered, by model, horizon and kind (named: with a game; what_if). One that is computed
             again before it is answered counts once.
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.

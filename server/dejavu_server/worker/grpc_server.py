@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, Never
+from typing import Any, Final, Never
 
 import grpc
 from grpc._cython import cygrpc
@@ -28,8 +28,7 @@ from grpc.aio._server import Server
 
 from dejavu_common.tasks import retrieve
 from dejavu_server.access.policy import CallKind, kind_of
-from dejavu_server.admission.controller import Permit
-from dejavu_server.api.admissions import STATUS_SECONDS, Admissions, Refusal
+from dejavu_server.api.admissions import REQUEST_SECONDS, STATUS_SECONDS, Admissions, Arrival, Refusal
 from dejavu_server.api.handlers import Handler, Handlers
 from dejavu_server.api.interceptors import CallInterceptor, Resolver
 
@@ -80,20 +79,6 @@ class GrpcServer(Server):
         self.add_registered_method_handlers(service, handlers)
 
 
-class _WithoutRequest(NamedTuple):
-    """A call that was admitted, but whose request has not been received.
-
-    Attributes:
-        path: path of its method.
-        state: the core's call, which is gone once the task has ended: using it after that would crash the process.
-        task: answers it.
-    """
-
-    path: str
-    state: Any
-    task: asyncio.Task[None]
-
-
 class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not typed
     """Overrides how calls are accepted."""
 
@@ -111,9 +96,6 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
         self._waiting = deque[tuple[asyncio.Future[None], str, Any]]()
-        # Calls by kind, oldest first.
-        self._without_request = {kind: OrderedDict[Permit, _WithoutRequest]() for kind in CallKind}
-        self._sweeps = False
 
     def add_registered_method_handlers(self, method_handlers: dict[str, Handler]) -> None:
         super().add_registered_method_handlers(method_handlers)
@@ -198,7 +180,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         """Answer a call, or refuse it."""
         loop = self._event_loop
         context = cygrpc._ServicerContext(state, None, None, loop)
-        arrival = self._admissions.admit(path, context, self._make_room)
+        arrival = self._admissions.admit(path, context)
         if isinstance(arrival, Refusal):
             if arrival.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
                 self._run(self._refuse(state, arrival))
@@ -206,62 +188,38 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         resolver = Resolver(self._interceptor, arrival, self._handlers.get(path))
         call = cygrpc._handle_rpc(path, resolver, (), state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
-        permit = arrival.permit
-        permit.on_request = self._forget
-        self._without_request[permit.kind][permit] = _WithoutRequest(path, state, task)
-        self._sweep_later()
-        task.add_done_callback(partial(self._release, permit))
+        arrival.timer = loop.call_later(REQUEST_SECONDS, self._expire, arrival, path, state, task)
+        task.add_done_callback(partial(self._release, arrival, path))
 
-    def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
-        without_request = self._without_request[permit.kind].pop(permit, None)
-        if without_request is not None:
+    def _release(self, arrival: Arrival, path: str, _: object = None) -> None:
+        """Give back the place of a call that has ended."""
+        if arrival.stop_timer():
             # The core refused the request, or its caller disconnected first. Calls that this server ends without their
-            # requests were counted when it ended them.
-            self._admissions.count_no_request(without_request.path)
-        permit.release()
+            # requests are counted when it ends them.
+            self._admissions.count_no_request(path)
+        arrival.place.close()
 
-    def _forget(self, permit: Permit) -> None:
-        """Forget the call of a permit, whose memory the core keeps as long as it is referred to."""
-        self._without_request[permit.kind].pop(permit, None)
+    def _expire(self, arrival: Arrival, path: str, state: Any, task: asyncio.Task[None]) -> None:
+        """End a call whose request has not been received, unless it has arrived and is only not read yet."""
+        wait = self._event_loop.call_later
+        arrival.timer = wait(_READING_SECONDS, self._end_without_request, arrival, path, state, task)
 
-    def _make_room(self, kind: CallKind, may_end: Callable[[Permit], bool]) -> bool:
-        """End the oldest call that has waited long for its request, and may be ended; return whether there was one."""
-        for permit in self._without_request[kind]:
-            if permit.keeps_place_until > self._admissions.now:
-                return False
-            if may_end(permit):
-                self._end_without_request(permit, self._admissions.no_room)
-                return True
-        return False
+    def _end_without_request(self, arrival: Arrival, path: str, state: Any, task: asyncio.Task[None]) -> None:
+        """End a call whose request was not received in time.
 
-    def _sweep_later(self) -> None:
-        if self._sweeps:
-            return
-        oldest = min((next(iter(each)).expires for each in self._without_request.values() if each), default=None)
-        if oldest is not None:
-            self._sweeps = True
-            self._event_loop.call_later(max(0.05, oldest - self._admissions.now), self._sweep)
-
-    def _sweep(self) -> None:
-        """End the calls whose request was not received in time, once those that have arrived by now are read."""
-        self._event_loop.call_later(_READING_SECONDS, self._end_expired, self._admissions.now)
-
-    def _end_expired(self, now: float) -> None:
-        self._sweeps = False
-        for calls in self._without_request.values():
-            while calls and (oldest := next(iter(calls))).expires <= now:
-                self._end_without_request(oldest, self._admissions.no_request)
-        self._sweep_later()
-
-    def _end_without_request(self, permit: Permit, refusal: Callable[[str, Any], Refusal]) -> None:
-        call = self._without_request[permit.kind][permit]
-        if call.task.done():
-            self._release(permit, call.task)
-            return
-        self._forget(permit)
-        permit.release()
-        context = cygrpc._ServicerContext(call.state, None, None, self._event_loop)
-        self._run(self._refuse(call.state, refusal(call.path, context), call.task))
+        Args:
+            arrival: the call.
+            path: path of its method.
+            state: the core's call, which is gone once the task has ended: using it after that would crash the process.
+            task: answers it.
+        """
+        if task.done():
+            return  # `_release` is about to be called
+        arrival.stop_timer()
+        arrival.answered = True
+        arrival.place.close()
+        context = cygrpc._ServicerContext(state, None, None, self._event_loop)
+        self._run(self._refuse(state, self._admissions.no_request(path, context, arrival), task))
 
     async def _refuse(self, state: Any, refusal: Refusal, task: asyncio.Task[None] | None = None) -> None:
         """End a call with a status, as its whole answer.

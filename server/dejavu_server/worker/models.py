@@ -13,9 +13,9 @@ import structlog
 from dejavu_models.errors import BundleError
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_server.admission.controller import AdmissionController
 from dejavu_server.forecasting.batcher import CHUNK, Batcher
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.limits import Limits
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_store.bundle import MANIFEST, load_bundle
@@ -139,14 +139,14 @@ def warm_up_model(forecaster: Forecaster) -> None:
         forecaster.forecast_many([ForecastQuery(pattern, longest.horizon, alpha) for pattern in patterns])
 
 
-def new_batcher(stack: AsyncExitStack, metrics: Metrics, admission: AdmissionController) -> Batcher:
+def new_batcher(stack: AsyncExitStack, metrics: Metrics, limits: Limits) -> Batcher:
     """Return a batcher that computes the forecasts of a worker.
 
     Args:
         stack: closes it.
         metrics: the metrics to update.
-        admission: knows the calls in progress.
+        limits: knows the calls in progress.
     """
-    batcher = Batcher(metrics, alone=lambda: admission.one_forecast)
+    batcher = Batcher(metrics, alone=lambda: limits.one_forecast)
     stack.push_async_callback(batcher.close)
     return batcher

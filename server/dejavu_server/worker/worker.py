@@ -39,8 +39,6 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.types import AdaptationMode, Forecast, SimilarGame
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.access.policy import SERVICES
-from dejavu_server.admission.callers import Callers
-from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService, open_cache
 from dejavu_server.api.converters.forecast import forecast_message
@@ -66,21 +64,15 @@ from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_server.limits import Limits
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.game_states import GameStates
 from dejavu_server.streaming.games_in_play import GamesInPlay
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
+from dejavu_server.worker.grpc_options import CHANNEL_OPTIONS, connection_options, max_connections, queue_options
 from dejavu_server.worker.grpc_server import GrpcServer
-from dejavu_server.worker.limits import (
-    CHANNEL_OPTIONS,
-    caller_limits,
-    connection_options,
-    max_connections,
-    max_watches,
-    queue_options,
-)
 from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, server_name, watch_challengers
 from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, configure, load_models, new_batcher, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
@@ -171,16 +163,10 @@ class Worker:
         self._resources = AsyncExitStack()
         self._expiring: dict[str, Callable[[], float]] = {}  # when files of keys and tokens expire, by kind
         self._health = HealthService(SERVICES, parts=[LEDGER])
-        self._calls = CallInterceptor(
-            name,
-            self.metrics,
-            Callers(caller_limits(settings)),
-            workers=settings.workers,
-            max_watches=max_watches(settings.max_rss),
-        )
-        self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
-        """Admits calls."""
-        self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, settings.workers))
+        self.limits = Limits(settings)
+        """Its limits, and the calls in progress."""
+        self._admissions = Admissions(self.limits, self.metrics, worker_metadata(name, settings.workers))
+        self._calls = CallInterceptor(self.metrics, self._admissions)
         self._server = GrpcServer(
             self._calls,
             admissions=self._admissions,
@@ -220,7 +206,7 @@ class Worker:
         _started(stack, self._statistics)
         credentials = await self._control_access(stack)  # before models, which take seconds: a file may be broken
         models = await self._open_models(stack)
-        batcher = new_batcher(stack, self.metrics, self.admission)
+        batcher = new_batcher(stack, self.metrics, self.limits)
         self._watch(stack, models, batcher)
         settings, ledger = self._settings, self._ledger_manager.current
         signing_key = key_path(settings.ledger, settings.signing_key)
@@ -431,7 +417,7 @@ class Worker:
         """Start to require tokens if the settings say so; return the port's TLS credentials, None for plain text."""
         tokens = await asyncio.to_thread(authenticator, self._settings, self.metrics.set_access_reload)
         if tokens is not None:
-            self._calls.authenticator = self._admissions.authenticator = tokens
+            self._admissions.authenticator = tokens
             stack.push_async_callback(tokens.close)
             tokens.start(self._calls.end_unauthorized)
             self._expiring["tokens"] = tokens.next_expiry

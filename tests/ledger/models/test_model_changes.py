@@ -24,13 +24,15 @@ from tests.support.processes.empty_ledger import put_empty_ledger
 from dejavu_ledger import Ledger, verify
 from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.errors import ModelsChanged
+from dejavu_ledger.ledger import MODEL_CHANGE
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Failed
 from dejavu_server.access.caller import Principal
-from dejavu_server.admission.callers import Caller, CallerLimits, Callers
-from dejavu_server.admission.refusals import CallerLimit
+from dejavu_server.access.policy import CallKind
+from dejavu_server.limits import MODEL_CHANGES, Caller, CallerLimit, Limits
+from dejavu_server.settings import Settings
 from dejavu_store.stages import (
     ModelAction,
     ModelChange,
@@ -74,18 +76,24 @@ async def test_a_change_says_who_made_it_from_what_to_what(ledger: Ledger) -> No
 async def test_a_caller_changes_models_so_often_in_a_day_and_no_more(ledger: Ledger) -> None:
     """Each change is an entry for ever, and calls that record forecasts wait for its transaction."""
     before = await champion(ledger, "v1", "v2")
-    callers = Callers(CallerLimits(model_changes=2))
+    limits = Limits(Settings())
 
-    async def make(caller: str, action: ModelAction, version: str = "v2") -> None:
-        known = Caller(Principal(caller, frozenset()), "203.0.113.7")
-        with callers.counted(known, stream=False):
-            await change_models(ledger, action, version, caller=known)
+    async def make(identity: str, action: ModelAction, version: str = "v2") -> None:
+        caller = known(identity)
+        with limits.take(CallKind.RECORD, caller):
+            await change_models(ledger, action, version, caller=caller)
 
+    def known(identity: str) -> Caller:
+        return Caller(Principal(identity, frozenset()), "203.0.113.7")
+
+    earlier = known("token:ops")
+    with limits.take(CallKind.RECORD, earlier), earlier.reserved([MODEL_CHANGE] * (MODEL_CHANGES - 2)):
+        pass
     for action in (ModelAction.UNLOAD, ModelAction.UNLOAD, ModelAction.LOAD):  # what changes nothing does not count
         await make("token:ops", action)
     with pytest.raises(ModelInUse):
         await make("token:other", ModelAction.RETIRE, "v1")
-    with pytest.raises(CallerLimit, match="2 changes of models a day"):
+    with pytest.raises(CallerLimit, match="100 changes of models a day"):
         await make("token:ops", ModelAction.UNLOAD)
     for action in (ModelAction.UNLOAD, ModelAction.LOAD):
         await make("token:other", action)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.calls import PATTERN, current_game, details, refusal
 from tests.support.processes.servers import async_worker
@@ -17,139 +19,125 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import ReportOutcomeRequest, WithdrawOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
-from dejavu_server.admission.callers import WATCHES
+from dejavu_server.limits import CALLER_WATCHES
 
-REQUEST = pb.PredictRequest(pattern=PATTERN)
-
-
-async def limit_of(call: Any) -> tuple[str, float]:
-    """Return the limit that a call was refused for, and the seconds after which to try again."""
-    refused = await refusal(call if hasattr(call, "__await__") else call.read())
-    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_LIMIT")
-    return refused.metadata["limit"], refused.retry_seconds or 0.0
+GAMES = [current_game(90001 + number) for number in range(3)]
+WHAT_IF = pb.PredictRequest(pattern=PATTERN)
+Call = Callable[[grpc.aio.Channel], Any]
 
 
-async def begins(stream: Any) -> bool:
-    """Return whether a stream has a first message; it may only be refused for a caller's limit of streams."""
-    try:
-        return await stream.read() is not grpc.aio.EOF
-    except grpc.aio.AioRpcError as error:
-        refused = details(error)
-    assert refused.metadata["limit"] == "streams"
-    return False
+def named(game: str) -> pb.PredictRequest:
+    return pb.PredictRequest(pattern=PATTERN, game_id=game, horizon=HORIZON_HALFTIME)
 
 
-async def test_the_rate_of_a_caller(tmp_path: Path) -> None:
+def predict(request: pb.PredictRequest) -> Call:
+    return lambda channel: PredictionServiceStub(channel).Predict(request, timeout=30)
+
+
+def report(game: str, differential: int = 4) -> Call:
+    outcome = ReportOutcomeRequest(game_id=game, horizon=HORIZON_FINAL, differential=differential)
+    return lambda channel: RecordServiceStub(channel).ReportOutcome(outcome, timeout=30)
+
+
+def withdraw(game: str) -> Call:
+    outcome = WithdrawOutcomeRequest(game_id=game, horizon=HORIZON_FINAL)
+    return lambda channel: RecordServiceStub(channel).WithdrawOutcome(outcome, timeout=30)
+
+
+def check(channel: grpc.aio.Channel) -> Any:
+    health: Any = HealthStub(channel)
+    return health.Check(HealthCheckRequest(), timeout=30)
+
+
+FORECASTS = [predict(named(GAMES[0])), predict(named(GAMES[1])), predict(named(GAMES[0]))]
+OUTCOMES = [report(GAMES[0]), report(GAMES[1]), report(GAMES[0], 5), withdraw(GAMES[1])]
+
+
+@pytest.mark.parametrize(
+    ("limit", "setting", "allowed", "beyond", "before_read"),
+    [
+        ("rate", {"caller_rate": 0.5}, [predict(WHAT_IF)], predict(WHAT_IF), 1),
+        ("games", {"caller_games": 2}, FORECASTS, predict(named(GAMES[2])), 0),
+        # Otherwise a caller who may report could make the forecasts of a whole season late within seconds.
+        ("games", {"caller_games": 2}, OUTCOMES, report(GAMES[2]), 0),
+    ],
+    ids=["rate", "games", "outcomes"],
+)  # fmt: skip
+async def test_a_caller_is_told_which_limit_it_has_reached_and_when_to_try_again(
+    tmp_path: Path, limit: str, setting: dict[str, Any], allowed: Sequence[Call], beyond: Call, before_read: int
+) -> None:
     async with (
-        async_worker(tmp_path, caller_loopback="on", caller_rate=0.5) as worker,
+        async_worker(tmp_path, caller_loopback="on", **setting) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
-        stub: Any = PredictionServiceStub(channel)
-        await stub.Predict(REQUEST, timeout=30)
-        call = stub.Predict(REQUEST, timeout=30)
-        limit, seconds = await limit_of(call)
-        assert limit == "rate"
-        assert 0 < seconds <= 2
-        assert dict(await call.trailing_metadata())["grpc-retry-pushback-ms"] == str(round(1000 * seconds))
-        health: Any = HealthStub(channel)
+        for each in allowed:
+            await each(channel)
+        call = beyond(channel)
+        refused = await refusal(call)
+        assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_LIMIT")
+        assert refused.metadata["limit"] == limit
+        assert refused.retry_seconds is not None
+        assert refused.retry_seconds > 0
+        pushback = dict(await call.trailing_metadata())["grpc-retry-pushback-ms"]
+        assert pushback == str(round(1000 * refused.retry_seconds))
+        labels = {"method": "/dejavu.v1.PredictionService/Predict", "reason": "CALLER_LIMIT"}
+        assert (worker.metrics.registry.get_sample_value("dejavu_calls_refused_total", labels) or 0) == before_read
         for _ in range(5):
-            await health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+            await check(channel)
 
 
-async def test_the_streams_of_a_caller_and_a_cancelled_one_makes_room(tmp_path: Path) -> None:
+async def test_one_game_too_many_leaves_the_other_forecasts_of_a_batch(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, caller_loopback="on", caller_games=1) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        await predict(named(GAMES[0]))(channel)
+        batch = pb.PredictBatchRequest(requests=[named(GAMES[1]), WHAT_IF])
+        results = (await PredictionServiceStub(channel).PredictBatch(batch, timeout=30)).results
+        assert results[0].error.reason == "CALLER_LIMIT"
+        assert results[1].HasField("forecast")
+
+
+def stream(channel: grpc.aio.Channel) -> Any:
+    return PredictionServiceStub(channel).StreamPredictions(pb.StreamPredictionsRequest())
+
+
+def watch(channel: grpc.aio.Channel) -> Any:
+    health: Any = HealthStub(channel)  # which has no types
+    return health.Watch(HealthCheckRequest())
+
+
+@pytest.mark.parametrize(
+    ("opened", "most", "code"),
+    [
+        (stream, 2, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        # Watches need no token. A client goes on without one then: it must not take its connection for dead.
+        (watch, 2 * CALLER_WATCHES, grpc.StatusCode.UNIMPLEMENTED),
+    ],
+)
+async def test_a_caller_has_so_many_streams_and_makes_room_when_it_ends_one(
+    tmp_path: Path, opened: Call, most: int, code: grpc.StatusCode
+) -> None:
     async with (
         async_worker(tmp_path, caller_loopback="on", caller_streams=2) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
-        stub: Any = PredictionServiceStub(channel)
-        streams = [stub.StreamPredictions(pb.StreamPredictionsRequest()) for _ in range(2)]
-        for stream in streams:
-            await stream.read()
-        assert (await limit_of(stub.StreamPredictions(pb.StreamPredictionsRequest())))[0] == "streams"
-        await stub.Predict(REQUEST, timeout=30)
+
+        async def begins() -> bool:
+            try:
+                return await opened(channel).read() is not grpc.aio.EOF
+            except grpc.aio.AioRpcError as error:
+                refused = details(error)
+            assert (refused.code, refused.metadata["limit"]) == (code, "streams")
+            return False
+
+        streams = [opened(channel) for _ in range(most)]
+        for each in streams:
+            await each.read()
+        assert not await begins()
+        await predict(WHAT_IF)(channel)
+        await check(channel)
         streams[0].cancel()
         async with asyncio.timeout(30):
-            while not await begins(stub.StreamPredictions(pb.StreamPredictionsRequest())):
-                pass
-
-
-async def test_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
-    async with (
-        async_worker(tmp_path, caller_loopback="on", caller_games=2) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        stub: Any = PredictionServiceStub(channel)
-        games = [current_game(90001 + number) for number in range(3)]
-        for game in [*games[:2], games[0]]:
-            await stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=game, horizon=HORIZON_HALFTIME), timeout=30)
-        one, other = pb.PredictRequest(pattern=PATTERN, game_id=games[2], horizon=HORIZON_HALFTIME), REQUEST
-        assert (await limit_of(stub.Predict(one, timeout=30)))[0] == "games"
-        results = (await stub.PredictBatch(pb.PredictBatchRequest(requests=[one, other]), timeout=30)).results
-        assert results[0].error.reason == "CALLER_LIMIT"
-        assert results[1].HasField("forecast")
-        await stub.Predict(
-            pb.PredictRequest(pattern=[*PATTERN[:-1], PATTERN[-1] + 1], game_id=games[1], horizon=HORIZON_HALFTIME),
-            timeout=30,
-        )
-
-
-async def test_outcomes_count_towards_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
-    """Otherwise a caller who may report could make the forecasts of a whole season late within seconds."""
-    async with (
-        async_worker(tmp_path, caller_loopback="on", caller_games=2) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        stub: Any = RecordServiceStub(channel)
-        games = [current_game(90001 + number) for number in range(3)]
-
-        def report(game: str, differential: int = 4) -> Any:
-            outcome = ReportOutcomeRequest(game_id=game, horizon=HORIZON_FINAL, differential=differential)
-            return stub.ReportOutcome(outcome, timeout=30)
-
-        for game in (games[0], games[0], games[1]):
-            await report(game)
-        await report(games[0], 5)  # a correction
-        await stub.WithdrawOutcome(WithdrawOutcomeRequest(game_id=games[1], horizon=HORIZON_FINAL), timeout=30)
-        assert (await limit_of(report(games[2])))[0] == "games"
-
-
-async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_path: Path) -> None:
-    explained = [pb.PredictRequest(pattern=[game] * 17, return_explanation=True) for game in range(200)]
-    async with (
-        async_worker(tmp_path, caller_loopback="on", max_in_flight=16, shipped=True) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        stub: Any = PredictionServiceStub(channel)
-        calls = [stub.PredictBatch(pb.PredictBatchRequest(requests=explained), timeout=60) for _ in range(3)]
-        codes = [await call.code() for call in calls]
-        assert codes.count(grpc.StatusCode.OK) == 2
-        for call, code in zip(calls, codes, strict=True):
-            assert code is grpc.StatusCode.OK or (await limit_of(call))[0] == "batches"
-
-
-async def begun(health: Any) -> grpc.StatusCode | None:
-    """Return the status of a new watch; None if it has begun."""
-    watch = health.Watch(health_pb2.HealthCheckRequest())
-    try:
-        await watch.read()
-    except grpc.aio.AioRpcError as error:
-        return error.code()
-    return None
-
-
-async def test_one_caller_has_a_number_of_watches_and_makes_room_when_it_ends_one(tmp_path: Path) -> None:
-    """Watches need no token. After UNIMPLEMENTED a client goes on without: it must not take its connection for dead."""
-    async with (
-        async_worker(tmp_path, caller_loopback="on", caller_streams=1) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        health: Any = HealthStub(channel)
-        watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(WATCHES)]
-        for watch in watches:
-            await watch.read()
-        assert await begun(health) is grpc.StatusCode.UNIMPLEMENTED
-        await health.Check(health_pb2.HealthCheckRequest(), timeout=30)
-        watches[0].cancel()
-        async with asyncio.timeout(30):
-            while (await begun(health)) is grpc.StatusCode.UNIMPLEMENTED:
+            while not await begins():
                 pass

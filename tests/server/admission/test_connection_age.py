@@ -13,13 +13,13 @@ from tests.support.processes.connections import connections_to
 from tests.support.processes.servers import async_worker, running_worker
 
 from dejavu_client import HALFTIME, AsyncDejavuClient, DejavuClient
-from dejavu_server.worker import limits
+from dejavu_server.worker import grpc_options
 
 GAMES = 25
 
 
 async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CONNECTION_GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(grpc_options, "CONNECTION_GRACE_SECONDS", 1.0)
     async with (
         async_worker(tmp_path, heartbeat_seconds=0.1, connection_age_seconds=0.3) as worker,
         AsyncDejavuClient(worker.address, channels=1, timeout=30) as client,
@@ -52,7 +52,7 @@ async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path, monk
 def test_a_client_that_was_idle_is_answered_over_a_new_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "CONNECTION_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(grpc_options, "CONNECTION_IDLE_SECONDS", 0.2)
     with (
         running_worker(tmp_path, connection_age_seconds=0.0) as address,
         DejavuClient(address, channels=1, timeout=30) as client,

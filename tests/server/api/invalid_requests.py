@@ -480,7 +480,7 @@ BAD_REQUESTS = [
     _no_message(CHECK, b"\x0a\x01\xff"),  # a text that is no UTF-8
     *(_no_message(path, b"\xff\xff") for path in (STREAM, RISK, MODELS, WATCH, REFLECTION)),
     *(_unknown(path, 50_000, most) for path, most in ((CHECK, 1024), (WATCH, 1024), (REFLECTION, 4096))),
-    _unknown(PREDICT, 70_000, 65536),
+    *(_unknown(path, 70_000, 65536) for path in (PREDICT, STREAM)),
 ]
 
 _ODD: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.worker.limits import CHANNEL_OPTIONS
+from dejavu_server.worker.grpc_options import CHANNEL_OPTIONS
 from dejavu_server.worker.worker import Worker
 
 MOST = int(CHANNEL_OPTIONS["grpc.max_concurrent_streams"])

@@ -13,12 +13,13 @@ from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server.access.caller import Unauthenticated
-from dejavu_server.admission.callers import Caller, CallerLimits, Callers
-from dejavu_server.admission.controller import AdmissionController, Permit, call_limits
+from dejavu_server.access.caller import ScopeMissing
+from dejavu_server.access.policy import CallKind
 from dejavu_server.api.admissions import Admissions, Arrival
 from dejavu_server.api.interceptors import CallInterceptor, Resolver
+from dejavu_server.limits import Caller, CallerLimit, Limits, Overloaded
 from dejavu_server.observability.metrics import Metrics
+from dejavu_server.settings import Settings
 from dejavu_server.streaming.stream_errors import ServerDraining
 from dejavu_server.worker.grpc_server import GrpcServer
 
@@ -102,29 +103,25 @@ class Details:
     invocation_metadata: tuple[tuple[str, str | bytes], ...] = ()
 
 
-@pytest.mark.parametrize("reason", ["without a token", "beyond the caller's rate"])
-async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_is_not_read(reason: str) -> None:
+@pytest.mark.parametrize("denial", [ScopeMissing("token:reader", "predict", "call PredictBatch"), None])
+async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_is_not_read(
+    denial: ScopeMissing | None,
+) -> None:
     async def answer(*_: object) -> bytes:
-        raise AssertionError("called")
+        raise AssertionError("called") if denial else CallerLimit("games", "1 games a day")
 
-    callers, caller = Callers(CallerLimits(rate=1e-9)), Caller(address="192.0.2.1")
-    interceptor = CallInterceptor("w", Metrics(CollectorRegistry()), callers)
-    denial = None
-    if reason == "without a token":
-        denial = Unauthenticated("the call has no token")
-    else:
-        with callers.counted(caller, stream=False):
-            pass  # the only call that its rate allows
-    admission = AdmissionController(call_limits(1, 1))
-    permit = admission.admit(BATCH, None)
-    assert isinstance(permit, Permit)
+    metrics, limits = Metrics(CollectorRegistry()), Limits(Settings(max_in_flight=1))
+    caller = Caller(address="192.0.2.1")
+    interceptor = CallInterceptor(metrics, Admissions(limits, metrics, ()))
+    arrival = Arrival(caller, denial, limits.take(CallKind.BATCH, caller))
     wrapped = interceptor.wrap(BATCH, grpc.unary_unary_rpc_method_handler(answer))
-    handler: Any = Resolver(interceptor, Arrival(caller, permit, denial), wrapped).resolve_handler(Details(BATCH))
-    assert not isinstance(admission.admit(BATCH, None), Permit)
+    handler: Any = Resolver(interceptor, arrival, wrapped).resolve_handler(Details(BATCH))
+    with pytest.raises(Overloaded):
+        limits.take(CallKind.BATCH, caller)
     context = NeverRead()
     call = asyncio.create_task(handler.unary_unary(b"", context))
     await context.aborting.wait()
-    assert isinstance(admission.admit(BATCH, None), Permit)
+    limits.take(CallKind.BATCH, caller)
     with pytest.raises(asyncio.CancelledError):  # it has ended, and with it gRPC's reference to the request
         await call
 
@@ -164,8 +161,9 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    interceptor = CallInterceptor("w", metrics, Callers(CallerLimits()), max_call_seconds=0.0)
-    server = GrpcServer(interceptor, Admissions(AdmissionController(call_limits(1, 1)), metrics, ()))
+    admissions = Admissions(Limits(Settings()), metrics, ())
+    interceptor = CallInterceptor(metrics, admissions, max_call_seconds=0.0)
+    server = GrpcServer(interceptor, admissions)
     port = server.add_insecure_port("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         bench = Bench(interceptor, registry, channel)

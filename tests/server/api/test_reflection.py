@@ -18,8 +18,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import running_worker
 
-from dejavu_server.admission.watches import MAX_REFLECTIONS
 from dejavu_server.api.reflection import REFLECTION_SERVICES, V1
+from dejavu_server.limits import MAX_REFLECTIONS
 
 GAME_OF_2024 = "0022400001"
 

@@ -9,8 +9,8 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast
-from dejavu_server.admission.refusals import CallerLimit, Overloaded
 from dejavu_server.forecasting.batcher import CHUNK, MAX_ON_LOOP, MAX_WAITING, QUIET_TURNS, Batcher
+from dejavu_server.limits import CallerLimit, Overloaded
 from dejavu_server.observability.metrics import Metrics
 
 POISON = -77.0

@@ -16,12 +16,12 @@ from dejavu_ledger.ledger import UNLIMITED, Recorder
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.results import Failed, Result
-from dejavu_server.admission.callers import SERVER
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import CHANGES_FOLLOWED, ForecastService
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotChampion
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.limits import SERVER
 from dejavu_server.observability.metrics import Metrics
 from dejavu_store.stages import ModelAction, ModelChange, Roster
 

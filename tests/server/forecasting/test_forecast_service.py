@@ -19,11 +19,11 @@ from dejavu_models.errors import UnknownModel, Unsupported
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon
-from dejavu_server.admission.callers import SERVER
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.limits import SERVER
 from dejavu_server.observability.metrics import Metrics
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -20,11 +20,11 @@ from dejavu_ledger.records import IssuedForecast, MarketRecording
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.types import ExpectedMarginTerms, Forecast
-from dejavu_server.admission.callers import SERVER
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.limits import SERVER
 from dejavu_server.observability.metrics import Metrics
 
 GAME_DAY = game_day(datetime.now(UTC))  # a market of a past evening is late, and not recorded

@@ -18,11 +18,11 @@ from tests.support.processes.connections import status_of
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.admission.callers import CallerLimits, Callers
-from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.interceptors import CallInterceptor
+from dejavu_server.limits import Limits
 from dejavu_server.observability.metrics import Metrics
+from dejavu_server.settings import Settings
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.worker import Worker
 
@@ -62,8 +62,8 @@ async def test_a_path_that_is_no_method_s_is_unimplemented_and_the_server_goes_o
 def test_no_bytes_of_a_path_end_the_server(path: bytes) -> None:
     async def called() -> None:
         metrics = Metrics(CollectorRegistry())
-        calls = CallInterceptor("w", metrics, Callers(CallerLimits()))
-        server = GrpcServer(calls, Admissions(AdmissionController(call_limits(1, 1)), metrics, ()))
+        admissions = Admissions(Limits(Settings()), metrics, ())
+        server = GrpcServer(CallInterceptor(metrics, admissions), admissions)
         server.add_methods("dejavu.v1.PredictionService", {"Predict": echo()})
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()

@@ -16,12 +16,12 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest, PredictResponse
 from dejavu_common.build import install
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import ModelInfo
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.cache.cache_state import CacheOff, CacheToken
 from dejavu_server.api.cache.what_ifs import WhatIfCache
 from dejavu_server.api.converters.field_errors import NamesGame
 from dejavu_server.api.converters.prediction import batch_requests
 from dejavu_server.api.errors import item_error
+from dejavu_server.limits import Caller
 from dejavu_server.observability import statistics as counted
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask

@@ -14,7 +14,6 @@ from dejavu_ledger.records import IssuedForecast
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.health import HealthService
 from dejavu_server.api.inference.answers import infer_response, requested_outputs
 from dejavu_server.api.inference.inference_errors import InvalidRequestId, UnknownModelName
@@ -25,6 +24,7 @@ from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.limits import Caller
 
 INFERENCE_SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 

@@ -10,12 +10,12 @@ from dejavu.v1 import model_service_pb2 as pb
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import PERSISTENCE, GateSettings
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.comparison import comparison_message
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.converters.fields import horizon_of
 from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.lifecycle.evidence import ModelPair, judged
+from dejavu_server.limits import Caller
 from dejavu_store.stages import CHALLENGER, CHAMPION, NotRegistered, Roster
 
 

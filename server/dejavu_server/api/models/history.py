@@ -12,10 +12,10 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries import pages
 from dejavu_ledger.queries.model_changes import KnownRoster, newest_changes
 from dejavu_ledger.queries.pages import DIGEST_BYTES, Cursor, PageCursor
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters.models import change_message
 from dejavu_server.api.paging import page_size
 from dejavu_server.api.shared_reads import SharedReads
+from dejavu_server.limits import Caller
 from dejavu_store.stages import ModelChange
 
 _LIST: Final = b"model changes "

@@ -14,7 +14,6 @@ from dejavu_common.tasks import retrieve
 from dejavu_ledger.queries.pages import InvalidPageToken
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
-from dejavu_server.admission.callers import Caller
 from dejavu_server.api.converters import models
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
@@ -22,6 +21,7 @@ from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NoModelStore
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.limits import Caller
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import ModelAction, ModelChange, Roster
 

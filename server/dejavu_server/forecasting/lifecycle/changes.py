@@ -19,7 +19,6 @@ from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.callers import SERVER, Caller
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate, evidence_of
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
@@ -27,6 +26,7 @@ from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.lifecycle.worker_agreement import LOAD_SECONDS, WorkerAgreement
+from dejavu_server.limits import SERVER, Caller
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import (
     ModelAction,

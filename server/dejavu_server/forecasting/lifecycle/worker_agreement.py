@@ -11,11 +11,11 @@ from typing import Final
 
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.refusals import DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
+from dejavu_server.limits import DeadlineExceeded
 
 LOAD_SECONDS: Final = 55.0
 """Longest time to wait until all workers have a model: less than the server's deadline for calls without one."""

@@ -22,12 +22,11 @@ from dejavu_ledger import Ledger, LedgerUnavailable
 from dejavu_ledger.database.backend import Query, StopSignal
 from dejavu_ledger.errors import ReadStopped
 from dejavu_models.comparison.gate import GateSettings
-from dejavu_server.admission.callers import SERVER, Caller
-from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.record_service import RecordService
 from dejavu_server.api.shared_reads import MAX_WAITING, SharedReads
+from dejavu_server.limits import SERVER, Caller, Overloaded
 
 ANSWER = pb.GetScorecardResponse()
 

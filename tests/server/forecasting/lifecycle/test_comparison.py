@@ -18,11 +18,11 @@ from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_models.comparison.gate import GateDecision, GateSettings
 from dejavu_models.errors import InvalidHorizon
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_server.admission.callers import SERVER
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
+from dejavu_server.limits import SERVER
 from dejavu_store.stages import ModelAction, NotRegistered
 
 """The context of a call."""

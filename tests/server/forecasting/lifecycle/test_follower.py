@@ -19,8 +19,7 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import MODEL_CHANGE
 from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.types import AdaptationMode
-from dejavu_server.admission.callers import Caller, CallerLimits, Callers
-from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
+from dejavu_server.access.policy import CallKind
 from dejavu_server.coordination import model_workers
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import replicas
@@ -32,6 +31,8 @@ from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_server.limits import MODEL_CHANGES, Caller, CallerLimit, DeadlineExceeded, Limits
+from dejavu_server.settings import Settings
 from dejavu_store.default_bundles import default_bundle
 
 SECONDS = 20.0
@@ -227,10 +228,9 @@ async def test_a_new_bundle_is_not_verified_for_a_caller_who_may_change_no_more_
     """A verification takes seconds of a core."""
     one, _ = nodes
     monkeypatch.setattr(one.store, "verify", pytest.fail)
-    callers = Callers(CallerLimits(model_changes=1))
     caller = Caller(address="203.0.113.7")
-    with callers.counted(caller, stream=False):
-        with caller.reserved([MODEL_CHANGE]):
+    with Limits(Settings()).take(CallKind.RECORD, caller):
+        with caller.reserved([MODEL_CHANGE] * MODEL_CHANGES):
             pass
-        with pytest.raises(CallerLimit, match="1 changes of models a day"):
+        with pytest.raises(CallerLimit, match="100 changes of models a day"):
             await one.changes.load("b", caller=caller)

@@ -22,13 +22,13 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_server.admission.callers import SERVER
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle import shadow
 from dejavu_server.forecasting.lifecycle.models import Chosen, ServingModels
 from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
+from dejavu_server.limits import SERVER
 from dejavu_server.observability.metrics import Metrics
 
 _PATTERN = (0.0,) * 17 + (6.0,)

@@ -1,12 +1,9 @@
-"""Limits of callers and connections, most of them from the settings."""
+"""Options of gRPC's core: limits of messages, connections and calls that wait, some of them from the settings."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from dejavu_server.admission.callers import CallerLimits
-from dejavu_server.admission.controller import batch_limit
-from dejavu_server.admission.watches import MAX_WATCHES
 from dejavu_server.api.decoding import MAX_REQUEST_BYTES
 from dejavu_server.settings import Settings
 
@@ -35,36 +32,6 @@ CHANNEL_OPTIONS = {
     # A connection on which no client begins HTTP/2 is closed after this time.
     "grpc.server_handshake_timeout_ms": 10_000,
 }
-
-
-_GAME_FORECASTS: Final = 200
-"""Minimum of the limit of one game's forecasts by one caller: a poller's forecasts of both horizons, and
-corrections."""
-
-
-_MODEL_CHANGES: Final = 100
-"""Changes of models that one caller records in a day by a worker; each is read once by each worker."""
-
-
-def caller_limits(settings: Settings) -> CallerLimits:
-    """Return the limits of each caller."""
-    return CallerLimits(
-        calls=settings.caller_calls,
-        batches=batch_limit(settings.max_in_flight) // 2 if settings.caller_calls else 0,  # so that no caller has all
-        rate=settings.caller_rate,
-        streams=settings.caller_streams,
-        games=settings.caller_games,
-        game_forecasts=_caller_game_forecasts(settings) if settings.caller_games else 0,
-        model_changes=_MODEL_CHANGES,
-        ledger_bytes=settings.caller_ledger_mib * _MEBIBYTE,
-        loopback=settings.caller_loopback == "on",
-    )
-
-
-def _caller_game_forecasts(settings: Settings) -> int:
-    """Return a caller's limit of forecasts of a game per worker: usually the game's limit / (4 · workers)."""
-    return max(_GAME_FORECASTS, settings.max_game_forecasts // (4 * settings.workers))
-
 
 CONNECTION_GRACE_SECONDS: Final = 60.0
 """Time for which calls and streams may still use a connection that reached its age."""
@@ -104,18 +71,6 @@ def max_connections(descriptors: int, max_rss: int) -> int:
     if max_rss:
         most = min(most, int(_CONNECTIONS_SHARE * max_rss * _MEBIBYTE / CONNECTION_BYTES))
     return max(1, min(most, 2**31 - 1))  # the core takes no larger number
-
-
-WATCH_BYTES: Final = 25 * 1024
-"""Measured memory of a health watch; unread data that its client sends can take 64 KiB more."""
-
-_WATCHES_SHARE: Final = 0.1
-"""Share of a worker's memory limit that health watches may take."""
-
-
-def max_watches(max_rss: int) -> int:
-    """Return the maximum number of health watches of a worker; see `max_connections`."""
-    return min(MAX_WATCHES, int(_WATCHES_SHARE * max_rss * _MEBIBYTE / WATCH_BYTES)) if max_rss else MAX_WATCHES
 
 
 def queue_options(settings: Settings) -> list[tuple[str, int]]:

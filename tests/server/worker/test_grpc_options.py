@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dejavu_server.worker.limits import max_connections
+from dejavu_server.worker.grpc_options import max_connections
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,0 @@
-"""Admission of calls: a worker refuses excess calls before they cost anything."""

@@ -1,0 +1,277 @@
+"""Laws of the limits of a worker: calls in progress by kind, quotas of callers, streams that last."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from contextlib import ExitStack, nullcontext, suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_ledger.ledger import MODEL_CHANGE
+from dejavu_models.errors import DejavuError
+from dejavu_server.access.caller import Principal
+from dejavu_server.access.policy import CallKind
+from dejavu_server.limits import (
+    BURST_SECONDS,
+    CALM_SECONDS,
+    DAY_SECONDS,
+    GAME_FORECASTS,
+    MODEL_CHANGES,
+    RATE_BURST_SECONDS,
+    Caller,
+    CallerLimit,
+    Limits,
+    Overloaded,
+    WatchLimit,
+    address_of,
+    is_loopback,
+)
+from dejavu_server.settings import Settings
+
+MEBIBYTE = 1024 * 1024
+OF_CALLERS = [CallKind.PREDICT, CallKind.BATCH, CallKind.RECORD, CallKind.REPORT, CallKind.STREAM]
+UNLIMITED = {"caller_calls": 0, "caller_rate": 0, "caller_streams": 0, "caller_games": 0, "caller_ledger_mib": 0}
+
+
+class Worker:
+    """The limits of a worker with the given settings, and no others of callers."""
+
+    def __init__(self, most_callers: int = 10, **settings: Any) -> None:
+        self.now = 20_000.0 * DAY_SECONDS
+        self.limits = Limits(
+            Settings(**(UNLIMITED | settings)),
+            clock=lambda: self.now,
+            today=lambda: self.now,
+            most_callers=most_callers,
+        )
+        self.ended: list[DejavuError] = []
+
+    def take(self, kind: CallKind, caller: Caller | None = None) -> ExitStack:
+        return self.limits.take(kind, caller or of(), self.ended.append)
+
+    def taken(self, kind: CallKind, calls: int, *names: str) -> list[ExitStack]:
+        """Make calls of callers in turn; return those that were admitted."""
+        places = []
+        for number in range(calls):
+            try:
+                places.append(self.take(kind, of(names[number % len(names)])))
+            except (Overloaded, CallerLimit):
+                continue
+        return places
+
+    def record(self, *entries: tuple[str, int]) -> None:
+        caller = of()
+        with self.take(CallKind.REPORT, caller), caller.reserved(entries):
+            pass
+
+
+def of(identity: str = "", address: str = "10.0.0.1") -> Caller:
+    return Caller(Principal(identity, frozenset()), address)
+
+
+def test_each_kind_has_places_of_its_own() -> None:
+    """So health is answered, and watched, when all places of other kinds are taken."""
+    worker = Worker(max_in_flight=4, max_streams=3)
+    held = {kind: worker.taken(kind, 50, "busy") for kind in OF_CALLERS}
+    assert [len(places) for places in held.values()] == [12, 1, 12, 3, 3]
+    assert len(worker.taken(CallKind.WATCH, 1000, "of a client of several servers")) == 1000
+    assert len(worker.taken(CallKind.CONTROL, 1000, "busy")) == 1000
+    for kind, places in held.items():
+        for place in (*places, *places):  # the second time is nothing
+            place.close()
+        assert not worker.limits.in_progress(kind)
+
+
+@given(st.integers(1, 3), st.lists(st.tuples(st.booleans(), st.floats(0, 0.3)), max_size=200))
+def test_never_more_than_the_burst_nor_after_it_more_than_the_limit_are_let_in(
+    limit: int, steps: list[tuple[bool, float]]
+) -> None:
+    worker, held, above_since = Worker(max_in_flight=limit), list[ExitStack](), float("-inf")
+    for ends, later in steps:
+        worker.now += later
+        if ends and held:
+            held.pop().close()
+        before = len(held)
+        held += worker.taken(CallKind.PREDICT, 1, "a")
+        if before < limit:
+            assert len(held) > before, "there was room"
+        elif len(held) > before:
+            assert len(held) <= 3 * limit
+            above_since = worker.now if worker.now - above_since > CALM_SECONDS else above_since
+            assert worker.now - above_since < BURST_SECONDS + 1e-6, "the queue stands"
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_busy", "of_idle"),
+    [
+        (CallKind.PREDICT, 64, 5),  # the reserve comes on top
+        (CallKind.BATCH, 12, 1),
+        (CallKind.RECORD, 192, 16),
+        (CallKind.REPORT, 48, 4),
+    ],
+)
+def test_callers_with_few_calls_have_places_that_busy_ones_cannot_take(
+    kind: CallKind, of_busy: int, of_idle: int
+) -> None:
+    worker = Worker(max_in_flight=64)
+    burst = worker.taken(kind, 1000, "a", "b", "c")
+    assert len(burst) == (3 * 64 if kind is CallKind.PREDICT else of_busy)
+    for place in burst:
+        place.close()
+    worker.now += 5 * BURST_SECONDS
+    assert len(worker.taken(kind, 1000, "a", "b", "c")) == of_busy
+    assert [len(worker.taken(kind, 1000, name)) for name in ("idle", "other")] == [of_idle] * 2
+
+
+def test_beyond_all_watches_the_oldest_of_the_caller_with_most_ends() -> None:
+    worker = Worker(max_rss=1)
+    places = worker.taken(CallKind.WATCH, 1000, "many")
+    assert worker.ended == []
+    with pytest.raises(WatchLimit):
+        worker.take(CallKind.WATCH, of("many"))
+    places.append(worker.take(CallKind.WATCH, of("few")))
+    assert [type(error) for error in worker.ended] == [WatchLimit]
+    places[0].close()  # the one that has ended
+    with pytest.raises(WatchLimit):
+        worker.take(CallKind.WATCH, of("many"))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "limit", "most"),
+    [
+        ([CallKind.PREDICT, CallKind.RECORD, CallKind.REPORT], "calls", 64),
+        ([CallKind.BATCH], "batches", 8),  # half of the places
+        ([CallKind.STREAM], "streams", 100),
+        ([CallKind.WATCH], "streams", 1000),
+    ],
+)
+def test_a_caller_has_so_many_in_progress_and_an_ended_one_makes_room(
+    kinds: list[CallKind], limit: str, most: int
+) -> None:
+    worker = Worker(caller_calls=64, caller_streams=100)
+    held = [worker.take(kinds[number % len(kinds)]) for number in range(most)]
+    for kind in kinds:
+        with pytest.raises(CallerLimit) as caught:
+            worker.take(kind)
+        assert caught.value.limit == limit
+        worker.take(kind, of("another")).close()
+        held.pop().close()
+        held.append(worker.take(kind))
+
+
+@given(st.floats(0.5, 50), st.sampled_from([None, 100.0, 1000.0]), st.lists(st.floats(0, 2), min_size=1, max_size=100))
+def test_a_caller_gets_its_rate_or_that_of_a_method_and_one_burst_and_no_more(
+    rate: float, of_caller: float | None, pauses: list[float]
+) -> None:
+    worker = Worker(caller_rate=of_caller or rate)
+    start, made = worker.now, 0
+
+    def wait() -> float | None:
+        """Make a call; return after how many seconds it may be made if it was refused."""
+        caller = of()
+        try:
+            with worker.take(CallKind.REPORT, caller):
+                if of_caller:
+                    caller.take_of_rate(rate, "publications")
+        except CallerLimit as error:
+            return error.retry_seconds
+        return None
+
+    for pause in pauses:
+        worker.now += pause
+        for _ in range(2):  # a method that costs more is told its own wait once the call itself may be made
+            if (retry := wait()) is None:
+                break
+            worker.now += retry + 3 / (of_caller or 3e3)
+        else:
+            assert wait() is None, "it waited as it was told"
+        made += 1
+    assert made <= max(1.0, rate * RATE_BURST_SECONDS) + rate * (worker.now - start) + 1
+
+
+@pytest.mark.parametrize(
+    ("peer", "address", "local"),
+    [
+        ("ipv4:10.0.0.1:50000", "10.0.0.1", False),
+        ("ipv6:[2001:db8:1:2:3::4]:50000", "2001:db8:1:2::/64", False),
+        ("ipv6:%5B2001:db8:1:2:ffff::9%5D:1", "2001:db8:1:2::/64", False),
+        ("ipv6:[::ffff:10.0.0.1]:5", "10.0.0.1", False),
+        ("ipv6:[fe80::1%25eth0]:5", "fe80::/64", False),
+        ("ipv4:127.9.9.9:4", "127.9.9.9", True),
+        ("ipv6:%5B::1%5D:5", "::1", True),
+        ("unix:/run/dejavu", "unix:/run/dejavu", True),
+    ],
+)
+def test_callers_are_known_by_address_and_those_of_this_machine_are_limited_only_if_told_so(
+    peer: str, address: str, local: bool
+) -> None:
+    assert (address_of(peer), is_loopback(address)) == (address, local)
+    for loopback, refused in (("off", not local), ("on", True)):
+        worker = Worker(caller_calls=1, caller_loopback=loopback)
+        places = [worker.take(CallKind.RECORD, of(address=address))]
+        if refused:
+            with pytest.raises(CallerLimit):
+                worker.take(CallKind.RECORD, of(address=address))
+        else:
+            places.append(worker.take(CallKind.RECORD, of(address=address)))
+
+
+@given(st.lists(st.integers(0, 40), max_size=100))
+def test_callers_without_calls_are_forgotten_first(numbers: list[int]) -> None:
+    """Any number of addresses takes a bounded amount of memory."""
+    worker = Worker(most_callers=2, caller_calls=1)
+    with worker.take(CallKind.PREDICT, of("busy")):
+        for number in numbers:
+            worker.take(CallKind.PREDICT, of(str(number))).close()
+        with pytest.raises(CallerLimit):
+            worker.take(CallKind.PREDICT, of("busy"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "recorded", "beyond", "still"),
+    [
+        ("games", [("a", 1), ("b", 1)], ("c", 1), ("a", 1)),
+        ("game_forecasts", [("a", 1)] * GAME_FORECASTS, ("a", 1), ("b", 1)),
+        ("ledger_bytes", [("a", MEBIBYTE)], ("a", 1), ("a", 0)),
+        ("model_changes", [MODEL_CHANGE] * MODEL_CHANGES, MODEL_CHANGE, ("a", 1)),
+    ],
+)
+def test_what_is_recorded_is_limited_by_day(
+    limit: str, recorded: list[tuple[str, int]], beyond: tuple[str, int], still: tuple[str, int]
+) -> None:
+    worker = Worker(caller_games=2, caller_ledger_mib=1, max_game_forecasts=100)
+    worker.record(*recorded)
+    with pytest.raises(CallerLimit) as caught:
+        worker.record(beyond)
+    assert caught.value.limit == limit
+    assert 0 < caught.value.retry_seconds <= DAY_SECONDS
+    worker.record(still)
+    worker.now += DAY_SECONDS
+    worker.record(beyond)
+
+
+@pytest.mark.parametrize(
+    ("unused", "error", "counts"),
+    [
+        ([], None, True),
+        ([("a", 1)], None, False),  # it was recorded before
+        ([], OSError("a full disk"), False),
+        ([], CancelledError(), True),  # it may still be recorded
+    ],
+)
+def test_what_is_being_recorded_counts_and_what_was_not_recorded_does_not(
+    unused: list[tuple[str, int]], error: BaseException | None, counts: bool
+) -> None:
+    worker, caller = Worker(caller_games=1), of()
+    with worker.take(CallKind.REPORT, caller):
+        with suppress(OSError, CancelledError), caller.reserved([("a", 1)]) as not_recorded:
+            with pytest.raises(CallerLimit):
+                worker.record(("b", 1))
+            not_recorded.extend(unused)
+            if error is not None:
+                raise error
+        with pytest.raises(CallerLimit) if counts else nullcontext():
+            worker.record(("b", 1))

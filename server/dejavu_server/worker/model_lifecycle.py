@@ -55,6 +55,7 @@ class Lifecycle(NamedTuple):
 async def follow_roster(
     stack: AsyncExitStack,
     settings: Settings,
+    models: ServingModels,
     ledger: CurrentLedger,
     updater: OnlineUpdater,
     metrics: Metrics,
@@ -68,6 +69,7 @@ async def follow_roster(
     Args:
         stack: stops it.
         settings: settings of the worker.
+        models: the loaded models, none at first.
         ledger: the ledger; open, unless it cannot be opened at present.
         updater: keeps the online state of the models.
         metrics: metrics of the worker.
@@ -80,7 +82,6 @@ async def follow_roster(
         ChampionUnavailable: if it cannot be loaded.
     """
     store = await asyncio.to_thread(ModelStore.open, settings.model_store, allow_unfit=settings.allow_unfit)
-    models = ServingModels()
     gate = LedgerGate(ledger, GateSettings())
 
     def prepare(forecaster: Forecaster) -> None:

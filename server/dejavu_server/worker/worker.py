@@ -36,7 +36,7 @@ from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.url import is_postgres
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.errors import DejavuError
-from dejavu_models.types import AdaptationMode, Forecast, SimilarGame
+from dejavu_models.types import AdaptationMode
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.access.policy import SERVICES
 from dejavu_server.api.admissions import Admissions
@@ -53,7 +53,7 @@ from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
 from dejavu_server.api.lease_service import LEASE_SERVICE, LeaseService
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
-from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
+from dejavu_server.api.models.service import MODEL_SERVICE, ModelService, StoredModels
 from dejavu_server.api.notification_service import NOTIFICATION_SERVICE, NotificationService
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
@@ -267,14 +267,14 @@ class Worker:
         self, stack: AsyncExitStack, models: ServingModels, forecasts: ForecastService
     ) -> None:
         """Add the services that forecast, and open the cache."""
-        learned = partial(getattr, self._online_updater, "history")
+        updater, lifecycle = self._online_updater, self._lifecycle
         what_ifs = await open_cache(
             stack,
             self._settings,
             self.metrics,
             self._folder,
             models=models.models(),
-            history=learned if self._lifecycle is None else self._lifecycle.history,
+            history=(lambda: updater.history) if lifecycle is None else lifecycle.history,
             clock=self._clock,
         )
         predictions = PredictionService(
@@ -338,25 +338,24 @@ class Worker:
     async def _open_models(self, stack: AsyncExitStack) -> ServingModels:
         """Open the ledger and load the models; with a model store, the ledger says which ones."""
         settings = self._settings
-        registry = None if settings.model_store else await self._load_models()
+        models = ServingModels() if settings.model_store else await self._load_models()
         learned, changed = asyncio.Event(), asyncio.Event()
-        course_of = self._course if registry is None else registry.course
         self._ledger_manager = LedgerManager(
             settings,
             self.metrics,
             partial(
                 Broadcaster,
-                encode=partial(forecast_message, explanation=True, course_of=course_of),
+                encode=partial(forecast_message, explanation=True, course_of=models.course),
                 encode_outcome=outcome_message,
                 heartbeat_seconds=settings.heartbeat_seconds,
             ),
             self._on_ledger_health,
-            committed=(self._published, learned) if registry is not None else (self._published, learned, changed),
+            committed=(self._published, learned, changed),
             make=self._make_ledger,
         )
         self._online_updater = OnlineUpdater(
             self._ledger_manager.current,
-            [] if registry is None else [registry.get(version) for version in self.models],
+            [models.get(version) for version in self.models],
             mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
             committed=learned,
         )
@@ -364,35 +363,27 @@ class Worker:
         await self._ledger_manager.start()
         stack.push_async_callback(self._online_updater.close)
         await self._online_updater.start()
-        if registry is not None:
-            return registry
-        self._lifecycle = await follow_roster(
-            stack,
-            settings,
-            self._ledger_manager.current,
-            self._online_updater,
-            self.metrics,
-            worker=self._name,
-            committed=changed,
-            on_ready=self._health.set_models_loaded,
-        )
-        return self._lifecycle.models
-
-    def _course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        """Return the course of a similar game, by the models that the ledger says; empty before they are loaded."""
-        return () if self._lifecycle is None else self._lifecycle.models.course(forecast, game)
+        if settings.model_store:
+            self._lifecycle = await follow_roster(
+                stack,
+                settings,
+                models,
+                self._ledger_manager.current,
+                self._online_updater,
+                self.metrics,
+                worker=self._name,
+                committed=changed,
+                on_ready=self._health.set_models_loaded,
+            )
+        return models
 
     def _model_service(self, models: ServingModels, reads: SharedReads) -> ModelService:
-        if self._lifecycle is None:
+        lifecycle = self._lifecycle
+        if lifecycle is None:
             return ModelService(models, self._clock)
-        return ModelService(
-            models,
-            self._clock,
-            lifecycle=self._lifecycle.changes,
-            store=self._lifecycle.store,
-            history=ModelHistory(reads),
-            comparer=ModelComparisons(reads, GateSettings()),
-        )
+        comparisons = ModelComparisons(reads, GateSettings())
+        stored = StoredModels(lifecycle.changes, lifecycle.store, ModelHistory(reads), comparisons)
+        return ModelService(models, self._clock, stored)
 
     async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:
         """Start to accept calls; without credentials in plain text."""

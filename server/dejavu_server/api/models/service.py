@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import game_day, utc_now
@@ -39,43 +39,49 @@ _LIST = "models"
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
 
+class StoredModels(NamedTuple):
+    """What changes the models of a server with a model store.
+
+    Attributes:
+        lifecycle: changes the models.
+        store: contains their bundles.
+        history: lists the changes.
+        comparisons: compares models.
+    """
+
+    lifecycle: ModelLifecycle
+    store: ModelStore
+    history: ModelHistory
+    comparisons: ModelComparisons
+
+
 class ModelService:
     """Lists the models, and changes which of them answers.
 
     Args:
         loaded: the models of this worker.
         clock: returns the current time, aware and in UTC.
-        lifecycle: changes the models; None: the server has no model store.
-        store: contains their bundles.
-        history: lists the changes.
-        comparer: compares models.
+        stored: what changes the models; None: the server has no model store.
     """
 
     def __init__(
         self,
         loaded: ServingModels,
         clock: Callable[[], datetime] = utc_now,
-        *,
-        lifecycle: ModelLifecycle | None = None,
-        store: ModelStore | None = None,
-        history: ModelHistory | None = None,
-        comparer: ModelComparisons | None = None,
+        stored: StoredModels | None = None,
     ) -> None:
         self._loaded = loaded
         self._clock = clock
-        self._lifecycle_or_none = lifecycle
-        self._store = store
-        self._history = history
-        self._comparer = comparer
+        self._stored_or_none = stored
         self._manifests: dict[str, tuple[Manifest, str]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
 
     @property
-    def _lifecycle(self) -> ModelLifecycle:
-        if self._lifecycle_or_none is None:
+    def _stored(self) -> StoredModels:
+        if self._stored_or_none is None:
             raise NoModelStore
-        return self._lifecycle_or_none
+        return self._stored_or_none
 
     async def list_models(self, request: pb.ListModelsRequest, _: Caller) -> pb.ListModelsResponse:
         """List the models, the active one first."""
@@ -92,19 +98,19 @@ class ModelService:
         """Return a model, and its state in each worker."""
         roster = await self._roster()
         replicas: list[pb.ModelReplica] = []
-        if self._lifecycle_or_none is None:
+        if self._stored_or_none is None:
             version = self._loaded.get(request.model_version).version
         else:
             version = roster.version_of(request.model_version) if request.model_version else roster.champion
             roster.stage_of(version)
-            replicas = models.replica_messages(version, await self._lifecycle.replicas())
+            replicas = models.replica_messages(version, await self._stored.lifecycle.replicas())
         return pb.GetModelResponse(model=await self._model(version, roster), replicas=replicas)
 
     async def _roster(self) -> Roster:
         """Return the roster; without a model store, the model that answers is its champion, and in no stage."""
-        if self._lifecycle_or_none is None:
+        if self._stored_or_none is None:
             return Roster(champion=self._loaded.get().version)
-        return await self._lifecycle.roster()
+        return await self._stored.lifecycle.roster()
 
     async def _model(self, version: str, roster: Roster) -> pb.Model:
         """Describe a model that is loaded here, or any other one by its manifest."""
@@ -120,10 +126,10 @@ class ModelService:
 
     async def _manifest(self, version: str) -> tuple[Manifest | None, str]:
         """Return a manifest of the store and its hash, read once for all callers; None if the store lacks it."""
-        if version not in self._manifests and self._store is not None:
+        if version not in self._manifests and self._stored_or_none is not None:
             reading = self._reading.get(version)
             if reading is None:
-                reading = self._reading[version] = asyncio.create_task(self._read_manifest(self._store, version))
+                reading = self._reading[version] = asyncio.create_task(self._read_manifest(self._stored.store, version))
                 reading.add_done_callback(lambda _: self._reading.pop(version))
                 reading.add_done_callback(retrieve)
             await asyncio.shield(reading)
@@ -143,27 +149,29 @@ class ModelService:
     async def load_model(self, request: pb.LoadModelRequest, caller: Caller) -> pb.LoadModelResponse:
         """Stage a model."""
         version = request.model_version
-        change = await self._lifecycle.load(version, request.reason, caller)
+        change = await self._stored.lifecycle.load(version, request.reason, caller)
         return await self._changed(pb.LoadModelResponse, version, change)
 
     async def unload_model(self, request: pb.UnloadModelRequest, caller: Caller) -> pb.UnloadModelResponse:
         """Unstage a model."""
-        changed = await self._lifecycle.remove(request.model_version, ModelAction.UNLOAD, request.reason, caller)
+        changed = await self._stored.lifecycle.remove(request.model_version, ModelAction.UNLOAD, request.reason, caller)
         return await self._changed(pb.UnloadModelResponse, *changed)
 
     async def promote_model(self, request: pb.PromoteModelRequest, caller: Caller) -> pb.PromoteModelResponse:
         """Make a model the champion."""
-        changed = await self._lifecycle.promote(request.model_version, request.reason, caller, force=request.force)
+        changed = await self._stored.lifecycle.promote(
+            request.model_version, request.reason, caller, force=request.force
+        )
         return await self._changed(pb.PromoteModelResponse, *changed)
 
     async def rollback_model(self, request: pb.RollbackModelRequest, caller: Caller) -> pb.RollbackModelResponse:
         """Make the previous model the champion again."""
-        changed = await self._lifecycle.rollback(request.from_version, request.reason, caller)
+        changed = await self._stored.lifecycle.rollback(request.from_version, request.reason, caller)
         return await self._changed(pb.RollbackModelResponse, *changed)
 
     async def retire_model(self, request: pb.RetireModelRequest, caller: Caller) -> pb.RetireModelResponse:
         """Retire a model."""
-        changed = await self._lifecycle.remove(request.model_version, ModelAction.RETIRE, request.reason, caller)
+        changed = await self._stored.lifecycle.remove(request.model_version, ModelAction.RETIRE, request.reason, caller)
         return await self._changed(pb.RetireModelResponse, *changed)
 
     async def _changed(self, response: type[_Changed], version: str, change: ModelChange | None) -> _Changed:
@@ -173,17 +181,13 @@ class ModelService:
 
     async def compare_models(self, request: pb.CompareModelsRequest, caller: Caller) -> pb.CompareModelsResponse:
         """Compare two models."""
-        if self._comparer is None:
-            raise NoModelStore
-        return await self._comparer.compare_models(request, caller)
+        return await self._stored.comparisons.compare_models(request, caller)
 
     async def list_model_changes(
         self, request: pb.ListModelChangesRequest, caller: Caller
     ) -> pb.ListModelChangesResponse:
         """List the changes of models."""
-        if self._history is None:
-            raise NoModelStore
-        return await self._history.list_model_changes(request, caller)
+        return await self._stored.history.list_model_changes(request, caller)
 
 
 def _page(versions: Sequence[str], request: pb.ListModelsRequest) -> tuple[Sequence[str], str]:

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.manifest import Manifest
-from dejavu_server.api.models.service import ModelService
+from dejavu_server.api.models.service import ModelService, StoredModels
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_store.stages import ModelStage, Roster
@@ -54,7 +54,9 @@ async def test_readers_share_one_read_and_leave_the_other_threads_to_others() ->
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(2))
     store = StallingStore(*VERSIONS)
-    service = ModelService(ServingModels(), lifecycle=cast("ModelLifecycle", OneRoster()), store=store)
+    unused: Any = None
+    stored = StoredModels(cast("ModelLifecycle", OneRoster()), store, unused, unused)
+    service = ModelService(ServingModels(), stored=stored)
     context: Any = None
     lists = [asyncio.create_task(service.list_models(pb.ListModelsRequest(), context)) for _ in range(CALLERS)]
     gets = [

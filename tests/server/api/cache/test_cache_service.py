@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.builders.calls import refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.what_ifs import what_if
 from tests.support.processes.servers import async_worker
 
 from dejavu.ops.v1 import cache_service_pb2 as pb
 from dejavu.ops.v1.cache_service_pb2_grpc import CacheServiceStub
-from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
@@ -66,22 +65,6 @@ async def test_warmed_what_ifs_are_not_computed_again_and_each_fails_on_its_own(
     model.groups.clear()
     await service.Predict(requests[5])
     assert model.groups == []
-
-
-async def test_the_cache_is_warmed_with_1_to_1000_what_ifs_only(cache: CacheServiceAsyncStub) -> None:
-    named = PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
-    for requests, field, reason in (
-        ([], "requests", "INVALID_BATCH"),
-        ([what_if()] * 1001, "requests", "INVALID_BATCH"),
-        ([what_if(), named], "requests[1].game_id", "INVALID_WHAT_IF"),
-    ):
-        refused = await refusal(cache.WarmCache(pb.WarmCacheRequest(requests=requests)))
-        assert (refused.code, refused.reason, refused.metadata["field"]) == (
-            grpc.StatusCode.INVALID_ARGUMENT,
-            reason,
-            field,
-        )
-    assert (await cache.GetCacheStats(pb.GetCacheStatsRequest())).entries == 0
 
 
 async def test_a_cache_that_is_off_says_so_and_every_what_if_is_computed(tmp_path: Path) -> None:

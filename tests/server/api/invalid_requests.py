@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
+from tests.server.api.inference.invalid_tensors import INFER, INVALID_INFERENCES
 from tests.support.builders.calls import GAME, PATTERN
 
 from dejavu.ops.v1 import cache_service_pb2, feed_service_pb2, lease_service_pb2, notification_service_pb2
@@ -457,6 +458,11 @@ BAD_REQUESTS = [
     *OF_PREDICT,
     *OF_RECORD,
     *OF_OTHERS,
+    *(
+        BadRequest(INFER, request.SerializeToString(), reason, field, found, expected)
+        for reason, rows in INVALID_INFERENCES.items()
+        for field, found, expected, request in rows
+    ),
     _no_message(PREDICT, b"\x0c"),  # an end of a group without its start
     _no_message(PREDICT, b"\x0a\xff\xff\xff\xff\x07"),  # a length of 2 GiB
     _no_message(PREDICT, b"\x32\x03\xed\xa0\x80"),  # a text with a surrogate

@@ -4,6 +4,7 @@ import asyncio
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -116,6 +117,14 @@ async def test_an_entry_takes_no_more_memory_than_it_is_counted_with() -> None:
     taken = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert taken < computing.sample("bytes")
+
+
+def test_all_workers_of_a_server_see_a_new_token_at_once(tmp_path: Path) -> None:
+    one, other = CacheToken(tmp_path), CacheToken(tmp_path)
+    assert one.value == bytes(8)
+    other.value = b"7" * 8
+    assert one.value == CacheToken(tmp_path).value == b"7" * 8
+    assert CacheToken().value == bytes(8), "of a worker that is alone"
 
 
 @given(st.floats(1.6e9, 1.9e9))

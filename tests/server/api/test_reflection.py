@@ -82,19 +82,26 @@ def files_of(answer: reflection_pb2.ServerReflectionResponse) -> list[FileDescri
 
 def test_newer_tools_ask_for_the_first_version_by_its_name(address: str) -> None:
     ask = reflection_pb2.ServerReflectionRequest
-    requests = [
-        ask(file_containing_symbol=V1),
-        ask(file_by_filename="dejavu/v1/market.proto"),
-        ask(file_by_filename="x"),
-    ]
+    refused = {
+        grpc.StatusCode.NOT_FOUND: (
+            ask(file_by_filename="../../etc/passwd"),
+            ask(file_containing_symbol="nope"),
+            ask(all_extension_numbers_of_type="\0"),
+        ),
+        grpc.StatusCode.INVALID_ARGUMENT: (ask(),),
+    }
+    wrong = [(request, code) for code, requests in refused.items() for request in requests]
+    known = [ask(file_containing_symbol=V1), ask(file_by_filename="dejavu/v1/market.proto")]
     with grpc.insecure_channel(address) as channel:
         ask_server: Any = channel.stream_stream(
             f"/{V1}/ServerReflectionInfo", ask.SerializeToString, reflection_pb2.ServerReflectionResponse.FromString
         )
-        own, market, unknown = ask_server(iter(requests), timeout=30)
+        asked = [*known, *(request for request, _ in wrong)]
+        own, market, *answers = ask_server(iter(asked), timeout=30)
+        assert list(ask_server(iter(()), timeout=30)) == [], "it may end without a request"
     assert [file.package for file in files_of(own)] == ["grpc.reflection.v1"]
     assert {file.name for file in files_of(market)} >= {"dejavu/v1/market.proto", "dejavu/v1/forecast.proto"}
-    assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert [each.error_response.error_code for each in answers] == [code.value[0] for _, code in wrong]
 
 
 def test_one_stream_does_not_ask_without_end(address: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -21,12 +20,6 @@ from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.coordination.games import MAX_GAMES, MAX_GAMES_OF_CALLER
 from dejavu_server.worker.worker import Worker
-
-
-@pytest.fixture
-async def client(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
-    async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
-        yield client
 
 
 def game(number: int = 1, **fields: Any) -> Game:

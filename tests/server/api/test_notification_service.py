@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
 from typing import Any
-
-import pytest
 
 from dejavu.ops.v1.notification_service_pb2 import (
     NOTIFICATION_STATUS_CLAIMED,
@@ -17,13 +14,6 @@ from dejavu.ops.v1.notification_service_pb2 import (
 )
 from dejavu_client import AsyncDejavuClient
 from dejavu_common.clock import utc_now
-from dejavu_server.worker.worker import Worker
-
-
-@pytest.fixture
-async def client(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
-    async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
-        yield client
 
 
 def note(**fields: Any) -> Notification:

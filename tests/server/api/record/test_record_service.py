@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,12 +19,6 @@ from dejavu_server.cli import checkpoint_files
 from dejavu_server.worker.worker import Worker
 
 GAME = current_game(1)
-
-
-@pytest.fixture
-async def client(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
-    async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
-        yield client
 
 
 async def test_an_outcome_settles_what_was_forecast_and_is_told_with_it(client: AsyncDejavuClient) -> None:

@@ -88,7 +88,7 @@ async def test_what_this_model_cannot_forecast_is_refused(
 
 
 async def test_how_unsettled_games_are_is_told_in_their_order(service: PredictionServiceAsyncStub) -> None:
-    wild = pb.RiskGame(pattern=[10, -10, 10, -10, 10, -10, 10, -10], total_points=60)
+    wild = pb.RiskGame(pattern=[10, -10, 10, -10, 10, -10, 10, -10], total_points=61)
     games = [wild, pb.RiskGame(pattern=[1]), pb.RiskGame(pattern=[0] * 18)]
     response = await service.AssessRisk(pb.AssessRiskRequest(games=games))
     answer, calm = response.results[0].assessment, response.results[2].assessment

@@ -43,9 +43,9 @@ def test_an_outcome_is_read_with_its_teams_by_their_codes_and_may_be_bare() -> N
 
 
 def test_every_condition_of_a_list_and_of_a_scorecard_is_read() -> None:
-    told: Any = {"from_date": "2026-01-13", "to_date": "2026-01-14", "team": "pho", "min_confidence": 0.75}
+    told: Any = {"from_date": "2026-01-13", "to_date": "2026-01-14", "team": "pho"}
     told |= {"model_version": "v1", "include_replays": True}
-    read: Any = {"first_day": DAY, "last_day": DAY + 1, "team": "PHX", "min_confidence": 0.75}
+    read: Any = {"first_day": DAY, "last_day": DAY + 1, "team": "PHX"}
     read |= {"model_version": "v1", "replays": True}
     request = pb.ListPredictionsRequest(
         page_size=500,
@@ -55,13 +55,18 @@ def test_every_condition_of_a_list_and_of_a_scorecard_is_read() -> None:
         elapsed_minutes=18,
         include_superseded=True,
         return_explanation=True,
+        min_confidence=0.5,
         **told,
     )
-    wanted = ForecastFilter(horizon=Horizon.HALFTIME, settled=False, minute=18, superseded=True, **read)
+    wanted = ForecastFilter(
+        horizon=Horizon.HALFTIME, settled=False, minute=18, superseded=True, min_confidence=0.5, **read
+    )
     expected = {"filter_": wanted, "token": "abc", "size": 500, "explanation": True}
     assert requests.list_query(request).keywords == expected
-    of_card = pb.ScoreFilter(horizon=HORIZON_FINAL, min_minutes=6, max_minutes=6, game_id=GAME, **told)
-    card = ScoreFilter(horizon=Horizon.FINAL, min_minutes=6, max_minutes=6, game_id=GAME, **read)
+    of_card = pb.ScoreFilter(
+        horizon=HORIZON_FINAL, min_minutes=6, max_minutes=6, game_id=GAME, min_confidence=1.0, **told
+    )
+    card = ScoreFilter(horizon=Horizon.FINAL, min_minutes=6, max_minutes=6, game_id=GAME, min_confidence=1.0, **read)
     assert requests.scorecard_query(pb.GetScorecardRequest(filter=of_card, limit=7)) == (card, 7)
 
 

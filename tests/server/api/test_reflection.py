@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -15,13 +14,10 @@ import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
-from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import running_worker
 
 from dejavu_server.admission.watches import MAX_REFLECTIONS
 from dejavu_server.api.reflection import REFLECTION_SERVICES, V1
-
-GAME_OF_2024 = "0022400001"
 
 
 @pytest.fixture(scope="module")
@@ -135,17 +131,3 @@ async def test_streams_whose_answers_nobody_reads_end_before_they_fill_a_worker(
         assert f"{MAX_REFLECTIONS} reflection streams" in (error.value.details() or "")
         for stream in streams:
             stream.cancel()
-
-
-def test_predict_is_called(address: str) -> None:
-    asked = {"pattern": PATTERN, "home_team": "BKN", "away_team": "GS", "quantile_levels": [0.9, 0.1]}
-    asked |= {"game_id": GAME_OF_2024, "game_date": "2024-11-01", "horizon": "HORIZON_HALFTIME"}
-    request = json.dumps({**asked, "return_explanation": True})
-    called = grpcurl("-d", request, address, "dejavu.v1.PredictionService/Predict")
-    assert called.returncode == 0, called.stderr
-    forecast = json.loads(called.stdout)["forecast"]
-    assert (forecast["game_id"], forecast["home_team"], forecast["away_team"]) == (GAME_OF_2024, "BKN", "GSW")
-    assert forecast["horizon"] == "HORIZON_HALFTIME"
-    assert forecast["interval_lower"] < forecast["point_forecast"] < forecast["interval_upper"]
-    assert int(forecast["sequence"]) >= 1
-    assert forecast["explanation"]["baseline_prediction"] == PATTERN[-1]

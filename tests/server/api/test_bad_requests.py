@@ -131,7 +131,7 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
         pattern=[*PATTERN[:-2], math.nan, math.inf],
         alpha=2.0,
         total_points=501,  # which is not compared with a pattern that is refused
-        last_score=LastScore(seconds=900),
+        last_score=LastScore(seconds=5000),
         horizon=cast("Any", 7),
         home_team="x" * 33,
         away_team="\U000e0001" * 6,
@@ -152,8 +152,8 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
     )
     alone = refusal(channel, PREDICT, wrong.SerializeToString())
     assert (alone.reason, alone.metadata["field"]) == ("INVALID_GAME_ID", "game_id")
-    fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team"]
-    fields += ["last_score.side", "total_points"]
+    assert alone.violations["total_points"] == "501; expected 0 to 500"
+    fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team", "last_score.side", "total_points"]
     of_market = ("below.american", "staking.game_cap", "line", "above.decimal", "bankroll")
     fields += (f"markets[0].{field}" for field in of_market)
     fields += ["markets[1].kind", "markets[1].below", "alpha", "pregame_margin", "quantile_levels[1]"]

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.harness.tensors import NUMERIC, Tensor, columns, infer_request, padded, texts
+from tests.support.harness.tensors import NUMERIC, Tensor, columns, infer_request, padded
 from tests.support.processes.servers import async_worker
 
 from dejavu.inference import open_inference_pb2 as pb
@@ -118,24 +117,6 @@ async def test_a_pattern_may_be_of_any_numeric_datatype(inference: GRPCInference
         for raw in (False, True) if datatype != "FP16" else (True,):  # which has no typed contents
             request = infer_request({"pattern": Tensor([PATTERN], datatype)}, raw=raw)
             assert columns(await inference.ModelInfer(request))["point"].tolist() == [PATTERN[-1]]
-
-
-async def test_what_is_not_given_in_a_row_is_not_given(inference: GRPCInferenceServiceAsyncStub) -> None:
-    nothing = {
-        "alpha": Tensor([np.nan]),
-        "pregame_margin": Tensor([np.nan], "FP32"),
-        "total_points": Tensor([-1], "INT16"),
-        "home_team": texts(""),
-        "away_team": texts(""),
-        "horizon": texts(""),
-        "game_date": texts(""),
-        "last_score_side": texts(""),
-        "last_score_seconds": Tensor([-1], "INT32"),
-    }
-    bare = columns(await inference.ModelInfer(infer_request()))
-    empty = columns(await inference.ModelInfer(infer_request(nothing, outputs=list(bare))))
-    for name, values in bare.items():
-        np.testing.assert_array_equal(values, empty[name])
 
 
 async def test_parameters_hold_for_all_rows(

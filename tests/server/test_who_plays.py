@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.builders.box_scores import made_box_score
@@ -50,12 +49,13 @@ def game_id(number: int) -> str:
     return f"00225{number:05d}"
 
 
-def players(number: int) -> list[PlayerLine]:
+def players(number: int, longer: int = 0) -> list[PlayerLine]:
+    """Return the box score of a game, in which each player played some seconds longer."""
     return [
         PlayerLine(
             player_id=line.player,
             home=line.home,
-            seconds=line.seconds,
+            seconds=line.seconds + longer,
             plus_minus=line.plus_minus,
             started=line.started,
         )
@@ -101,29 +101,25 @@ async def ask(client: AsyncDejavuClient, line_ups: Lineups | None, **options: st
     )
 
 
-async def test_missing_players_are_counted_and_recorded(client: AsyncDejavuClient) -> None:
-    for number in range(3):
-        await report(client, number, players(number))
-    forecast = await ask(client, seen(missing=3), game_id=game_id(77))
-    terms = forecast.expected_margin_terms
-    assert terms.home_missing >= 2
-    assert terms.missing_players < (await ask(client, seen())).expected_margin_terms.missing_players
-    stored = await client.get_prediction(game_id(77), horizon=FINAL)
-    assert stored.prediction.forecast.expected_margin_terms == terms
-    again = await ask(client, seen(), game_id=game_id(77))
-    assert again == forecast, "a retry gets what is recorded"
-
-
-async def test_line_ups_make_no_given_margin_plausible(client: AsyncDejavuClient) -> None:
+async def test_missing_players_move_the_margin_and_are_recorded_and_make_no_given_one_plausible(
+    client: AsyncDejavuClient,
+) -> None:
     """Otherwise a caller could make intervals learn from forecasts with a margin far from that of the ratings."""
     for number in range(3):
         await report(client, number, players(number))
-    plain, moved = await ask(client, None), await ask(client, seen(missing=3))
+    plain, complete, moved = await ask(client, None), await ask(client, seen()), await ask(client, seen(missing=3))
     assert moved.expected_margin < plain.expected_margin - 1
     for off, line_ups in ((-11.5, None), (-12.5, None), (-12.5, seen(missing=3))):
         given = await ask(client, line_ups, pregame_margin=plain.expected_margin + off)
         reasons = {each.reason for each in given.warnings}
         assert (WARNING_REASON_IMPLAUSIBLE_MARGIN in reasons) is (off < -12)
+    forecast = await ask(client, seen(missing=3), game_id=game_id(77))
+    terms = forecast.expected_margin_terms
+    assert terms.home_missing >= 2
+    assert terms.missing_players < complete.expected_margin_terms.missing_players
+    stored = await client.get_prediction(game_id(77), horizon=FINAL)
+    assert stored.prediction.forecast.expected_margin_terms == terms
+    assert await ask(client, seen(), game_id=game_id(77)) == forecast, "a retry gets what is recorded"
 
 
 async def test_a_box_score_is_added_withdrawn_and_never_replaced_by_a_report_without_it(
@@ -147,14 +143,10 @@ async def test_a_box_score_is_added_withdrawn_and_never_replaced_by_a_report_wit
             home_team="BOS",
             away_team="LAL",
             observed_time=over(2),
-            players=[PlayerLine(**{**_fields(line), "seconds": line.seconds + 1}) for line in players(2)],
+            players=players(2, longer=1),
             refuse_correction=True,
         )
     await client.withdraw_outcome(game_id(2), horizon=FINAL)
     async with asyncio.timeout(20):
         while (await ask(client, seen())).expected_margin_terms.missing_players:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.02)
-
-
-def _fields(line: PlayerLine) -> dict[str, Any]:
-    return {each.name: value for each, value in line.ListFields()}

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import steady_totals, symmetric_calibration
 from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.markets import markets
 from tests.support.harness.laws import examples
 
 from dejavu_feed.live_inputs import LiveInputs
@@ -90,32 +91,6 @@ def asked(
     """Like `recorded`, from the distribution around a lead after 18 minutes."""
     game = WHOLE_NUMBERS.game(Situation(horizon, 18, MarginSource.KNOWN), lead, lead, 0.0)
     return recorded(game, horizon, market, point=lead, lead=lead, **options)
-
-
-@st.composite
-def markets(draw: st.DrawFn) -> Market:
-    implied = draw(st.floats(0.05, 0.95))
-    margin = draw(st.floats(-0.1, min(0.5, implied - 0.01)))
-    return Market(
-        line=draw(st.integers(-60, 60)) / 2,
-        above_odds=1 / implied,
-        below_odds=1 / (1 + margin - implied),
-        bankroll=draw(st.sampled_from([10.0, 250.0])),
-        game_staked=draw(st.floats(0.0, 0.2)),
-        evening_staked=draw(st.floats(0.2, 0.5)),
-        policy=draw(POLICIES),
-    )
-
-
-POLICIES = st.builds(
-    StakingPolicy,
-    model_share=st.floats(0.0, 1.0),
-    kelly_fraction=st.floats(0.001, 1.0),
-    game_cap=st.floats(0.001, 1.0),
-    evening_cap=st.floats(0.001, 1.0),
-    max_difference=st.sampled_from([0.0, 0.15, 1.0]),
-    confidence_threshold=st.floats(0.0, 1.0),
-)
 
 
 @st.composite

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.support.builders.markets import markets
 
 from dejavu_models.betting import (
     DEFAULT_POLICY,
@@ -24,17 +25,6 @@ from dejavu_models.betting import (
 )
 from dejavu_models.errors import InvalidMarket
 
-ODDS = st.floats(1.01, 1000)
-SHARES = st.floats(0, 1)
-POLICIES = st.builds(
-    StakingPolicy,
-    model_share=SHARES,
-    kelly_fraction=SHARES,
-    game_cap=SHARES,
-    evening_cap=SHARES,
-    confidence_threshold=SHARES,
-    max_difference=st.sampled_from([0.15, 1.0]),
-)
 WEIGHTS = st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_size=1, max_size=12)
 """Discrete distributions of the differential."""
 
@@ -117,18 +107,6 @@ def test_confidence_is_told_and_changes_no_stake(
 def test_risk_grows_with_the_stake_and_with_the_chance_to_lose_it() -> None:
     assert [risk_of(0.02, loss) for loss in (0.2, 0.3, 0.6, 1.0)] == list(RiskLevel)
     assert [risk_of(stake, 0.5) for stake in (0.0, 0.01, 0.02, 0.04)] == list(RiskLevel)
-
-
-@st.composite
-def markets(draw: st.DrawFn) -> Market:
-    """Draw a market, often of prices that belong together, with what is staked already."""
-    home = draw(st.floats(1.05, 20))
-    away = draw(ODDS | st.floats(-0.01, 0.15).map(lambda margin: 1 / (1 + margin - 1 / home)))
-    assume(1 < away <= 1000)
-    bankroll = draw(st.floats(0.01, 1e9))
-    on_game, on_evening = sorted((draw(SHARES) * bankroll, draw(SHARES) * bankroll))
-    line, policy = draw(st.integers(-200, 200)) / 2, draw(POLICIES)
-    return Market(line, home, away, bankroll, policy=policy, game_staked=on_game, evening_staked=on_evening)
 
 
 @given(markets(), WEIGHTS)

@@ -1,17 +1,14 @@
-"""GameService of real workers: published, listed, streamed to all workers of a ledger; nonsense is refused by field."""
+"""GameService of real workers: published, listed, streamed to all workers of a ledger."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
@@ -22,14 +19,7 @@ from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.coordination.games import MAX_GAMES, MAX_GAMES_OF_CALLER
-from dejavu_server.streaming.games_in_play import KEPT_SECONDS
 from dejavu_server.worker.worker import Worker
-
-
-@pytest.fixture
-async def client(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
-    async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
-        yield client
 
 
 def game(number: int = 1, **fields: Any) -> Game:
@@ -104,49 +94,6 @@ async def test_a_slow_subscriber_gets_the_newest_state_of_each_game(client: Asyn
         await asyncio.wait_for(read(), 30)
 
 
-def out_of_bounds() -> list[tuple[str, dict[str, Any]]]:
-    """Return fields of a state that is refused, each with the name of the one that is wrong."""
-    return [
-        ("game_id", {"game_id": "1"}),
-        ("home_team", {"home_team": ""}),
-        ("home_team", {"home_team": "Real Madrid"}),
-        ("away_team", {"away_team": "Boston Celtics"}),
-        ("status", {"status": 0}),
-        ("status", {"status": 99}),
-        ("status_text", {"status_text": "x" * 65}),
-        ("status_text", {"status_text": "Final\x1b[2J"}),
-        ("status_text", {"status_text": "Final\u202e"}),
-        ("home_score", {"home_score": 301}),
-        ("home_score", {"home_score": -1}),
-        ("away_score", {"away_score": 2**31 - 1}),
-        ("away_score", {"away_score": -1}),
-        ("period", {"period": 21}),
-        ("period", {"period": -1}),
-        ("seconds_left", {"seconds_left": -0.1}),
-        ("seconds_left", {"seconds_left": math.nan}),
-        ("pregame_margin", {"pregame_margin": 35.5}),
-        ("pregame_total", {"pregame_total": math.inf}),
-        ("observed_time", {"observed_time": None}),
-        ("observed_time", {"observed_time": utc_now() + timedelta(minutes=5)}),
-        ("observed_time", {"observed_time": utc_now() - timedelta(days=2)}),
-        ("observed_time", {"observed_time": Timestamp(seconds=int(utc_now().timestamp()), nanos=2 * 10**9)}),
-        ("observed_time", {"observed_time": Timestamp(seconds=2**62)}),
-        ("tip_off_time", {"tip_off_time": utc_now() + timedelta(days=8)}),
-        ("tip_off_time", {"tip_off_time": Timestamp(seconds=int(utc_now().timestamp()), nanos=-1)}),
-    ]
-
-
-async def test_a_state_out_of_bounds_is_refused_with_its_field_and_nothing_is_stored(
-    client: AsyncDejavuClient,
-) -> None:
-    for field, fields in out_of_bounds():
-        with pytest.raises(InvalidArgumentError) as refused:
-            await client.publish_games([game(1), game(2, **fields)])
-        named = [each.field for each in refused.value.field_violations]
-        assert (fields, named) == (fields, [f"games[1].{field}"])
-    assert not await client.list_games()
-
-
 async def test_nothing_that_the_contract_does_not_know_is_kept(client: AsyncDejavuClient) -> None:
     unknown = b"\xfa\x01\x08\x00\x00\x00\x00\x00\x00\x00\x00"  # field 31, eight bytes
     state = Game.FromString(game().SerializeToString() + unknown)
@@ -159,11 +106,10 @@ async def test_nothing_that_the_contract_does_not_know_is_kept(client: AsyncDeja
     assert stored.observed_time.ToMicroseconds() == state.observed_time.ToMicroseconds()
 
 
-async def test_a_request_has_1_to_100_different_games(client: AsyncDejavuClient) -> None:
-    for games, field in (([], "games"), ([game(1)] * 2, "games[1].game_id"), (map(game, range(101)), "games")):
-        with pytest.raises(InvalidArgumentError) as refused:
-            await client.publish_games(games)
-        assert [each.field for each in refused.value.field_violations] == [field]
+async def test_of_a_request_with_a_bad_game_nothing_is_stored(client: AsyncDejavuClient) -> None:
+    with pytest.raises(InvalidArgumentError, match="status_text"):
+        await client.publish_games([game(1), game(2, status_text="x" * 65)])
+    assert not await client.list_games()
 
 
 async def test_one_game_too_many_is_refused_and_those_before_stay(client: AsyncDejavuClient) -> None:
@@ -194,43 +140,27 @@ async def test_what_a_damaged_feed_invented_gives_way_to_what_is_still_published
 async def test_a_token_without_the_scope_outcome_forecasts_games_in_play_only_while_states_are_published(
     tmp_path: Path,
 ) -> None:
-    """Formerly, invented forecasts of late minutes kept a season of coming games out of the record, for ever."""
+    """Otherwise invented forecasts of late minutes would keep a season of coming games out of the record."""
     tokens = tmp_path / "tokens.json"
     every = (AccessScope.READ, AccessScope.PREDICT, AccessScope.RECORD, AccessScope.OUTCOME)
     trusted = token_file.create(tokens, "poller", every, utc_now())
     writer = token_file.create(tokens, "writer", every[:-1], utc_now())
-    scheduled = GameStatus.GAME_STATUS_SCHEDULED
+    in_play, coming = current_game(1), current_game(2)
     async with (
         async_worker(tmp_path, PersistenceForecaster(), tokens=str(tokens)) as worker,
         AsyncDejavuClient(worker.address, token=trusted, timeout=30.0) as poller,
         AsyncDejavuClient(worker.address, token=writer, timeout=30.0) as other,
     ):
-        assert (await other.predict(PATTERN, horizon=HALFTIME, game_id=current_game(9))).sequence, (
-            "nobody publishes: any game"
-        )
-        in_play, coming, unknown, replay = current_game(1), current_game(2), current_game(3), "9900000001"
-        await poller.publish_games([game(game_id=replay)])
-        await asyncio.sleep(KEPT_SECONDS)  # what was read before is used for so long
-        assert (await other.predict(PATTERN, horizon=HALFTIME, game_id=current_game(8))).sequence, (
-            "a replay says nothing of real games"
-        )
-        later = game(game_id=coming, status=scheduled)  # late, by its tip-off
+        later = game(game_id=coming, status=GameStatus.GAME_STATUS_SCHEDULED)  # late, by its tip-off
         await poller.publish_games([game(game_id=in_play), later])
-        await asyncio.sleep(KEPT_SECONDS)
-        for allowed in (in_play, replay):
-            assert (await other.predict(PATTERN, horizon=HALFTIME, game_id=allowed)).sequence
-        for refused in (coming, unknown):
-            with pytest.raises(FailedPreconditionError) as error:
-                await other.predict(PATTERN, horizon=HALFTIME, game_id=refused)
-            assert error.value.reason == "GAME_NOT_IN_PLAY"
-            assert (await poller.predict(PATTERN, horizon=HALFTIME, game_id=refused)).sequence
-        await poller.publish_games([game(game_id=coming, period=2, seconds_left=420.0)])  # 17 minutes
-        await asyncio.sleep(KEPT_SECONDS)
-        with pytest.raises(FailedPreconditionError, match="is not 18 minutes old"):
+        assert (await other.predict(PATTERN, horizon=HALFTIME, game_id=in_play)).sequence
+        with pytest.raises(FailedPreconditionError) as error:
             await other.predict(PATTERN, horizon=HALFTIME, game_id=coming)
+        assert error.value.reason == "GAME_NOT_IN_PLAY"
         batch = [predict_request(PATTERN, horizon=HALFTIME, game_id=each) for each in (in_play, coming)]
         results = await other.predict_batch([*batch, predict_request(PATTERN)])
         assert [each.error.reason for each in results] == ["", "GAME_NOT_IN_PLAY", ""]
+        assert (await poller.predict(PATTERN, horizon=HALFTIME, game_id=coming)).sequence
 
 
 async def test_a_drain_ends_the_streams_at_once(worker: Worker, client: AsyncDejavuClient) -> None:

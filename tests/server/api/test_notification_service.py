@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
 from typing import Any
-
-import pytest
 
 from dejavu.ops.v1.notification_service_pb2 import (
     NOTIFICATION_STATUS_CLAIMED,
@@ -17,24 +14,11 @@ from dejavu.ops.v1.notification_service_pb2 import (
 )
 from dejavu_client import AsyncDejavuClient
 from dejavu_common.clock import utc_now
-from dejavu_server.worker.worker import Worker
-
-
-@pytest.fixture
-async def client(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
-    async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
-        yield client
 
 
 def note(**fields: Any) -> Notification:
-    values: dict[str, Any] = {
-        "id": "evening/close/0022600001",
-        "target": "phone",
-        "rule": "close",
-        "game_id": "0022600001",
-        "text": "BOS 101, NYK 99 with 4:12 left",
-    }
-    return Notification(**(values | fields))
+    usual: dict[str, Any] = {"id": "evening/1", "target": "phone", "rule": "close", "text": "BOS 101, NYK 99"}
+    return Notification(**(usual | fields))
 
 
 async def test_one_sender_has_a_notification_until_it_is_sent_and_then_nobody(client: AsyncDejavuClient) -> None:
@@ -83,7 +67,7 @@ async def test_a_failed_attempt_waits_and_a_notification_given_up_stays_so(clien
 
 async def test_they_are_listed_newest_first_with_what_became_of_them(client: AsyncDejavuClient) -> None:
     for number in range(3):
-        await client.claim_notification(note(id=f"evening/{number}", game_id=""), "a", 60.0)
+        await client.claim_notification(note(id=f"evening/{number}"), "a", 60.0)
     await client.confirm_notification("evening/1", "phone", "a", NOTIFICATION_STATUS_FAILED, failure="HTTP 404")
     listed = list(await client.list_notifications())
     assert [each.id for each in listed] == ["evening/2", "evening/1", "evening/0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,44 +27,35 @@ MODELS = ["active", "b", "c", "d", "e"]
 
 
 class Listing(NamedTuple):
-    """How a list is called, the ids of a page's items, and those of the whole list.
+    """A list, whose name is that of the items of its pages.
 
     Attributes:
-        call: calls the method.
-        request: its type of requests.
-        ids: returns the ids of a page.
+        service: its service, as the client names it.
+        request: the type of its requests.
+        id: returns the id of an item.
         expected: the ids of all pages.
     """
 
-    call: Callable[[Stubs], Callable[[Any], grpc.aio.UnaryUnaryCall[Any, Any]]]
+    service: str
     request: type[Any]
-    ids: Callable[[Any], list[str]]
+    id: Callable[[Any], str]
     expected: list[str]
 
 
 LISTS = {
-    "games": Listing(
-        lambda stubs: stubs.games.ListGames, ListGamesRequest, lambda page: [each.game_id for each in page.games], GAMES
-    ),
-    "models": Listing(
-        lambda stubs: stubs.models.ListModels,
-        ListModelsRequest,
-        lambda page: [each.version for each in page.models],
-        MODELS,
-    ),
-    "notifications": Listing(
-        lambda stubs: stubs.notifications.ListNotifications,
-        ListNotificationsRequest,
-        lambda page: [each.id for each in page.notifications],
-        GAMES[::-1],
-    ),
-    "predictions": Listing(
-        lambda stubs: stubs.record.ListPredictions,
-        ListPredictionsRequest,
-        lambda page: [each.forecast.game_id for each in page.predictions],
-        GAMES[::-1],
-    ),
+    "games": Listing("games", ListGamesRequest, attrgetter("game_id"), GAMES),
+    "models": Listing("models", ListModelsRequest, attrgetter("version"), MODELS),
+    "notifications": Listing("notifications", ListNotificationsRequest, attrgetter("id"), GAMES[::-1]),
+    "predictions": Listing("record", ListPredictionsRequest, attrgetter("forecast.game_id"), GAMES[::-1]),
 }
+
+
+async def page_of(stubs: Stubs, name: str, **fields: Any) -> tuple[list[str], str]:
+    """Return the ids of a page and the token of the next one."""
+    listing = LISTS[name]
+    call = getattr(getattr(stubs, listing.service), f"List{name.capitalize()}")
+    page = await call(listing.request(**fields))
+    return [listing.id(each) for each in getattr(page, name)], page.next_page_token
 
 
 @pytest.fixture
@@ -88,27 +80,23 @@ async def stubs(tmp_path: Path) -> AsyncIterator[Stubs]:
 
 @pytest.mark.parametrize("name", LISTS)
 async def test_pages_hold_each_item_once_in_the_order_of_the_list(stubs: Stubs, name: str) -> None:
-    call, request, ids, expected = LISTS[name]
-    whole = await call(stubs)(request(page_size=501))
-    assert (ids(whole), whole.next_page_token) == (expected, "")
+    expected = LISTS[name].expected
+    assert await page_of(stubs, name, page_size=501) == (expected, "")
     pages, token = list[list[str]](), ""
     while not pages or token:
-        page = await call(stubs)(request(page_size=2, page_token=token))
-        pages.append(ids(page))
-        token = page.next_page_token
+        page, token = await page_of(stubs, name, page_size=2, page_token=token)
+        pages.append(page)
     assert [each for page in pages for each in page] == expected
     assert len(pages[0]) == 2
 
 
 @pytest.mark.parametrize("name", LISTS)
 async def test_a_negative_size_and_a_token_of_another_list_are_refused(stubs: Stubs, name: str) -> None:
-    call, request, _, _ = LISTS[name]
-    refused = await refusal(call(stubs)(request(page_size=-1)))
+    refused = await refusal(page_of(stubs, name, page_size=-1))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_SIZE")
     assert refused.violations == {"page_size": "-1; expected 1 to 500, or 0 for 50"}
-    for other, listing in LISTS.items():
-        token = (await listing.call(stubs)(listing.request(page_size=1))).next_page_token
-        if other != name:
-            for wrong in (token, token[:-4], "?", "bnVsbA==", "W10="):
-                refused = await refusal(call(stubs)(request(page_token=wrong)))
-                assert ([*refused.violations], refused.reason) == (["page_token"], "INVALID_PAGE_TOKEN")
+    for other in LISTS.keys() - {name}:
+        _, token = await page_of(stubs, other, page_size=1)
+        for wrong in (token, token[:-4], "?", "bnVsbA==", "W10="):
+            refused = await refusal(page_of(stubs, name, page_token=wrong))
+            assert ([*refused.violations], refused.reason) == (["page_token"], "INVALID_PAGE_TOKEN")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,16 +49,19 @@ async def test_every_rpc_of_the_contract_is_served(channel: grpc.aio.Channel, de
 async def test_asking_again_is_answered_with_what_was_recorded(service: PredictionServiceAsyncStub) -> None:
     what_if = (await service.Predict(pb.PredictRequest(pattern=PATTERN))).forecast
     assert (what_if.sequence, what_if.point_forecast, what_if.coverage_probability) == (0, 11.0, 0.95)
+    assert not what_if.HasField("explanation")
     assert what_if.expires_time.ToNanoseconds() - what_if.generated_time.ToNanoseconds() == 300 * 10**9
     request = pb.PredictRequest(
         pattern=PATTERN, game_id=GAME, return_explanation=True, horizon=forecast_pb2.HORIZON_HALFTIME
     )
     first = await service.Predict(request)
     assert first.forecast.sequence == 1
+    assert first.forecast.explanation.baseline_prediction == 11.0
     assert await service.Predict(request) == first
     corrected = pb.PredictRequest(pattern=(*PATTERN[:-1], 12), game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME)
     second = (await service.Predict(corrected)).forecast
     assert (second.revision, second.point_forecast) == (1, 12.0)
+    assert not second.HasField("explanation"), "it was not asked for"
     assert second.sequence > first.forecast.sequence
 
 
@@ -76,30 +78,17 @@ async def test_a_stream_says_what_predict_says_with_the_courses_of_similar_games
     subscribed.cancel()
 
 
-@pytest.mark.parametrize("game_id", ["", GAME])
-async def test_an_explanation_comes_only_if_asked_for(service: PredictionServiceAsyncStub, game_id: str) -> None:
-    request = pb.PredictRequest(pattern=PATTERN, game_id=game_id, horizon=forecast_pb2.HORIZON_HALFTIME)
-    assert not (await service.Predict(request)).forecast.HasField("explanation")
-    request.return_explanation = True
-    explanation = (await service.Predict(request)).forecast.explanation
-    assert explanation.baseline_prediction == 11.0
-    assert explanation.similar_games[0].home_team == "BKN"
-
-
-@pytest.mark.parametrize(
-    ("fields", "reason", "field"),
-    [({"pattern": [0.0]}, "UNSUPPORTED", "pattern"), ({"horizon": 2}, "UNSUPPORTED", "horizon")],
-)
+@pytest.mark.parametrize("fields", [{"pattern": [0.0]}, {"horizon": 2}])
 async def test_what_this_model_cannot_forecast_is_refused(
-    service: PredictionServiceAsyncStub, fields: dict[str, Any], reason: str, field: str
+    service: PredictionServiceAsyncStub, fields: dict[str, Any]
 ) -> None:
     refused = await refusal(service.Predict(pb.PredictRequest(**{"pattern": PATTERN, **fields})))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, reason)
-    assert list(refused.violations) == [field]
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED")
+    assert refused.violations.keys() == fields.keys()
 
 
 async def test_how_unsettled_games_are_is_told_in_their_order(service: PredictionServiceAsyncStub) -> None:
-    wild = pb.RiskGame(pattern=[10, -10, 10, -10, 10, -10, 10, -10], total_points=60)
+    wild = pb.RiskGame(pattern=[10, -10, 10, -10, 10, -10, 10, -10], total_points=61)
     games = [wild, pb.RiskGame(pattern=[1]), pb.RiskGame(pattern=[0] * 18)]
     response = await service.AssessRisk(pb.AssessRiskRequest(games=games))
     answer, calm = response.results[0].assessment, response.results[2].assessment
@@ -117,9 +106,7 @@ async def test_how_unsettled_games_are_is_told_in_their_order(service: Predictio
 @pytest.mark.parametrize(
     ("pattern", "total_points", "violations"),
     [
-        ([], None, {"pattern": "0 slots; expected 2 to 47"}),
         ([0.0] * 48, None, {"pattern": "48 slots; expected 2 to 47"}),
-        ([0.0, math.nan], None, {"pattern[1]": "nan; expected a finite number within ±200"}),
         ([0.0, 200.5], None, {"pattern[1]": "200.5; expected a finite number within ±200"}),
         ([0.0, -7.5], 7, {"total_points": "7; expected 8 (the lead) to 500"}),
         ([1.0], 501, {"pattern": "1 slots; expected 2 to 47", "total_points": "501; expected 0 to 500"}),

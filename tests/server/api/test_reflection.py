@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -15,13 +14,10 @@ import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
-from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import running_worker
 
 from dejavu_server.api.reflection import REFLECTION_SERVICES, V1
 from dejavu_server.limits import MAX_REFLECTIONS
-
-GAME_OF_2024 = "0022400001"
 
 
 @pytest.fixture(scope="module")
@@ -82,19 +78,26 @@ def files_of(answer: reflection_pb2.ServerReflectionResponse) -> list[FileDescri
 
 def test_newer_tools_ask_for_the_first_version_by_its_name(address: str) -> None:
     ask = reflection_pb2.ServerReflectionRequest
-    requests = [
-        ask(file_containing_symbol=V1),
-        ask(file_by_filename="dejavu/v1/market.proto"),
-        ask(file_by_filename="x"),
-    ]
+    refused = {
+        grpc.StatusCode.NOT_FOUND: (
+            ask(file_by_filename="../../etc/passwd"),
+            ask(file_containing_symbol="nope"),
+            ask(all_extension_numbers_of_type="\0"),
+        ),
+        grpc.StatusCode.INVALID_ARGUMENT: (ask(),),
+    }
+    wrong = [(request, code) for code, requests in refused.items() for request in requests]
+    known = [ask(file_containing_symbol=V1), ask(file_by_filename="dejavu/v1/market.proto")]
     with grpc.insecure_channel(address) as channel:
         ask_server: Any = channel.stream_stream(
             f"/{V1}/ServerReflectionInfo", ask.SerializeToString, reflection_pb2.ServerReflectionResponse.FromString
         )
-        own, market, unknown = ask_server(iter(requests), timeout=30)
+        asked = [*known, *(request for request, _ in wrong)]
+        own, market, *answers = ask_server(iter(asked), timeout=30)
+        assert list(ask_server(iter(()), timeout=30)) == [], "it may end without a request"
     assert [file.package for file in files_of(own)] == ["grpc.reflection.v1"]
     assert {file.name for file in files_of(market)} >= {"dejavu/v1/market.proto", "dejavu/v1/forecast.proto"}
-    assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert [each.error_response.error_code for each in answers] == [code.value[0] for _, code in wrong]
 
 
 def test_one_stream_does_not_ask_without_end(address: str) -> None:
@@ -128,17 +131,3 @@ async def test_streams_whose_answers_nobody_reads_end_before_they_fill_a_worker(
         assert f"{MAX_REFLECTIONS} reflection streams" in (error.value.details() or "")
         for stream in streams:
             stream.cancel()
-
-
-def test_predict_is_called(address: str) -> None:
-    asked = {"pattern": PATTERN, "home_team": "BKN", "away_team": "GS", "quantile_levels": [0.9, 0.1]}
-    asked |= {"game_id": GAME_OF_2024, "game_date": "2024-11-01", "horizon": "HORIZON_HALFTIME"}
-    request = json.dumps({**asked, "return_explanation": True})
-    called = grpcurl("-d", request, address, "dejavu.v1.PredictionService/Predict")
-    assert called.returncode == 0, called.stderr
-    forecast = json.loads(called.stdout)["forecast"]
-    assert (forecast["game_id"], forecast["home_team"], forecast["away_team"]) == (GAME_OF_2024, "BKN", "GSW")
-    assert forecast["horizon"] == "HORIZON_HALFTIME"
-    assert forecast["interval_lower"] < forecast["point_forecast"] < forecast["interval_upper"]
-    assert int(forecast["sequence"]) >= 1
-    assert forecast["explanation"]["baseline_prediction"] == PATTERN[-1]

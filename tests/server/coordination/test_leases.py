@@ -16,7 +16,7 @@ from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.backends import new_backend
 from dejavu_server.coordination import leases
-from dejavu_server.coordination.leases import MAX_LEASES, TooManyLeases
+from dejavu_server.coordination.leases import MAX_LEASES, MAX_LEASES_OF_CALLER, TooManyLeases
 
 NAME, TTL = "poll", timedelta(seconds=10)
 SECOND = 1_000_000
@@ -79,6 +79,16 @@ def test_leases_are_few_and_expired_ones_make_room(connection: Connection) -> No
         acquired(connection, "a", 9.0, name="one-more")
     assert acquired(connection, "a", 9.0, name="lease-0"), "a renewal needs no room"
     assert acquired(connection, "a", 10.0, name="one-more")
+
+
+def test_a_caller_has_few_leases_and_an_expired_one_of_another_would_be_one_more(connection: Connection) -> None:
+    assert acquired(connection, "b", 0.0, caller="poller")
+    for number in range(MAX_LEASES_OF_CALLER):
+        assert acquired(connection, "a", 5.0, name=f"lease-{number}", caller="many")
+    with pytest.raises(TooManyLeases, match=f"the caller has {MAX_LEASES_OF_CALLER} leases"):
+        acquired(connection, "a", 10.0, caller="many")
+    assert acquired(connection, "a", 10.0, name="lease-0", caller="many"), "it is renewed"
+    assert acquired(connection, "b", 10.0, caller="poller")
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -7,48 +7,37 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import grpc
 import pytest
 from structlog.testing import capture_logs
-from tests.support.builders.calls import refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.fakes.what_ifs import what_if
+from tests.support.fakes.what_ifs import LEADS
 from tests.support.processes.redis_server import RedisProcess
 from tests.support.processes.servers import async_worker
 
 from dejavu.ops.v1 import cache_service_pb2 as cache_pb
-from dejavu.ops.v1.cache_service_pb2_grpc import CacheServiceStub
-from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client import AsyncDejavuClient, UnavailableError
 from dejavu_server.api.cache import redis_store
 from dejavu_server.api.cache.redis_store import sealed, unsealed
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
 
 
-class Server:
-    """A worker with stubs and the model that computes its answers."""
+class Server(NamedTuple):
+    """A client of a worker, and the model that computes its answers."""
 
-    def __init__(self, address: str, model: PersistenceForecaster, channel: grpc.aio.Channel) -> None:
-        self.address = address
-        self.model = model
-        model.groups.clear()  # those of the start
-        self.predictions = PredictionServiceStub(channel)
-        self.cache = CacheServiceStub(channel)
+    client: AsyncDejavuClient
+    model: PersistenceForecaster
 
-    async def ask(self, number: float = 0.0) -> pb.PredictResponse:
-        response: pb.PredictResponse = await self.predictions.Predict(what_if(number), timeout=30)
-        return response
-
-    async def stats(self) -> cache_pb.GetCacheStatsResponse:
-        response: cache_pb.GetCacheStatsResponse = await self.cache.GetCacheStats(cache_pb.GetCacheStatsRequest())
-        return response
+    async def ask(self, number: float = 0.0) -> Forecast:
+        """Return the answer to a what-if that is distinct for each number."""
+        return await self.client.predict([*LEADS, 11 + number])
 
     async def until(self, state: cache_pb.SharedCacheState.ValueType) -> None:
         async with asyncio.timeout(60):
-            while (await self.stats()).shared_state != state:  # noqa: ASYNC110 - another process
+            while (await self.client.get_cache_stats()).shared_state != state:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.02)
 
 
@@ -88,8 +77,9 @@ async def servers(
             (home := folder / f"{number}-{version}").mkdir()
             model = PersistenceForecaster(version)
             worker = await stack.enter_async_context(async_worker(home, model, cache=url, **changes))
-            channel = await stack.enter_async_context(grpc.aio.insecure_channel(worker.address))
-            made.append(Server(worker.address, model, channel))
+            client = AsyncDejavuClient(worker.address, timeout=30.0)
+            made.append(Server(await stack.enter_async_context(client), model))
+            model.groups.clear()  # those of the start
         yield made
 
 
@@ -137,7 +127,7 @@ async def test_servers_with_another_model_or_another_setting_share_nothing(
             await kept(shared, 10)
             assert await found(another, range(10)) == 0
             assert await found(adaptive, range(10)) == 0
-            assert {(await another.ask(number)).forecast.model_version for number in range(10)} == {"another"}
+            assert {(await another.ask(number)).model_version for number in range(10)} == {"another"}
 
 
 @pytest.mark.usefixtures("patient")
@@ -145,12 +135,12 @@ async def test_clearing_on_one_server_clears_both(tmp_path: Path, shared: RedisP
     async with servers(tmp_path, shared.url, shared.url) as (one, other):
         await found(one, range(5))
         await found(other, range(5))
-        cleared = await one.cache.ClearCache(cache_pb.ClearCacheRequest())
+        cleared = await one.client.clear_cache()
         assert cleared.entries == 5, "those of its own workers"
         assert await found(one, range(5)) == 0
         token = shared.client().get("dejavu:cache:token")
         async with asyncio.timeout(90):
-            while (await other.stats()).entries:  # noqa: ASYNC110 - it reads the token once a second
+            while (await other.client.get_cache_stats()).entries:  # noqa: ASYNC110 - it reads the token once a second
                 await asyncio.sleep(0.05)
         assert shared.client().get("dejavu:cache:token") == token
 
@@ -171,9 +161,7 @@ async def test_damaged_and_foreign_entries_count_as_missing(tmp_path: Path, shar
         for key, change in zip(shared.entries(), changes, strict=True):
             client.set(key, change(shared.value(key)), keepttl=True)
         assert await found(other, range(5)) == 0
-        assert [(await other.ask(n)).forecast.point_forecast for n in range(5)] == [
-            answer.forecast.point_forecast for answer in answers
-        ]
+        assert [(await other.ask(n)).point_forecast for n in range(5)] == [answer.point_forecast for answer in answers]
 
 
 @pytest.mark.usefixtures("patient")
@@ -188,7 +176,7 @@ async def test_with_a_secret_nobody_else_can_make_up_or_move_answers(tmp_path: P
         for key, value in zip(keys, values[1:] + values[:1], strict=True):  # moved
             client.set(key, value)
         assert await found(other, range(4)) == 0
-        assert [(await other.ask(n)).forecast.point_forecast for n in range(4)] == [11, 12, 13, 14]
+        assert [(await other.ask(n)).point_forecast for n in range(4)] == [11, 12, 13, 14]
     forged = sealed(b"", keys[0], values[0][32:])
     with pytest.raises(ValueError, match="code"):
         unsealed(secret.read_bytes(), keys[0], forged)
@@ -203,14 +191,15 @@ async def test_while_redis_is_gone_the_server_answers_and_uses_it_again_once_it_
         with capture_logs() as log:
             shared.kill()
             for number in range(10):
-                assert (await server.ask(number)).forecast.point_forecast == 11 + number
+                assert (await server.ask(number)).point_forecast == 11 + number
             await server.until(FAILED)
         lines = [line["event"] for line in log if line["log_level"] in {"warning", "error"}]
         assert (lines, levels(log)) == (["shared_cache_failed"], ["error"]), "told once, whoever noticed it"
         assert await found(server, range(10)) == 10, "what is in memory stays"
-        cleared = await refusal(server.cache.ClearCache(cache_pb.ClearCacheRequest()))
-        assert (cleared.code, cleared.reason) == (grpc.StatusCode.UNAVAILABLE, "SHARED_CACHE_UNAVAILABLE")
-        assert (await server.stats()).entries == 0
+        with pytest.raises(UnavailableError) as cleared:
+            await server.client.clear_cache(timeout=2)
+        assert cleared.value.reason == "SHARED_CACHE_UNAVAILABLE"
+        assert (await server.client.get_cache_stats()).entries == 0
         shared.start()
         await server.until(USED)
         await server.ask()
@@ -225,7 +214,7 @@ async def test_a_redis_that_does_not_answer_is_left_alone_and_delays_nothing_the
         await server.until(USED)
         shared.client().client_pause(5000)
         for number in range(6):
-            assert (await server.ask(number)).forecast.point_forecast == 11 + number
+            assert (await server.ask(number)).point_forecast == 11 + number
         await server.until(FAILED)
         await server.until(USED)
 
@@ -233,6 +222,6 @@ async def test_a_redis_that_does_not_answer_is_left_alone_and_delays_nothing_the
 async def test_a_server_starts_without_the_redis_that_it_is_told(tmp_path: Path) -> None:
     with capture_logs() as log:
         async with servers(tmp_path, f"unix://{tmp_path}/none.sock") as (server,):
-            assert (await server.stats()).shared_state == FAILED
+            assert (await server.client.get_cache_stats()).shared_state == FAILED
             assert (await server.ask()) == (await server.ask())
     assert levels(log) == ["warning"], "it may be about to start"

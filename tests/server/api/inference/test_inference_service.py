@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Awaitable
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.harness.tensors import NUMERIC, Tensor, columns, infer_request, padded, texts
+from tests.support.harness.tensors import NUMERIC, Tensor, columns, infer_request, padded
 from tests.support.processes.servers import async_worker
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from dejavu_models.errors import FieldError
+from dejavu_server.access.policy import CallKind, kind_of
 from dejavu_server.api.health import HealthService
 from dejavu_server.api.inference.inference_service import OpenInferenceService
+from dejavu_server.api.inference.queries import RowReader
+from dejavu_server.api.inference.specification import INPUTS
+from dejavu_server.api.inference.tensors import read_inputs
 
 if TYPE_CHECKING:
     from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
@@ -31,15 +36,6 @@ OPTIONAL = {"home_team", "away_team", "horizon", "alpha", "game_date", "pregame_
 @pytest.fixture
 def inference(channel: grpc.aio.Channel) -> GRPCInferenceServiceAsyncStub:
     return GRPCInferenceServiceStub(channel)
-
-
-async def test_a_server_that_serves_is_live_and_ready_with_its_model(
-    inference: GRPCInferenceServiceAsyncStub,
-) -> None:
-    assert (await inference.ServerLive(pb.ServerLiveRequest())).live
-    assert (await inference.ServerReady(pb.ServerReadyRequest())).ready
-    for version in ("", "persistence"):
-        assert (await inference.ModelReady(pb.ModelReadyRequest(name="dejavu", version=version))).ready
 
 
 @pytest.mark.parametrize("reason", ["starts", "drains", "hangs", "has no models"])
@@ -60,13 +56,17 @@ async def test_a_server_that_may_be_asked_nothing_is_live_and_not_ready(reason: 
     assert not (await service.model_ready(pb.ModelReadyRequest(name="dejavu"), None)).ready  # type: ignore[arg-type]
 
 
-async def test_metadata_name_versions_and_every_tensor(tmp_path: Path) -> None:
+async def test_a_server_that_serves_is_ready_and_names_versions_and_tensors(tmp_path: Path) -> None:
     newer, older = PersistenceForecaster("newer"), PersistenceForecaster("older")
     async with (
         async_worker(tmp_path, newer, older) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         service: GRPCInferenceServiceAsyncStub = GRPCInferenceServiceStub(channel)
+        assert (await service.ServerLive(pb.ServerLiveRequest())).live
+        assert (await service.ServerReady(pb.ServerReadyRequest())).ready
+        for version in ("", "older"):
+            assert (await service.ModelReady(pb.ModelReadyRequest(name="dejavu", version=version))).ready
         server = await service.ServerMetadata(pb.ServerMetadataRequest())
         model = await service.ModelMetadata(pb.ModelMetadataRequest(name="dejavu", version="older"))
         answers = {
@@ -119,24 +119,6 @@ async def test_a_pattern_may_be_of_any_numeric_datatype(inference: GRPCInference
             assert columns(await inference.ModelInfer(request))["point"].tolist() == [PATTERN[-1]]
 
 
-async def test_what_is_not_given_in_a_row_is_not_given(inference: GRPCInferenceServiceAsyncStub) -> None:
-    nothing = {
-        "alpha": Tensor([np.nan]),
-        "pregame_margin": Tensor([np.nan], "FP32"),
-        "total_points": Tensor([-1], "INT16"),
-        "home_team": texts(""),
-        "away_team": texts(""),
-        "horizon": texts(""),
-        "game_date": texts(""),
-        "last_score_side": texts(""),
-        "last_score_seconds": Tensor([-1], "INT32"),
-    }
-    bare = columns(await inference.ModelInfer(infer_request()))
-    empty = columns(await inference.ModelInfer(infer_request(nothing, outputs=list(bare))))
-    for name, values in bare.items():
-        np.testing.assert_array_equal(values, empty[name])
-
-
 async def test_parameters_hold_for_all_rows(
     inference: GRPCInferenceServiceAsyncStub, model: PersistenceForecaster
 ) -> None:
@@ -148,28 +130,61 @@ async def test_parameters_hold_for_all_rows(
     assert alphas == [0.25] * 6
 
 
-async def test_tensors_are_limited_as_batches_are(tmp_path: Path) -> None:
-    """While one request is computed, a second one has no room and is refused; control calls are not."""
-    model, entered, go_on = PersistenceForecaster(), threading.Event(), threading.Event()
-
-    def wait(_: object) -> None:
-        entered.set()
-        go_on.wait(30)
-
-    async with (
-        async_worker(tmp_path, model, max_in_flight=2) as worker,  # half of which may be batches
-        grpc.aio.insecure_channel(worker.address) as channel,
+async def test_what_the_model_does_not_support_is_refused_by_its_tensor(
+    inference: GRPCInferenceServiceAsyncStub,
+) -> None:
+    for request, field, reason in (
+        (infer_request({"pattern": padded([PATTERN, PATTERN[:5]])}), "pattern[1]", "UNSUPPORTED"),
+        (
+            infer_request({"total_points": Tensor([41])}, outputs=["total_point"]),
+            "outputs[0].name",
+            "UNSUPPORTED_TOTALS",
+        ),
     ):
-        model.before = wait
-        service: GRPCInferenceServiceAsyncStub = GRPCInferenceServiceStub(channel)
-        first = asyncio.ensure_future(service.ModelInfer(infer_request()))
-        try:
-            assert await asyncio.to_thread(entered.wait, 30)
-            refused = await refusal(service.ModelInfer(infer_request()))
-            live = await service.ServerLive(pb.ServerLiveRequest())
-        finally:
-            go_on.set()
-        answered = await first
-    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
-    assert live.live
-    assert columns(answered)["point"].tolist() == [11.0]
+        refused = await refusal(inference.ModelInfer(request))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, reason)
+        assert list(refused.violations) == [field]
+
+
+async def test_all_errors_of_a_row_are_named(inference: GRPCInferenceServiceAsyncStub) -> None:
+    request = infer_request({"alpha": Tensor([2.0]), "pregame_margin": Tensor([900.0])})
+    refused = await refusal(inference.ModelInfer(request))
+    assert {*refused.violations} == {"alpha[0]", "pregame_margin[0]"}
+
+
+def test_tensors_are_limited_as_batches_are() -> None:
+    assert kind_of("/inference.GRPCInferenceService/ModelInfer") is CallKind.BATCH
+
+
+CONTENTS = st.builds(
+    pb.InferTensorContents,
+    fp64_contents=st.lists(st.floats(), max_size=4),
+    int_contents=st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3),
+    bytes_contents=st.lists(st.binary(max_size=4), max_size=3),
+)
+TENSORS = st.builds(
+    pb.ModelInferRequest.InferInputTensor,
+    name=st.sampled_from(["pattern", *INPUTS, "other"]),
+    datatype=st.sampled_from(["FP64", "FP32", "FP16", "INT32", "UINT64", "BYTES", "BOOL", ""]),
+    shape=st.lists(st.integers(-1, 3) | st.sampled_from([1000, 2**40, -(2**63), 2**63 - 1]), max_size=3),
+    contents=st.none() | CONTENTS,
+)
+
+
+@given(
+    st.builds(
+        pb.ModelInferRequest,
+        inputs=st.lists(TENSORS, max_size=4),
+        raw_input_contents=st.just([]) | st.lists(st.binary(max_size=24), max_size=4),
+    )
+)
+def test_whatever_is_sent_is_read_or_refused_by_name(request_: pb.ModelInferRequest) -> None:
+    refused = None
+    try:
+        tensors = read_inputs(request_)
+        reader = RowReader(request_, tensors, "", date(2026, 11, 21))
+        for row in range(tensors.rows):
+            reader.read(row)
+    except FieldError as error:
+        refused = error
+    assert refused is None or refused.field

@@ -14,6 +14,7 @@ from cryptography import x509
 from structlog.testing import capture_logs
 from tests.support.builders.calls import PATTERN
 from tests.support.fakes.certificates import Authority
+from tests.support.fakes.token_issuer import TokenIssuer
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import async_worker
 
@@ -40,7 +41,13 @@ async def test_a_refused_call_is_logged_with_who_where_and_what_and_a_flood_of_t
     reader = token_file.create(path, "reader", (AccessScope.READ,), utc_now())
     ago = utc_now() - timedelta(days=1)
     old = token_file.create(path, "old", (AccessScope.READ,), ago, ago + timedelta(hours=1))
-    async with async_worker(tmp_path, tokens=str(path)) as worker, grpc.aio.insecure_channel(worker.address) as channel:
+    issuer = TokenIssuer(tmp_path)
+    jwt: dict[str, Any] = {"jwks": str(issuer.jwks), "jwt_issuer": issuer.ISSUER, "jwt_audience": issuer.AUDIENCE}
+    signed = issuer.sign(scope="read")
+    async with (
+        async_worker(tmp_path, tokens=str(path), **jwt) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
         stub = PredictionServiceStub(channel)
 
         async def refused(request_id: str, token: str, code: grpc.StatusCode) -> None:
@@ -50,17 +57,20 @@ async def test_a_refused_call_is_logged_with_who_where_and_what_and_a_flood_of_t
         await refused("guess", "djv_guess", grpc.StatusCode.UNAUTHENTICATED)
         await refused("scope", reader, grpc.StatusCode.PERMISSION_DENIED)
         await refused("old", old, grpc.StatusCode.UNAUTHENTICATED)
+        await refused("signed", signed, grpc.StatusCode.PERMISSION_DENIED)
+        await refused("forged", signed[:-4], grpc.StatusCode.UNAUTHENTICATED)
         for _ in range(2 * LINES):
             await refused("flood", "djv_guess", grpc.StatusCode.UNAUTHENTICATED)
-    guess, scope, expired, *flood = (line for line in log if line["event"] == "call_refused")
+    guess, scope, expired, _, _, *flood = (line for line in log if line["event"] == "call_refused")
     method = "/dejavu.v1.PredictionService/Predict"
     assert {"method": method, "address": "127.0.0.1", "request_id": "guess"}.items() <= guess.items()
     assert "not known to this server" in guess["reason"]
     assert {"method": method, "address": "127.0.0.1", "caller": "token:reader"}.items() <= scope.items()
     assert "predict" in scope["reason"]
     assert {"reason": "the token has expired", "caller": "token:old"}.items() <= expired.items()
-    assert len(flood) == LINES - 2
+    assert len(flood) == LINES - 3
     assert "djv_" not in str(log), "no line has a token"
+    assert signed.split(".")[2][:-4] not in str(log)
     counted = worker.metrics.registry.get_sample_value(
         "dejavu_caller_calls_total", {"caller": "reader", "code": "PERMISSION_DENIED"}
     )

@@ -103,25 +103,3 @@ async def test_a_stream_ends_with_the_json_web_token_of_its_caller_and_with_a_wi
         for token, change in ((expiring, lambda: None), (lasting, lambda: TokenIssuer(tmp_path, "two"))):
             ended = await stream_end(stub, token, change)
             assert ended.code() is grpc.StatusCode.UNAUTHENTICATED
-
-
-async def test_no_token_reaches_the_log(tmp_path: Path) -> None:
-    path = tmp_path / "tokens.json"
-    token = token_file.create(path, "alice", (AccessScope.READ,), utc_now())
-    issuer = TokenIssuer(tmp_path)
-    settings: dict[str, Any] = {"jwks": str(issuer.jwks), "jwt_issuer": issuer.ISSUER, "jwt_audience": issuer.AUDIENCE}
-    signed = issuer.sign(scope="read")
-    with structlog.testing.capture_logs() as logs:
-        async with (
-            async_worker(tmp_path, tokens=str(path), **settings) as worker,
-            grpc.aio.insecure_channel(worker.address) as channel,
-        ):
-            stub = PredictionServiceStub(channel)
-            for value in (token, signed, token + "x", signed[:-4]):
-                for metadata in (bearer(value), [("authorization", value)]):
-                    with pytest.raises(grpc.aio.AioRpcError):
-                        await stub.Predict(PredictRequest(pattern=PATTERN), metadata=metadata)
-    text = repr(logs)
-    assert logs
-    assert token[4:] not in text
-    assert signed.split(".")[2][:-4] not in text

@@ -75,6 +75,12 @@ class Setting:
             on_new=self.new.append,
         )
 
+    def recorded(self, horizon: Horizon = Horizon.HALFTIME) -> list[float | None]:
+        """Return the numbers of forecasts that were recorded as new, known before, refused, and failed."""
+        labels = ({"outcome": each, "horizon": horizon.value} for each in ("new", "known", "refused", "failed"))
+        value = self.metrics.registry.get_sample_value
+        return [value("dejavu_forecasts_recorded_total", each) for each in labels]
+
     async def ask(self, request: ForecastRequest, *, many: bool = False) -> IssuedForecast:
         """Answer a request, alone or as a batch of one."""
         if not many:
@@ -156,15 +162,7 @@ async def test_what_the_ledger_says_of_forecasts_is_counted(make: Callable[..., 
     await setting.ledger.close()
     with pytest.raises(LedgerUnavailable):
         await setting.service.forecast(final, SERVER)
-    value = setting.metrics.registry.get_sample_value
-    counts = {
-        horizon.value: [
-            value("dejavu_forecasts_recorded_total", {"outcome": each, "horizon": horizon.value})
-            for each in ("new", "known", "refused", "failed")
-        ]
-        for horizon in Horizon
-    }
-    assert counts == {"halftime": [1, 1, 2, 0], "final": [1, 0, 0, 1]}
+    assert (setting.recorded(), setting.recorded(Horizon.FINAL)) == ([1, 1, 2, 0], [1, 0, 0, 1])
 
 
 async def test_the_model_that_answers_when_it_is_recorded_makes_the_forecast(changing: Setting) -> None:
@@ -298,6 +296,9 @@ async def test_a_market_and_quantiles_are_of_the_inputs_that_were_recorded(
     assert [each.level for each in quote.forecast.quantiles] == [0.5]
     assert [(each.market, each.recording) for each in quote.markets] == [(MARKET, MarketRecording.RECORDED)]
     assert quote.recomputed is None
+    assert setting.recorded() == [1, 1, 0, 0], "what is computed again is counted once"
+    labels = {"model": model.version, "horizon": "halftime", "kind": "named"}
+    assert setting.metrics.registry.get_sample_value("dejavu_forecasts_total", labels) == 2
     page = await setting.ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))
     assert [each.answer for each in page.forecasts[0].markets] == [quote.forecast.market]
 

@@ -103,18 +103,13 @@ async def test_a_bundle_named_twice_and_a_url_that_can_name_no_ledger_are_refuse
         await new_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/circle/ledger.sqlite3").__aenter__()
 
 
-def test_every_model_is_warmed_up_alone_and_in_company() -> None:
-    one, two = PersistenceForecaster("one"), PersistenceForecaster("two")
+def test_every_model_is_warmed_up_alone_and_in_company_from_the_first_slot_of_each_horizon_to_the_last() -> None:
+    one, two = EveryMinuteForecaster("one"), EveryMinuteForecaster("two")
+    asked = set[tuple[Horizon, int]]()
+    one.before = lambda queries: asked.update((query.horizon, query.pattern.minutes) for query in queries)
     warm_up(ServingModels([one, two]))
     assert one.groups == two.groups
     assert {1, CHUNK} <= set(one.groups)
-
-
-def test_every_horizon_of_a_model_is_warmed_up_from_its_first_slot_to_its_last() -> None:
-    model = EveryMinuteForecaster()
-    asked = set[tuple[Horizon, int]]()
-    model.before = lambda queries: asked.update((query.horizon, query.pattern.minutes) for query in queries)
-    warm_up(ServingModels([model]))
     assert asked == {(Horizon.HALFTIME, 1), (Horizon.HALFTIME, 23), (Horizon.FINAL, 1), (Horizon.FINAL, 47)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -118,31 +117,8 @@ def database() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.mark.nightly
-def test_what_was_answered_outlives_a_killed_database_and_all_is_well_once_it_is_back(
-    database: PostgresServer, tmp_path: Path
-) -> None:
-    with serving(database, tmp_path) as server, DejavuClient(server.process.address, timeout=30) as subscriber:
-        stream = subscriber.stream_predictions(heartbeats=True)
-        assert next(stream).HasField("heartbeat")
-        assert server.predict(1) == 2
-        database.kill()
-        assert "not reachable" in server.lives_without_a_ledger()
-        database.start()
-        server.until_recovered()
-        last = server.predict(2)
-        forecasts = (event.forecast.sequence for event in stream if event.HasField("forecast"))
-        assert list(itertools.takewhile(lambda sequence: sequence < last, forecasts)) == list(range(2, last))
-        stream.close()
-        server.holds_what_it_answered()
-
-
 def _lock_out(database: PostgresServer) -> None:
     database.execute("ALTER ROLE dejavu CONNECTION LIMIT 0")
-    _cut(database)
-
-
-def _cut(database: PostgresServer) -> None:
     database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'dejavu'")
 
 
@@ -154,6 +130,7 @@ def _become_standby(database: PostgresServer) -> None:
 
 FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[PostgresServer], object]]] = {
     "stopped": (PostgresServer.stop, "not reachable", PostgresServer.start),
+    "killed": (PostgresServer.kill, "not reachable", PostgresServer.start),
     "out of connections": (
         _lock_out,
         "no free connection",
@@ -175,7 +152,7 @@ FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[Postg
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("fault", list(FAULTS))
-def test_whatever_befalls_the_database_passes_without_a_restart(
+def test_whatever_befalls_the_database_passes_without_a_restart_and_loses_no_answer(
     database: PostgresServer, tmp_path: Path, fault: str
 ) -> None:
     befall, told, pass_ = FAULTS[fault]

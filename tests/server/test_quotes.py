@@ -77,23 +77,32 @@ NAMELESS = market(0, -320, 310, bankroll=1000.0)
 NAMED: Any = {"home_team": "BOS", "away_team": "LAL"}
 
 
+OVER = total_market(210.5, 1.95, 1.95)
+OUTDATED, UNKNOWN = forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN
+
+
 async def test_without_the_ratings_of_the_teams_there_is_no_stake(client: AsyncDejavuClient) -> None:
     """Formerly, outdated ratings that were not used, or teams that were not named, still gave a stake."""
-    for odds, margin, teams, reason, told in (
-        (BLIND, 0.0, NAMED, forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, ""),
-        (NAMELESS, 4.0, {}, forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, "does not name both teams"),
-    ):
-        answer = await client.quote(PATTERN, odds, horizon=FINAL, **teams)
+    cases: tuple[tuple[Any, ...], ...] = (
+        (BLIND, NAMED, {}, OUTDATED, ""),
+        (NAMELESS, {}, {}, UNKNOWN, "does not name both teams"),
+        # The points need the ratings of totals, whatever the margin.
+        (OVER, NAMED, {"pregame_margin": 2.0}, OUTDATED, "the ratings of total points end too long before this game"),
+        (OVER, {}, {"pregame_margin": 2.0}, UNKNOWN, "the odds include how much they score"),
+    )
+    for odds, teams, given, reason, told in cases:
+        answer = await client.quote(PATTERN, odds, horizon=FINAL, total_points=105, **teams, **given)
         [quoted] = answer.markets
-        [warning] = quoted.warnings
         assert (quoted.side, quoted.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
         assert [side.kelly_fraction for side in (quoted.above, quoted.below)] == [0.0, 0.0]
+        warning = quoted.warnings[0]
         assert warning.reason == reason
         assert told in warning.text
         assert warning.text.endswith("; no stake")
-        [given] = (await client.quote(PATTERN, odds, horizon=FINAL, pregame_margin=margin, **teams)).markets
-        assert given.stake > 0
-        assert not given.warnings
+    for odds, margin, teams in ((BLIND, 0.0, NAMED), (NAMELESS, 4.0, {})):
+        [known] = (await client.quote(PATTERN, odds, horizon=FINAL, pregame_margin=margin, **teams)).markets
+        assert known.stake > 0
+        assert not known.warnings
 
 
 @pytest.mark.parametrize(("game_date", "recorded"), [("", 1), ("1999-01-05", 0)], ids=["today", "past"])
@@ -135,21 +144,6 @@ async def test_a_market_at_any_moment_is_recorded_and_verified(
     late = [each for each in answer.markets[0].warnings if each.reason == forecast_pb2.WARNING_REASON_LATE_MOMENT]
     assert bool(late) == is_late
     assert verify(ledger_url(tmp_path)).markets == 1
-
-
-async def test_a_bet_on_total_points_needs_the_ratings_of_totals_whatever_the_margin(client: AsyncDejavuClient) -> None:
-    asked: Any = {"total_points": 105, "horizon": FINAL}
-    over = total_market(210.5, 1.95, 1.95)
-    outdated, unknown = forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN
-    cases: tuple[tuple[dict[str, Any], int, str], ...] = (
-        (NAMED, outdated, "the ratings of total points end too long before this game"),
-        ({}, unknown, "the odds include how much they score"),
-    )
-    for teams, reason, told in cases:
-        answer = (await client.quote(PATTERN, over, pregame_margin=2.0, **asked, **teams)).markets[0]
-        assert answer.stake == 0.0
-        assert answer.warnings[0].reason == reason
-        assert told in answer.warnings[0].text
 
 
 async def test_a_line_without_prices_is_answered_and_leaves_the_record_to_prices(

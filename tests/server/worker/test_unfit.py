@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,16 @@ from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.servers import new_worker, spawned_server
 
 from dejavu.v1 import forecast_pb2, model_service_pb2
-from dejavu_client import HALFTIME, AsyncDejavuClient, DejavuClient, predict_request
+from dejavu_client import HALFTIME, AsyncDejavuClient, predict_request
 
 REASON = "CRPS of the half no better than persistence's in 2021"
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def unfit(tmp_path: Path) -> Path:
     copy_of_default(tmp_path / "bundle")
+    mark_unfit(tmp_path / "bundle", REASON)
     return tmp_path / "bundle"
-
-
-@pytest.fixture
-def unfit(bundle: Path) -> Path:
-    mark_unfit(bundle, REASON)
-    return bundle
 
 
 async def test_every_answer_of_an_unfit_one_is_marked_also_where_it_is_recorded(tmp_path: Path, unfit: Path) -> None:
@@ -57,17 +51,3 @@ def test_a_server_does_not_start_with_it(tmp_path: Path, unfit: Path) -> None:
     assert REASON in refused["reason"]
     assert "--allow-unfit" in refused["reason"]
     assert "Traceback" not in server.log()
-
-
-def test_a_server_that_runs_does_not_take_it_over(tmp_path: Path, bundle: Path) -> None:
-    with spawned_server(
-        "--workers", "1", "--bundle", str(bundle), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3"
-    ) as server:
-        assert server.address
-        mark_unfit(bundle, REASON)
-        server.process.send_signal(signal.SIGHUP)
-        assert REASON in server.wait_for("reload_failed")["reason"]
-        with DejavuClient(server.address, timeout=20.0) as client:
-            assert client.predict(PATTERN).model_version
-            assert client.list_models()[0].verdict == model_service_pb2.VERDICT_FIT
-        assert server.stop() == 0

@@ -26,6 +26,7 @@ from dejavu_store.default_bundles import served_bundle
 
 FIRST = date(2025, 10, 24)
 PATTERN = [1.0, 4.0]
+TEAMS: Any = {"home_team": "BOS", "away_team": "LAL"}
 
 
 def model() -> Forecaster:
@@ -50,16 +51,11 @@ def game_id(number: int) -> str:
     return f"00225{number:05d}"
 
 
-def players(number: int) -> list[PlayerLine]:
+def players(number: int, *, more_seconds: int = 0) -> list[PlayerLine]:
+    """Return the box score of a game."""
+    box = [line._asdict() for line, _ in made_box_score("BOS", "LAL", 5 + number, number)]
     return [
-        PlayerLine(
-            player_id=line.player,
-            home=line.home,
-            seconds=line.seconds,
-            plus_minus=line.plus_minus,
-            started=line.started,
-        )
-        for line, _ in made_box_score("BOS", "LAL", 5 + number, number)
+        PlayerLine(player_id=line.pop("player"), **{**line, "seconds": line["seconds"] + more_seconds}) for line in box
     ]
 
 
@@ -70,16 +66,8 @@ def over(number: int) -> datetime:
 
 async def report(client: AsyncDejavuClient, number: int, box_score: list[PlayerLine]) -> int:
     """Report that BOS beat LAL on a day, and wait until the model has learned it."""
-    made = await learned(
-        client,
-        game_id(number),
-        5 + number,
-        home_team="BOS",
-        away_team="LAL",
-        observed_time=over(number),
-        players=box_score,
-    )
-    return made.outcome.sequence
+    fields = {**TEAMS, "observed_time": over(number), "players": box_score}
+    return (await learned(client, game_id(number), 5 + number, **fields)).outcome.sequence
 
 
 def seen(missing: int = 0) -> Lineups:
@@ -93,8 +81,7 @@ async def ask(client: AsyncDejavuClient, line_ups: Lineups | None, **options: st
     return await client.predict(
         PATTERN,
         horizon=FINAL,
-        home_team="BOS",
-        away_team="LAL",
+        **TEAMS,
         game_date=FIRST + timedelta(days=30),
         lineups=line_ups,
         **options,  # type: ignore[arg-type]
@@ -144,17 +131,12 @@ async def test_a_box_score_is_added_withdrawn_and_never_replaced_by_a_report_wit
             game_id(2),
             7,
             horizon=FINAL,
-            home_team="BOS",
-            away_team="LAL",
+            **TEAMS,
             observed_time=over(2),
-            players=[PlayerLine(**{**_fields(line), "seconds": line.seconds + 1}) for line in players(2)],
+            players=players(2, more_seconds=1),
             refuse_correction=True,
         )
     await client.withdraw_outcome(game_id(2), horizon=FINAL)
     async with asyncio.timeout(20):
         while (await ask(client, seen())).expected_margin_terms.missing_players:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.02)
-
-
-def _fields(line: PlayerLine) -> dict[str, Any]:
-    return {each.name: value for each, value in line.ListFields()}

@@ -45,7 +45,7 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.team_filter import CODES, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptiveState, TrackerKey
+from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.forecasting.online_updater import (
     BURST_SECONDS,
     MAX_PAUSE_SECONDS,
@@ -80,7 +80,6 @@ async def forecast(
     its_id: str,
     *,
     minute: int = 18,
-    distribution: tuple[float, ...] = DISTRIBUTION,
     pregame_margin: float | None = None,
     rated_margin: float | None = None,
     neutral_site: bool | None = None,
@@ -98,7 +97,7 @@ async def forecast(
         model_version=version,
         generated_time=NOW - timedelta(hours=1),
     )
-    of_model = replace(made.forecast, distribution=distribution, rated_margin=rated_margin)
+    of_model = replace(made.forecast, distribution=DISTRIBUTION, rated_margin=rated_margin)
     await ledger.commit([replace(made, forecast=of_model, live=LiveInputs(neutral_site=neutral_site))])
 
 
@@ -285,23 +284,6 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
         assert state(each) == state(without)
     await ledger.write(keep)  # by a worker that has not read the correction
     assert await ledger.read(newest) is None
-
-
-async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(ledger: Ledger) -> None:
-    outside = tuple(value + 100 for value in DISTRIBUTION)
-    for minute in (14, 17, 20, 23):
-        await forecast(ledger, game_id(1), minute=minute, distribution=DISTRIBUTION if minute == 17 else outside)
-    await forecast(ledger, game_id(1), distribution=outside, pregame_margin=44.0)
-    await forecast(ledger, game_id(1), minute=30)
-    await report(ledger, game_id(1), 5)
-    learned = await from_scratch(ledger)
-    trackers = learned.intervals.trackers
-    assert {key: tracker.games for key, tracker in trackers.items()} == {
-        TrackerKey("v1", Horizon.FINAL, 1): 1,
-        TrackerKey("v1", Horizon.FINAL, 2): 1,
-    }
-    scores = {key.quarter: tracker.recent[0].score for key, tracker in trackers.items()}
-    assert scores[1] == scores[2]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import grpc
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -43,7 +42,7 @@ from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory
-from dejavu_models.team_filter import CODES, RatingSettings
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.forecasting.online_updater import (
@@ -54,8 +53,6 @@ from dejavu_server.forecasting.online_updater import (
     pause_after,
 )
 from dejavu_server.forecasting.projection import SNAPSHOT_EVERY
-from dejavu_store.bundle import load_bundle
-from dejavu_store.default_bundles import default_bundle
 
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
@@ -367,23 +364,10 @@ class Unusable(PersistenceForecaster):
         super().update(state)
 
 
-def hostile() -> Forecaster:
-    """Return the shipped model with ratings that become NaN at a final of BOS and DEN; no bundle may hold them."""
-    shipped = load_bundle(default_bundle())
-    state = shipped.rating_filter
-    one, other = CODES.index("BOS"), CODES.index("DEN")
-    covariance = np.zeros_like(state.covariance)
-    covariance[one, one] = covariance[other, other] = 1.0
-    covariance[one, other] = covariance[other, one] = 1 + 2.0**-31
-    wrong = replace(state, settings=RatingSettings(2.0**-30, 0.0, 1.0, 0.0, 0.0), covariance=covariance)
-    return Forecaster(shipped.manifest, shipped.models, shipped.calibration, wrong, shipped.totals)
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a server only warns of a division by 0
 @pytest.mark.parametrize(
     "make",
-    [lambda: BrokenRatings("broken"), lambda: Unusable("shipped"), hostile],
-    ids=["ratings of no final", "ratings in use", "ratings of a pair"],
+    [lambda: BrokenRatings("broken"), lambda: Unusable("unusable")],
+    ids=["ratings of no final", "ratings in use"],
 )
 async def test_a_model_that_cannot_learn_keeps_no_other_from_learning_or_loading(
     ledger: Ledger, make: Callable[[], Forecaster]

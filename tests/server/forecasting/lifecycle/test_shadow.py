@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -154,21 +155,17 @@ async def test_a_failing_challenger_costs_only_its_own_shadows(setting: Setting)
 
 async def test_calls_go_on_while_shadows_are_computed(setting: Setting) -> None:
     """A challenger that takes long holds up no call: it computes on the thread, and calls are answered on the loop."""
-    computing, release = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    async def wait() -> None:
-        await release.wait()
+    computing, release = threading.Event(), threading.Event()
 
     def block(_: object) -> None:
-        loop.call_soon_threadsafe(computing.set)
-        asyncio.run_coroutine_threadsafe(wait(), loop).result()
+        computing.set()
+        assert release.wait(10)
 
     setting.two.before = block
     setting.shadows.start()
     [stored] = await recorded(setting.ledger, forecast())
     setting.shadows.put(stored)
-    await asyncio.wait_for(computing.wait(), 10)
+    assert await asyncio.to_thread(computing.wait, 10)
     answer = await asyncio.wait_for(setting.batcher.forecast(setting.one, ForecastQuery(stored.pattern)), 10)
     assert answer.model_version == "v1"
     release.set()

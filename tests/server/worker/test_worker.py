@@ -161,7 +161,7 @@ def unfit(tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
-async def test_every_answer_of_an_unfit_one_is_marked_also_where_it_is_recorded(tmp_path: Path, unfit: Path) -> None:
+async def test_every_answer_of_an_unfit_bundle_is_marked_also_where_it_is_recorded(tmp_path: Path, unfit: Path) -> None:
     with capture_logs() as log:
         async with (
             new_worker(tmp_path, shipped=True, bundles=(unfit,), allow_unfit=True) as worker,
@@ -180,7 +180,7 @@ async def test_every_answer_of_an_unfit_one_is_marked_also_where_it_is_recorded(
         assert "failed its backtest" in warning.text
 
 
-def test_a_server_does_not_start_with_it(tmp_path: Path, unfit: Path) -> None:
+def test_a_server_does_not_start_with_an_unfit_bundle(tmp_path: Path, unfit: Path) -> None:
     with spawned_server(
         "--workers", "1", "--bundle", str(unfit), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3"
     ) as server:

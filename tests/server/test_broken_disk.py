@@ -74,10 +74,6 @@ def url_of(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def is_there(path: Path) -> bool:
-    return path.exists()
-
-
 def by_day(faults: list[Fault], *names: str) -> list[Any]:
     """Return faults of which all but some are nightly: one of each reason that callers are given stays."""
     assert {*names} <= {str(fault) for fault in faults}
@@ -207,7 +203,7 @@ async def test_a_ledger_that_vanished_is_not_made_anew_in_its_place(path: Path) 
         await caller.until_told(NOT_SERVING)
         for _ in range(3):
             await caller.until_refused(grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
-    assert not is_there(path)
+    assert not await asyncio.to_thread(path.exists)
 
 
 async def test_another_ledger_in_its_place_is_taken_up_and_told(path: Path, tmp_path: Path, log: Log) -> None:

@@ -1,4 +1,4 @@
-"""A server of real processes whose PostgreSQL is stopped, killed, stalled, full, read-only or out of connections."""
+"""Servers whose PostgreSQL is stopped, killed, stalled, full, read-only or out of connections, or moves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -118,31 +118,8 @@ def database() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.mark.nightly
-def test_what_was_answered_outlives_a_killed_database_and_all_is_well_once_it_is_back(
-    database: PostgresServer, tmp_path: Path
-) -> None:
-    with serving(database, tmp_path) as server, DejavuClient(server.process.address, timeout=30) as subscriber:
-        stream = subscriber.stream_predictions(heartbeats=True)
-        assert next(stream).HasField("heartbeat")
-        assert server.predict(1) == 2
-        database.kill()
-        assert "not reachable" in server.lives_without_a_ledger()
-        database.start()
-        server.until_recovered()
-        last = server.predict(2)
-        forecasts = (event.forecast.sequence for event in stream if event.HasField("forecast"))
-        assert list(itertools.takewhile(lambda sequence: sequence < last, forecasts)) == list(range(2, last))
-        stream.close()
-        server.holds_what_it_answered()
-
-
 def _lock_out(database: PostgresServer) -> None:
     database.execute("ALTER ROLE dejavu CONNECTION LIMIT 0")
-    _cut(database)
-
-
-def _cut(database: PostgresServer) -> None:
     database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'dejavu'")
 
 
@@ -154,6 +131,7 @@ def _become_standby(database: PostgresServer) -> None:
 
 FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[PostgresServer], object]]] = {
     "stopped": (PostgresServer.stop, "not reachable", PostgresServer.start),
+    "killed": (PostgresServer.kill, "not reachable", PostgresServer.start),
     "out of connections": (
         _lock_out,
         "no free connection",
@@ -175,7 +153,7 @@ FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[Postg
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("fault", list(FAULTS))
-def test_whatever_befalls_the_database_passes_without_a_restart(
+def test_whatever_befalls_the_database_passes_without_a_restart_and_loses_no_answer(
     database: PostgresServer, tmp_path: Path, fault: str
 ) -> None:
     befall, told, pass_ = FAULTS[fault]
@@ -250,3 +228,55 @@ def small_disk(database: PostgresServer) -> Iterator[Path]:
     finally:
         database.kill()
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.mark.nightly
+def test_a_standby_takes_over_with_all_that_was_answered(tmp_path: Path, stack: ExitStack) -> None:
+    primary = stack.enter_context(own_server(max_connections=100))
+    name = primary.new_database()
+    standby = PostgresServer.standby_of(primary)
+    stack.callback(standby.remove)
+    key = ("--signing-key", str(tmp_path / "key.pem"))
+    arguments = ("--workers", "1", "--ledger", f"postgresql://postgres@127.0.0.1:{primary.port}/{name}", *key)
+    servers = [stack.enter_context(spawned_server(*arguments)) for _ in range(2)]
+    clients = [stack.enter_context(DejavuClient(server.address, timeout=20.0)) for server in servers]
+    events = clients[1].stream_predictions(heartbeats=True)
+    assert next(events).HasField("heartbeat")
+    answered = dict[int, str]()
+
+    def record(client: DejavuClient, number: int) -> bool:
+        try:
+            answered[client.predict(PATTERN, horizon=HALFTIME, game_id=game(number)).sequence] = game(number)
+        except UnavailableError:
+            return False
+        return True
+
+    numbers = itertools.count(1)
+    for number in itertools.islice(numbers, 20):
+        assert record(clients[number % 2], number)
+    primary.kill()  # with everything that it had not sent to the standby
+    assert not record(clients[0], next(numbers))
+    standby.promote()
+    standby = standby.moved(primary.port)
+    recovered = 0
+    for number in itertools.islice(numbers, 200):
+        recovered += record(clients[number % 2], number)
+        if recovered == 20:
+            break
+    assert recovered == 20
+    streamed = dict[int, str]()
+    for event in events:
+        if event.HasField("forecast"):
+            streamed[event.forecast.sequence] = event.forecast.game_id
+        if max(answered) in streamed:
+            break
+    assert answered.items() <= streamed.items(), "the stream of the other server has every one, across the failover"
+    assert verify(standby.url(name)).sequence >= len(answered)
+    rows = standby.execute("SELECT sequence FROM entries", name)
+    assert answered.keys() <= {sequence for (sequence,) in rows}

@@ -44,54 +44,36 @@ def answer(forecast: Forecast) -> tuple[object, ...]:
     return tuple(getattr(forecast, name) for name in SAME)
 
 
-async def test_ratings_of_june_2024_are_not_used_in_november_2026_and_the_answer_says_so(
+async def test_ratings_long_before_a_game_are_not_used_and_ratings_from_after_it_are_named(
     client: AsyncDejavuClient,
 ) -> None:
-    for game_date in ("2026-11-20", None):
-        forecast = await named(client, game_date)
-        assert not forecast.HasField("expected_margin")
-        assert answer(forecast) == answer(await client.predict(PATTERN, horizon=FINAL))
-        assert (forecast.home_team, forecast.away_team) == ("BOS", "LAL")
-        assert (forecast.ratings_date, forecast.finals_since) == ("2024-06-17", 0)
-        [warning] = forecast.warnings
-        assert warning.reason == OUTDATED
-        assert "end on 2024-06-17" in warning.text
-
-
-async def test_within_the_limit_the_forecast_is_bit_equal_to_one_whose_age_is_not_counted(
-    client: AsyncDejavuClient,
-) -> None:
-    pattern = ScorePattern(tuple(map(float, PATTERN)))
-    expected = load_bundle(served_bundle()).forecast(ForecastQuery(pattern, Horizon.FINAL, 0.05, "BOS", "LAL"))
-    for game_date in (SHIPPED, date(2024, 10, 22), date(2024, 11, 1), LAST):
-        forecast = await named(client, game_date)
-        assert forecast.expected_margin == expected.expected_margin
-        assert answer(forecast) == (
-            expected.point,
-            expected.interval.lower,
-            expected.interval.upper,
-            expected.home_lead_probability,
-            expected.model_version,
-        )
-        assert not forecast.warnings
-        assert (forecast.game_date, forecast.ratings_date) == (game_date.isoformat(), "2024-06-17")
-
-
-async def test_beyond_the_limit_they_are_not_used_and_ratings_from_after_the_game_are_named(
-    client: AsyncDejavuClient,
-) -> None:
-    for game_date, used, reasons in (
+    """Within the limit, the forecast is bit-equal to one whose age is not counted; beyond, to one without teams."""
+    query = ForecastQuery(ScorePattern(tuple(map(float, PATTERN))), Horizon.FINAL, 0.05, "BOS", "LAL")
+    known = load_bundle(served_bundle()).forecast(query)
+    ends = (known.interval.lower, known.interval.upper)
+    of_teams = (known.point, *ends, known.home_lead_probability, known.model_version)
+    of_nobody = answer(await client.predict(PATTERN, horizon=FINAL))
+    cases: tuple[tuple[date | None, bool, list[int]], ...] = (
+        (None, False, [OUTDATED]),  # today
+        (SHIPPED, True, []),
+        (date(2024, 10, 22), True, []),
+        (LAST, True, []),
         (LAST + timedelta(1), False, [OUTDATED]),
+        (date(2046, 7, 31), False, [OUTDATED]),
         (SHIPPED - timedelta(1), True, [AHEAD]),
         (FIRST, True, [AHEAD]),
         (FIRST - timedelta(1), False, [AHEAD]),
         (date(1999, 1, 1), False, [AHEAD]),
-        (date(2046, 7, 31), False, [OUTDATED]),
-    ):
+    )
+    for game_date, used, reasons in cases:
         forecast = await named(client, game_date)
-        assert forecast.HasField("expected_margin") is used
+        assert answer(forecast) == (of_teams if used else of_nobody)
+        assert (forecast.HasField("expected_margin"), forecast.home_team, forecast.away_team) == (used, "BOS", "LAL")
+        assert (forecast.ratings_date, forecast.finals_since) == ("2024-06-17", 0)
         assert [warning.reason for warning in forecast.warnings] == reasons
-        assert ("are not used" in forecast.warnings[0].text) is not used
+        for warning in forecast.warnings:
+            assert ("are not used" in warning.text) is not used
+            assert "2024-06-17" in warning.text
 
 
 async def test_a_reported_final_renews_the_ratings_on_every_worker_at_the_same_place(tmp_path: Path) -> None:

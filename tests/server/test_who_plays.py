@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.builders.box_scores import made_box_score
@@ -25,6 +26,7 @@ from dejavu_store.default_bundles import served_bundle
 
 FIRST = date(2025, 10, 24)
 PATTERN = [1.0, 4.0]
+TEAMS: Any = {"home_team": "BOS", "away_team": "LAL"}
 
 
 def model() -> Forecaster:
@@ -70,16 +72,8 @@ def over(number: int) -> datetime:
 
 async def report(client: AsyncDejavuClient, number: int, box_score: list[PlayerLine]) -> int:
     """Report that BOS beat LAL on a day, and wait until the model has learned it."""
-    made = await learned(
-        client,
-        game_id(number),
-        5 + number,
-        home_team="BOS",
-        away_team="LAL",
-        observed_time=over(number),
-        players=box_score,
-    )
-    return made.outcome.sequence
+    fields = {**TEAMS, "observed_time": over(number), "players": box_score}
+    return (await learned(client, game_id(number), 5 + number, **fields)).outcome.sequence
 
 
 def seen(missing: int = 0) -> Lineups:
@@ -93,8 +87,7 @@ async def ask(client: AsyncDejavuClient, line_ups: Lineups | None, **options: st
     return await client.predict(
         PATTERN,
         horizon=FINAL,
-        home_team="BOS",
-        away_team="LAL",
+        **TEAMS,
         game_date=FIRST + timedelta(days=30),
         lineups=line_ups,
         **options,  # type: ignore[arg-type]
@@ -140,8 +133,7 @@ async def test_a_box_score_is_added_withdrawn_and_never_replaced_by_a_report_wit
             game_id(2),
             7,
             horizon=FINAL,
-            home_team="BOS",
-            away_team="LAL",
+            **TEAMS,
             observed_time=over(2),
             players=players(2, longer=1),
             refuse_correction=True,

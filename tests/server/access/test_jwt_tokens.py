@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,10 @@ def test_a_verified_token_is_accepted_until_it_expires(issuer: TokenIssuer) -> N
 
 @pytest.mark.parametrize("content", ['{"keys": []}', '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'])
 async def test_an_issuer_that_withdraws_all_keys_ends_their_tokens(issuer: TokenIssuer, content: str) -> None:
+    """Also while other work, such as reads of a store that stalls, takes all common threads."""
+    ended, threads = threading.Event(), ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(threads)
+    threads.submit(ended.wait, 60)
     access = authenticator(issuer, [0.0])
     looked, token = asyncio.Event(), issuer.sign(seconds=100)
     caller = access.authorize(METHOD, f"Bearer {token}")
@@ -130,3 +136,4 @@ async def test_an_issuer_that_withdraws_all_keys_ends_their_tokens(issuer: Token
     with pytest.raises(Unauthenticated):
         access.authorize(METHOD, f"Bearer {token}")
     await access.close()
+    ended.set()

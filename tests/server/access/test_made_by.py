@@ -32,8 +32,8 @@ async def test_every_kind_of_entry_names_its_maker_and_the_record_shows_it(tmp_p
     async with async_worker(tmp_path, tokens=str(path)) as worker:
         address = worker.address
         async with (
-            AsyncDejavuClient(address, metadata=[("authorization", f"Bearer {poller}")]) as polls,
-            AsyncDejavuClient(address, metadata=[("authorization", f"Bearer {clerk}")]) as reports,
+            AsyncDejavuClient(address, token=poller) as polls,
+            AsyncDejavuClient(address, token=clerk) as reports,
         ):
             await polls.predict(PATTERN, horizon=HALFTIME, game_id=GAME)
             await polls.predict(PATTERN, horizon=HALFTIME, game_id=GAME)  # recorded already
@@ -55,9 +55,8 @@ async def test_every_kind_of_entry_names_its_maker_and_the_record_shows_it(tmp_p
         ("token:poller", False),
         ("token:clerk", False),
     }
-    url = f"sqlite:///{ledger}"
-    assert verify(url).sequence == 5
+    assert verify(f"sqlite:///{ledger}").sequence == 5
     with closing(sqlite3.connect(ledger)) as connection, connection:
         connection.execute("UPDATE entries SET canonical = replace(canonical, 'token:clerk', 'token:other')")
     with pytest.raises(LedgerCorrupt, match="hash mismatch"):
-        verify(url)
+        verify(f"sqlite:///{ledger}")

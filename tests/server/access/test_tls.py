@@ -15,6 +15,7 @@ import structlog
 from cryptography import x509
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.fakes.certificates import Authority, KeyPair
+from tests.support.harness.waiting import until
 from tests.support.processes.servers import async_worker, spawned_server
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -91,9 +92,7 @@ async def test_a_certificate_that_does_not_fit_its_key_leaves_the_former_one_in_
     before = await secured.serial()
     secured.pair.certificate.write_bytes(secured.authority.issue("another").certificate.read_bytes())
     with structlog.testing.capture_logs() as logs:
-        async with asyncio.timeout(20):
-            while not any(entry["event"] == "access_reload_failed" for entry in logs):  # noqa: ASYNC110 - a list
-                await asyncio.sleep(0.05)
+        await until(lambda: "access_reload_failed" in [entry["event"] for entry in logs])
     assert await secured.serial() == before
     async with secured.client as client:
         await client.predict(PATTERN)
@@ -109,10 +108,8 @@ async def test_mutual_tls_admits_only_clients_with_a_certificate_of_the_authorit
         roots = authority.certificate.read_bytes()
 
         async def call(given: KeyPair | None) -> object:
-            key, certificate = (
-                (None, None) if given is None else (given.key.read_bytes(), given.certificate.read_bytes())
-            )
-            credentials = grpc.ssl_channel_credentials(roots, key, certificate)
+            pair = () if given is None else (given.key.read_bytes(), given.certificate.read_bytes())
+            credentials = grpc.ssl_channel_credentials(roots, *pair)
             async with grpc.aio.secure_channel(worker.address, credentials) as channel:
                 return await PredictionServiceStub(channel).Predict(PredictRequest(pattern=PATTERN), timeout=3)
 
@@ -154,15 +151,15 @@ def test_no_handshake_writes_what_its_sender_likes_into_the_log(tmp_path: Path) 
 
 def test_files_that_do_not_belong_together_are_refused_and_the_key_is_not_shown(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    one, two = authority.issue("one"), authority.issue("two")
-    with pytest.raises(AccessFileError, match=r"two-key\.pem: not the key of the certificate") as caught:
-        TlsCredentials(TlsFiles(one.certificate, two.key))
-    assert "PRIVATE KEY" not in str(caught.value)
-    two.key.write_text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
-    with pytest.raises(AccessFileError, match=r"two-key\.pem: not a private key in PEM") as caught:
-        TlsCredentials(TlsFiles(one.certificate, two.key))
-    assert "c2VjcmV0" not in str(caught.value)
-    with pytest.raises(AccessFileError, match=r"none\.pem: No such file"):
-        TlsCredentials(TlsFiles(tmp_path / "none.pem", one.key))
-    with pytest.raises(AccessFileError, match=r"two-key\.pem"):
-        TlsCredentials(TlsFiles(one.certificate, one.key, two.key))
+    one, two, bad = (authority.issue(name) for name in ("one", "two", "bad"))
+    bad.key.write_text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
+    for files, said in (
+        (TlsFiles(one.certificate, two.key), r"two-key\.pem: not the key of the certificate"),
+        (TlsFiles(one.certificate, bad.key), r"bad-key\.pem: not a private key in PEM"),
+        (TlsFiles(tmp_path / "none.pem", one.key), r"none\.pem: No such file"),
+        (TlsFiles(one.certificate, one.key, two.key), r"two-key\.pem"),
+    ):
+        with pytest.raises(AccessFileError, match=said) as caught:
+            TlsCredentials(files)
+        assert "PRIVATE KEY" not in str(caught.value)
+        assert "c2VjcmV0" not in str(caught.value)

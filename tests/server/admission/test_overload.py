@@ -29,7 +29,7 @@ from dejavu_server.worker.worker import Worker
 
 PREDICT, BATCH = (f"/dejavu.v1.PredictionService/{name}" for name in ("Predict", "PredictBatch"))
 REQUEST = pb.PredictRequest(pattern=PATTERN)
-REQUESTS = pb.PredictBatchRequest(requests=[REQUEST])
+REQUESTS = pb.PredictBatchRequest(requests=[REQUEST] * 2)
 COMPLETE = wire.call(PREDICT, wire.prefixed(REQUEST.SerializeToString()))
 IN_FLIGHT = 16
 MOST_BATCHES = 3

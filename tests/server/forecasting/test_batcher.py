@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
@@ -43,26 +43,27 @@ def model() -> PersistenceForecaster:
 
 
 @pytest.fixture
-async def new_batcher() -> AsyncIterator[Callable[..., Batcher]]:
-    made: list[Batcher] = []
-
-    def make(max_waiting: int = MAX_WAITING) -> Batcher:
-        made.append(Batcher(Metrics(), max_waiting=max_waiting))
-        return made[-1]
-
-    yield make
-    for batcher in made:
-        await batcher.close()
+def metrics() -> Metrics:
+    return Metrics()
 
 
-NewBatcher = Callable[..., Batcher]
+@pytest.fixture
+def max_waiting() -> int:
+    """The maximum number of waiting queries; tests set their own by parametrize."""
+    return MAX_WAITING
+
+
+@pytest.fixture
+async def batcher(metrics: Metrics, max_waiting: int) -> AsyncIterator[Batcher]:
+    made = Batcher(metrics, max_waiting=max_waiting)
+    yield made
+    await made.close()
 
 
 @pytest.mark.parametrize("turns_apart", [0, 1, QUIET_TURNS])
 async def test_calls_that_come_close_together_are_computed_together(
-    new_batcher: NewBatcher, model: PersistenceForecaster, turns_apart: int
+    batcher: Batcher, model: PersistenceForecaster, turns_apart: int
 ) -> None:
-    batcher = new_batcher()
     calls = []
     for last in range(5):
         calls.append(asyncio.create_task(batcher.forecast(model, query(last))))
@@ -72,10 +73,7 @@ async def test_calls_that_come_close_together_are_computed_together(
     assert model.groups == [5]
 
 
-async def test_an_exception_fails_only_the_query_that_causes_it(
-    new_batcher: NewBatcher, model: PersistenceForecaster
-) -> None:
-    batcher = new_batcher()
+async def test_an_exception_fails_only_the_query_that_causes_it(batcher: Batcher, model: PersistenceForecaster) -> None:
     model.before = refuse_poison
     answers = await asyncio.gather(
         *(batcher.forecast(model, query(last)) for last in (1, POISON, 3)), return_exceptions=True
@@ -84,8 +82,7 @@ async def test_an_exception_fails_only_the_query_that_causes_it(
     assert isinstance(answers[1], ZeroDivisionError)
 
 
-async def test_nothing_is_computed_for_callers_that_went(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
-    batcher = new_batcher()
+async def test_nothing_is_computed_for_callers_that_went(batcher: Batcher, model: PersistenceForecaster) -> None:
     staying = asyncio.create_task(batcher.forecast(model, query(1)))
     going = asyncio.create_task(batcher.forecast(model, query(2)))
     asyncio.get_running_loop().call_soon(going.cancel)
@@ -95,10 +92,8 @@ async def test_nothing_is_computed_for_callers_that_went(new_batcher: NewBatcher
 
 
 async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_meanwhile(
-    model: PersistenceForecaster,
+    batcher: Batcher, metrics: Metrics, model: PersistenceForecaster
 ) -> None:
-    metrics = Metrics()
-    batcher = Batcher(metrics)
     begun, release = held(model)
     first = asyncio.create_task(batcher.forecast_many(model, [query(1)] * 2))
     await asyncio.to_thread(begun.wait, 10)
@@ -120,10 +115,7 @@ async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_m
     assert dropped == [0, 17, 0]
 
 
-async def test_a_crowd_is_computed_in_chunks_off_the_loop(
-    new_batcher: NewBatcher, model: PersistenceForecaster
-) -> None:
-    batcher = new_batcher()
+async def test_a_crowd_is_computed_in_chunks_off_the_loop(batcher: Batcher, model: PersistenceForecaster) -> None:
     threads = set[int]()
     model.before = lambda _: threads.add(threading.get_ident())
     leads = [number / 4 for number in range(3 * CHUNK - 1)]
@@ -133,17 +125,14 @@ async def test_a_crowd_is_computed_in_chunks_off_the_loop(
     assert threading.get_ident() not in threads
 
 
-async def test_explained_queries_of_a_call_are_few_in_a_pass(
-    new_batcher: NewBatcher, model: PersistenceForecaster
-) -> None:
+async def test_explained_queries_of_a_call_are_few_in_a_pass(batcher: Batcher, model: PersistenceForecaster) -> None:
     """Each runs the model on all earlier minutes; a thread that ends no pass for seconds counts as hung."""
     explained = ForecastQuery(query(1).pattern, explain=True)
-    await new_batcher().forecast_many(model, [explained] * (2 * MAX_ON_LOOP + 1))
+    await batcher.forecast_many(model, [explained] * (2 * MAX_ON_LOOP + 1))
     assert model.groups == [MAX_ON_LOOP, MAX_ON_LOOP, 1]
 
 
-async def test_the_loop_is_free_while_many_are_computed(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
-    batcher = new_batcher()
+async def test_the_loop_is_free_while_many_are_computed(batcher: Batcher, model: PersistenceForecaster) -> None:
     release = threading.Event()
 
     def wait_in_company(queries: Sequence[ForecastQuery]) -> None:
@@ -158,10 +147,10 @@ async def test_the_loop_is_free_while_many_are_computed(new_batcher: NewBatcher,
     assert [answer.point for answer in await many if isinstance(answer, Forecast)] == list(range(100))
 
 
+@pytest.mark.parametrize("max_waiting", [2])
 async def test_more_than_may_wait_are_refused_and_the_others_answered(
-    new_batcher: NewBatcher, model: PersistenceForecaster
+    batcher: Batcher, model: PersistenceForecaster
 ) -> None:
-    batcher = new_batcher(max_waiting=2)
     answers = await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(3)), return_exceptions=True)
     assert [type(answer) for answer in answers] == [Forecast, Forecast, Overloaded]
     with pytest.raises(Overloaded):
@@ -180,8 +169,10 @@ async def test_queries_are_computed_together_if_others_may_come_or_came_last(mod
     await batcher.close()
 
 
-async def test_a_limited_caller_leaves_room_for_the_batches_of_others(new_batcher: Callable[..., Batcher]) -> None:
-    batcher, model = new_batcher(max_waiting=8), PersistenceForecaster()
+@pytest.mark.parametrize("max_waiting", [8])
+async def test_a_limited_caller_leaves_room_for_the_batches_of_others(
+    batcher: Batcher, model: PersistenceForecaster
+) -> None:
     begun, release = held(model)
 
     async def ask(caller: str, number: int) -> int:

@@ -1,218 +1,314 @@
+"""Forecasts are made by the models that answer, and those of named games recorded before they are answered."""
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import GAME
 from tests.support.builders.issued_forecasts import game
+from tests.support.builders.model_changes import champion, change_models
+from tests.support.builders.outcomes import MARKET, outcome
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.fakes.forecasters import PersistenceForecaster
+from typing_extensions import override
 
+from dejavu_common.clock import game_day
+from dejavu_feed.box_score import Lineups, lineups
 from dejavu_feed.live_inputs import LiveInputs
-from dejavu_ledger import Ledger, LedgerUnavailable, OutcomeAlreadyRecorded
+from dejavu_ledger import Ledger, LedgerUnavailable
+from dejavu_ledger.errors import ModelsChanged
 from dejavu_ledger.ledger import UNLIMITED, Recorder
-from dejavu_ledger.records import IssuedForecast
+from dejavu_ledger.queries import pages
+from dejavu_ledger.records import IssuedForecast, MarketRecording
 from dejavu_models.errors import UnknownModel, Unsupported
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
+from dejavu_models.forecaster import Forecaster
 from dejavu_models.results import Failed, Result
-from dejavu_models.types import Forecast, Horizon
+from dejavu_models.types import ExpectedMarginTerms, Forecast, Horizon
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.forecasting.forecast_service import ForecastService
+from dejavu_server.forecasting.forecast_service import CHANGES_FOLLOWED, ForecastService
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotChampion
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.limits import SERVER
 from dejavu_server.observability.metrics import Metrics
+from dejavu_store.stages import ModelAction
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+GAME_DAY = game_day(datetime.now(UTC))  # a market of a past evening is late, and not recorded
+LATER = GAME_DAY + timedelta(days=1)
 
 
-TOTAL_POINTS = 80
+class CountedCommits(Ledger):
+    """A ledger that knows how many forecasts were committed at a time."""
 
-
-class Notebook(Ledger):
-    """An in-memory ledger."""
-
-    def __init__(self) -> None:
-        self.commits: list[list[IssuedForecast]] = []
-        self.broken = False
-        self.stored: Forecast | None = None
-        """The forecast already recorded, if any."""
-        self.known = frozenset[str]()
-        """Games with a recorded outcome."""
-        self.recorded_before = frozenset[str]()
-        """Games whose forecast was recorded a day earlier, with TOTAL_POINTS."""
+    def __init__(self, ledger: Ledger) -> None:
+        self.commits: list[int] = []
+        self._ledger = ledger
 
     async def commit(
         self, issued: Sequence[IssuedForecast], recorder: Recorder = UNLIMITED
     ) -> list[Result[IssuedForecast]]:
-        if self.broken:
-            raise LedgerUnavailable("the ledger is full")
-        self.commits.append(list(issued))
-        return [
-            Failed(OutcomeAlreadyRecorded("it is known"))
-            if each.game_id in self.known
-            else replace(
-                each,
-                sequence=100 + place,
-                forecast=self.stored or each.forecast,
-                generated_time=each.generated_time - timedelta(each.game_id in self.recorded_before),
-                created=each.game_id not in self.recorded_before,
-                live=LiveInputs(TOTAL_POINTS) if each.game_id in self.recorded_before else each.live,
-            )
-            for place, each in enumerate(issued)
-        ]
+        self.commits.append(len(issued))
+        return await self._ledger.commit(issued, recorder)
+
+
+class Setting:
+    """A forecast service on a ledger, of models of which the first answers."""
+
+    def __init__(self, ledger: Ledger, *forecasters: Forecaster) -> None:
+        self.ledger = ledger
+        self.counted = CountedCommits(ledger)
+        self.models = ServingModels(forecasters)
+        self.new: list[IssuedForecast] = []
+        self.batcher = Batcher(Metrics())
+        self.metrics = Metrics()
+        self.service = ForecastService(
+            self.models,
+            self.batcher,
+            lambda: self.counted,
+            self.metrics,
+            lifetime=timedelta(minutes=5),
+            on_new=self.new.append,
+        )
+
+    def recorded(self, horizon: Horizon = Horizon.HALFTIME) -> list[float | None]:
+        """Return the numbers of forecasts that were recorded as new, known before, refused, and failed."""
+        labels = ({"outcome": each, "horizon": horizon.value} for each in ("new", "known", "refused", "failed"))
+        value = self.metrics.registry.get_sample_value
+        return [value("dejavu_forecasts_recorded_total", each) for each in labels]
+
+    async def ask(self, request: ForecastRequest, *, many: bool = False) -> IssuedForecast:
+        """Answer a request, alone or as a batch of one."""
+        if not many:
+            return await self.service.forecast(request, SERVER)
+        [answer] = await self.service.forecast_many([request], SERVER)
+        assert isinstance(answer, IssuedForecast)
+        return answer
+
+    async def promote(self, version: str) -> int:
+        """Promote a model in the ledger, which `models` learn of when they look; return the sequence of the change."""
+        roster, _ = await change_models(self.ledger, ModelAction.PROMOTE, version)
+
+        async def follow() -> bool:
+            self.models.switch(roster)
+            return True
+
+        self.models.follow = follow
+        return roster.sequence
 
 
 @pytest.fixture
-def notebook() -> Notebook:
-    return Notebook()
+async def make(ledger: Ledger) -> AsyncIterator[Callable[..., Setting]]:
+    made: list[Setting] = []
+
+    def make(*forecasters: Forecaster) -> Setting:
+        made.append(Setting(ledger, *forecasters))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.batcher.close()
 
 
 @pytest.fixture
-async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
-    batcher = Batcher(Metrics(), max_waiting=10)
-    registry = ServingModels([PersistenceForecaster("one"), PersistenceForecaster("two")])
-    yield ForecastService(
-        registry, batcher, lambda: notebook, Metrics(), lifetime=timedelta(minutes=5), clock=lambda: NOW
-    )
-    await batcher.close()
+async def plain(make: Callable[..., Setting]) -> Setting:
+    """A service of two models without a roster."""
+    return make(PersistenceForecaster("one"), PersistenceForecaster("two"))
 
 
 @pytest.fixture
-async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
-    """A forecast service whose model supports quantiles."""
-    batcher = Batcher(Metrics())
-    registry = ServingModels([EveryMinuteForecaster()])
-    yield ForecastService(
-        registry, batcher, lambda: notebook, Metrics(), lifetime=timedelta(minutes=5), clock=lambda: NOW
-    )
-    await batcher.close()
+async def changing(ledger: Ledger, plain: Setting) -> Setting:
+    """A service of a champion, one, and a challenger, two."""
+    plain.models.switch(await champion(ledger, "one", "two"))
+    return plain
 
 
-def question(last: float = 4.0, *, game_id: str = "", model: str = "", slots: int = 18) -> ForecastRequest:
+def question(
+    game_id: str = "", model: str = "", *, last: float = 4.0, slots: int = 18, **query: Any
+) -> ForecastRequest:
     pattern = ScorePattern((*[0.0] * (slots - 1), last))
-    return ForecastRequest(
-        game_id, model, ForecastQuery(pattern, home_team="BKN", away_team="GSW", pregame_margin=None)
-    )
+    return ForecastRequest(game_id, model, ForecastQuery(pattern, **query))
 
 
-def kind(result: Result[IssuedForecast]) -> type[object]:
-    return type(result.error if isinstance(result, Failed) else result)
+def outcomes(results: Sequence[Result[IssuedForecast]]) -> list[object]:
+    """Return the version of each forecast and the type of each error."""
+    return [type(each.error) if isinstance(each, Failed) else each.forecast.model_version for each in results]
 
 
-@pytest.mark.parametrize("many", [False, True])
-async def test_a_named_game_has_the_quantiles_of_this_call_whatever_the_ledger_keeps(
-    every_minute: ForecastService, notebook: Notebook, many: bool
-) -> None:
-    async def ask(*levels: float) -> IssuedForecast:
-        asked = question(game_id=GAME)
-        asked = replace(asked, query=replace(asked.query, quantile_levels=levels))
-        [issued] = (
-            await every_minute.forecast_many([asked], SERVER) if many else [await every_minute.forecast(asked, SERVER)]
-        )
-        assert isinstance(issued, IssuedForecast)
-        return issued
-
-    notebook.stored = (await ask()).forecast
-    assert [each.level for each in (await ask(0.9, 0.1)).forecast.quantiles] == [0.9, 0.1]
-    notebook.stored = (await ask(0.5)).forecast  # another worker's forecast was committed first in the transaction
-    assert [each.level for each in (await ask(0.25)).forecast.quantiles] == [0.25]
-    assert (await ask()).forecast.quantiles == ()
+async def test_of_many_each_has_its_own_fate_in_its_own_place(plain: Setting) -> None:
+    requests = [question(GAME), question(slots=5), question(last=3.0), question(model="three"), question(model="two")]
+    results = await plain.service.forecast_many(requests, SERVER)
+    assert outcomes(results) == ["one", Unsupported, "one", UnknownModel, "two"]
+    points = [(each.forecast.point, each.sequence) for each in results if isinstance(each, IssuedForecast)]
+    assert points == [(4.0, 1), (3.0, 0), (4.0, 0)]
 
 
-@pytest.mark.parametrize("many", [False, True])
-async def test_quantiles_are_of_the_total_points_that_were_recorded(
-    every_minute: ForecastService, notebook: Notebook, monkeypatch: pytest.MonkeyPatch, many: bool
-) -> None:
-    forecast_many, used = EveryMinuteForecaster.forecast_many, list[int | None]()
-
-    def noted(self: EveryMinuteForecaster, queries: Sequence[ForecastQuery]) -> list[Forecast]:
-        used.extend(query.live.total_points for query in queries)
-        return forecast_many(self, queries)
-
-    monkeypatch.setattr(EveryMinuteForecaster, "forecast_many", noted)
-    notebook.recorded_before = frozenset({GAME})
-    for levels, total_points, expected in (((), None, [None]), ((0.5,), None, [None, 80]), ((0.5,), 80, [80])):
-        asked = replace(question(game_id=GAME), game_date=NOW.date())
-        query = replace(asked.query, quantile_levels=levels, live=LiveInputs(total_points), game_date=NOW.date())
-        asked = replace(asked, query=query)
-        [issued] = (
-            await every_minute.forecast_many([asked], SERVER) if many else [await every_minute.forecast(asked, SERVER)]
-        )
-        assert isinstance(issued, IssuedForecast)
-        assert [each.level for each in issued.forecast.quantiles] == list(levels)
-        assert issued.live.total_points == TOTAL_POINTS
-        assert used == expected
-        used.clear()
+async def test_of_many_only_named_games_fail_with_the_ledger(plain: Setting) -> None:
+    await plain.ledger.close()
+    results = await plain.service.forecast_many([question(GAME), question()], SERVER)
+    assert outcomes(results) == [LedgerUnavailable, "one"]
 
 
-async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:
-    registry = CollectorRegistry()
-    batcher = Batcher(Metrics())
-    issuer = ForecastService(
-        ServingModels([EveryMinuteForecaster()]),
-        batcher,
-        lambda: notebook,
-        Metrics(registry),
-        lifetime=timedelta(1),
-        clock=lambda: NOW,
-    )
-    final = replace(question(), game_id=game(5), query=replace(question().query, horizon=Horizon.FINAL))
-    notebook.known, notebook.recorded_before = frozenset({game(2), game(3)}), frozenset({game(4)})
-    await issuer.forecast_many([*(question(game_id=game(n)) for n in (1, 2, 3, 4)), question(), final], SERVER)
-    notebook.broken = True
+async def test_what_the_ledger_says_of_forecasts_is_counted(make: Callable[..., Setting]) -> None:
+    setting = make(EveryMinuteForecaster())
+    for number in (2, 3):
+        await setting.ledger.record_outcome(outcome(4, game(number)))
+    final = question(game(5), horizon=Horizon.FINAL)
+    await setting.service.forecast_many([*(question(game(n)) for n in (1, 1, 2, 3)), question(), final], SERVER)
+    await setting.ledger.close()
     with pytest.raises(LedgerUnavailable):
-        await issuer.forecast(final, SERVER)
-    await batcher.close()
-    counts = {
-        horizon.value: [
-            registry.get_sample_value("dejavu_forecasts_recorded_total", {"outcome": outcome, "horizon": horizon.value})
-            for outcome in ("new", "known", "refused", "failed")
-        ]
-        for horizon in Horizon
-    }
-    assert counts == {"halftime": [1, 1, 2, 0], "final": [1, 0, 0, 1]}
+        await setting.service.forecast(final, SERVER)
+    assert (setting.recorded(), setting.recorded(Horizon.FINAL)) == ([1, 1, 2, 0], [1, 0, 0, 1])
 
 
-async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastService, notebook: Notebook) -> None:
-    results = await issuer.forecast_many(
-        [
-            question(1.0, game_id=GAME),
-            question(2.0, slots=5),
-            question(3.0),
-            question(4.0, model="three"),
-            question(5.0, model="two"),
-        ],
-        SERVER,
-    )
-    assert [result.forecast.point if isinstance(result, IssuedForecast) else kind(result) for result in results] == [
-        1.0,
-        Unsupported,
-        3.0,
-        UnknownModel,
-        5.0,
-    ]
-    assert [result.sequence for result in results if isinstance(result, IssuedForecast)] == [100, 0, 0]
-    assert len(notebook.commits) == 1  # recorded together
+async def test_the_model_that_answers_when_it_is_recorded_makes_the_forecast(changing: Setting) -> None:
+    sequence = await changing.promote("two")
+    issued = await changing.service.forecast(question(GAME), SERVER)
+    assert (issued.forecast.model_version, issued.roster_sequence) == ("two", sequence)
+    assert changing.new == [issued]
 
 
-async def test_of_many_those_asked_again_with_what_was_recorded_are_recorded_together(
-    every_minute: ForecastService, notebook: Notebook
+async def test_those_of_a_batch_that_the_change_concerns_are_made_again(changing: Setting) -> None:
+    await changing.promote("two")
+    requests = [question(game(1)), question(), question(game(2), "one"), question(game(3))]
+    answers = await changing.service.forecast_many(requests, SERVER)
+    assert outcomes(answers) == ["two", "one", NotChampion, "two"]
+    assert [each.game_id for each in changing.new] == [game(1), game(3)]
+
+
+async def test_a_named_game_is_forecast_by_the_champion_alone(changing: Setting) -> None:
+    sequence = await changing.promote("two")
+    await changing.models.wait_for(sequence)
+    assert (await changing.ask(question(model="one"))).forecast.model_version == "one"
+    issued = await changing.ask(question(GAME, "two"))
+    assert (issued.forecast.model_version, issued.roster_sequence) == ("two", sequence)
+    with pytest.raises(NotChampion, match=r"model_version: 'one'; expected none, or two, the champion"):
+        await changing.ask(question(GAME, "one"))
+
+
+async def test_changes_without_end_are_an_error_that_may_pass(changing: Setting) -> None:
+    followed: list[str] = []
+
+    async def promote_next() -> None:
+        promoted = ("two", "one")[len(followed) % 2]
+        await changing.promote(promoted)
+        follow = changing.models.follow
+
+        async def outrun() -> bool:
+            assert follow is not None
+            await follow()
+            followed.append(promoted)
+            await promote_next()
+            return True
+
+        changing.models.follow = outrun
+
+    await promote_next()
+    with pytest.raises(ModelsChanged):
+        await changing.ask(question(GAME))
+    assert len(followed) == CHANGES_FOLLOWED - 1
+    results = await changing.service.forecast_many([question(GAME)], SERVER)
+    assert outcomes(results) == [ModelsChanged]
+    assert changing.new == []
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_named_game_has_the_quantiles_of_this_call_whatever_was_asked_before(
+    make: Callable[..., Setting], many: bool
 ) -> None:
+    setting = make(EveryMinuteForecaster())
+    for levels in ((), (0.9, 0.1), (0.25,), ()):
+        issued = await setting.ask(question(GAME, quantile_levels=levels), many=many)
+        assert tuple(each.level for each in issued.forecast.quantiles) == levels
+
+
+def line_ups(substitutes: int) -> Lineups:
+    return lineups(range(1, 6), range(21, 26), range(1, 6 + substitutes), ())
+
+
+def missing(query: ForecastQuery) -> float:
+    """Return how many players are missing, as if each that was seen were."""
+    if isinstance(query.lineups, Lineups):
+        return float(len(query.lineups.home_seen))
+    return (query.lineups or LineupEffects()).missing_players
+
+
+def used(query: ForecastQuery) -> tuple[date | None, float, int | None]:
+    return query.game_date, missing(query), query.live.total_points
+
+
+class DatedForecaster(EveryMinuteForecaster):
+    """Gives the home team 74 % on the day of the game, 70 % on others.
+
+    Each player that was seen costs it a percentage point.
+    """
+
+    @override
+    def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
+        return [
+            replace(
+                made,
+                home_lead_probability=(0.74 if query.game_date == GAME_DAY else 0.7) - missing(query) / 100,
+                expected_margin_terms=ExpectedMarginTerms(2.0, 2.0, missing_players=missing(query)),
+            )
+            for query, made in zip(queries, super().forecast_many(queries), strict=True)
+        ]
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"game_date": LATER}, (LATER, 6.0, 80)),
+        ({"lineups": None}, (GAME_DAY, 0.0, 80)),
+        ({"lineups": line_ups(3)}, (GAME_DAY, 8.0, 80)),
+        ({"live": LiveInputs()}, (GAME_DAY, 6.0, None)),
+    ],
+    ids=["another date", "no line-ups", "other line-ups", "no points"],
+)
+async def test_a_market_and_quantiles_are_of_the_inputs_that_were_recorded(
+    make: Callable[..., Setting], many: bool, changed: dict[str, Any], expected: tuple[object, ...]
+) -> None:
+    """Formerly, the market of a forecast of 74 % was weighed with 70 %, the probability for today's date."""
+    model = DatedForecaster()
+    setting = make(model)
+    inputs: dict[str, Any] = {
+        "home_team": "BKN",
+        "away_team": "GSW",
+        "record": True,
+        "explain": True,
+        "game_date": GAME_DAY,
+        "lineups": line_ups(1),
+        "live": LiveInputs(80),
+    }
+    recorded = await setting.ask(replace(question(GAME, **inputs), game_date=GAME_DAY), many=many)
+    computed: list[tuple[object, ...]] = []
+    model.before = lambda queries: computed.extend(map(used, queries))
+    asked = question(GAME, **{**inputs, **changed}, markets=(MARKET,), quantile_levels=(0.5,))
+    quote = await setting.ask(asked, many=many)
+    assert computed == [expected, (GAME_DAY, 6.0, 80)]
+    assert (quote.sequence, quote.revision, quote.day, quote.live) == (recorded.sequence, 0, GAME_DAY, LiveInputs(80))
+    assert quote.forecast.home_lead_probability == pytest.approx(0.68)
+    assert [each.level for each in quote.forecast.quantiles] == [0.5]
+    assert [(each.market, each.recording) for each in quote.markets] == [(MARKET, MarketRecording.RECORDED)]
+    assert quote.recomputed is None
+    assert setting.recorded() == [1, 1, 0, 0], "what is computed again is counted once"
+    labels = {"model": model.version, "horizon": "halftime", "kind": "named"}
+    assert setting.metrics.registry.get_sample_value("dejavu_forecasts_total", labels) == 2
+    page = await setting.ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))
+    assert [each.answer for each in page.forecasts[0].markets] == [quote.forecast.market]
+
+
+async def test_of_many_those_computed_again_as_recorded_are_recorded_together(make: Callable[..., Setting]) -> None:
     """Recorded one by one, they would not wait for their caller's turn, and would delay the forecasts of others."""
-    notebook.recorded_before = frozenset({GAME})
-    asked = [replace(question(last, game_id=GAME), game_date=NOW.date()) for last in (2.0, 4.0, 6.0)]
-    asked = [replace(each, query=replace(each.query, quantile_levels=(0.5,))) for each in asked]
-    results = await every_minute.forecast_many([*asked, question(4.0)], SERVER)
+    setting = make(EveryMinuteForecaster())
+    requests = [question(game(number), live=LiveInputs(80)) for number in range(3)]
+    await setting.service.forecast_many(requests, SERVER)
+    asked = [question(each.game_id, quantile_levels=(0.5,)) for each in requests]
+    results = await setting.service.forecast_many([*asked, question()], SERVER)
     assert [isinstance(each, IssuedForecast) and len(each.forecast.quantiles) for each in results] == [1, 1, 1, 0]
-    assert [len(each) for each in notebook.commits] == [3, 3]
-
-
-async def test_of_many_only_named_games_fail_with_the_ledger(issuer: ForecastService, notebook: Notebook) -> None:
-    notebook.broken = True
-    named, what_if = await issuer.forecast_many([question(game_id=GAME), question()], SERVER)
-    assert kind(named) is LedgerUnavailable
-    assert isinstance(what_if, IssuedForecast)
+    assert setting.counted.commits == [3, 3, 3]

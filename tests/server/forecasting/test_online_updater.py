@@ -1,14 +1,17 @@
+"""What models learn from the outcomes of a ledger: ratings, intervals and the schedule of the teams."""
+
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import grpc
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -31,7 +34,7 @@ from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
-from dejavu_ledger.database.sqlite import SqliteBackend
+from dejavu_ledger.errors import LedgerUnavailable
 from dejavu_ledger.queries import learning
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.forecaster import Forecaster
@@ -39,78 +42,81 @@ from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory
-from dejavu_models.team_filter import CODES, RatingSettings
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import TrackerKey
-from dejavu_server.forecasting import online_updater
-from dejavu_server.forecasting.online_updater import OnlineProjection
+from dejavu_models.uncertainty.adaptive import AdaptiveState
+from dejavu_server.forecasting.online_updater import (
+    BURST_SECONDS,
+    MAX_PAUSE_SECONDS,
+    OnlineProjection,
+    OnlineUpdater,
+    pause_after,
+)
 from dejavu_server.forecasting.projection import SNAPSHOT_EVERY
-from dejavu_store.bundle import load_bundle
-from dejavu_store.default_bundles import default_bundle
-
-T = TypeVar("T")
 
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
 START = LiveRatings.start(
     RatingFilter.start(RatingSettings()).predict(2024, date(2024, 6, 17)).update("BOS", "DAL", 18)
 )
+NEWER = LiveRatings.start(RatingFilter.start(RatingSettings()).predict(2025, date(2025, 2, 1)))
+"""Ratings of a bundle that is newer than the finals: they ignore the results, but the schedule still counts."""
 TEAMS = (("BOS", "NYK"), ("LAL", "GSW"), ("DEN", "MIL"))
-
-
-@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.5, 2.0])
-def test_learning_anew_takes_at_most_a_fifth_of_the_time_however_often_old_outcomes_are_corrected(
-    seconds: float,
-) -> None:
-    pause = online_updater.pause_after(seconds)
-    assert online_updater.BURST_SECONDS <= pause <= online_updater.MAX_PAUSE_SECONDS
-    assert seconds <= (seconds + pause) / 5
 
 
 def game_id(number: int) -> str:
     return f"00224{number:05d}"
 
 
+def teams_of(its_id: str) -> tuple[str, str]:
+    return TEAMS[int(its_id[5:]) % len(TEAMS)]
+
+
 async def forecast(
     ledger: Ledger,
-    number: int | str,
+    its_id: str,
     *,
     minute: int = 18,
-    horizon: Horizon = Horizon.FINAL,
-    distribution: tuple[float, ...] = DISTRIBUTION,
     pregame_margin: float | None = None,
     rated_margin: float | None = None,
     neutral_site: bool | None = None,
+    version: str = "v1",
 ) -> None:
-    its_id = number if isinstance(number, str) else game_id(number)
-    home, away = TEAMS[int(its_id) % len(TEAMS)]
+    """Record a forecast of a final."""
+    home, away = teams_of(its_id)
     made = issued(
         its_id,
         (0.0,) * minute,
-        horizon=horizon,
+        horizon=Horizon.FINAL,
         pregame_margin=pregame_margin,
         home_team=home,
         away_team=away,
+        model_version=version,
         generated_time=NOW - timedelta(hours=1),
     )
-    of_model = replace(made.forecast, distribution=distribution, rated_margin=rated_margin)
+    of_model = replace(made.forecast, distribution=DISTRIBUTION, rated_margin=rated_margin)
     await ledger.commit([replace(made, forecast=of_model, live=LiveInputs(neutral_site=neutral_site))])
 
 
 async def report(
-    ledger: Ledger, number: int | str, differential: int, *, horizon: Horizon = Horizon.FINAL, day: int = 0
+    ledger: Ledger, its_id: str, differential: int, *, horizon: Horizon = Horizon.FINAL, day: int = 0
 ) -> ReportedOutcome:
-    its_id = number if isinstance(number, str) else game_id(number)
-    home, away = TEAMS[int(its_id) % len(TEAMS)]
     observed = NOW + timedelta(days=day)
     outcome, _ = await ledger.record_outcome(
-        ReportedOutcome(its_id, horizon, differential, home, away, observed, observed)
+        ReportedOutcome(its_id, horizon, differential, *teams_of(its_id), observed, observed)
     )
     return outcome
 
 
-def nothing() -> OnlineProjection:
-    return OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
+async def play(ledger: Ledger, its_id: str, differential: int, *versions: str, day: int = 0) -> None:
+    """Record a forecast of a final by each of some models, by default v1, and then the final."""
+    for version in versions or ("v1",):
+        await forecast(ledger, its_id, version=version)
+    await report(ledger, its_id, differential, day=day)
+
+
+def nothing(start: LiveRatings = START) -> OnlineProjection:
+    return OnlineProjection({"v1": RatedSchedule(start)}, intervals=True)
 
 
 async def from_scratch(ledger: Ledger) -> OnlineProjection:
@@ -118,6 +124,22 @@ async def from_scratch(ledger: Ledger) -> OnlineProjection:
     learned = nothing()
     await ledger.read(learned.read)
     return learned
+
+
+def ratings_of(learned: OnlineProjection) -> LiveRatings:
+    rated = learned.rated("v1")
+    assert rated is not None
+    return rated.ratings
+
+
+def margin(learned: OnlineProjection, its_id: str) -> float:
+    """Return the expected margin of a game."""
+    return ratings_of(learned).filter.expected(*teams_of(its_id))[0]
+
+
+def games(learned: OnlineProjection) -> int:
+    """Return the number of games that the intervals have learned from."""
+    return sum(tracker.games for tracker in learned.intervals.trackers.values())
 
 
 def values(ratings: LiveRatings) -> object:
@@ -134,16 +156,85 @@ def values(ratings: LiveRatings) -> object:
 
 
 def state(learned: OnlineProjection) -> tuple[int, bytes, object, ScheduleHistory]:
-    rated = learned.rated("v1")
-    assert rated is not None
-    return learned.sequence, learned.intervals.to_bytes(), values(rated.ratings), learned.schedule
+    return learned.sequence, learned.intervals.to_bytes(), values(ratings_of(learned)), learned.schedule
 
 
-reports = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 30), st.booleans()), min_size=1, max_size=12)
+def updater_of(ledger: Ledger, *forecasters: Forecaster) -> OnlineUpdater:
+    return OnlineUpdater(lambda: ledger, forecasters, mode=AdaptationMode.SHADOW)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.5, 2.0])
+def test_learning_anew_takes_at_most_a_fifth_of_the_time_however_often_old_outcomes_are_corrected(
+    seconds: float,
+) -> None:
+    pause = pause_after(seconds)
+    assert BURST_SECONDS <= pause <= MAX_PAUSE_SECONDS
+    assert seconds <= (seconds + pause) / 5
+
+
+async def test_a_final_under_an_id_of_the_season_2046_does_not_end_all_ratings(ledger: Ledger) -> None:
+    await play(ledger, game_id(0), 3)
+    before = await from_scratch(ledger)
+    await play(ledger, "0024500060", 3)
+    mistyped = await from_scratch(ledger)
+    assert (margin(mistyped, game_id(0)), games(mistyped)) == (margin(before, game_id(0)), games(before))
+    await play(ledger, game_id(3), 40, day=1)
+    after = await from_scratch(ledger)
+    assert margin(after, game_id(0)) > margin(before, game_id(0)) + 1
+    assert games(after) == games(before) + 1
+
+
+async def test_only_competitive_games_move_ratings_and_intervals_and_are_counted(ledger: Ledger) -> None:
+    before = margin(nothing(), game_id(0))
+    for prefix in ("001", "003", "007", "152"):
+        for number in range(0, 15, 3):
+            await play(ledger, f"{prefix}24{number:05d}", 45)
+    after = await from_scratch(ledger)
+    assert (margin(after, game_id(0)), after.intervals) == (before, AdaptiveState())
+    for count, prefix in enumerate(("002", "004", "005", "006"), 1):
+        await play(ledger, f"{prefix}2400000", 45)
+        now = await from_scratch(ledger)
+        assert margin(now, game_id(0)) > before
+        assert games(now) == count
+        before = margin(now, game_id(0))
+    assert await ledger.read(partial(learning.count, sequence=(await ledger.position()).sequence)) == 4
+
+
+async def test_the_schedule_follows_the_finals_of_the_ledger_whatever_the_bundle_knows(ledger: Ledger) -> None:
+    learned, due = nothing(NEWER), ScheduleHistory()
+    for number in range(6):
+        await report(ledger, game_id(number), 5, day=number // 2)
+        due = due.after(game_day(NOW + timedelta(days=number // 2)), *teams_of(game_id(number)))
+    await report(ledger, game_id(6), 5, horizon=Horizon.HALFTIME, day=3)
+    await ledger.read(learned.read)
+    ratings = ratings_of(learned)
+    assert (ratings.filter, ratings.finals) == (NEWER.filter, NEWER.finals), "what the bundle knows moves it no more"
+    assert set(ratings.games.values()) == {2}
+    assert learned.schedule == due
+    assert sum(map(len, due.games.values())) == 12
+
+
+async def test_finals_count_with_the_schedule_of_their_day_and_withdrawn_ones_do_not(ledger: Ledger) -> None:
+    """Three teams play every day and three every other, so who is tired differs from game to game."""
+    learned = nothing()
+    for number in range(7):
+        await report(ledger, game_id(number), 5, day=number // 2)
+        await ledger.read(learned.read)
+    for withdrawn in (None, 2):
+        if withdrawn is not None:
+            await ledger.withdraw_outcome(game_id(withdrawn), Horizon.FINAL)
+            await ledger.read(learned.read)
+        due, without = RatedSchedule(START), START
+        for number in (each for each in range(7) if each != withdrawn):
+            day = game_day(NOW + timedelta(days=number // 2))
+            result = GameResult(*teams_of(game_id(number)), 2025, day, 5.0)
+            due, without = due.after(result), without.after(result)
+        assert values(ratings_of(learned)) == values(due.ratings) != values(without)
+        assert learned.schedule == due.schedule
 
 
 @settings(max_examples=examples(5), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(told=reports)
+@given(told=st.lists(st.tuples(st.integers(0, 7), st.integers(1, 30), st.booleans()), min_size=1, max_size=12))
 def test_whoever_has_read_as_far_has_learned_the_same(
     told: Sequence[tuple[int, int, bool]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -152,9 +243,9 @@ def test_whoever_has_read_as_far_has_learned_the_same(
         follower = nothing()
         try:
             for number in range(8):
-                await forecast(ledger, number)
+                await forecast(ledger, game_id(number))
             for number, differential, read in told:  # later reports of a game are corrections
-                await report(ledger, number, differential)
+                await report(ledger, game_id(number), differential)
                 if read:
                     await ledger.read(follower.read)
                     assert state(follower) == state(await from_scratch(ledger))
@@ -169,52 +260,27 @@ def test_whoever_has_read_as_far_has_learned_the_same(
 async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     first = nothing()
     for number in range(SNAPSHOT_EVERY + 7):
-        await forecast(ledger, number)
-        await report(ledger, number, 1 + number % 20)
+        await play(ledger, game_id(number), 1 + number % 20)
     [point] = await ledger.read(first.read)
     assert point.count == SNAPSHOT_EVERY
-    read_at = first.sequence
-
-    def keep(connection: object) -> None:
-        learning.write_snapshot(
-            connection,  # type: ignore[arg-type]
-            point.sequence,
-            point.state.to_bytes(),
-            read_at=read_at,
-        )
-
+    keep = partial(
+        learning.write_snapshot, sequence=point.sequence, state=point.state.to_bytes(), read_at=first.sequence
+    )
     await ledger.write(keep)
-    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40))
-    assert kept == (point.sequence, point.state.to_bytes())
+    newest = partial(learning.read_snapshot, before=2**40)
+    assert await ledger.read(newest) == (point.sequence, point.state.to_bytes())
     second = nothing()
     await ledger.read(second.read)
     assert state(second) == state(first)
 
-    await report(ledger, 3, 40)  # a correction from before the snapshot
-    assert await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40)) is None
+    await report(ledger, game_id(3), 40)  # a correction from before the snapshot
+    assert await ledger.read(newest) is None
     without = await from_scratch(ledger)
     for each in (first, second):
         await ledger.read(each.read)
         assert state(each) == state(without)
     await ledger.write(keep)  # by a worker that has not read the correction
-    assert await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40)) is None
-
-
-async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(ledger: Ledger) -> None:
-    outside = tuple(value + 100 for value in DISTRIBUTION)
-    for minute in (14, 17, 20, 23):
-        await forecast(ledger, 1, minute=minute, distribution=DISTRIBUTION if minute == 17 else outside)
-    await forecast(ledger, 1, distribution=outside, pregame_margin=44.0)
-    await forecast(ledger, 1, minute=30)
-    await report(ledger, 1, 5)
-    learned = await from_scratch(ledger)
-    trackers = learned.intervals.trackers
-    assert {key: tracker.games for key, tracker in trackers.items()} == {
-        TrackerKey("v1", Horizon.FINAL, 1): 1,
-        TrackerKey("v1", Horizon.FINAL, 2): 1,
-    }
-    scores = {key.quarter: tracker.recent[0].score for key, tracker in trackers.items()}
-    assert scores[1] == scores[2]
+    assert await ledger.read(newest) is None
 
 
 @pytest.mark.parametrize(
@@ -232,8 +298,8 @@ async def test_a_margin_that_is_far_from_that_of_the_ratings_teaches_nothing(
     ledger: Ledger, given: float | None, rated: float | None, learned: bool
 ) -> None:
     """Otherwise a caller who may record forecasts could widen the intervals of all requests."""
-    await forecast(ledger, 1, pregame_margin=given, rated_margin=rated)
-    await report(ledger, 1, 5)
+    await forecast(ledger, game_id(1), pregame_margin=given, rated_margin=rated)
+    await report(ledger, game_id(1), 5)
     state = (await from_scratch(ledger)).intervals
     assert bool(state.trackers) is learned
 
@@ -246,34 +312,28 @@ async def test_a_final_is_learned_as_of_a_neutral_site_if_all_its_forecasts_say_
 ) -> None:
     """A single caller cannot remove the home advantage from a final that all learn from."""
     for minute, site in enumerate(told, 18):
-        await forecast(ledger, 1, minute=minute, neutral_site=site)
-    await report(ledger, 1, 5)
-    await report(ledger, 2, 5)
+        await forecast(ledger, game_id(1), minute=minute, neutral_site=site)
+    await report(ledger, game_id(1), 5)
+    await report(ledger, game_id(2), 5)
     due = RatedSchedule(START)
     for number, site in ((1, neutral), (2, None)):
-        teams = TEAMS[int(game_id(number)) % len(TEAMS)]
-        due = due.after(GameResult(*teams, 2025, game_day(NOW), 5, neutral_site=site))
-    learned = (await from_scratch(ledger)).rated("v1")
-    assert learned is not None
-    assert values(learned.ratings) == values(due.ratings)
+        due = due.after(GameResult(*teams_of(game_id(number)), 2025, game_day(NOW), 5, neutral_site=site))
+    assert values(ratings_of(await from_scratch(ledger))) == values(due.ratings)
 
 
 async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:
     for number in range(2 * SNAPSHOT_EVERY):
-        await report(ledger, number, 1 + number % 20)
-
-    def learner_of() -> online_updater.OnlineUpdater:
-        return online_updater.OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.ON)
+        await report(ledger, game_id(number), 1 + number % 20)
 
     def kept(connection: Connection) -> list[bytes]:
         return [state for (state,) in sql.rows(connection, "SELECT state FROM snapshots ORDER BY sequence")]
 
-    await learner_of().update()
+    await updater_of(ledger).update()
     right = await ledger.read(kept)
     assert len(right) == 2
     altered = "UPDATE snapshots SET state = :state"
     await ledger.write(lambda connection: sql.rows(connection, altered, state=b'{"form":0}'))
-    again = learner_of()
+    again = updater_of(ledger)
     await again.update()
     assert await ledger.read(kept) == right
     await again.update()
@@ -304,41 +364,113 @@ class Unusable(PersistenceForecaster):
         super().update(state)
 
 
-def hostile() -> Forecaster:
-    """Return the shipped model with ratings that become NaN at a final of BOS and DEN; no bundle may hold them."""
-    shipped = load_bundle(default_bundle())
-    state = shipped.rating_filter
-    one, other = CODES.index("BOS"), CODES.index("DEN")
-    covariance = np.zeros_like(state.covariance)
-    covariance[one, one] = covariance[other, other] = 1.0
-    covariance[one, other] = covariance[other, one] = 1 + 2.0**-31
-    wrong = replace(state, settings=RatingSettings(2.0**-30, 0.0, 1.0, 0.0, 0.0), covariance=covariance)
-    return Forecaster(shipped.manifest, shipped.models, shipped.calibration, wrong, shipped.totals)
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a server only warns of a division by 0
 @pytest.mark.parametrize(
     "make",
-    [lambda: BrokenRatings("broken"), lambda: Unusable("shipped"), hostile],
-    ids=["ratings of no final", "ratings in use", "ratings of a pair"],
+    [lambda: BrokenRatings("broken"), lambda: Unusable("unusable")],
+    ids=["ratings of no final", "ratings in use"],
 )
 async def test_a_model_that_cannot_learn_keeps_no_other_from_learning_or_loading(
     ledger: Ledger, make: Callable[[], Forecaster]
 ) -> None:
     """Neither from the start nor when it is added; its own ratings stay those of its bundle."""
     wrong, sound, added = make(), PersistenceForecaster("sound"), PersistenceForecaster("added")
-    updater = online_updater.OnlineUpdater(lambda: ledger, [wrong, sound], mode=AdaptationMode.SHADOW)
-    observed = NOW + timedelta(days=1)
+    updater = updater_of(ledger, wrong, sound)
     with capture_logs() as logs:
-        await ledger.record_outcome(ReportedOutcome(game_id(1), Horizon.FINAL, 7, "BOS", "DEN", observed, observed))
+        await ledger.record_outcome(ReportedOutcome(game_id(1), Horizon.FINAL, 7, "BOS", "DEN", NOW, NOW))
         await updater.update()
         await updater.add(added)
         await updater.update()
-        later = online_updater.OnlineUpdater(lambda: ledger, [], mode=AdaptationMode.SHADOW)
-        await later.add(make())
+        await updater_of(ledger).add(make())
     assert (finals(sound), finals(added)) == (1, 1)
     assert wrong.info.finals_since == 0
     assert [log["model"] for log in logs if log["event"] == "learning_failed"] == [wrong.version] * 2
+
+
+class CountingModel(PersistenceForecaster):
+    """A model that keeps the states that it gets; it fails to take the second, once, if told so."""
+
+    def __init__(self, version: str = "first", *, fails: bool = False) -> None:
+        super().__init__(version)
+        self.states = list[OnlineState]()
+        self._fails = fails
+
+    @override
+    def update(self, state: OnlineState) -> None:
+        super().update(state)
+        self.states.append(state)
+        if self._fails and len(self.states) == 2:
+            raise MemoryError
+
+
+async def test_a_model_gets_another_state_only_after_an_outcome(ledger: Ledger) -> None:
+    """Data prepared for a state, such as cached what-ifs, stays valid while only forecasts are recorded."""
+    model = CountingModel()
+    updater = updater_of(ledger, model)
+    await updater.update()
+    assert len(model.states) == 1
+    await forecast(ledger, game_id(0))
+    await updater.update()
+    assert len(model.states) == 1
+    await report(ledger, game_id(0), 12)
+    await updater.update()
+    assert len(model.states) == 2
+    later = CountingModel("later")
+    await updater.add(later)
+    assert (len(model.states), len(later.states)) == (3, 1)
+    assert later.states[0].sequence == model.states[-1].sequence
+
+
+async def test_a_state_that_a_model_could_not_take_is_given_again(ledger: Ledger) -> None:
+    model = CountingModel(fails=True)
+    updater = updater_of(ledger, model)
+    await updater.update()
+    reported = await report(ledger, game_id(0), 12)
+    with pytest.raises(MemoryError):
+        await updater.update()
+    await updater.update()
+    assert len(model.states) == 3
+    assert model.states[-1].sequence == reported.sequence
+
+
+async def test_a_model_that_is_given_up_is_not_kept(ledger: Ledger) -> None:
+    updater = updater_of(ledger)
+    model = CountingModel("later")
+    await updater.add(model)
+    updater.remove("later")
+    given_up = weakref.ref(model)
+    del model
+    gc.collect()
+    assert given_up() is None
+
+
+@pytest.mark.parametrize("games_before", [0, 60])
+@pytest.mark.parametrize("games_after", [0, 5])
+async def test_a_model_that_comes_later_knows_what_one_from_the_start_knows(
+    ledger: Ledger, games_before: int, games_after: int
+) -> None:
+    late, there = PersistenceForecaster("late"), PersistenceForecaster("late")
+    grown, whole = updater_of(ledger, PersistenceForecaster("early")), updater_of(ledger, there)
+    for number in range(games_before):
+        await play(ledger, game_id(number), 1 + number % 20, "early", "late")
+    await grown.update()
+    await grown.add(late)
+    for number in range(games_before, games_before + games_after):
+        await play(ledger, game_id(number), 1 + number % 20, "early", "late")
+    await grown.update()
+    await whole.update()
+    assert late.state.rated is not None
+    assert there.state.rated is not None
+    assert values(late.state.rated.ratings) == values(there.state.rated.ratings)
+    assert (late.state.sequence, late.state.trackers) == (there.state.sequence, there.state.trackers)
+    assert grown.history == whole.history
+
+
+async def test_a_model_is_not_taken_in_without_its_state(ledger: Ledger) -> None:
+    updater, model = updater_of(ledger), PersistenceForecaster("late")
+    await ledger.close()
+    with pytest.raises(LedgerUnavailable):
+        await updater.add(model)
+    assert model.state.sequence == 0
 
 
 class Learner(PersistenceForecaster):
@@ -356,16 +488,8 @@ class Learner(PersistenceForecaster):
 
 
 @pytest.mark.sqlite
-@pytest.mark.parametrize("woken", [True, False], ids=["woken by the commit", "looking by itself"])
-async def test_an_outcome_is_learned_within_a_second_while_streams_are_broken(
-    woken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_outcome_is_learned_while_streams_are_broken(tmp_path: Path) -> None:
     """A forecast that cannot be read back stops every stream of the ledger, and concerns no outcome."""
-    assert online_updater.POLL_SECONDS + online_updater.BURST_SECONDS < 1.2, "without a notification"
-    if woken:
-        monkeypatch.setattr(online_updater, "POLL_SECONDS", 3600.0)
-    else:
-        monkeypatch.setattr(SqliteBackend, "listen", lambda *_: None)
     model = Learner()
     with capture_logs():  # rendering the traceback of the broken stream takes a second by itself
         async with async_worker(tmp_path, model) as worker, grpc.aio.insecure_channel(worker.address) as channel:

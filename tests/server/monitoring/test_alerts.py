@@ -2,96 +2,86 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.support.processes.promtool import RULES, alert_names, firing, firing_each, promtool
 
-PAGE = {"instance": "a:8080", "job": "dejavu-dashboard"}
-"""Labels of the series of a page's gateway."""
+JOBS = {"dejavu_dashboard": "dejavu-dashboard", "dejavu_poll": "dejavu-poller"}
+"""The jobs of the page's gateway and of the poller, by the beginning of their metrics' names."""
 
-POLLER = {"instance": "a:9465", "job": "dejavu-poller"}
-"""Labels of the series of a poller."""
+PREDICT = "method='/dejavu.v1.PredictionService/Predict'"
 
-METHOD = "/dejavu.v1.PredictionService/Predict"
+MONTH = 30 * 86_400
 
 
-def of(metric: str, **labels: str) -> str:
-    """Return a series of a server."""
-    given = {"instance": "a:9464", "job": "dejavu", **labels}
-    return metric + "{" + ",".join(f"{name}='{value}'" for name, value in given.items()) + "}"
+def scraped(series: str) -> str:
+    """Add to a series the labels that Prometheus adds to what it scrapes: job and instance, unless they are given."""
+    found = re.fullmatch(r"(\w+)(?:{(.*?)})? (.*)", series)
+    assert found is not None, series
+    name, given, values = found[1], found[2] or "", found[3]
+    job = next((JOBS[prefix] for prefix in JOBS if name.startswith(prefix)), "dejavu")
+    added = [f"{label}='{value}'" for label, value in (("instance", "a"), ("job", job)) if f"{label}=" not in given]
+    return f"{name}{{{','.join(filter(None, [*added, given]))}}} {values}"
 
 
 def calls(code: str, step: int) -> str:
-    return f"{of('dejavu_calls_total', method=METHOD, code=code)} 0+{step}x40"
+    return f"dejavu_calls_total{{{PREDICT},code='{code}'}} 0+{step}x40"
 
 
-def forecasts(outcome: str, values: str) -> str:
-    return f"{of('dejavu_poll_forecasts_total', horizon='final', outcome=outcome, **POLLER)} {values}"
+def histogram(name: str, labels: str = "", **steps: int) -> list[str]:
+    """Return the buckets of a histogram in which observations up to each bound are counted at a rate; `inf` is +Inf."""
+    bounds = {bound.removeprefix("le").replace("_", ".").replace("inf", "+Inf"): step for bound, step in steps.items()}
+    return [f"{name}_bucket{{le='{bound}'{labels}}} 0+{step}x40" for bound, step in bounds.items()]
 
 
-def durations(metric: str, fast: int, slow: int, **labels: str) -> list[str]:
-    """A histogram in which some calls of each step take up to 1 ms, and some between 0.5 and 3 s."""
-    return [
-        f"{of(metric, le='0.001', **labels)} 0+{fast}x40",
-        f"{of(metric, le='0.5', **labels)} 0+{fast}x40",
-        f"{of(metric, le='3.0', **labels)} 0+{fast + slow}x40",
-        f"{of(metric, le='+Inf', **labels)} 0+{fast + slow}x40",
-    ]
+def durations(name: str, slow: int, labels: str = "") -> list[str]:
+    """Return a histogram in which 90 calls of each step take up to 1 ms, and some between 0.5 and 3 s."""
+    return histogram(name, labels, le0_001=90, le0_5=90, le3_0=90 + slow, inf=90 + slow)
 
 
 def coverage(share: float, games: int) -> list[str]:
-    labels = {"model": "m", "horizon": "final"}
-    return [
-        f"{of('dejavu_coverage_ratio', **labels)} {share}x80",
-        f"{of('dejavu_coverage_nominal_ratio', **labels)} 0.9x80",
-        f"{of('dejavu_coverage_games', **labels)} {games}x80",
-    ]
+    values = {"ratio": share, "nominal_ratio": 0.9, "games": games}
+    return [f"dejavu_coverage_{name}{{model='m',horizon='final'}} {value}x80" for name, value in values.items()]
 
 
 def gauges(**values: float) -> list[str]:
-    return [f"{of(f'dejavu_{name}')} {value}x40" for name, value in values.items()]
+    return [f"dejavu_{name} {value}x40" for name, value in values.items()]
 
-
-DAY = 86_400
 
 CASES: dict[str, tuple[list[str], list[str]]] = {
-    "DejavuDown": ([f"{of('up')} 0x40"], [f"{of('up')} 1x40"]),
-    "DejavuWorkerDied": (
-        [f"{of('dejavu_worker_deaths_total')} 0x30 1x10"],
-        [f"{of('dejavu_worker_deaths_total')} 0 1x40"],  # long ago
-    ),
+    "DejavuDown": (["up 0x40"], ["up 1x40"]),
+    "DejavuWorkerDied": (["dejavu_worker_deaths_total 0x30 1x10"], ["dejavu_worker_deaths_total 0 1x40"]),  # long ago
     "DejavuWorkerHung": (
-        [f"{of('dejavu_worker_hangs_total', part='compute')} 0x30 1x10"],
-        [f"{of('dejavu_worker_hangs_total', part='compute')} 1x40"],
+        ["dejavu_worker_hangs_total{part='compute'} 0x30 1x10"],
+        ["dejavu_worker_hangs_total{part='compute'} 1x40"],
     ),
     "DejavuWorkersCannotStart": (
-        [f"{of('dejavu_worker_starts_failed_total')} 0x20 1 2 3 4x20"],
-        [f"{of('dejavu_worker_starts_failed_total')} 0x20 1x20"],
+        ["dejavu_worker_starts_failed_total 0x20 1 2 3 4x20"],
+        ["dejavu_worker_starts_failed_total 0x20 1x20"],
     ),
     "DejavuReloadFailed": (
-        [f"{of('dejavu_last_reload_failed')} 0x30 1x10"],
-        [f"{of('dejavu_last_reload_failed')} 0x10 1x20 0x10"],  # the next one completed
+        ["dejavu_last_reload_failed 0x30 1x10"],
+        ["dejavu_last_reload_failed 0x10 1x20 0x10"],  # the next one completed
     ),
     "DejavuVersionSkew": (
-        [f"{of('dejavu_build_info', instance=name, version=name, revision='r')} 1x160" for name in "ab"],
-        [f"{of('dejavu_build_info', instance=name, version='1', revision='r')} 1x160" for name in "ab"],
+        [f"dejavu_build_info{{instance='{name}',version='{name}',revision='r'}} 1x160" for name in "ab"],
+        [f"dejavu_build_info{{instance='{name}',version='1',revision='r'}} 1x160" for name in "ab"],
     ),
     "DejavuFewDescriptors": (
-        [f"{of('dejavu_worker_open_fds', worker='0')} 900x40", f"{of('dejavu_worker_max_fds', worker='0')} 1024x40"],
-        [f"{of('dejavu_worker_open_fds', worker='0')} 90x40", f"{of('dejavu_worker_max_fds', worker='0')} 1024x40"],
+        ["dejavu_worker_open_fds{worker='0'} 900x40", "dejavu_worker_max_fds{worker='0'} 1024x40"],
+        ["dejavu_worker_open_fds{worker='0'} 90x40", "dejavu_worker_max_fds{worker='0'} 1024x40"],
     ),
     "DejavuOverloaded": (
         [
-            calls("OK", 97),
-            calls("RESOURCE_EXHAUSTED", 3),
-            f"{of('dejavu_calls_refused_total', method=METHOD, reason='OVERLOADED')} 0+10x40",
+            *(calls("OK", 97), calls("RESOURCE_EXHAUSTED", 3)),
+            f"dejavu_calls_refused_total{{{PREDICT},reason='OVERLOADED'}} 0+10x40",
         ],
         [
-            calls("OK", 90),
-            calls("RESOURCE_EXHAUSTED", 1),
-            f"{of('dejavu_calls_refused_total', method=METHOD, reason='OVERLOADED')} 0+1x40",
+            *(calls("OK", 90), calls("RESOURCE_EXHAUSTED", 1)),
+            f"dejavu_calls_refused_total{{{PREDICT},reason='OVERLOADED'}} 0+1x40",
         ],
     ),
     "DejavuErrors": (
@@ -100,18 +90,18 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             *(calls("OK", 50), calls("INVALID_ARGUMENT", 40), calls("DEADLINE_EXCEEDED", 10)),
             # A rolling restart ends the streams and the health checks of all clients.
             *(
-                f"{of('dejavu_calls_total', method=each, code='UNAVAILABLE')} 0+10x40"
+                f"dejavu_calls_total{{method='{each}',code='UNAVAILABLE'}} 0+10x40"
                 for each in ("/grpc.health.v1.Health/Watch", "/dejavu.v1.PredictionService/StreamPredictions")
             ),
         ],
     ),
     "DejavuSlow": (
-        durations("dejavu_call_seconds_bucket", 90, 10, method=METHOD, code="OK"),
-        durations("dejavu_call_seconds_bucket", 90, 10, method="/dejavu.v1.RecordService/GetScorecard", code="OK"),
+        durations("dejavu_call_seconds", 10, f",{PREDICT},code='OK'"),
+        durations("dejavu_call_seconds", 10, ",method='/dejavu.v1.RecordService/GetScorecard',code='OK'"),
     ),
     "DejavuSharedCacheFailed": (
         gauges(cache_shared_failed=1),
-        [f"{of('dejavu_cache_shared_failed')} 0x20 1x7 0x13"],  # Redis was restarted
+        ["dejavu_cache_shared_failed 0x20 1x7 0x13"],  # Redis was restarted
     ),
     "DejavuLedgerUnavailable": (gauges(workers_without_ledger=1), gauges(workers_without_ledger=0)),
     "DejavuDiskLow": (
@@ -119,16 +109,16 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         gauges(ledger_disk_free_bytes=4000, ledger_disk_reserve_bytes=256),
     ),
     "DejavuBackupOld": (
-        [f"{of('dejavu_backup_timestamp_seconds')} -100000x40"],
-        [f"{of('dejavu_backup_timestamp_seconds')} 0x40"],  # time begins at 0 in these tests
+        gauges(backup_timestamp_seconds=-100000),
+        gauges(backup_timestamp_seconds=0),  # time begins at 0 in these tests
     ),
     "DejavuCommitsSlow": (
-        durations("dejavu_ledger_commit_seconds_bucket", 90, 10),
-        durations("dejavu_ledger_commit_seconds_bucket", 100, 0),
+        durations("dejavu_ledger_commit_seconds", 10),
+        durations("dejavu_ledger_commit_seconds", 0),
     ),
     "DejavuStreamLag": (
         gauges(stream_lag_seconds=90),
-        [f"{of('dejavu_stream_lag_seconds')} 0 3 0 2 0 5 0 70 5 9 0 0 0 0 0 0 0 0 0 0 0 4 0 0 0 64 0 4 0 4 0 40 0 4 0"],
+        ["dejavu_stream_lag_seconds 0 3 0 2 0 5 0 70 5 9 0 0 0 0 0 0 0 0 0 0 0 4 0 0 0 64 0 4 0 4 0 40 0 4 0"],
     ),
     "DejavuCheckpointOld": (
         gauges(checkpoint_age_seconds=500, checkpoint_interval_seconds=60),
@@ -137,117 +127,105 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "DejavuClockDiffers": (gauges(ledger_clock_ahead_seconds=-12), gauges(ledger_clock_ahead_seconds=9)),
     "DejavuLedgersDiffer": (
         [
-            f"{of('dejavu_ledger_epoch', instance=name)} {epoch}x40"
-            for name, epoch in (("a", 281474976710655), ("b", 281474976710654))
+            "dejavu_ledger_epoch{instance='a'} 281474976710655x40",
+            "dejavu_ledger_epoch{instance='b'} 281474976710654x40",
         ],
         [
-            *(f"{of('dejavu_ledger_epoch', instance=name)} 281474976710655x40" for name in "ab"),
-            f"{of('dejavu_ledger_epoch', instance='c', job='another')} 5x40",
+            *(f"dejavu_ledger_epoch{{instance='{name}'}} 281474976710655x40" for name in "ab"),
+            "dejavu_ledger_epoch{instance='c',job='another'} 5x40",
         ],
     ),
     "DejavuEpochChanged": (
-        [f"{of('dejavu_ledger_epoch')} 281474976710655x20 281474976710654x20"],
-        [f"{of('dejavu_ledger_epoch')} 7x20 _x10 7x10"],  # the server was restarted
+        ["dejavu_ledger_epoch 281474976710655x20 281474976710654x20"],
+        ["dejavu_ledger_epoch 7x20 _x10 7x10"],  # the server was restarted
     ),
     "DejavuLearnerLag": (gauges(learner_lag_outcomes=1), gauges(learner_lag_outcomes=0)),
     "DejavuRatingsOutdated": (
-        [
-            f"{of('dejavu_ratings_age_seconds', model='m')} {31 * DAY}x40",
-            *gauges(ratings_max_age_seconds=30 * DAY),
-        ],
-        [
-            f"{of('dejavu_ratings_age_seconds', model='m')} {30 * DAY}x40",
-            *gauges(ratings_max_age_seconds=30 * DAY),
-        ],
+        [f"dejavu_ratings_age_seconds{{model='m'}} {MONTH + 1}x40", *gauges(ratings_max_age_seconds=MONTH)],
+        [f"dejavu_ratings_age_seconds{{model='m'}} {MONTH}x40", *gauges(ratings_max_age_seconds=MONTH)],
     ),
     "DejavuCoverageOff": (coverage(0.78, 40), coverage(0.78, 39)),
     "DejavuShadowsShed": (
-        [f"{of('dejavu_shadows_shed_total')} 0x10 1x30"],
-        [f"{of('dejavu_shadows_shed_total')} 3x40", f"{of('dejavu_shadows_total', outcome='recorded')} 0+9x40"],
+        ["dejavu_shadows_shed_total 0x10 1x30"],
+        ["dejavu_shadows_shed_total 3x40", "dejavu_shadows_total{outcome='recorded'} 0+9x40"],
     ),
     "DejavuShadowsFailed": (
-        [f"{of('dejavu_shadows_total', outcome='failed')} 0x10 1x30"],
-        [f"{of('dejavu_shadows_total', outcome=each)} 0+9x40" for each in ("recorded", "refused", "unsupported")],
+        ["dejavu_shadows_total{outcome='failed'} 0x10 1x30"],
+        [f"dejavu_shadows_total{{outcome='{each}'}} 0+9x40" for each in ("recorded", "refused", "unsupported")],
     ),
     "DejavuChampionWorse": (
-        [f"{of('dejavu_champion_worse', against='previous')} 1x40"],
-        [f"{of('dejavu_champion_worse', against='previous')} 0x40"],
+        ["dejavu_champion_worse{against='previous'} 1x40"],
+        ["dejavu_champion_worse{against='previous'} 0x40"],
     ),
     "DejavuModelLoadFailed": (
-        [f"{of('dejavu_model_load_failures_total')} 0x10 1x30"],
-        [f"{of('dejavu_model_load_failures_total')} 3x40"],
+        ["dejavu_model_load_failures_total 0x10 1x30"],
+        ["dejavu_model_load_failures_total 3x40"],
     ),
     "DejavuModelsDiverge": (
-        [f"{of('dejavu_roster_sequence', worker=name)} {at}x40" for name, at in (("0", 12), ("1", 15))],
-        [
-            f"{of('dejavu_roster_sequence', worker='0')} 12x20 15x20",
-            f"{of('dejavu_roster_sequence', worker='1')} 12x21 15x19",
-        ],
+        ["dejavu_roster_sequence{worker='0'} 12x40", "dejavu_roster_sequence{worker='1'} 15x40"],
+        ["dejavu_roster_sequence{worker='0'} 12x20 15x20", "dejavu_roster_sequence{worker='1'} 12x21 15x19"],
     ),
     "DejavuAccessFileOutdated": (
-        [f"{of('dejavu_access_file_outdated', file='tls')} 1x40"],
-        [f"{of('dejavu_access_file_outdated', file='tls')} 0x40"],
+        ["dejavu_access_file_outdated{file='tls'} 1x40"],
+        ["dejavu_access_file_outdated{file='tls'} 0x40"],
     ),
     "DejavuCredentialExpires": (
-        [f"{of('dejavu_access_expires_timestamp_seconds', file='tls')} 1000000x40"],
+        ["dejavu_access_expires_timestamp_seconds{file='tls'} 1000000x40"],
         [
-            f"{of('dejavu_access_expires_timestamp_seconds', file='tls')} 2000000x40",
-            f"{of('dejavu_access_expires_timestamp_seconds', file='tokens')} Inf Inf Inf",  # none expires
+            "dejavu_access_expires_timestamp_seconds{file='tls'} 2000000x40",
+            "dejavu_access_expires_timestamp_seconds{file='tokens'} Inf Inf Inf",  # none expires
         ],
     ),
     "DejavuUnauthenticated": (
         [calls("OK", 9), calls("UNAUTHENTICATED", 45)],
         [calls("OK", 9), calls("UNAUTHENTICATED", 15), calls("PERMISSION_DENIED", 90)],
     ),
-    "DejavuPollerDown": ([f"{of('up', **POLLER)} 0x40"], [f"{of('up', **POLLER)} 1x40"]),
+    "DejavuPollerDown": (["up{job='dejavu-poller'} 0x40"], ["up{job='dejavu-poller'} 1x40"]),
     "DejavuPollerLeaders": (
-        [f"{of('dejavu_poll_leads', **{**POLLER, 'instance': name})} 1x40" for name in "ab"],
-        [  # the second takes over
-            f"{of('dejavu_poll_leads', **{**POLLER, 'instance': 'a'})} 1x30 0x10",
-            f"{of('dejavu_poll_leads', **{**POLLER, 'instance': 'b'})} 0x32 1x8",
-        ],
+        ["dejavu_poll_leads{instance='a'} 1x40", "dejavu_poll_leads{instance='b'} 1x40"],
+        # The second takes over.
+        ["dejavu_poll_leads{instance='a'} 1x30 0x10", "dejavu_poll_leads{instance='b'} 0x32 1x8"],
     ),
     "DejavuForecastsMissed": (
-        [forecasts("missed", "0+1x40"), forecasts("new", "60x40")],
-        [forecasts("missed", "0+1x40"), forecasts("new", "0+1x40")],
+        [
+            "dejavu_poll_forecasts_total{horizon='final',outcome='missed'} 0+1x40",
+            "dejavu_poll_forecasts_total{horizon='final',outcome='new'} 60x40",
+        ],
+        [
+            "dejavu_poll_forecasts_total{horizon='final',outcome='missed'} 0+1x40",
+            "dejavu_poll_forecasts_total{horizon='final',outcome='new'} 0+1x40",
+        ],
     ),
     "DejavuFeedUnread": (
-        [f"{of('dejavu_poll_scoreboard_age_seconds', **POLLER)} 0+30x40", f"{of('dejavu_poll_leads', **POLLER)} 1x40"],
+        ["dejavu_poll_scoreboard_age_seconds 0+30x40", "dejavu_poll_leads 1x40"],
         [
-            f"{of('dejavu_poll_scoreboard_age_seconds', **POLLER)} 0+30x40",
-            f"{of('dejavu_poll_leads', **POLLER)} 0x40",
-            f"{of('dejavu_poll_leads', **{**POLLER, 'instance': 'b'})} 1x40",
+            *("dejavu_poll_scoreboard_age_seconds 0+30x40", "dejavu_poll_leads 0x40"),
+            "dejavu_poll_leads{instance='b'} 1x40",
         ],
     ),
     "DejavuFeedOld": (
-        [f"{of('dejavu_poll_game_data_age_seconds', game_id='1', home='BOS', away='LAL', **POLLER)} 2000x40"],
-        [f"{of('dejavu_poll_game_data_age_seconds', game_id='1', home='BOS', away='LAL', **POLLER)} 1500x40"],
+        ["dejavu_poll_game_data_age_seconds{game_id='1',home='BOS',away='LAL'} 2000x40"],
+        ["dejavu_poll_game_data_age_seconds{game_id='1',home='BOS',away='LAL'} 1500x40"],
     ),
-    "DejavuDashboardDown": ([f"{of('up', **PAGE)} 0x40"], [f"{of('up', **PAGE)} 1x40"]),
+    "DejavuDashboardDown": (["up{job='dejavu-dashboard'} 0x40"], ["up{job='dejavu-dashboard'} 1x40"]),
     "DejavuDashboardNotStreaming": (
-        [f"{of('dejavu_dashboard_upstream_streaming', **PAGE)} 0x40"],
-        [f"{of('dejavu_dashboard_upstream_streaming', **PAGE)} 1x30 0 0 1 1 1 0 1 1 1 1"],  # the server was restarted
+        ["dejavu_dashboard_upstream_streaming 0x40"],
+        ["dejavu_dashboard_upstream_streaming 1x30 0 0 1 1 1 0 1 1 1 1"],  # the server was restarted
     ),
     "DejavuDashboardLate": (
-        [
-            f"{of('dejavu_dashboard_upstream_lag_seconds_bucket', le=le, **PAGE)} 0+{step}x40"
-            for le, step in (("0.1", 80), ("5.0", 80), ("10.0", 100), ("+Inf", 100))
-        ],
-        [
-            f"{of('dejavu_dashboard_upstream_lag_seconds_bucket', le=le, **PAGE)} 0+{step}x40"
-            for le, step in (("0.1", 95), ("5.0", 95), ("10.0", 100), ("+Inf", 100))
-        ],
+        histogram("dejavu_dashboard_upstream_lag_seconds", le0_1=80, le5_0=80, le10_0=100, inf=100),
+        histogram("dejavu_dashboard_upstream_lag_seconds", le0_1=95, le5_0=95, le10_0=100, inf=100),
     ),
     "DejavuDashboardErrors": (
-        [f"{of('dejavu_dashboard_requests_total', endpoint='/api/predict', status='500', **PAGE)} _x30 1x10"],
+        ["dejavu_dashboard_requests_total{endpoint='/api/predict',status='500'} _x30 1x10"],
         [
-            f"{of('dejavu_dashboard_requests_total', endpoint='/api/predict', status='503', **PAGE)} 0+9x40",
-            f"{of('dejavu_dashboard_requests_total', endpoint='/api/models', status='500', **PAGE)} 1x80",  # long ago
+            "dejavu_dashboard_requests_total{endpoint='/api/predict',status='503'} 0+9x40",
+            "dejavu_dashboard_requests_total{endpoint='/api/models',status='500'} 1x80",  # long ago
         ],
     ),
     "DejavuDashboardFull": (
-        [f"{of('dejavu_dashboard_cut_off_total', reason='crowded', **PAGE)} 0x30 1x10"],
-        [f"{of('dejavu_dashboard_cut_off_total', reason='stalled', **PAGE)} 0+1x40"],
+        ["dejavu_dashboard_cut_off_total{reason='crowded'} 0x30 1x10"],
+        ["dejavu_dashboard_cut_off_total{reason='stalled'} 0+1x40"],
     ),
 }
 
@@ -269,34 +247,31 @@ def test_every_alert_has_its_case() -> None:
 
 
 def test_an_alert_fires_alone_on_what_it_is_for(tmp_path: Path) -> None:
-    cases = [(fires, MINUTES.get(name, 9)) for name, (fires, _) in CASES.items()]
+    cases = [([*map(scraped, fires)], MINUTES.get(name, 9)) for name, (fires, _) in CASES.items()]
     assert dict(zip(CASES, firing_each(tmp_path, cases), strict=True)) == {name: {name} for name in CASES}
 
 
 @pytest.mark.nightly
 def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
-    cases = [(usual, LATER.get(name, 9)) for name, (_, usual) in CASES.items()]
+    cases = [([*map(scraped, usual)], LATER.get(name, 9)) for name, (_, usual) in CASES.items()]
     assert dict(zip(CASES, firing_each(tmp_path, cases), strict=True)) == {name: set() for name in CASES}
 
 
 def test_further_errors_of_the_page_are_noticed_as_the_first_one_is(tmp_path: Path) -> None:
-    series = of("dejavu_dashboard_requests_total", endpoint="/api/models", status="500", **PAGE)
-    assert firing(tmp_path, [f"{series} 1x60 2x20"], minutes=17) == {"DejavuDashboardErrors"}
+    series = scraped("dejavu_dashboard_requests_total{endpoint='/api/models',status='500'} 1x60 2x20")
+    assert firing(tmp_path, [series], minutes=17) == {"DejavuDashboardErrors"}
 
 
 def test_two_short_outages_page_nobody_once_they_are_over(tmp_path: Path) -> None:
-    failed = of("dejavu_calls_total", method=METHOD, code="UNAVAILABLE")
     for pause in (2, 4):  # steps of 15 s between outages of 30 s
-        series = [calls("OK", 97), f"{failed} 0x20 20 40 40x{pause} 60 80 80x20"]
+        failed = f"dejavu_calls_total{{{PREDICT},code='UNAVAILABLE'}} 0x20 20 40 40x{pause} 60 80 80x20"
+        series = [scraped(calls("OK", 97)), scraped(failed)]
         cases = [(series, minutes) for minutes in (5.5, 6.0, 6.5, 7.0, 7.5, 8.0, 9.0)]
         assert firing_each(tmp_path, cases) == [set()] * len(cases)
 
 
 def test_a_lost_ledger_is_told_for_as_long_as_its_refusals_are(tmp_path: Path) -> None:
     """So that it inhibits DejavuErrors until that ends."""
-    series = [f"{of('dejavu_workers_without_ledger')} 1x8 0x40", f"{of('dejavu_workers_without_streams')} 0x48"]
-    assert firing_each(tmp_path, [(series, 3.0), (series, 8.0), (series, 12.0)]) == [
-        {"DejavuLedgerUnavailable"},
-        {"DejavuLedgerUnavailable"},
-        set(),
-    ]
+    series = [*map(scraped, ("dejavu_workers_without_ledger 1x8 0x40", "dejavu_workers_without_streams 0x48"))]
+    told = {"DejavuLedgerUnavailable"}
+    assert firing_each(tmp_path, [(series, 3.0), (series, 8.0), (series, 12.0)]) == [told, told, set()]

@@ -29,14 +29,7 @@ from dejavu_common import tracing
 
 
 class ReceivedSpan(NamedTuple):
-    """A span as it was sent.
-
-    Attributes:
-        service: the program that sent it.
-        name: its name.
-        trace, span, parent: ids in hexadecimal; `parent` is empty for the first span of a trace.
-        attributes: its attributes.
-    """
+    """A span as it was sent: the program, its name, its ids in hexadecimal, no parent for the first, its attributes."""
 
     service: str
     name: str
@@ -63,27 +56,26 @@ class Collector:
         """Add the spans of a request."""
         with self._more:
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                named = {each.key: each.value.string_value for each in resource.resource.attributes}
-                for scope in resource.scope_spans:
-                    for span in scope.spans:
-                        attributes = {
-                            each.key: getattr(each.value, each.value.WhichOneof("value") or "string_value")
-                            for each in span.attributes
-                        }
-                        ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
-                        self.spans.append(ReceivedSpan(named["service.name"], span.name, *ids, attributes))
+                service = attributes_of(resource.resource)["service.name"]
+                for span in (span for scope in resource.scope_spans for span in scope.spans):
+                    ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
+                    self.spans.append(ReceivedSpan(service, span.name, *ids, attributes_of(span)))
             self._more.notify_all()
 
     def wait_for(self, name: str, count: int = 1) -> list[ReceivedSpan]:
-        """Wait until `count` spans of a name have arrived; return all spans of that name.
+        """Wait until `count` spans of a name have arrived; return all spans of that name."""
 
-        Raises:
-            TimeoutError: if they do not arrive.
-        """
-        with self._more:
-            if not self._more.wait_for(lambda: sum(span.name == name for span in self.spans) >= count, 30):
-                raise TimeoutError(f"no {count} spans {name!r} in {[span.name for span in self.spans]}")
+        def found() -> list[ReceivedSpan]:
             return [span for span in self.spans if span.name == name]
+
+        with self._more:
+            assert self._more.wait_for(lambda: len(found()) >= count, 30), [span.name for span in self.spans]
+            return found()
+
+
+def attributes_of(described: Any) -> dict[str, Any]:
+    """Return the attributes of a span or a resource."""
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in described.attributes}
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,55 +15,79 @@ from tests.support.harness.tokens import lose_entries_after_2, token_of
 
 from dejavu.v1 import forecast_pb2
 from dejavu_ledger import Ledger, ResumeTokenExpired
+from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
 from dejavu_server.streaming import broadcaster as broadcaster_module
 from dejavu_server.streaming import catch_up, subscription
 from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.streaming.stream_errors import SubscriberTooSlow
+from dejavu_server.streaming.stream_errors import ServerDraining, SubscriberTooSlow
+
+
+class Encodings(Counter[int]):
+    """Counts how often each forecast is encoded."""
+
+    def __call__(self, forecast: IssuedForecast) -> forecast_pb2.Forecast:
+        self[forecast.sequence] += 1
+        return encode(forecast)
+
+
+@pytest.fixture
+def encoded() -> Encodings:
+    return Encodings()
+
+
+@pytest.fixture
+async def counted(ledger: Ledger, encoded: Encodings) -> AsyncIterator[Broadcaster]:
+    """A broadcaster whose encodings are counted."""
+    made = new_broadcaster(ledger, encode=encoded)
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def other_ledger(ledger: Ledger, url: str) -> AsyncIterator[Ledger]:
+    """The same ledger, as another worker has it open."""
+    opened = await Ledger.open(url)
+    yield opened
+    await opened.close()
 
 
 async def test_subscribers_of_two_workers_get_every_forecast_once_and_in_order(
-    ledger: Ledger, broadcaster: Broadcaster, url: str
+    ledger: Ledger, other_ledger: Ledger, counted: Broadcaster, encoded: Encodings
 ) -> None:
-    encoded = Counter[int]()
-
-    def counting(forecast: IssuedForecast) -> forecast_pb2.Forecast:
-        encoded[forecast.sequence] += 1
-        return encode(forecast)
-
-    other_ledger = await Ledger.open(url)
-    other_hub = new_broadcaster(other_ledger, encode=counting)
-    await other_hub.start()
-    subscribers = [Subscriber(each) for each in (broadcaster, other_hub) for _ in range(30)]
-    for subscriber in subscribers:
-        await subscriber.heartbeat()
-
     async def write(to: Ledger, first: int) -> None:
         for number in range(first, first + 50):
             await to.commit([issued(game(number))])
 
-    streams = asyncio.gather(*(subscriber.forecasts(100) for subscriber in subscribers))
-    await asyncio.gather(write(ledger, 0), write(other_ledger, 50))
-    for received in await streams:
-        assert received == list(range(1, 101))
-    assert encoded == Counter(range(1, 101))  # once per worker, not once per subscriber
-    for subscriber in subscribers:
-        await subscriber.stream.aclose()
-    assert broadcaster.idle
-    assert other_hub.idle
-    await other_hub.close()
-    await other_ledger.close()
+    async with started(other_ledger) as other:
+        subscribers = [Subscriber(each) for each in (counted, other) for _ in range(30)]
+        for subscriber in subscribers:
+            await subscriber.heartbeat()
+        streams = asyncio.gather(*(subscriber.forecasts(100) for subscriber in subscribers))
+        await asyncio.gather(write(ledger, 0), write(other_ledger, 50))
+        for received in await streams:
+            assert received == list(range(1, 101))
+        assert encoded == Counter(range(1, 101))  # once per worker, not once per subscriber
+        for subscriber in subscribers:
+            await subscriber.stream.aclose()
+        assert counted.idle
+        assert other.idle
 
 
-async def test_a_filtered_stream_has_its_games_only(ledger: Ledger, broadcaster: Broadcaster) -> None:
-    async with Subscriber(broadcaster, frozenset({game(1), game(3)})) as some, Subscriber(broadcaster) as everything:
-        await some.heartbeat()
-        await everything.heartbeat()
-        await ledger.commit([issued(game(n)) for n in (1, 2, 3, 4)])
+async def test_a_filtered_stream_has_its_games_only_and_heartbeats_in_silence_move_its_token(ledger: Ledger) -> None:
+    async with (
+        started(ledger, heartbeat_seconds=0.02) as broadcaster,
+        Subscriber(broadcaster, frozenset({game(1), game(5)})) as subscriber,
+    ):
+        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 0
+        await ledger.commit([issued(game(n)) for n in (2, 3, 4)])
+        await reached(ledger, broadcaster, 3)
+        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 3
+        await ledger.commit([issued(game(n)) for n in (1, 6, 5)])
         await ledger.commit([issued(game(1), pattern=(5.0,))])
-        assert await some.forecasts(3) == [1, 3, 5]
-        assert await everything.forecasts(5) == [1, 2, 3, 4, 5]
+        assert await subscriber.forecasts(3) == [4, 6, 7]
 
 
 async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_come_in(
@@ -172,36 +197,27 @@ async def test_the_token_of_every_current_forecast_resumes_right_after_it(
 
 
 @pytest.mark.parametrize("resumed", [False, True], ids=["current", "resumed"])
-async def test_a_subscriber_that_stops_reading_has_few_messages_made_for_it(ledger: Ledger, resumed: bool) -> None:
-    encoded: list[int] = []
-
-    def noting(forecast: IssuedForecast) -> forecast_pb2.Forecast:
-        encoded.append(forecast.sequence)
-        return encode(forecast)
-
+async def test_a_subscriber_that_stops_reading_has_few_messages_made_for_it(
+    ledger: Ledger, counted: Broadcaster, encoded: Encodings, resumed: bool
+) -> None:
     await ledger.commit([issued(game(n)) for n in range(100)])
-    broadcaster = new_broadcaster(ledger, encode=noting)
-    await broadcaster.start()
+    await reached(ledger, counted, 100)
+    encoded.clear()
     token = await token_of(ledger, 0) if resumed else ""
-    async with Subscriber(broadcaster, token=token, current=not resumed) as subscriber:
+    async with Subscriber(counted, token=token, current=not resumed) as subscriber:
         assert await subscriber.forecasts(17) == list(range(1, 18))
-        assert encoded == list(range(1, 33))  # two pages of 16
+        assert encoded == Counter(range(1, 33))  # two pages of 16
         assert await subscriber.forecasts(83) == list(range(18, 101))
-    await broadcaster.close()
 
 
-async def test_subscribers_of_all_games_that_catch_up_together_share_what_is_read_and_encoded(ledger: Ledger) -> None:
-    encoded: list[int] = []
-
-    def noting(forecast: IssuedForecast) -> forecast_pb2.Forecast:
-        encoded.append(forecast.sequence)
-        return encode(forecast)
-
+async def test_subscribers_of_all_games_that_catch_up_together_share_what_is_read_and_encoded(
+    ledger: Ledger, counted: Broadcaster, encoded: Encodings
+) -> None:
     await ledger.commit([issued(game(n)) for n in range(300)])
-    broadcaster = new_broadcaster(ledger, encode=noting)
-    await broadcaster.start()
+    await reached(ledger, counted, 300)
+    encoded.clear()
     wanted = list(range(1, 301))
-    subscribers = [Subscriber(broadcaster, token=await token_of(ledger, start)) for start in range(40)]
+    subscribers = [Subscriber(counted, token=await token_of(ledger, start)) for start in range(40)]
 
     async def check(subscriber: Subscriber, start: int) -> None:
         expected = [sequence for sequence in wanted if sequence > start]
@@ -210,8 +226,7 @@ async def test_subscribers_of_all_games_that_catch_up_together_share_what_is_rea
 
     await asyncio.gather(*(check(subscriber, start) for start, subscriber in enumerate(subscribers)))
     # Each once for all, and the first page of each subscriber, which starts at a place of its own.
-    assert len(encoded) <= len(wanted) + len(subscribers) * catch_up.PAGE_MESSAGES
-    await broadcaster.close()
+    assert encoded.total() <= len(wanted) + len(subscribers) * catch_up.PAGE_MESSAGES
 
 
 async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(
@@ -241,19 +256,6 @@ async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledg
             assert await subscriber.heartbeat() == await token_of(ledger, 3)
             await ledger.commit([issued(game(3))])
             assert await subscriber.forecasts(1) == [4]
-
-
-async def test_heartbeats_come_in_silence_and_move_the_token_of_a_filtered_stream(ledger: Ledger) -> None:
-    async with (
-        started(ledger, heartbeat_seconds=0.02) as broadcaster,
-        Subscriber(broadcaster, frozenset({game(1)})) as subscriber,
-    ):
-        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 0
-        await ledger.commit([issued(game(n)) for n in (2, 3, 4)])
-        await reached(ledger, broadcaster, 3)
-        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 3
-        await ledger.commit([issued(game(1))])
-        assert await subscriber.forecasts(1) == [4]
 
 
 async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(
@@ -298,13 +300,63 @@ async def test_who_starts_or_catches_up_does_not_wait_behind_the_many_streams_of
         await subscriber.stream.aclose()
 
 
-async def test_a_subscriber_gets_everything_though_no_page_may_be_kept(
-    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
+async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, broadcaster: Broadcaster) -> None:
+    await ledger.commit([issued(game(n)) for n in range(20)])
+    subscribers = [Subscriber(broadcaster) for _ in range(20)]
+    for subscriber in subscribers:
+        await subscriber.heartbeat()
+    waiting = [asyncio.create_task(subscriber.next()) for subscriber in subscribers]
+    async with Subscriber(broadcaster, token=await token_of(ledger, 0)) as catching_up:
+        await catching_up.forecasts(5)
+        await broadcaster.close()
+        with pytest.raises(ServerDraining):
+            await catching_up.forecasts(20)
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(each) for each in ended} == {ServerDraining}
+    assert broadcaster.idle
+    with pytest.raises(ServerDraining):
+        await Subscriber(broadcaster).next()
+    await broadcaster.close()
+
+
+async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, broadcaster: Broadcaster) -> None:
+    subscriber = Subscriber(broadcaster, frozenset({game(1)}))
+    await subscriber.heartbeat()
+    waiting = asyncio.create_task(subscriber.next())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert broadcaster.idle
+
+
+async def test_a_broadcaster_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
+    await ledger.commit([issued(game(n)) for n in range(5)])
+    broadcaster = new_broadcaster(ledger)
+    await broadcaster.start(after=await ledger.position_of(2))
+    assert broadcaster.position.sequence == 2
+    async with Subscriber(broadcaster) as subscriber:
+        await subscriber.heartbeat()
+        await ledger.commit([issued(game(5))])
+        assert await subscriber.forecasts(1) == [6]  # a new stream still starts at the ledger's head
+    await broadcaster.close()
+
+
+async def test_a_subscriber_that_comes_while_the_tail_skips_misses_nothing(
+    ledger: Ledger, broadcaster: Broadcaster, other_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catch_up, "MAX_PAGES_BYTES", 0)
-    await ledger.commit([issued(game(n)) for n in range(100)])
-    one, other = [Subscriber(broadcaster, token=await token_of(ledger, start)) for start in (0, 30)]
-    received = await asyncio.gather(one.forecasts(100), other.forecasts(70))
-    assert [*received] == [list(range(1, 101)), list(range(31, 101))]
-    for subscriber in (one, other):
-        await subscriber.stream.aclose()
+    newest, looking, go_on = ledger.newest, asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> ChainHead:
+        found = await newest()
+        looking.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(ledger, "newest", slowly)
+    await other_ledger.commit([issued(game(1))])
+    await looking.wait()
+    async with Subscriber(broadcaster, token=await token_of(ledger, 0)) as subscriber:
+        await subscriber.heartbeat()  # attached: what is skipped now would be lost
+        await other_ledger.commit([issued(game(2))])
+        go_on.set()
+        assert await subscriber.forecasts(2) == [1, 2]

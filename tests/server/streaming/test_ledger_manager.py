@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -25,10 +25,7 @@ from dejavu_ledger.records import IssuedForecast
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming import ledger_manager as keeper_module
-from dejavu_server.streaming.ledger_manager import (
-    LedgerHealth,
-    LedgerManager,
-)
+from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 
 WELL = LedgerHealth(recording=True, streaming=True)
@@ -43,22 +40,43 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MutableMapping[str, An
         yield captured
 
 
-def new_manager(
-    url: str,
-    *,
-    encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
-    on_change: Callable[[LedgerHealth], None] = lambda _: None,
-    clock: Callable[[], datetime] = utc_now,
-    metrics: Metrics | None = None,
-) -> LedgerManager:
-    broadcasters = partial(new_broadcaster, encode=encoding)
-    return LedgerManager(Settings(ledger=url), metrics or Metrics(), broadcasters, on_change, clock=clock)
+class Managed(LedgerManager):
+    """A ledger manager whose health a test waits for."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.changes = asyncio.Queue[LedgerHealth]()
+        self.metrics = Metrics()
+        broadcasters = partial(new_broadcaster, encode=encoding)
+        super().__init__(Settings(ledger=url), self.metrics, broadcasters, self.changes.put_nowait, clock=clock)
+
+    async def until(self, wanted: LedgerHealth = WELL) -> None:
+        """Wait until it is told that the ledger's health is this."""
+        async with asyncio.timeout(30):
+            while await self.changes.get() != wanted:
+                pass
+
+    def figure(self, name: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name)
+
+    async def __aenter__(self) -> Managed:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
-async def until(conditions: asyncio.Queue[LedgerHealth], wanted: LedgerHealth) -> None:
-    async with asyncio.timeout(30):
-        while await conditions.get() != wanted:
-            pass
+async def token_from(stream: AsyncIterator[bytes]) -> str:
+    """Return the resume token of the next message of a stream, a heartbeat."""
+    message = pb.StreamPredictionsResponse.FromString(await anext(stream))
+    assert message.HasField("heartbeat")
+    return message.resume_token
 
 
 async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_when_it_is_gone(
@@ -71,22 +89,19 @@ async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_wh
             raise faults.pop()
         return encode(forecast)
 
-    conditions = asyncio.Queue[LedgerHealth]()
-    manager = new_manager(url, encoding=failing_once, on_change=conditions.put_nowait)
-    await manager.start()
-    await until(conditions, WELL)
-    stream = manager.subscribe(ALL, "", False)
-    token = pb.StreamPredictionsResponse.FromString(await anext(stream)).resume_token
-    await manager.current().commit([issued(game(1))])
-    with pytest.raises(StreamFailed):
-        await anext(stream)
-    assert conditions.get_nowait() == LedgerHealth(recording=True, streaming=False)
-    await until(conditions, WELL)
-    stream = manager.subscribe(ALL, token, False)
-    assert pb.StreamPredictionsResponse.FromString(await anext(stream)).HasField("heartbeat")
-    assert pb.StreamPredictionsResponse.FromString(await anext(stream)).forecast.sequence == 1
-    await stream.aclose()
-    await manager.close()
+    async with Managed(url, encoding=failing_once) as manager:
+        await manager.until()
+        stream = manager.subscribe(ALL, "", False)
+        token = await token_from(stream)
+        await manager.current().commit([issued(game(1))])
+        with pytest.raises(StreamFailed):
+            await anext(stream)
+        assert manager.changes.get_nowait() == LedgerHealth(recording=True, streaming=False)
+        await manager.until()
+        stream = manager.subscribe(ALL, token, False)
+        await token_from(stream)
+        assert pb.StreamPredictionsResponse.FromString(await anext(stream)).forecast.sequence == 1
+        await stream.aclose()
     [told] = [entry for entry in log if entry["event"] == "ledger_failing"]
     assert isinstance(told["exc_info"].__cause__, RuntimeError)
 
@@ -95,33 +110,24 @@ async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_wh
 async def test_nothing_is_recorded_while_the_clocks_of_server_and_database_differ(url: str, apart: timedelta) -> None:
     """An entry from the future, or from before the one ahead of it, would make every later verification fail."""
     wrong = apart
-    conditions = asyncio.Queue[LedgerHealth]()
-    manager = new_manager(url, on_change=conditions.put_nowait, clock=lambda: utc_now() + wrong)
-    await manager.start()
-    for _ in range(2):  # at the start, and while it serves
-        with pytest.raises(LedgerClockDiffers, match=r"clock is 1[78]\d s (ahead of|behind) the database's"):
-            await manager.current().commit([issued(game(1))])
-        wrong = timedelta(seconds=30)
-        await until(conditions, WELL)
-        wrong = apart
-        await until(conditions, LedgerHealth(recording=False, streaming=False))
-    await manager.close()
+    async with Managed(url, clock=lambda: utc_now() + wrong) as manager:
+        for _ in range(2):  # at the start, and while it serves
+            with pytest.raises(LedgerClockDiffers, match=r"clock is 1[78]\d s (ahead of|behind) the database's"):
+                await manager.current().commit([issued(game(1))])
+            wrong = timedelta(seconds=30)
+            await manager.until()
+            wrong = apart
+            await manager.until(LedgerHealth(recording=False, streaming=False))
 
 
 @pytest.mark.parametrize("ahead", [timedelta(seconds=30), -timedelta(minutes=3)])
 async def test_a_difference_of_the_clocks_is_reported_and_warned_of_before_it_is_refused(
     url: str, ahead: timedelta, log: list[MutableMapping[str, Any]]
 ) -> None:
-    metrics = Metrics()
-    manager = new_manager(url, clock=lambda: utc_now() + ahead, metrics=metrics)
-    await manager.start()
-
-    def reported() -> float | None:
-        return metrics.registry.get_sample_value("dejavu_ledger_clock_ahead_seconds")
-
-    await waiting.until(reported)
-    assert reported() == pytest.approx(ahead.total_seconds(), abs=2)
-    await manager.close()
+    async with Managed(url, clock=lambda: utc_now() + ahead) as manager:
+        await waiting.until(lambda: manager.figure("dejavu_ledger_clock_ahead_seconds"))
+        reported = manager.figure("dejavu_ledger_clock_ahead_seconds")
+    assert reported == pytest.approx(ahead.total_seconds(), abs=2)
     warnings = [entry for entry in log if entry["event"] == "ledger_clock_differs"]
     assert [entry["log_level"] for entry in warnings] == ["warning"]
     assert f"{abs(ahead).total_seconds():.0f} s" in warnings[0]["error"]
@@ -131,44 +137,37 @@ async def test_streams_end_if_a_restore_beside_a_running_server_kept_the_epoch(
     url: str, log: list[MutableMapping[str, Any]]
 ) -> None:
     """As by a database's own tools; formerly, streams skipped the entries up to the sequence that they had reached."""
-    conditions = asyncio.Queue[LedgerHealth]()
-    manager = new_manager(url, on_change=conditions.put_nowait)
-    await manager.start()
-    await until(conditions, WELL)
-    await manager.current().commit([issued(game(number)) for number in range(4)])
-    stream = manager.subscribe(ALL, "", False)
-    token = pb.StreamPredictionsResponse.FromString(await anext(stream)).resume_token
-    other = await Ledger.open(url)
-    await other.write(lose_entries_after_2)
-    async with asyncio.timeout(30):
-        with pytest.raises(LedgerReplaced):
-            await anext(stream)
-    await until(conditions, WELL)
-    await other.commit([issued(game(number)) for number in range(10, 14)])
-    await other.close()
-    with pytest.raises(ResumeTokenExpired):
-        await anext(manager.subscribe(ALL, token, False))
-    await manager.close()
+    async with Managed(url) as manager:
+        await manager.until()
+        await manager.current().commit([issued(game(number)) for number in range(4)])
+        stream = manager.subscribe(ALL, "", False)
+        token = await token_from(stream)
+        other = await Ledger.open(url)
+        await other.write(lose_entries_after_2)
+        async with asyncio.timeout(30):
+            with pytest.raises(LedgerReplaced):
+                await anext(stream)
+        await manager.until()
+        await other.commit([issued(game(number)) for number in range(10, 14)])
+        await other.close()
+        with pytest.raises(ResumeTokenExpired):
+            await anext(manager.subscribe(ALL, token, False))
     assert "ledger_shortened" in [entry["event"] for entry in log]
 
 
 async def test_a_new_epoch_is_found_while_the_ledger_is_in_use(url: str) -> None:
     """Formerly, SQLite's was found after a restart: until then, new tokens were refused at once."""
-    conditions, metrics = asyncio.Queue[LedgerHealth](), Metrics()
-    manager = new_manager(url, metrics=metrics, on_change=conditions.put_nowait)
-    await manager.start()
-    await until(conditions, WELL)
-    before = manager.current().identity
-    number = metrics.registry.get_sample_value("dejavu_ledger_epoch")
-    epoch = await asyncio.to_thread(renew_epoch, url)
-    async with asyncio.timeout(30):
-        assert not (await conditions.get()).recording
-    await until(conditions, WELL)
-    after = manager.current().identity
-    assert (after.ledger_id, after.epoch) == (before.ledger_id, epoch)
-    assert before.epoch != epoch
-    assert metrics.registry.get_sample_value("dejavu_ledger_epoch") != number
-    await manager.close()
+    async with Managed(url) as manager:
+        await manager.until()
+        before, number = manager.current().identity, manager.figure("dejavu_ledger_epoch")
+        epoch = await asyncio.to_thread(renew_epoch, url)
+        async with asyncio.timeout(30):
+            assert not (await manager.changes.get()).recording
+        await manager.until()
+        after = manager.current().identity
+        assert (after.ledger_id, after.epoch) == (before.ledger_id, epoch)
+        assert before.epoch != epoch
+        assert manager.figure("dejavu_ledger_epoch") != number
 
 
 async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,32 +179,26 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
         return await opened(*args, **options)
 
     monkeypatch.setattr(Ledger, "open", hang)
-    conditions = asyncio.Queue[LedgerHealth]()
-    manager = new_manager(url, on_change=conditions.put_nowait)
-    await manager.start()
-    with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await manager.current().commit([issued()])
-    with pytest.raises(LedgerUnavailable, match="still being opened"):
-        manager.subscribe(ALL, "", False)
-    hanging.set()
-    await until(conditions, WELL)
-    assert [stored.sequence for stored in await recorded(manager.current(), issued())] == [1]
-    await manager.close()
+    async with Managed(url) as manager:
+        with pytest.raises(LedgerUnavailable, match="still being opened"):
+            await manager.current().commit([issued()])
+        with pytest.raises(LedgerUnavailable, match="still being opened"):
+            manager.subscribe(ALL, "", False)
+        hanging.set()
+        await manager.until()
+        assert [stored.sequence for stored in await recorded(manager.current(), issued())] == [1]
 
 
 async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(url: str) -> None:
-    conditions = asyncio.Queue[LedgerHealth]()
-    manager = new_manager(url, on_change=conditions.put_nowait)
-    await manager.start()
-    await until(conditions, WELL)
-    stream = manager.subscribe(ALL, "", False)
-    await anext(stream)
-    await manager.end_streams()
-    with pytest.raises(ServerDraining):
+    async with Managed(url) as manager:
+        await manager.until()
+        stream = manager.subscribe(ALL, "", False)
         await anext(stream)
-    with pytest.raises(ServerDraining):
-        manager.subscribe(ALL, "", False)
-    assert [stored.sequence for stored in await recorded(manager.current(), issued())] == [1]
-    await manager.close()
-    await manager.close()
-    assert conditions.empty()
+        await manager.end_streams()
+        with pytest.raises(ServerDraining):
+            await anext(stream)
+        with pytest.raises(ServerDraining):
+            manager.subscribe(ALL, "", False)
+        assert [stored.sequence for stored in await recorded(manager.current(), issued())] == [1]
+        await manager.close()
+    assert manager.changes.empty()

@@ -1,13 +1,18 @@
-"""Streams over gRPC: subscribers that do not keep up."""
+"""Streams over gRPC: subscribers that do not keep up, and many that come to one worker at the same moment."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import async_worker
@@ -17,6 +22,7 @@ from dejavu.v1 import prediction_service_pb2_grpc as stubs
 from dejavu_ledger import Ledger
 from dejavu_ledger.records import IssuedForecast
 from dejavu_server.streaming import subscription
+from dejavu_server.worker.worker import Worker
 
 FORECASTS = 100
 
@@ -77,3 +83,37 @@ async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_
                 break
     assert received == list(range(1, FORECASTS + 1))
     await ledger.close()
+
+
+EACH = 100
+"""Calls at once on each of eight connections."""
+
+
+@pytest.fixture
+async def channels(worker: Worker) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """Connections to a worker, whose calls end with the test."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    made = [grpc.aio.insecure_channel(worker.address, options) for _ in range(8)]
+    yield made
+    for each in made:
+        await each.close()
+
+
+async def test_subscribers_that_come_all_at_once_are_accepted(channels: list[grpc.aio.Channel]) -> None:
+    """As those of a worker that died do: gRPC's core would cancel the calls that its queue has no room for."""
+    services: list[Any] = [stubs.PredictionServiceStub(channel) for channel in channels]
+    await services[0].StreamPredictions(pb.StreamPredictionsRequest(), timeout=60).read()
+    streams = [
+        service.StreamPredictions(pb.StreamPredictionsRequest(), timeout=60)
+        for service in services
+        for _ in range(EACH)
+    ]
+    firsts = await asyncio.gather(*(stream.read() for stream in streams))
+    assert all(first.HasField("heartbeat") for first in firsts)
+
+
+async def test_health_checks_that_come_all_at_once_are_answered(channels: list[grpc.aio.Channel]) -> None:
+    checks: list[Any] = [HealthStub(channel) for channel in channels]
+    await checks[0].Check(HealthCheckRequest())
+    calls = [check.Check(HealthCheckRequest(), timeout=60) for check in checks for _ in range(EACH)]
+    assert Counter([(await call.code()).name for call in calls]) == {"OK": len(calls)}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from tests.server.supervisor.conftest import Program
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
-from tests.support.processes.worker_programs import running_pool, worker_that
+from tests.support.processes.worker_programs import running_pool
 
 from dejavu_common.activity import ThreadUsage
 from dejavu_server.observability.multiprocess import SupervisorMetrics
@@ -67,12 +67,10 @@ async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: P
 
 @pytest.mark.usefixtures("short_turns")
 async def test_a_worker_that_drains_has_its_grace_time_however_silent_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_pool, "KILL_AFTER_SECONDS", 0.5)
-    monkeypatch.setattr(
-        sys, "executable", worker_that(tmp_path / "python", "signal.signal(signal.SIGTERM, signal.SIG_IGN)", *SILENT)
-    )
+    workers_run("signal.signal(signal.SIGTERM, signal.SIG_IGN)", *SILENT)
     async with running_pool(tmp_path, grace_seconds=0.0, hang_seconds=HUNG) as workers:
         with capture_logs() as log:
             await workers.start(0, lambda *_: None)
@@ -83,9 +81,9 @@ async def test_a_worker_that_drains_has_its_grace_time_however_silent_it_is(
 @pytest.mark.nightly
 @pytest.mark.usefixtures("short_turns")
 async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program
 ) -> None:
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SILENT))
+    workers_run(*SILENT)
     worker = await WorkerProcess.spawn(os.environ)
     try:
         await worker.serve(0, settings_in(tmp_path), tmp_path, make_ledger=True)
@@ -116,20 +114,17 @@ async def test_a_report_and_a_hung_part_are_told_from_the_beats_however_the_pipe
     assert hearing.has_ledger
 
 
-HANGS_IN_A_PART_TO_COME = (
-    "report()",
-    "os.write(order['report_fd'], b'.')",
-    "time.sleep(0.1)",
-    "os.write(order['report_fd'], b'!part-of-a-later-release\\n')",
-    "while True: time.sleep(0.01); os.write(order['report_fd'], b'.')",
-)
-
-
 @pytest.mark.usefixtures("short_turns")
 async def test_a_worker_that_names_a_hung_part_is_killed_whatever_the_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program
 ) -> None:
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *HANGS_IN_A_PART_TO_COME))
+    workers_run(
+        "report()",
+        "os.write(order['report_fd'], b'.')",
+        "time.sleep(0.1)",
+        "os.write(order['report_fd'], b'!part-of-a-later-release\\n')",
+        "while True: time.sleep(0.01); os.write(order['report_fd'], b'.')",
+    )
     figures = SupervisorMetrics(tmp_path)
     async with running_pool(tmp_path, figures) as workers:
         ended = asyncio.Event()
@@ -142,16 +137,13 @@ async def test_a_worker_that_names_a_hung_part_is_killed_whatever_the_part(
         assert counted == 1
 
 
-RUNS_WITHOUT_BEATS = ("report()", "while True: pass")
-
-
 @pytest.mark.nightly
 @pytest.mark.usefixtures("short_turns")
 async def test_time_in_which_a_worker_got_no_core_is_no_silence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel says that it runs and used no CPU time, as on a machine with far more work than cores."""
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *RUNS_WITHOUT_BEATS))
+    workers_run("report()", "while True: pass")
     asked = asyncio.Event()
     looks = 0
 

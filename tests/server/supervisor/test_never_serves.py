@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.server.supervisor.conftest import Program
 from tests.support.builders.bundles import copy_of_default
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.scrapes import scrape, value_in
 from tests.support.processes.servers import SpawnedServer, settings_in, spawned_server
-from tests.support.processes.worker_programs import stand_in, worker_that
 
 from dejavu_client import DejavuClient
 from dejavu_server.observability.multiprocess import SupervisorMetrics
@@ -75,45 +74,42 @@ def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_ha
 
 
 async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_again(tmp_path: Path) -> None:
-    await WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path)).pause(
-        86_400.0
-    )  # longer than a test could wait
+    a_day = 86_400.0  # longer than a test could wait
+    await WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path)).pause(a_day)
 
 
-async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("time.sleep(300)", r"did not serve within 1 s"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "ended before it served: killed by SIGKILL"),
+    ],
+    ids=["hangs", "dies"],
+)
+async def test_a_worker_that_hangs_or_dies_as_it_starts_is_gone_and_counts_as_one_that_failed(
+    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch, program: str, told: str
 ) -> None:
-    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "exec sleep 300"))
-    monkeypatch.setattr(worker_process, "START_SECONDS", 0.2)
-    figures = SupervisorMetrics(tmp_path)
+    workers_run(program)
+    monkeypatch.setattr(worker_process, "START_SECONDS", 1)
+    before = psutil.Process().children()
+    figures, ended = SupervisorMetrics(tmp_path), list[object]()
     pool = WorkerPool(settings_in(tmp_path), figures)
-    ended = list[object]()
     for number in (1, 2):
-        with pytest.raises(StartError, match=r"did not serve within 0\.2 s"):
+        with pytest.raises(StartError, match=told):
             await pool.start(0, lambda worker, _: ended.append(worker))
         assert pool.failed_starts == number
     await pool.end()
     assert not ended, "what never served can't end to do so"
-    assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
+    assert not pool.killed
+    assert psutil.Process().children() == before
     assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 2
     assert figures.registry.get_sample_value("dejavu_workers") == 0
 
 
-async def test_a_worker_that_dies_before_it_says_anything_has_its_end_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "kill -KILL $$"))
-    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path))
-    with pytest.raises(StartError, match="ended before it served: killed by SIGKILL"):
-        await pool.start(0, lambda *_: None)
-    await pool.end()
-    assert not pool.killed
-
-
 async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_and_is_not_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program
 ) -> None:
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", "report()"))
+    workers_run("report()")
     figures = SupervisorMetrics(tmp_path)
     pool = WorkerPool(settings_in(tmp_path), figures)
     slot = WorkerSlot(0, pool)
@@ -128,18 +124,16 @@ async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_a
 
 
 async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program
 ) -> None:
     pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path))
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "serves", "report()", "time.sleep(300)"))
+    workers_run("report()", "time.sleep(300)")
     worker = await pool.start(0, lambda *_: None)
-    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "dies", "#!/bin/sh", "kill -KILL $$"))
-    with pytest.raises(StartError):
-        await pool.start(1, lambda *_: None)
-    assert (pool.serving(), pool.failed_starts) == ([worker], 0)
-    worker.kill()
-    await worker.wait()
-    with pytest.raises(StartError):
-        await pool.start(1, lambda *_: None)
-    assert (pool.serving(), pool.failed_starts) == ([], 1)
+    workers_run("os.kill(os.getpid(), signal.SIGKILL)")
+    for serving, failed in (([worker], 0), ([], 1)):
+        with pytest.raises(StartError):
+            await pool.start(1, lambda *_: None)
+        assert (pool.serving(), pool.failed_starts) == (serving, failed)
+        worker.kill()
+        await worker.wait()
     await pool.end()

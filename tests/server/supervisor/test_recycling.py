@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,12 +11,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
+from tests.server.supervisor.conftest import Program
 from tests.support.harness.waiting import until
 from tests.support.processes.hangs import hanging
 from tests.support.processes.load import load
 from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
-from tests.support.processes.worker_programs import running_pool, worker_that
+from tests.support.processes.worker_programs import running_pool
 
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import recycling
@@ -30,27 +30,17 @@ LIMIT = 80
 MUCH = "taken = bytearray(100 * 1024 * 1024)"
 FAR_MORE = "taken = bytearray(200 * 1024 * 1024)"
 ENDS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
-SERVES = (ENDS, "report()", "time.sleep(300)")
 GROWS_IN_SLOT_1 = (ENDS, "report()", "time.sleep(0.3)", f"if order['slot'] == 1: {MUCH}", "time.sleep(300)")
-TAKES_FAR_MORE_IN_SLOT_1 = (
-    ENDS,
-    "report()",
-    "time.sleep(0.2)",
-    f"if order['slot'] == 1: {FAR_MORE}",
-    "time.sleep(300)",
-)
-IS_LARGE_FROM_START = (ENDS, MUCH, "report()", "time.sleep(300)")
 
 
 @asynccontextmanager
 async def recycled(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *program: str, served_seconds: float = 0.5
+    folder: Path, monkeypatch: pytest.MonkeyPatch, served_seconds: float = 0.5
 ) -> AsyncIterator[tuple[list[WorkerSlot], SupervisorMetrics, list[EventDict]]]:
-    """Two slots with workers of a program, under a recycler that never waits long."""
+    """Two slots with workers, under a recycler that never waits long."""
     monkeypatch.setattr(recycling, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(recycling, "FIRST_SERVED_SECONDS", served_seconds)
     monkeypatch.setattr(recycling, "LONGEST_SERVED_SECONDS", served_seconds)
-    monkeypatch.setattr(sys, "executable", worker_that(folder / "python", *program))
     figures = SupervisorMetrics(folder)
     with capture_logs() as log:
         async with running_pool(folder, figures, standby="off") as pool:
@@ -72,9 +62,10 @@ def recycled_slots(log: list[EventDict]) -> list[int]:
 
 
 async def test_a_worker_that_grows_above_the_limit_is_drained_after_its_successor_serves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with recycled(tmp_path, monkeypatch, *GROWS_IN_SLOT_1) as (slots, figures, log):
+    workers_run(*GROWS_IN_SLOT_1)
+    async with recycled(tmp_path, monkeypatch) as (slots, figures, log):
         small, large = (slot.worker for slot in slots)
         assert small is not None
         assert large is not None
@@ -92,9 +83,10 @@ async def test_a_worker_that_grows_above_the_limit_is_drained_after_its_successo
 
 
 async def test_a_worker_that_is_above_the_limit_as_it_starts_is_left_alone_and_that_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with recycled(tmp_path, monkeypatch, *IS_LARGE_FROM_START) as (slots, figures, log):
+    workers_run(ENDS, MUCH, "report()", "time.sleep(300)")
+    async with recycled(tmp_path, monkeypatch) as (slots, figures, log):
         before = [slot.worker for slot in slots]
         await until(lambda: [entry["event"] for entry in log].count("max_rss_too_low") == 2)
         await asyncio.sleep(0.6)  # longer than a worker has to have served
@@ -104,23 +96,24 @@ async def test_a_worker_that_is_above_the_limit_as_it_starts_is_left_alone_and_t
 
 
 async def test_where_no_successor_starts_the_worker_stays_and_it_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with recycled(tmp_path, monkeypatch, *GROWS_IN_SLOT_1) as (slots, figures, log):
+    workers_run(*GROWS_IN_SLOT_1)
+    async with recycled(tmp_path, monkeypatch) as (slots, figures, log):
         worker = slots[1].worker
-        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "broken", "sys.exit(3)"))
+        workers_run("sys.exit(3)")
         await until(lambda: [entry["event"] for entry in log].count("worker_not_recycled") >= 2)
         assert slots[1].worker is worker
         assert count(figures) == 0
-        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "whole", *SERVES))
+        workers_run(ENDS, "report()", "time.sleep(300)")
         await until(lambda: count(figures) == 1)
 
 
 async def test_a_worker_far_above_the_limit_is_killed_at_once_even_if_it_has_just_begun_to_serve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = TAKES_FAR_MORE_IN_SLOT_1
-    async with recycled(tmp_path, monkeypatch, *program, served_seconds=60.0) as (slots, figures, log):
+    workers_run(ENDS, "report()", "time.sleep(0.2)", f"if order['slot'] == 1: {FAR_MORE}", "time.sleep(300)")
+    async with recycled(tmp_path, monkeypatch, served_seconds=60.0) as (slots, figures, log):
         small, large = (slot.worker for slot in slots)
         assert large is not None
         await slots[1].wait_vacated()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from tests.support.processes.worker_programs import running_pool, worker_that
+from tests.server.supervisor.conftest import Program
+from tests.support.processes.worker_programs import running_pool
 
 SERVES = ("report()", "time.sleep(300)")
 
 
 async def test_no_more_workers_start_at_once_than_there_are_cores_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
     starting, counts = tmp_path / "starting", tmp_path / "counts"
@@ -28,7 +28,7 @@ async def test_no_more_workers_start_at_once_than_there_are_cores_for(
         f"open(os.path.join({str(counts)!r}, str(os.getpid())), 'w').write(str(len(os.listdir({str(starting)!r}))))",
         "os.rmdir(mine)",
     )
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *program, *SERVES))
+    workers_run(*program, *SERVES)
     async with running_pool(tmp_path) as pool:
         workers = await asyncio.gather(*(pool.start(slot, lambda *_: None) for slot in range(8)))
         assert set(pool.serving()) == set(workers)
@@ -38,9 +38,9 @@ async def test_no_more_workers_start_at_once_than_there_are_cores_for(
 
 
 async def test_a_server_that_keeps_no_fork_server_replaces_a_dead_worker_by_a_process_started_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers_run: Program
 ) -> None:
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SERVES))
+    workers_run(*SERVES)
     supervisor = psutil.Process()
     before = set(supervisor.children())
     async with running_pool(tmp_path, standby="off") as pool:

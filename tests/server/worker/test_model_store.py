@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 
 import grpc
-from tests.support.builders.calls import PATTERN, refusal
+from tests.support.builders.calls import PATTERN, current_game, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness.waiting import until
 from tests.support.processes.servers import async_worker
 from tests.support.programs.model_servers import CHAMPION, ServedModels, challenger_version, workers_with_store
 
@@ -74,6 +75,10 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
             what_if = PredictRequest(pattern=PATTERN, model_version="challenger")
             assert (await each.predictions.Predict(what_if)).forecast.model_version == new
             assert (await each.predictions.Predict(PredictRequest(pattern=PATTERN))).forecast.model_version == CHAMPION
+        named = PredictRequest(pattern=PATTERN, game_id=current_game(1), horizon=HORIZON_HALFTIME)
+        assert (await one.predictions.Predict(named)).forecast.model_version == CHAMPION
+        figure = one.worker.metrics.registry.get_sample_value
+        await until(lambda: figure("dejavu_shadows_total", {"outcome": "recorded"}) == 1)
         found = await one.models.GetModel(pb.GetModelRequest(model_version="challenger"))
         assert [(each.worker, each.loaded) for each in found.replicas] == [("0", True), ("1", True)]
 

@@ -1,4 +1,4 @@
-"""Worker lifecycle: start, drain, and errors that prevent a start."""
+"""Worker lifecycle: start, drain, errors that prevent a start, and the bundles that it loads."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from structlog.testing import capture_logs
+from tests.support.builders.bundles import copy_of_default, mark_unfit, write_refreshed_manifest
 from tests.support.builders.calls import GAME, PATTERN, refusal
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.processes.servers import new_worker, settings_in
+from tests.support.processes.servers import new_worker, settings_in, spawned_server
 
+from dejavu.v1 import forecast_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client import HALFTIME, AsyncDejavuClient, predict_request
 from dejavu_ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.worker.models import DuplicateBundle, warm_up
+from dejavu_server.worker.grpc_options import max_connections
+from dejavu_server.worker.models import DuplicateBundle, PreloadedModels, load_models, warm_up
 from dejavu_server.worker.worker import Worker
-from dejavu_store.default_bundles import default_bundle
+from dejavu_store.bundle import read_manifest
+from dejavu_store.default_bundles import default_bundle, refreshed_bundle, served_bundle
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
@@ -103,18 +108,13 @@ async def test_a_bundle_named_twice_and_a_url_that_can_name_no_ledger_are_refuse
         await new_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/circle/ledger.sqlite3").__aenter__()
 
 
-def test_every_model_is_warmed_up_alone_and_in_company() -> None:
-    one, two = PersistenceForecaster("one"), PersistenceForecaster("two")
+def test_every_model_is_warmed_up_alone_and_in_company_from_the_first_slot_of_each_horizon_to_the_last() -> None:
+    one, two = EveryMinuteForecaster("one"), EveryMinuteForecaster("two")
+    asked = set[tuple[Horizon, int]]()
+    one.before = lambda queries: asked.update((query.horizon, query.pattern.minutes) for query in queries)
     warm_up(ServingModels([one, two]))
     assert one.groups == two.groups
     assert {1, CHUNK} <= set(one.groups)
-
-
-def test_every_horizon_of_a_model_is_warmed_up_from_its_first_slot_to_its_last() -> None:
-    model = EveryMinuteForecaster()
-    asked = set[tuple[Horizon, int]]()
-    model.before = lambda queries: asked.update((query.horizon, query.pattern.minutes) for query in queries)
-    warm_up(ServingModels([model]))
     assert asked == {(Horizon.HALFTIME, 1), (Horizon.HALFTIME, 23), (Horizon.FINAL, 1), (Horizon.FINAL, 47)}
 
 
@@ -122,3 +122,70 @@ def test_the_server_imports_neither_torch_nor_rich() -> None:
     modules = "dejavu_server.worker_main, dejavu_server.worker.worker, dejavu_server.cli.serve"
     program = f"import sys, {modules}; sys.exit(not {{'torch', 'rich'}}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_workers_of_a_fork_server_have_the_bundle_that_it_loaded_and_not_one_refreshed_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    settings = settings_in(tmp_path)
+    preloaded = PreloadedModels.load(settings)
+    write_refreshed_manifest(refreshed_bundle())
+    assert served_bundle() == refreshed_bundle()
+    assert load_models(settings, preloaded).versions == (read_manifest(default_bundle()).version,)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "max_rss", "connections"),
+    [
+        (1024, 0, 870),  # the rest is for files
+        (65_535, 0, 55_704),
+        (65_535, 384, 3276),  # idle connections must not take a worker above max_rss
+        (1024, 1024, 870),
+        (2**40, 0, 2**31 - 1),
+    ],
+)
+def test_connections_leave_descriptors_for_files_and_memory_for_work(
+    descriptors: int, max_rss: int, connections: int
+) -> None:
+    assert max_connections(descriptors, max_rss) == connections
+
+
+REASON = "CRPS of the half no better than persistence's in 2021"
+
+
+@pytest.fixture
+def unfit(tmp_path: Path) -> Path:
+    copy_of_default(tmp_path / "bundle")
+    mark_unfit(tmp_path / "bundle", REASON)
+    return tmp_path / "bundle"
+
+
+async def test_every_answer_of_an_unfit_bundle_is_marked_also_where_it_is_recorded(tmp_path: Path, unfit: Path) -> None:
+    with capture_logs() as log:
+        async with (
+            new_worker(tmp_path, shipped=True, bundles=(unfit,), allow_unfit=True) as worker,
+            AsyncDejavuClient(worker.address, timeout=20.0) as client,
+        ):
+            answers = [await client.predict(PATTERN), await client.predict(PATTERN, horizon=HALFTIME, game_id=GAME)]
+            answers += [each.forecast async for each in client.list_predictions()]
+            answers += [each.forecast for each in await client.predict_batch([predict_request(PATTERN)])]
+            [model] = await client.list_models()
+    assert [entry["log_level"] for entry in log if entry["event"] == "model_unfit"] == ["warning"]
+    assert (model.verdict, model.verdict_reason) == (model_service_pb2.VERDICT_UNFIT, REASON)
+    assert len(answers) == 4
+    for answer in answers:
+        [warning] = answer.warnings
+        assert warning.reason == forecast_pb2.WARNING_REASON_MODEL_UNFIT
+        assert "failed its backtest" in warning.text
+
+
+def test_a_server_does_not_start_with_an_unfit_bundle(tmp_path: Path, unfit: Path) -> None:
+    with spawned_server(
+        "--workers", "1", "--bundle", str(unfit), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3"
+    ) as server:
+        refused = server.wait_for("cannot_start")
+        assert server.exit_code() == 1
+    assert REASON in refused["reason"]
+    assert "--allow-unfit" in refused["reason"]
+    assert "Traceback" not in server.log()

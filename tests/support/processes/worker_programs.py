@@ -30,19 +30,14 @@ _WORKER = (
 )
 
 
-def stand_in(path: Path, *lines: str) -> str:
-    """Write a program of these lines; return its path."""
-    path.write_text("\n".join(lines))
+def worker_that(path: Path, *lines: str) -> str:
+    """Write a worker that reads its `order` and runs these lines of Python; return its path.
+
+    `report()` reports that it serves. Started as a fork server, it fails.
+    """
+    path.write_text("\n".join((*_WORKER, *lines)))
     path.chmod(0o755)
     return str(path)
-
-
-def worker_that(path: Path, *lines: str) -> str:
-    """Write a worker that reads its `order` and runs these lines of Python; `report()` reports that it serves.
-
-    Started as a fork server, it fails.
-    """
-    return stand_in(path, *_WORKER, *lines)
 
 
 @asynccontextmanager

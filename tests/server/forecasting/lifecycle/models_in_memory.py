@@ -26,13 +26,11 @@ class ModelsInMemory(ModelStore):
 
     Attributes:
         broken: versions that cannot be loaded.
-        loads: versions in the order in which they were loaded.
     """
 
     def __init__(self, *versions: str) -> None:
         self._versions = set(versions)
         self.broken = set[str]()
-        self.loads: list[str] = []
 
     @override
     def load(self, version: str) -> Forecaster:
@@ -40,7 +38,6 @@ class ModelsInMemory(ModelStore):
         self.manifest(version)
         if version in self.broken:
             raise BundleCorrupt(f"model {version}: lstm.npz does not match the manifest")
-        self.loads.append(version)
         return PersistenceForecaster(version)
 
     @override

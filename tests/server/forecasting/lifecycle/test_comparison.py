@@ -25,8 +25,6 @@ from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.limits import SERVER
 from dejavu_store.stages import ModelAction, NotRegistered
 
-"""The context of a call."""
-
 
 def _distributed(made: IssuedForecast, point: float) -> IssuedForecast:
     return replace(made, forecast=replace(made.forecast, distribution=(point,) * len(DISTRIBUTION_LEVELS)))
@@ -145,11 +143,3 @@ async def test_what_cannot_be_compared_is_refused(
     with pytest.raises(error) as refused:
         await _compare(ledger, **fields)
     assert getattr(refused.value, "field", None) == field
-
-
-async def test_a_path_has_at_most_500_points_with_the_last(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    await champion(ledger, "v1", "v2")
-    await _settled(ledger, 9)
-    monkeypatch.setattr("dejavu_server.api.converters.comparison.MAX_POINTS", 4)
-    path = (await _compare(ledger)).crps.path
-    assert [point.games for point in path] == [1, 4, 6, 9]

@@ -635,9 +635,7 @@ class ServerInfo(_message.Message):
 
     @_builtins.property
     def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerSetting]:
-        """Settings that all servers of a ledger should share; not where they listen and keep files, what they log and how large
-        they are.
-        """
+        """Settings that servers of one ledger should share."""
 
     def __init__(
         self,
@@ -672,7 +670,7 @@ class ServerSetting(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of its option, for example max_game_forecasts."""
+    """Name of its option: max_game_forecasts."""
     value: _builtins.str
     """Its value."""
     def __init__(

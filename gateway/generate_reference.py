@@ -95,7 +95,7 @@ def generated() -> str:
 <a href="/">Tonight</a><a href="/record">Record</a><a href="/what-if">What if</a><a href="/system">System</a></header>
 <main>
 <h1>Interface</h1>
-<p>All paths of this page's interface, with a command each, and the <a href="#messages">messages</a> with their fields.
+<p>All paths, with a command each, and the fields of all <a href="#messages">messages</a>.
 For programs: <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
 {content}
 </main>

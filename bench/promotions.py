@@ -54,12 +54,13 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_ledger import Ledger
 from dejavu_ledger.queries.model_changes import KnownRoster, read_changes
 from dejavu_ledger.records import IssuedForecast
+from dejavu_server.coordination.model_workers import REPORT_COUNTS
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import ModelAction
 
 KILL_EVERY: Final = 10
 
-WISH_SECONDS: Final = 30
+WISH_SECONDS: Final = int(REPORT_COUNTS.total_seconds())
 """Time for which a model that a worker was loading when it ended is not loaded again."""
 
 CALL_SECONDS: Final = 30.0

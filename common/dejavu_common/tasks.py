@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 YIELD_SECONDS: Final = 0.0007
 """Seconds of work before yielding; a concurrent call waits for several times as long."""
@@ -72,6 +72,22 @@ async def repeat(
         except Exception:
             on_failure()
         await asyncio.sleep(seconds)
+
+
+class SharedWork(Generic[_T]):
+    """Work of one event loop that all who ask for it at the same time await together; it goes on if they give up."""
+
+    def __init__(self) -> None:
+        self._running: dict[Hashable, asyncio.Task[_T]] = {}
+
+    async def run(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Return the result of work, or of that which runs with the same key; if it raises, so does each call."""
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = asyncio.create_task(work(), name="shared-work")
+            running.add_done_callback(lambda _: self._running.pop(key))
+            running.add_done_callback(retrieve)
+        return await asyncio.shield(running)
 
 
 def retrieve(done: asyncio.Future[Any]) -> None:

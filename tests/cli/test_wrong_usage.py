@@ -73,6 +73,7 @@ PREDICT = [
     (("1", "--spread", "BKN-5.5"), "BKN is not one of the teams without --home and --away"),
     (("1", "--home", "BKN"), "give both teams, or none"),
     ((*ODDS, "--evening-staked", "20"), "--evening-staked: --bankroll missing; without it, it is a share"),
+    ((*ODDS, "--game-staked", "0.1", "--evening-staked", "20"), "--evening-staked: --bankroll missing"),
     ((*ODDS, "--game-staked", "1.5"), "--game-staked: --bankroll missing"),
     ((*OVER_UNDER[:-2], "--total-points", "2"), "--over-odds and --under-odds must be given together"),
     (OVER_UNDER, "--total-points"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import operator
+from functools import partial
 
 import pytest
 
-from dejavu_common.tasks import YIELD_TURNS, BackgroundTask, Turns, repeat
+from dejavu_common.tasks import YIELD_TURNS, BackgroundTask, SharedWork, Turns, repeat
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -58,6 +59,31 @@ async def test_a_task_ends_though_what_it_awaits_loses_its_cancellation() -> Non
         await task.end()
     assert lost.is_set()
     assert not task.is_started
+
+
+async def test_work_of_a_key_runs_once_for_all_who_await_it_and_again_once_it_ended() -> None:
+    """It goes on if one of them gives up, and each gets what it raises."""
+    begun, may_end = list[str](), asyncio.Event()
+
+    async def work(name: str) -> str:
+        begun.append(name)
+        await may_end.wait()
+        if name == "bad":
+            raise ValueError(name)
+        return name
+
+    shared = SharedWork[str]()
+    names = ("good", "good", "bad", "bad", "good")
+    calls = [asyncio.create_task(shared.run(name, partial(work, name))) for name in names]
+    await asyncio.sleep(0)
+    calls.pop(0).cancel()
+    may_end.set()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(result) for result in results] == ["good", "bad", "bad", "good"]
+    assert [isinstance(result, ValueError) for result in results] == [False, True, True, False]
+    assert begun == ["good", "bad"]
+    assert await shared.run("good", partial(work, "good")) == "good"
+    assert begun == ["good", "bad", "good"]
 
 
 async def test_results_are_those_of_map_however_often_it_gives_way() -> None:

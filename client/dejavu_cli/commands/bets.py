@@ -84,10 +84,8 @@ def bets(
         written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
     except (DataError, FeedNotInstalled) as error:
         raise failure(error) from None
-    stakes, weighed = (
-        _Stakes(bankroll or 1.0, evening_staked or 0.0, {}, staking_of(staking)),
-        list[WeighedMarket](),
-    )
+    stakes = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}, staking_of(staking))
+    weighed = list[WeighedMarket]()
     with call.connect() as client:
         newest = cache(partial(_newest, client, HORIZONS[horizon], replays=replays))
         of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))

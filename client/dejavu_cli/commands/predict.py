@@ -314,9 +314,11 @@ def _markets(bets: Sequence[_Bet], rules: StakeOptions) -> list[Market]:
     given = [f"--{name.replace('_', '-')}" for name, value in rules.items() if value is not None]
     if given and not markets:
         raise typer.BadParameter(f"required with {given[0]}", param_hint=" or ".join(each.options for each in bets))
-    if rules["bankroll"] is None and max(rules["game_staked"] or 0.0, rules["evening_staked"] or 0.0) > 1:
+    if rules["bankroll"] is None:
         problem = "--bankroll missing; without it, it is a share of the bankroll, at most 1"
-        raise typer.BadParameter(problem, param_hint=given[0])
+        for option, staked in (("--game-staked", rules["game_staked"]), ("--evening-staked", rules["evening_staked"])):
+            if staked is not None and staked > 1:
+                raise typer.BadParameter(problem, param_hint=option)
     return markets
 
 

@@ -100,7 +100,7 @@ def _contradicts(before: Play | None, play: Play, after: Play | None) -> bool:
         return True
     if after is None:
         return not _is_near(_score(before), play.score)
-    explained = _is_explained(_score(before), play) or _is_explained(play.score, after)
+    explained = is_explained(_score(before), play) or is_explained(play.score, after)
     return not explained and _is_near(_score(before), after.score)
 
 
@@ -108,7 +108,7 @@ def _score(play: Play | None) -> Score:
     return Score(0.0, 0, 0) if play is None else play.score
 
 
-def _is_explained(before: Score, play: Play) -> bool:
+def is_explained(before: Score, play: Play) -> bool:
     """Return whether a play's own points explain the step to its score."""
     return sorted((play.home - before.home, play.away - before.away)) == [0, own_points(play)]
 
@@ -133,7 +133,7 @@ def mark_gaps(plays: Mapping[int, Play], places: Collection[int]) -> tuple[Play,
     before, place_before = Score(0.0, 0, 0), -1
     missing = [*sorted(places), math.inf]
     for place, play in plays.items():
-        gap = not _is_explained(before, play) and missing[bisect_right(missing, place_before)] < place
+        gap = not is_explained(before, play) and missing[bisect_right(missing, place_before)] < place
         marked.append(replace(play, after_gap=True) if gap else play)
         before, place_before = play.score, place
     return tuple(marked)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dejavu_feed.nba.live_payloads import GameState
-from dejavu_feed.nba.plays import Play, own_points, periods_over
+from dejavu_feed.nba.plays import Play, is_explained, own_points, periods_over
 from dejavu_feed.pattern import Score
 from dejavu_feed.teams import TEAMS
 
@@ -46,11 +46,10 @@ def _of_teams(state: GameState, plays: Sequence[Play]) -> str:
         return ""
     right, example, before = list[bool](), "", Score(0.0, 0, 0)
     for play in plays:
-        gained = {"home": play.home - before.home, "away": play.away - before.away}
-        before, points = play.score, own_points(play)
-        if not points or not play.team or sorted(gained.values()) != [0, points]:
+        previous, before = before, play.score
+        if not play.team or not own_points(play) or not is_explained(previous, play):
             continue
-        raised = next(side for side, more in gained.items() if more)
+        raised = "home" if play.home > previous.home else "away"
         right.append(sides.get(play.team) == raised)
         if not right[-1]:
             example = f"points of {play.team} raise the score of the {raised} team, {getattr(state, raised)}"

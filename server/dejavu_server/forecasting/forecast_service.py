@@ -47,13 +47,6 @@ class _Asked:
         self.chosen: Chosen
         self.result: Result[IssuedForecast]
 
-    @property
-    def issued(self) -> IssuedForecast:
-        """The result, if it did not fail."""
-        if isinstance(self.result, Failed):
-            raise self.result.error
-        return self.result
-
 
 class ForecastService:
     """Computes forecasts, and records those of named games before it returns them.
@@ -163,13 +156,12 @@ class ForecastService:
                 each.result = Failed(error)
         await self._compute(computable, caller)
         # Record in the order of the requests, for any models: this sets the order in the ledger.
-        named = [each for each in computable if each.request.game_id and isinstance(each.result, IssuedForecast)]
-        again = await self._record(named, caller)
+        again = await self._record([each for each in computable if each.request.game_id], caller)
         if again:
             # With the inputs of the recorded forecasts, so that these also determine the market evaluations. All are
             # recorded together: a hundred writes of one forecast each would not wait for their caller's turn.
             await self._compute(again, caller)
-            await self._record([each for each in again if isinstance(each.result, IssuedForecast)], caller, again=True)
+            await self._record(again, caller, again=True)
 
     def _chosen(self, request: ForecastRequest) -> Chosen:
         """Return the model that answers a request: of a named game, the champion."""
@@ -214,13 +206,14 @@ class ForecastService:
         one is authoritative, and the answer has both (`IssuedForecast.recomputed`).
 
         Args:
-            asked: the requests, each with its forecast as its result.
+            asked: the requests of named games, each with its result; those that failed are left as they are.
             caller: the caller.
             again: whether they were recorded before, and are counted.
         """
-        if not asked:
+        pairs = [(each, each.result) for each in asked if isinstance(each.result, IssuedForecast)]
+        if not pairs:
             return []
-        issued = [each.issued for each in asked]
+        issued = [result for _, result in pairs]
         try:
             with span("ledger.commit", forecasts=len(issued)):
                 stored = await self._ledger().commit(issued, caller)
@@ -234,7 +227,7 @@ class ForecastService:
             for requested, result in () if again else zip(issued, stored, strict=True):
                 self._count(requested, result)
         differing = list[_Asked]()
-        for each, requested, result in zip(asked, issued, stored, strict=True):
+        for (each, requested), result in zip(pairs, stored, strict=True):
             each.result = _recorded(requested, result)
             if not again and (request := _as_recorded(each.request, requested, each.result)) is not None:
                 each.request = request

@@ -104,7 +104,7 @@ class OnlineProjection:
         )
         self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
         self._frozen = set[str]()  # versions whose ratings cannot take in an outcome
-        # Kept like the schedule of a model, but of every model.
+        # Apart from the ratings: it is the same for all models, and there may be no model yet.
         self._schedule = Projection(ScheduleHistory(), update_schedule)
         self._is_behind = False
 

@@ -5,7 +5,6 @@ An invented forecast of a later time of play would make all real ones of the gam
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from typing import Final
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_common.clock import utc_now
-from dejavu_common.tasks import retrieve
+from dejavu_common.tasks import SharedWork
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 from dejavu_ledger.errors import LedgerError
@@ -119,16 +118,13 @@ class GamesInPlay:
         self._clock = clock
         self._known = ANY_GAME
         self._until = 0.0
-        self._reading: asyncio.Task[PublishedGames] | None = None
+        self._reading = SharedWork[PublishedGames]()
 
     async def published(self) -> PublishedGames:
         """Return what is published: nothing, if that was long ago, or cannot be read. Calls at once share a read."""
         if self._clock() < self._until:
             return self._known
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read(), name="games-in-play")
-            self._reading.add_done_callback(retrieve)
-        return await asyncio.shield(self._reading)
+        return await self._reading.run(None, self._read)
 
     async def _read(self) -> PublishedGames:
         try:
@@ -136,8 +132,6 @@ class GamesInPlay:
             self._until = self._clock() + KEPT_SECONDS
         except LedgerError:
             return ANY_GAME  # nothing can be recorded anyway
-        finally:
-            self._reading = None
         return self._known
 
 

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import game_day, utc_now
-from dejavu_common.tasks import retrieve
+from dejavu_common.tasks import SharedWork
 from dejavu_ledger.queries.pages import InvalidPageToken
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
@@ -74,7 +75,7 @@ class ModelService:
         self._clock = clock
         self._stored_or_none = stored
         self._manifests: dict[str, tuple[Manifest, str]] = {}
-        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._reading = SharedWork[None]()
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -127,12 +128,7 @@ class ModelService:
     async def _manifest(self, version: str) -> tuple[Manifest | None, str]:
         """Return a manifest of the store and its hash, read once for all callers; None if the store lacks it."""
         if version not in self._manifests and self._stored_or_none is not None:
-            reading = self._reading.get(version)
-            if reading is None:
-                reading = self._reading[version] = asyncio.create_task(self._read_manifest(self._stored.store, version))
-                reading.add_done_callback(lambda _: self._reading.pop(version))
-                reading.add_done_callback(retrieve)
-            await asyncio.shield(reading)
+            await self._reading.run(version, partial(self._read_manifest, self._stored.store, version))
         return self._manifests.get(version, (None, ""))
 
     async def _read_manifest(self, store: ModelStore, version: str) -> None:

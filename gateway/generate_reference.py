@@ -40,25 +40,25 @@ KINDS: Final = {
 
 STYLE: Final = """
 *{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--ink)}
-body{font:1rem/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
+body{margin:0;overflow-wrap:anywhere;background:var(--ground);color:var(--ink);
+font:1rem/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 header,main{max-width:75rem;margin:0 auto;padding:.75rem clamp(.75rem,3vw,2.5rem)}
 header a{display:inline-block;margin-right:1rem;color:var(--muted);text-decoration:none}
 header a:first-child{color:var(--ink);font-size:1.25rem;font-weight:700;letter-spacing:-.02em}
 h1{font-size:1.75rem;line-height:1.15;margin:0 0 .75rem}
 h2{font-size:1.25rem;margin:2.5rem 0 .75rem}
-h3{font-size:1rem;margin:0;overflow-wrap:anywhere}
+h3{font-size:1rem;margin:0}
 h3[id]{margin-top:1rem}
 i{font-style:normal;color:var(--forecast)}
 a{color:var(--blue)}
 :focus-visible{outline:2px solid;outline-offset:2px}
-section{background:var(--surface);border:1px solid var(--line);border-radius:.75rem}
-section{padding:.75rem 1rem;margin:0 0 .75rem}
+section{background:var(--surface);border:1px solid var(--line);border-radius:.75rem;
+padding:.75rem 1rem;margin:0 0 .75rem}
 p{margin:.25rem 0 .5rem}
-pre{background:var(--raised);border-radius:.5rem;padding:.5rem .75rem;margin:.5rem 0 0}
-pre{font-size:.8125rem;white-space:pre-wrap;overflow-wrap:anywhere}
+pre{background:var(--raised);border-radius:.5rem;padding:.5rem .75rem;margin:.5rem 0 0;
+font-size:.8125rem;white-space:pre-wrap}
 ul{list-style:none;margin:.25rem 0 0;padding:0;columns:22rem;font-size:.8125rem;color:var(--muted)}
-li{overflow-wrap:anywhere;break-inside:avoid}
+li{break-inside:avoid}
 b{font-weight:600;color:var(--ink)}
 """
 

@@ -16,6 +16,7 @@ from dejavu.v1.forecast_pb2 import (
     LATE_REASON_LATER_SECOND,
     LATE_REASON_OBSERVED,
     LATE_REASON_REPORTED,
+    LATE_REASON_SIDES,
     LATE_REASON_TIME,
     Forecast,
     Horizon,
@@ -136,6 +137,7 @@ _LATE: Final = {
     LATE_REASON_REPORTED: "an outcome had been reported, and withdrawn",
     LATE_REASON_GAME_DATE: "made after the day of the game",
     LATE_REASON_OBSERVED: "made after the outcome was observed",
+    LATE_REASON_SIDES: "its home and away teams were exchanged",
 }
 
 

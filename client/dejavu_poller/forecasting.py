@@ -21,7 +21,7 @@ from dejavu_poller.events import (
     Prediction,
 )
 from dejavu_poller.horizons import HORIZON_RULES, HorizonState, at_horizon
-from dejavu_poller.predictor import OUTCOME_KNOWN
+from dejavu_poller.predictor import OUTCOME_KNOWN, team_codes
 from dejavu_poller.transition import MAY_PASS, DueForecast, Transition
 
 _STALE_AFTER: Final = 120.0
@@ -61,6 +61,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
     completed, known = completed_minutes(plays), known_minutes(plays)
     timeline = slots((play.score for play in plays), known)
     inputs = known_inputs(plays, known, step.game.state.home)
+    home, away = team_codes(step.game.state)
     due: list[DueForecast] = []
     stale = ""
     for watched in step.game.horizons.values():
@@ -70,10 +71,16 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
         pattern, live = timeline[:minute], inputs[minute - 1]
         changed, wanted = watched.reached(pattern, live)
         step.set_horizon(changed)
-        if not wanted:
+        exchanged = watched.forecast_of_sides(away, home) if home else []
+        if not wanted and not exchanged:
             continue
         late = watched.late(plays, step.known.now)
         if not late:
+            due += [
+                DueForecast(watched.horizon, timeline[:each], None, inputs[each - 1], again=True)
+                for each in exchanged
+                if each < minute
+            ]
             due.append(DueForecast(watched.horizon, pattern, completed_at(plays, minute), live))
         elif late > _STALE_AFTER and not stale:
             over = f"the {horizon_label(watched.horizon)} may be over, for {late:.0f} s"
@@ -88,7 +95,7 @@ def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence
     """Accept forecasts, and note which ones were refused and which ones still have no answer."""
     missing: DejavuClientError | None = None
     for each, answer in zip(due, answers, strict=True):
-        if isinstance(answer, Forecast) and not answer.late:
+        if isinstance(answer, Forecast) and (each.again or not answer.late):
             _accept(step, each, answer)
         elif isinstance(answer, MAY_PASS):  # a server error may be gone on the next attempt
             missing = answer
@@ -98,8 +105,11 @@ def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence
             _close_by_record(step, each)
         else:
             reason = "it comes too late to count" if isinstance(answer, Forecast) else answer
-            refused = replace(step.game.horizons[each.horizon], refused=each.pattern, note=f"refused: {reason}")
-            step.set_horizon(refused)
+            watched = step.game.horizons[each.horizon]
+            if each.again:
+                step.set_horizon(watched.without(len(each.pattern)))
+            else:
+                step.set_horizon(replace(watched, refused=each.pattern, note=f"refused: {reason}"))
             label = horizon_label(each.horizon)
             step.fault(f"the server refused to forecast the {label}: {reason}", kind=FaultKind.REFUSED)
     if missing is None:

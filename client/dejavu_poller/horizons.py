@@ -1,9 +1,10 @@
 """State of one horizon of a game: forecast minutes, missed minutes and outcome.
 
 The newest completed minute that is configured and supported by the model is forecast once, and again if a correction
-changes its pattern, its total points or its last score. Forecasts of older minutes stay as they are. A minute that
-passes without a forecast, because the poller, the feed or the server was unavailable, is reported as missed and never
-forecast later: that would be a forecast in hindsight.
+changes its pattern, its total points or its last score. Forecasts of older minutes stay as they are, except those
+whose home and away teams turn out to be exchanged: they are made again, for viewers. A minute that passes without a
+forecast, because the poller, the feed or the server was unavailable, is reported as missed and never forecast later:
+that would be a forecast in hindsight.
 """
 
 from __future__ import annotations
@@ -138,6 +139,16 @@ class HorizonState:
             # A clock error may have completed a much later minute, whose forecast no longer counts as the newest.
             return (self if stored is self.newest else replace(self, newest=stored)), False
         return self, pattern != self.refused
+
+    def forecast_of_sides(self, home: str, away: str) -> list[int]:
+        """Return the minutes, ascending, whose forecasts have these home and away teams."""
+        teams = home, away
+        made = self.forecasts.items()
+        return sorted(minute for minute, each in made if (each.forecast.home_team, each.forecast.away_team) == teams)
+
+    def without(self, minute: int) -> HorizonState:
+        """Return the state without the forecast of a minute."""
+        return replace(self, forecasts={each: made for each, made in self.forecasts.items() if each != minute})
 
     def accept(self, pattern: tuple[int, ...], forecast: Forecast, live: LiveInputs = NO_LIVE_INPUTS) -> HorizonState:
         """Return the state with one more forecast, which is the newest."""

@@ -42,12 +42,14 @@ class DueForecast:
         pattern: pattern of the newest minute: differentials (home − away, points), one per minute.
         completed: time of the play that completed the pattern.
         live: live inputs at the end of the pattern.
+        again: whether it corrects the sides of an earlier minute. It is too late to count, but viewers see it.
     """
 
     horizon: Horizon.ValueType
     pattern: tuple[int, ...]
     completed: datetime | None
     live: LiveInputs
+    again: bool = False
 
 
 class Read(enum.Enum):

@@ -37,7 +37,7 @@ class LineOrigin(NamedTuple):
 
 
 class LateReason(enum.Enum):
-    """Why a recorded forecast is late: it could have been made with hindsight, so it does not count."""
+    """Why a recorded forecast is late, so it could have been made with hindsight, or else does not count."""
 
     LATER_SECOND = "later_second"
     """The ledger already had one of a later second of play, of the game's owners or the same caller; for another caller
@@ -58,6 +58,10 @@ class LateReason(enum.Enum):
     OBSERVED = "observed"
     """It was made after the observed_time of the first report of its outcome. This reason is stored in no entry: it
     follows from the report, which is recorded later."""
+
+    SIDES = "sides"
+    """It is not late, but its home and away teams are those of the outcome, exchanged. Stored in no entry, too: it
+    follows from the outcome."""
 
 
 class MarketRecording(enum.Enum):

@@ -221,6 +221,7 @@ class _Settling:
         self._game_id, self._horizon, self._of_game = game_id, horizon, of_game
         self._outcomes = [each for each in of_game.outcomes if each.horizon == horizon.value]
         self._outcome = self._outcomes[-1]
+        self._first = next(each for each in self._outcomes if each.sequence == self._outcome.first_sequence)
         # Anybody could record a game before its poller does, with any pattern: nothing is learned from that.
         self._since = of_game.passed if of_game.passed < self._outcome.first_sequence else 0
         made = [each for each in of_game.forecasts if each.horizon == horizon.value]
@@ -233,7 +234,6 @@ class _Settling:
     def row(self, connection: Connection) -> Row:
         """Return its row of `scores`."""
         outcome, made = self._outcome, self._made
-        first = next(each for each in self._outcomes if each.sequence == outcome.first_sequence)
         scored = scored_values.unpack([each.scored_values for each in made])
         forecasts = self._forecasts(scored, scored_values.unpack([each.total_values for each in made]))
         counts = (forecasts["exclusion"] == Exclusion.NONE) | (forecasts["own_exclusion"] == Exclusion.NONE)
@@ -241,7 +241,8 @@ class _Settling:
         shadows = [each for each in self._beside if each.forecast_sequence in counted]
         of_shadows = scored_values.unpack([each.scored_values for each in shadows])
         days = [each.day for each in made]
-        is_competitive = self._game_id[:3] in COMPETITIVE and is_of_season(self._game_id, date.fromordinal(first.day))
+        reported = date.fromordinal(self._first.day)
+        is_competitive = self._game_id[:3] in COMPETITIVE and is_of_season(self._game_id, reported)
         learned = is_competitive and not outcome.withdrawn
         observed = self._observations(connection, forecasts["total_points"]) if learned else []
         markets, packed = self._markets(), self._shadows(shadows, of_shadows)
@@ -257,7 +258,7 @@ class _Settling:
             "first_day": min(days, default=None),
             "last_day": max(days, default=None),
             "learned": learned,
-            "day": first.day,
+            "day": self._first.day,
             "neutral_site": self._neutral_site(),
             "observations": canonical_json.dumps(observed),
             "texts": canonical_json.dumps({name: [*texts] for name, texts in self._texts.items()}),
@@ -274,9 +275,9 @@ class _Settling:
         return True if told and all(told) else None
 
     def _teaches(self, forecast: _Forecast) -> bool:
-        """Return whether a forecast is of the owner, and in time by the entries up to the first report."""
+        """Return whether a forecast is of the owner, in time by the entries up to the first report, with its sides."""
         owned = forecast.owned and forecast.sequence >= self._since
-        return owned and in_time(forecast, self._outcome.first_sequence)
+        return owned and in_time(forecast, self._first.sequence) and not _exchanges_sides(forecast, self._first)
 
     def _observations(self, connection: Connection, total_points: Floats) -> list[tuple[str, int, float]]:
         """Return model, quarter and score of the forecasts to learn from, in this order.
@@ -384,6 +385,8 @@ class _Settling:
                 return _EXCLUSIONS[each.late]
             if each.hindsight is not None:
                 return Exclusion.OBSERVED
+            if _exchanges_sides(each, self._outcome):
+                return Exclusion.SIDES
             return Exclusion.SUPERSEDED if each.sequence in replaced else Exclusion.NONE
 
         try:
@@ -459,6 +462,12 @@ class _Settling:
         packed["crps"], packed["width"] = scored.crps(differential), scored.width
         packed["probability"] = scored.probability
         return packed
+
+
+def _exchanges_sides(forecast: _Forecast, outcome: _Outcome) -> bool:
+    """Return whether the home and away teams of a forecast are those of an outcome, exchanged."""
+    home, away = outcome.home_team, outcome.away_team
+    return bool(home and away) and (forecast.home_team, forecast.away_team) == (away, home)
 
 
 def _settled_market(

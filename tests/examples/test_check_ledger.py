@@ -159,7 +159,8 @@ def listed(address: str) -> list[RecordedPrediction]:
         return list(RecordServiceStub(channel).ListPredictions(everything).predictions)
 
 
-GAME, OTHER, THIRD, REPLAY, FIFTH = "0022500001", "0022500002", "0022500003", "9900000001", "0022500005"
+GAME, OTHER, THIRD, REPLAY = "0022500001", "0022500002", "0022500003", "9900000001"
+FIFTH, SIXTH = "0022500005", "0022500006"
 CLOCK: dict[str, Any] = {"clock": 2880.0, "publisher": "a"}
 EVENTS = [
     leads("a"),
@@ -210,6 +211,10 @@ EVENTS = [
         for behind in (90, 181)
     ),
     reported(4, game_id=FIFTH, at=-1),
+    said(18, by="a", game_id=SIXTH, market={}, home_team="GSW", away_team="BKN"),
+    said(18, -5.0, by="a", game_id=SIXTH, market={}),
+    said(19, by="c", game_id=SIXTH, home_team="GSW", away_team="BKN"),
+    reported(4, game_id=SIXTH, at=60),
 ]
 """Every reason for which a forecast does not count, several owners, games of others, and a game without a report."""
 
@@ -223,7 +228,10 @@ def test_every_rule_of_the_record_is_the_servers(tmp_path: Path) -> None:
         with DejavuClient(address, timeout=60.0) as client:
             card = client.get_scorecard(horizon=FINAL)
     assert (done.returncode, bool(re.search(AGREES, done.stdout))) == (0, True), done.stdout + done.stderr
-    assert min(card.left_out.others, card.left_out.observed, card.revised_late, card.corrected_games) > 0
+    assert (
+        min(card.left_out.others, card.left_out.sides, card.left_out.observed, card.revised_late, card.corrected_games)
+        > 0
+    )
 
 
 @pytest.mark.parametrize("events", [events for events, *_ in RULES.values()], ids=RULES)

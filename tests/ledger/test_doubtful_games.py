@@ -158,7 +158,7 @@ def test_a_game_whose_record_contradicts_itself_shows_on_the_card(
 
 
 @pytest.mark.parametrize("swapped", [{"horizon": HALF, "minute": 20}, {"minute": 41, "model_version": "v2"}])
-def test_an_outcome_of_other_teams_than_the_forecasts_on_a_card_makes_the_game_doubtful(
+def test_an_outcome_of_other_teams_than_the_forecasts_on_a_card_leaves_them_out(
     tmp_path: Path, swapped: dict[str, Any]
 ) -> None:
     """The differential has the wrong sign for them, and no entry on the card need have the outcome's teams."""
@@ -166,4 +166,4 @@ def test_an_outcome_of_other_teams_than_the_forecasts_on_a_card_makes_the_game_d
         told(book, said(20, model_version="v1"), said(**{"minute": 20, **SWAPPED, **swapped}))
         told(book, reported(10, teams=("GSW", "BKN")))
         found = card(book, FINAL, model_version="v1")
-    assert (found.games, found.doubtful_games) == (1, 1)
+    assert (found.games, found.left_out.sides, found.doubtful_games) == (0, 1, 1)

@@ -43,10 +43,11 @@ from dejavu_models.results import Failed
 from dejavu_models.scorecard.cards import LeftOut
 
 LATER, CLOCK, TIME, REPORTED = LateReason.LATER_SECOND, LateReason.CLOCK, LateReason.TIME, LateReason.REPORTED
-DATE, KNOWN, EARLY = LateReason.GAME_DATE, "^OutcomeAlreadyRecorded", "^InvalidTime"
+DATE, SIDES, KNOWN, EARLY = LateReason.GAME_DATE, LateReason.SIDES, "^OutcomeAlreadyRecorded", "^InvalidTime"
 RECORDED, TOO_LATE = MarketRecording.RECORDED, MarketRecording.FORECAST_LATE
 CAPS = StakingPolicy(game_cap=0.02, evening_cap=0.05)
 LAL_DEN: dict[str, Any] = {"home_team": "LAL", "away_team": "DEN"}
+SWAPPED: dict[str, Any] = {"home_team": "GSW", "away_team": "BKN"}
 OVERTIME, REPLAY, TODAY = Moment(5, 199.0, 0), "9900000001", game_day(EVENING)
 HOME, AWAY = (LiveInputs(possession=Possession(side)) for side in Side)
 
@@ -247,6 +248,18 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "late forecasts teach nothing and are not exported":
         ([said(23, horizon=HALF), said(23, 9.0, horizon=HALF, at=20), said(47, 4.0, at=60), said(47, 8.0, at=120),
           reported(5, HALF), reported(5)], [None, TIME, None, TIME], {"learned": [1, 1], "exported": [(4, [])]}),
+    # Home and away exchanged
+    "what exchanges the sides of the outcome does not count, nor its bets, and teaches nothing":
+        ([said(18, point=9.0, market={}, **SWAPPED), said(19, point=4.0, **SWAPPED), said(19, -4.0, point=-4.0),
+          said(20, point=9.0, market={}), reported(6)], [RECORDED, None, None, RECORDED],
+         {"forecasts": 2, "left_out": LeftOut(sides=2), "market.bets": 1, "doubtful_games": 1, "learned": [1],
+          "late": [SIDES, SIDES, None, None]}),
+    "sides are those of the newest report":
+        ([said(18, **SWAPPED), said(19), reported(6), reported(-6, teams=("GSW", "BKN"))], [None, None],
+         {"forecasts": 1, "left_out": LeftOut(sides=1), "corrected_games": 1, "late": [None, SIDES]}),
+    "late is more than exchanged, and without teams nothing is":
+        ([said(20, **SWAPPED), said(18, **SWAPPED), said(21, home_team="", away_team=""), said(22), reported(6)],
+         [None, LATER, None, None], {"forecasts": 2, "left_out": LeftOut(later_second=1, sides=1)}),
     # The owner of a game
     "what others record of a game is theirs":
         ([said(20, by="a", point=9.0), said(21, by="b", point=6.0), said(20, by="b", point=6.0), reported(6)],
@@ -425,7 +438,6 @@ def test_a_minute_is_asked_for_without_its_moments(book: RecordBook) -> None:
 
 FIRST: dict[str, Any] = {"lead": 2.0}
 CORRECTED: dict[str, Any] = {"lead": 4.0}
-SWAPPED = {"home_team": "GSW", "away_team": "BKN"}
 LAST = LastScore(Side.AWAY, 12)
 
 

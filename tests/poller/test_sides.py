@@ -59,6 +59,14 @@ def all_but_the_code(payload: Any) -> None:
     exchange_columns(payload)
 
 
+def exchange_everything(payload: Any) -> None:
+    """Exchange home and away without any contradiction."""
+    all_but_the_code(payload)
+    for each in shown(payload) if "actions" not in payload.get("game", {}) else ():
+        date, _, teams = each["gameCode"].partition("/")
+        each["gameCode"] = f"{date}/{teams[3:]}{teams[:3]}"
+
+
 EXCHANGES: dict[str, Callable[[Any], None]] = {
     "scores of the plays": exchange_columns,
     "teams of the plays": exchange_scorers,

@@ -152,6 +152,7 @@ def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
         (left_out.game_date, "made after the day of their game"),
         (left_out.observed, "made after their outcome was observed"),
         (left_out.withdrawn, "of games whose outcome was withdrawn"),
+        (left_out.sides, "with home and away exchanged"),
         (left_out.late_markets, "markets quoted after the outcome was observed"),
         (scorecard.revised_late, "moments revised after a later play had been seen, which stay as they were"),
     ):

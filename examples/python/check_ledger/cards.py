@@ -46,6 +46,7 @@ class Settled:
         self.order: int = record.outcomes[forecast.place][0]["sequence"]
         late = record.late(forecast)
         why = "withdrawn" if "withdrawn" in self.outcome else late.replace("time", "late_time")
+        why = why or ("sides" if record.exchanges_sides(forecast) else "")
         superseded = record.superseded(forecast), record.superseded_by_caller(forecast)
         self.is_revision = forecast.revision > 0, record.is_revision_of_caller(forecast)
         self.left_out = [why or ("superseded" if each else "") for each in superseded]

@@ -72,6 +72,8 @@ def listed(record: Record, forecast: Forecast) -> dict[str, Any]:
     if (outcome := record.outcome(forecast.place)) is not None:
         bets = {} if late else {kind: of for kind, of in markets.items() if not record.sent_late(forecast, of)}
         parts["outcome"] = _outcome(outcome)
+        if not late and record.exchanges_sides(forecast):
+            parts["forecast"]["late"], bets = "sides", {}
         parts["settlement"] = settlement(forecast, outcome, bets)
         parts["settlement"]["first_outcome_sequence"] = record.outcomes[forecast.place][0]["sequence"]
     if markets:

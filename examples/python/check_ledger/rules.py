@@ -365,6 +365,13 @@ class Record:
         sent = market["payload"].get("requested_us")
         return sent is not None and self.games[forecast.game].hindsight(forecast, market["sequence"], sent)
 
+    def exchanges_sides(self, forecast: Forecast) -> bool:
+        """Return whether the home and away teams of a forecast are those of its outcome, exchanged."""
+        outcome = self.outcomes[forecast.place][-1]["payload"]
+        home, away = outcome.get("home_team", ""), outcome.get("away_team", "")
+        of = forecast.request["home_team"], forecast.request["away_team"]
+        return "" not in {home, away} and of == (away, home)
+
     def superseded(self, forecast: Forecast) -> bool:
         """Return whether a later revision in time replaces a forecast."""
         return any(not self.late(each) for each in self._revisions[forecast.key][forecast.revision + 1 :])

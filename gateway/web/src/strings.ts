@@ -278,7 +278,7 @@ export const strings = {
     columns: { probability: "Forecast", rate: "Happened", interval: "95 % interval", forecasts: "Forecasts", games: "Games", group: "Group", coverage: "Held", mae: "Mean error", persistence: "Persistence", model: "Model", rank: "Rank", crps: "CRPS", brier: "Brier" },
     leaderboard: "Models side by side",
     doubts: (...counts: number[]) =>
-      ["Games withdrawn", "Games corrected", "Games doubtful", "Games never reported", "Games without total", "Left out as corrected", "Left out as withdrawn", "Left out as late", "Left out as recorded by others", "Moments revised after a later play"]
+      ["Games withdrawn", "Games corrected", "Games doubtful", "Games never reported", "Games without total", "Left out as corrected", "Left out as withdrawn", "Left out as late", "Left out as recorded by others", "Left out with home and away exchanged", "Moments revised after a later play"]
         .flatMap((word, place) => (counts[place] ? `${word}: ${counts[place]}.` : []))
         .join(" "),
     leaderboardCaption: "Ranked by CRPS; each on the games it was used for.",

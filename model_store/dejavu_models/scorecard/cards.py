@@ -43,6 +43,7 @@ class LeftOut(NamedTuple):
     withdrawn: int = 0
     clock: int = 0
     others: int = 0
+    sides: int = 0
     late_markets: int = 0
 
 

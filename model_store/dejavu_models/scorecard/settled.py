@@ -35,6 +35,8 @@ class Exclusion(enum.IntEnum):
     """It was recorded when the published clock was more than a minute and a half of play further."""
     OTHERS = 9
     """It was recorded by a caller who does not own its game."""
+    SIDES = 10
+    """It took the home team of its outcome for the away team, and the away team for the home team."""
 
 
 class SettledMarket(NamedTuple):

@@ -33,7 +33,7 @@ from dejavu_ledger.records import (
 )
 from dejavu_ledger.settling import FORECASTS, MARKETS
 from dejavu_models.errors import FieldError, quoted
-from dejavu_models.scorecard.settled import SettledMarket
+from dejavu_models.scorecard.settled import Exclusion, SettledMarket
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import static_score
 
@@ -212,13 +212,21 @@ class _Scores(NamedTuple):
         return cls(codec.parse_outcome(outcome), first_report, *arrays)
 
     def added_to(self, recorded: RecordedForecast) -> RecordedForecast:
-        """Return a forecast of the game and horizon with the outcome and its scores."""
-        settlement, first = self._settlement(recorded.issued), self.first_report
-        return replace(recorded, outcome=self.outcome, settlement=settlement, first_outcome_sequence=first)
+        """Return a forecast of the game and horizon with the outcome, its scores, and the mark of exchanged sides."""
+        issued = recorded.issued
+        place = int(np.searchsorted(self.forecasts["sequence"], issued.sequence))  # they are packed in this order
+        if self.forecasts["own_exclusion"][place] == Exclusion.SIDES:
+            issued = replace(issued, late=LateReason.SIDES)
+        return replace(
+            recorded,
+            issued=issued,
+            outcome=self.outcome,
+            settlement=self._settlement(issued, place),
+            first_outcome_sequence=self.first_report,
+        )
 
-    def _settlement(self, issued: IssuedForecast) -> Settlement:
-        """Return the scores of a forecast; they are packed in order of sequence."""
-        place = int(np.searchsorted(self.forecasts["sequence"], issued.sequence))
+    def _settlement(self, issued: IssuedForecast, place: int) -> Settlement:
+        """Return the scores of a forecast, given its place."""
         scores = dict(zip(FORECASTS.names or (), self.forecasts[place].tolist(), strict=True))
         bets = {} if issued.late else self._bets(place)
         forecast, led, total = issued.forecast, scores["differential"] > 0, None

@@ -39,9 +39,9 @@ export function forecastsFile(filter: Filter, kind: "csv" | "parquet"): string {
 
 /** Numbers of games to look at, and of forecasts that a card leaves out, in the order of `strings.record.doubts`. */
 export function beware(card: ScorecardJson): number[] {
-  const { superseded, withdrawn, lateMarkets, others, ...reasons } = card.leftOut ?? {};
+  const { superseded, withdrawn, lateMarkets, others, sides, ...reasons } = card.leftOut ?? {};
   const late = Object.values(reasons).reduce((sum, one) => sum + one, 0);
-  return [card.withdrawnGames, card.correctedGames, card.doubtfulGames, card.unsettledGames, card.unsettledTotals, superseded, withdrawn, late, others, card.revisedLate].map(num);
+  return [card.withdrawnGames, card.correctedGames, card.doubtfulGames, card.unsettledGames, card.unsettledTotals, superseded, withdrawn, late, others, sides, card.revisedLate].map(num);
 }
 
 /** A group of forecasts with its scorecard. */

@@ -231,9 +231,11 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     """
     LATE_REASON_CLOCK: _LateReason.ValueType  # 6
     """The clock that the owner of the game publishes was more than a minute and a half of play further."""
+    LATE_REASON_SIDES: _LateReason.ValueType  # 7
+    """It is not late, but its home and away teams are those of the outcome, exchanged. Known only from the report on."""
 
 class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
-    """Reason why a recorded forecast is late."""
+    """Reason why a recorded forecast is late, or else does not count."""
 
 LATE_REASON_UNSPECIFIED: LateReason.ValueType  # 0
 """Not specified."""
@@ -258,6 +260,8 @@ and streams do not contain it.
 """
 LATE_REASON_CLOCK: LateReason.ValueType  # 6
 """The clock that the owner of the game publishes was more than a minute and a half of play further."""
+LATE_REASON_SIDES: LateReason.ValueType  # 7
+"""It is not late, but its home and away teams are those of the outcome, exchanged. Known only from the report on."""
 Global___LateReason: _TypeAlias = LateReason  # noqa: Y015
 
 class _AdaptationMode:

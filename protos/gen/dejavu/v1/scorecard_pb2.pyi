@@ -594,6 +594,7 @@ class LeftOut(_message.Message):
     LATE_MARKETS_FIELD_NUMBER: _builtins.int
     CLOCK_FIELD_NUMBER: _builtins.int
     OTHERS_FIELD_NUMBER: _builtins.int
+    SIDES_FIELD_NUMBER: _builtins.int
     superseded: _builtins.int
     """Superseded by a later revision."""
     later_second: _builtins.int
@@ -618,6 +619,8 @@ class LeftOut(_message.Message):
     """Recorded when the published clock was more than a minute and a half of play further (LATE_REASON_CLOCK)."""
     others: _builtins.int
     """Recorded by callers who do not own the game: what they record of it counts on cards of their own (recorded_by)."""
+    sides: _builtins.int
+    """Their home and away teams are those of the outcome, exchanged (LATE_REASON_SIDES)."""
     def __init__(
         self,
         *,
@@ -631,10 +634,11 @@ class LeftOut(_message.Message):
         late_markets: _builtins.int = ...,
         clock: _builtins.int = ...,
         others: _builtins.int = ...,
+        sides: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "game_date", b"game_date", "late_markets", b"late_markets", "late_time", b"late_time", "later_second", b"later_second", "observed", b"observed", "others", b"others", "reported", b"reported", "superseded", b"superseded", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "game_date", b"game_date", "late_markets", b"late_markets", "late_time", b"late_time", "later_second", b"later_second", "observed", b"observed", "others", b"others", "reported", b"reported", "sides", b"sides", "superseded", b"superseded", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,73 +54,61 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def running_page(target: str, *arguments: str, tell: Callable[[str], None]) -> AsyncIterator[str]:
-    """Run the page of a server; yield its URL once it serves, and drain it on exit.
+async def running_page(target: str, *arguments: str, tell: Callable[[str], None]) -> AsyncIterator[None]:
+    """Keep the page of a server running, and open it; drain it on exit.
 
-    If it ends meanwhile, it is started again at the same address.
+    It is started again whenever it ends or does not start, and never stops its caller.
 
     Args:
         target: address of the server.
         arguments: options of `dejavu-dashboard`.
-        tell: called with a sentence when it ends, and when it serves again.
-
-    Raises:
-        NotStarted: if the extra `dashboard` is not installed, or the page does not start to serve.
+        tell: called with a sentence when it serves, when it ends, and once for each reason why it does not start.
     """
     missing = [name for name in ("starlette", "uvicorn", "websockets") if find_spec(name) is None]
     if missing:
-        raise NotStarted(f"the page needs {', '.join(missing)}, not installed: {install('dashboard')}")
+        tell(f"The page needs {', '.join(missing)}, not installed: {install('dashboard')}")
+        yield
+        return
     command = ("dejavu_gateway", "--target", target, "--log-format", "json", "--log-level", "info", *arguments)
-    child = await _start_page(command)
-    keeper = _Keeper(child, (*command, "--listen", child.address), tell)
-    keeping = asyncio.create_task(keeper.run())
+    keeping = asyncio.create_task(_keep_page(command, tell))
     try:
-        yield f"http://{child.address}/"
+        yield
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
-        await keeper.child.drain()
 
 
-class _Keeper:
-    """Starts a child process again whenever it ends.
-
-    Attributes:
-        child: the newest process.
-    """
-
-    def __init__(self, child: _Child, command: tuple[str, ...], tell: Callable[[str], None]) -> None:
-        self.child = child
-        self._command = command
-        self._tell = tell
-
-    async def run(self) -> None:
-        """Keep it running until cancelled."""
-        backoff = Backoff(FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS)
-        while True:
-            began = time.monotonic()
-            code = await self.child.wait()
+async def _keep_page(command: tuple[str, ...], tell: Callable[[str], None]) -> None:
+    """Keep the page running until cancelled, from its first start on at the same address."""
+    backoff, address, told = Backoff(FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS), "", ""
+    while True:
+        listen = ("--listen", address) if address else ()
+        try:
+            child = await _Child.start("dejavu-dashboard", (*command, *listen), dict(os.environ))
+        except (NotStarted, OSError) as error:
+            reason = str(error).rpartition("\n")[2]
+            if reason != told:
+                tell(f"The page does not start, and is tried again: {reason}")
+            told = reason
+        else:
+            told, began = "", time.monotonic()
+            tell(f"Page at http://{child.address}/")
+            if not address:
+                _open_page(f"http://{child.address}/")
+            address = child.address
+            try:
+                code = await child.wait()
+            except asyncio.CancelledError:
+                await child.drain()
+                raise
             if time.monotonic() - began > LONGEST_RESTART_SECONDS:
                 backoff.reset()
-            self._tell(f"The page ended (exit code {code}); it is started again.")
-            while True:
-                await asyncio.sleep(backoff.next())
-                try:
-                    self.child = await _start_page(self._command)
-                except (NotStarted, OSError) as error:
-                    reason = str(error).rpartition("\n")[2]
-                    self._tell(f"The page did not start again: {reason}")
-                else:
-                    self._tell(f"The page is back at http://{self.child.address}/")
-                    break
-
-
-async def _start_page(command: tuple[str, ...]) -> _Child:
-    return await _Child.start("dejavu-dashboard", command, dict(os.environ))
+            tell(f"The page ended (exit code {code}); it is started again.")
+        await asyncio.sleep(backoff.next())
 
 
 class _Child:
-    """A module that runs as a child process and serves.
+    """A module that runs as a child process, ends with this one, and serves.
 
     Attributes:
         address: where it serves.
@@ -139,7 +127,7 @@ class _Child:
             NotStarted: if there is no such event in time.
         """
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", *command),
+            *(sys.executable, "-m", "dejavu_common.child", str(os.getpid()), *command),
             stdin=DEVNULL,
             stderr=PIPE,
             start_new_session=True,  # Ctrl-C does not reach it: it is drained last
@@ -177,7 +165,7 @@ class _Child:
         await asyncio.wait([self._reading])
 
 
-def open_page(url: str) -> None:
+def _open_page(url: str) -> None:
     """Open a page in the user's browser, if there is a screen: a text browser would take over the terminal."""
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         threading.Thread(target=webbrowser.open, args=(url,), name="open-page", daemon=True).start()

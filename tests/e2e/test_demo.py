@@ -104,7 +104,7 @@ def test_a_demo_with_the_page_keeps_it_until_it_is_interrupted() -> None:
             threading.Thread(target=process.stdout.read).start()  # else the pipe would fill
             lines = iter(process.stderr.readline, "")
             url = next(line for line in lines if line.startswith("Page at ")).split()[-1]
-            assert next(line for line in lines if line.startswith("The page stays at"))
+            assert next(line for line in lines if line.startswith("The page stays"))
             with urllib.request.urlopen(f"{url}api/games", timeout=60) as answer:
                 games = json.load(answer)["games"]
             try:

@@ -33,7 +33,6 @@ from dejavu_cli.output.scores import Record, fetch_scorecards, record_entry
 from dejavu_cli.server_process import (
     LedgerInvalid,
     NotStarted,
-    open_page,
     running_page,
     running_server,
     verify_ledger,
@@ -173,7 +172,7 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
             _subscribed(address) as subscriber,
             # The replay and its clients share this process: a call that had to wait for them is not worth a log line.
             AsyncDejavuClient(address, slow=math.inf) as client,
-            _page(address, client, shown=page) as url,
+            _page(address, client, shown=page),
         ):
             games = await simulate_matched_games(client, rng, count)
             speed = _GAME_DAY_SECONDS / seconds
@@ -193,31 +192,28 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
             checkpoint.write_text(MessageToJson(await client.get_checkpoint()))
             verified = await verify_ledger(ledger, checkpoint)
             _report(console, summary, record, _latencies(predictions, subscriber), verified, as_json=as_json)
-            if url:
-                await _until_interrupted(url)
+            if page:
+                await _until_interrupted()
     in_order = subscriber.order == sorted(set(subscriber.order))
     return shortfall(summary, count, complete and in_order)
 
 
 @asynccontextmanager
-async def _page(target: str, client: AsyncDejavuClient, *, shown: bool) -> AsyncIterator[str]:
-    """Serve and open the page if it is to be shown; yield its URL, else an empty one."""
+async def _page(target: str, client: AsyncDejavuClient, *, shown: bool) -> AsyncIterator[None]:
+    """Serve and open the page if it is to be shown."""
     if not shown:
-        yield ""
+        yield
         return
     day = await _evening(client)
     evening = () if day is None else ("--evening", day.isoformat())
     listen = () if os.environ.get("DEJAVU_DASHBOARD_LISTEN") else ("--listen", "127.0.0.1:0")
-    tell = partial(typer.echo, err=True)
-    async with running_page(target, *listen, "--demo", *evening, tell=tell) as url:
-        typer.echo(f"Page at {url}", err=True)
-        open_page(url)
-        yield url
+    async with running_page(target, *listen, "--demo", *evening, tell=partial(typer.echo, err=True)):
+        yield
 
 
-async def _until_interrupted(url: str) -> None:
+async def _until_interrupted() -> None:
     """Keep the page until Ctrl-C, which is no failure at this point: the evening is over."""
-    typer.echo(f"The page stays at {url} until Ctrl-C.", err=True)
+    typer.echo("The page stays until Ctrl-C.", err=True)
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:

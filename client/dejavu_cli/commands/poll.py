@@ -15,7 +15,7 @@ import typer
 from dejavu_cli.errors import exit_on_os_error, failure
 from dejavu_cli.options import Call, PageOption, choice, flag, option
 from dejavu_cli.output.poll_display import end_on_signals, watch
-from dejavu_cli.server_process import NotStarted, open_page, running_page
+from dejavu_cli.server_process import running_page
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.connection_options import address, client_options, option_arguments
 from dejavu_client.requests import FINAL, HALFTIME
@@ -197,21 +197,14 @@ def poll(
                 if page:
                     # A replay has only replayed games.
                     shown = () if feed_url == NBA_URL else ("--demo",)
-                    url = await stack.enter_async_context(
-                        running_page(call.target, *option_arguments(), *shown, tell=_tell)
-                    )
-                    typer.echo(f"Page at {url}", err=True)
-                    open_page(url)
+                    await stack.enter_async_context(running_page(call.target, *option_arguments(), *shown, tell=_tell))
                 end_on_signals(poller.stop)
                 printer = await watch(poller, console, until_final=until_final, as_json=call.as_json)
                 if printer is not None:
                     printer.summary(poller.summary())
 
     with feed:
-        try:
-            asyncio.run(run())
-        except NotStarted as error:
-            raise failure(error) from None
+        asyncio.run(run())
 
 
 def _event_files(folder: Path) -> EventFiles:

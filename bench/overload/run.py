@@ -17,11 +17,13 @@ health check failed, or if more than 5 % of the queries were computed for caller
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +40,9 @@ from grpc_health.v1 import health_pb2
 from tests.support.processes.servers import SpawnedServer
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import AccessScope
 
 PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 REQUEST = pb.PredictRequest(pattern=PATTERN).SerializeToString()
@@ -157,8 +162,15 @@ class Health:
 class Bench:
     """A server, its callers, and the phases so far."""
 
-    def __init__(self, server: SpawnedServer, callers: subprocess.Popen[str], options: argparse.Namespace) -> None:
+    def __init__(
+        self,
+        server: SpawnedServer,
+        callers: subprocess.Popen[str],
+        options: argparse.Namespace,
+        tokens: tuple[str, str] = ("", ""),
+    ) -> None:
         self._options = options
+        self._tokens = tokens
         self._callers = callers
         self._address = server.address
         self._metrics = str(server.wait_for("listening")["metrics"])
@@ -180,6 +192,8 @@ class Bench:
             warm_up=0.0 if at_once else options.seconds / 4,
             timeout_ms=options.timeout_ms,
             seed=options.seed + len(self.phases),
+            small=options.small,
+            tokens=self._tokens,
         )
         health = Health(self._address)
         before, cpu, start = self._scrape(), cpu_seconds(self._worker.pid), time.perf_counter()
@@ -207,7 +221,7 @@ class Bench:
         with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=30) as answer:
             text = answer.read().decode()
         return {
-            "refused": _sum(text, r'dejavu_calls_refused_total\{[^}]*reason="OVERLOADED"[^}]*\}'),
+            "refused": _sum(text, r'dejavu_calls_refused_total\{[^}]*reason="(?:OVERLOADED|CALLER_LIMIT)"[^}]*\}'),
             "computed": _sum(text, r"dejavu_batch_size_sum"),
             "wasted": _sum(text, r'dejavu_work_dropped_total\{stage="computed"\}'),
             "dropped": _sum(text, r'dejavu_work_dropped_total\{stage="(?:queue|thread)"\}'),
@@ -238,28 +252,37 @@ def report(result: Phases, _: float) -> str:
     head = (
         f"{'':20}{'answered/s':>11}{'of capacity':>12}{'p50, ms':>9}{'p99, ms':>9}{'refused':>9}{'p50, ms':>9}"
         f"{'counted':>9}{'expired':>9}{'others':>8}{'wasted':>8}{'CPU':>6}{'health p99':>12}"
+        f"{'small/s':>9}{'not':>6}{'p99, ms':>9}"
     )
     lines = [head]
     for phase in result.phases:
         name = {CLOSED: "capacity", OPEN: f"{phase.offered:g} × capacity", AT_ONCE: f"{phase.offered:,.0f} at once"}
-        taken = phase.taken
+        taken, small = phase.taken, Counter(phase.taken.small_codes)
+        answered = small[str(OK)]
         lines.append(
             f"{name[phase.name]:20}{phase.goodput:11.0f}{phase.goodput / capacity:12.0%}"
             f"{1e3 * taken.ok_p50:9.1f}{1e3 * taken.ok_p99:9.1f}"
             f"{phase.code(RESOURCE_EXHAUSTED):9}{1e3 * taken.refused_p50:9.1f}{phase.refused:9.0f}"
             f"{phase.code(DEADLINE_EXCEEDED):9}{phase.others():8}{phase.wasted:8.0f}{phase.cpu:6.2f}"
             f"{1e3 * phase.health_p99:9.1f} ms"
+            f"{answered / taken.seconds:9.0f}{small.total() - answered:6}{1e3 * taken.small_p99:9.1f}"
         )
     return "\n".join(lines)
 
 
-def run(options: argparse.Namespace, _: Path) -> Phases:
+def run(options: argparse.Namespace, folder: Path) -> Phases:
     """Run all phases on a server and a process of callers, each on its own CPU."""
+    tokens, settings = ("", ""), list[str]()
+    if options.small:  # by default loopback is one of our own programs, without limits of callers
+        os.environ["DEJAVU_CALLER_LOOPBACK"] = "on"
+        file = folder / "tokens.json"
+        large, small = (token_file.create(file, name, (AccessScope.PREDICT,), utc_now()) for name in ("large", "small"))
+        tokens, settings = (large, small), ["--tokens", str(file)]
     with (
-        pinned_server({0}, "--metrics-listen", "127.0.0.1:0") as server,
+        pinned_server({0}, "--metrics-listen", "127.0.0.1:0", *settings) as server,
         helper("bench.overload.load", {1}) as callers,
     ):
-        return Phases(measure(Bench(server, callers, options), options))
+        return Phases(measure(Bench(server, callers, options, tokens), options))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -271,6 +294,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at-once", type=int, default=24_000, help="calls that start together in one phase; 0: none")
     parser.add_argument("--callers", type=int, default=32, help="callers that measure the capacity")
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--small", type=int, default=0, help="calls that another caller keeps open; 0: no other caller")
     parser.add_argument("--timeout-ms", type=int, default=1000, help="deadline of every call")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from dejavu_common.clock import utc_now
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-LIVE, SCORING, EARLY, LATER, PUT_OFF, UNSHOWN = (f"99000000{number}" for number in range(11, 17))
+LIVE, SCORING, EARLY, LATER, PUT_OFF, UNSHOWN, DELAYED = (f"99000000{number}" for number in range(11, 18))
 
 
 def state(game_id: str, home: str, away: str, status: str, **fields: Any) -> Game:
@@ -41,6 +42,12 @@ def scoring(home_score: int, seconds_left: float) -> Game:
     )
 
 
+def delayed(home_score: int) -> Game:
+    return state(
+        DELAYED, "CHI", "IND", "LIVE", home_score=home_score, away_score=38, period=2, seconds_left=409.0 - home_score
+    )
+
+
 @pytest.fixture(scope="module")
 def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
     with running_worker(tmp_path_factory.mktemp("server"), shipped=True) as server, DejavuClient(server) as client:
@@ -50,10 +57,12 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
             )
         client.predict(COURSE[:18], game_id=SCORING, horizon=FINAL, home_team="GSW", away_team="SAC")
         client.predict(COURSE[:18], game_id=UNSHOWN, horizon=FINAL, home_team="UTA", away_team="PHX")
+        client.predict(COURSE[:18], game_id=DELAYED, horizon=FINAL, home_team="CHI", away_team="IND")
         client.publish_games(
             [
                 state(LIVE, "BOS", "LAL", "LIVE", home_score=49, away_score=38, period=2, seconds_left=360.0),
                 scoring(49, 360.0),
+                delayed(49),
                 state(EARLY, "MIA", "DEN", "LIVE", home_score=7, away_score=9, period=1, seconds_left=500.0),
                 state(
                     LATER,
@@ -88,7 +97,7 @@ def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line
     assert "tip-off " in words(opened, LATER)
     assert "postponed" in words(opened, PUT_OFF)
     groups = opened.page.locator(".board-group h2").all_inner_texts()
-    assert groups == ["In play 4", "Later tonight 1", "Over 1"]
+    assert groups == ["In play 5", "Later tonight 1", "Over 1"]
     assert not opened.errors
 
 
@@ -132,6 +141,19 @@ def test_an_overlay_has_the_exact_frame_and_paints_nothing_but_its_box(
         assert placed is not None
         assert (placed["x"], placed["y"], placed["width"]) == (10, 20, 600)
         assert "BOS" in opened.page.locator(".third-chance").inner_text()
+
+
+def test_an_overlay_is_as_late_as_the_picture_that_it_lies_on(opened: Tab, evening: Evening) -> None:
+    opened.open(f"/overlay/game/{DELAYED}?delay=3", ".third-score b")
+    began = time.monotonic()
+    with DejavuClient(evening.server) as client:
+        client.publish_games([delayed(55)])
+        client.predict([*COURSE[:18], 12.0], game_id=DELAYED, horizon=FINAL, home_team="CHI", away_team="IND")
+    before = opened.page.locator(".third-end").inner_text()
+    opened.page.wait_for_selector('.third-score:has-text("55")')
+    opened.page.wait_for_function("before => document.querySelector('.third-end').innerText !== before", arg=before)
+    assert time.monotonic() - began >= 3.0
+    assert not opened.errors
 
 
 def test_a_what_if_is_in_its_address(opened: Tab) -> None:

@@ -34,6 +34,13 @@ export function kindOf(text: string | undefined): Kind {
   return KINDS.find((kind) => kind === text) ?? "third";
 }
 
+const LONGEST_DELAY_SECONDS = 600;
+
+/** By how many milliseconds an overlay is behind what the server knows, as the picture that it lies on is. */
+export function delayOf(text: string | undefined): number {
+  return text !== undefined && /^\d{1,3}$/.test(text) ? 1000 * Math.min(Number(text), LONGEST_DELAY_SECONDS) : 0;
+}
+
 /** Where it stands in the frame, in pixels: as asked for by `x`, `y` and `width`, else at its usual place. */
 export function boxOf(kind: Kind, frame: Frame, asked: { x?: string | undefined; y?: string | undefined; width?: string | undefined }): Box {
   const usual = PLACES[kind];

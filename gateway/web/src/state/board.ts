@@ -2,6 +2,7 @@
 import { batch, createSignal } from "solid-js";
 import { api, type Board } from "../api/client";
 import { openness } from "../model/course";
+import { later } from "./delay";
 import { takeBoardGame, type Game } from "./games";
 import { loadedUpTo, onRestart } from "./live";
 
@@ -22,11 +23,13 @@ export async function loadTonight(): Promise<void> {
   loading = true;
   try {
     const board = await api.board();
-    batch(() => {
-      board.games.forEach(takeBoardGame);
-      setTonight(board);
-      setFailure(undefined);
-    });
+    later(() =>
+      batch(() => {
+        board.games.forEach(takeBoardGame);
+        setTonight(board);
+        setFailure(undefined);
+      }),
+    );
     loadedUpTo(board.resumeToken);
   } catch (error) {
     setFailure(error);

@@ -4,6 +4,7 @@ import { api, ApiError } from "../api/client";
 import { outcome, recorded } from "../api/convert";
 import { byMinute, inOrder, standing, standingAt } from "../model/course";
 import type { Forecast, Horizon, Recorded } from "../model/types";
+import { newestShown } from "./clock";
 import { onEvent } from "./games";
 import { connection, onRestart } from "./live";
 import { createLoaded } from "./load";
@@ -40,8 +41,11 @@ export function createHistory(id: () => string) {
     clearTimeout(timer);
   });
 
-  const predictions = createMemo(() => loaded.value()?.predictions ?? []);
-  const outcomes = () => loaded.value()?.outcomes ?? [];
+  const predictions = createMemo(() => {
+    const until = newestShown();
+    return (loaded.value()?.predictions ?? []).filter((one) => one.forecast.generated <= until);
+  });
+  const outcomes = () => (loaded.value()?.outcomes ?? []).filter((one) => one.recorded <= newestShown());
   const series = {
     half: createMemo(() => byMinute(predictions(), "half")),
     final: createMemo(() => byMinute(predictions(), "final")),

@@ -4,6 +4,7 @@ import { api, type GatewayStatus } from "../api/client";
 import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import { serverSaid } from "./clock";
+import { later } from "./delay";
 import { link, type Connection, type Link } from "../model/link";
 import { forget, takeEvent, takeShown } from "./games";
 
@@ -76,11 +77,13 @@ function connect(): void {
   mine.addEventListener("position", take);
   mine.addEventListener("prediction", (event: MessageEvent<string>) => {
     take(event);
-    takeEvent(JSON.parse(event.data) as StreamPredictionsResponseJson);
+    const told = JSON.parse(event.data) as StreamPredictionsResponseJson;
+    later(() => takeEvent(told));
   });
   mine.addEventListener("game", (event: MessageEvent<string>) => {
     heard = Date.now(); // it has no position
-    takeShown(JSON.parse(event.data) as GameJson);
+    const told = JSON.parse(event.data) as GameJson;
+    later(() => takeShown(told));
   });
   mine.addEventListener("status", (event: MessageEvent<string>) => {
     take(event);
@@ -90,8 +93,10 @@ function connect(): void {
     // The server does not know the position, as after a restore: the newest forecasts follow.
     heard = Date.now();
     token = "";
-    forget();
-    restart();
+    later(() => {
+      forget();
+      restart();
+    });
   });
   mine.onerror = () => {
     setConnection("lost");

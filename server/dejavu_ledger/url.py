@@ -32,18 +32,18 @@ def check_ledger_url(url: str) -> str:
     if is_postgres(url):
         _check_postgres_url(url)
     elif not url.startswith("sqlite:///") or url in {"sqlite:///", "sqlite:///:memory:"} or "?" in url:
-        hint = f"; for this file: sqlite:///{url}" if url and "://" not in url else ""
-        raise ValueError(f"{without_password(url)!r} can name no ledger; expected {EXPECTED}, PATH without '?'{hint}")
+        shown = without_password(url)
+        hint = f"; for this file: sqlite:///{shown}" if url and "://" not in url else ""
+        raise ValueError(f"{shown!r} can name no ledger; expected {EXPECTED}, PATH without '?'{hint}")
     return url
 
 
 def without_password(text: str) -> str:
     """Return a text for a message, with `…` in place of a possible password: between a colon and the last @."""
     before, at, after = text.rpartition("@")
-    scheme, slashes, credentials = before.partition("://")
-    if not at or not slashes or ":" not in credentials:
-        return text
-    return f"{scheme}://{credentials.partition(':')[0]}:…@{after}"
+    place = before.find("://") + len("://") if "://" in before else 0
+    user, colon, _ = before[place:].partition(":")
+    return f"{before[:place]}{user}:…@{after}" if at and colon else text
 
 
 def _check_postgres_url(url: str) -> None:

@@ -260,6 +260,10 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "late is more than exchanged, and without teams nothing is":
         ([said(20, **SWAPPED), said(18, **SWAPPED), said(21, home_team="", away_team=""), said(22), reported(6)],
          [None, LATER, None, None], {"forecasts": 2, "left_out": LeftOut(later_second=1, sides=1)}),
+    **{f"a site is neutral if all forecasts in time say so: {sites}":
+        ([*(said(18 + number, live=LiveInputs(neutral_site=site)) for number, site in enumerate(sites)), reported(6)],
+         [None] * len(sites), {"neutral": [neutral]})
+       for sites, neutral in [((True, True), True), ((True, None), None), ((False,), None)]},
     # The owner of a game
     "what others record of a game is theirs":
         ([said(20, by="a", point=9.0), said(21, by="b", point=6.0), said(20, by="b", point=6.0), reported(6)],

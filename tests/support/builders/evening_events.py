@@ -170,10 +170,10 @@ def figures(book: RecordBook, *names: str) -> dict[str, Any]:
 
     Attributes of the card of the half follow `half.`, those of the card of a caller its name, a or b.
 
-    learned: the number of observations of each settled game. standing: the sequences of the forecasts in time that no
-    other has replaced. late: why each forecast in the lists is late. current: those of the current forecasts.
-    revisions: the numbers of the revisions of all forecasts. exported: the last lead of each game that is exported,
-    and its minutes with live inputs.
+    learned: the number of observations of each settled game. neutral: whether its site is. standing: the sequences of
+    the forecasts in time that no other has replaced. late: why each forecast in the lists is late. current: those of
+    the current forecasts. revisions: the numbers of the revisions of all forecasts. exported: the last lead of each
+    game that is exported, and its minutes with live inputs.
     """
     return {name: _OTHERS[name](book) if name in _OTHERS else _on_a_card(book, name) for name in names}
 
@@ -209,6 +209,7 @@ def exported(book: RecordBook) -> list[CompletedGame]:
 
 
 _OTHERS: dict[str, Callable[[RecordBook], Any]] = {
+    "neutral": lambda book: [each.neutral_site for each in lessons(book)],
     "learned": lambda book: [len(each.observations) for each in lessons(book)],
     "standing": lambda book: [each.sequence for each in _listed(book, superseded=False) if each.late is None],
     "late": lambda book: [each.late for each in _listed(book, superseded=True)],

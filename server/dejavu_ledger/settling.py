@@ -4,8 +4,8 @@ The rules of what counts stand here, for scorecards, comparisons and learning al
 ledger, nothing is recorded that it settles, so the scores of a game change only with another outcome of the game.
 
 What models learn is chosen here too. The choice depends only on the reports up to the first report of the outcome, so
-no later report changes it, and only on forecasts of the game's owner: any other caller could otherwise widen the
-intervals of all requests.
+no later report changes it, except one of other sides; and only on forecasts of the game's owner: any other caller could
+otherwise widen the intervals of all requests.
 """
 
 from __future__ import annotations
@@ -275,9 +275,9 @@ class _Settling:
         return True if told and all(told) else None
 
     def _teaches(self, forecast: _Forecast) -> bool:
-        """Return whether a forecast is of the owner, in time by the entries up to the first report, with its sides."""
+        """Return whether a forecast is of the owner and the right sides, and in time up to the first report."""
         owned = forecast.owned and forecast.sequence >= self._since
-        return owned and in_time(forecast, self._first.sequence) and not _exchanges_sides(forecast, self._first)
+        return owned and in_time(forecast, self._first.sequence) and not _exchanges_sides(forecast, self._outcome)
 
     def _observations(self, connection: Connection, total_points: Floats) -> list[tuple[str, int, float]]:
         """Return model, quarter and score of the forecasts to learn from, in this order.

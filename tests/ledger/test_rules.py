@@ -257,6 +257,13 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "sides are those of the newest report":
         ([said(18, **SWAPPED), said(19), reported(6), reported(-6, teams=("GSW", "BKN"))], [None, None],
          {"forecasts": 1, "left_out": LeftOut(sides=1), "corrected_games": 1, "late": [None, SIDES]}),
+    **{f"nothing is learned from exchanged sides, whatever the first report said: {first}":
+        ([said(18, -9.0, **SWAPPED), said(42, 9.0), reported(differential, teams=first), reported(12)], [None, None],
+         {"learned": [1], "forecasts": 1, "left_out": LeftOut(sides=1)})
+       for first, differential in [(("BKN", "GSW"), 12), (("", ""), 12), (("GSW", "BKN"), -12)]},
+    "what exchanges the sides is not exported, nor does it contradict the others":
+        ([said(46, -9.0, **SWAPPED), said(47, 3.0, at=1), said(47, -3.0, at=2, **SWAPPED), reported(6)],
+         [None] * 3, {"exported": [(3, [])]}),
     "late is more than exchanged, and without teams nothing is":
         ([said(20, **SWAPPED), said(18, **SWAPPED), said(21, home_team="", away_team=""), said(22), reported(6)],
          [None, LATER, None, None], {"forecasts": 2, "left_out": LeftOut(later_second=1, sides=1)}),

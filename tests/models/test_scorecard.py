@@ -290,6 +290,13 @@ def card(value: float, games: int = 100) -> Scorecard:
 def test_the_best_value_is_first_equal_ones_share_a_rank_and_figures_of_too_few_games_are_not_listed(
     metric: str, limit: int, expected: list[tuple[int, str, float]]
 ) -> None:
-    cards = {"d": card(4.0), "c": card(2.0), "a": card(2.0), "b": card(1.0), "few": card(0.5, 99), "none": Scorecard()}
+    cards = {
+        "d": card(4.0),
+        "c": card(2.0 - 1e-15),
+        "a": card(2.0),
+        "b": card(1.0),
+        "few": card(0.5, 99),
+        "none": Scorecard(),
+    }
     found = leaderboard(cards, LeaderboardMetric[metric], 100, limit)
     assert [(each.rank, each.model_version, round(each.value, 12)) for each in found] == expected

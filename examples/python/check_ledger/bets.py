@@ -90,7 +90,7 @@ def market_record(markets: list[Bet], orders: Mapping[str, int]) -> dict[str, An
         "roi_upper": roi.get("upper"),
         "total_return": bankroll[-1] - 1.0,
         "max_drawdown": max(1.0 - now / most for now, most in zip(bankroll, accumulate(bankroll, max), strict=True)),
-        "sharpe": float(earned.mean() / earned.std(ddof=1)) if len(set(earned)) > 1 else None,
+        "sharpe": float(earned.mean() / earned.std(ddof=1)) if len(earned) > 1 and np.ptp(earned) > DUST else None,
         "expected_profit": math.fsum(stakes[each.sequence] * each.expected for each in placed),
         "won": sum(each.gain > 0.0 for each in placed),
         "lost": sum(each.gain < 0.0 for each in placed),

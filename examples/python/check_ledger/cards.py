@@ -19,6 +19,7 @@ Fields = dict[str, Any]
 
 # Metrics of a leaderboard.
 LOWEST_FIRST = ("crps", "mae", "brier", "mae_difference", "coverage_gap")
+DIGITS = 9  # of the values by which models are ranked: equal ones may differ by rounding
 METRICS = (*LOWEST_FIRST, "accuracy", "roc_auc", "roi")
 
 
@@ -96,12 +97,12 @@ class Cards:
         cards = {version: self.scorecard(filter_ | {"model_version": version}) for version in versions}
         boards: dict[str, list[Fields]] = {}
         for metric in METRICS:
-            of = [(_metric(card, metric), version) for version, card in cards.items()]
-            sign = 1.0 if metric in LOWEST_FIRST else -1.0
-            ranked = sorted((sign * value, version) for value, version in of if value is not None)
+            of = {version: value for version, card in cards.items() if (value := _metric(card, metric)) is not None}
+            sign = 1 if metric in LOWEST_FIRST else -1
+            ranked = sorted((round(sign * value, DIGITS), version) for version, value in of.items())
             boards[metric] = []
             for value, version in ranked:
-                row = {"rank": 1 + sum(other < value for other, _ in ranked), "value": sign * value}
+                row = {"rank": 1 + sum(other < value for other, _ in ranked), "value": of[version]}
                 boards[metric].append(row | {"model_version": version, "scorecard": cards[version]})
         return boards
 

@@ -71,7 +71,7 @@ def area(scores: Array, led: Array, minutes: Sequence[Minute]) -> Figure | None:
     shares = means(minutes, np.where(led, below[place], above[place]))
     groups = shares[won], shares[~won]
     value = min(float(groups[0].mean()), 1.0)
-    if min(map(len, groups)) < 2 or all(float(np.ptp(each)) < 1e-12 for each in groups):
+    if min(map(len, groups)) < 2 or all(float(np.ptp(each)) <= 1e-9 for each in groups):
         return {"value": value}
     half = Z * math.sqrt(sum(float(each.var(ddof=1)) / len(each) for each in groups))
     return {"value": value, "lower": max(value - half, 0.0), "upper": min(value + half, 1.0)}

@@ -226,6 +226,10 @@ class LeaderboardMetric(enum.Enum):
 _HIGHER_IS_BETTER: Final = {LeaderboardMetric.ACCURACY, LeaderboardMetric.ROC_AUC, LeaderboardMetric.ROI}
 
 
+_DIGITS: Final = 9
+"""Decimals by which values are ranked: equal ones may differ by rounding."""
+
+
 def ranked(values: Mapping[str, float], limit: int = 0) -> list[tuple[int, str]]:
     """Return model versions with their ranks by value, lowest first, ties by name; equal values share a rank (1, 1, 3).
 
@@ -233,7 +237,7 @@ def ranked(values: Mapping[str, float], limit: int = 0) -> list[tuple[int, str]]
         values: value by model version.
         limit: maximum number of versions; 0: all.
     """
-    ordered = sorted((value, version) for version, value in values.items())
+    ordered = sorted((round(value, _DIGITS), version) for version, value in values.items())
     found = [value for value, _ in ordered]
     return [(found.index(value) + 1, version) for value, version in ordered[: limit or None]]
 

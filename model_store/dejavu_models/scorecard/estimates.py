@@ -154,7 +154,7 @@ def roc_auc(scores: Floats, settled: SettledForecasts, units: Units) -> ScoreEst
     shares = units.means(np.where(led, below[place] / of_others.sum(), above[::-1][place] / of_led.sum()))
     groups = shares[won], shares[~won]
     value, games = min(float(groups[0].mean()), 1.0), len(shares)
-    if min(map(len, groups)) < 2 or all(float(np.ptp(each)) == 0.0 for each in groups):
+    if min(map(len, groups)) < 2 or all(float(np.ptp(each)) <= _ROUNDING for each in groups):
         return ScoreEstimate(value, games)
     half = LEVEL_SCORE * math.sqrt(sum(float(each.var(ddof=1)) / len(each) for each in groups))
     return ScoreEstimate(value, games, max(value - half, 0.0), min(value + half, 1.0))

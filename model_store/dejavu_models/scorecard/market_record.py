@@ -136,7 +136,7 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
     earned = market["profit"][placed] * kept
     stakes, profits = markets.by_game(placed, stake[placed], earned)
     bankroll = np.concatenate(([1.0], np.cumprod(np.maximum(1.0 + profits, 0.0))))
-    spread = float(profits.std(ddof=1)) if len(np.unique(profits)) > 1 else 0.0  # above 0 by rounding if all are equal
+    spread = float(profits.std(ddof=1)) if len(profits) > 1 and np.ptp(profits) > _DUST else 0.0
     return MarketRecord(
         bets=len(placed),
         markets=len(markets.game),

@@ -18,7 +18,7 @@ class Exclusion(enum.IntEnum):
 
     NONE = 0
     SUPERSEDED = 1
-    """A later revision counts."""
+    """A later revision in time replaces it."""
     LATER_SECOND = 2
     """It was recorded when a forecast from a later second of play was known."""
     LATE_TIME = 3

@@ -64,8 +64,9 @@ def completed_games(
 ) -> Iterator[CompletedGame | SkippedGame]:
     """Yield the games with a final outcome, in the order in which these outcomes were first reported.
 
-    Uses the pattern of the owner's forecast in time that covers the most minutes; among those, the last one recorded. A
-    reported halftime outcome replaces the pattern's differential at the half.
+    Uses the pattern of the owner's forecast, in time when it was recorded and of the outcome's sides, that covers the
+    most minutes; among those, the last one recorded. A reported halftime outcome replaces the pattern's differential
+    at the half.
 
     Args:
         connection: a read connection.
@@ -90,9 +91,11 @@ class _Final(NamedTuple):
     """A standing final outcome, the halftime outcome, and the forecast that covers the most minutes; None if none.
 
     Attributes:
+        sequence: sequence of the final outcome.
         since: sequence from which models learn from forecasts of the game.
     """
 
+    sequence: int
     game_id: str
     differential: int
     total_points: int | None
@@ -131,7 +134,7 @@ def _completed(connection: Connection, final: _Final, min_minutes: int) -> Compl
     scores = _lowest_scores(differentials, final.differential)
     if max(scores[-1].home, scores[-1].away) > MAX_SCORE:
         raise _Unfit(f"its differentials move by more than {MAX_SCORE} points")
-    live = _live_inputs(connection, game_id, differentials, final.since)
+    live = _live_inputs(connection, final, differentials)
     if final.total_points is not None:
         live[REGULATION_MINUTES] = LiveInputs(total_points=final.total_points)
     day = date.fromordinal(final.day)
@@ -140,16 +143,16 @@ def _completed(connection: Connection, final: _Final, min_minutes: int) -> Compl
     return CompletedGame(game_id, season, day, phase, home, away, scores, live)
 
 
-def _live_inputs(
-    connection: Connection, game_id: str, differentials: Sequence[int], since: int
-) -> dict[int, LiveInputs]:
+def _live_inputs(connection: Connection, final: _Final, differentials: Sequence[int]) -> dict[int, LiveInputs]:
     """Return the newest recorded inputs of each minute, from forecasts with the differential of the game.
 
     Raises:
         _Unfit: if a forecast of it has other differentials: then one of the callers describes another game.
     """
     found: dict[int, LiveInputs] = {}
-    for minute, text_of_pattern, canonical in sql.rows(connection, _REQUESTS, game_id=game_id, since=since):
+    for minute, text_of_pattern, canonical in sql.rows(
+        connection, _REQUESTS, outcome=final.sequence, since=final.since
+    ):
         live, pattern = codec.parse(canonical, explanation=False).live, json.loads(text_of_pattern)
         for number, pair in enumerate(zip(pattern, differentials, strict=False), 1):
             if abs(pair[0] - pair[1]) > MAX_CORRECTION:
@@ -168,20 +171,25 @@ def _lowest_scores(differentials: Sequence[int], final: int) -> tuple[Score, ...
     return tuple(scores)
 
 
-_REQUESTS: Final = """
-    SELECT f.minute, f.pattern, e.canonical FROM forecasts f JOIN entries e ON e.sequence = f.sequence
-    WHERE f.game_id = :game_id AND f.owned AND f.sequence >= :since AND f.late = '' AND f.at_moment = FALSE
-    ORDER BY f.sequence
-"""
+_USED: Final = """
+    f.game_id = o.game_id AND f.owned AND f.late = ''
+      AND NOT (o.home_team <> '' AND f.home_team = o.away_team AND f.away_team = o.home_team)"""
+"""Condition of a row `f` of `forecasts`: of the owner, in time when recorded, and of the sides of the outcome `o`."""
 
-_FINALS: Final = """
-    SELECT o.game_id, o.differential, o.total_points, o.home_team, o.away_team,
+_REQUESTS: Final = f"""
+    SELECT f.minute, f.pattern, e.canonical
+    FROM outcomes o JOIN forecasts f ON {_USED} JOIN entries e ON e.sequence = f.sequence
+    WHERE o.sequence = :outcome AND f.sequence >= :since AND f.at_moment = FALSE
+    ORDER BY f.sequence
+"""  # noqa: S608
+
+_FINALS: Final = f"""
+    SELECT o.sequence, o.game_id, o.differential, o.total_points, o.home_team, o.away_team,
       (SELECT CASE WHEN h.withdrawn THEN NULL ELSE h.differential END FROM outcomes h
         WHERE h.game_id = o.game_id AND h.horizon = :half ORDER BY h.revision DESC LIMIT 1),
-      f.pattern, f.day, f.home_team, f.away_team, s.since
-    FROM scores s JOIN outcomes o ON o.sequence = s.outcome LEFT JOIN forecasts f ON f.sequence = (
-      SELECT b.sequence FROM forecasts b
-      WHERE b.game_id = o.game_id AND b.owned AND b.sequence >= s.since AND b.late = ''
-      ORDER BY b.minute DESC, b.sequence DESC LIMIT 1)
+      best.pattern, best.day, best.home_team, best.away_team, s.since
+    FROM scores s JOIN outcomes o ON o.sequence = s.outcome LEFT JOIN forecasts best ON best.sequence = (
+      SELECT f.sequence FROM forecasts f WHERE {_USED} AND f.sequence >= s.since
+      ORDER BY f.minute DESC, f.sequence DESC LIMIT 1)
     WHERE s.horizon = :final ORDER BY s.first_sequence
-"""
+"""  # noqa: S608

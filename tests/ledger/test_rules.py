@@ -17,6 +17,7 @@ from tests.support.builders.evening_events import (
     OTHER,
     Event,
     answers,
+    card,
     figures,
     forecast_of,
     leads,
@@ -271,6 +272,9 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
         ([*(said(18 + number, live=LiveInputs(neutral_site=site)) for number, site in enumerate(sites)), reported(6)],
          [None] * len(sites), {"neutral": [neutral]})
        for sites, neutral in [((True, True), True), ((True, None), None), ((False,), None)]},
+    "a market is compared by the probability of a win without a push":
+        ([said(20, market={"line": 1.0, "push": 0.25}), reported(6)], [RECORDED],
+         {"market.model_brier.value": 0.4**2}),
     # The owner of a game
     "what others record of a game is theirs":
         ([said(20, by="a", point=9.0), said(21, by="b", point=6.0), said(20, by="b", point=6.0), reported(6)],
@@ -491,6 +495,17 @@ def test_a_correction_is_a_revision_and_a_repetition_is_answered_as_stored(
             stored.append(answer)
         assert answer == stored[revision]
     assert verify(f"sqlite:///{tmp_path / 'ledger.db'}").forecasts == len(stored)
+
+
+@pytest.mark.parametrize(
+    ("days", "forecasts"), [({}, 2), ({"last_day": 0}, 1), ({"first_day": 1}, 1), ({"first_day": 2}, 0)]
+)
+def test_a_card_of_some_days_has_their_forecasts_of_a_game_over_several(
+    book: RecordBook, days: dict[str, int], forecasts: int
+) -> None:
+    told(book, said(20, game_id=REPLAY), said(21, game_id=REPLAY, at=1440), reported(6, game_id=REPLAY))
+    chosen: dict[str, Any] = {name: TODAY.toordinal() + day for name, day in days.items()}
+    assert card(book, **chosen).forecasts == forecasts
 
 
 FULL = GameFull.__name__

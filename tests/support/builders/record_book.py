@@ -98,13 +98,14 @@ def with_market(
     line: float = 0.5,
     odds: float = 2.0,
     stake: float = 0.05,
+    push: float = 0.0,
     policy: StakingPolicy = NO_CAPS,
 ) -> IssuedForecast:
-    """Add a market to a forecast, with a stake on the home side; 0 for none."""
-    home = MarketSideAnswer(0.6, 0.55, odds, 0.5, 1.0 / odds, 0.2, 2.0 * stake, stake, stake)
-    away = MarketSideAnswer(0.4, 0.45, odds, 0.5, 1.0 / odds, -0.2)
+    """Add a market to a forecast, with a stake on the home side; 0 for none, and the probability of a push."""
+    home = MarketSideAnswer(0.6 * (1.0 - push), 0.55, odds, 0.5, 1.0 / odds, 0.2, 2.0 * stake, stake, stake)
+    away = MarketSideAnswer(0.4 * (1.0 - push), 0.45, odds, 0.5, 1.0 / odds, -0.2)
     side = MarketSide.HOME if stake else None
-    answer = MarketAnswer(home, away, 0.0, 2.0 / odds - 1.0, side, stake, RiskLevel.LOW, True)
+    answer = MarketAnswer(home, away, push, 2.0 / odds - 1.0, side, stake, RiskLevel.LOW, True)
     return replace(
         made,
         markets=(SentMarket(Market(line, odds, odds, policy=policy)), *made.markets),

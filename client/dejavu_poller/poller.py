@@ -54,7 +54,7 @@ from dejavu_poller.predictor import (
     request_moments,
 )
 from dejavu_poller.prices import GamePrices, PriceFile
-from dejavu_poller.reads import FeedReads, read_in_thread
+from dejavu_poller.reads import READ_TIMEOUT, FeedReads, read_in_thread
 from dejavu_poller.reporting import MAX_WATCHED, forgettable, is_done
 from dejavu_poller.state_machine import SCOREBOARD, Result, first_seen, step
 from dejavu_poller.summary import Summary, summarize
@@ -125,6 +125,7 @@ class Poller:
         lines: lines of the games; None: forecasts use the ratings of the teams.
         prices: current prices, to record beside forecasts of the end; None: none.
         box_scores: players of the games; None: forecasts and reports are made without them.
+        read_timeout: seconds after which a read of the feed is given up.
         now: wall clock, timezone-aware.
 
     Raises:
@@ -166,6 +167,7 @@ class Poller:
         lines: GameLines | None = None,
         prices: PriceFile | None = None,
         box_scores: BoxScores | None = None,
+        read_timeout: float = READ_TIMEOUT,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         if from_minute < 1 or every < 1:
@@ -188,6 +190,7 @@ class Poller:
         self._report = report
         self._election = election
         self.leadership = None if election is None else Leadership()
+        self._read = partial(read_in_thread, seconds=read_timeout)
         self._interval = interval
         self._end_interval = end_interval
         self._pace = pace
@@ -447,7 +450,7 @@ class Poller:
             return HistoryRead({})
 
     async def _read_scoreboard(self) -> None:
-        board = await read_in_thread(self._feed.scoreboard)
+        board = await self._read(self._feed.scoreboard)
         await self._recovered(SCOREBOARD, self.scoreboard_failure)
         self.scoreboard_failure = ""
         self._backoffs[SCOREBOARD] = PollBackoff()
@@ -523,12 +526,12 @@ class Poller:
 
     async def _read_box_score(self, game_id: str) -> None:
         """Read the box score of a game that the scoreboard no longer shows."""
-        state = await read_in_thread(self._feed.game, game_id)
+        state = await self._read(self._feed.game, game_id)
         await self._observe(game_id, StateRead(state, busy=game_id in self._reads, in_box_score=True))
 
     async def _read_plays(self, game_id: str) -> None:
         status = self.games[game_id].state.status
-        read = await read_in_thread(self._feed.plays, game_id)
+        read = await self._read(self._feed.plays, game_id)
         reads = self.games[game_id].reads
         await self._observe(game_id, PlaysRead(read.plays, status, read.faults))
         if game_id in self.games and self.games[game_id].reads > reads:

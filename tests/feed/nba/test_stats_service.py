@@ -22,8 +22,8 @@ from tests.support.fakes.stats_service import (
     truncated,
 )
 
-from dejavu_feed.errors import FeedError, MalformedFeed
-from dejavu_feed.nba.stats_service import NbaStats, StatsUnavailable
+from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
+from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_feed.replay.http_server import LocalServer, Response
 
 GAMES = season_of_games(2)
@@ -51,11 +51,11 @@ def test_it_asks_for_a_list_and_for_plays(stats: NbaStats) -> None:
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
-        (status(403), StatsUnavailable, "status 403"),
-        (status(500), StatsUnavailable, "status 500"),
-        (status(404), StatsUnavailable, "status 404"),
-        (stall(), StatsUnavailable, "no answer within 0.3 s"),
-        (cut_off(), StatsUnavailable, "no whole answer"),
+        (status(403), FeedUnavailable, "status 403"),
+        (status(500), FeedUnavailable, "status 500"),
+        (status(404), FeedUnavailable, "status 404"),
+        (stall(), FeedUnavailable, "no answer within 0.3 s"),
+        (cut_off(), FeedUnavailable, "no whole answer"),
         (html(), MalformedFeed, "not JSON: begins with '<!DOCTYPE html>"),
         (truncated(), MalformedFeed, "not JSON"),
         (text(""), MalformedFeed, "not JSON"),
@@ -78,7 +78,7 @@ def test_a_status_says_whether_to_ask_again(
     service: StatsStandIn, stats: NbaStats, code: int, *, passing: bool
 ) -> None:
     service.faults[GAME.game_id] = [status(code)]
-    with pytest.raises(StatsUnavailable) as found:
+    with pytest.raises(FeedUnavailable) as found:
         stats.plays(GAME.game_id)
     assert found.value.transient is passing
 
@@ -99,7 +99,7 @@ def test_retry_after_is_seconds_or_a_date_and_anything_else_none(
     if header == "in an hour":
         header = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     service.faults[GAME.game_id] = [status(429, Retry_After=header)]
-    with pytest.raises(StatsUnavailable) as found:
+    with pytest.raises(FeedUnavailable) as found:
         stats.plays(GAME.game_id)
     after = found.value.retry_after
     assert after is None if least is None or most is None else after is not None and least <= after <= most
@@ -108,7 +108,7 @@ def test_retry_after_is_seconds_or_a_date_and_anything_else_none(
 def test_nobody_there_is_told_with_the_address() -> None:
     with LocalServer(lambda _: Response(200, b"")) as server:
         url = server.url
-    with closing(NbaStats(url)) as stats, pytest.raises(StatsUnavailable, match=r"no connection to 127\.0\.0\.1"):
+    with closing(NbaStats(url)) as stats, pytest.raises(FeedUnavailable, match=r"no connection to 127\.0\.0\.1"):
         stats.plays(GAME.game_id)
 
 

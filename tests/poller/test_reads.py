@@ -25,19 +25,20 @@ SECONDS = 0.2
 @pytest.mark.parametrize("drip", DRIPS)
 async def test_dripping_headers_are_given_up_in_time_and_the_next_answer_is_read(drip: str) -> None:
     begin, more = DRIPS[drip]
-    asked = asyncio.Event()
+    asked, over, answered = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if asked.is_set():
-            body = b'{"scoreboard": {"games": []}}'
-            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n{"scoreboard": {"games": []}}')
         else:
             asked.set()
             writer.write(begin)
-            for _ in range(20):
+            while not over.is_set():
                 writer.write(more)
-                await asyncio.sleep(SECONDS / 5)
+                await asyncio.sleep(SECONDS / 10)
         writer.close()
+        await writer.wait_closed()
+        answered.release()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -47,6 +48,9 @@ async def test_dripping_headers_are_given_up_in_time_and_the_next_answer_is_read
                 await read_in_thread(feed.scoreboard, seconds=SECONDS)
             await asked.wait()
             assert (await read_in_thread(feed.scoreboard)).games == ()
+        over.set()
+        for _ in range(2):
+            await answered.acquire()
 
 
 async def test_no_more_threads_than_stated_read_at_once_and_the_next_read_waits_for_one() -> None:

@@ -25,7 +25,7 @@ from dejavu_feed.nba.sides import contradiction
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 from dejavu_poller import forecasting, reporting
 from dejavu_poller.capabilities import ModelCapabilities
-from dejavu_poller.events import Fault, FaultKind, GameChanged, feed_fault
+from dejavu_poller.events import Fault, FaultKind, GameChanged, fault_of
 from dejavu_poller.horizons import overtimes_by, scores_at_end
 from dejavu_poller.moments import due_moments, newest_moments
 from dejavu_poller.transition import (
@@ -129,7 +129,7 @@ def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> R
             else:
                 backoff = game.report_backoff.failed()
                 transition.game = replace(game, report_backoff=backoff)
-            transition.add(feed_fault(game.state.game_id, error, backoff.failures))
+            transition.add(fault_of(game.state.game_id, error, backoff.failures))
     return transition.game, transition.effects
 
 
@@ -393,7 +393,7 @@ def _fail(transition: Transition, error: FeedError) -> None:
         reporting.give_up(transition)
         for watched in transition.game.horizons.values():
             forecasting.close(transition, watched)
-    transition.add(feed_fault(game.state.game_id, error, backoff.failures))
+    transition.add(fault_of(game.state.game_id, error, backoff.failures))
 
 
 def _elapsed(state: GameState, clock: float | None = None) -> float:

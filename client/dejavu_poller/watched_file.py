@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FileContent(Generic[T]):
-    """FileContent of a file.
+    """Content of a file.
 
     Attributes:
         value: what was read.

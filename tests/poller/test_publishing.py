@@ -17,7 +17,7 @@ from dejavu_client.errors import DejavuClientError, InvalidArgumentError, Unavai
 from dejavu_feed.nba.live_payloads import GameState, Scoreboard
 from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
 from dejavu_models.errors import InvalidInput
-from dejavu_poller.lines import GameLine
+from dejavu_poller.inputs import GameLine
 from dejavu_poller.publishing import LIVE_SECONDS, GamePublisher, publishing, state_of
 from dejavu_server.api.converters.games import checked_games
 

@@ -29,11 +29,11 @@ from dejavu_client.requests import HALFTIME
 from dejavu_client.transport.servers import HealthStatus
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Side
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_poller import feed_report
 from dejavu_poller.events import Fault, FaultKind, Recovered
-from dejavu_poller.feed_report import FeedReporter
+from dejavu_poller.inputs import ForecastInputs
 from dejavu_poller.poller import Poller
 from dejavu_poller.predictor import load_recorded, request_forecasts
+from dejavu_poller.publishing import REPORT_SECONDS, GamePublisher
 from dejavu_poller.transition import DueForecast
 
 
@@ -58,8 +58,10 @@ async def test_the_date_of_the_game_is_sent_if_it_fits_its_season_and_the_neutra
 
     game = GameState(game_id, "BOS", "LAL", GameStatus.LIVE, 1, 344.0, home_score=14, away_score=10, code_date=day)
     due = DueForecast(HALFTIME, (0, 2), None, LiveInputs(0))
-    await request_forecasts(cast("AsyncDejavuClient", Client()), game, [due])
-    await request_forecasts(cast("AsyncDejavuClient", Client()), replace(game, is_neutral=True), [due])
+    await request_forecasts(cast("AsyncDejavuClient", Client()), game, [due], ForecastInputs())
+    await request_forecasts(
+        cast("AsyncDejavuClient", Client()), replace(game, is_neutral=True), [due], ForecastInputs()
+    )
     assert [request.game_date for request in requested] == [sent] * 2
     neutral = [request.neutral_site if request.HasField("neutral_site") else None for request in requested]
     assert neutral == [None, True]
@@ -147,6 +149,9 @@ class Operations(FakeOfClient):  # type: ignore[misc]
             raise self.errors.pop(0)
         self.reports.append((feed, read_age_seconds, data_age_seconds, live_games))
 
+    async def publish_games(self, games: object) -> None:
+        """Take states of games."""
+
     async def until_reported(self) -> None:
         async with asyncio.timeout(30):
             while not self.reports:
@@ -157,7 +162,7 @@ class Operations(FakeOfClient):  # type: ignore[misc]
 async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> None:
     evening, server = Evening([game()]), Operations()
     async with watching(evening) as watch:
-        reporter = FeedReporter(watch.poller, server, now=evening.clock)
+        reporter = GamePublisher(watch.poller, server, official=True, now=evening.clock)
         await reporter.report()  # nothing was read yet
         await watch.at(600)
         await reporter.report()
@@ -177,17 +182,20 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
 @pytest.mark.parametrize("missing", [{"leads": False}, {"games": {}}], ids=["does not lead", "feed not known"])
 async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(missing: dict[str, Any]) -> None:
     """Also if another poller led when this one was started: its operators ask for it within seconds."""
-    ready = {"leads": True, "games": {"0022500001": SimpleNamespace(age=lambda _: None)}, "scoreboard_time": None}
-    server, poller = Operations(), SimpleNamespace(**ready | missing)
-    reporter = FeedReporter(cast("Poller", poller), server, official=False)
-    reporter.start()
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert server.calls == 0
-    vars(poller).update(ready)
-    async with asyncio.timeout(0.8 * feed_report.REPORT_SECONDS):
-        await server.called.wait()
-    await reporter.close()
+    evening, server = Evening([game()]), Operations()
+    async with watching(evening) as watch:
+        await watch.at(60)
+        ready = {name: getattr(watch.poller, name) for name in ("leads", "games", "scoreboard_time", "line_of")}
+        poller = SimpleNamespace(**ready | {"recovers_line": watch.poller.recovers_line} | missing)
+        reporter = GamePublisher(cast("Poller", poller), server, official=False, now=evening.clock)
+        reporter.start()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert server.calls == 0
+        vars(poller).update(ready)
+        async with asyncio.timeout(0.8 * REPORT_SECONDS):
+            await server.called.wait()
+        await reporter.close()
 
 
 @pytest.mark.parametrize(
@@ -196,12 +204,11 @@ async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(mi
     ids=["away", "token renewed"],
 )
 async def test_a_report_that_fails_is_made_again(
-    errors: list[DejavuClientError], monkeypatch: pytest.MonkeyPatch
+    errors: list[DejavuClientError],
 ) -> None:
-    monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
     evening, server = Evening([game()]), Operations(errors)
     async with watching(evening) as watch:
-        reporter = FeedReporter(watch.poller, server, now=evening.clock)
+        reporter = GamePublisher(watch.poller, server, official=True, report_seconds=0.0, now=evening.clock)
         reporter.start()
         await server.until_reported()
         await reporter.close()

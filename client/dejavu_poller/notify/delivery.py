@@ -174,6 +174,7 @@ class Deliverer:
         targets: targets by name.
         sender: sends the requests.
         told: called with what this notifier did.
+        delay: seconds for which messages of games wait, so that nobody is told before a delayed picture shows it.
         claim_seconds: time to live of a claim.
         minute: length of the minute of `per_minute`, in seconds.
     """
@@ -185,9 +186,11 @@ class Deliverer:
         sender: Sender,
         told: Callable[[Report], None] = lambda _: None,
         *,
+        delay: float = 0.0,
         claim_seconds: float = CLAIM_SECONDS,
         minute: float = 60.0,
     ) -> None:
+        self._delay = delay
         self._claim_seconds = claim_seconds
         self._client = client
         self._channels = {name: _Channel(target, minute) for name, target in targets.items()}
@@ -224,6 +227,8 @@ class Deliverer:
         await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _deliver(self, message: Message, target: str, channel: _Channel) -> None:
+        if message.game_id:
+            await asyncio.sleep(self._delay)
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, chance=random.random)  # spreads out notifiers
         give_up = steady_time() + GIVE_UP_SECONDS
         task = asyncio.current_task()

@@ -17,9 +17,12 @@ from dejavu_client.logs import get_logger
 from dejavu_client.requests import Conditions
 from dejavu_common.clock import EPOCH, Backoff, utc_now
 from dejavu_feed.game_ids import REPLAY_PREFIX
-from dejavu_poller.notify.conditions import CURRENT, Message, holds, message, silence, values_of
-from dejavu_poller.notify.game import GameView
+from dejavu_poller.notify.conditions import CURRENT, Message, correction, holds, message, silence, values_of
+from dejavu_poller.notify.game import Found, GameView, Told
 from dejavu_poller.notify.rules import FeedSilentRule, GameRule, PollerSilentRule, Rules, rule_name
+
+CORRECTED: Final = "corrected"
+"""Kind of a message that corrects one of another kind."""
 
 SILENCE_SECONDS: Final = 15.0
 """Interval at which the rules for a silent feed or poller are checked."""
@@ -166,12 +169,22 @@ class RuleNotifier:
             except PASSING as error:
                 _log.warning("notify.record_not_read", game_id=view.game_id, error=str(error))
         for rule in self._game_rules:
-            if rule_name(rule) in view.told or (found := holds(rule, view, self.now)) is None:
-                continue
-            view.told.add(rule_name(rule))
-            link = f"{self._rules.page.rstrip('/')}/game/{view.game_id}" if self._rules.page else ""
-            told = message(rule, found, self._rules.name, view.game_id, self.now)
-            self._put(rule, told._replace(game_id=view.game_id, link=link, values=values_of(rule, view, self.now)))
+            name, told = rule_name(rule), view.told.get(rule_name(rule))
+            if told is None:
+                if (found := holds(rule, view, self.now)) is not None:
+                    view.told[name] = Told(found, view.teams, view.score)
+                    self._tell_game(rule, view, found)
+            elif name not in view.corrected and (found := correction(rule, told, view, self.now)) is not None:
+                view.corrected.add(name)
+                self._tell_game(rule, view, found, CORRECTED)
+
+    def _tell_game(self, rule: GameRule, view: GameView, found: Found, kind: str = "") -> None:
+        """Tell a rule of a game; `kind` if it is not that of the rule."""
+        link = f"{self._rules.page.rstrip('/')}/game/{view.game_id}" if self._rules.page else ""
+        subject = f"{view.game_id}/{kind}" if kind else view.game_id
+        told = message(rule, found, self._rules.name, subject, self.now)
+        values = values_of(rule, view, self.now)
+        self._put(rule, told._replace(kind=kind or rule.kind, game_id=view.game_id, link=link, values=values))
 
     def _put(self, rule: GameRule | FeedSilentRule | PollerSilentRule, told: Message) -> None:
         for target in self._rules.targets_of(rule):

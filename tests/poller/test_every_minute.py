@@ -155,7 +155,9 @@ async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once
         if not is_over:
             return tuple(each for each in plays if (each.period, each.action, each.detail) != (4, "period", "end"))
         # A foul that a review finds is listed after the end of the period.
-        return (*plays, replace(plays[-1], free_throws=2)) if fouled and plays[-1].clock == 0 else plays
+        return (
+            (*plays, replace(plays[-1], free_throws=2, possession="BOS")) if fouled and plays[-1].clock == 0 else plays
+        )
 
     evening = Evening([extend_to_overtime(game(lead=3))])
     evening.edit[evening.ids[0]] = read
@@ -164,7 +166,9 @@ async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once
             await watch.at(elapsed)
         await watch.turn()
         requests = [each for each in watch.predictor.moments if each.moment.period == 5]
+        at_buzzer = [each.moment for each in watch.predictor.moments if each.moment.period == 4][-1:]
     begins = is_over and not fouled
+    assert [(each.seconds_left, each.free_throws) for each in at_buzzer if each.free_throws] == [(0.01, 2)] * fouled
     assert [(each.moment.seconds_left, each.moment.differential) for each in requests] == [(300.0, 0)] * begins
     assert not any(each.HasField("possession") for each in requests)
 

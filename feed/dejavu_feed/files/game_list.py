@@ -17,7 +17,7 @@ from dejavu_common.clock import game_day
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.plays_format import MAX_SCORE
 from dejavu_feed.files.tables import read_rows
-from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.game_ids import game_id_of, is_game_id
 from dejavu_feed.pattern import Score
 from dejavu_feed.teams import team_code
 
@@ -69,15 +69,14 @@ class GameList:
 
 
 def nba_id(text: str) -> str:
-    """Return an NBA id of ten digits; tables that hold ids as numbers lack the leading zeros.
+    """Return an NBA id of ten digits.
 
     Raises:
         ValueError: if the text is no such id.
     """
-    padded = text.removesuffix(".0").zfill(10)
-    if not is_game_id(padded):
+    if not is_game_id(game_id := game_id_of(text)):
         raise ValueError(f"{text!r}, expected the NBA's id, ten digits")
-    return padded
+    return game_id
 
 
 def day_of(value: Any) -> date:

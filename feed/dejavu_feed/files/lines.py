@@ -16,6 +16,7 @@ from typing import Any, Final
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.game_list import day_of
 from dejavu_feed.files.tables import MAX_BYTES, read_rows
+from dejavu_feed.game_ids import game_id_of
 from dejavu_feed.lines import MAX_MARGIN, NO_LINE, TOTALS, Line, SidedLine, margin_of
 from dejavu_feed.printed_numbers import decimal_of, number, price, spread
 from dejavu_feed.teams import team_code
@@ -164,8 +165,7 @@ def _teams(row: Mapping[str, Any]) -> tuple[str, str] | None:
 def _keys(row: Mapping[str, Any], teams: tuple[str, str]) -> Iterator[Key]:
     """Yield the keys of a row: the id, and date and teams if all are given."""
     if "game" in row:
-        text = str(row["game"]).removesuffix(".0")
-        yield text.zfill(10) if text.isdigit() else text
+        yield game_id_of(row["game"])
     if {"date", "home", "away"} <= row.keys():
         yield (day_of(row["date"]), *teams)
     elif "game" not in row:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.tables import read_rows
+from dejavu_feed.game_ids import game_id_of
 from dejavu_feed.printed_numbers import LEAST_AMERICAN, decimal_of, number, price, spread
 from dejavu_feed.teams import team_code
 
@@ -112,7 +113,7 @@ def _market(row: dict[str, str], number_of_row: int) -> PricedMarket:
     if kind is None:
         raise ValueError(f"market: {row['market']!r}; expected spread, moneyline or total")
     home, away = (_team(row[name], name) for name in ("home", "away"))
-    game_id = row["game_id"].zfill(10) if row["game_id"] else ""
+    game_id = game_id_of(row["game_id"]) if row["game_id"] else ""
     if not game_id and not (home and away):
         raise ValueError("home and away: missing; expected both teams, or game_id")
     if home and home == away:

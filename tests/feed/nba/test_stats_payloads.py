@@ -155,8 +155,8 @@ def test_what_is_no_list_is_refused(payload: Any, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "complaint"),
     [
-        ("GAME_ID", 22400001, "GAME_ID is 22400001, expected str"),
-        ("GAME_ID", "22400001", "GAME_ID is '22400001', expected ten digits"),
+        ("GAME_ID", None, "GAME_ID is missing, expected str"),
+        ("GAME_ID", "G2400001", "GAME_ID is 'G2400001', expected ten digits"),
         ("GAME_DATE", "2024-W43-2", "GAME_DATE is '2024-W43-2', expected a date"),
         ("GAME_DATE", "20241022", "GAME_DATE is '20241022', expected a date"),
         ("GAME_DATE", "OCT 22, 2024", "GAME_DATE is 'OCT 22, 2024', expected a date"),

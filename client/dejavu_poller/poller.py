@@ -56,7 +56,6 @@ from dejavu_poller.transition import (  # names of state_machine.py, whose reque
     HistoryRead,
     Knowledge,
     ModelRead,
-    MomentsAnswered,
     Observation,
     OutcomeAnswered,
     PlaysRead,
@@ -64,7 +63,6 @@ from dejavu_poller.transition import (  # names of state_machine.py, whose reque
     ReadHistory,
     ReportOutcome,
     RequestForecasts,
-    RequestMoments,
     StateRead,
     TurnStarted,
 )
@@ -379,7 +377,7 @@ class Poller:
 
     async def _do(self, game_id: str, effect: Effect) -> Observation | None:
         """Start a read of the feed, emit an event, or return the answer or error of a request to the server."""
-        if isinstance(effect, RequestForecasts | RequestMoments | ReportOutcome):
+        if isinstance(effect, RequestForecasts | ReportOutcome):
             while not self.leads:  # noqa: ASYNC110 - a clock decides; `_follow_election` ends this if another one works
                 await asyncio.sleep(_ELECTION_SECONDS)
         match effect:
@@ -391,8 +389,6 @@ class Poller:
                 return await self._read_history(game_id, version)
             case RequestForecasts(due):
                 return ForecastsAnswered(due, await self._request(game_id, due))
-            case RequestMoments(moments):
-                return MomentsAnswered(moments, await self._request(game_id, moments))
             case ReportOutcome(outcome):
                 return await self._report_outcome(outcome)
             case event:

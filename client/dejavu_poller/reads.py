@@ -70,7 +70,8 @@ class DaemonThreads(Executor):
                 self._free += 1
 
 
-_THREADS: Final = DaemonThreads(MAX_THREADS)
+THREADS: Final = DaemonThreads(MAX_THREADS)
+"""Where everything is read."""
 
 
 class FeedReads(dict[str, asyncio.Task[None]]):
@@ -114,7 +115,7 @@ class FeedReads(dict[str, asyncio.Task[None]]):
 
 
 async def read_in_thread(
-    read: Callable[..., T], *arguments: Any, seconds: float = READ_TIMEOUT, threads: Executor = _THREADS
+    read: Callable[..., T], *arguments: Any, seconds: float = READ_TIMEOUT, threads: Executor = THREADS
 ) -> T:
     """Run a blocking read of the feed in a thread and return its result.
 
@@ -127,8 +128,17 @@ async def read_in_thread(
     Raises:
         FeedError: if `read` raises it, or if it is given up.
     """
+    return await in_time(threads.submit(read, *arguments), seconds)
+
+
+async def in_time(future: Future[T], seconds: float = READ_TIMEOUT) -> T:
+    """Return the result of a read that runs in a thread; the thread is left alone if it is given up.
+
+    Raises:
+        FeedUnavailable: if there is none in time.
+    """
     try:
         async with asyncio.timeout(seconds):
-            return await asyncio.get_running_loop().run_in_executor(threads, read, *arguments)
+            return await asyncio.wrap_future(future)
     except TimeoutError as error:
         raise FeedUnavailable(f"no answer within {seconds:g} s") from error

@@ -19,6 +19,7 @@ from dejavu_feed.files.plays_format import MAX_SCORE
 from dejavu_feed.files.tables import read_rows
 from dejavu_feed.game_ids import game_id_of, is_game_id
 from dejavu_feed.pattern import Score
+from dejavu_feed.printed_numbers import whole
 from dejavu_feed.teams import team_code
 
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "MATCHUP")
@@ -165,12 +166,11 @@ def _teams(matchup: str) -> tuple[str, str, bool]:
 
 def _points(value: Any) -> int | None:
     """Return the points of a row; None if it has none, as before a game."""
-    text = str(value).removesuffix(".0")
-    if value is None or text in _MISSING:
+    if value is None or str(value) in _MISSING:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= MAX_SCORE):
-        raise ValueError(f"{text[:40]!r}, expected points, 0 to {MAX_SCORE}")
-    return int(text)
+    if not 0 <= (points := whole(value)) <= MAX_SCORE:
+        raise ValueError(f"{str(value)[:40]!r}, expected points, 0 to {MAX_SCORE}")
+    return points
 
 
 def _won(value: Any) -> bool | None:

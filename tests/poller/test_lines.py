@@ -363,19 +363,6 @@ async def test_a_restarted_poller_keeps_the_line_of_the_game() -> None:
     ]
 
 
-async def test_a_leader_that_loses_and_regains_its_lease_takes_the_line_of_the_poller_between() -> None:
-    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
-    odds.lines = {evening.ids[0]: Line(4.5)}
-    lines = GameLines(evening.clock, odds=odds, published=predictor.list_games)
-    async with watching(evening, predictor, lines=lines) as watch:
-        await before_tip_off(watch, 60)
-        await watch.at(61)
-        lines.forget(evening.ids[0])
-        predictor.published = {evening.ids[0]: published(evening, pregame_margin=5.5)}
-        await watch.at(121)
-    assert margin(lines.of(evening.ids[0])) == 5.5
-
-
 def scheduled(evening: Evening, **changes: Any) -> GameState:
     """Return the evening's game before its tip-off."""
     [state] = evening.scoreboard().games

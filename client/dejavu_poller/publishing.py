@@ -66,10 +66,6 @@ _LONGEST_AGE: Final = 1e6
 _log = get_logger()
 
 
-class _NotYet(Exception):
-    """There is nothing to report yet."""
-
-
 @dataclass(slots=True)
 class _Task:
     """What is sent again and again.
@@ -77,12 +73,14 @@ class _Task:
     Attributes:
         send: sends it; raises a `DejavuClientError` if the server does not accept it.
         seconds: interval.
+        ready: returns whether there is something to send.
         due: time of the event loop at which it is due.
         refused: why the server refused it last; "" if it did not.
     """
 
     send: Callable[[], Awaitable[None]]
     seconds: float
+    ready: Callable[[], bool]
     due: float = 0.0
     refused: str = ""
 
@@ -112,14 +110,14 @@ class GamePublisher:
     ) -> None:
         self._poller = poller
         self._client = client
-        self._official = official
         self._report_seconds = report_seconds
         self._now = now
         self._begun = now()
         self._published: Mapping[str, tuple[Game, datetime]] = {}
-        self._tasks = [_Task(self.publish, PUBLISH_SECONDS)]
-        if official is not None:
-            self._tasks.append(_Task(self._report_known, report_seconds))
+        self._tasks = [
+            _Task(self.publish, PUBLISH_SECONDS, lambda: True),
+            _Task(self.report, report_seconds, lambda: official or (official is not None and bool(poller.games))),
+        ]
         self._task = BackgroundTask()
         self._led = False
 
@@ -151,11 +149,6 @@ class GamePublisher:
             data_age_seconds=min(max(ages), _LONGEST_AGE) if ages else None,
             live_games=len(ages),
         )
-
-    async def _report_known(self) -> None:
-        if not (self._official or self._poller.games):
-            raise _NotYet
-        await self.report()
 
     async def publish(self) -> None:
         """Publish the states that are due.
@@ -196,7 +189,7 @@ class GamePublisher:
             if not self._led:
                 self._published = {}
             for task in self._tasks if self._led else ():
-                if task.due <= asyncio.get_running_loop().time():
+                if task.ready() and task.due <= asyncio.get_running_loop().time():
                     await self._send_task(task)
             await asyncio.sleep(PUBLISH_SECONDS)
 
@@ -206,8 +199,6 @@ class GamePublisher:
         try:
             await task.send()
             task.refused = ""
-        except _NotYet:  # the server's operators ask for it within seconds
-            pause = PUBLISH_SECONDS
         except PASSING:
             pass  # the poller itself reports that the server is away
         except DejavuClientError as error:

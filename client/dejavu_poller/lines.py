@@ -75,6 +75,8 @@ class GameLines(Enricher):
         taken: the line with which each game is forecast, by id, from its first forecast on; None if it has none.
     """
 
+    source = LINES
+
     def __init__(
         self,
         now: Callable[[], datetime],
@@ -98,8 +100,6 @@ class GameLines(Enricher):
         self._before: dict[str, _Known] = {}  # lines of scheduled games
         self._open: dict[str, GameLine | None] = {}  # of games that have started, unless another one is published
         self._frozen: dict[str, GameLine | None] = {}
-
-    source = LINES
 
     @property
     def faults(self) -> frozenset[str]:

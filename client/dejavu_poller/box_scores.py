@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from dejavu_client.logs import get_logger
+from dejavu_client.requests import FINAL
 from dejavu_feed.box_score import MARKS, Lineups, PlayerLine, final_faults, mark_of
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_payloads import BoxScore
+from dejavu_poller.enricher import Enricher
+from dejavu_poller.inputs import ForecastInputs
 from dejavu_poller.reads import read_in_thread
+from dejavu_poller.watched_game import PendingOutcome, WatchedGame
 
 WAIT: Final = 5.0
 """Seconds that forecasts wait for a box score."""
@@ -24,7 +28,7 @@ NOBODY: Final = BoxScore(None, ())
 log = get_logger()
 
 
-class BoxScores:
+class BoxScores(Enricher):
     """Players seen on court in each game, read once for each of MARKS; forecasts wait for the read.
 
     If a box score cannot be read in time, or does not name the starters, forecasts use an earlier one, or only the
@@ -35,10 +39,22 @@ class BoxScores:
         pause: seconds between two reads of the box score of a final that does not fit yet.
     """
 
+    source = "players"
+
     def __init__(self, read: Callable[[str], BoxScore], *, pause: float = 10.0) -> None:
-        self._read = read
+        self._read_box_score = read
         self._pause = pause
         self._known: dict[str, dict[int, tuple[int, Lineups | None]]] = {}
+
+    async def enrich(self, game: WatchedGame, minutes: Sequence[int], inputs: ForecastInputs) -> None:
+        """Add the players who had been on court."""
+        inputs.lineups = await self.lineups(game.state.game_id, minutes)
+
+    async def players(self, outcome: PendingOutcome) -> tuple[PlayerLine, ...]:
+        """Return the box score of a final; that of a half is not reported."""
+        if outcome.horizon != FINAL:
+            return ()
+        return await self.final(outcome.game.game_id, outcome.differential)
 
     async def lineups(self, game_id: str, minutes: Sequence[int]) -> Mapping[int, Lineups]:
         """Return the players who had been on court, by the minutes after which forecasts of a game are due.
@@ -82,8 +98,7 @@ class BoxScores:
 
     async def _box_score(self, game_id: str) -> BoxScore | None:
         try:
-            async with asyncio.timeout(WAIT):
-                return await read_in_thread(self._read, game_id)
-        except (FeedError, TimeoutError) as error:
-            log.info("poll.box_score_missing", game_id=game_id, reason=str(error) or f"no answer within {WAIT:g} s")
+            return await read_in_thread(self._read_box_score, game_id, seconds=WAIT)
+        except FeedError as error:
+            log.info("poll.box_score_missing", game_id=game_id, reason=str(error))
             return None

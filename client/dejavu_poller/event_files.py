@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from dejavu_client.logs import get_logger
 from dejavu_feed.event_table import count_events, event_schema, write_events
-from dejavu_feed.events import Event
+from dejavu_feed.events import Event as GameEvent
+from dejavu_poller.enricher import Enricher
+from dejavu_poller.events import Event, Fault, FaultKind
 
 MAX_GAMES_A_DAY: Final = 100
 """Maximum number of games per day for which a file is begun, so that a hostile feed cannot fill the disk."""
@@ -25,7 +28,7 @@ _DAY_SECONDS: Final = 86_400.0
 log = get_logger()
 
 
-class EventFiles:
+class EventFiles(Enricher):
     """Keeps the events of games in a folder, as events_{game_id}.parquet. Calls for different games may overlap.
 
     The last answer of the feed counts, since neither the longest nor the shortest is always right.
@@ -41,6 +44,8 @@ class EventFiles:
         FeedNotInstalled: if pyarrow is missing.
     """
 
+    source = "events"
+
     def __init__(self, folder: Path) -> None:
         event_schema()
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,9 +53,21 @@ class EventFiles:
         self._since, self._games = time.monotonic(), 0
         self._kept: dict[str, int] = {}  # hash of the events in the file of each game
         self._most: dict[str, int] = {}  # largest number of events that the file of each game has had
+        self._failed = False
         self._too_few: set[str] = set()  # games for which far fewer events were reported
 
-    def keep(self, game_id: str, events: Sequence[Event]) -> None:
+    async def keep(self, game_id: str, events: Sequence[GameEvent]) -> Iterable[Event]:
+        """Write the events of a game in a thread; report the first of consecutive failures."""
+        try:
+            await asyncio.to_thread(self.write, game_id, events)
+        except OSError as error:
+            is_told, self._failed = self._failed, True
+            reason = f"its events are not kept: {error.strerror or error}"
+            return () if is_told else (Fault(game_id, reason, kind=FaultKind.INTERNAL),)
+        self._failed = False
+        return ()
+
+    def write(self, game_id: str, events: Sequence[GameEvent]) -> None:
         """Write the events of a game, unless they are the same as in the last call.
 
         Raises:

@@ -9,12 +9,12 @@ from statistics import fmean
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_pb2 import Outcome as RecordedOutcome
+from dejavu_client.errors import DejavuClientError
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.nba.live_payloads import GameState
+from dejavu_poller.inputs import GameLine, GamePrices
 from dejavu_poller.leadership import Leadership
-from dejavu_poller.lines import GameLine
-from dejavu_poller.prices import GamePrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +270,10 @@ class FaultKind(StrEnum):
     """An internal error of the poller."""
 
 
-def feed_fault(source: str, error: FeedError, failures: int = 1) -> Fault:
-    """Convert a feed error to a fault event."""
+def fault_of(source: str, error: FeedError | DejavuClientError, failures: int = 1) -> Fault:
+    """Convert an error of the feed or of the server to a fault event."""
+    if isinstance(error, DejavuClientError):
+        return Fault(source, str(error), failures, kind=FaultKind.SERVER)
     kinds = {
         FeedUnavailable: FaultKind.UNAVAILABLE,
         MalformedFeed: FaultKind.MALFORMED,

@@ -14,7 +14,7 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.requests import FEED_HORIZONS
 from dejavu_feed.live_inputs import Possession, Side
-from dejavu_feed.moment import Moment, moment_fault
+from dejavu_feed.moment import Moment, moment_fault, moment_of
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play, known_minutes, periods_over
 from dejavu_feed.pattern import OVERTIME_SECONDS, elapsed_seconds, slots
@@ -37,7 +37,7 @@ def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment,
     """Return the moment after the newest play of a live game, for each horizon that it can be forecast for.
 
     There is none if the game is over, before free throws whose number is not known, at the end of a period, which is
-    the beginning of the next one, and if the scoreboard shows that plays are missing.
+    the beginning of the next one, unless free throws are to come, and if the scoreboard shows that plays are missing.
     """
     if not _is_current(game, plays):
         return ()
@@ -52,9 +52,9 @@ def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment,
 def _moments_after(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment, ...]:
     """Return the moment after the last of some plays; see `newest_moments`."""
     last = plays[-1]
-    if last.free_throws is None or not last.clock:
+    if last.free_throws is None or not (last.clock or last.free_throws):
         return ()
-    moment = Moment(last.period, last.clock, last.home - last.away, last.free_throws)
+    moment = moment_of(last.period, last.clock, last.home - last.away, last.free_throws)
     sides = {game.state.home: Side.HOME, game.state.away: Side.AWAY}
     ball = Possession(sides[last.possession], last.shot_in_air) if last.possession in sides else None
     return () if ball is None and last.free_throws else _moments(game, plays, moment, ball)

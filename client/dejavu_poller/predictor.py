@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -32,8 +31,7 @@ from dejavu_feed.nba.live_payloads import GameState
 from dejavu_feed.teams import team_code
 from dejavu_poller.events import MinuteForecast
 from dejavu_poller.horizons import overtimes_by
-from dejavu_poller.lines import GameLine
-from dejavu_poller.prices import GamePrices
+from dejavu_poller.inputs import ForecastInputs
 from dejavu_poller.transition import DueForecast
 from dejavu_poller.watched_game import DueMoment, PendingOutcome
 
@@ -45,24 +43,9 @@ _ALPHA: Final = 0.05
 """The server's default miscoverage rate, which a poller always uses."""
 _SERVICE: Final = DESCRIPTOR.services_by_name["PredictionService"].full_name
 _PAGE: Final = 200
-"""Page size; more than a poller's forecasts of any game, so that one page is enough."""
+"""Page size."""
 
 log = get_logger()
-
-
-@dataclass(slots=True)
-class SentPrices:
-    """Prices that are sent with forecasts, and what the server says of them.
-
-    Attributes:
-        prices: the prices of a game; None: none are sent.
-        faults: why it refused prices, or found them further from the model than is plausible.
-        recorded: whether it recorded a market.
-    """
-
-    prices: GamePrices | None
-    faults: list[str] = field(default_factory=list)
-    recorded: bool = False
 
 
 async def check_server(client: AsyncDejavuClient) -> None:
@@ -83,95 +66,60 @@ async def check_server(client: AsyncDejavuClient) -> None:
 async def request_forecasts(
     client: AsyncDejavuClient,
     game: GameState,
-    due: Sequence[DueForecast],
-    line: GameLine | None = None,
-    lineups: Mapping[int, box_score.Lineups] | None = None,
-    sent: SentPrices | None = None,
+    due: Sequence[DueForecast] | Sequence[DueMoment],
+    inputs: ForecastInputs,
 ) -> list[Forecast | DejavuClientError]:
-    """Request a game's forecasts in one call.
+    """Request a game's forecasts, of minutes or at moments, in one call.
 
     Args:
         client: makes the call.
         game: the game. Its teams are sent only if both are NBA teams: the model has no ratings for others.
         due: the forecasts to request.
-        line: the line of the game; None if it has none: the server uses the ratings of the teams.
-        lineups: players who had been on court, by the minute of a forecast; sent only with the teams.
-        sent: current prices of the whole game, to record beside the forecasts of its end, and takes what the server
-            says of them; None: none.
+        inputs: further inputs; takes what the server says of the prices. Prices are sent with forecasts of the end
+            only, and of several moments with the newest: the earlier ones were not forecast when these prices came.
 
     Returns:
         The forecast for each item of `due`, or the error in its place.
     """
-    requests = [
-        predict_request(
-            each.pattern,
-            horizon=each.horizon,
-            **each.live.given(),
-            **_options(game, len(each.pattern), line, lineups),
-            **_prices(each.horizon, sent, with_total=each.live.total_points is not None),
-            explain=True,  # records the steps from minute to minute, which viewers see
-        )
-        for each in due
-    ]
-    return await _answers(client, game.game_id, requests, sent or SentPrices(None))
+    requests = []
+    for each in due:
+        own: dict[str, Any]
+        if isinstance(each, DueMoment):
+            own, with_total = {"possession": each.possession, "moment": each.moment}, False
+        else:  # recorded with the steps from minute to minute, which viewers see
+            own, with_total = {**each.live.given(), "explain": True}, each.live.total_points is not None
+        newest = due[-1]
+        priced = not (isinstance(each, DueMoment) and isinstance(newest, DueMoment) and each.moment != newest.moment)
+        if inputs.prices is not None and each.horizon == FINAL and priced:
+            own |= inputs.prices.options(with_total=with_total)
+        options = _options(game, len(each.pattern), inputs)
+        requests.append(predict_request(each.pattern, horizon=each.horizon, **own, **options))
+    return await _answers(client, game.game_id, requests, inputs)
 
 
-async def request_moments(
-    client: AsyncDejavuClient,
-    game: GameState,
-    due: Sequence[DueMoment],
-    line: GameLine | None = None,
-    lineups: Mapping[int, box_score.Lineups] | None = None,
-    sent: SentPrices | None = None,
-) -> list[Forecast | DejavuClientError]:
-    """Request the forecasts of a game at moments in one call; arguments and result are as of `request_forecasts`.
-
-    Prices are sent for the newest moment only: the earlier ones were not forecast when these prices came.
-    """
-    newest = due[-1].moment
-    requests = [
-        predict_request(
-            each.pattern,
-            horizon=each.horizon,
-            possession=each.possession,
-            moment=each.moment,
-            **_options(game, len(each.pattern), line, lineups),
-            **_prices(each.horizon, sent if each.moment == newest else None, with_total=False),
-        )
-        for each in due
-    ]
-    return await _answers(client, game.game_id, requests, sent or SentPrices(None))
-
-
-def _prices(horizon: Horizon.ValueType, sent: SentPrices | None, *, with_total: bool) -> dict[str, Any]:
-    prices = None if sent is None else sent.prices
-    return prices.options(with_total=with_total) if prices is not None and horizon == FINAL else {}
-
-
-def _options(
-    game: GameState, minute: int, line: GameLine | None, lineups: Mapping[int, box_score.Lineups] | None
-) -> dict[str, Any]:
+def _options(game: GameState, minute: int, inputs: ForecastInputs) -> dict[str, Any]:
     """Return the options of a forecast that do not come from the plays, see `PredictOptions`."""
     home, away = team_codes(game)
     day = game.date
     if day is not None and not is_of_season(game.game_id, day):
         day = None  # the server would refuse the forecast
+    seen = inputs.lineups.get(minute) if home else None
     return {
         "game_id": game.game_id,
         "home_team": home,
         "away_team": away,
         "game_date": day,
         "neutral_site": game.is_neutral or None,
-        **({} if line is None else line.options()),
-        "lineups": _lineups(lineups.get(minute) if lineups and home else None),
+        **({} if inputs.line is None else inputs.line.options()),
+        "lineups": None if seen is None else Lineups(**seen._asdict()),
     }
 
 
 async def _answers(
-    client: AsyncDejavuClient, game_id: str, requests: Sequence[PredictRequest], sent: SentPrices
+    client: AsyncDejavuClient, game_id: str, requests: Sequence[PredictRequest], inputs: ForecastInputs
 ) -> list[Forecast | DejavuClientError]:
     """Return the answers; ask again without the prices for each forecast that was refused with them."""
-    answers = await _answers_once(client, game_id, requests, sent)
+    answers = await _answers_once(client, game_id, requests, inputs)
     priced = [
         index
         for index, (request, answer) in enumerate(zip(requests, answers, strict=True))
@@ -182,9 +130,9 @@ async def _answers(
     if priced:
         log.warning("poll.refused_with_prices", game_id=game_id, reason=str(answers[priced[0]]))
         refused = [_without_refused(requests[index], answers[index]) for index in priced]
-        again = await _answers_once(client, game_id, refused, sent)
+        again = await _answers_once(client, game_id, refused, inputs)
         if any(isinstance(each, Forecast) for each in again):  # so the prices were the reason
-            sent.faults.append(f"refused: {answers[priced[0]]}")
+            inputs.price_faults.append(f"refused: {answers[priced[0]]}")
         for index, answer in zip(priced, again, strict=True):
             answers[index] = answer
     return answers
@@ -201,7 +149,7 @@ def _without_refused(request: PredictRequest, refusal: object) -> PredictRequest
 
 
 async def _answers_once(
-    client: AsyncDejavuClient, game_id: str, requests: Sequence[PredictRequest], sent: SentPrices
+    client: AsyncDejavuClient, game_id: str, requests: Sequence[PredictRequest], inputs: ForecastInputs
 ) -> list[Forecast | DejavuClientError]:
     try:
         with span("poll.forecast", game_id=game_id, forecasts=len(requests)):
@@ -212,9 +160,9 @@ async def _answers_once(
         mismatch = InternalError(f"{len(requests)} forecasts requested, {len(results)} returned")
         return [mismatch] * len(requests)
     for market in (each for result in results for each in result.markets):
-        sent.recorded |= market.recording == MARKET_RECORDING_RECORDED
+        inputs.recorded |= market.recording == MARKET_RECORDING_RECORDED
         implausible = (each for each in market.warnings if each.reason == WARNING_REASON_IMPLAUSIBLE_DIFFERENCE)
-        sent.faults.extend(each.text for each in implausible)
+        inputs.price_faults.extend(each.text for each in implausible)
     return [each.forecast if each.HasField("forecast") else from_predict_error(each.error) for each in results]
 
 
@@ -248,10 +196,6 @@ async def load_recorded(
         # The newest is first.
         of_horizon.setdefault(len(pattern), MinuteForecast(pattern, forecast, from_message(forecast)[0]))
     return recorded
-
-
-def _lineups(seen: box_score.Lineups | None) -> Lineups | None:
-    return None if seen is None else Lineups(**seen._asdict())
 
 
 async def report_outcome(

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from dejavu_client.requests import market, total_market
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client.errors import DejavuClientError
 from dejavu_feed.errors import FeedError
 from dejavu_feed.files.prices import PricedMarket, read_prices
 from dejavu_feed.nba.live_payloads import GameState
+from dejavu_poller.enricher import Enricher
+from dejavu_poller.events import Event, Fault, FaultKind, PricesTaken
+from dejavu_poller.inputs import ForecastInputs, GamePrices
 from dejavu_poller.watched_file import WatchedFile
+from dejavu_poller.watched_game import WatchedGame
+
+PRICES: Final = "prices"
+"""Source of the faults of prices."""
 
 OLDEST: Final = timedelta(seconds=10)
 """Maximum age of a price when a forecast is requested. A price must also know the newest play: a bet on an older one
@@ -27,33 +35,7 @@ _READ_SECONDS: Final = 1.0
 """Time after which a forecast waits no longer for the file."""
 
 
-@dataclass(frozen=True, slots=True)
-class GamePrices:
-    """The prices of a game at a time.
-
-    Attributes:
-        lead: those of the spread or of the winner; None: none.
-        total: those of total points; None: none.
-    """
-
-    lead: PricedMarket | None = None
-    total: PricedMarket | None = None
-
-    def options(self, *, with_total: bool) -> dict[str, Any]:
-        """Return the arguments of `predict_request`.
-
-        Args:
-            with_total: whether to send prices of total points, which forecasts at a moment have no answer for.
-        """
-        markets = []
-        if self.lead is not None:
-            markets.append(market(self.lead.line, self.lead.first, self.lead.second))
-        if self.total is not None and with_total:
-            markets.append(total_market(self.total.line, self.total.first, self.total.second))
-        return {"markets": markets}
-
-
-class PriceFile:
+class PriceFile(Enricher):
     """Prices of games in a file that another program rewrites, read again whenever it changes.
 
     Of a game's prices of a kind (spread and winner are one), the newest counts, and of equally new ones the first row.
@@ -64,6 +46,8 @@ class PriceFile:
         path: a table of full-game prices, see `read_prices`.
     """
 
+    source = PRICES
+
     def __init__(self, now: Callable[[], datetime], path: Path) -> None:
         self._now = now
         self._file = WatchedFile(path, read_prices)
@@ -71,6 +55,8 @@ class PriceFile:
         self._unread = ""
         self._unused: dict[str, str] = {}
         self._turn = asyncio.Lock()
+        self._taken: set[str] = set()
+        self._doubted: set[str] = set()
 
     @property
     def faults(self) -> frozenset[str]:
@@ -100,9 +86,29 @@ class PriceFile:
         totals = [each for each in current if each.kind == "total"]
         return GamePrices(_newest(each for each in current if each.kind != "total"), _newest(totals))
 
+    async def enrich(self, game: WatchedGame, minutes: Sequence[int], inputs: ForecastInputs) -> None:
+        """Add the current prices of a game."""
+        inputs.prices = await self.of(game.state, game.newest_change)
+
+    async def answered(
+        self, game: WatchedGame, inputs: ForecastInputs, answers: Sequence[Forecast | DejavuClientError]
+    ) -> Iterable[Event]:
+        """Report the first prices of a game that were refused or implausible, and the first that were recorded."""
+        state, told = game.state, list[Event]()
+        if inputs.price_faults and state.game_id not in self._doubted:
+            self._doubted.add(state.game_id)
+            fault = f"{state.away} @ {state.home}: {inputs.price_faults[0]}"
+            told.append(Fault(PRICES, fault, kind=FaultKind.MALFORMED))
+        if inputs.prices is not None and inputs.recorded and state.game_id not in self._taken:
+            self._taken.add(state.game_id)
+            told.append(PricesTaken(state, inputs.prices))
+        return told
+
     def forget(self, game_id: str) -> None:
         """Forget a game that is not followed any more."""
         self._unused.pop(game_id, None)
+        self._taken.discard(game_id)
+        self._doubted.discard(game_id)
 
     async def _read(self) -> None:
         try:

@@ -1,5 +1,7 @@
 """Publishes what the feed shows of games: teams, score, clock, status and line, for pages and other subscribers.
 
+Also reports the age of the data to the server, for its operators.
+
 A state is published when it changes, and again from time to time, so that subscribers can tell how old it is. Near the
 end of a game the plays are read more often than the scoreboard: then they have the newer score and clock.
 """
@@ -7,26 +9,31 @@ end of a game the plays are read more often than the scoreboard: then they have 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.errors import DejavuClientError, InvalidArgumentError, UnavailableError
+from dejavu_client.errors import PASSING, DejavuClientError, InvalidArgumentError
 from dejavu_client.logs import get_logger
 from dejavu_common.clock import utc_now
 from dejavu_common.tasks import BackgroundTask
+from dejavu_feed.game_ids import is_replay
 from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
 from dejavu_feed.pattern import elapsed_seconds
 from dejavu_feed.teams import TEAMS
-from dejavu_poller.lines import GameLine
+from dejavu_poller.inputs import GameLine
 from dejavu_poller.poller import Poller
 from dejavu_poller.watched_game import WatchedGame
 
 PUBLISH_SECONDS: Final = 1.0
 """Interval at which changed states are published."""
+
+REPORT_SECONDS: Final = 15.0
+"""Interval between two reports of the age of the data."""
 
 LIVE_SECONDS: Final = 15.0
 """Time after which an unchanged state of a live game is published again, even if it was not read again: it tells
@@ -53,23 +60,64 @@ _STATUSES: Final = {
     FeedStatus.FINAL: GameStatus.GAME_STATUS_FINAL,
 }
 
+_LONGEST_AGE: Final = 1e6
+"""Maximum age that a server accepts, in seconds."""
+
 _log = get_logger()
 
 
+@dataclass(slots=True)
+class _Task:
+    """What is sent again and again.
+
+    Attributes:
+        send: sends it; raises a `DejavuClientError` if the server does not accept it.
+        seconds: interval.
+        ready: returns whether there is something to send.
+        due: time of the event loop at which it is due.
+        refused: why the server refused it last; "" if it did not.
+    """
+
+    send: Callable[[], Awaitable[None]]
+    seconds: float
+    ready: Callable[[], bool]
+    due: float = 0.0
+    refused: str = ""
+
+
 class GamePublisher:
-    """Publishes the states of a poller's games while the poller leads.
+    """Publishes the states of a poller's games, and the age of its data, while the poller leads.
+
+    A standby poller sends nothing: it follows no game, and the server keeps the newest state and report.
 
     Args:
         poller: the poller.
-        client: publishes the states.
+        client: sends them.
+        official: whether the feed is at the NBA's address; another one may be of a replay, whose age is reported once
+            it has games. None: ages are not reported.
+        report_seconds: seconds between two reports of the age, and until a server that refused one is asked again.
         now: clock of the poller.
     """
 
-    def __init__(self, poller: Poller, client: AsyncDejavuClient, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        poller: Poller,
+        client: AsyncDejavuClient,
+        *,
+        official: bool | None = None,
+        report_seconds: float = REPORT_SECONDS,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._poller = poller
         self._client = client
+        self._report_seconds = report_seconds
         self._now = now
+        self._begun = now()
         self._published: Mapping[str, tuple[Game, datetime]] = {}
+        self._tasks = [
+            _Task(self.publish, PUBLISH_SECONDS, lambda: True),
+            _Task(self.report, report_seconds, lambda: official or (official is not None and bool(poller.games))),
+        ]
         self._task = BackgroundTask()
         self._led = False
 
@@ -85,6 +133,23 @@ class GamePublisher:
                 if self._led:  # a poller that has ended its run does not lead any more
                     await self.publish()
 
+    async def report(self) -> None:
+        """Report the age of the poller's data once, for the server's operators (`dejavu stats`).
+
+        Raises:
+            DejavuClientError: if the server does not accept the report.
+        """
+        now = self._now()
+        ages = [age for game in self._poller.games.values() if (age := game.age(now)) is not None]
+        read = self._poller.scoreboard_time or self._begun
+        replayed = bool(self._poller.games) and all(map(is_replay, self._poller.games))
+        await self._client.report_feed(
+            "replay" if replayed else "nba",
+            min(max(0.0, (now - read).total_seconds()), _LONGEST_AGE),
+            data_age_seconds=min(max(ages), _LONGEST_AGE) if ages else None,
+            live_games=len(ages),
+        )
+
     async def publish(self) -> None:
         """Publish the states that are due.
 
@@ -95,7 +160,7 @@ class GamePublisher:
         states = {
             game_id: state_of(game, self._poller.line_of(game_id), now)
             for game_id, game in self._poller.games.items()
-            if {game.state.home, game.state.away} <= TEAMS.keys()
+            if {game.state.home, game.state.away} <= TEAMS.keys() and not self._poller.recovers_line(game_id)
         }
         due = [
             state
@@ -119,29 +184,35 @@ class GamePublisher:
                 await self._send([state])
 
     async def _run(self) -> None:
-        refused = ""
         while True:
-            try:
-                self._led = self._poller.leads
-                if self._led:
-                    await self.publish()
-                    refused = ""
-                else:
-                    self._published = {}
-            except UnavailableError:
-                pass  # the poller itself reports that the server is away
-            except DejavuClientError as error:
-                if str(error) != refused:
-                    refused = str(error)
-                    _log.info("poll.games_not_published", reason=refused)
-                await asyncio.sleep(LIVE_SECONDS)
+            self._led = self._poller.leads
+            if not self._led:
+                self._published = {}
+            for task in self._tasks if self._led else ():
+                if task.ready() and task.due <= asyncio.get_running_loop().time():
+                    await self._send_task(task)
             await asyncio.sleep(PUBLISH_SECONDS)
+
+    async def _send_task(self, task: _Task) -> None:
+        """Send what is due; log each refusal once, and wait longer after it, until a token or this program changes."""
+        pause = task.seconds
+        try:
+            await task.send()
+            task.refused = ""
+        except PASSING:
+            pass  # the poller itself reports that the server is away
+        except DejavuClientError as error:
+            pause = max(pause, self._report_seconds)
+            if str(error) != task.refused:
+                task.refused = str(error)
+                _log.info("poll.not_published", what=task.send.__name__, reason=task.refused)
+        task.due = asyncio.get_running_loop().time() + pause
 
 
 @asynccontextmanager
-async def publishing(poller: Poller, client: AsyncDejavuClient) -> AsyncIterator[None]:
-    """Publish the states of a poller's games until the end of the block."""
-    publisher = GamePublisher(poller, client)
+async def publishing(poller: Poller, client: AsyncDejavuClient, *, official: bool | None = None) -> AsyncIterator[None]:
+    """Publish the states of a poller's games until the end of the block; arguments are as of `GamePublisher`."""
+    publisher = GamePublisher(poller, client, official=official)
     publisher.start()
     try:
         yield

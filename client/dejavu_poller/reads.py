@@ -1,22 +1,77 @@
-"""Background reads of the feed: at most one per source at a time, in daemon threads, each with a timeout."""
+"""Background reads of the feed: at most one per source at a time, in a bounded number of threads, with a timeout."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
-from typing import Final, TypeVar
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from typing import Any, Final, ParamSpec, TypeVar
 
 from dejavu_client.logs import get_logger
 from dejavu_feed.errors import FeedError, FeedUnavailable
+from dejavu_feed.nba.live_payloads import MAX_GAMES
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 READ_TIMEOUT: Final = 30.0
 """Seconds after which a read of the feed is abandoned, even if its thread still waits."""
 
+MAX_THREADS: Final = 2 * MAX_GAMES + 8
+"""Maximum number of threads: one each for plays and box score of every game that is followed, and a few for the
+scoreboard, the odds and files, so that no source waits for a slow one. A thread begins when no other is free."""
+
 log = get_logger()
+
+
+class DaemonThreads(Executor):
+    """Executor of at most `size` daemon threads.
+
+    Neither the event loop nor the interpreter waits for a daemon thread at exit. A `ThreadPoolExecutor` joins its
+    threads, and one that hangs in a socket, in DNS or in a network share would delay the exit.
+
+    Args:
+        size: maximum number of threads; further work waits until one is free.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._work = SimpleQueue[Callable[[], None]]()
+        self._lock = threading.Lock()
+        self._threads = self._free = 0
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
+        """Run work in a thread, unless its future is cancelled first."""
+        done = Future[T]()
+
+        def run() -> None:
+            if not done.set_running_or_notify_cancel():
+                return
+            try:
+                done.set_result(work(*args, **options))
+            except BaseException as error:
+                done.set_exception(error)
+
+        with self._lock:
+            if not self._free and self._threads < self._size:
+                threading.Thread(target=self._serve, name="dejavu-read", daemon=True).start()
+                self._threads += 1
+            else:
+                self._free -= 1  # below 0: work that waits for a thread
+            self._work.put(run)
+        return done
+
+    def _serve(self) -> None:
+        while True:
+            self._work.get()()
+            with self._lock:
+                self._free += 1
+
+
+THREADS: Final = DaemonThreads(MAX_THREADS)
+"""Where everything is read."""
 
 
 class FeedReads(dict[str, asyncio.Task[None]]):
@@ -59,34 +114,31 @@ class FeedReads(dict[str, asyncio.Task[None]]):
         self.clear()
 
 
-async def read_in_thread(read: Callable[..., T], *arguments: str) -> T:
+async def read_in_thread(
+    read: Callable[..., T], *arguments: Any, seconds: float = READ_TIMEOUT, threads: Executor = THREADS
+) -> T:
     """Run a blocking read of the feed in a thread and return its result.
 
+    Args:
+        read: the read.
+        arguments: its arguments.
+        seconds: time after which it is given up, including the wait for a thread.
+        threads: where it runs.
+
     Raises:
-        FeedError: if `read` raises it, or after `READ_TIMEOUT`.
+        FeedError: if `read` raises it, or if it is given up.
+    """
+    return await in_time(threads.submit(read, *arguments), seconds)
+
+
+async def in_time(future: Future[T], seconds: float = READ_TIMEOUT) -> T:
+    """Return the result of a read that runs in a thread; the thread is left alone if it is given up.
+
+    Raises:
+        FeedUnavailable: if there is none in time.
     """
     try:
-        async with asyncio.timeout(READ_TIMEOUT):
-            return await in_daemon_thread(read, *arguments)
+        async with asyncio.timeout(seconds):
+            return await asyncio.wrap_future(future)
     except TimeoutError as error:
-        raise FeedUnavailable(f"no answer within {READ_TIMEOUT:g} s") from error
-
-
-async def in_daemon_thread(work: Callable[..., T], *arguments: str) -> T:
-    """Run `work` in its own thread. Returns its result or raises its exception.
-
-    Cancellation abandons the thread. It is a daemon thread, so that neither the event loop nor the interpreter waits
-    for it at exit; an executor's threads are joined at exit, and a thread that hangs in a socket or in DNS would delay
-    the exit.
-    """
-    done = Future[T]()
-    done.set_running_or_notify_cancel()  # from here on the thread can always set the result
-
-    def run() -> None:
-        try:
-            done.set_result(work(*arguments))
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="dejavu-blocking-work", daemon=True).start()
-    return await asyncio.wrap_future(done)
+        raise FeedUnavailable(f"no answer within {seconds:g} s") from error

@@ -3,7 +3,7 @@
 A read of the plays runs through these stages; each arrow with a name is a request and waits for its observation:
 
     PlaysRead → [ReadModel → ReadHistory →] missed minutes of what is over → [ReadModel →] due forecasts
-              → [RequestForecasts →] comparison with outcomes → [ReportOutcome → …] or [RequestMoments]
+              → [RequestForecasts →] comparison with outcomes → [ReportOutcome → …] or [RequestForecasts]
 
 The function reads no clock and calls nothing: property tests run whole evenings on a stepped clock.
 """
@@ -25,18 +25,18 @@ from dejavu_feed.nba.sides import contradiction
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 from dejavu_poller import forecasting, reporting
 from dejavu_poller.capabilities import ModelCapabilities
-from dejavu_poller.events import Fault, FaultKind, GameChanged, feed_fault
+from dejavu_poller.events import Fault, FaultKind, GameChanged, fault_of
 from dejavu_poller.horizons import overtimes_by, scores_at_end
 from dejavu_poller.moments import due_moments, newest_moments
 from dejavu_poller.transition import (
     MAY_PASS,
+    DueForecast,
     Effect,
     EffectFailed,
     ForecastsAnswered,
     HistoryRead,
     Knowledge,
     ModelRead,
-    MomentsAnswered,
     Observation,
     OutcomeAnswered,
     PlaysRead,
@@ -44,12 +44,11 @@ from dejavu_poller.transition import (
     ReadHistory,
     ReportOutcome,
     RequestForecasts,
-    RequestMoments,
     StateRead,
     Transition,
     TurnStarted,
 )
-from dejavu_poller.watched_game import PlaysInProgress, PollBackoff, WatchedGame, watched_horizons
+from dejavu_poller.watched_game import DueMoment, PlaysInProgress, PollBackoff, WatchedGame, watched_horizons
 
 SCOREBOARD: Final = "scoreboard"
 """Source of the faults of the scoreboard."""
@@ -114,10 +113,10 @@ def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> R
             _read_state(transition, observation)
         case PlaysRead():
             _read_plays(transition, observation)
+        case ForecastsAnswered(due, answers) if moments := [each for each in due if isinstance(each, DueMoment)]:
+            _take_moments(transition, moments, answers)
         case ModelRead() | HistoryRead() | ForecastsAnswered():
             _continue(transition, observation)
-        case MomentsAnswered():
-            _take_moments(transition, observation)
         case OutcomeAnswered():
             reporting.take_report(transition, observation.outcome, observation.answer)
         case EffectFailed(Read.PLAYS, error):
@@ -129,7 +128,7 @@ def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> R
             else:
                 backoff = game.report_backoff.failed()
                 transition.game = replace(game, report_backoff=backoff)
-            transition.add(feed_fault(game.state.game_id, error, backoff.failures))
+            transition.add(fault_of(game.state.game_id, error, backoff.failures))
     return transition.game, transition.effects
 
 
@@ -313,7 +312,8 @@ def _continue(transition: Transition, observation: ModelRead | HistoryRead | For
                 forecasting.restore(transition, recorded, completed_minutes(waiting.plays), model)
             _forecast(transition, waiting, model)
         case ForecastsAnswered(due, answers) if waiting is not None:
-            forecasting.take_answers(transition, due, answers)
+            minutes = [each for each in due if isinstance(each, DueForecast)]
+            forecasting.take_answers(transition, minutes, answers)
             _finish(transition, waiting, waiting.stale)
         case _:
             raise ValueError(f"{type(observation).__name__} without plays, or without a model, that wait for it")
@@ -371,15 +371,17 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
     if not stands and not any(each.is_last and game.moments.get(each.horizon) == each for each in newest):
         transition.game = replace(transition.game, at_moment=None)
     if due and not any(isinstance(effect, ReportOutcome) for effect in transition.effects):
-        transition.add(RequestMoments(due))
+        transition.add(RequestForecasts(due))
 
 
-def _take_moments(transition: Transition, answered: MomentsAnswered) -> None:
+def _take_moments(
+    transition: Transition, due: Sequence[DueMoment], answers: Sequence[Forecast | DejavuClientError]
+) -> None:
     """Keep the moments that were answered, and the forecast of the one after which no minute can be forecast."""
     game = transition.game
-    pairs = list(zip(answered.due, answered.answers, strict=True))
-    done = {due.horizon: due for due, answer in pairs if not isinstance(answer, MAY_PASS)}
-    last = [answer for due, answer in pairs if due.is_last and isinstance(answer, Forecast)]
+    pairs = list(zip(due, answers, strict=True))
+    done = {each.horizon: each for each, answer in pairs if not isinstance(answer, MAY_PASS)}
+    last = [answer for each, answer in pairs if each.is_last and isinstance(answer, Forecast)]
     transition.game = replace(game, moments={**game.moments, **done}, at_moment=last[-1] if last else game.at_moment)
 
 
@@ -393,7 +395,7 @@ def _fail(transition: Transition, error: FeedError) -> None:
         reporting.give_up(transition)
         for watched in transition.game.horizons.values():
             forecasting.close(transition, watched)
-    transition.add(feed_fault(game.state.game_id, error, backoff.failures))
+    transition.add(fault_of(game.state.game_id, error, backoff.failures))
 
 
 def _elapsed(state: GameState, clock: float | None = None) -> float:

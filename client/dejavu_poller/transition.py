@@ -69,9 +69,9 @@ class ReadHistory:
 
 @dataclass(frozen=True, slots=True)
 class RequestForecasts:
-    """Request forecasts, in one call."""
+    """Request forecasts, of minutes or at moments, in one call."""
 
-    due: tuple[DueForecast, ...]
+    due: tuple[DueForecast, ...] | tuple[DueMoment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,7 @@ class ReportOutcome:
     outcome: PendingOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class RequestMoments:
-    """Request the forecasts at a moment, in one call."""
-
-    due: tuple[DueMoment, ...]
-
-
-Effect = Event | Read | ReadHistory | RequestForecasts | RequestMoments | ReportOutcome
+Effect = Event | Read | ReadHistory | RequestForecasts | ReportOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +168,7 @@ class HistoryRead:
 class ForecastsAnswered:
     """The answer to each due forecast, in order: the forecast, or the error in its place."""
 
-    due: Sequence[DueForecast]
-    answers: Sequence[Forecast | DejavuClientError]
-
-
-@dataclass(frozen=True, slots=True)
-class MomentsAnswered:
-    """The answer to each moment, in order: the forecast, or the error in its place."""
-
-    due: Sequence[DueMoment]
+    due: Sequence[DueForecast] | Sequence[DueMoment]
     answers: Sequence[Forecast | DejavuClientError]
 
 
@@ -204,15 +189,7 @@ class EffectFailed:
 
 
 Observation = (
-    TurnStarted
-    | StateRead
-    | PlaysRead
-    | ModelRead
-    | HistoryRead
-    | ForecastsAnswered
-    | MomentsAnswered
-    | OutcomeAnswered
-    | EffectFailed
+    TurnStarted | StateRead | PlaysRead | ModelRead | HistoryRead | ForecastsAnswered | OutcomeAnswered | EffectFailed
 )
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from dejavu_feed.errors import DataError, FeedUnavailable
-from dejavu_poller.reads import read_in_thread
+from dejavu_poller.reads import THREADS, in_time
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class FileContent(Generic[T]):
-    """FileContent of a file.
+    """Content of a file.
 
     Attributes:
         value: what was read.
@@ -40,35 +40,19 @@ class WatchedFile(Generic[T]):
         self.path = path
         self._read = read
         self._stamp: tuple[int, int] | None = None
-        # Held until the thread that reads the file ends, even if its read was given up.
-        self._reading = threading.Lock()
+        self._reading: Future[tuple[tuple[int, int], FileContent[T] | DataError] | None] | None = None
 
     async def changed(self) -> FileContent[T] | None:
         """Return the content of the file; None if it has not changed. Invalid content is read and refused once.
 
         Raises:
             DataError: if the file can't be read, or is invalid.
-            FeedUnavailable: if it was not read in time, or the last read has not ended yet.
+            FeedUnavailable: if it was not read in time, or the last read, which was given up, has not ended yet.
         """
-        # Acquired here, since the thread may begin only after its read was given up.
-        if not self._reading.acquire(blocking=False):
+        if self._reading is not None and not self._reading.done():
             raise FeedUnavailable(f"{self.path}: the last read of it has not ended yet")
-        stamp, began = self._stamp, False
-
-        def read() -> tuple[tuple[int, int], FileContent[T] | DataError] | None:
-            nonlocal began
-            began = True
-            try:
-                return self._read_changed(stamp)
-            finally:
-                self._reading.release()
-
-        try:
-            changed = await read_in_thread(read)
-        except RuntimeError:
-            if not began:  # no thread could be started, so none will release it
-                self._reading.release()
-            raise
+        self._reading = THREADS.submit(self._read_changed, self._stamp)
+        changed = await in_time(self._reading)
         if changed is None:
             return None
         self._stamp, content = changed

@@ -17,7 +17,17 @@ class FeedError(Exception):
 
 
 class FeedUnavailable(FeedError):
-    """The feed returned no usable response. A later retry may succeed."""
+    """The feed returned no usable response.
+
+    Attributes:
+        transient: whether a later retry may succeed.
+        retry_after: seconds to wait according to Retry-After; None if there is none.
+    """
+
+    def __init__(self, message: str, *, transient: bool = True, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.retry_after = retry_after
 
 
 class MalformedFeed(FeedError):

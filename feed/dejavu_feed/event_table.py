@@ -21,6 +21,28 @@ if TYPE_CHECKING:
 _SECOND: Final = 2
 _FOURTH: Final = 4
 _KINDS: Final = {kind.value: kind for kind in EventKind}
+_COLUMNS: Final = {
+    "period": ("int8", "period", False),
+    "elapsed_s": ("float64", "elapsed", False),
+    "number": ("int64", "order", False),
+    "kind": ("name", "kind", False),
+    "team": ("name", "team", True),
+    "home_score": ("int16", "home", False),
+    "away_score": ("int16", "away", False),
+    "points": ("int8", "points", False),
+    "made": ("bool_", "made", False),
+    "shot_value": ("int8", "value", True),
+    "distance_ft": ("float32", "distance", False),
+    "free_throw": ("int8", "attempt", False),
+    "free_throws": ("int8", "attempts", False),
+    "detail": ("name", "detail", True),
+    "player": ("int64", "player", True),
+    "other_player": ("int64", "other_player", True),
+    "possession": ("name", "possession", True),
+    "shot_in_air": ("bool_", "shot_in_air", False),
+}
+"""Column → its type ("name": a dictionary of texts), the field of `Event`, and whether 0 or empty is null."""
+
 _OF_LATE_EVENTS: Final = (
     "game_id", "period", "elapsed_s", "kind", "team", "home_score", "away_score", "made", "free_throw", "free_throws",
     "detail", "possession", "shot_in_air",
@@ -39,30 +61,9 @@ def event_schema() -> pa.Schema:
         raise FeedNotInstalled(
             f"{error.name} is missing; files of events need the extra live: {install('live')}"
         ) from error
-    name = pa.dictionary(pa.int16(), pa.string())
-    return pa.schema(
-        {
-            "game_id": name,
-            "period": pa.int8(),
-            "elapsed_s": pa.float64(),
-            "number": pa.int64(),
-            "kind": name,
-            "team": name,
-            "home_score": pa.int16(),
-            "away_score": pa.int16(),
-            "points": pa.int8(),
-            "made": pa.bool_(),
-            "shot_value": pa.int8(),
-            "distance_ft": pa.float32(),
-            "free_throw": pa.int8(),
-            "free_throws": pa.int8(),
-            "detail": name,
-            "player": pa.int64(),
-            "other_player": pa.int64(),
-            "possession": name,
-            "shot_in_air": pa.bool_(),
-        }
-    )
+    types = {"name": pa.dictionary(pa.int16(), pa.string())}
+    columns = {column: types.get(kind) or getattr(pa, kind)() for column, (kind, *_) in _COLUMNS.items()}
+    return pa.schema({"game_id": types["name"], **columns})
 
 
 def write_events(path: Path, games: Iterable[tuple[str, Sequence[Event]]]) -> None:
@@ -156,25 +157,8 @@ def count_events(path: Path) -> int:
 
 
 def _row(game_id: str, event: Event) -> dict[str, Any]:
-    free_throw = event.kind is EventKind.FREE_THROW
-    return {
-        "game_id": game_id,
-        "period": event.period,
-        "elapsed_s": event.elapsed,
-        "number": event.order,
-        "kind": event.kind.value,
-        "team": event.team or None,
-        "home_score": event.home,
-        "away_score": event.away,
-        "points": event.points,
-        "made": event.made,
-        "shot_value": event.value or None,
-        "distance_ft": event.distance,
-        "free_throw": event.attempt if free_throw else None,
-        "free_throws": event.attempts if free_throw else None,
-        "detail": event.detail or None,
-        "player": event.player or None,
-        "other_player": event.other_player or None,
-        "possession": event.possession or None,
-        "shot_in_air": event.shot_in_air,
-    }
+    values = {column: (getattr(event, of), empty) for column, (_, of, empty) in _COLUMNS.items()}
+    row = {column: value if value or not empty else None for column, (value, empty) in values.items()}
+    if event.kind is not EventKind.FREE_THROW:  # of a foul, they are what it gives
+        row |= {"free_throw": None, "free_throws": None}
+    return {**row, "game_id": game_id, "kind": event.kind.value}

@@ -65,6 +65,12 @@ def is_game_id(text: str) -> bool:
     return len(text) == _DIGITS and text.isascii() and text.isdigit()
 
 
+def game_id_of(value: object) -> str:
+    """Return the id of a game as text; a number, and digits in a text or a float, may lack leading zeros."""
+    text = str(value).strip().removesuffix(".0")
+    return text.zfill(_DIGITS) if text.isascii() and text.isdigit() else text
+
+
 @cache
 def is_league_id(game_id: str) -> bool:
     """Return whether the NBA can have given this id to a game, considering the parts of its seasons."""

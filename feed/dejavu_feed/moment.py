@@ -22,7 +22,8 @@ the tables of its start, by the time elapsed, so that a forecast changes smoothl
 
 _LARGEST: Final = 200
 _LEAST_LEFT: Final = 0.01
-"""Least time left, in seconds: clocks have hundredths at most."""
+"""Least time left, in seconds: clocks have hundredths at most. Free throws at 0:00 are of the last hundredth, since
+the period is over only after them, and a moment at its very end is of the next one, in forecasts and in the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,17 @@ class Moment:
         return horizon.seconds - self.elapsed
 
 
+def moment_of(period: int, clock: float, differential: int, free_throws: int = 0) -> Moment:
+    """Return the moment that a clock shows; 0:00 with free throws to come is the last hundredth of the period."""
+    return Moment(period, clock or (_LEAST_LEFT if free_throws else 0.0), differential, free_throws)
+
+
 def from_message(message: Any) -> Moment | None:
     """Return the moment of a PredictRequest or a Forecast; None if it has none."""
     if not message.HasField("moment"):
         return None
     given = message.moment
-    left = given.seconds_left + 0.0  # −0 + 0 is 0
-    return Moment(given.period, left, given.differential, given.free_throws)
+    return moment_of(given.period, given.seconds_left, given.differential, given.free_throws)  # −0 is 0
 
 
 def put(message: Any, moment: Moment) -> None:
@@ -131,8 +136,8 @@ def _place_fault(moment: Moment, horizon: Horizon) -> InputFault | None:
     """Return the fault of a moment that does not exist, or after which there is nothing to forecast."""
     left = moment.seconds_left
     if moment.free_throws and not left:
-        expected = "0 with no time left, where they are not forecast"
-        return InputFault(f"{moment.free_throws}", expected, "moment.free_throws")
+        expected = f"at least {_LEAST_LEFT:g} with free throws to come"
+        return InputFault(f"{left:g}", expected, "moment.seconds_left")
     if moment.elapsed < 60:
         return InputFault(f"{moment.elapsed:g} s after tip-off", "at least 60 s: one complete minute", "moment")
     if horizon is Horizon.HALFTIME and moment.elapsed >= horizon.seconds:

@@ -20,6 +20,7 @@ _NUMBER: Final = re.compile(
 )
 _THOUSANDS: Final = re.compile(r"[+-]?[0-9]+,[0-9]{3,}")
 _QUOTIENT: Final = re.compile(r"(?P<win>[0-9]{1,4})/(?P<stake>[0-9]{1,4})", re.ASCII)
+_MOST_DIGITS: Final = 16
 _EVEN: Final = frozenset({"EVEN", "EVENS", "EV"})
 _LEVEL: Final = frozenset({"PK", "PICK", "PICK'EM", "PICKEM", *_EVEN})
 
@@ -40,6 +41,14 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]!r}… is too large")
     return -value if match["sign"] == "-" else value
+
+
+def whole(value: object) -> int:
+    """Return a whole number of a table, also from a text or a float, of at most 16 digits; -1 for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return -1
+    text = str(value).strip().removesuffix(".0")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else -1
 
 
 def price(text: str) -> float | None:

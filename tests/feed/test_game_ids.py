@@ -6,7 +6,15 @@ from datetime import date, timedelta
 
 import pytest
 
-from dejavu_feed.game_ids import COMPETITIVE, is_of_season, is_playoffs, season_days, season_of, seasons_on
+from dejavu_feed.game_ids import (
+    COMPETITIVE,
+    game_id_of,
+    is_of_season,
+    is_playoffs,
+    season_days,
+    season_of,
+    seasons_on,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +69,23 @@ def test_every_day_belongs_to_one_season_or_in_autumn_to_two() -> None:
     for day in (date.min, date.max):  # beside which there is no other year
         assert seasons_on(day) == [day.year + (day.month > 10)]
         assert not is_of_season("0022400061", day)
+
+
+@pytest.mark.parametrize(
+    ("given", "game_id"),
+    [
+        (22400061, "0022400061"),
+        (22400061.0, "0022400061"),
+        (" 22400061.0", "0022400061"),
+        ("0022400061", "0022400061"),
+        ("202410220BOS", "202410220BOS"),
+        ("-1", "-1"),
+        ("٣", "٣"),
+        (None, "None"),
+    ],
+)
+def test_a_numeric_id_has_its_leading_zeros(given: object, game_id: str) -> None:
+    assert game_id_of(given) == game_id
 
 
 def test_the_final_of_the_cup_counts_and_preseason_and_all_star_games_do_not() -> None:

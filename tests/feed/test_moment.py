@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_feed.horizon import MAX_SLOTS, Horizon
-from dejavu_feed.moment import LAST_PERIOD, Moment, moment_fault
-from dejavu_feed.pattern import period_seconds
+from dejavu_feed.moment import LAST_PERIOD, Moment, moment_fault, moment_of
+from dejavu_feed.pattern import elapsed_seconds, period_seconds
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 
@@ -53,7 +53,7 @@ def test_a_moment_has_its_place_in_the_game(
         (Moment(4, 30, 201), 47, FINAL, "moment.differential", "within ±200"),
         (Moment(4, 30, 3, 4), 47, FINAL, "moment.free_throws", "0 to 3"),
         (Moment(4, 30, 3, -1), 47, FINAL, "moment.free_throws", "0 to 3"),
-        (Moment(5, 0, 0, 2), 47, FINAL, "moment.free_throws", "0 with no time left"),
+        (Moment(5, 0, 0, 2), 47, FINAL, "moment.seconds_left", "at least 0.01 with free throws to come"),
         (Moment(1, 661, 0), 1, FINAL, "moment", "at least 60 s"),
         (Moment(2, 0, 0), 23, HALF, "moment", "first half"),
         (Moment(4, 30, 0), 23, HALF, "moment", "first half"),
@@ -72,6 +72,18 @@ def test_an_impossible_moment_is_refused_by_its_field(
     assert fault is not None
     assert fault.field == field
     assert expected in fault.expected
+
+
+@pytest.mark.parametrize(("period", "horizon", "slots"), [(2, HALF, 23), (4, FINAL, 47), (5, FINAL, 47)])
+@pytest.mark.parametrize("lead", [-2, 0, 3])
+def test_free_throws_at_no_time_left_are_of_the_last_hundredth_of_their_period(
+    period: int, horizon: Horizon, slots: int, lead: int
+) -> None:
+    moment = moment_of(period, 0.0, lead, 2)
+    assert moment == Moment(period, 0.01, lead, 2)
+    assert moment_fault(moment, (3.0,) * slots, horizon) is None
+    assert moment.elapsed < elapsed_seconds(period, 0.0)
+    assert moment_of(period, 0.0, lead) == Moment(period, 0.0, lead)
 
 
 @given(st.integers(1, LAST_PERIOD), st.floats(0, 1), st.integers(-30, 30))

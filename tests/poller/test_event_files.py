@@ -36,9 +36,9 @@ def test_fewer_events_replace_more_and_any_number_and_text_is_kept(tmp_path: Pat
     files, path = EventFiles(tmp_path), tmp_path / "events_0022500001.parquet"
     rows = [{"actionType": "foul", "subType": "\ud800 x"}, {"actionType": "timeout"}]
     events = [live_event(row, 1, 10.0, 2**70) for row in rows]
-    files.keep("0022500001", events)
+    files.write("0022500001", events)
     assert [(event["number"], event["detail"]) for event in read_events(path).to_pylist()] == [(0, "? x"), (0, None)]
-    files.keep("0022500001", events[:1])
+    files.write("0022500001", events[:1])
     assert len(read_events(path)) == 1
 
 
@@ -65,11 +65,11 @@ def test_the_last_answer_counts_and_the_file_of_many_more_events_stays_beside(
 ) -> None:
     files, path = EventFiles(tmp_path), tmp_path / "events_0022500001.parquet"
     events = [live_event({"actionType": "timeout"}, 1, 10.0, number) for number in range(2_000)]
-    files.keep("0022500001", events[:400])
+    files.write("0022500001", events[:400])
     if restarts:
         files = EventFiles(tmp_path)
     for number in given:
-        files.keep("0022500001", events[:number])
+        files.write("0022500001", events[:number])
     assert len(read_events(path)) == given[-1]
     more = path.with_name(f"{path.name}.more")
     assert (len(read_events(more)) if more.exists() else None) == beside
@@ -83,7 +83,7 @@ def test_a_file_that_is_not_one_of_events_is_replaced(tmp_path: Path, kind: str)
         os.mkfifo(path)
     else:
         path.write_bytes(b"PAR1 damaged PAR1")
-    EventFiles(tmp_path).keep("0022500001", [live_event({"actionType": "timeout"}, 1, 10.0, 1)])
+    EventFiles(tmp_path).write("0022500001", [live_event({"actionType": "timeout"}, 1, 10.0, 1)])
     assert len(read_events(path)) == 1
 
 
@@ -91,10 +91,10 @@ def test_a_day_has_room_for_a_hundred_games(tmp_path: Path) -> None:
     files = EventFiles(tmp_path)
     events = [live_event({"actionType": "timeout"}, 1, 10.0, 1)]
     for number in range(MAX_GAMES_A_DAY):
-        files.keep(f"00225{number:05d}", events)
+        files.write(f"00225{number:05d}", events)
     with pytest.raises(OSError, match="more than 100 games in a day"):
-        files.keep("0022599999", events)
-    files.keep("0022500000", [*events, *events])
+        files.write("0022599999", events)
+    files.write("0022500000", [*events, *events])
 
 
 async def test_a_folder_that_is_gone_is_said_once_and_the_game_is_forecast(tmp_path: Path) -> None:

@@ -155,7 +155,9 @@ async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once
         if not is_over:
             return tuple(each for each in plays if (each.period, each.action, each.detail) != (4, "period", "end"))
         # A foul that a review finds is listed after the end of the period.
-        return (*plays, replace(plays[-1], free_throws=2)) if fouled and plays[-1].clock == 0 else plays
+        return (
+            (*plays, replace(plays[-1], free_throws=2, possession="BOS")) if fouled and plays[-1].clock == 0 else plays
+        )
 
     evening = Evening([extend_to_overtime(game(lead=3))])
     evening.edit[evening.ids[0]] = read
@@ -164,7 +166,9 @@ async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once
             await watch.at(elapsed)
         await watch.turn()
         requests = [each for each in watch.predictor.moments if each.moment.period == 5]
+        at_buzzer = [each.moment for each in watch.predictor.moments if each.moment.period == 4][-1:]
     begins = is_over and not fouled
+    assert [(each.seconds_left, each.free_throws) for each in at_buzzer if each.free_throws] == [(0.01, 2)] * fouled
     assert [(each.moment.seconds_left, each.moment.differential) for each in requests] == [(300.0, 0)] * begins
     assert not any(each.HasField("possession") for each in requests)
 
@@ -469,33 +473,32 @@ async def test_a_server_that_does_not_tell_what_it_can_do_is_asked_again() -> No
     assert predictor.minutes(FINAL) == [10]
 
 
-async def test_one_horizon_that_is_refused_does_not_cost_the_other() -> None:
+@pytest.mark.parametrize(
+    ("code", "reason", "asked_again", "fault"),
+    [
+        (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "UNSUPPORTED_MOMENT",
+            [],
+            (FaultKind.REFUSED, "the server refused to forecast the half: no"),
+        ),
+        (grpc.StatusCode.UNAVAILABLE, "", [(HALFTIME, 10)], (FaultKind.SERVER, "no forecast, will retry: no")),
+    ],
+    ids=["refused", "no answer"],
+)
+async def test_an_error_of_one_horizon_does_not_cost_the_other(
+    code: grpc.StatusCode, reason: str, asked_again: list[tuple[int, int]], fault: tuple[FaultKind, str]
+) -> None:
     predictor = StoringPredictor()
-    code = grpc.StatusCode.FAILED_PRECONDITION.value[0]
-    predictor.refusals = [PredictError(code=code, reason="UNSUPPORTED_MOMENT", message="not that many")]
+    predictor.refusals = [PredictError(code=code.value[0], reason=reason, message="no")]
     async with watching(Evening([game()]), predictor) as watch:
         await watch.at(601)
         await watch.turn()
 
-    (prediction,) = watch.told(Prediction)
-    assert prediction.forecast.horizon == FINAL
-    (fault,) = watch.told(Fault)
-    assert (fault.kind, fault.reason) == (
-        FaultKind.REFUSED,
-        "the server refused to forecast the half: not that many",
-    )
-    assert predictor.minutes(HALFTIME) == [10], "not asked again about the same pattern"
-
-
-async def test_one_horizon_that_has_no_answer_is_asked_for_again_alone() -> None:
-    predictor = StoringPredictor()
-    predictor.refusals = [PredictError(code=grpc.StatusCode.UNAVAILABLE.value[0], message="draining")]
-    async with watching(Evening([game()]), predictor) as watch:
-        await watch.at(601)
-        await watch.turn()
-
-    assert [(asked.horizon, asked.minute) for asked in predictor.asked] == [(HALFTIME, 10), (FINAL, 10), (HALFTIME, 10)]
-    assert len(watch.told(Prediction)) == 2
+    asked = [(asked.horizon, asked.minute) for asked in predictor.asked]
+    assert asked == [(HALFTIME, 10), (FINAL, 10), *asked_again]
+    assert FINAL in {each.forecast.horizon for each in watch.told(Prediction)}
+    assert [(each.kind, each.reason) for each in watch.told(Fault)] == [fault]
 
 
 @pytest.mark.parametrize(

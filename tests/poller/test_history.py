@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, able_model, game
-from tests.support.harness.poller import END, HALF, Watch, correct, watching
+from tests.support.harness.poller import END, Watch, correct, watching
 
 from dejavu_client import FINAL
 from dejavu_client.errors import UnavailableError, UnimplementedError
@@ -14,26 +14,6 @@ from dejavu_poller.events import Fault, ForecastMissed, HorizonResult, Predictio
 async def minutes(watch: Watch, *wanted: int) -> None:
     for minute in wanted:
         await watch.at(60.0 * minute + 1)
-
-
-async def test_what_a_poller_before_it_forecast_is_not_missed_and_counts_in_the_end() -> None:
-    evening, predictor = Evening([game(run=2)]), StoringPredictor()
-    async with watching(evening, predictor) as first:
-        await minutes(first, *range(6, 15))
-    async with watching(evening, predictor) as second:
-        await minutes(second, *range(15, 24))
-        await second.at(HALF)
-        await minutes(second, *range(24, 48))
-        await second.at(END)
-
-    assert not second.told(ForecastMissed)
-    half, end = second.told(HorizonResult)
-    assert [len(made.pattern) for made in half.forecasts] == list(range(6, 24))
-    assert [len(made.pattern) for made in end.forecasts] == list(range(6, 48))
-    assert predictor.minutes(FINAL) == list(range(6, 48)), "none is made up"
-    assert predictor.recalled == 2, "each poller asks once"
-    summary = second.poller.summary()
-    assert [(of.forecasts, of.missed) for of in summary.horizons] == [(18, 0), (42, 0)]
 
 
 async def test_the_newest_minute_is_asked_for_all_the_same_and_revised_if_it_was_corrected() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from tests.support.fakes.client import FakeOfClient
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES
 
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseResponse, Lease
+from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from dejavu_client.requests import HALFTIME
 from dejavu_poller import LeaderElection, LeaderRole, LeadershipChanged, Poller, Prediction, lease_name
 from dejavu_poller.events import Event
+from dejavu_poller.lines import GameLines
 from dejavu_poller.metrics import register_metrics
 
 TTL = 1.0
@@ -93,10 +96,10 @@ async def until(holds: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def running(
-    leases: Leases, evening: Evening, predictor: StoringPredictor, holder: str
+    leases: Leases, evening: Evening, predictor: StoringPredictor, holder: str, **more: Any
 ) -> AsyncIterator[Follower]:
     events = list[Event]()
-    options: dict[str, Any] = {**ONCE, "interval": 0.02, "now": evening.clock, "on_event": [events.append]}
+    options: dict[str, Any] = {**ONCE, "interval": 0.02, "now": evening.clock, "on_event": [events.append], **more}
     async with Poller(evening, predictor, election=leases.election(holder), **options) as poller:
         task = asyncio.create_task(poller.run())
         yield Follower(poller, events)
@@ -171,6 +174,33 @@ async def test_a_poller_that_was_stopped_publishes_nothing_once_its_time_is_over
         evening.release.set()  # it wakes up
         await first.until(LeaderRole.WAITING)
         assert predictor.calls == 0
+
+
+async def test_a_leader_that_was_cut_off_forgets_its_lines_and_takes_that_of_the_poller_between(
+    evening: Evening, tmp_path: Path
+) -> None:
+    leases, predictor, [game_id], file = Leases(), StoringPredictor(), evening.ids, tmp_path / "lines.csv"
+    file.write_text(f"game_id,spread\n{game_id},-4.5\n")
+    lines = GameLines(evening.clock, file=file, published=predictor.list_games)
+
+    def margin() -> float | None:
+        line = lines.of(game_id)
+        return None if line is None else line.margin
+
+    async with running(leases, evening, predictor, "a", lines=lines) as first:
+        await until(lambda: margin() == 4.5)
+        leases.failure["a"] = UnavailableError("cut off")
+        leases.now += TTL
+        await leases.acquire_lease("poll", "b", TTL)
+        await until(lambda: margin() is None)
+        assert not first.poller.games
+        between = Game(game_id=game_id, home_team="BOS", away_team="LAL", status=GameStatus.GAME_STATUS_LIVE)
+        between.pregame_margin = 5.5
+        predictor.published = {game_id: between}
+        leases.failure.clear()
+        leases.now += TTL
+        await until(lambda: margin() == 5.5)
+        assert first.poller.leads
 
 
 async def test_a_leader_acts_for_less_than_the_time_of_its_lease(evening: Evening) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,20 @@ from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import Watch, watching
 
 from dejavu.v1.forecast_pb2 import (
-    MARGIN_SOURCE_CALLER,
     MARGIN_SOURCE_FEED,
     MARGIN_SOURCE_FILE,
-    MARGIN_SOURCE_RATINGS,
     MARGIN_SOURCE_UNSPECIFIED,
-    Forecast,
 )
+from dejavu.v1.game_service_pb2 import Game
 from dejavu_cli.output.poll_events import event_line, event_record
+from dejavu_client.errors import UnavailableError, UnimplementedError
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.lines import Line, SidedLine
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_poller.events import Fault, LineTaken
-from dejavu_poller.lines import FEED_SECONDS, GameLine, GameLines
+from dejavu_poller.inputs import GameLine
+from dejavu_poller.lines import FEED_SECONDS, GameLines
+from dejavu_poller.publishing import GamePublisher
 from dejavu_poller.watched_file import WatchedFile
 
 
@@ -166,17 +165,21 @@ async def test_a_refused_file_is_read_again_when_it_changes_and_skipped_rows_are
     file = tmp_path / "lines.csv"
     lines = GameLines(evening.clock, file=file)
 
+    async def faults() -> frozenset[str]:
+        await lines.read()
+        return lines.faults
+
     def write(spread: str, modified: int) -> None:
         file.write_text(f"game_id,date,home,away,spread\n{state.game_id},,,,{spread}\n,2026-01-13,Madrid,UTA,1.5\n")
         os.utime(file, (modified, modified))
 
     write("-99.5", 1)
-    assert ["a margin of 99.5" in fault for fault in await lines.read()] == [True]
+    assert ["a margin of 99.5" in fault for fault in await faults()] == [True]
     write("-09.5", 1)  # same size and time: it is not read again
-    assert ["a margin of 99.5" in fault for fault in await lines.read()] == [True]
+    assert ["a margin of 99.5" in fault for fault in await faults()] == [True]
     write("-09.5", 2)
     for _ in range(2):
-        assert ["line 3 is skipped: 'Madrid' against 'UTA'" in fault for fault in await lines.read()] == [True]
+        assert ["line 3 is skipped: 'Madrid' against 'UTA'" in fault for fault in await faults()] == [True]
     await lines.follow([state])
     await lines.follow([replace(state, status=GameStatus.LIVE)])
     found = lines.of(state.game_id)
@@ -190,14 +193,16 @@ async def test_odds_that_fail_after_they_were_read_are_a_fault_until_the_game_is
     state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
     odds.lines = {state.game_id: Line(4.5)}
     assert await turn(evening, lines, state, -300) is None
-    assert await lines.read() == frozenset()
+    await lines.read()
+    assert lines.faults == frozenset()
     odds.error = FeedUnavailable("status 403")
     await turn(evening, lines, state, -120)
-    [fault] = await lines.read()
+    [fault] = lines.faults
     assert fault.startswith("the odds of ")
     assert fault.endswith(" are the last ones: status 403; lines read before stay in force")
     assert await turn(evening, lines, replace(state, status=GameStatus.LIVE), 60) is not None
-    assert await lines.read() == frozenset()
+    await lines.read()
+    assert lines.faults == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -259,144 +264,103 @@ async def test_odds_count_for_the_teams_that_they_name(odds_of: tuple[str, str],
         assert f"are of {away} @ {home}, not LAL @ BOS; they are not used" in fault
 
 
-async def test_a_restart_keeps_the_line_that_was_frozen(tmp_path: Path) -> None:
-    evening, odds = Evening([game()]), Odds()
-    odds.lines = {evening.ids[0]: Line(4.5, 220.0)}
-    kept = tmp_path / "state" / "poll-lines.json"
-    async with watching(evening, lines=GameLines(evening.clock, odds=odds, kept=kept)) as watch:
-        await before_tip_off(watch, 60)
-        await watch.at(61)
-    odds.lines = {evening.ids[0]: Line(-12.0)}
-    predictor = StoringPredictor()
-    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds, kept=kept)) as watch:
-        await until_minute_six(watch)
-    assert margins(predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 2
-    evening.clock.step(3 * 86_400)
-    assert GameLines(evening.clock, kept=kept).of(evening.ids[0]) is None, "old lines are forgotten"
-    kept.write_text("[")
-    assert GameLines(evening.clock, kept=kept).of(evening.ids[0]) is None
-
-
-@dataclass(frozen=True)
-class TakeOver:
-    """Lines of the poller that leads at tip-off, and of a standby elsewhere that takes over after some minute.
-
-    Attributes:
-        leads, stands_by: the line that each knew before tip-off; None: it has none.
-        minute: minute after which the other one begins to work.
-        used: margin of all forecasts after that.
-    """
-
-    leads: float | None
-    stands_by: float | None
-    minute: int
-    used: float | None
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        TakeOver(5.5, 6.0, 8, 5.5),
-        TakeOver(5.5, 6.0, 6, 5.5),  # the forecast of the same minute is repeated
-        TakeOver(5.5, None, 8, 5.5),
-        TakeOver(None, 6.0, 8, None),
-        TakeOver(5.5, 6.0, 3, 6.0),  # nothing is recorded yet
-    ],
-    ids=lambda case: f"{case.leads} {case.stands_by} from {case.minute}",
-)
-async def test_a_poller_that_takes_over_keeps_the_line_of_the_game(case: TakeOver) -> None:
-    evening, predictor = Evening([game()]), StoringPredictor()
-
-    async def before(margin: float | None, *, leads: bool) -> GameLines:
-        odds = Odds()
-        odds.lines = {} if margin is None else {evening.ids[0]: Line(margin)}
-        lines = GameLines(evening.clock, odds=odds)
-        for at in (-300, -200):
-            await turn(evening, lines, scheduled(evening), at)
-        evening.clock.step(260)
-        await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=leads)
-        return lines
-
-    first, second = await before(case.leads, leads=True), await before(case.stands_by, leads=False)
-    async with watching(evening, predictor, lines=first) as watch:
-        for minute in range(1, case.minute + 1):
-            await watch.at(60 * minute + 1)
-    asked = len(predictor.asked)
-    async with watching(evening, predictor, lines=second) as watch:
-        for minute in range(case.minute, 11):
-            await watch.at(60 * minute + 1)
-    assert {margin for margin, _ in margins(predictor)[asked:]} == {case.used}
-    assert len({each.request.margin_time.ToNanoseconds() for each in predictor.asked}) == 1
-
-
-async def test_a_poller_that_stands_by_beside_the_leader_leaves_its_kept_line(tmp_path: Path) -> None:
-    evening, kept = Evening([game()]), tmp_path / "kept.json"
-    for spread, leads in ((5.5, True), (6.0, False)):
-        file = tmp_path / f"{spread}.csv"
-        file.write_text(f"game_id,spread\n{evening.ids[0]},-{spread}\n")
-        lines = GameLines(evening.clock, file=file, kept=kept)
-        await turn(evening, lines, scheduled(evening), -60)
-        evening.clock.step(120)
-        await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=leads)
-    assert margin(GameLines(evening.clock, kept=kept).of(evening.ids[0])) == 5.5
-
-
-async def test_a_total_without_a_margin_is_taken_over_too() -> None:
-    evening = Evening([game()])
-    [state] = evening.scoreboard().games
-    lines = GameLines(evening.clock)
-    recorded = Forecast(expected_margin=3.0, margin_source=MARGIN_SOURCE_RATINGS, pregame_total=221.5)
-    given = Forecast(expected_margin=9.0, margin_source=MARGIN_SOURCE_CALLER)
-    await lines.restore(state, [given, given, recorded])
-    line = lines.of(state.game_id)
-    assert line is not None
-    assert line.options() == {"pregame_total": 221.5}
-
-
 def margin(line: GameLine | None) -> float | None:
     """Return the margin of a line, None without one."""
     return None if line is None else line.margin
 
 
-def stranger(evening: Evening, **fields: Any) -> Forecast:
-    """Return a forecast with a line of the feed from an hour before tip-off."""
-    forecast = Forecast(**{"expected_margin": -60.0, "margin_source": MARGIN_SOURCE_FEED, **fields})
-    forecast.margin_time.FromDatetime(evening.start - timedelta(hours=1))
-    return forecast
+def published(evening: Evening, status: str = "LIVE", **fields: Any) -> Game:
+    """Return the published state of the evening's game."""
+    [state] = evening.scoreboard().games
+    teams = {"home_team": state.home, "away_team": state.away}
+    game = Game(**{"game_id": state.game_id, "status": f"GAME_STATUS_{status}", **teams, **fields})
+    game.observed_time.FromDatetime(evening.clock())
+    return game
+
+
+OWN = 6.0
+BOTH = {"pregame_margin": 5.5, "pregame_total": 221.5}
+EXCHANGED = {"home_team": "LAL", "away_team": "BOS", "pregame_margin": 5.5}
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("status", "fields", "leads_before", "expected"),
     [
-        {"expected_margin": 3.0, "margin_source": MARGIN_SOURCE_UNSPECIFIED},
-        {"expected_margin": 61.0},
-        {"expected_margin": math.nan},
-        {"pregame_total": 90.0},
+        (
+            "LIVE",
+            {"pregame_margin": 5.5, "pregame_total": 221.5},
+            False,
+            {"pregame_margin": 5.5, "pregame_total": 221.5},
+        ),
+        ("FINAL", {"pregame_margin": 5.5}, False, {"pregame_margin": 5.5}),
+        ("LIVE", {}, False, {}),
+        ("LIVE", {"pregame_total": 221.5}, False, {"pregame_total": 221.5}),
+        ("LIVE", EXCHANGED, False, {"pregame_margin": -5.5}),
+        ("LIVE", {**EXCHANGED, "home_team": "UTA"}, False, {}),
+        ("LIVE", {"pregame_margin": 5.5, "pregame_total": 120.0}, False, {}),  # no poller would take it
+        ("SCHEDULED", {"pregame_margin": 5.5}, False, OWN),
+        ("LIVE", {"game_id": "0022500999", "pregame_margin": 5.5}, False, OWN),
+        ("LIVE", {"pregame_margin": 5.5}, True, OWN),  # the leader at tip-off knows its line
     ],
-    ids=["no line", "margin", "no number", "total"],
 )
-async def test_a_recorded_line_that_no_poller_would_take_is_not_restored(fields: dict[str, Any]) -> None:
-    evening = Evening([game()])
-    [state] = evening.scoreboard().games
-    lines = GameLines(evening.clock)
-    await lines.restore(state, [stranger(evening, **fields)])
-    assert lines.of(state.game_id) is None
+async def test_the_line_of_a_game_that_another_poller_began_is_the_published_one(
+    status: str, fields: dict[str, Any], leads_before: bool, expected: dict[str, float] | float, tmp_path: Path
+) -> None:
+    evening, file = Evening([game()]), tmp_path / "lines.csv"
+    file.write_text(f"game_id,spread\n{evening.ids[0]},-{OWN}\n")
+
+    async def games() -> list[Game]:
+        return [published(evening, status, **fields)]
+
+    lines = GameLines(evening.clock, file=file, published=games)
+    await lines.read()
+    await lines.follow([scheduled(evening)], leads=leads_before)
+    await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=leads_before)
+    await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=True)
+    line = lines.of(evening.ids[0])
+    assert (margin(line) if expected == OWN else {} if line is None else line.options()) == expected
 
 
-async def test_a_line_that_a_stranger_recorded_does_not_replace_the_pollers(tmp_path: Path) -> None:
-    evening = Evening([game()])
-    [state] = evening.scoreboard().games
-    file = tmp_path / "lines.csv"
-    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
-    own = GameLines(evening.clock, file=file)
-    await turn(evening, own, scheduled(evening), -60)
-    await turn(evening, own, scheduled(evening, status=GameStatus.LIVE), 61)
-    await own.restore(state, [stranger(evening)] * 9)
-    assert margin(own.of(state.game_id)) == 1.0
+@pytest.mark.parametrize("error", [UnavailableError("away"), UnimplementedError("what?")])
+async def test_without_published_games_the_own_line_counts_once_the_server_answers(error: Exception) -> None:
+    """Meanwhile the published state of the game must stay, which has its line."""
+    evening, predictor = Evening([game()]), StoringPredictor()
+    predictor.unpublished = [error]
+    predictor.published = {evening.ids[0]: published(evening, pregame_margin=5.5)}
+    lines = GameLines(evening.clock, published=predictor.list_games)
+    async with watching(evening, predictor, lines=lines) as watch:
+        publisher = GamePublisher(watch.poller, predictor, now=evening.clock)
+        await watch.at(61)
+        await publisher.publish()
+        away = isinstance(error, UnavailableError)
+        assert lines.is_open(evening.ids[0]) is away
+        assert predictor.published[evening.ids[0]].HasField("pregame_margin") is away
+        await watch.at(121)
+        await publisher.publish()
+    assert margin(lines.of(evening.ids[0])) == (5.5 if away else None)
+    assert predictor.published[evening.ids[0]].HasField("pregame_margin") is away
 
-    other = GameLines(evening.clock)
-    await other.restore(state, [stranger(evening), *[stranger(evening, expected_margin=1.0)] * 2])
-    assert margin(other.of(state.game_id)) == 1.0, "that of most forecasts"
+
+async def test_a_restarted_poller_keeps_the_line_of_the_game() -> None:
+    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
+    odds.lines = {evening.ids[0]: Line(4.5, 220.0)}
+    told = list[str]()
+    for begin, later in ((None, -12.0), (5, 8.0)):
+        lines = GameLines(evening.clock, odds=odds, published=predictor.list_games)
+        async with watching(evening, predictor, lines=lines) as watch:
+            if begin is None:
+                await before_tip_off(watch, 60)
+            for minute in range(begin or 1, (begin or 1) + 6):
+                await watch.at(60 * minute + 1)
+                await GamePublisher(watch.poller, predictor, now=evening.clock).publish()
+            told += map(event_line, watch.told(LineTaken))
+        odds.lines = {evening.ids[0]: Line(later)}
+    assert {asked.request.pregame_margin for asked in predictor.asked} == {4.5}
+    assert {asked.request.pregame_total for asked in predictor.asked} == {220.0}
+    assert [line.partition("line ")[2] for line in told] == [
+        "BOS −4.5, of the NBA's odds feed; total 220, of the file of lines",
+        "BOS −4.5, total 220, of the published game",
+    ]
 
 
 def scheduled(evening: Evening, **changes: Any) -> GameState:
@@ -443,66 +407,6 @@ async def test_a_game_that_begins_again_later_takes_a_new_line() -> None:
     await turn(evening, lines, put_off, 3600)
     await turn(evening, lines, put_off, 3700)
     assert margin(await turn(evening, lines, replace(put_off, status=GameStatus.LIVE), 7300)) == -2.0
-
-
-async def test_a_game_without_a_line_has_none_after_a_restart_either(tmp_path: Path) -> None:
-    evening, file, kept = Evening([game()]), tmp_path / "lines.csv", tmp_path / "kept.json"
-    state = scheduled(evening)
-    await turn(evening, GameLines(evening.clock, kept=kept), replace(state, status=GameStatus.LIVE), 100)
-    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
-    again = GameLines(evening.clock, file=file, kept=kept)
-    assert await turn(evening, again, replace(state, status=GameStatus.LIVE), 200) is None
-
-
-async def test_pollers_with_one_file_keep_each_others_lines(tmp_path: Path) -> None:
-    evening, kept = Evening([game(), game("NYK", "MIA")]), tmp_path / "kept.json"
-    for state in evening.scoreboard().games:
-        file = tmp_path / f"{state.game_id}.csv"
-        file.write_text(f"game_id,spread\n{state.game_id},-1\n")
-        lines = GameLines(evening.clock, file=file, kept=kept)
-        await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)
-    after = GameLines(evening.clock, kept=kept)
-    assert all(after.of(game_id) is not None for game_id in evening.ids)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"margin": 61},
-        {"margin": "x"},
-        {"margin": 10**400},
-        {"total": 1e9},
-        {"source": "me"},
-        {"time": "2026-01-01T00:00:00"},
-        {"time": 3},
-    ],
-    ids=lambda change: str(change)[:40],
-)
-async def test_a_damaged_line_of_the_kept_file_is_not_used(change: dict[str, Any], tmp_path: Path) -> None:
-    evening, kept = Evening([game()]), tmp_path / "kept.json"
-    at = evening.start.isoformat()
-    line = {"margin": 3.5, "total": None, "source": "feed", "time": at}
-    [game_id] = evening.ids
-    for fields, usable in ((line, True), ({**line, **change}, False)):
-        kept.write_text(json.dumps({game_id: {"at": at, "line": fields}}))
-        assert (GameLines(evening.clock, kept=kept).of(game_id) is not None) is usable
-
-
-@pytest.mark.parametrize("kind", ["nested", "pipe", "large"])
-async def test_a_kept_file_of_another_kind_is_said_and_replaced(
-    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    evening, file, kept = Evening([game()]), tmp_path / "lines.csv", tmp_path / "kept.json"
-    state = scheduled(evening)
-    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
-    if kind == "pipe":
-        os.mkfifo(kept)
-    else:
-        kept.write_text({"nested": "[" * 100_000, "large": "{}" + " " * 1_000_000}[kind])
-    lines = GameLines(evening.clock, file=file, kept=kept)
-    assert "poll.kept_lines_unreadable" in caplog.text
-    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)) == 1.0
-    assert GameLines(evening.clock, kept=kept).of(state.game_id) is not None
 
 
 async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.client import FakeOfClient
 from tests.support.harness.poller import END, SIX_MINUTES, Watch, watching
@@ -13,23 +17,34 @@ from tests.support.harness.waiting import until
 
 from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu_client.errors import DejavuClientError, InvalidArgumentError, UnavailableError
+from dejavu_client import errors
+from dejavu_client.errors import DejavuClientError, UnavailableError
 from dejavu_feed.nba.live_payloads import GameState, Scoreboard
 from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
 from dejavu_models.errors import InvalidInput
-from dejavu_poller.lines import GameLine
-from dejavu_poller.publishing import LIVE_SECONDS, GamePublisher, publishing, state_of
+from dejavu_poller import Poller
+from dejavu_poller.inputs import GameLine
+from dejavu_poller.publishing import LIVE_SECONDS, REPORT_SECONDS, GamePublisher, publishing, state_of
 from dejavu_server.api.converters.games import checked_games
 
 
 class Published(FakeOfClient):  # type: ignore[misc]
-    """A server that accepts states as the real one does."""
+    """A server that accepts states as the real one does, and reports.
+
+    Attributes:
+        states, reports: what was accepted.
+        error: error of every publication while it is set.
+        unreported: errors for the next reports.
+        refused: number of publications with an invalid state.
+    """
 
     def __init__(self, evening: Evening) -> None:
         self.evening = evening
         self.states = list[Game]()
         self.error: DejavuClientError | None = None
         self.refused = 0
+        self.reports = list[tuple[str, float, float | None, int]]()
+        self.unreported = list[DejavuClientError]()
 
     async def publish_games(self, games: Iterable[Game]) -> None:
         if self.error is not None:
@@ -39,8 +54,15 @@ class Published(FakeOfClient):  # type: ignore[misc]
             checked_games(request, self.evening.clock())
         except InvalidInput as error:
             self.refused += 1
-            raise InvalidArgumentError(str(error)) from None
+            raise errors.InvalidArgumentError(str(error)) from None
         self.states += request.games
+
+    async def report_feed(
+        self, feed: str, read_age_seconds: float, *, data_age_seconds: float | None = None, live_games: int = 0
+    ) -> None:
+        if self.unreported:
+            raise self.unreported.pop(0)
+        self.reports.append((feed, read_age_seconds, data_age_seconds, live_games))
 
 
 async def test_the_last_states_of_a_poller_that_ends_are_published() -> None:
@@ -188,3 +210,60 @@ async def test_the_line_of_a_game_is_published() -> None:
     assert (state.pregame_margin, state.HasField("pregame_total")) == (5.5, False)
     postponed = replace(watched, state=replace(watched.state, text="PPD", status=FeedStatus.SCHEDULED))
     assert state_of(postponed, None, now).status == GameStatus.GAME_STATUS_POSTPONED
+
+
+async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> None:
+    evening = Evening([game()])
+    server = Published(evening)
+    async with watching(evening) as watch:
+        reporter = GamePublisher(watch.poller, server, official=True, now=evening.clock)
+        await reporter.report()  # nothing was read yet
+        await watch.at(600)
+        await reporter.report()
+        before = evening.clock()
+        evening.go_to(700)
+        passed = (evening.clock() - before).total_seconds()
+        await reporter.report()
+    assert passed > 0
+    (feed, *first), (_, read, data, live), (_, later_read, later_data, _) = server.reports
+    assert feed == "nba"
+    assert first == [0, None, 0]
+    assert live == 1
+    assert later_read - read == pytest.approx(passed)
+    assert (later_data or 0) - (data or 0) == pytest.approx(passed)
+
+
+@pytest.mark.parametrize("missing", [{"leads": False}, {"games": {}}], ids=["does not lead", "feed not known"])
+async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(missing: dict[str, Any]) -> None:
+    """Also if another poller led when this one was started: its operators ask for it within seconds."""
+    evening = Evening([game()])
+    server = Published(evening)
+    async with watching(evening) as watch:
+        await watch.at(60)
+        ready = {name: getattr(watch.poller, name) for name in ("leads", "games", "scoreboard_time", "line_of")}
+        poller = SimpleNamespace(**ready | {"recovers_line": watch.poller.recovers_line} | missing)
+        reporter = GamePublisher(cast("Poller", poller), server, official=False, now=evening.clock)
+        reporter.start()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not server.reports
+        vars(poller).update(ready)
+        async with asyncio.timeout(0.8 * REPORT_SECONDS):
+            await until(lambda: bool(server.reports))
+        await reporter.close()
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [[UnavailableError("away")], [errors.UnauthenticatedError("expired"), errors.PermissionDeniedError("scope")]],
+    ids=["away", "token renewed"],
+)
+async def test_a_report_that_fails_is_made_again(failures: list[DejavuClientError]) -> None:
+    evening = Evening([game()])
+    server = Published(evening)
+    server.unreported = failures
+    async with watching(evening) as watch:
+        reporter = GamePublisher(watch.poller, server, official=True, report_seconds=0.0, now=evening.clock)
+        reporter.start()
+        await until(lambda: bool(server.reports))
+        await reporter.close()

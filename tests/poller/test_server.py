@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
-from tests.support.fakes.client import FakeOfClient
 from tests.support.fakes.service import FakeServer, forecast
 from tests.support.harness.poller import watching
 
@@ -19,20 +17,13 @@ from dejavu.v1.forecast_pb2 import SIDE_HOME
 from dejavu.v1.forecast_pb2 import LastScore as LastScoreMessage
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictRequest
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.errors import (
-    DejavuClientError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-    UnavailableError,
-)
+from dejavu_client.errors import UnavailableError
 from dejavu_client.requests import HALFTIME
 from dejavu_client.transport.servers import HealthStatus
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Side
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_poller import feed_report
 from dejavu_poller.events import Fault, FaultKind, Recovered
-from dejavu_poller.feed_report import FeedReporter
-from dejavu_poller.poller import Poller
+from dejavu_poller.inputs import ForecastInputs
 from dejavu_poller.predictor import load_recorded, request_forecasts
 from dejavu_poller.transition import DueForecast
 
@@ -58,8 +49,10 @@ async def test_the_date_of_the_game_is_sent_if_it_fits_its_season_and_the_neutra
 
     game = GameState(game_id, "BOS", "LAL", GameStatus.LIVE, 1, 344.0, home_score=14, away_score=10, code_date=day)
     due = DueForecast(HALFTIME, (0, 2), None, LiveInputs(0))
-    await request_forecasts(cast("AsyncDejavuClient", Client()), game, [due])
-    await request_forecasts(cast("AsyncDejavuClient", Client()), replace(game, is_neutral=True), [due])
+    await request_forecasts(cast("AsyncDejavuClient", Client()), game, [due], ForecastInputs())
+    await request_forecasts(
+        cast("AsyncDejavuClient", Client()), replace(game, is_neutral=True), [due], ForecastInputs()
+    )
     assert [request.game_date for request in requested] == [sent] * 2
     neutral = [request.neutral_site if request.HasField("neutral_site") else None for request in requested]
     assert neutral == [None, True]
@@ -127,81 +120,3 @@ async def test_a_server_that_makes_no_forecasts_is_reported(status: HealthStatus
         await watch.turn()
         [fault] = watch.told(Fault)
     assert fault.reason == f"the server makes no forecasts: its health is {status.name}"
-
-
-@dataclass
-class Operations(FakeOfClient):  # type: ignore[misc]
-    """A server that keeps what was reported; fails with each of the errors first."""
-
-    errors: list[DejavuClientError] = field(default_factory=list)
-    reports: list[tuple[str, float, float | None, int]] = field(default_factory=list)
-    calls: int = 0
-    called: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def report_feed(
-        self, feed: str, read_age_seconds: float, *, data_age_seconds: float | None = None, live_games: int = 0
-    ) -> None:
-        self.calls += 1
-        self.called.set()
-        if self.errors:
-            raise self.errors.pop(0)
-        self.reports.append((feed, read_age_seconds, data_age_seconds, live_games))
-
-    async def until_reported(self) -> None:
-        async with asyncio.timeout(30):
-            while not self.reports:
-                self.called.clear()
-                await self.called.wait()
-
-
-async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> None:
-    evening, server = Evening([game()]), Operations()
-    async with watching(evening) as watch:
-        reporter = FeedReporter(watch.poller, server, now=evening.clock)
-        await reporter.report()  # nothing was read yet
-        await watch.at(600)
-        await reporter.report()
-        before = evening.clock()
-        evening.go_to(700)
-        passed = (evening.clock() - before).total_seconds()
-        await reporter.report()
-    assert passed > 0
-    (feed, *first), (_, read, data, live), (_, later_read, later_data, _) = server.reports
-    assert feed == "nba"
-    assert first == [0, None, 0]
-    assert live == 1
-    assert later_read - read == pytest.approx(passed)
-    assert (later_data or 0) - (data or 0) == pytest.approx(passed)
-
-
-@pytest.mark.parametrize("missing", [{"leads": False}, {"games": {}}], ids=["does not lead", "feed not known"])
-async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(missing: dict[str, Any]) -> None:
-    """Also if another poller led when this one was started: its operators ask for it within seconds."""
-    ready = {"leads": True, "games": {"0022500001": SimpleNamespace(age=lambda _: None)}, "scoreboard_time": None}
-    server, poller = Operations(), SimpleNamespace(**ready | missing)
-    reporter = FeedReporter(cast("Poller", poller), server, official=False)
-    reporter.start()
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert server.calls == 0
-    vars(poller).update(ready)
-    async with asyncio.timeout(0.8 * feed_report.REPORT_SECONDS):
-        await server.called.wait()
-    await reporter.close()
-
-
-@pytest.mark.parametrize(
-    "errors",
-    [[UnavailableError("away")], [UnauthenticatedError("expired"), PermissionDeniedError("scope")]],
-    ids=["away", "token renewed"],
-)
-async def test_a_report_that_fails_is_made_again(
-    errors: list[DejavuClientError], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
-    evening, server = Evening([game()]), Operations(errors)
-    async with watching(evening) as watch:
-        reporter = FeedReporter(watch.poller, server, now=evening.clock)
-        reporter.start()
-        await server.until_reported()
-        await reporter.close()

@@ -40,7 +40,9 @@ def send_tests(file: Path, *, as_json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def run_notifier(file: Path, target: str, timeout: float, *, dry_run: bool, replays: bool, as_json: bool) -> None:
+def run_notifier(
+    file: Path, target: str, timeout: float, *, delay: float, dry_run: bool, replays: bool, as_json: bool
+) -> None:
     """Follow a server, and send what the rules of a file tell, until a signal; the arguments are those of the command.
 
     Raises:
@@ -62,7 +64,8 @@ def run_notifier(file: Path, target: str, timeout: float, *, dry_run: bool, repl
                 await client.confirm_notification("start", "start", holder_name(), NOTIFICATION_STATUS_SENT)
                 sender = Sender()
                 stack.push_async_callback(sender.close)
-                deliverer = Deliverer(client, rules.targets, sender, partial(_print_report, as_json=as_json))
+                tell_report = partial(_print_report, as_json=as_json)
+                deliverer = Deliverer(client, rules.targets, sender, tell_report, delay=delay)
                 stack.push_async_callback(deliverer.close)
                 tell = deliverer.put
             task = asyncio.create_task(RuleNotifier(client, rules, tell, replays=replays).run())

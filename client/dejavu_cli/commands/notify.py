@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from dejavu_cli.options import Call, Replays, argument, flag
+from dejavu_cli.options import Call, Replays, argument, flag, option
 
 
 def notify(
     call: Call,
     file: Annotated[Path, argument("RULES", "File of rules and targets, TOML.", envvar="DEJAVU_RULES")],
     *,
+    delay: Annotated[
+        float,
+        option("SECONDS", "Send moments of games this much later, as when the picture is delayed.", min=0, max=600),
+    ] = 0.0,
     dry_run: Annotated[bool, flag("--dry-run", "Print what would be sent, and send nothing.")] = False,
     test: Annotated[bool, flag("--test", "Send a test message to each target, and exit.")] = False,
     replays: Replays = False,
@@ -27,4 +31,5 @@ def notify(
     if test:
         send_tests(file, as_json=call.as_json)
     else:
-        run_notifier(file, call.target, call.timeout, dry_run=dry_run, replays=replays, as_json=call.as_json)
+        modes = {"dry_run": dry_run, "replays": replays, "as_json": call.as_json}
+        run_notifier(file, call.target, call.timeout, delay=delay, **modes)

@@ -22,7 +22,6 @@ from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.build import install
 from dejavu_common.clock import utc_now
-from dejavu_common.files import state_folder
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import FeedNotInstalled
 from dejavu_feed.horizon import MAX_SLOTS, Horizon
@@ -30,7 +29,6 @@ from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 from dejavu_poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL, Poller
 from dejavu_poller.box_scores import BoxScores
 from dejavu_poller.event_files import EventFiles
-from dejavu_poller.feed_report import FeedReporter
 from dejavu_poller.horizons import FIRST_MINUTE
 from dejavu_poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
 from dejavu_poller.lines import GameLines
@@ -180,19 +178,14 @@ def poll(
                 pace=pace,
                 report=report,
                 event_files=kept,
-                lines=GameLines(
-                    utc_now, file=lines, odds=feed.odds if odds else None, kept=state_folder() / "poll-lines.json"
-                ),
+                lines=GameLines(utc_now, file=lines, odds=feed.odds if odds else None, published=client.list_games),
                 prices=None if prices is None else PriceFile(utc_now, prices),
                 box_scores=BoxScores(feed.box_score),
                 election=None if name == NO_LEASE else LeaderElection(client, name),
             ) as poller,
             AsyncExitStack() as stack,
         ):
-            reporter = FeedReporter(poller, client, official=feed_url == NBA_URL)
-            stack.push_async_callback(reporter.close)
-            reporter.start()
-            await stack.enter_async_context(publishing(poller, client))
+            await stack.enter_async_context(publishing(poller, client, official=feed_url == NBA_URL))
             with _metrics(poller, listen):
                 if page:
                     # A replay has only replayed games.

@@ -18,8 +18,8 @@ from dejavu_client.requests import FINAL
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.teams import TEAMS
 from dejavu_poller.horizons import HORIZON_RULES, HorizonState, overtimes_by
+from dejavu_poller.inputs import GameLine
 from dejavu_poller.leadership import LeaderRole
-from dejavu_poller.lines import GameLine
 from dejavu_poller.poller import Poller
 from dejavu_poller.watched_game import WatchedGame
 

@@ -29,9 +29,8 @@ from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.printed_numbers import LEAST_AMERICAN
 from dejavu_poller import events
 from dejavu_poller.horizons import HORIZON_RULES, overtimes_by
+from dejavu_poller.inputs import GameLine, GamePrices
 from dejavu_poller.leadership import LeaderRole, Leadership
-from dejavu_poller.lines import GameLine
-from dejavu_poller.prices import GamePrices
 from dejavu_poller.summary import HorizonSummary, Summary
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home"
@@ -243,7 +242,7 @@ def margin_text(game: GameState, margin: float) -> str:
     return f"{favorite} {signed(-abs(margin))}" if margin else f"{game.home} PK"
 
 
-_LINE_SOURCES: Final = {"feed": "NBA's odds feed", "file": "file of lines"}
+_LINE_SOURCES: Final = {"feed": "NBA's odds feed", "file": "file of lines", "published": "published game"}
 
 
 def leadership_line(status: Leadership) -> str:

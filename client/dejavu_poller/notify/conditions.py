@@ -2,7 +2,8 @@
 
 A rule of a game looks at what is current only: a state or a forecast of more than two minutes ago tells nothing about
 now. So a moment that passed while no notifier ran, or while the server was away, is not told afterwards, unless it
-still holds. A final stays true, and is told up to an hour after it was reported.
+still holds. A final stays true, and is told up to an hour after it was reported. A swing or a half that was told and
+then corrected is followed by one correction.
 
 A silent feed or poller is reported once. A live game's state is published again every 15 seconds while a poller reads
 the feed. Once these states are old, the report of the poller to the server tells which of the two is silent. Games that
@@ -14,7 +15,6 @@ same id.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -37,7 +37,7 @@ from dejavu_client.formatting import (
     signed,
 )
 from dejavu_common.shown_text import visible
-from dejavu_poller.notify.game import GameView
+from dejavu_poller.notify.game import Found, GameView, Told
 from dejavu_poller.notify.rules import (
     CloseLateRule,
     FinalRule,
@@ -52,6 +52,9 @@ from dejavu_poller.notify.rules import (
 
 CURRENT: Final = timedelta(minutes=2)
 """Age up to which a state or a forecast is current."""
+
+_LEFT_OF_A_SWING: Final = 0.5
+"""Share of a swing that a correction must leave, or it is none any more."""
 
 FINAL_CURRENT: Final = timedelta(hours=1)
 """Age up to which a final is told."""
@@ -83,14 +86,6 @@ class Message(NamedTuple):
     values: Mapping[str, str | float] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Title and text of a rule that holds."""
-
-    title: str
-    text: str
-
-
 def message(rule: GameRule | SilenceRule, found: Found, name: str, subject: str, now: datetime) -> Message:
     """Return a message without a game.
 
@@ -103,6 +98,49 @@ def message(rule: GameRule | SilenceRule, found: Found, name: str, subject: str,
     """
     title, text = (visible(each, line=True) for each in (found.title, found.text))
     return Message(f"{name}/{rule_name(rule)}/{subject}", rule_name(rule), rule.kind, title, text, now)
+
+
+def correction(rule: GameRule, told: Told, game: GameView, now: datetime) -> Found | None:
+    """Return title and text of the correction of a swing or a half that was told; None if it stands.
+
+    A forecast is corrected by a revision of its second of play, by points that were taken back, or by exchanged teams;
+    a swing only if less than half of it is left.
+
+    Args:
+        rule: the rule.
+        told: what was told.
+        game: the game.
+        now: the time by the server's clock, aware.
+    """
+    was = told.found.forecast
+    is_half = isinstance(rule, HalfReadyRule)
+    newest = _current(game.half if is_half else game.final, now)
+    if was is None or newest is None or newest.sequence <= was.sequence:
+        return None
+    read = None if game.state is None else game.state.observed_time
+    is_lower = any(score < before for score, before in zip(game.score, told.score, strict=True))
+    is_taken_back = read is not None and is_lower and newest.generated_time.ToNanoseconds() >= read.ToNanoseconds()
+    is_exchanged = game.teams != told.teams
+    if not (is_exchanged or is_taken_back or elapsed_seconds(newest) == elapsed_seconds(was)):
+        return None
+    if is_half:
+        if _shown(newest) == _shown(was) and not is_exchanged:
+            return None
+        by = f"{_by(game.teams, newest.point_forecast)} at the half, not {_by(told.teams, was.point_forecast)}"
+        return Found(f"Corrected half forecast: {_title(game)}", f"{by}. {_interval_text(game, newest)}")
+    home, before = newest.home_lead_probability, told.found.before
+    swing = was.home_lead_probability - before
+    if not is_exchanged and (home - before) / swing >= _LEFT_OF_A_SWING:
+        return None
+    team = told.teams[swing < 0]
+    chances = chance(home if team == game.teams[0] else 1 - home)
+    return Found(f"Corrected, no swing: {_title(game)}", f"{_score(game)}. {team} to win: {chances}.")
+
+
+def _shown(forecast: Forecast) -> tuple[object, ...]:
+    """Return the numbers of a forecast that a notification shows."""
+    bounds = forecast.interval_lower, forecast.interval_upper
+    return (*bounds, round(forecast.point_forecast, 1), chance(forecast.home_lead_probability))
 
 
 def holds(rule: GameRule, game: GameView, now: datetime) -> Found | None:
@@ -197,7 +235,7 @@ def _swing(rule: SwingRule, game: GameView, now: datetime) -> Found | None:
     team = game.teams[home < then]
     first, last = (chance(value if home > then else 1 - value) for value in (then, home))
     text = f"{_score(game)}. {team} to win: {first} → {last} in {(elapsed - before) / 60:.0f} minutes of play."
-    return Found(f"Swing to {team}: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
+    return Found(f"Swing to {team}: {_title(game)}", f"{text} {_interval_text(game, forecast)}", forecast, then)
 
 
 def _upset(rule: UpsetRule, game: GameView, now: datetime) -> Found | None:
@@ -217,9 +255,9 @@ def _half_ready(rule: HalfReadyRule, game: GameView, now: datetime) -> Found | N
     forecast = _current(game.half, now)
     if forecast is None or forecast.elapsed_minutes < rule.minute:
         return None
-    text = f"After {play_time(forecast)}: {_by(game, forecast.point_forecast)} at the half."
+    text = f"After {play_time(forecast)}: {_by(game.teams, forecast.point_forecast)} at the half."
     text += f" {game.teams[0]} to lead: {chance(forecast.home_lead_probability)}."
-    return Found(f"Half forecast: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
+    return Found(f"Half forecast: {_title(game)}", f"{text} {_interval_text(game, forecast)}", forecast)
 
 
 def _final(game: GameView, now: datetime) -> Found | None:
@@ -231,7 +269,7 @@ def _final(game: GameView, now: datetime) -> Found | None:
     if outcome.HasField("total_points"):
         home_score = (outcome.total_points + outcome.differential) // 2
         score = f" ({away} {outcome.total_points - home_score}, {home} {home_score})"
-    text = f"{_by(game, outcome.differential, digits=0)}{score}{after_overtime(outcome)}."
+    text = f"{_by(game.teams, outcome.differential, digits=0)}{score}{after_overtime(outcome)}."
     if judged is not None and judged.reference is not None:
         held = "held" if judged.reference_covered else "did not hold"
         when = f" from {play_time(judged.reference)}"
@@ -255,8 +293,8 @@ def _score(game: GameView) -> str:
     return f"{score}, {clock(game.state.period, game.state.seconds_left)}"
 
 
-def _by(game: GameView, margin: float, digits: int = 1) -> str:
-    team = game.teams[margin < 0]
+def _by(teams: tuple[str, str], margin: float, digits: int = 1) -> str:
+    team = teams[margin < 0]
     return f"{team} by {signed(abs(margin), digits).lstrip('+')}"
 
 

@@ -174,6 +174,7 @@ class Deliverer:
         targets: targets by name.
         sender: sends the requests.
         told: called with what this notifier did.
+        delay: seconds for which messages of games wait, so that nobody is told before a delayed picture shows it.
         claim_seconds: time to live of a claim.
         minute: length of the minute of `per_minute`, in seconds.
     """
@@ -185,9 +186,11 @@ class Deliverer:
         sender: Sender,
         told: Callable[[Report], None] = lambda _: None,
         *,
+        delay: float = 0.0,
         claim_seconds: float = CLAIM_SECONDS,
         minute: float = 60.0,
     ) -> None:
+        self._delay = delay
         self._claim_seconds = claim_seconds
         self._client = client
         self._channels = {name: _Channel(target, minute) for name, target in targets.items()}
@@ -201,9 +204,7 @@ class Deliverer:
         """Deliver a message to a target, in a task of its own."""
         channel = self._channels[target]
         if len(channel.waiting) >= MAX_WAITING:
-            self._report(
-                message, target, DeliveryAttempt(Result.FAILED, f"{MAX_WAITING} notifications wait for the target")
-            )
+            self._give_up(message, target, f"{MAX_WAITING} notifications wait for the target")
             return
         task = asyncio.create_task(self._deliver(message, target, channel), name=f"notify {target}")
         channel.waiting.add(task)
@@ -224,6 +225,8 @@ class Deliverer:
         await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _deliver(self, message: Message, target: str, channel: _Channel) -> None:
+        if message.game_id:
+            await asyncio.sleep(self._delay)
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, chance=random.random)  # spreads out notifiers
         give_up = steady_time() + GIVE_UP_SECONDS
         task = asyncio.current_task()
@@ -236,20 +239,18 @@ class Deliverer:
             except PASSING:
                 pause = backoff.next()
             except DejavuClientError as error:
-                self._report(message, target, DeliveryAttempt(Result.FAILED, f"not claimed: {error.message}"))
+                self._give_up(message, target, f"not claimed: {error.message}")
                 return
             except Exception as error:  # a bug: other targets and messages go on, and this one is not lost in silence
                 _log.exception("notify.delivery_failed", id=message.id, target=target)
-                self._report(message, target, DeliveryAttempt(Result.FAILED, f"{type(error).__name__}, see the log"))
+                self._give_up(message, target, f"{type(error).__name__}, see the log")
                 return
             finally:
                 self._attempting.discard(task)
             if pause is None or self._closing:
                 return
             await asyncio.sleep(pause)
-        self._report(
-            message, target, DeliveryAttempt(Result.FAILED, f"not sent within {GIVE_UP_SECONDS / 60:.0f} minutes")
-        )
+        self._give_up(message, target, f"not sent within {GIVE_UP_SECONDS / 60:.0f} minutes")
 
     async def _attempt(
         self, message: Message, target: str, channel: _Channel, backoff: Backoff, give_up: float
@@ -274,13 +275,7 @@ class Deliverer:
         self._report(message, target, attempt)
         return pause if attempt.result is Result.RETRY else None
 
-    async def _confirm(
-        self,
-        message: Message,
-        target: str,
-        attempt: DeliveryAttempt,
-        pause: float,
-    ) -> None:
+    async def _confirm(self, message: Message, target: str, attempt: DeliveryAttempt, pause: float) -> None:
         """Confirm, again and again while the claim lasts: without it, another notifier sends the message again."""
         until = steady_time() + self._claim_seconds / 2
         while True:
@@ -299,6 +294,9 @@ class Deliverer:
                     continue
                 _log.warning("notify.not_confirmed", id=message.id, target=target)
             return
+
+    def _give_up(self, message: Message, target: str, why: str) -> None:
+        self._report(message, target, DeliveryAttempt(Result.FAILED, why))
 
     def _report(self, message: Message, target: str, attempt: DeliveryAttempt) -> None:
         level = _log.info if attempt.result is Result.SENT else _log.warning

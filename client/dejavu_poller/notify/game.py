@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_UNSPECIFIED, Forecast
 from dejavu.v1.game_service_pb2 import Game
@@ -35,6 +35,30 @@ class Judged:
     reference_covered: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A rule that holds for a game.
+
+    Attributes:
+        title, text: title and text of its notification.
+        forecast: the forecast for which it holds; None if a correction of none would change it.
+        before: the win probability of the home team from which it swung.
+    """
+
+    title: str
+    text: str
+    forecast: Forecast | None = None
+    before: float = 0.0
+
+
+class Told(NamedTuple):
+    """A rule that was told, and the game then: its teams and score (home, away)."""
+
+    found: Found
+    teams: tuple[str, str]
+    score: tuple[int, int]
+
+
 @dataclass(slots=True)
 class GameView:
     """A game.
@@ -48,7 +72,8 @@ class GameView:
         outcome: outcome at the end; None if none is reported.
         judged: set with the outcome, if there are forecasts.
         was_read: whether the record was read.
-        told: names of the rules that were told.
+        told: the rules that were told, by name.
+        corrected: names of those of them whose correction was told.
     """
 
     game_id: str
@@ -59,7 +84,8 @@ class GameView:
     outcome: Outcome | None = None
     judged: Judged | None = None
     was_read: bool = False
-    told: set[str] = field(default_factory=set)
+    told: dict[str, Told] = field(default_factory=dict)
+    corrected: set[str] = field(default_factory=set)
 
     @property
     def teams(self) -> tuple[str, str]:
@@ -74,6 +100,11 @@ class GameView:
         """The newest published state; None if there is none, or if its teams are not those of the forecasts."""
         state = self.published
         return state if state is not None and _teams(state) == self.teams else None
+
+    @property
+    def score(self) -> tuple[int, int]:
+        """The newest published score (home, away); 0 and 0 if there is none."""
+        return (0, 0) if self.state is None else (self.state.home_score, self.state.away_score)
 
     def add(self, forecast: Forecast) -> None:
         """Note a recorded forecast. One that was late does not count, and one before the newest is only a chance."""

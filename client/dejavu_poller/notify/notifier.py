@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
-from dejavu.v1.game_service_pb2 import GameStatus
+from dejavu.v1.game_service_pb2 import GameStatus, StreamGamesResponse
 from dejavu.v1.prediction_service_pb2 import Heartbeat, StreamPredictionsResponse
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import PASSING, DejavuClientError, OutOfRangeError
@@ -17,9 +18,12 @@ from dejavu_client.logs import get_logger
 from dejavu_client.requests import Conditions
 from dejavu_common.clock import EPOCH, Backoff, utc_now
 from dejavu_feed.game_ids import REPLAY_PREFIX
-from dejavu_poller.notify.conditions import CURRENT, Message, holds, message, silence, values_of
-from dejavu_poller.notify.game import GameView
+from dejavu_poller.notify.conditions import CURRENT, Message, correction, holds, message, silence, values_of
+from dejavu_poller.notify.game import Found, GameView, Told
 from dejavu_poller.notify.rules import FeedSilentRule, GameRule, PollerSilentRule, Rules, rule_name
+
+CORRECTED: Final = "corrected"
+"""Kind of a message that corrects one of another kind."""
 
 SILENCE_SECONDS: Final = 15.0
 """Interval at which the rules for a silent feed or poller are checked."""
@@ -28,6 +32,8 @@ MAX_GAMES: Final = 1000
 """Maximum number of games that are followed; the ones of the earliest ids are dropped."""
 
 _PAGE: Final = 500
+
+EventT = TypeVar("EventT", StreamPredictionsResponse, StreamGamesResponse)
 
 _log = get_logger()
 
@@ -70,13 +76,12 @@ class RuleNotifier:
         Raises:
             DejavuClientError: if the server refuses the streams.
         """
+        forecasts = partial(self._client.stream_predictions, include_current=True, heartbeats=True)
+        games = partial(self._client.stream_games, heartbeats=True)
         tasks = [
-            asyncio.create_task(work, name=f"notify {name}")
-            for name, work in (
-                ("forecasts", self._follow_forecasts()),
-                ("games", self._follow_games()),
-                ("silences", self._follow_silences()),
-            )
+            asyncio.create_task(self._follow("forecasts", forecasts, self._take_forecast), name="notify forecasts"),
+            asyncio.create_task(self._follow("games", games, self._take_game), name="notify games"),
+            asyncio.create_task(self._follow_silences(), name="notify silences"),
         ]
         try:
             for done in (await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))[0]:
@@ -91,37 +96,25 @@ class RuleNotifier:
         """The time by the server's clock, as far as its heartbeats show it: ages are by its times."""
         return self._clock() + self._ahead
 
-    async def _follow_forecasts(self) -> None:
+    async def _follow(
+        self, what: str, stream: Callable[[], AsyncGenerator[EventT, None]], take: Callable[[EventT], Awaitable[None]]
+    ) -> None:
+        """Take the events of a stream, which is opened again after each failure that may pass."""
         backoff = Backoff(0.5, 10.0)
         while True:
             try:
-                events = self._client.stream_predictions(include_current=True, heartbeats=True)
-                async with aclosing(events):
-                    async for event in events:
-                        backoff.reset()
-                        await self._on_event(event)
-            except OutOfRangeError:
-                for game in self._games.values():
-                    game.was_read = False  # outcomes may have passed unseen
-            except PASSING as error:
-                _log.warning("notify.no_forecasts", error=str(error))
-                await asyncio.sleep(backoff.next())
-
-    async def _follow_games(self) -> None:
-        backoff = Backoff(0.5, 10.0)
-        while True:
-            try:
-                events = self._client.stream_games(heartbeats=True)
-                async with aclosing(events):
+                async with aclosing(stream()) as events:
                     async for event in events:
                         backoff.reset()
                         if event.HasField("heartbeat"):
                             self._set_clock(event.heartbeat)
-                        elif (view := self._view(event.game.game_id)) is not None:
-                            view.published = event.game
-                            await self._check(view)
+                        else:
+                            await take(event)
+            except OutOfRangeError:
+                for game in self._games.values():
+                    game.was_read = False  # outcomes may have passed unseen
             except PASSING as error:
-                _log.warning("notify.no_games", error=str(error))
+                _log.warning(f"notify.no_{what}", error=str(error))
                 await asyncio.sleep(backoff.next())
 
     async def _follow_silences(self) -> None:
@@ -144,10 +137,8 @@ class RuleNotifier:
                         self._put(rule, told)
         await asyncio.Event().wait()
 
-    async def _on_event(self, event: StreamPredictionsResponse) -> None:
+    async def _take_forecast(self, event: StreamPredictionsResponse) -> None:
         match event.WhichOneof("event"):
-            case "heartbeat":
-                self._set_clock(event.heartbeat)
             case "forecast" if (view := self._view(event.forecast.game_id)) is not None:
                 view.add(event.forecast)
                 await self._check(view)
@@ -155,6 +146,11 @@ class RuleNotifier:
                 if (view := self._view(event.outcome.game_id)) is not None:
                     view.outcome, view.was_read = event.outcome, False
                     await self._check(view)
+
+    async def _take_game(self, event: StreamGamesResponse) -> None:
+        if (view := self._view(event.game.game_id)) is not None:
+            view.published = event.game
+            await self._check(view)
 
     async def _check(self, view: GameView) -> None:
         """Tell the rules that hold now and were not told."""
@@ -166,12 +162,22 @@ class RuleNotifier:
             except PASSING as error:
                 _log.warning("notify.record_not_read", game_id=view.game_id, error=str(error))
         for rule in self._game_rules:
-            if rule_name(rule) in view.told or (found := holds(rule, view, self.now)) is None:
-                continue
-            view.told.add(rule_name(rule))
-            link = f"{self._rules.page.rstrip('/')}/game/{view.game_id}" if self._rules.page else ""
-            told = message(rule, found, self._rules.name, view.game_id, self.now)
-            self._put(rule, told._replace(game_id=view.game_id, link=link, values=values_of(rule, view, self.now)))
+            name, told = rule_name(rule), view.told.get(rule_name(rule))
+            if told is None:
+                if (found := holds(rule, view, self.now)) is not None:
+                    view.told[name] = Told(found, view.teams, view.score)
+                    self._tell_game(rule, view, found)
+            elif name not in view.corrected and (found := correction(rule, told, view, self.now)) is not None:
+                view.corrected.add(name)
+                self._tell_game(rule, view, found, CORRECTED)
+
+    def _tell_game(self, rule: GameRule, view: GameView, found: Found, kind: str = "") -> None:
+        """Tell a rule of a game; `kind` if it is not that of the rule."""
+        link = f"{self._rules.page.rstrip('/')}/game/{view.game_id}" if self._rules.page else ""
+        subject = f"{view.game_id}/{kind}" if kind else view.game_id
+        told = message(rule, found, self._rules.name, subject, self.now)
+        values = values_of(rule, view, self.now)
+        self._put(rule, told._replace(kind=kind or rule.kind, game_id=view.game_id, link=link, values=values))
 
     def _put(self, rule: GameRule | FeedSilentRule | PollerSilentRule, told: Message) -> None:
         for target in self._rules.targets_of(rule):

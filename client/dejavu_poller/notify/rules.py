@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -372,14 +372,10 @@ def load_rules(path: Path) -> Rules:
         raise InvalidRules("\n".join(f"{path}: {_problem(each)}" for each in error.errors())) from None
 
 
-_KINDS: Final = {"webhook", "slack", "discord", "ntfy"} | {
-    "close_late",
-    "swing",
-    "upset",
-    "half_ready",
-    "final",
-    "feed_silent",
-    "poller_silent",
+_KINDS: Final = {
+    get_args(each.model_fields["kind"].annotation)[0]
+    for union in (WebhookTarget | SlackTarget | DiscordTarget | NtfyTarget, GameRule | SilenceRule)
+    for each in get_args(union)
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from dejavu_feed.events import Event, EventKind
 from dejavu_feed.nba.event_rows import attempt_of
+from dejavu_feed.printed_numbers import whole
 
 ESPN_TEAMS: Final = {
     1: "ATL",
@@ -83,9 +84,9 @@ def espn_event(row: Mapping[Any, Any], period: int, elapsed: float) -> Event:
     return Event(
         period,
         elapsed,
-        _whole(row.get("sequence_number")),
+        max(0, whole(row.get("sequence_number"))),
         kind,
-        team="" if kind is EventKind.JUMP_BALL else ESPN_TEAMS.get(_whole(row.get("team_id")), ""),
+        team="" if kind is EventKind.JUMP_BALL else ESPN_TEAMS.get(whole(row.get("team_id")), ""),
         made=made,
         value=(3 if "three point" in text.lower() else 2) if kind is EventKind.SHOT else 0,
         distance=float(feet[1]) if feet else None,
@@ -93,8 +94,3 @@ def espn_event(row: Mapping[Any, Any], period: int, elapsed: float) -> Event:
         attempts=attempts,
         detail=named[:40] if kind in _DETAILED else "",
     )
-
-
-def _whole(value: object) -> int:
-    text = str(value).removesuffix(".0")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0

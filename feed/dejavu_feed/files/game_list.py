@@ -17,8 +17,9 @@ from dejavu_common.clock import game_day
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.plays_format import MAX_SCORE
 from dejavu_feed.files.tables import read_rows
-from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.game_ids import game_id_of, is_game_id
 from dejavu_feed.pattern import Score
+from dejavu_feed.printed_numbers import whole
 from dejavu_feed.teams import team_code
 
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "MATCHUP")
@@ -69,15 +70,14 @@ class GameList:
 
 
 def nba_id(text: str) -> str:
-    """Return an NBA id of ten digits; tables that hold ids as numbers lack the leading zeros.
+    """Return an NBA id of ten digits.
 
     Raises:
         ValueError: if the text is no such id.
     """
-    padded = text.removesuffix(".0").zfill(10)
-    if not is_game_id(padded):
+    if not is_game_id(game_id := game_id_of(text)):
         raise ValueError(f"{text!r}, expected the NBA's id, ten digits")
-    return padded
+    return game_id
 
 
 def day_of(value: Any) -> date:
@@ -166,12 +166,11 @@ def _teams(matchup: str) -> tuple[str, str, bool]:
 
 def _points(value: Any) -> int | None:
     """Return the points of a row; None if it has none, as before a game."""
-    text = str(value).removesuffix(".0")
-    if value is None or text in _MISSING:
+    if value is None or str(value) in _MISSING:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= MAX_SCORE):
-        raise ValueError(f"{text[:40]!r}, expected points, 0 to {MAX_SCORE}")
-    return int(text)
+    if not 0 <= (points := whole(value)) <= MAX_SCORE:
+        raise ValueError(f"{str(value)[:40]!r}, expected points, 0 to {MAX_SCORE}")
+    return points
 
 
 def _won(value: Any) -> bool | None:

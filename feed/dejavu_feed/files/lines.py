@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.game_list import day_of
-from dejavu_feed.files.tables import MAX_BYTES, read_rows
+from dejavu_feed.files.tables import MAX_BYTES, in_column, read_rows
+from dejavu_feed.game_ids import game_id_of
 from dejavu_feed.lines import MAX_MARGIN, NO_LINE, TOTALS, Line, SidedLine, margin_of
-from dejavu_feed.printed_numbers import decimal_of, number, price, spread
+from dejavu_feed.printed_numbers import LEAST_AMERICAN, decimal_of, number, price, spread
 from dejavu_feed.teams import team_code
 
 _NAMES: Final = {
@@ -164,8 +165,7 @@ def _teams(row: Mapping[str, Any]) -> tuple[str, str] | None:
 def _keys(row: Mapping[str, Any], teams: tuple[str, str]) -> Iterator[Key]:
     """Yield the keys of a row: the id, and date and teams if all are given."""
     if "game" in row:
-        text = str(row["game"]).removesuffix(".0")
-        yield text.zfill(10) if text.isdigit() else text
+        yield game_id_of(row["game"])
     if {"date", "home", "away"} <= row.keys():
         yield (day_of(row["date"]), *teams)
     elif "game" not in row:
@@ -190,18 +190,12 @@ def _line(row: Mapping[str, Any]) -> Line:
 
 
 def _number(column: str, value: Any) -> float:
-    try:
-        return spread(str(value)) if column == "spread" else number(str(value))
-    except ValueError as error:
-        raise ValueError(f"{column}: {error}") from None
+    return in_column(column, spread if column == "spread" else number, str(value))
 
 
 def _price(column: str, value: Any) -> float:
-    text = str(value).removesuffix(".0")
-    try:
-        decimal = price(text)
-    except ValueError as error:
-        raise ValueError(f"{_NAMES[column][0]}: {error}") from None
+    name = _NAMES[column][0]
+    decimal = in_column(name, price, str(value).removesuffix(".0"))
     if decimal is None:
-        raise ValueError(f"{_NAMES[column][0]} is missing")
-    return decimal if 1 < decimal < 100 else decimal_of(decimal)
+        raise ValueError(f"{name} is missing")
+    return decimal if 1 < decimal < LEAST_AMERICAN else decimal_of(decimal)

@@ -17,7 +17,7 @@ from dejavu_feed.errors import DataError
 from dejavu_feed.files.checked_games import MAX_PROBLEMS, CheckedGames, GameInFiles, RowProblem, no_game_of
 from dejavu_feed.files.plays_format import COLUMNS, DATE, MAX_ELAPSED, MAX_SCORE, TYPES, game_date, season_window
 from dejavu_feed.files.tables import Row, read_rows
-from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.game_ids import game_id_of, is_game_id
 from dejavu_feed.pattern import Score
 from dejavu_feed.teams import team_code
 
@@ -187,7 +187,7 @@ def _text(value: Any) -> str:
 
 
 def _id(value: Any) -> str:
-    text = _text(value)
+    text = game_id_of(value if isinstance(value, int) else _text(value))
     if not is_game_id(text):
         game_date(text)
         team_code(text[-3:])

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dejavu_feed.errors import DataError
-from dejavu_feed.files.tables import read_rows
+from dejavu_feed.files.tables import in_column, read_rows
+from dejavu_feed.game_ids import game_id_of
 from dejavu_feed.printed_numbers import LEAST_AMERICAN, decimal_of, number, price, spread
 from dejavu_feed.teams import team_code
 
@@ -112,7 +113,7 @@ def _market(row: dict[str, str], number_of_row: int) -> PricedMarket:
     if kind is None:
         raise ValueError(f"market: {row['market']!r}; expected spread, moneyline or total")
     home, away = (_team(row[name], name) for name in ("home", "away"))
-    game_id = row["game_id"].zfill(10) if row["game_id"] else ""
+    game_id = game_id_of(row["game_id"]) if row["game_id"] else ""
     if not game_id and not (home and away):
         raise ValueError("home and away: missing; expected both teams, or game_id")
     if home and home == away:
@@ -137,10 +138,7 @@ def _number(text: str, column: str, kind: Kind) -> float:
         return 0.0
     if not text:
         raise ValueError(f"{column}: missing; expected the handicap of the home team, or the total")
-    try:
-        line = 0.0 - spread(text) if kind == "spread" else number(text)
-    except ValueError as error:
-        raise ValueError(f"{column}: {error}") from None
+    line = 0.0 - in_column(column, spread, text) if kind == "spread" else in_column(column, number, text)
     least, most = _BOUNDS[kind]
     if not (least <= line <= most and (2 * line).is_integer()):
         raise ValueError(f"{column}: {text}; expected a multiple of 0.5 from {least:g} to {most:g}")
@@ -148,10 +146,7 @@ def _number(text: str, column: str, kind: Kind) -> float:
 
 
 def _price(text: str, column: str) -> float:
-    try:
-        value = price(text)
-    except ValueError as error:
-        raise ValueError(f"{column}: {error}") from None
+    value = in_column(column, price, text)
     if value is None:
         raise ValueError(f"{column}: missing; expected a price such as -110 or 1.91")
     american = abs(value) >= LEAST_AMERICAN and value.is_integer()

@@ -26,6 +26,7 @@ from dejavu_feed.game_ids import COMPETITIVE
 from dejavu_feed.nba.event_rows import live_event, v2_event, v3_event
 from dejavu_feed.nba.typed_fields import clock_seconds
 from dejavu_feed.pattern import Score, elapsed_seconds, period_seconds
+from dejavu_feed.printed_numbers import whole
 from dejavu_feed.teams import CODES, team_code
 
 MAX_PERIOD: Final = 14
@@ -176,8 +177,8 @@ def _hoopr(row: SourceRow) -> SourceEvent:
 
 def _espn_team(row: SourceRow, side: str) -> str:
     column, text = f"{side}_team_abbrev", row.required(f"{side}_team_abbrev")
-    number = _number(row.text(f"{side}_team_id"))
-    by_number, by_code = None if number is None else ESPN_TEAMS.get(number), _code(text)
+    number = whole(row.text(f"{side}_team_id"))
+    by_number, by_code = ESPN_TEAMS.get(number), _code(text)
     if by_number and by_code and by_number != by_code:
         row.problems.append((column, f"{column} is {text!r}, but {side}_team_id is {number}, {by_number}"))
     return by_number or by_code
@@ -194,7 +195,7 @@ def _pbpstats(row: SourceRow) -> SourceEvent:
             score = Score(elapsed, int(match[2]), int(match[1]))
     team = _nba_team(row, "PLAYER1_TEAM_ID", "PLAYER1_TEAM_ABBREVIATION")
     person = row.text("PERSON1TYPE").removesuffix(".0")  # 4: player of the home team; 5: of the away team
-    event = _event(row, v2_event, "PERIOD", "PCTIMESTRING", None)
+    event = _event(row, v2_event, "PERIOD", "PCTIMESTRING", 0)
     return SourceEvent(game, score, *_sides(team, person == "4", person == "5"), phase=_phase(game), event=event)
 
 
@@ -205,32 +206,28 @@ def _nba_api(row: SourceRow) -> SourceEvent:
     tells = bool(row.text("scoreHome") or row.text("scoreAway")) and not starts
     score = _score(row, "period", "clock", "scoreHome", "scoreAway") if tells else None
     team, location = _nba_team(row, "teamId", "teamTricode"), row.text("location")
-    number = _number(row.text("actionId") or row.text("orderNumber"))
+    number = whole(row.text("actionId") or row.text("orderNumber"))
     read = live_event if row.text("orderNumber") else v3_event
     return SourceEvent(
         game,
         score,
         *_sides(team, location == "h", location == "v"),
         phase=_phase(game),
-        number=number,
+        number=number if number >= 0 else None,
         event=_event(row, read, "period", "clock", number),
     )
-
-
-def _number(text: str) -> int | None:
-    return int(float(text)) if _WHOLE.fullmatch(text) and len(text) < 16 else None
 
 
 _ReadEvent = Callable[[Mapping[Any, Any], int, float, int], Event]
 
 
-def _event(row: SourceRow, read: _ReadEvent, period: str, clock: str, number: int | None) -> Event | None:
+def _event(row: SourceRow, read: _ReadEvent, period: str, clock: str, number: int) -> Event | None:
     """Return a row as an event; None if its period or clock is missing or invalid, without a problem."""
     timed = SourceRow(row.values)
     elapsed = timed.elapsed(period, clock)
     if timed.problems:
         return None
-    return read(row.values, timed.whole(period, 1, MAX_PERIOD), elapsed, 0 if number is None else number)
+    return read(row.values, timed.whole(period, 1, MAX_PERIOD), elapsed, max(0, number))
 
 
 def _nba_game(row: SourceRow, column: str) -> str:
@@ -253,9 +250,7 @@ def _sides(team: str, at_home: bool, away: bool) -> tuple[str, str]:
 
 def _nba_team(row: SourceRow, number_column: str, code_column: str) -> str:
     """Return the team of a row by its number, which a club keeps if it moves, or by its code; empty if it has none."""
-    number = _number(row.text(number_column))
-    by_number = None if number is None else CODES.get(number)
-    return by_number or _code(row.text(code_column))
+    return CODES.get(whole(row.text(number_column))) or _code(row.text(code_column))
 
 
 def _code(text: str) -> str:

@@ -10,14 +10,16 @@ import io
 import json
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 from dejavu_common.build import install
 from dejavu_common.files import open_regular
 from dejavu_feed.errors import DataError, FeedNotInstalled
+
+T = TypeVar("T")
 
 _Values = Iterator[tuple[int | None, dict[str | None, Any]]]
 """Line and values of each row, as in `Row`."""
@@ -109,6 +111,14 @@ def read_rows(
         raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+def in_column(column: str, read: Callable[[str], T], text: str) -> T:
+    """Return what `read` makes of a value; a `ValueError` names the column."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise ValueError(f"{column}: {error}") from None
 
 
 def require_columns(path: Path, columns: Collection[str], required: Collection[str]) -> None:

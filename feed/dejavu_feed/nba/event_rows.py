@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from dejavu_feed.events import Event, EventKind
 from dejavu_feed.nba.typed_fields import encodable
+from dejavu_feed.printed_numbers import whole
 from dejavu_feed.teams import CODES
 
 Row = Mapping[Any, Any]
@@ -24,33 +25,12 @@ _MAX_NUMBER: Final = 2**53
 _LIVE: Final = {
     "2pt": EventKind.SHOT,
     "3pt": EventKind.SHOT,
-    "freethrow": EventKind.FREE_THROW,
-    "jumpball": EventKind.JUMP_BALL,
-    **{
-        kind.value: kind
-        for kind in (
-            EventKind.REBOUND,
-            EventKind.TURNOVER,
-            EventKind.STEAL,
-            EventKind.BLOCK,
-            EventKind.FOUL,
-            EventKind.VIOLATION,
-            EventKind.SUBSTITUTION,
-            EventKind.TIMEOUT,
-        )
-    },
+    **{kind.value.replace("_", ""): kind for kind in EventKind},
 }
 _V3: Final = {
     "Made Shot": EventKind.SHOT,
     "Missed Shot": EventKind.SHOT,
-    "Free Throw": EventKind.FREE_THROW,
-    "Rebound": EventKind.REBOUND,
-    "Turnover": EventKind.TURNOVER,
-    "Foul": EventKind.FOUL,
-    "Violation": EventKind.VIOLATION,
-    "Substitution": EventKind.SUBSTITUTION,
-    "Timeout": EventKind.TIMEOUT,
-    "Jump Ball": EventKind.JUMP_BALL,
+    **{kind.value.replace("_", " ").title(): kind for kind in EventKind},
 }
 _V3_WORDS: Final = {" BLOCK ": EventKind.BLOCK, " STEAL ": EventKind.STEAL}
 """Words in the description of a row without `actionType`."""
@@ -159,14 +139,14 @@ def _nba_event(row: Row, kind: EventKind, result: str, period: int, elapsed: flo
 def _value(row: Row) -> int:
     """Return the points of a shot if made: the live feed has them in the action, PlayByPlayV3 in `shotValue`."""
     action = _text(row, "actionType")
-    number = _whole(row.get("shotValue"))
+    number = whole(row.get("shotValue"))
     return {"2pt": 2, "3pt": 3}.get(action, number if number in (2, 3) else 0)
 
 
 def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
     """Return the event of a row of PlayByPlayV2."""
-    message = _whole(row.get("EVENTMSGTYPE"))
-    kind, action = _V2.get(message, EventKind.OTHER), _whole(row.get("EVENTMSGACTIONTYPE"))
+    message = whole(row.get("EVENTMSGTYPE"))
+    kind, action = _V2.get(message, EventKind.OTHER), whole(row.get("EVENTMSGACTIONTYPE"))
     # For a blocked shot or a steal, the other team has a description as well.
     text = " ".join(_text(row, name) for name in ("HOMEDESCRIPTION", "VISITORDESCRIPTION"))
     if kind is EventKind.JUMP_BALL:
@@ -209,25 +189,17 @@ def _text(row: Row, column: str) -> str:
     return encodable(value).strip() if isinstance(value, str) and value != "NA" else ""
 
 
-def _whole(value: object) -> int:
-    """Return a whole number, also from a table's text or float; -1 for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return -1
-    text = str(value).removesuffix(".0")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else -1
-
-
 def _number(order: int) -> int:
     """Return the place in the order of entry; 0 if no file has room for it."""
     return order if abs(order) < _MAX_NUMBER else 0
 
 
 def _team(number: object) -> str:
-    return CODES.get(_whole(number), "")
+    return CODES.get(whole(number), "")
 
 
 def _player(number: object) -> int:
-    player = _whole(number)
+    player = whole(number)
     return player if 0 < player < _MAX_NUMBER and player not in CODES else 0
 
 

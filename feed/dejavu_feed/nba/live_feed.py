@@ -1,21 +1,17 @@
 """Reads the NBA's live feed through nba_api. Every failure is raised as a `FeedError`.
 
-nba_api (extra `live`) imports pandas, so it is imported on first use. It has one base URL and one session per process;
-here each feed has its own URL, and each read in progress its own connection.
+nba_api (extra `live`) imports pandas, so it is imported on first use.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, Self
+from urllib.parse import urlsplit
 
 from dejavu_common.build import install
-from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
+from dejavu_feed.errors import FeedError, FeedNotInstalled
 from dejavu_feed.lines import SidedLine
-from dejavu_feed.nba.http import MAX_LIVE_PAGE, host_of, read_page
 from dejavu_feed.nba.live_payloads import (
     BoxScore,
     GameState,
@@ -28,11 +24,23 @@ from dejavu_feed.nba.live_payloads import (
 )
 from dejavu_feed.nba.odds import ODDS_PATH, read_odds
 
-if TYPE_CHECKING:  # comes with nba_api
-    from dejavu_feed.nba.session import FeedSession
-
 NBA_URL: Final = "https://cdn.nba.com"
 LIVE_PATH: Final = "/static/json/liveData/"
+MAX_PAGE: Final = 2 * 1024 * 1024
+"""Maximum size of a page, decompressed, in bytes; many are read at once, and the plays of a game have less than a third
+of it."""
+
+
+def host_of(url: str, example: str) -> str:
+    """Return the host of a service's URL.
+
+    Raises:
+        ValueError: if the URL is not http or https; the message names the example.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is not the address of a service; expected something like {example}")
+    return parts.hostname
 
 
 class Feed(Protocol):
@@ -58,8 +66,8 @@ class NbaFeed:
 
     Args:
         url: scheme, host and port of the feed.
-        timeout: seconds to wait for a connection, and for each chunk of a response.
-        limit: seconds that a whole response may take.
+        timeout: seconds to wait for a connection, and for the next bytes of a response.
+        limit: seconds that the body of a response may take.
 
     Raises:
         ValueError: if the URL is not http or https.
@@ -67,9 +75,12 @@ class NbaFeed:
     """
 
     def __init__(self, url: str = NBA_URL, *, timeout: float = 5.0, limit: float = 15.0) -> None:
-        self._host = host_of(url, NBA_URL)
+        host = host_of(url, NBA_URL)
         try:
             from nba_api.live.nba.endpoints import boxscore, playbyplay, scoreboard  # noqa: PLC0415 - pulls in pandas
+            from nba_api.live.nba.library.http import NBALiveHTTP  # noqa: PLC0415
+
+            from dejavu_feed.nba.session import FeedSession, NbaService  # noqa: PLC0415 - needs nba_api
         except ImportError as error:
             raise FeedNotInstalled(
                 f"{error.name} is missing; the live feed needs the extra live: {install('live')}"
@@ -77,12 +88,8 @@ class NbaFeed:
         self._scoreboard_path: str = scoreboard.ScoreBoard.endpoint_url
         self._plays_path: str = playbyplay.PlayByPlay.endpoint_url
         self._boxscore_path: str = boxscore.BoxScore.endpoint_url
-        self._base_url = url.rstrip("/") + LIVE_PATH + "{endpoint}"
-        self._timeout = timeout
-        self._limit = limit
-        self._idle: list[FeedSession] = []
-        self._closed = False
-        self._lock = threading.Lock()
+        session = FeedSession(host, timeout=timeout, limit=limit, max_bytes=MAX_PAGE)
+        self._service = NbaService(NBALiveHTTP, url.rstrip("/") + LIVE_PATH + "{endpoint}", session)
 
     def __enter__(self) -> Self:
         return self
@@ -137,43 +144,10 @@ class NbaFeed:
 
     def close(self) -> None:
         """Close all idle connections without waiting for those in use."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for session in idle:
-            session.close()
+        self._service.close()
 
     def _read(self, path: str) -> Any:
-        from nba_api.live.nba.library.http import NBALiveHTTP  # noqa: PLC0415 - pulls in pandas
-
-        http = NBALiveHTTP()
-        http.base_url = self._base_url
         try:
-            with self._session() as session:
-                page = read_page(http, session, path, {}, self._timeout, self._limit, MAX_LIVE_PAGE)
-            if page.status_code != HTTPStatus.OK:
-                raise FeedUnavailable(f"status {page.status_code}")
-            return page.json()
+            return self._service.read(path, {})
         except FeedError as error:
             raise type(error)(f"{path}: {error}") from error
-
-    @contextmanager
-    def _session(self) -> Iterator[FeedSession]:
-        """Yield a session for one read, an idle one if available: sessions of requests are not thread-safe."""
-        from dejavu_feed.nba.session import FeedSession  # noqa: PLC0415 - comes with nba_api
-
-        with self._lock:
-            if self._closed:
-                raise FeedUnavailable("the feed is closed")
-            session = self._idle.pop() if self._idle else None
-        if session is None:
-            session = FeedSession(self._host)
-        try:
-            yield session
-        finally:
-            with self._lock:
-                pooled = not self._closed
-                if pooled:
-                    self._idle.append(session)
-            if not pooled:
-                session.close()

@@ -19,7 +19,6 @@ from dejavu_common.clock import game_day
 from dejavu_feed.box_score import MAX_PLUS_MINUS, Lineups, PlayerLine, lineup_faults, lineups
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.events import Event, complete_events, free_throws_to_come
-from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.nba.event_rows import live_event
 from dejavu_feed.nba.plays import Play, mark_gaps, plausible_plays
 from dejavu_feed.nba.typed_fields import (
@@ -28,11 +27,11 @@ from dejavu_feed.nba.typed_fields import (
     clock_seconds,
     compact_day,
     game_clock,
-    game_id_of,
     instant,
     optional_text,
     points,
     required,
+    required_game_id,
     required_list,
 )
 from dejavu_feed.pattern import elapsed_seconds
@@ -154,10 +153,7 @@ def read_boxscore(payload: object, game_id: str) -> GameState:
     Raises:
         MalformedFeed: if the payload is not the box score of this game.
     """
-    state = _game_state(required(payload, "game", dict, "payload"), "game")
-    if state.game_id != game_id:
-        raise MalformedFeed(f"requested the box score of {game_id}, received that of {state.game_id}")
-    return state
+    return _game_state(_game_of(payload, "box score", game_id), "game")
 
 
 def read_plays(payload: object, game_id: str) -> PlayByPlay:
@@ -170,10 +166,7 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
         MalformedFeed: if the payload is not the play-by-play of this game, has more than MAX_PLAYS plays, or no play of
             it can be read.
     """
-    game = required(payload, "game", dict, "payload")
-    received = game_id_of(game, "game")
-    if received != game_id:
-        raise MalformedFeed(f"requested the plays of {game_id}, received those of {received[:20]!r}")
+    game = _game_of(payload, "plays", game_id)
     plays: dict[tuple[int, object], tuple[int, Play]] = {}
     faults: dict[int, MalformedFeed] = {}
     actions = required_list(game, "actions", "game", MAX_PLAYS)
@@ -200,6 +193,18 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
     of_order = {event.order: (event, number) for event, number in zip(events, coming, strict=True)}
     kept = {place: _with_ball(play, *of_order.get(play.order, (None, None))) for place, play in kept.items()}
     return PlayByPlay(mark_gaps(kept, faults), errors, events)
+
+
+def _game_of(payload: object, what: str, game_id: str) -> dict[str, object]:
+    """Return the game of a payload.
+
+    Raises:
+        MalformedFeed: if it has none, or another game.
+    """
+    game: dict[str, object] = required(payload, "game", dict, "payload")
+    if (received := required_game_id(game, "gameId", "game")) != game_id:
+        raise MalformedFeed(f"requested the {what} of {game_id}, received that of {received}")
+    return game
 
 
 def _with_ball(play: Play, event: Event | None, free_throws: int | None) -> Play:
@@ -235,9 +240,7 @@ def _edited(play: Play) -> datetime:
 
 
 def _game_state(record: object, where: str) -> GameState:
-    game_id = game_id_of(record, where)
-    if not is_game_id(game_id):
-        raise MalformedFeed(f"{where}.gameId is {game_id[:20]!r}, expected ten digits")
+    game_id = required_game_id(record, "gameId", where)
     where = f"game {game_id}"
     home = required(record, "homeTeam", dict, where)
     away = required(record, "awayTeam", dict, where)
@@ -323,10 +326,7 @@ def read_box_score(payload: object, game_id: str) -> BoxScore:
     Raises:
         MalformedFeed: if the payload is not the box score of this game, or a player has no id.
     """
-    game = required(payload, "game", dict, "payload")
-    received = game_id_of(game, "game")
-    if received != game_id:
-        raise MalformedFeed(f"requested the box score of {game_id}, received that of {received[:20]!r}")
+    game = _game_of(payload, "box score", game_id)
     teams, lines, whole = [], list[PlayerLine](), True
     for name in ("homeTeam", "awayTeam"):
         team = required(game, name, dict, "game")

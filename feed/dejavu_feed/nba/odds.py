@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from statistics import median
 from typing import Any, Final
 
-from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.game_ids import game_id_of, is_game_id
 from dejavu_feed.lines import MAX_MARGIN, Line, SidedLine, fair_share, margin_of
 from dejavu_feed.nba.live_payloads import MAX_GAMES
 from dejavu_feed.nba.typed_fields import required_list
@@ -40,13 +40,13 @@ def read_odds(document: object) -> dict[str, SidedLine]:
     games = required_list(document, "games", "odds", MAX_GAMES)
     odds: dict[str, SidedLine] = {}
     for game in games:
-        if not isinstance(game, Mapping) or not is_game_id(str(game.get("gameId", ""))):
+        if not isinstance(game, Mapping) or not is_game_id(game_id := game_id_of(game.get("gameId", ""))):
             continue
         markets = [each for each in _listed(game.get("markets")) if isinstance(each, Mapping)]
         margins = [*_margins(markets, "spread", _spread)] or [*_margins(markets, "2way", _moneyline)]
         if margins:
             home, away = (_team(game.get(name)) for name in ("homeTeamId", "awayTeamId"))
-            odds[str(game["gameId"])] = SidedLine(Line(float(median(margins))), home, away)
+            odds[game_id] = SidedLine(Line(float(median(margins))), home, away)
     return odds
 
 

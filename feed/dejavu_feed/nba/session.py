@@ -1,116 +1,177 @@
-"""A session of requests for one read at a time, with a time limit for the whole read."""
+"""Session for nba_api: refuses answers that are no answer, too large, too slow, or of another server.
+
+nba_api takes its session by `set_session`, a class method; so each feed has a subclass with a session of its own.
+"""
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import io
+import time
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
+from nba_api.library.http import NBAHTTP
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool
+
+from dejavu_feed.errors import FeedUnavailable, MalformedFeed
+from dejavu_feed.nba.typed_fields import brief
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that are never reached through a proxy."""
 
-_AGAIN: Final = 0.1
-"""Seconds between attempts to cut off a late read: one attempt may miss a connection that is just being opened."""
+_CHUNK: Final = 65_536
+"""Maximum bytes per read; a read returns available data without waiting for more."""
+
+_CONNECTIONS: Final = 32
+"""Connections kept open: one for each game of a full evening, and as many again."""
+
+_TRANSIENT: Final = frozenset({403, 408, 425, 429})
+"""Transient statuses in addition to 5xx. stats.nba.com temporarily returns 403 to clients that it takes for bots."""
 
 
 class FeedSession(requests.Session):
-    """A session with one server, for one thread at a time.
+    """Session with one server, for several threads: it keeps no state but connections.
 
     It keeps no cookies: after an answer with many cookies, every later request would be refused for its size.
 
     Args:
         host: the server's host.
+        timeout: seconds to wait for a connection, and for the next bytes of an answer.
+        limit: seconds that the body of an answer may take in all. Headers are not limited as a whole: a server that
+            sends them byte by byte holds the calling thread.
+        max_bytes: maximum size of an answer, decompressed.
+        max_redirects: maximum number of redirects within the server that are followed.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, *, timeout: float, limit: float, max_bytes: int, max_redirects: int = 3) -> None:
         super().__init__()
-        self.max_redirects = 3
+        self.max_redirects = max_redirects
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self.trust_env = host not in LOOPBACK
-        self._adapter = _Adapter()
-        self.mount("http://", self._adapter)
-        self.mount("https://", self._adapter)
+        self._timeout, self._limit, self._max_bytes = timeout, limit, max_bytes
+        self._closed = False
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+
+    def close(self) -> None:
+        """Close all idle connections without waiting for those in use; no later request is sent."""
+        self._closed = True
+        super().close()
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return None, so that the session follows no redirect: requests would follow it to any host."""
+        """Return None, so that requests follows no redirect: it would follow it to any host."""
 
-    @contextmanager
-    def limited(self, seconds: float) -> Iterator[None]:
-        """Cut off the reads of the block after a total time, including headers, body and redirects.
-
-        The timeout of requests limits only the wait for the next bytes. Resolving a name has no limit but the system's,
-        and connecting takes up to the timeout for each address.
+    def get(self, url: str | bytes, params: Any = None, **options: Any) -> requests.Response:
+        """Send a GET request and read the whole answer.
 
         Raises:
-            TimeoutError: if the block was cut off.
+            FeedUnavailable: if no whole answer of status 200 is received in time, it is too large, a redirect leads to
+                another server, or the session is closed.
         """
-        done, late = threading.Event(), threading.Event()
-        watch = threading.Thread(target=self._watch, args=(seconds, done, late), name="feed-limit", daemon=True)
-        watch.start()
+        if self._closed:
+            raise FeedUnavailable("the feed is closed")
+        address = str(url)
         try:
-            yield
-        except Exception as error:
-            if not late.is_set():
-                raise
-            raise TimeoutError(f"no whole answer within {seconds:g} s") from error
-        finally:
-            done.set()
-            watch.join()
-        if late.is_set():  # the end of the connection can look like the end of the body
-            raise TimeoutError(f"no whole answer within {seconds:g} s")
+            return self._follow(address, {**options, "params": params, "timeout": self._timeout, "stream": True})
+        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
+            raise FeedUnavailable(f"no answer within {self._timeout:g} s") from error
+        except requests.ConnectionError as error:
+            # Without user and password, because the message is logged and shown.
+            raise FeedUnavailable(f"no connection to {urlsplit(address).netloc.rpartition('@')[2]}") from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            # An invalid URL, for example of a redirect, raises a ValueError.
+            raise FeedUnavailable(f"no whole answer: {type(error).__name__}") from error
 
-    def _watch(self, seconds: float, done: threading.Event, late: threading.Event) -> None:
-        while not done.wait(_AGAIN if late.is_set() else seconds):
-            late.set()
-            self._adapter.cut()
+    def _follow(self, url: str, options: dict[str, Any]) -> requests.Response:
+        end = time.monotonic() + self._limit
+        for _ in range(self.max_redirects + 1):
+            with super().get(url, **options) as response:
+                body = None if response.is_redirect else self._body(response, end)
+            if body is not None:
+                response.raw, response.encoding = io.BytesIO(body), "utf-8"  # JSON is UTF-8 regardless of the headers
+                return response
+            target = urljoin(url, response.headers["Location"])
+            if _server(target) not in {_server(url), _server(url)._replace(scheme="https")}:
+                raise FeedUnavailable(f"a redirect to another server, {brief(target)}")
+            url, options = target, {**options, "params": None}
+        raise FeedUnavailable("too many redirects")
+
+    def _body(self, response: requests.Response, end: float) -> bytes:
+        """Return the body of an answer, which is read until `end` by the monotonic clock."""
+        if (status := response.status_code) != HTTPStatus.OK:
+            raise FeedUnavailable(
+                f"status {status}",
+                transient=status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+                retry_after=_seconds(response.headers.get("Retry-After")),
+            )
+        body = bytearray()
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            body += chunk
+            if time.monotonic() > end:
+                raise FeedUnavailable(f"no whole answer within {self._limit:g} s")
+            if len(body) > self._max_bytes:
+                raise FeedUnavailable(f"an answer of more than {self._max_bytes} bytes")
+        return bytes(body)
 
 
-class _Adapter(HTTPAdapter):
-    """Keeps track of the sockets of its connections.
+class _Server(NamedTuple):
+    scheme: str
+    host: str | None
+    port: int | None
 
-    A connection itself forgets the socket of an answer that lasts until the connection closes.
+
+def _server(url: str) -> _Server:
+    parts = urlsplit(url)
+    return _Server(parts.scheme, parts.hostname, parts.port)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Parse a Retry-After of seconds or a date (RFC 9110, 10.2.3) into seconds; None if it is neither."""
+    try:
+        return float(urllib3.Retry().parse_retry_after(retry_after or ""))
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+        return None
+
+
+class NbaService:
+    """A service of the NBA, read through nba_api.
+
+    Args:
+        kind: nba_api's class of its requests.
+        base_url: address with a place for {endpoint}; None for nba_api's.
+        session: sends the requests.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._sockets = list[Any]()
+    def __init__(self, kind: type[NBAHTTP], base_url: str | None, session: FeedSession) -> None:
+        # nba_api sets Host to the NBA's for any URL, and accepts encodings that urllib3 may not support.
+        headers = {name: value for name, value in kind.headers.items() if name.lower() != "host"}
+        own: Any = type(kind.__name__, (kind,), {"headers": {**headers, "Accept-Encoding": "gzip, deflate"}})
+        own.set_session(session)
+        self._http = own()
+        self._http.base_url = base_url or kind.base_url
+        self._session = session
 
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> HTTPConnectionPool:
-        """Return the connection pool of a request; its connections register their sockets with this adapter."""
-        pool = super().get_connection_with_tls_context(*args, **options)
-        if not issubclass(pool.ConnectionCls, _Telling):
-            pool.ConnectionCls = type("Connection", (_Telling, pool.ConnectionCls), {"opened": self._opened})
-        return pool
+    def read(self, endpoint: str, parameters: dict[str, Any]) -> Any:
+        """Send one request and return the JSON of the answer.
 
-    def cut(self) -> None:
-        """Shut all sockets down: a read from one gets the end of the data or an error."""
-        for link in self._sockets:
-            with suppress(OSError):  # the socket is not connected any more
-                socket.socket.shutdown(getattr(link, "socket", link), socket.SHUT_RDWR)  # `socket`: for TLS within TLS
+        Args:
+            endpoint: path below the base URL.
+            parameters: the query.
 
-    def _opened(self, link: Any) -> None:
-        self._sockets = [*(each for each in self._sockets if each.fileno() != -1), link]
+        Raises:
+            FeedUnavailable: see `FeedSession.get`.
+            MalformedFeed: if the answer is not JSON.
+        """
+        answer = self._http.send_api_request(endpoint=endpoint, parameters=parameters)
+        try:
+            return answer.get_dict()
+        except (ValueError, RecursionError) as error:
+            raise MalformedFeed(f"not JSON: begins with {answer.get_response()[:40].strip()!r}") from error
 
-
-class _Telling:
-    """Mixin of urllib3's connections that calls `opened` with each socket: on connecting, and within TLS."""
-
-    opened: Callable[[Any], None]
-    _socket: Any
-
-    @property
-    def sock(self) -> Any:
-        return self._socket
-
-    @sock.setter
-    def sock(self, link: Any) -> None:
-        self._socket = link
-        if link is not None:
-            self.opened(link)
+    def close(self) -> None:
+        """Close the connections; no later request is sent."""
+        self._session.close()

@@ -15,9 +15,9 @@ from typing import Any, Final
 from dejavu_common.clock import parse_day
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.events import Event, complete_events
-from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_game_id, is_of_season
+from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_of_season
 from dejavu_feed.nba.event_rows import v3_event
-from dejavu_feed.nba.typed_fields import brief, game_clock, optional_text, points, required
+from dejavu_feed.nba.typed_fields import brief, game_clock, optional_text, points, required, required_game_id
 from dejavu_feed.pattern import LARGEST_MARGIN, Score, elapsed_seconds
 from dejavu_feed.score_changes import contradiction, score_changes
 from dejavu_feed.teams import CODES
@@ -95,10 +95,7 @@ def read_game_log(payload: object) -> tuple[ListedGame, ...]:
         if not isinstance(values, list) or len(values) != len(headers):
             raise MalformedFeed(f"LeagueGameLog.rowSet[{index}] is {brief(values)}, expected {len(headers)} values")
         row = dict(zip(headers, values, strict=True))
-        game_id = required(row, "GAME_ID", str, f"LeagueGameLog.rowSet[{index}]")
-        if not is_game_id(game_id):
-            raise MalformedFeed(f"LeagueGameLog.rowSet[{index}].GAME_ID is {game_id[:20]!r}, expected ten digits")
-        games.setdefault(game_id, []).append(row)
+        games.setdefault(required_game_id(row, "GAME_ID", f"LeagueGameLog.rowSet[{index}]"), []).append(row)
     listed = _once_a_day([_listed(*game) for game in games.items()])
     return tuple(sorted(listed, key=lambda game: (game.date, game.game_id)))
 
@@ -171,9 +168,8 @@ def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
         IncompleteGame: if there are no plays, they end with another score, or the home team is unknown.
     """
     plays = required(payload, "game", dict, "payload")
-    received = required(plays, "gameId", str, "game")
-    if received != game.game_id:
-        raise MalformedFeed(f"requested the plays of {game.game_id}, received those of {received[:20]!r}")
+    if (received := required_game_id(plays, "gameId", "game")) != game.game_id:
+        raise MalformedFeed(f"requested the plays of {game.game_id}, received that of {received}")
     actions = required(plays, "actions", list, "game")
     if not actions:
         raise IncompleteGame("the NBA has no plays for it")

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Final, TypeVar, cast
 
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
+from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, game_id_of, is_game_id
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_feed.pattern import period_seconds
 
@@ -40,16 +40,18 @@ def required(record: object, key: str, kind: type[T], where: str) -> T:
     return cast("T", encodable(value)) if isinstance(value, str) else value
 
 
-def game_id_of(record: object, where: str) -> str:
-    """Return the id of a game: a text, or a number, which lacks the leading zeros.
+def required_game_id(record: object, key: str, where: str) -> str:
+    """Return a required NBA id, which may be a number.
 
     Raises:
-        MalformedFeed: as `required`.
+        MalformedFeed: as `required`, and if it is no id.
     """
-    value = record.get("gameId") if isinstance(record, Mapping) else None
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**10:
-        return f"{value:010d}"
-    return required(record, "gameId", str, where)
+    value = record.get(key) if isinstance(record, Mapping) else None
+    kind: type[object] = int if isinstance(value, int) and not isinstance(value, bool) else str
+    game_id = game_id_of(required(record, key, kind, where))
+    if not is_game_id(game_id):
+        raise MalformedFeed(f"{where}.{key} is {game_id[:20]!r}, expected ten digits")
+    return game_id
 
 
 def required_list(record: object, key: str, where: str, most: int) -> list[Any]:

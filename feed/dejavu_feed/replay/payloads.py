@@ -21,6 +21,17 @@ Json = dict[str, Any]
 EASTERN: Final = timezone(timedelta(hours=-5))
 """The league's time zone in winter; a fixed offset, so that no time zone database is needed."""
 
+# What the source of a game lacks.
+_NO_LEADER: Final[Json] = {
+    "personId": 0,
+    **dict.fromkeys(("name", "jerseyNum", "position", "teamTricode", "playerSlug"), ""),
+    **dict.fromkeys(("points", "rebounds", "assists"), 0),
+}
+_NO_SERIES: Final = dict.fromkeys(
+    ("seriesGameNumber", "seriesText", "seriesConference", "poRoundDesc", "gameSubtype"), ""
+)
+_NO_PLACE: Final = dict.fromkeys(("x", "y", "xLegacy", "yLegacy", "side"))
+
 
 @dataclass(frozen=True, slots=True)
 class LiveGame:
@@ -134,17 +145,6 @@ def _meta(path: str, now: datetime) -> Json:
 def _scoreboard_entry(game: LiveGame) -> Json:
     moment = game.timeline.clock_at(game.at)
     live = game.status is GameStatus.LIVE
-    no_leader = {
-        "personId": 0,
-        "name": "",
-        "jerseyNum": "",
-        "position": "",
-        "teamTricode": "",
-        "playerSlug": "",
-        "points": 0,
-        "rebounds": 0,
-        "assists": 0,
-    }
     return {
         "gameId": game.game_id,
         "gameCode": game.code,
@@ -156,14 +156,10 @@ def _scoreboard_entry(game: LiveGame) -> Json:
         "gameEt": _second(game.tip_off.astimezone(EASTERN)),
         "regulationPeriods": 4,
         "ifNecessary": False,
-        "seriesGameNumber": "",
-        "seriesText": "",
-        "seriesConference": "",
-        "poRoundDesc": "",
-        "gameSubtype": "",
+        **_NO_SERIES,
         "homeTeam": {**_team(game, home=True), "wins": 0, "losses": 0, "seed": 0},
         "awayTeam": {**_team(game, home=False), "wins": 0, "losses": 0, "seed": 0},
-        "gameLeaders": {"homeLeaders": no_leader, "awayLeaders": no_leader},
+        "gameLeaders": {"homeLeaders": _NO_LEADER, "awayLeaders": _NO_LEADER},
         "pbOdds": {"team": None, "odds": 0.0, "suspended": 0},
     }
 
@@ -266,17 +262,13 @@ def _action(game: LiveGame, number: int, play: TimedPlay) -> Json:
         "subType": play.detail,
         "qualifiers": [],
         "personId": 0,
-        "x": None,
-        "y": None,
+        **_NO_PLACE,
         "possession": 0,
         "scoreHome": str(play.home),
         "scoreAway": str(play.away),
         "edited": f"{actual:%Y-%m-%dT%H:%M:%SZ}",
         "orderNumber": number * 10000,
-        "xLegacy": None,
-        "yLegacy": None,
         "isFieldGoal": int(play.points > 1),
-        "side": None,
         "personIdsFilter": [],
         "description": f"{play.action} {play.detail}",
     }

@@ -35,7 +35,7 @@ from dejavu_poller.events import (
     Prediction,
     RatingsOutdated,
 )
-from dejavu_poller.lines import GameLine
+from dejavu_poller.inputs import GameLine
 from dejavu_poller.summary import HorizonSummary, summarize
 from dejavu_poller.watched_game import WatchedGame, watched_horizons
 

@@ -226,18 +226,6 @@ def test_a_file_that_can_not_be_read_is_refused_as_a_whole(tmp_path: Path, conte
         read_own_format(path, 2023)
 
 
-def test_a_file_that_is_neither_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "plays.parquet").write_text(HEADER)
-    (tmp_path / "folder.csv").mkdir()
-    for name, complaint in (
-        ("plays.parquet", "can't be read as parquet"),
-        ("none.csv", "none.csv: there is no such file"),
-        ("folder.csv", "is a folder"),
-    ):
-        with pytest.raises(DataError, match=complaint):
-            read_own_format(tmp_path / name, 2023)
-
-
 @pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.tsv", "\t"), ("a.csv", ";"), ("a.txt", "|")])
 def test_the_delimiter_is_found(tmp_path: Path, name: str, delimiter: str) -> None:
     note = "referee, first; second\tthird|fourth"

@@ -95,7 +95,7 @@ def test_a_plus_minus_that_is_none_makes_the_lines_unknown_and_not_who_plays(tol
     [
         ([], "payload is"),
         ({"game": {}}, "game.gameId is missing"),
-        (payload(gameId="0022000002"), "received that of '0022000002'"),
+        (payload(gameId="0022000002"), "received that of 0022000002"),
         (payload(homeTeam=None), "game.homeTeam is missing"),
         (payload(homeTeam={"players": "all"}), "homeTeam.players is 'all'"),
         (payload(homeTeam={"players": [player(1)] * 41}), "has 41 elements, expected at most 40"),

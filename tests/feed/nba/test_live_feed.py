@@ -112,7 +112,13 @@ LONGER = {"Content-Length": "1000000", "Connection": "close"}
             (lambda answer, status=status: Response(status, answer.body, answer.headers), FeedUnavailable, str(status))
             for status in (301, 403, 404, 429, 500)  # even with the JSON that was asked for
         ),
-        (lambda _: body("<html>Access denied</html>"), MalformedFeed, "not JSON"),
+        (
+            lambda _: body("<html>Access denied</html>"),
+            MalformedFeed,
+            "not JSON: begins with '<html>Access denied</html>'",
+        ),
+        (lambda _: body(""), MalformedFeed, "not JSON"),
+        (lambda _: body("[" * 100_000), MalformedFeed, "not JSON"),
         (lambda answer: Response(200, answer.body[: len(answer.body) // 2], answer.headers), MalformedFeed, "not JSON"),
         (lambda answer: Response(200, answer.body, LONGER), FeedUnavailable, ""),
         (lambda _: Response(200, b"", hold=3600), FeedUnavailable, r"no answer within 0\.3 s"),
@@ -120,7 +126,22 @@ LONGER = {"Content-Length": "1000000", "Connection": "close"}
         (lambda _: body("{}"), MalformedFeed, ""),
         (lambda _: body('{"scoreboard": null, "game": null}'), MalformedFeed, ""),
     ],
-    ids=["301", "403", "404", "429", "500", "HTML", "cut in half", "cut off", "held", "closed", "hollow", "null"],
+    ids=[
+        "301",
+        "403",
+        "404",
+        "429",
+        "500",
+        "HTML",
+        "empty",
+        "nested",
+        "cut in half",
+        "cut off",
+        "held",
+        "closed",
+        "hollow",
+        "null",
+    ],
 )
 def test_what_is_no_answer_is_unavailable_and_what_is_not_the_feeds_malformed(
     source: Source, fault: Callable[[Response], Response], error: type[FeedError], message: str

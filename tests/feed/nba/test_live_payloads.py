@@ -13,9 +13,8 @@ from tests.support.builders.halftime import halftime_differential, live_pattern
 
 from dejavu_feed.nba.event_rows import attempt_of
 from dejavu_feed.nba.live_payloads import GameStatus, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.plays import Play, known_minutes
+from dejavu_feed.nba.plays import Play
 from dejavu_feed.nba.sides import contradiction
-from dejavu_feed.pattern import slots
 
 pytestmark = pytest.mark.real_data
 GAME = "0022000001"
@@ -127,17 +126,6 @@ def test_a_box_score_tells_the_same_as_the_plays(feed: Path, plays: tuple[Play, 
     assert (state.home, state.away, state.status) == ("BKN", "GSW", GameStatus.FINAL)
     assert (state.home_score, state.away_score) == (plays[-1].home, plays[-1].away)
     assert sum(state.home_periods[:2]) - sum(state.away_periods[:2]) == halftime_differential(plays)
-
-
-def test_a_game_without_a_code_and_with_a_start_in_the_year_one_is_read_without_a_date(data_dir: Path) -> None:
-    folder = data_dir / "cases" / "feed_year1"
-    game_id = "0022600102"
-    (state,) = read_scoreboard(json.loads((folder / "todaysScoreboard_00.json").read_text())).games
-    box = read_boxscore(json.loads((folder / f"boxscore_{game_id}.json").read_text()), game_id)
-    read = read_plays(json.loads((folder / f"playbyplay_{game_id}.json").read_text()), game_id)
-    assert (state.game_id, state.date, box.date, read.faults) == (game_id, None, None, ())
-    assert known_minutes(read.plays) == 18
-    assert slots((play.score for play in read.plays), 18)[-1] == 20
 
 
 def test_the_sides_of_a_real_game_are_never_in_doubt_and_exchanged_columns_always(

@@ -1,4 +1,4 @@
-"""nba_api against a fake statistics service: requests, and every fault as the right error."""
+"""nba_api against a fake statistics service: requests, and what a status says; other faults: test_live_feed.py."""
 
 from __future__ import annotations
 
@@ -8,23 +8,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from tests.support.fakes.stats_service import (
-    Fault,
-    StatsStandIn,
-    cut_off,
-    html,
-    log_payload,
-    plays_payload,
-    season_of_games,
-    stall,
-    status,
-    text,
-    truncated,
-)
+from tests.support.fakes.stats_service import StatsStandIn, log_payload, plays_payload, season_of_games, status
 
-from dejavu_feed.errors import FeedError, MalformedFeed
-from dejavu_feed.nba.stats_service import NbaStats, StatsUnavailable
-from dejavu_feed.replay.http_server import LocalServer, Response
+from dejavu_feed.errors import FeedUnavailable
+from dejavu_feed.nba.stats_service import NbaStats
 
 GAMES = season_of_games(2)
 GAME = GAMES[0]
@@ -49,38 +36,16 @@ def test_it_asks_for_a_list_and_for_plays(stats: NbaStats) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "error", "message"),
-    [
-        (status(403), StatsUnavailable, "status 403"),
-        (status(500), StatsUnavailable, "status 500"),
-        (status(404), StatsUnavailable, "status 404"),
-        (stall(), StatsUnavailable, "no answer within 0.3 s"),
-        (cut_off(), StatsUnavailable, "no whole answer"),
-        (html(), MalformedFeed, "not JSON: begins with '<!DOCTYPE html>"),
-        (truncated(), MalformedFeed, "not JSON"),
-        (text(""), MalformedFeed, "not JSON"),
-        (text("[" * 100_000), MalformedFeed, "not JSON"),
-    ],
-)
-def test_a_fault_leaves_by_name_and_the_next_answer_is_read(
-    service: StatsStandIn, stats: NbaStats, fault: Fault, error: type[FeedError], message: str
-) -> None:
-    service.faults[GAME.game_id] = [fault]
-    with pytest.raises(error, match=message):
-        stats.plays(GAME.game_id)
-    assert stats.plays(GAME.game_id) == plays_payload(GAME)
-
-
-@pytest.mark.parametrize(
     ("code", "passing"), [(403, True), (408, True), (429, True), (500, True), (503, True), (400, False), (404, False)]
 )
 def test_a_status_says_whether_to_ask_again(
     service: StatsStandIn, stats: NbaStats, code: int, *, passing: bool
 ) -> None:
     service.faults[GAME.game_id] = [status(code)]
-    with pytest.raises(StatsUnavailable) as found:
+    with pytest.raises(FeedUnavailable, match=f"status {code}") as found:
         stats.plays(GAME.game_id)
     assert found.value.transient is passing
+    assert stats.plays(GAME.game_id) == plays_payload(GAME)
 
 
 @pytest.mark.parametrize(
@@ -99,17 +64,10 @@ def test_retry_after_is_seconds_or_a_date_and_anything_else_none(
     if header == "in an hour":
         header = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     service.faults[GAME.game_id] = [status(429, Retry_After=header)]
-    with pytest.raises(StatsUnavailable) as found:
+    with pytest.raises(FeedUnavailable) as found:
         stats.plays(GAME.game_id)
     after = found.value.retry_after
     assert after is None if least is None or most is None else after is not None and least <= after <= most
-
-
-def test_nobody_there_is_told_with_the_address() -> None:
-    with LocalServer(lambda _: Response(200, b"")) as server:
-        url = server.url
-    with closing(NbaStats(url)) as stats, pytest.raises(StatsUnavailable, match=r"no connection to 127\.0\.0\.1"):
-        stats.plays(GAME.game_id)
 
 
 def test_without_an_address_it_asks_whom_nba_api_does(service: StatsStandIn, monkeypatch: pytest.MonkeyPatch) -> None:

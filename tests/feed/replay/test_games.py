@@ -62,15 +62,6 @@ def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp
     )
 
 
-def test_a_day_without_games_says_which_days_there_are_or_why_none_can_be_played_again(tmp_path: Path) -> None:
-    path = write(tmp_path / "plays.parquet", [*rows(), *rows("202303090BOS", "BOS")])
-
-    with pytest.raises(DataError, match="no game of 2024-01-01; its games are from 2023-03-06 to 2023-03-09"):
-        recorded_evening(path, date(2024, 1, 1))
-    with pytest.raises(DataError, match="no game of 2023-03-06 to replay; 202303060LAL: away is missing"):
-        recorded_evening(write(tmp_path / "plays.csv", rows(away=None)), DAY)
-
-
 def test_an_invalid_row_is_refused_with_its_line_and_the_number_of_others(tmp_path: Path) -> None:
     odd = [rows()[0], *(row | {"home_score": "many"} for row in rows()[1:])]
     path = write(tmp_path / "odd.csv", [*rows("202303050BOS", "XYZ"), *odd])

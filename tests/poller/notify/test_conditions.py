@@ -13,8 +13,8 @@ from dejavu.ops.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_TIME, Forecast, Moment
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_poller.notify.conditions import holds, silence, values_of
-from dejavu_poller.notify.game import GameView, Judged
+from dejavu_poller.notify.conditions import correction, holds, silence, values_of
+from dejavu_poller.notify.game import GameView, Judged, Told
 from dejavu_poller.notify.rules import GameRule, Rule, SilenceRule
 
 NOW: Final = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
@@ -142,6 +142,49 @@ def test_upset(made: Forecast, expected: str) -> None:
 )
 def test_half_ready(made: Forecast, expected: str) -> None:
     assert words(rule("half_ready"), game(made)) == expected
+
+
+OF_HALF: Final[dict[str, Any]] = {"horizon": HORIZON_HALFTIME}
+EXCHANGED: Final[dict[str, Any]] = {"home_team": "NYK", "away_team": "BOS"}
+
+
+def later(minute: int, home: float = 0.6, age: float = 5.0, **fields: Any) -> Forecast:
+    """Return a forecast that is recorded after those that were told."""
+    return forecast(minute, home, age, sequence=30, **fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "then", "changes", "expected"),
+    [
+        ("half_ready", later(18, **OF_HALF, point_forecast=-1.0), {}, "NYK by 1.0 at the half, not BOS by 3.2."),
+        ("half_ready", later(18, **OF_HALF), {}, ""),  # the same numbers
+        ("half_ready", later(19, **OF_HALF, point_forecast=-1.0), {}, ""),  # the next minute
+        ("half_ready", later(19, **OF_HALF, point_forecast=1.0), {"home_score": 98}, "BOS by 1.0 at the half, not BOS"),
+        ("half_ready", later(18, **OF_HALF, **EXCHANGED), EXCHANGED, "NYK by 3.2 at the half, not BOS by 3.2."),
+        ("swing", later(24, 0.5), {}, "NYK 99, BOS 101, Q4 4:12. BOS to win: 50 %."),
+        ("swing", later(24, 0.62), {}, ""),  # more than half of it is left
+        ("swing", later(25, 0.4), {}, ""),  # the game goes on
+        ("swing", later(25, 0.4), {"home_score": 98}, "NYK 99, BOS 98, Q4 4:12. BOS to win: 40 %."),
+        ("swing", later(25, 0.4, 10.0), {"home_score": 98}, ""),  # of before the points were taken back
+        ("swing", later(25, 0.4), {"home_score": 104}, ""),
+        ("swing", later(24, 0.3, **EXCHANGED), EXCHANGED, "BOS to win: 70 %."),
+        ("swing", later(24, 0.4, 121.0), {}, ""),
+        ("close_late", later(24, 0.4), {"home_score": 98}, ""),
+    ],
+)
+def test_a_swing_or_half_that_was_told_and_then_corrected_is_told_as_such(
+    kind: str, then: Forecast, changes: dict[str, Any], expected: str
+) -> None:
+    told_rule, view = rule(kind), game(forecast(20, 0.4), forecast(24, 0.8), forecast(18, **OF_HALF))
+    found = holds(told_rule, view, NOW)
+    assert found is not None
+    told = Told(found, view.teams, view.score)
+    assert correction(told_rule, told, view, NOW) is None
+    view.published = state(**changes)
+    view.add(then)
+    corrected = correction(told_rule, told, view, NOW)
+    assert expected in (corrected.text if corrected else "")
+    assert (corrected is not None) is bool(expected)
 
 
 def outcome(**fields: Any) -> Outcome:

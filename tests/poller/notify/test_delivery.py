@@ -148,6 +148,20 @@ async def test_a_target_gets_so_many_a_minute(client: AsyncDejavuClient, receive
     assert len(receiver.posts) == 5
 
 
+async def test_moments_of_games_wait_for_a_delayed_picture(
+    client: AsyncDejavuClient, receiver: Receiver, sender: Sender
+) -> None:
+    deliverer = Deliverer(client, {"a": target(receiver.url)}, sender, delay=1.0)
+    begun = asyncio.get_running_loop().time()
+    deliverer.put(message(1)._replace(game_id="0022600001"), "a")
+    deliverer.put(message(2), "a")  # a silence
+    await asyncio.to_thread(receiver.wait_for, 1)
+    assert receiver.arrivals == {message(2).id: 1}
+    await deliverer.drained()
+    assert asyncio.get_running_loop().time() - begun >= 1.0
+    assert receiver.arrivals == {message(number).id: 1 for number in (1, 2)}
+
+
 async def test_what_waits_for_a_target_is_bounded(client: AsyncDejavuClient, sender: Sender) -> None:
     reports = list[Report]()
     deliverer = Deliverer(client, {"a": target("http://127.0.0.1:9/")}, sender, reports.append)

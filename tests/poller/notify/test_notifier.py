@@ -85,12 +85,21 @@ async def predict(client: AsyncDejavuClient, lead: float, minutes: int) -> None:
     await client.predict([lead] * minutes, game_id=REPLAY, horizon=FINAL, home_team="BOS", away_team="NYK")
 
 
-async def test_a_swing_is_found_with_what_was_recorded_before_the_start(client: AsyncDejavuClient) -> None:
+async def test_a_swing_is_found_with_earlier_forecasts_and_corrected_once(
+    client: AsyncDejavuClient,
+) -> None:
     await predict(client, -20.0, 20)
     async with running(client, rules("swing")) as messages:
         await predict(client, 20.0, 24)
-        message = await told(messages)
-        assert "in 4 minutes of play" in message.text
+        swing = await told(messages)
+        assert "in 4 minutes of play" in swing.text
+        await predict(client, -20.0, 24)
+        corrected = await told(messages)
+        assert (corrected.kind, corrected.rule, corrected.id) == ("corrected", "swing", f"{swing.id}/corrected")
+        await predict(client, -21.0, 24)
+        await client.publish_games([close_game(REPLAY)])
+        await asyncio.sleep(0.2)
+        assert messages.empty(), "it is corrected once"
 
 
 async def test_a_final_says_whether_the_interval_held(client: AsyncDejavuClient) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from tests.support.fakes.client import FakeOfClient
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, Forecast, Horizon
+from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.market_pb2 import MARKET_RECORDING_RECORDED, MarketAnswer
 from dejavu.v1.model_service_pb2 import HorizonSupport, Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
@@ -210,6 +211,8 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
         recalled: number of calls of `list_predictions`.
         rated: expected margin from the teams' ratings; None: ratings are not used.
         market: answer to every market.
+        published: states of games that were published, by id.
+        unpublished: errors for the next calls of `list_games`.
     """
 
     def __init__(self) -> None:
@@ -233,6 +236,8 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
         self.recalled = 0
         self.rated: float | None = None
         self.market = MarketAnswer(recording=MARKET_RECORDING_RECORDED)
+        self.published: dict[str, Game] = {}
+        self.unpublished: list[Exception] = []
         self._newest: dict[tuple[str, Horizon.ValueType, int], tuple[Asked, Forecast]] = {}
         self._outcomes: dict[tuple[str, Horizon.ValueType], Outcome] = {}
 
@@ -293,6 +298,14 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
             else PredictBatchResult(error=answer)
             for each in asked
         ]
+
+    async def publish_games(self, games: Iterable[Game]) -> None:
+        self.published |= {game.game_id: game for game in games}
+
+    async def list_games(self) -> list[Game]:
+        if self.unpublished:
+            raise self.unpublished.pop(0)
+        return list(self.published.values())
 
     def forecast(
         self, game: GameState, horizon: Horizon.ValueType, pattern: tuple[int, ...]

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.harness.fetch import Notes
 
-from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
-from dejavu_feed.nba.stats_service import StatsUnavailable
+from dejavu_feed.errors import FeedError, FeedUnavailable, IncompleteGame, MalformedFeed
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 
 
@@ -46,7 +45,7 @@ def failing(*errors: FeedError) -> Callable[[], str]:
     return question
 
 
-OUTCOMES = (None, MalformedFeed("garbage"), StatsUnavailable("403"), StatsUnavailable("429", retry_after=1.0))
+OUTCOMES = (None, MalformedFeed("garbage"), FeedUnavailable("403"), FeedUnavailable("429", retry_after=1.0))
 
 
 @given(
@@ -80,7 +79,7 @@ def test_between_any_two_requests_there_is_the_spacing(
 @given(chance=st.floats(0, 1))
 def test_another_try_waits_twice_as_long_up_to_a_minute_and_chance_takes_at_most_half(chance: float) -> None:
     time = Time(chance)
-    errors = [StatsUnavailable(f"status {code}") for code in (403, 429, 500, 503, 403, 500, 500)]
+    errors = [FeedUnavailable(f"status {code}") for code in (403, 429, 500, 503, 403, 500, 500)]
     assert time.asker(spacing=0.0, max_attempts=8).call(failing(*errors)) == "answer"
     longest = [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
     assert all(most / 2 <= slept <= most for slept, most in zip(time.slept, longest, strict=True))
@@ -89,7 +88,7 @@ def test_another_try_waits_twice_as_long_up_to_a_minute_and_chance_takes_at_most
 
 def test_what_the_service_says_is_waited_for() -> None:
     time = Time()
-    told = [StatsUnavailable("status 429", retry_after=45.0), StatsUnavailable("status 429", retry_after=0.0)]
+    told = [FeedUnavailable("status 429", retry_after=45.0), FeedUnavailable("status 429", retry_after=0.0)]
     time.asker(spacing=0.0).call(failing(*told))
     assert time.slept == [45.0, 4.0]
 
@@ -100,10 +99,10 @@ STOPPED = "status 429: the service asks to retry in 60 min"
 @pytest.mark.parametrize(
     ("error", "raised", "text", "waits"),
     [
-        (StatsUnavailable("status 500"), RetriesExhausted, "status 500, after 5 attempts", 4),
-        (StatsUnavailable("status 404", transient=False), RetriesExhausted, "status 404, after 1 attempt", 0),
+        (FeedUnavailable("status 500"), RetriesExhausted, "status 500, after 5 attempts", 4),
+        (FeedUnavailable("status 404", transient=False), RetriesExhausted, "status 404, after 1 attempt", 0),
         (IncompleteGame("no plays"), IncompleteGame, "no plays", 0),
-        (StatsUnavailable("status 429", retry_after=3600.0), FetchStopped, STOPPED, 0),
+        (FeedUnavailable("status 429", retry_after=3600.0), FetchStopped, STOPPED, 0),
     ],
 )
 def test_it_gives_up_after_so_many_tries_or_at_once(

@@ -9,7 +9,6 @@ from typing import Final, TypeVar
 
 from dejavu_common.clock import Backoff
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.stats_service import StatsUnavailable
 
 T = TypeVar("T")
 
@@ -91,9 +90,9 @@ class RetryingClient:
 
     def _wait(self, error: FeedError, attempt: int, wait: float) -> float | None:
         """Return the wait after a failed attempt in seconds, at least `wait`; None if there is no further attempt."""
-        retry_after = error.retry_after if isinstance(error, StatsUnavailable) else None
+        retry_after = error.retry_after if isinstance(error, FeedUnavailable) else None
         if retry_after is not None and retry_after > _MAX_RETRY_AFTER:
             raise FetchStopped(f"{error}: the service asks to retry in {retry_after / 60:.0f} min") from error
-        if attempt == self._max_attempts or (isinstance(error, StatsUnavailable) and not error.transient):
+        if attempt == self._max_attempts or (isinstance(error, FeedUnavailable) and not error.transient):
             return None
         return max(wait, retry_after or 0.0)

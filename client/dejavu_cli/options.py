@@ -20,6 +20,7 @@ from dejavu.v1.market_pb2 import Staking
 from dejavu_cli.errors import JSON_KEY, exit_on_os_error, failure
 from dejavu_cli.output.forecast import print_json, show
 from dejavu_client import config
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
 from dejavu_client.connection_options import Target, client_options
 from dejavu_client.export import STANDARD_OUTPUT, Column, has_pyarrow, write_csv, write_parquet
@@ -76,6 +77,18 @@ def message_lines(source: str, kind: type[MessageT], hint: str, expected: str = 
             yield number, message
 
 
+def refuse(ctx: typer.Context, why: str, *names: str) -> None:
+    """Refuse options of a view that was not asked for.
+
+    Raises:
+        typer.BadParameter: if one of these parameters was given on the command line.
+    """
+    for each in ctx.command.params:
+        source = ctx.get_parameter_source(each.name or "")
+        if each.name in names and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(why, param_hint=each.opts[0])
+
+
 def known_team(text: str) -> str:
     """Return a team's name unchanged, after checking that it is known.
 
@@ -96,7 +109,7 @@ def team_of(text: str, option: str | None = None) -> str:
     try:
         return team_code(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{error}; `dejavu teams` lists them", param_hint=option) from None
+        raise typer.BadParameter(f"{error}; `dejavu games --teams` lists them", param_hint=option) from None
 
 
 def day(text: str) -> datetime:
@@ -157,7 +170,8 @@ Timeout = Annotated[
     float,
     option(
         "SECONDS",
-        "How long to wait for a response, including retries.",
+        f"How long to wait for a response, including retries; scores {config.SCORES_TIMEOUT:g}, "
+        f"changes of models {config.MODELS_TIMEOUT:g} by default.",
         "--timeout",
         envvar="DEJAVU_TIMEOUT",
         callback=_timeout,
@@ -167,7 +181,7 @@ Json = Annotated[bool, flag("--json", "Print JSON, one object per line.", callba
 From = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or later.", "--from", parser=day)]
 To = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or earlier.", "--to", parser=day)]
 Minute = Annotated[int | None, option("N", "Only forecasts made after this minute of play.", min=1)]
-Team = Annotated[str, team_option("Only games of this team, home or away (dejavu teams).")]
+Team = Annotated[str, team_option("Only games of this team, home or away (dejavu games --teams).")]
 Game = Annotated[str, option("GAME_ID", "Only forecasts of this game.")]
 MinConfidence = Annotated[
     float | None, option("P", "Only forecasts that give the likelier side at least this probability.")
@@ -199,6 +213,15 @@ class ServerOptions:
         target = target or self.target
         access = client_options(target)
         return DejavuClient(target, timeout=self.timeout, channels=1, slow=math.inf, **access)
+
+    def connect_async(self, slow: float = math.inf) -> Callable[[], AsyncDejavuClient]:
+        """Return a function that connects to the server, in the event loop; see `connect`.
+
+        Args:
+            slow: duration of calls in seconds above which a line is logged; none is by default.
+        """
+        access = client_options(self.target)
+        return lambda: AsyncDejavuClient(self.target, timeout=self.timeout, slow=slow, **access)
 
 
 @dataclass(frozen=True, kw_only=True)

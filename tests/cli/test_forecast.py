@@ -119,10 +119,10 @@ def test_risks_of_several_games_are_listed_with_those_that_were_refused(
 
 
 def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
-    shown = run("teams").stdout
+    shown = run("games", "--teams").stdout
     for part in ("BOS", "Boston", "Celtics", "PHO", "Sixers"):
         assert part in shown
-    entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
+    entries = [json.loads(line) for line in run("games", "--teams", "--json").stdout.splitlines()]
     assert len(entries) == 30
     assert entries[1] == {
         "code": "BKN",
@@ -130,7 +130,9 @@ def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
         "city": "Brooklyn",
         "name": "Nets",
         "aliases": ["BRK", "NJ"],
-        "formerly": [{"code": "NJN", "city": "New Jersey", "name": "Nets", "seasons": [1978, 2012]}],
+        "formerly": [
+            {"code": "NJN", "franchise": "BKN", "city": "New Jersey", "name": "Nets", "seasons": [1978, 2012]}
+        ],
     }
 
 

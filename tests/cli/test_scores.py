@@ -191,14 +191,16 @@ def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, run: 
     rows = [LeaderboardRow(rank=n, model_version=f"version{n}", value=-n / 8, scorecard=card()) for n in (1, 2)]
     answer = GetLeaderboardResponse(rows=rows, metric=LEADERBOARD_METRIC_MAE_DIFFERENCE, min_games=7)
     server.answers("GetLeaderboard", answer, answer)
-    _, _, first, _, about = run("leaderboard", "--metric", "mae-difference", "--min-games", "7").stdout.splitlines()
+    _, _, first, _, about = run(
+        "scorecard", "--by-model", "--metric", "mae-difference", "--min-games", "7"
+    ).stdout.splitlines()
     request = server.next_call().request
     assert (request.metric, request.min_games) == (LEADERBOARD_METRIC_MAE_DIFFERENCE, 7)
     assert first.split()[:5] == ["1", "version1", "−0.125", "312", "5.25"]
     assert about == (
         "the half; by mean absolute error minus that of persistence, lower is better; versions with 7 games or more"
     )
-    written = list(csv.DictReader(io.StringIO(run("leaderboard", "--csv", "-").stdout)))
+    written = list(csv.DictReader(io.StringIO(run("scorecard", "--by-model", "--csv", "-").stdout)))
     assert {(row["rank"], row["model_version"]) for row in written} == {("1", "version1"), ("2", "version2")}
 
 
@@ -210,7 +212,7 @@ def test_a_leaderboard_shows_staged_models_beside_the_champion(server: FakeServe
     server.answers(
         "GetLeaderboard", GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=1, shadows=[shadow])
     )
-    shown = run("leaderboard", "--recorded-by", "token:poller").stdout
+    shown = run("scorecard", "--by-model", "--recorded-by", "token:poller").stdout
     assert server.next_call().request.filter.recorded_by == "token:poller"
     assert "recorded by token:poller" in " ".join(shown.split())
     line = next(each for each in shown.splitlines() if "v2" in each)
@@ -221,7 +223,7 @@ def test_a_leaderboard_shows_staged_models_beside_the_champion(server: FakeServe
 
 def test_an_empty_leaderboard_says_how_many_games_it_asks_for(server: FakeServer, run: Run) -> None:
     server.answers("GetLeaderboard", GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=100))
-    assert " ".join(run("leaderboard").stdout.split()) == (
+    assert " ".join(run("scorecard", "--by-model").stdout.split()) == (
         "No model version has enough games: the half; by CRPS, lower is better; versions with 100 games or more. "
         "Replays are left out: --replays includes them."
     )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Annotated, Final, TypeAlias
 
-import typer
-
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_cli.options import Call, Timeout, argument, flag, option, with_options
+from dejavu_cli.options import Call, Timeout, argument, flag, option
 from dejavu_cli.output.forecast import print_rows
 from dejavu_cli.output.responsive_table import ListingColumn
 from dejavu_client import config
+from dejavu_client.client import DejavuClient
 from dejavu_client.formatting import percent, pluralize, signed
 from dejavu_common.rich_console import Console
 
@@ -40,35 +39,24 @@ _Changed: TypeAlias = (
 )
 
 
-def add_commands(group: typer.Typer) -> None:
-    """Add the commands to the group."""
-    for command in (load, unload, promote, rollback, retire):
-        group.command(command.__name__)(with_options(command))
+def _change(call: Call, change: Callable[[DejavuClient], _Changed]) -> None:
+    with call.connect() as client:
+        call.show(change(client), _print_change)
 
 
-def load(
-    call: ChangeCall,
-    model: ModelName,
-    reason: Reason = "",
-) -> None:
+def load(call: ChangeCall, model: ModelName, reason: Reason = "") -> None:
     """Stage a model: every worker loads it and makes shadow forecasts with it.
 
     Its bundle must be in the server's model store (`dejavu-trainer publish`).
     A new model is verified, and registered. Changes nothing if a worker
     cannot load it.
     """
-    with call.connect() as client:
-        call.show(client.load_model(model, reason=reason, timeout=call.timeout), _print_change)
+    _change(call, lambda client: client.load_model(model, reason=reason, timeout=call.timeout))
 
 
-def unload(
-    call: ChangeCall,
-    model: ModelName,
-    reason: Reason = "",
-) -> None:
+def unload(call: ChangeCall, model: ModelName, reason: Reason = "") -> None:
     """Unstage a model: all workers unload it."""
-    with call.connect() as client:
-        call.show(client.unload_model(model, reason=reason, timeout=call.timeout), _print_change)
+    _change(call, lambda client: client.unload_model(model, reason=reason, timeout=call.timeout))
 
 
 def promote(
@@ -83,9 +71,7 @@ def promote(
 
     Refused without evidence that it is not worse than the champion: see `dejavu models compare`.
     """
-    with call.connect() as client:
-        answer = client.promote_model(model, reason=reason, force=force, timeout=call.timeout)
-    call.show(answer, _print_change)
+    _change(call, lambda client: client.promote_model(model, reason=reason, force=force, timeout=call.timeout))
 
 
 def rollback(
@@ -96,19 +82,15 @@ def rollback(
     reason: Reason = "",
 ) -> None:
     """Make the previous model the champion again, and retire the one that replaced it."""
-    with call.connect() as client:
-        answer = client.rollback_model(from_version=from_version, reason=reason, timeout=call.timeout)
-    call.show(answer, _print_change)
+    _change(call, lambda client: client.rollback_model(from_version=from_version, reason=reason, timeout=call.timeout))
 
 
-def retire(
-    call: ChangeCall,
-    model: ModelName,
-    reason: Reason = "",
-) -> None:
+def retire(call: ChangeCall, model: ModelName, reason: Reason = "") -> None:
     """Retire a model that answers no requests."""
-    with call.connect() as client:
-        call.show(client.retire_model(model, reason=reason, timeout=call.timeout), _print_change)
+    _change(call, lambda client: client.retire_model(model, reason=reason, timeout=call.timeout))
+
+
+CHANGES: Final = {each.__name__: each for each in (load, unload, promote, rollback, retire)}
 
 
 def _print_change(answer: _Changed) -> None:

@@ -3,78 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
-import typer.core
 
 from dejavu.v1.model_comparison_pb2 import ModelComparison
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model
-from dejavu_cli.commands import model_changes
-from dejavu_cli.commands.model_changes import ModelName, print_history
-from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, ScoresCall, argument, flag, option, with_options
+from dejavu_cli.commands.model_changes import CHANGES, ModelName, print_history
+from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, ScoresCall, argument, flag, option
 from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.model_comparison import print_comparison
 from dejavu_cli.output.models import print_lineage, print_model_list, print_model_with_replicas
 from dejavu_client.client import DejavuClient
-from dejavu_client.connection_options import options_given
 from dejavu_client.errors import NotFoundError
-from dejavu_common.interrupts import raise_on_interrupt
 
+HELP: Final = """List a server's models, show and compare them, and change which of them answers.
 
-class CommandFamily(typer.core.TyperGroup):
-    """A command with commands of its own."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the named command, or the default one if none is named."""
-        raise_on_interrupt()
-        with options_given(ctx):
-            return super().invoke(ctx)
-
+Without a command, lists them, the active one first.
+A model is named by its version or by an alias: champion, challenger or previous.
+"""
 
 _MOST_ANCESTORS: Final = 50
 
-models = typer.Typer(
-    name="models",
-    cls=CommandFamily,
-    invoke_without_command=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def add(function: Callable[..., None]) -> Callable[..., None]:
-        models.command(name)(with_options(function))
-        return function
-
-    return add
-
-
-@models.callback()
-@with_options
-def all_models(ctx: typer.Context, call: Call) -> None:
-    """List a server's models, show and compare them, and change which of them answers.
-
-    Without a command, lists them, the active one first.
-    A model is named by its version or by an alias: champion, challenger or previous.
-    """
-    if ctx.invoked_subcommand is None:
-        list_models(call)
-    elif given := [each for each in ctx.command.params if _is_given(ctx, each.name)]:
-        # An option before the command would have no effect: the command uses only its own options.
-        where = f"give it after the command: dejavu models {ctx.invoked_subcommand} …"
-        raise typer.BadParameter(where, param_hint=[each.opts[0] for each in given])
-
-
-def _is_given(ctx: typer.Context, name: str | None) -> bool:
-    source: Any = ctx.get_parameter_source(name or "")
-    return source is not None and source.name == "COMMANDLINE"
-
-
-@_command("list")
 def list_models(call: Call) -> None:
     """List the models, the active one first: those in the server's store, or, without a store, the loaded ones."""
     with call.connect() as client:
@@ -82,7 +33,6 @@ def list_models(call: Call) -> None:
     call.show(ListModelsResponse(models=found), print_model_list)
 
 
-@_command("show")
 def show_model(
     call: Call,
     model: ModelName = "champion",
@@ -117,10 +67,6 @@ def _ancestors(client: DejavuClient, model: Model) -> list[Model]:
     return found
 
 
-model_changes.add_commands(models)
-
-
-@_command("compare")
 def compare_models(
     call: ScoresCall,
     model: Annotated[str, argument("MODEL", "Version of the model, or an alias; the challenger by default.")] = "",
@@ -161,7 +107,6 @@ def compare_models(
         typer.echo("Only games of replays were forecast by both: see --replays.", err=True)
 
 
-@_command("history")
 def list_changes(
     call: Call,
     model: Annotated[str, argument("MODEL", "Only changes of this model: its version, or an alias.")] = "",
@@ -171,3 +116,13 @@ def list_changes(
     with call.connect() as client:
         answer = client.list_model_changes(model_version=model, page_size=limit)
     call.show(answer, print_history)
+
+
+models: Final[dict[str, Callable[..., None]]] = {
+    "list": list_models,
+    "show": show_model,
+    **CHANGES,
+    "compare": compare_models,
+    "history": list_changes,
+}
+"""The commands; the first is the default."""

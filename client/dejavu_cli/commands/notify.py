@@ -1,20 +1,35 @@
-"""`dejavu notify`: tells moments of games."""
+"""`dejavu notify`: tells moments of games, and lists what notifiers sent."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from dejavu_cli.options import Call, Replays, argument, flag
+import typer
+from rich.text import Text
+
+from dejavu.ops.v1.notification_service_pb2 import Notification, NotificationStatus
+from dejavu_cli.options import Call, Replays, argument, flag, option, refuse
+from dejavu_cli.output.forecast import print_rows
+from dejavu_cli.output.responsive_table import ListingColumn
+from dejavu_client.formatting import enum_word
+from dejavu_common.shown_text import visible
 
 
 def notify(
+    ctx: typer.Context,
     call: Call,
-    file: Annotated[Path, argument("RULES", "File of rules and targets, TOML.", envvar="DEJAVU_RULES")],
+    file: Annotated[Path | None, argument("[RULES]", "File of rules and targets, TOML.", envvar="DEJAVU_RULES")] = None,
     *,
     dry_run: Annotated[bool, flag("--dry-run", "Print what would be sent, and send nothing.")] = False,
     test: Annotated[bool, flag("--test", "Send a test message to each target, and exit.")] = False,
     replays: Replays = False,
+    listed: Annotated[
+        bool, flag("--list", "List the notifications of the last three days: sent, to which target, failed.")
+    ] = False,
+    limit: Annotated[int, option("N", "With --list: maximum number.", min=1, max=1000)] = 100,
 ) -> None:
     """Tell moments of games: a close end, a swing, an upset, a forecast, a final, silence.
 
@@ -22,9 +37,41 @@ def notify(
     Start it twice, and the two share the work: each sends what the other does
     not. Stop with Ctrl-C.
     """
+    if listed:
+        refuse(ctx, "not with --list", "file", "dry_run", "test", "replays")
+        with call.connect() as client:
+            call.show_all(client.list_notifications(limit=limit), _print)
+        return
+    refuse(ctx, "needs --list", "limit")
+    if file is None:
+        raise typer.BadParameter("missing; expected a file of rules, or --list", param_hint="RULES")
     from dejavu_cli.commands.notifier import run_notifier, send_tests  # noqa: PLC0415 - an extra
 
     if test:
         send_tests(file, as_json=call.as_json)
     else:
-        run_notifier(file, call.target, call.timeout, dry_run=dry_run, replays=replays, as_json=call.as_json)
+        run_notifier(file, call, dry_run=dry_run, replays=replays)
+
+
+def _print(found: Sequence[Notification]) -> None:
+    print_rows(_COLUMNS, found, "No notifications in the last three days (dejavu notify sends them).")
+
+
+_STYLES: Final = {"sent": "green", "failed": "red", "waiting": "yellow", "claimed": "yellow"}
+
+
+def _status(each: Notification) -> Text:
+    word = enum_word(NotificationStatus.DESCRIPTOR, each.status) or f"{each.status}"
+    attempts = f", {each.attempts} attempts" if each.attempts > 1 else ""
+    return Text(word + attempts, style=_STYLES.get(word, ""))
+
+
+_COLUMNS: Final[Sequence[ListingColumn[Notification]]] = (
+    ListingColumn("time", "left", 8, lambda each: f"{each.create_time.ToDatetime(UTC).astimezone():%a %H:%M}"),
+    ListingColumn("rule", "left", 5, lambda each: visible(each.rule, line=True), "bold"),
+    ListingColumn("to", "left", 7, lambda each: visible(each.target, line=True)),
+    ListingColumn("status", "left", 9, _status),
+    ListingColumn("why", "left", 6, lambda each: visible(each.failure, line=True)),
+    ListingColumn("what", "left", 4, lambda each: visible(each.text.partition(". ")[0], line=True)),
+    ListingColumn("by", "left", 1, lambda each: visible(each.published_by, line=True), "dim"),
+)

@@ -89,7 +89,7 @@ def predict(
             "--game-id and with odds."
         ),
     ] = None,
-    home: Annotated[str, team_option("Home team: BOS, Boston, Celtics or Sixers (dejavu teams).")] = "",
+    home: Annotated[str, team_option("Home team: BOS, Boston, Celtics or Sixers (dejavu games --teams).")] = "",
     away: Annotated[str, team_option("Away team; with both teams the forecast uses their ratings.")] = "",
     pregame_margin: Annotated[
         float | None,

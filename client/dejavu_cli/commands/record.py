@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import fields
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from dejavu_cli.options import (
     choice,
     flag,
     option,
+    refuse,
     team_option,
 )
 from dejavu_cli.output.forecast import print_json
@@ -57,11 +59,18 @@ Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap", "accu
 
 
 def predictions(
+    ctx: typer.Context,
     games: GameOptions,
     files: Files,
     call: Call,
+    game_id: Annotated[
+        str, argument("[GAME_ID]", "Show the newest forecast of this game in full, with its revisions and outcome.")
+    ] = "",
     *,
-    horizon: Annotated[HorizonName | None, choice("Only forecasts of this horizon: the half, or the end.")] = None,
+    horizon: Annotated[
+        HorizonName | None,
+        choice("Only forecasts of this horizon: the half, or the end; of a GAME_ID, the half by default."),
+    ] = None,
     settled: Annotated[
         bool | None, flag("--settled/--unsettled", "Only forecasts whose outcome is known, or is not.")
     ] = None,
@@ -75,7 +84,15 @@ def predictions(
     ] = None,
     explain: Annotated[bool, flag("--explain", "Include the explanations; only with --json.")] = False,
 ) -> None:
-    """List recorded forecasts and their results, newest first."""
+    """List recorded forecasts and their results, newest first; or show one of a game in full."""
+    if game_id:
+        others = {each.name for group in (GameOptions, Files) for each in fields(group)} - {"minute"}
+        refuse(ctx, "not with GAME_ID", *others, "settled", "superseded", "limit", "explain")
+        at = HORIZONS[horizon or "half"]
+        with call.connect() as client:
+            answer = client.get_prediction(game_id, horizon=at, elapsed_minutes=games.minute, model_version=model)
+        call.show(answer, print_prediction)
+        return
     files.check(call)
     if explain and not call.as_json:
         raise typer.BadParameter("give it with --json", param_hint="--explain")
@@ -112,59 +129,41 @@ def predictions(
             print_predictions(shown, cut=next(results, None) is not None, without_replays=without_replays)
 
 
-def prediction(
-    call: Call,
-    game_id: GameId,
-    horizon: Annotated[HorizonName, choice("Horizon of the forecast: the half, or the end.")] = "half",
-    minute: Annotated[
-        int | None, option("N", "Minute of play after which it was made; the latest by default.", min=1)
-    ] = None,
-    model: Annotated[str, option("VERSION", "Model version that made it; any by default.")] = "",
-) -> None:
-    """Show the latest recorded forecast of a game, its earlier revisions and its outcome."""
-    with call.connect() as client:
-        answer = client.get_prediction(game_id, horizon=HORIZONS[horizon], elapsed_minutes=minute, model_version=model)
-    call.show(answer, print_prediction)
-
-
 def scorecard(
+    ctx: typer.Context,
     games: ScoredGames,
     files: Files,
     call: ScoresCall,
     *,
     model: Model = "",
     limit: Annotated[int, option("N", "Only the N games with the newest outcomes; 0 for all.", min=0)] = 0,
+    by_model: Annotated[
+        bool, flag("--by-model", "Rank the model versions instead; those with too few games are excluded.")
+    ] = False,
+    metric: Annotated[Metric, choice("With --by-model: metric to rank by.")] = "crps",
+    min_games: Annotated[
+        int, option("N", "With --by-model: fewest games of a version; 0: the server's default, 100.", min=0)
+    ] = 0,
 ) -> None:
     """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight."""
     files.check(call)
-    scope = ModelScope(**games.scope, model_version=model)
+    if by_model:
+        refuse(ctx, "not with --by-model", "model", "limit")
+        scope = games.scope
+        code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
+        with call.connect() as client:
+            board = client.get_leaderboard(metric=code, min_games=min_games, timeout=call.timeout, **scope)
+        counted = score_filter(**scope)
+        if not files.write(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure"):
+            call.show(board, partial(print_leaderboard, scope=counted))
+        return
+    refuse(ctx, "needs --by-model", "metric", "min_games")
+    of_model = ModelScope(**games.scope, model_version=model)
     with call.connect() as client:
-        card = client.get_scorecard(limit=limit, timeout=call.timeout, **scope)
-    counted = score_filter(**scope)
+        card = client.get_scorecard(limit=limit, timeout=call.timeout, **of_model)
+    counted = score_filter(**of_model)
     if not files.write(FIGURE_COLUMNS, figure_rows(counted, card), "figure"):
         call.show(card, partial(print_scorecard, scope=counted))
-
-
-def leaderboard(
-    games: ScoredGames,
-    files: Files,
-    call: ScoresCall,
-    *,
-    metric: Annotated[Metric, choice("Metric to rank by.")] = "crps",
-    min_games: Annotated[
-        int, option("N", "Minimum number of games of a listed version; 0: the server's default, 100.", min=0)
-    ] = 0,
-    limit: Annotated[int, option("N", "Maximum number of versions; 0 for all.", min=0)] = 0,
-) -> None:
-    """Rank the model versions by the scores of their settled forecasts. Versions with too few games are excluded."""
-    files.check(call)
-    scope = games.scope
-    code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
-    with call.connect() as client:
-        board = client.get_leaderboard(metric=code, min_games=min_games, limit=limit, timeout=call.timeout, **scope)
-    counted = score_filter(**scope)
-    if not files.write(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure"):
-        call.show(board, partial(print_leaderboard, scope=counted))
 
 
 def report(

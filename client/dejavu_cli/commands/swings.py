@@ -30,7 +30,9 @@ def swings(
     ],
     *,
     date: Annotated[datetime, option("YYYY-MM-DD", "Local date of the games.", formats=["%Y-%m-%d"])],
-    team: Annotated[str, option("TEAM", "Only the game of this team: BOS, Boston or Celtics (dejavu teams).")] = "",
+    team: Annotated[
+        str, option("TEAM", "Only the game of this team: BOS, Boston or Celtics (dejavu games --teams).")
+    ] = "",
     source: Annotated[
         Source, flag("--from", "Format of the file; plays: the columns that the trainer stores.")
     ] = Source.PLAYS,

@@ -1,4 +1,4 @@
-"""Statistics of servers, for people: `dejavu stats`, `dejavu top` and `dejavu cache stats`."""
+"""Statistics of servers and of their caches, for people: `dejavu stats`."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, recorded_evenin
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE
+from dejavu_poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL
 
 _POLLS_PER_MINUTE: Final = 3
 """Number of polls per minute of play that lets a poller see every minute."""
@@ -180,6 +181,7 @@ def _announce(source: Replay, url: str, excluded: tuple[str, ...], *, as_json: b
         typer.echo(f"  {game_id}  {game.away} @ {game.home}  {game.source}")
     for reason in excluded:
         typer.echo(f"  excluded: {reason}")
-    interval = min(10.0, max(0.05, round(60 * PACE / _POLLS_PER_MINUTE / speed, 2)))
+    interval = min(DEFAULT_INTERVAL, max(0.05, round(60 * PACE / _POLLS_PER_MINUTE / speed, 2)))
+    end_interval = min(interval, max(0.05, round(DEFAULT_END_INTERVAL / speed, 2)))
     typer.echo(f"The last game ends at {source.end.astimezone():%H:%M:%S}. Stop the replay with Ctrl-C. To watch it:")
-    typer.echo(f"  dejavu poll --feed-url {url} --interval {interval:g}")
+    typer.echo(f"  dejavu poll --feed-url {url} --interval {interval:g} --end-interval {end_interval:g}")

@@ -50,7 +50,7 @@ def print_results(
     missed = f", {pluralize(summary.missed, 'minute')} missed" if summary.missed else ""
     console.print(
         f"{pluralize(summary.games, 'game')} played, {pluralize(summary.forecasts, 'forecast')} of the half and of the "
-        f"end: after every minute of play from the sixth on{missed}{_between_minutes(summary, record)}."
+        f"end: after every minute of play{missed}{_between_minutes(summary, record)}."
     )
     of = {horizon: card for horizon, card in record.items() if card.games}
     first = Table.grid(padding=(0, 3))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, time
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_type_hints
 
@@ -28,11 +28,14 @@ from dejavu_client.formatting import pluralize
 from dejavu_client.requests import FINAL, HALFTIME, Scope
 from dejavu_common.build import install
 from dejavu_common.clock import parse_day
-from dejavu_feed import printed_numbers
+from dejavu_feed.files.source_rows import Source
+from dejavu_feed.printed_numbers import number
 from dejavu_feed.teams import team_code
 
 RowT = TypeVar("RowT")
 BoundT = TypeVar("BoundT", int, date)
+ValueT = TypeVar("ValueT")
+ReadT = TypeVar("ReadT")
 MessageT = TypeVar("MessageT", bound=Message)
 
 HorizonName = Literal["half", "halftime", "final", "end"]
@@ -43,13 +46,6 @@ HORIZONS: Final = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL, "end"
 def _note_json(ctx: typer.Context, requested: bool) -> bool:
     ctx.meta[JSON_KEY] = requested
     return requested
-
-
-def _timeout(seconds: float) -> float:
-    try:
-        return config.seconds("timeout", seconds)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def message_lines(source: str, kind: type[MessageT], hint: str, expected: str = "") -> Iterator[tuple[int, MessageT]]:
@@ -67,14 +63,14 @@ def message_lines(source: str, kind: type[MessageT], hint: str, expected: str = 
     """
     with exit_on_os_error(f"cannot read {source}"):
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(), 1):
+    for place, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
                 message = json_format.Parse(line, kind())
             except (json_format.ParseError, RecursionError) as error:
-                problem = "; ".join(filter(None, (f"line {number}: {error}", expected)))
+                problem = "; ".join(filter(None, (f"line {place}: {error}", expected)))
                 raise typer.BadParameter(problem, param_hint=hint) from None
-            yield number, message
+            yield place, message
 
 
 def refuse(ctx: typer.Context, why: str, *names: str) -> None:
@@ -89,51 +85,49 @@ def refuse(ctx: typer.Context, why: str, *names: str) -> None:
             raise typer.BadParameter(why, param_hint=each.opts[0])
 
 
-def known_team(text: str) -> str:
-    """Return a team's name unchanged, after checking that it is known.
+def checked(read: Callable[[ValueT], ReadT]) -> Callable[[ValueT], ReadT]:
+    """Return the parser or the callback of an option: as a function that raises ValueError, which is wrong usage.
+
+    Args:
+        read: reads the value of the option.
 
     Raises:
-        typer.BadParameter: if the name is unknown.
+        typer.BadParameter: if `read` raises ValueError; names the option.
     """
+
+    def check(value: ValueT) -> ReadT:
+        try:
+            return read(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return check
+
+
+def team_of(text: str) -> str:
+    """Return the NBA code of the team with this name.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
+    try:
+        return team_code(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; `dejavu games --teams` lists them") from None
+
+
+def _known_team(text: str) -> str:
+    """Return a team's name unchanged, after checking that it is known."""
     if text:
         team_of(text)
     return text
 
 
-def team_of(text: str, option: str | None = None) -> str:
-    """Return the NBA code of the team with this name.
-
-    Raises:
-        typer.BadParameter: if the name is unknown.
-    """
-    try:
-        return team_code(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; `dejavu games --teams` lists them", param_hint=option) from None
-
-
-def day(text: str) -> datetime:
-    """Parse a day.
-
-    Raises:
-        typer.BadParameter: if the text does not have the form YYYY-MM-DD, or is not a day.
-    """
+def _day(text: str) -> datetime:
     try:
         return datetime.combine(parse_day(text), time(), UTC)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a day; expected YYYY-MM-DD") from None
-
-
-def number(text: str) -> float:
-    """Return a number; see `printed_numbers.number`.
-
-    Raises:
-        typer.BadParameter: if the text is no number.
-    """
-    try:
-        return printed_numbers.number(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise ValueError(f"{text!r} is not a day; expected YYYY-MM-DD") from None
 
 
 def option(metavar: str, text: str, *names: str, **more: Any) -> Any:
@@ -156,14 +150,29 @@ def argument(metavar: str, text: str, **more: Any) -> Any:
     return typer.Argument(metavar=metavar, help=text, **more)
 
 
+def parsed(metavar: str, text: str, read: Callable[[str], object], *names: str) -> Any:
+    """Declare an option that a function reads, which raises ValueError."""
+    return typer.Option(*names, parser=checked(read), metavar=metavar, help=text)
+
+
 def amount(metavar: str, text: str) -> Any:
     """Declare an option for a number, as people type it."""
-    return typer.Option(parser=number, metavar=metavar, help=text)
+    return parsed(metavar, text, number)
+
+
+def points(text: str) -> Any:
+    """Declare an option for the points of both teams."""
+    return option("POINTS", text, min=0, max=2**31 - 1)
+
+
+def day_option(text: str, *names: str) -> Any:
+    """Declare an option for a local date."""
+    return parsed("YYYY-MM-DD", text, _day, *names)
 
 
 def team_option(text: str) -> Any:
     """Declare an option for a team."""
-    return typer.Option(metavar="TEAM", callback=known_team, help=text)
+    return typer.Option(metavar="TEAM", callback=checked(_known_team), help=text)
 
 
 Timeout = Annotated[
@@ -174,12 +183,10 @@ Timeout = Annotated[
         f"changes of models {config.MODELS_TIMEOUT:g} by default.",
         "--timeout",
         envvar="DEJAVU_TIMEOUT",
-        callback=_timeout,
+        callback=checked(partial(config.seconds, "timeout")),
     ),
 ]
 Json = Annotated[bool, flag("--json", "Print JSON, one object per line.", callback=_note_json)]
-From = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or later.", "--from", parser=day)]
-To = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or earlier.", "--to", parser=day)]
 Minute = Annotated[int | None, option("N", "Only forecasts made after this minute of play.", min=1)]
 Team = Annotated[str, team_option("Only games of this team, home or away (dejavu games --teams).")]
 Game = Annotated[str, option("GAME_ID", "Only forecasts of this game.")]
@@ -189,6 +196,21 @@ MinConfidence = Annotated[
 Model = Annotated[str, option("VERSION", "Only forecasts of this model version; all by default.")]
 RecordedBy = Annotated[str, option("CALLER", "Only forecasts that this caller recorded, such as token:poller.")]
 Replays = Annotated[bool, flag("--replays", "Include games of replays and simulated seasons.")]
+PlaysSource = Annotated[
+    Source, flag("--from", "Format of the file of plays; plays: the columns that the trainer stores.")
+]
+GameList = Annotated[
+    Path | None,
+    option(
+        "FILE",
+        "List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
+        "games that contradict it are excluded.",
+    ),
+]
+Bankroll = Annotated[float | None, amount("AMOUNT", "Amount available for stakes; without it, they are shares.")]
+EveningStaked = Annotated[
+    float | None, amount("AMOUNT", "What you have staked on all games of this evening already, this one included.")
+]
 PageOption = Annotated[bool, flag("--page", "Serve the page too, and open it if there is a screen (extra dashboard).")]
 Csv = Annotated[Path | None, option("FILE", "Write a CSV file; - writes it to standard output.", "--csv")]
 Parquet = Annotated[Path | None, option("FILE", "Write a parquet file.", "--parquet")]
@@ -254,12 +276,11 @@ class ScoresCall(Call):
 class GameOptions:
     """Options that select forecasts by their games."""
 
-    on: Annotated[
-        datetime | None,
-        option("YYYY-MM-DD", "Only games of this local date (an evening is one day).", "--date", parser=day),
-    ] = None
-    first: From = None
-    last: To = None
+    on: Annotated[datetime | None, day_option("Only games of this local date (an evening is one day).", "--date")] = (
+        None
+    )
+    first: Annotated[datetime | None, day_option("Only games of this local date or later.", "--from")] = None
+    last: Annotated[datetime | None, day_option("Only games of this local date or earlier.", "--to")] = None
     team: Team = ""
     game: Game = ""
     minute: Minute = None
@@ -406,35 +427,21 @@ def _bounds(
 
 _RULES: Final = [each.name for each in Staking.DESCRIPTOR.fields]
 
+
+def _rule(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    if name not in _RULES:
+        raise ValueError(f"{text!r}; expected one of {', '.join(_RULES)}, and a share: kelly_fraction=0.5")
+    return name, number(share)
+
+
 StakingRules = Annotated[
-    list[str] | None,
-    option("RULE=SHARE", f"A rule of the stakes, in place of its default: {', '.join(_RULES)}.", "--staking"),
+    list[Any] | None,
+    parsed("RULE=SHARE", f"A rule of the stakes, in place of its default: {', '.join(_RULES)}.", _rule, "--staking"),
 ]
+"""Pairs of a name and a share."""
 
 
-def staking_of(given: list[str] | None) -> Staking | None:
-    """Return the rules of stakes that the option names; None for none. The server checks their range.
-
-    Raises:
-        typer.BadParameter: if one is unknown, or no number.
-    """
-    rules = Staking()
-    for text in given or ():
-        name, _, share = text.partition("=")
-        if name not in _RULES:
-            expected = f"expected one of {', '.join(_RULES)}, and a share: kelly_fraction=0.5"
-            raise typer.BadParameter(f"{text!r}; {expected}", param_hint="--staking")
-        setattr(rules, name, number(share))
-    return rules if given else None
-
-
-def price(text: str, option: str) -> float | None:
-    """Return the price of a bet; see `printed_numbers.price`.
-
-    Raises:
-        typer.BadParameter: if the text is no price; names the option.
-    """
-    try:
-        return printed_numbers.price(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
+def staking_of(rules: list[Any] | None) -> Staking | None:
+    """Return the rules of stakes that the option names; None for none. The server checks their range."""
+    return Staking(**dict(rules)) if rules else None

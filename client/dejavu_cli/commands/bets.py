@@ -18,7 +18,18 @@ from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.market_pb2 import Staking
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_cli.errors import failure
-from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, StakingRules, amount, argument, choice, staking_of
+from dejavu_cli.options import (
+    HORIZONS,
+    Bankroll,
+    Call,
+    EveningStaked,
+    HorizonName,
+    Replays,
+    StakingRules,
+    argument,
+    choice,
+    staking_of,
+)
 from dejavu_cli.output.bets import WeighedMarket, print_bets
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
@@ -59,10 +70,8 @@ def bets(
     file: Annotated[Path, argument("FILE", "Table of prices, one row per market.")],
     *,
     horizon: Annotated[HorizonName, choice("Horizon of the bets: the half, or the end.")] = "final",
-    bankroll: Annotated[
-        float | None, amount("AMOUNT", "Amount available for stakes; without it, they are shares.")
-    ] = None,
-    evening_staked: Annotated[float | None, amount("AMOUNT", "Amount staked this evening already.")] = None,
+    bankroll: Bankroll = None,
+    evening_staked: EveningStaked = None,
     staking: StakingRules = None,
     replays: Replays = False,
 ) -> None:

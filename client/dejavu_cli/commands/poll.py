@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import typer
 
 from dejavu_cli.errors import exit_on_os_error, failure
-from dejavu_cli.options import Call, PageOption, choice, day, flag, option, refuse
+from dejavu_cli.options import Call, PageOption, choice, day_option, flag, option, refuse
 from dejavu_cli.output.poll_display import end_on_signals, print_opening, watch
 from dejavu_cli.output.poll_events import Opening
 from dejavu_cli.server_process import NotStarted, open_page, running_page
@@ -152,7 +152,7 @@ def poll(
     page: PageOption = False,
     evening: Annotated[
         datetime | None,
-        option("YYYY-MM-DD", "With --page: day to show as tonight, as for a replay of past games.", parser=day),
+        day_option("With --page: day to show as tonight, as for a replay of past games."),
     ] = None,
 ) -> None:
     """Watch the day's games: forecast the half and the end while they are played, and compare with the outcomes.

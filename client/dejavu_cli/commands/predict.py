@@ -6,8 +6,9 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -17,7 +18,9 @@ from dejavu.v1.prediction_service_pb2 import PredictResponse, RiskGame
 from dejavu_cli.errors import exit_code
 from dejavu_cli.options import (
     HORIZONS,
+    Bankroll,
     Call,
+    EveningStaked,
     HorizonName,
     StakingRules,
     amount,
@@ -25,9 +28,9 @@ from dejavu_cli.options import (
     choice,
     flag,
     message_lines,
-    number,
     option,
-    price,
+    parsed,
+    points,
     staking_of,
     team_of,
     team_option,
@@ -43,21 +46,66 @@ from dejavu_feed import horizon as horizons
 from dejavu_feed.lines import MAX_MARGIN
 from dejavu_feed.live_inputs import LastScore, Possession, Side
 from dejavu_feed.moment import MAX_FREE_THROWS, Moment
-from dejavu_feed.printed_numbers import MINUS
+from dejavu_feed.printed_numbers import MINUS, number, price
 
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
 """Maximum number of minutes of a pattern, by horizon. A model may accept fewer."""
-_LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
-_POSSESSION = re.compile(r"(?P<side>home|away)(?P<shot>:shot)?")
+_LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII | re.IGNORECASE)
+_POSSESSION = re.compile(r"(?P<side>home|away)(?P<shot>:shot)?", re.IGNORECASE)
 _MOMENT = re.compile(
     r"(?:q(?P<quarter>[1-4])|ot(?P<overtime>[1-9][0-9]?)?)"
     r" +(?P<minutes>[0-9]{1,2}):(?P<seconds>[0-5][0-9](?:\.[0-9]+)?) +(?P<lead>[+-]?[0-9]{1,3})",
-    re.ASCII,
+    re.ASCII | re.IGNORECASE,
 )
 _SPREAD = re.compile(
-    r"(?P<team>.*?[A-Za-z])(?: *(?P<points>[+-] ?[0-9.,¼½¾]+)| +(?P<even>PK|PICK|PICK'?EM))", re.ASCII | re.IGNORECASE
+    r"(?P<team>.*?[a-z])(?: *(?P<points>[+-] ?[0-9.,¼½¾]+)| +(?P<even>pk|pick|pick'?em))", re.ASCII | re.IGNORECASE
 )
+
+
+def _parts(text: str, form: re.Pattern[str], name: str, expected: str) -> re.Match[str]:
+    parts = form.fullmatch(text.translate(MINUS).strip())
+    if parts is None:
+        raise ValueError(f"{text!r} is not a {name}; expected {expected}")
+    return parts
+
+
+def _last_score(text: str) -> LastScore:
+    """Parse the last score of an option. The server checks the range of the seconds."""
+    expected = "home or away, and seconds before the end of the pattern: home:12"
+    parts = _parts(text, _LAST_SCORE, "last score", expected)
+    return LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
+
+
+def _possession(text: str) -> Possession:
+    expected = "home or away, or home:shot while a shot of the home team is in the air"
+    parts = _parts(text, _POSSESSION, "possession", expected)
+    return Possession(Side[parts["side"].upper()], parts["shot"] is not None)
+
+
+def _moment(text: str) -> Moment:
+    """Parse the moment of an option. The server checks whether it exists."""
+    parts = _parts(text, _MOMENT, "moment", "period, time left and the home team's lead: 'Q4 0:42.5 +3'")
+    period = int(parts["quarter"]) if parts["quarter"] else 4 + int(parts["overtime"] or 1)
+    return Moment(period, 60 * int(parts["minutes"]) + float(parts["seconds"]), int(parts["lead"]))
+
+
+def _spread(text: str) -> tuple[str, float]:
+    """Parse a spread: the team's name as given, and its handicap in points."""
+    parts = _parts(text, _SPREAD, "spread", "a team and its handicap as printed: BOS-5.5, LAL +5½ or BOS PK")
+    return parts["team"], number(parts["points"] or "0")
+
+
+def _levels(text: str) -> list[float]:
+    """Parse quantile levels. The server checks their range."""
+    return [number(part) for part in text.replace(",", " ").split()]
+
+
+def _margin(text: str) -> float:
+    if abs(margin := number(text)) > MAX_MARGIN:
+        raise ValueError(f"{margin:g}; expected at most {MAX_MARGIN:g} points, as no line is larger")
+    return margin
+
 
 Pattern = Annotated[
     list[str] | None,
@@ -93,10 +141,11 @@ def predict(
     away: Annotated[str, team_option("Away team; with both teams the forecast uses their ratings.")] = "",
     pregame_margin: Annotated[
         float | None,
-        amount(
+        parsed(
             "POINTS",
             "The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5); replaces "
             "the teams' ratings.",
+            _margin,
         ),
     ] = None,
     pregame_total: Annotated[float | None, amount("POINTS", "The line of the points of both teams at the end.")] = None,
@@ -109,32 +158,35 @@ def predict(
     neutral_site: Annotated[
         bool, flag("--neutral-site", "No team is at home: the teams' ratings expect no home advantage.")
     ] = False,
-    total_points: Annotated[int | None, option("POINTS", "Points of both teams at the end of the pattern.")] = None,
+    total_points: Annotated[int | None, points("Points of both teams at the end of the pattern.")] = None,
     last_score: Annotated[
-        str,
-        option(
+        LastScore | None,
+        parsed(
             "SIDE:SECONDS",
             "Who scored last, and how many seconds of play before the end of the pattern: home:12. Needs "
             "--total-points.",
+            _last_score,
         ),
-    ] = "",
+    ] = None,
     possession: Annotated[
-        str,
-        option(
+        Possession | None,
+        parsed(
             "SIDE[:shot]",
             "Who has the ball at the end of the pattern, used from minute 41 on: home, or home:shot while a shot "
             "of it is in the air. Needs --total-points.",
+            _possession,
         ),
-    ] = "",
+    ] = None,
     moment: Annotated[
-        str,
-        option(
+        Moment | None,
+        parsed(
             "'CLOCK LEAD'",
             "State of the game since the end of the pattern: the period, the time left in it, and the home team's "
             "lead, as 'Q4 0:42.5 +3' or 'OT 2:10 -1' (the second overtime is OT2). The other options are then as of "
             "this moment.",
+            _moment,
         ),
-    ] = "",
+    ] = None,
     free_throws: Annotated[
         int | None,
         typer.Option(
@@ -143,19 +195,26 @@ def predict(
             help="Free throws of the team with the ball (--possession) before the clock runs again. Needs --moment.",
         ),
     ] = None,
-    quantiles: Annotated[str, option("LEVELS", "Quantile levels to show, comma-separated: 0.1,0.5,0.9.")] = "",
+    quantiles: Annotated[
+        Any, parsed("LEVELS", "Quantile levels to show, comma-separated: 0.1,0.5,0.9.", _levels)
+    ] = None,
     model: Annotated[str, option("VERSION", "Model version; the active one by default.")] = "",
     spread: Annotated[
-        str,
-        option(
+        Any,
+        parsed(
             "TEAM±POINTS",
             "Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5. "
             "Requires both teams; without odds, its probability and the smallest odds worth taking.",
+            _spread,
         ),
-    ] = "",
+    ] = None,
     moneyline: Annotated[bool, flag("--moneyline", "Evaluate a bet on who leads at the horizon.")] = False,
-    home_odds: Annotated[str, option("PRICE", "The price of the home side: decimal (1.91) or American (-110).")] = "",
-    away_odds: Annotated[str, option("PRICE", "The price of the away side: decimal (1.91) or American (+120).")] = "",
+    home_odds: Annotated[
+        float | None, parsed("PRICE", "The price of the home side: decimal (1.91) or American (-110).", price)
+    ] = None,
+    away_odds: Annotated[
+        float | None, parsed("PRICE", "The price of the away side: decimal (1.91) or American (+120).", price)
+    ] = None,
     total_line: Annotated[
         float | None,
         amount(
@@ -164,22 +223,17 @@ def predict(
             "recorded with a named forecast.",
         ),
     ] = None,
-    over_odds: Annotated[str, option("PRICE", "The price of over: decimal or American.")] = "",
-    under_odds: Annotated[str, option("PRICE", "The price of under: decimal or American.")] = "",
-    bankroll: Annotated[float | None, amount("AMOUNT", "Bankroll; without it stakes are shown as shares.")] = None,
+    over_odds: Annotated[float | None, parsed("PRICE", "The price of over: decimal or American.", price)] = None,
+    under_odds: Annotated[float | None, parsed("PRICE", "The price of under: decimal or American.", price)] = None,
+    bankroll: Bankroll = None,
     game_staked: Annotated[
         float | None, amount("AMOUNT", "What you have staked on this game already; counts towards the caps.")
     ] = None,
-    evening_staked: Annotated[
-        float | None, amount("AMOUNT", "What you have staked on all games of this evening already, this one included.")
-    ] = None,
+    evening_staked: EveningStaked = None,
     staking: StakingRules = None,
     explain: Annotated[bool, flag("--explain", "Show how the forecast was computed.")] = False,
 ) -> None:
     """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
-    if pregame_margin is not None and abs(pregame_margin) > MAX_MARGIN:
-        problem = f"{pregame_margin:g}; expected at most {MAX_MARGIN:g} points, as no line is larger"
-        raise typer.BadParameter(problem, param_hint="--pregame-margin")
     if bool(home) != bool(away):
         raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
     if home and team_of(home) == team_of(away):
@@ -198,19 +252,21 @@ def predict(
         "pregame_total": pregame_total,
         "model_version": model,
         "explain": explain,
-        "quantile_levels": _levels(quantiles),
+        "quantile_levels": quantiles or (),
         "game_date": game_date,
         "neutral_site": neutral_site or None,
-        "total_points": _points(total_points),
-        "last_score": _last_score(last_score),
-        "possession": _possession(possession),
-        "moment": _moment(moment, free_throws),
+        "total_points": total_points,
+        "last_score": last_score,
+        "possession": possession,
+        "moment": moment and replace(moment, free_throws=free_throws or 0),
     }
+    if free_throws is not None and moment is None:
+        raise typer.BadParameter("required with --free-throws", param_hint="--moment")
     # At a late moment, possession is used without the points.
     needs = {
         "--total-line": total_line is not None,
-        "--last-score": last_score,
-        "--possession": possession and not moment,
+        "--last-score": last_score is not None,
+        "--possession": possession is not None and moment is None,
     }
     if total_points is None and (needing := [option for option, given in needs.items() if given]):
         # Without total points, no model uses a last score or a possession.
@@ -246,7 +302,7 @@ def risk(
     *,
     pattern_json: PatternJson = None,
     total_points: Annotated[
-        int | None, option("POINTS", "Points of both teams so far; without them the pace is not a factor.")
+        int | None, points("Points of both teams so far; without them the pace is not a factor.")
     ] = None,
     games: Annotated[
         str | None,
@@ -260,7 +316,7 @@ def risk(
         expected = 'expected a line per game such as {"pattern": [0, 2, -3], "totalPoints": 14}'
         asked = [game for _, game in message_lines(games, RiskGame, "--games", expected)]
     else:
-        asked = [RiskGame(pattern=_read_pattern(pattern or [], pattern_json), total_points=_points(total_points))]
+        asked = [RiskGame(pattern=_read_pattern(pattern or [], pattern_json), total_points=total_points)]
     with call.connect() as client:
         results = client.assess_risk(asked)
     if games is None:
@@ -283,7 +339,7 @@ class _Bet(NamedTuple):
     options: str
     line: float | None
     create: Callable[..., Market]
-    odds: Mapping[str, str]
+    odds: Mapping[str, float | None]
 
     def market(self, rules: StakeOptions) -> Market | None:
         """Return its market; None without a line. The server checks the range of the values.
@@ -291,15 +347,15 @@ class _Bet(NamedTuple):
         Raises:
             BadParameter: if only one side has odds, or any without a line.
         """
-        given = [option for option, text in self.odds.items() if text]
+        given = [option for option, price in self.odds.items() if price is not None]
         if len(given) == 1 or (given and self.line is None):
             message = f"{self.options}, {' and '.join(self.odds)} must be given together"
             raise typer.BadParameter(message, param_hint=given[0])
         if self.line is None:
             return None
-        market = self.create(self.line, *(price(text, option) for option, text in self.odds.items()), **rules)
+        market = self.create(self.line, *self.odds.values(), **rules)
         if given and market.above.WhichOneof("price") != market.below.WhichOneof("price"):
-            named = " and ".join(self.odds.values())
+            named = " and ".join(f"{price:g}" for price in self.odds.values())
             typer.echo(f"Warning: of {named} one is read as American odds, one as decimal.", err=True)
         return market
 
@@ -322,91 +378,31 @@ def _markets(bets: Sequence[_Bet], rules: StakeOptions) -> list[Market]:
     return markets
 
 
-def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:
+def _line(spread: tuple[str, float] | None, home: str, away: str, *, moneyline: bool) -> float | None:
     """Return the line of a bet, home − away in points; None if no bet is requested.
 
     A spread is the handicap of the team that it names: BOS−5.5 wins if Boston leads by more than 5.5.
     """
-    if not spread:
+    if spread is None:
         return 0.0 if moneyline else None
     if moneyline:
         raise typer.BadParameter("give either --spread or --moneyline", param_hint="--spread")
-    parts = _SPREAD.fullmatch(spread.strip().translate(MINUS))
-    if parts is None:
-        expected = "expected a team and its handicap as printed: BOS-5.5, LAL +5½ or BOS PK"
-        raise typer.BadParameter(f"{spread!r} is not a spread; {expected}", param_hint="--spread")
-    team, points = team_of(parts["team"], "--spread"), number(parts["points"] or "0")
+    named, handicap = spread
+    try:
+        team = team_of(named)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--spread") from None
     teams = [team_of(each) for each in (home, away) if each]
     if team not in teams:
         playing = f"of {away} at {home}" if teams else "without --home and --away"
-        raise typer.BadParameter(f"{parts['team']} is not one of the teams {playing}", param_hint="--spread")
-    return (-points if team == teams[0] else points) + 0.0
+        raise typer.BadParameter(f"{named} is not one of the teams {playing}", param_hint="--spread")
+    return (-handicap if team == teams[0] else handicap) + 0.0
 
 
 def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[float]) -> None:
     print_forecast(answer.forecast, pattern=pattern)
     for evaluated, market in zip(answer.markets, markets, strict=False):
         print_market(evaluated, market, answer.forecast)
-
-
-def _points(total_points: int | None) -> int | None:
-    """Return a number of points that fits into a request; the server checks the rest."""
-    if total_points is not None and not 0 <= total_points < 2**31:
-        raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
-    return total_points
-
-
-def _last_score(text: str) -> LastScore | None:
-    """Parse the last score of an option. The server checks the range of the seconds."""
-    expected = "expected home or away, and seconds before the end of the pattern: home:12"
-    parts = _parts(text, _LAST_SCORE, "last score", expected, "--last-score")
-    return parts and LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
-
-
-def _possession(text: str) -> Possession | None:
-    """Parse the possession of an option."""
-    expected = "expected home or away, or home:shot while a shot of the home team is in the air"
-    parts = _parts(text, _POSSESSION, "possession", expected, "--possession")
-    return parts and Possession(Side[parts["side"].upper()], parts["shot"] is not None)
-
-
-def _moment(text: str, free_throws: int | None) -> Moment | None:
-    """Parse the moment of an option. The server checks whether it exists."""
-    if free_throws is not None and not text:
-        raise typer.BadParameter("required with --free-throws", param_hint="--moment")
-    expected = "expected period, time left and the home team's lead: 'Q4 0:42.5 +3'"
-    parts = _parts(text.translate(MINUS), _MOMENT, "moment", expected, "--moment")
-    if parts is None:
-        return None
-    period = int(parts["quarter"]) if parts["quarter"] else 4 + int(parts["overtime"] or 1)
-    left = 60 * int(parts["minutes"]) + float(parts["seconds"])
-    return Moment(period, left, int(parts["lead"]), free_throws or 0)
-
-
-def _parts(text: str, form: re.Pattern[str], name: str, expected: str, option: str) -> re.Match[str] | None:
-    """Match an option's text with the expected form; return None if the text is empty.
-
-    Raises:
-        BadParameter: if the text has another form.
-    """
-    if not text:
-        return None
-    parts = form.fullmatch(text.strip().lower())
-    if parts is None:
-        raise typer.BadParameter(f"{text!r} is not a {name}; {expected}", param_hint=option)
-    return parts
-
-
-def _levels(text: str) -> list[float]:
-    """Parse the quantile levels of an option. The server checks their range."""
-    levels = []
-    for part in text.replace(",", " ").split():
-        try:
-            levels.append(number(part))
-        except typer.BadParameter:
-            message = f"{part!r} is not a number; expected levels such as 0.1,0.5,0.9"
-            raise typer.BadParameter(message, param_hint="--quantiles") from None
-    return levels
 
 
 def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
@@ -437,7 +433,7 @@ def _check_minutes(count: int, horizon: Horizon.ValueType) -> None:
 def _number(text: str) -> float:
     try:
         return number(text)
-    except typer.BadParameter:
+    except ValueError:
         # Unknown options end up here because negative numbers look like them.
         problem = "is neither an option nor a number" if text.startswith("-") else "is not a number"
         raise typer.BadParameter(f"{text!r} {problem}", param_hint=_HINT) from None

@@ -30,6 +30,7 @@ from dejavu_cli.options import (
     choice,
     flag,
     option,
+    points,
     refuse,
     team_option,
 )
@@ -181,12 +182,7 @@ def report(
     ] = "",
     total_points: Annotated[
         int | None,
-        option(
-            "POINTS",
-            "Points of both teams together at the horizon, which settle forecasts of totals.",
-            min=0,
-            max=2**31 - 1,
-        ),
+        points("Points of both teams together at the horizon, which settle forecasts of totals."),
     ] = None,
     overtimes: Annotated[
         int | None, option("N", "Overtimes that the game had; with --horizon final.", min=0, max=MAX_OVERTIMES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import signal
@@ -15,11 +14,8 @@ from typing import Annotated, Final
 import typer
 
 from dejavu_cli.errors import exit_on_os_error, failure
-from dejavu_cli.options import Json, flag, option
-from dejavu_cli.output.scores import Record, fetch_scorecards, record_entry, record_lines
-from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.connection_options import address, client_options
-from dejavu_client.errors import DejavuClientError
+from dejavu_cli.options import GameList, Json, PlaysSource, day_option, option
+from dejavu_client.connection_options import address
 from dejavu_client.formatting import pluralize
 from dejavu_common.clock import game_day, utc_now
 from dejavu_feed.errors import FeedError
@@ -48,24 +44,11 @@ def replay(
             "Replay recorded games from a file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).",
         ),
     ] = None,
-    source: Annotated[
-        Source, flag("--from", "Format of the file of --games; plays: the columns that the trainer stores.")
-    ] = Source.PLAYS,
-    game_list: Annotated[
-        Path | None,
-        option(
-            "FILE",
-            "List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
-            "games that contradict it are excluded.",
-        ),
-    ] = None,
+    source: PlaysSource = Source.PLAYS,
+    game_list: GameList = None,
     date: Annotated[
         datetime | None,
-        option(
-            "YYYY-MM-DD",
-            "Replay the recorded games of this day; without a file, the day of the simulated games.",
-            formats=["%Y-%m-%d"],
-        ),
+        day_option("Replay the recorded games of this day; without a file, the day of the simulated games."),
     ] = None,
     lines: Annotated[
         Path | None,
@@ -81,12 +64,6 @@ def replay(
     seed: Annotated[int | None, option("N", "Seed of the simulated games; random by default.")] = None,
     stagger: Annotated[float, option("MINUTES", "Time between two tip-offs, in real game-day minutes.", min=0)] = 5.0,
     delay: Annotated[float, option("SECONDS", "Time from now to the first tip-off.", min=0)] = 5.0,
-    scorecard_from: Annotated[
-        str,
-        option(
-            "HOST:PORT", "At the end, show the scorecard of this dejavu-server over all its games, including replays."
-        ),
-    ] = "",
     as_json: Json = False,
 ) -> None:
     """Serve an evening of games like the NBA's live feed, faster than real time, for `dejavu poll --feed-url`.
@@ -94,9 +71,6 @@ def replay(
     Games are simulated, or those of one day are read from files, by the rules of `dejavu-trainer import`.
     Continues to serve the games after all are final. Stop with Ctrl-C.
     """
-    if scorecard_from:
-        address(scorecard_from, "--scorecard-from")
-        client_options(scorecard_from)  # reports wrong access options now, not at the end
     host, port = address(listen, "--listen")
     try:
         evening, excluded = _games(games, source, game_list, date, count, seed)
@@ -113,29 +87,6 @@ def replay(
     with server:
         _announce(served, server.url, excluded, as_json=as_json)
         stop.get()
-    if scorecard_from:
-        show_scorecard(scorecard_from, as_json=as_json)
-
-
-def show_scorecard(target: str, *, as_json: bool) -> None:
-    """Print the scorecards of a server, including games of replays.
-
-    Raises:
-        typer.Exit: if the call fails; the error is printed.
-    """
-
-    async def read() -> Record:
-        async with AsyncDejavuClient(target, channels=1, **client_options(target)) as client:
-            return await fetch_scorecards(client)
-
-    try:
-        record = asyncio.run(read())
-    except DejavuClientError as error:
-        raise failure(error) from error
-    if as_json:
-        typer.echo(json.dumps({"scorecards": record_entry(record)}, ensure_ascii=False))
-        return
-    typer.echo("\n".join(record_lines(record)) or "No settled forecasts.")
 
 
 def _games(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dejavu_cli.errors import failure
-from dejavu_cli.options import Call, amount, argument, flag, option, team_of
+from dejavu_cli.options import Call, GameList, PlaysSource, amount, argument, day_option, option, team_of, team_option
 from dejavu_cli.output.forecast import print_warnings
 from dejavu_cli.output.responsive_table import titled_table
 from dejavu_client.formatting import chance, clock, pluralize, signed
@@ -29,16 +29,10 @@ def swings(
         Path, argument("PATH", "A file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).")
     ],
     *,
-    date: Annotated[datetime, option("YYYY-MM-DD", "Local date of the games.", formats=["%Y-%m-%d"])],
-    team: Annotated[
-        str, option("TEAM", "Only the game of this team: BOS, Boston or Celtics (dejavu games --teams).")
-    ] = "",
-    source: Annotated[
-        Source, flag("--from", "Format of the file; plays: the columns that the trainer stores.")
-    ] = Source.PLAYS,
-    game_list: Annotated[
-        Path | None, option("FILE", "List of games for their ids and dates, as `dejavu replay` takes.")
-    ] = None,
+    date: Annotated[datetime, day_option("Local date of the games.")],
+    team: Annotated[str, team_option("Only the game of this team (dejavu games --teams).")] = "",
+    source: PlaysSource = Source.PLAYS,
+    game_list: GameList = None,
     pregame_margin: Annotated[
         float | None,
         amount(
@@ -58,7 +52,7 @@ def swings(
         evening, _ = recorded_evening(games, date.date(), source, game_list)
     except FeedError as error:
         raise failure(error) from error
-    code = team_of(team, "--team") if team else ""
+    code = team_of(team) if team else ""
     chosen = [game for game in evening if code in ("", game.home, game.away)]
     if not chosen:
         raise typer.BadParameter(f"{team} has no game on {date:%Y-%m-%d} in {games}", param_hint="--team")

@@ -265,7 +265,7 @@ def _fault(event: events.Fault) -> str:
 
 
 def line_text(game: GameState, line: GameLine) -> str:
-    """Describe the line of a game: line BOS −5.5, total 221.5, of the file of lines. The odds feed has no totals."""
+    """Describe the line of a game: line BOS by 5.5, total 221.5, of the file of lines. The odds feed has no totals."""
     total = "" if line.total is None else f"total {line.total:g}"
     source = f"of the {_LINE_SOURCES[line.source]}"
     if line.margin is None:
@@ -277,7 +277,7 @@ def line_text(game: GameState, line: GameLine) -> str:
 
 
 def prices_text(game: GameState, prices: GamePrices) -> str:
-    """Format the prices of a game: BOS −5.5 at −110/−110, total 221.5 at 1.91/1.91."""
+    """Format the prices of a game: BOS by 5.5 at −110/−110, total 221.5 at 1.91/1.91."""
     parts = []
     if (lead := prices.lead) is not None:
         bet = f"{game.home} wins" if lead.kind == "moneyline" else margin_text(game, lead.line)
@@ -292,9 +292,9 @@ def _price_text(price: float) -> str:
 
 
 def margin_text(game: GameState, margin: float) -> str:
-    """Format the margin of a line as books do: BOS −5.5."""
+    """Format the margin of a line as a lead: BOS by 5.5; level."""
     favorite = game.home if margin >= 0 else game.away
-    return f"{favorite} {signed(-abs(margin))}" if margin else f"{game.home} PK"
+    return f"{favorite} by {abs(margin):g}" if margin else "level"
 
 
 _LINE_SOURCES: Final = {"feed": "NBA's odds feed", "file": "file of lines"}

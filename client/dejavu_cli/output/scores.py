@@ -369,38 +369,3 @@ async def fetch_scorecards(client: AsyncDejavuClient) -> Record:
         DejavuClientError: if a call fails.
     """
     return {horizon: await client.get_scorecard(horizon=horizon, include_replays=True) for horizon in (HALFTIME, FINAL)}
-
-
-def record_lines(record: Record) -> list[str]:
-    """Return a line for each horizon that has settled forecasts."""
-    return [_record_line(horizon, card) for horizon, card in record.items() if card.games]
-
-
-def _record_line(horizon: Horizon.ValueType, card: Scorecard) -> str:
-    held = ", ".join(f"{percent(round(each.coverage, 3))} held at {percent(1 - each.alpha)}" for each in card.coverage)
-    return (
-        f"{horizon_label(horizon)}, {pluralize(card.games, 'game')}, {pluralize(card.forecasts, 'forecast')}: "
-        f"MAE {card.mae.value:.2f} (persistence {card.persistence_mae.value:.2f}) · {held} · "
-        f"CRPS {card.crps.value:.2f} · Brier {card.brier.value:.3f} · ECE {card.ece:.3f}"
-        + "".join(f" · beware: {games} {why}" for games, why in _doubts(card))
-    )
-
-
-def record_entry(record: Record) -> list[dict[str, object]]:
-    """Return the scorecards as JSON objects, without their intervals."""
-    return [
-        {
-            "horizon": Horizon.Name(horizon),
-            "games": card.games,
-            "forecasts": card.forecasts,
-            "meanAbsoluteError": card.mae.value,
-            "persistenceMeanAbsoluteError": card.persistence_mae.value,
-            "coverage": {f"{1 - each.alpha:g}": each.coverage for each in card.coverage},
-            "crps": card.crps.value,
-            "brier": card.brier.value,
-            "ece": card.ece,
-            "beware": [f"{games} {why}" for games, why in _doubts(card)],
-        }
-        for horizon, card in record.items()
-        if card.games
-    ]

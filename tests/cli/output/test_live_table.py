@@ -215,9 +215,9 @@ def test_what_goes_wrong_or_is_warned_of_is_shown_once() -> None:
 @pytest.mark.parametrize(
     ("line", "shown", "below"),
     [
-        (GameLine(12.5, 231.5, "file", NOW), "BOS −12.5", "lines: BOS −12.5"),
-        (GameLine(-4.0, None, "feed", NOW), "LAL −4.0", "lines: LAL −4.0"),
-        (GameLine(0.0, None, "feed", NOW), "BOS PK", "lines: BOS PK"),
+        (GameLine(12.5, 231.5, "file", NOW), "BOS by 12.5", "lines: BOS by 12.5"),
+        (GameLine(-4.0, None, "feed", NOW), "LAL by 4", "lines: LAL by 4"),
+        (GameLine(0.0, None, "feed", NOW), "level", "lines: level"),
         (GameLine(None, 221.5, "file", NOW), "total 221.5", "lines: total 221.5"),
         (None, "no line", "no line: LAL @ BOS"),
     ],

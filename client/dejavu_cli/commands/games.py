@@ -15,7 +15,7 @@ from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_cli.options import Call, Replays, flag, refuse
 from dejavu_cli.output.forecast import print_rows
 from dejavu_cli.output.record import REPLAYS_LEFT_OUT
-from dejavu_cli.output.responsive_table import ListingColumn
+from dejavu_cli.output.responsive_table import Column
 from dejavu_client.formatting import clock, period_name, seconds_text
 from dejavu_common.clock import utc_now
 from dejavu_common.shown_text import visible
@@ -95,14 +95,14 @@ def _age(game: Game) -> Text:
     return Text(seconds_text(seconds), style="yellow" if seconds > _OLD_SECONDS else "dim")
 
 
-_COLUMNS: Final[Sequence[ListingColumn[Game]]] = (
-    ListingColumn("id", "left", 2, lambda game: game.game_id, "dim"),
-    ListingColumn("game", "left", 9, lambda game: f"{game.away_team} @ {game.home_team}", "bold"),
-    ListingColumn("score", "right", 9, _score, "bold"),
-    ListingColumn("", "left", 9, _now),
-    ListingColumn("line", "left", 5, _line),
-    ListingColumn("read", "right", 7, _age),
-    ListingColumn("by", "left", 1, lambda game: visible(game.published_by, line=True), "dim"),
+_COLUMNS: Final[Sequence[Column[Game]]] = (
+    Column("id", "left", 2, lambda game: game.game_id, "dim"),
+    Column("game", "left", 9, lambda game: f"{game.away_team} @ {game.home_team}", "bold"),
+    Column("score", "right", 9, _score, "bold"),
+    Column("", "left", 9, _now),
+    Column("line", "left", 5, _line),
+    Column("read", "right", 7, _age),
+    Column("by", "left", 1, lambda game: visible(game.published_by, line=True), "dim"),
 )
 
 
@@ -120,10 +120,10 @@ def _former(code: str) -> str:
     return ", ".join(f"{then} {was.seasons[0]}–{was.seasons[1]}" for then, was in formerly(code).items())
 
 
-_TEAM_COLUMNS: Final[Sequence[ListingColumn[tuple[str, Team]]]] = (
-    ListingColumn("code", "left", 9, lambda row: row[0], "bold"),
-    ListingColumn("city", "left", 8, lambda row: row[1].city),
-    ListingColumn("name", "left", 9, lambda row: row[1].name),
-    ListingColumn("also", "left", 7, lambda row: ", ".join(also_called(row[0]))),
-    ListingColumn("formerly", "left", 5, lambda row: _former(row[0])),
+_TEAM_COLUMNS: Final[Sequence[Column[tuple[str, Team]]]] = (
+    Column("code", "left", 9, lambda row: row[0], "bold"),
+    Column("city", "left", 8, lambda row: row[1].city),
+    Column("name", "left", 9, lambda row: row[1].name),
+    Column("also", "left", 7, lambda row: ", ".join(also_called(row[0]))),
+    Column("formerly", "left", 5, lambda row: _former(row[0])),
 )

@@ -11,7 +11,7 @@ from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_cli.options import Call, Timeout, argument, flag, option
 from dejavu_cli.output.forecast import print_rows
-from dejavu_cli.output.responsive_table import ListingColumn
+from dejavu_cli.output.responsive_table import Column
 from dejavu_client import config
 from dejavu_client.client import DejavuClient
 from dejavu_client.formatting import percent, pluralize, signed
@@ -137,13 +137,13 @@ def _moment(change: change_pb.ModelChange) -> str:
     return f"{change.changed_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"
 
 
-_HISTORY: Final[Sequence[ListingColumn[change_pb.ModelChange]]] = (
-    ListingColumn("sequence", "right", 6, lambda change: f"{change.sequence:,}"),
-    ListingColumn("when", "left", 9, _moment, of="changed_time"),
-    ListingColumn("change", "left", 9, _done, "bold"),
-    ListingColumn("model", "left", 9, lambda change: change.model_version),
-    ListingColumn("instead of", "left", 5, lambda change: change.from_version),
-    ListingColumn("by", "left", 4, lambda change: change.changed_by),
-    ListingColumn("why", "left", 8, lambda change: change.reason),
-    ListingColumn("evidence", "left", 3, lambda change: _evidence_text(change.evidence), of="evidence"),
+_HISTORY: Final[Sequence[Column[change_pb.ModelChange]]] = (
+    Column("sequence", "right", 6, lambda change: f"{change.sequence:,}"),
+    Column("when", "left", 9, _moment, of="changed_time"),
+    Column("change", "left", 9, _done, "bold"),
+    Column("model", "left", 9, lambda change: change.model_version),
+    Column("instead of", "left", 5, lambda change: change.from_version),
+    Column("by", "left", 4, lambda change: change.changed_by),
+    Column("why", "left", 8, lambda change: change.reason),
+    Column("evidence", "left", 3, lambda change: _evidence_text(change.evidence), of="evidence"),
 )

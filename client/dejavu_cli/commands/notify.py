@@ -13,7 +13,7 @@ from rich.text import Text
 from dejavu.ops.v1.notification_service_pb2 import Notification, NotificationStatus
 from dejavu_cli.options import Call, Replays, argument, flag, option, refuse
 from dejavu_cli.output.forecast import print_rows
-from dejavu_cli.output.responsive_table import ListingColumn
+from dejavu_cli.output.responsive_table import Column
 from dejavu_client.formatting import enum_word
 from dejavu_common.shown_text import visible
 
@@ -66,12 +66,12 @@ def _status(each: Notification) -> Text:
     return Text(word + attempts, style=_STYLES.get(word, ""))
 
 
-_COLUMNS: Final[Sequence[ListingColumn[Notification]]] = (
-    ListingColumn("time", "left", 8, lambda each: f"{each.create_time.ToDatetime(UTC).astimezone():%a %H:%M}"),
-    ListingColumn("rule", "left", 5, lambda each: visible(each.rule, line=True), "bold"),
-    ListingColumn("to", "left", 7, lambda each: visible(each.target, line=True)),
-    ListingColumn("status", "left", 9, _status),
-    ListingColumn("why", "left", 6, lambda each: visible(each.failure, line=True)),
-    ListingColumn("what", "left", 4, lambda each: visible(each.text.partition(". ")[0], line=True)),
-    ListingColumn("by", "left", 1, lambda each: visible(each.published_by, line=True), "dim"),
+_COLUMNS: Final[Sequence[Column[Notification]]] = (
+    Column("time", "left", 8, lambda each: f"{each.create_time.ToDatetime(UTC).astimezone():%a %H:%M}"),
+    Column("rule", "left", 5, lambda each: visible(each.rule, line=True), "bold"),
+    Column("to", "left", 7, lambda each: visible(each.target, line=True)),
+    Column("status", "left", 9, _status),
+    Column("why", "left", 6, lambda each: visible(each.failure, line=True)),
+    Column("what", "left", 4, lambda each: visible(each.text.partition(". ")[0], line=True)),
+    Column("by", "left", 1, lambda each: visible(each.published_by, line=True), "dim"),
 )

@@ -25,7 +25,7 @@ from dejavu.v1.model_service_pb2 import (
     Verdict,
 )
 from dejavu_cli.output.forecast import print_warnings, ratings_text
-from dejavu_cli.output.responsive_table import ListingColumn, listing, name_value_rows, titled_table
+from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows, titled_table
 from dejavu_client.formatting import component_label, enum_word, horizon_label, pluralize
 from dejavu_common.rich_console import Console, titled_panel
 
@@ -40,7 +40,7 @@ def print_model_list(answer: ListModelsResponse) -> None:
     if all(model.stage == MODEL_STAGE_UNSPECIFIED for model in answer.models):
         print_models(answer)
     else:
-        Console().print(listing(_LISTED, answer.models))
+        Console().print(ResponsiveTable(_LISTED, answer.models))
 
 
 def print_model_with_replicas(answer: GetModelResponse) -> None:
@@ -217,13 +217,13 @@ def _seasons(years: Sequence[int]) -> str:
     return ", ".join(map(str, ordered))
 
 
-_LISTED: Final[Sequence[ListingColumn[Model]]] = (
-    ListingColumn("model", "left", 9, lambda model: model.version),
-    ListingColumn("stage", "left", 9, lambda model: stage_word(model.stage), "bold"),
-    ListingColumn("alias", "left", 8, lambda model: ", ".join(model.aliases)),
-    ListingColumn("stated verdict", "left", 6, lambda model: enum_word(Verdict.DESCRIPTOR, model.verdict) or ""),
-    ListingColumn("created", "left", 5, _created, of="create_time"),
-    ListingColumn("ratings", "left", 3, lambda model: model.ratings_date),
-    ListingColumn("why", "left", 2, lambda model: model.lineage.reason),
-    ListingColumn("here", "left", 4, lambda model: "loaded" if model.loaded else ""),
+_LISTED: Final[Sequence[Column[Model]]] = (
+    Column("model", "left", 9, lambda model: model.version),
+    Column("stage", "left", 9, lambda model: stage_word(model.stage), "bold"),
+    Column("alias", "left", 8, lambda model: ", ".join(model.aliases)),
+    Column("stated verdict", "left", 6, lambda model: enum_word(Verdict.DESCRIPTOR, model.verdict) or ""),
+    Column("created", "left", 5, _created, of="create_time"),
+    Column("ratings", "left", 3, lambda model: model.ratings_date),
+    Column("why", "left", 2, lambda model: model.lineage.reason),
+    Column("here", "left", 4, lambda model: "loaded" if model.loaded else ""),
 )

@@ -20,7 +20,7 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_cli.output.record import REPLAYS_LEFT_OUT
-from dejavu_cli.output.responsive_table import ListingColumn, listing
+from dejavu_cli.output.responsive_table import Column, ResponsiveTable
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
 from dejavu_client.requests import FINAL, HALFTIME
@@ -77,14 +77,14 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
         console.print(f"No model version has enough games: {about}.{_without_replays(scope)}", highlight=False)
     else:
         columns = [replace(each, header=metric) if each.header == _RANKED_BY else each for each in _LEADERS]
-        console.print(listing(columns, board.rows))
+        console.print(ResponsiveTable(columns, board.rows))
         console.print(Text(about, style="dim"))
         for row in board.rows:
             for games, why in _doubts(row.scorecard):
                 console.print(Text(f"beware  {row.model_version}: {games} {why}", style="yellow"))
     if board.shadows:
         console.print()
-        console.print(listing(_SHADOWS, board.shadows))
+        console.print(ResponsiveTable(_SHADOWS, board.shadows))
         beside = "staged models beside the champion, {}, on the same games and minutes; differences below 0 are better"
         console.print(Text(beside.format(board.shadows[0].against_version), style="dim"))
 
@@ -274,31 +274,31 @@ def _return_verdict(market: MarketRecord) -> str:
 
 _RANKED_BY: Final = "metric"
 """Placeholder for the header of a leaderboard's ranking metric, until the metric's name is known."""
-_LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
-    ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
-    ListingColumn("model", "left", 9, lambda row: row.model_version),
-    ListingColumn(_RANKED_BY, "right", 9, lambda row: f"{row.value:.3f}".replace("-", "−"), "bold"),
-    ListingColumn("games", "right", 8, lambda row: f"{row.scorecard.games:,}"),
-    ListingColumn("MAE", "right", 7, lambda row: f"{row.scorecard.mae.value:.2f}"),
-    ListingColumn("persistence", "right", 6, lambda row: f"{row.scorecard.persistence_mae.value:.2f}"),
-    ListingColumn("difference", "left", 4, lambda row: _difference(row.scorecard.mae_difference)),
-    ListingColumn("95 % held", "right", 5, lambda row: _held(row.scorecard)),
-    ListingColumn("CRPS", "right", 3, lambda row: _crps(row.scorecard)),
-    ListingColumn("Brier", "right", 2, lambda row: f"{row.scorecard.brier.value:.3f}"),
-    ListingColumn("accuracy", "right", 1, lambda row: f"{row.scorecard.accuracy.value:.3f}"),
+_LEADERS: Final[Sequence[Column[LeaderboardRow]]] = (
+    Column("", "right", 9, lambda row: f"{row.rank}"),
+    Column("model", "left", 9, lambda row: row.model_version),
+    Column(_RANKED_BY, "right", 9, lambda row: f"{row.value:.3f}".replace("-", "−"), "bold"),
+    Column("games", "right", 8, lambda row: f"{row.scorecard.games:,}"),
+    Column("MAE", "right", 7, lambda row: f"{row.scorecard.mae.value:.2f}"),
+    Column("persistence", "right", 6, lambda row: f"{row.scorecard.persistence_mae.value:.2f}"),
+    Column("difference", "left", 4, lambda row: _difference(row.scorecard.mae_difference)),
+    Column("95 % held", "right", 5, lambda row: _held(row.scorecard)),
+    Column("CRPS", "right", 3, lambda row: _crps(row.scorecard)),
+    Column("Brier", "right", 2, lambda row: f"{row.scorecard.brier.value:.3f}"),
+    Column("accuracy", "right", 1, lambda row: f"{row.scorecard.accuracy.value:.3f}"),
 )
 
 
-_SHADOWS: Final[Sequence[ListingColumn[ShadowRow]]] = (
-    ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
-    ListingColumn("in the shadow", "left", 9, lambda row: row.model_version),
-    ListingColumn("games", "right", 8, lambda row: f"{row.games:,}"),
-    ListingColumn("CRPS", "right", 6, lambda row: f"{row.crps.score:.3f}"),
-    ListingColumn("champion's", "right", 3, lambda row: f"{row.crps.against_score:.3f}"),
-    ListingColumn("CRPS difference", "left", 7, lambda row: _difference(row.crps.difference, 3)),
-    ListingColumn("Brier", "right", 4, lambda row: f"{row.brier.score:.4f}"),
-    ListingColumn("champion's Brier", "right", 2, lambda row: f"{row.brier.against_score:.4f}"),
-    ListingColumn("Brier difference", "left", 5, lambda row: _difference(row.brier.difference, 4)),
+_SHADOWS: Final[Sequence[Column[ShadowRow]]] = (
+    Column("", "right", 9, lambda row: f"{row.rank}"),
+    Column("in the shadow", "left", 9, lambda row: row.model_version),
+    Column("games", "right", 8, lambda row: f"{row.games:,}"),
+    Column("CRPS", "right", 6, lambda row: f"{row.crps.score:.3f}"),
+    Column("champion's", "right", 3, lambda row: f"{row.crps.against_score:.3f}"),
+    Column("CRPS difference", "left", 7, lambda row: _difference(row.crps.difference, 3)),
+    Column("Brier", "right", 4, lambda row: f"{row.brier.score:.4f}"),
+    Column("champion's Brier", "right", 2, lambda row: f"{row.brier.against_score:.4f}"),
+    Column("Brier difference", "left", 5, lambda row: _difference(row.brier.difference, 4)),
 )
 
 

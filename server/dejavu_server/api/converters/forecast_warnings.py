@@ -242,6 +242,6 @@ def _implausible_difference(answer: MarketAnswer, home: str) -> ReliabilityWarni
     sign = "" if home == "over" else "sign of the line and "
     return ReliabilityWarning(
         reason=pb.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
-        text=f"by the model {home} wins {100 * wins / (wins + loses):.0f} %{decided}, by the odds {100 * implied:.0f} % "
-        f"without their margin: check {sign}order of the prices; no stake",
+        text=f"by the model {home} wins {100 * wins / (wins + loses):.0f} %{decided}, "
+        f"by the odds {100 * implied:.0f} % without their margin: check {sign}order of the prices; no stake",
     )

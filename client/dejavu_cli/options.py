@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, time
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_origin, get_type_hints
 
 import typer
 from google.protobuf import json_format
@@ -130,90 +132,86 @@ def _day(text: str) -> datetime:
         raise ValueError(f"{text!r} is not a day; expected YYYY-MM-DD") from None
 
 
-def option(metavar: str, text: str, *names: str, **more: Any) -> Any:
-    """Declare an option with a value; `text` is its help, `more` are arguments of `typer.Option`."""
+def option(metavar: str, *names: str, text: str | None = None, **more: Any) -> Any:
+    """Declare an option with a value; `more` are arguments of `typer.Option`.
+
+    The help of an option is its text, or else what the docstring of the command says about the argument.
+    """
     return typer.Option(*names, metavar=metavar, help=text, **more)
 
 
-def flag(name: str, text: str, **more: Any) -> Any:
+def flag(name: str, text: str | None = None, **more: Any) -> Any:
     """Declare an option without a value, or one whose type names its values."""
     return typer.Option(name, help=text, **more)
 
 
-def choice(text: str, **more: Any) -> Any:
+def choice(**more: Any) -> Any:
     """Declare an option whose type lists its values, in upper or lower case."""
-    return typer.Option(case_sensitive=False, help=text, **more)
+    return typer.Option(case_sensitive=False, **more)
 
 
-def argument(metavar: str, text: str, **more: Any) -> Any:
+def argument(metavar: str, text: str | None = None, **more: Any) -> Any:
     """Declare an argument."""
     return typer.Argument(metavar=metavar, help=text, **more)
 
 
-def parsed(metavar: str, text: str, read: Callable[[str], object], *names: str) -> Any:
+def parsed(metavar: str, read: Callable[[str], object], *names: str, text: str | None = None) -> Any:
     """Declare an option that a function reads, which raises ValueError."""
-    return typer.Option(*names, parser=checked(read), metavar=metavar, help=text)
+    return option(metavar, *names, text=text, parser=checked(read))
 
 
-def amount(metavar: str, text: str) -> Any:
+def amount(metavar: str, text: str | None = None) -> Any:
     """Declare an option for a number, as people type it."""
-    return parsed(metavar, text, number)
+    return parsed(metavar, number, text=text)
 
 
-def points(text: str) -> Any:
+def points() -> Any:
     """Declare an option for the points of both teams."""
-    return option("POINTS", text, min=0, max=2**31 - 1)
+    return option("POINTS", min=0, max=2**31 - 1)
 
 
-def day_option(text: str, *names: str) -> Any:
+def day_option(*names: str) -> Any:
     """Declare an option for a local date."""
-    return parsed("YYYY-MM-DD", text, _day, *names)
+    return parsed("YYYY-MM-DD", _day, *names)
 
 
-def team_option(text: str) -> Any:
+def team_option() -> Any:
     """Declare an option for a team."""
-    return typer.Option(metavar="TEAM", callback=checked(_known_team), help=text)
+    return option("TEAM", callback=checked(_known_team))
 
 
 Timeout = Annotated[
     float,
     option(
         "SECONDS",
-        f"How long to wait for a response, including retries; scores {config.SCORES_TIMEOUT:g}, "
-        f"changes of models {config.MODELS_TIMEOUT:g} by default.",
         "--timeout",
+        text=f"How long to wait for a response, including retries; scores {config.SCORES_TIMEOUT:g}, "
+        f"changes of models {config.MODELS_TIMEOUT:g} by default.",
         envvar="DEJAVU_TIMEOUT",
         callback=checked(partial(config.seconds, "timeout")),
     ),
 ]
-Json = Annotated[bool, flag("--json", "Print JSON, one object per line.", callback=_note_json)]
-Minute = Annotated[int | None, option("N", "Only forecasts made after this minute of play.", min=1)]
-Team = Annotated[str, team_option("Only games of this team, home or away (dejavu games --teams).")]
-Game = Annotated[str, option("GAME_ID", "Only forecasts of this game.")]
-MinConfidence = Annotated[
-    float | None, option("P", "Only forecasts that give the likelier side at least this probability.")
-]
-Model = Annotated[str, option("VERSION", "Only forecasts of this model version; all by default.")]
-RecordedBy = Annotated[str, option("CALLER", "Only forecasts that this caller recorded, such as token:poller.")]
-Replays = Annotated[bool, flag("--replays", "Include games of replays and simulated seasons.")]
+Json = Annotated[bool, flag("--json", text="Print JSON, one object per line.", callback=_note_json)]
+Model = Annotated[str, option("VERSION", text="Only forecasts of this model version; all by default.")]
+Replays = Annotated[bool, flag("--replays", text="Include games of replays and simulated seasons.")]
 PlaysSource = Annotated[
-    Source, flag("--from", "Format of the file of plays; plays: the columns that the trainer stores.")
+    Source, flag("--from", text="Format of the file of plays; plays: the columns that the trainer stores.")
 ]
 GameList = Annotated[
     Path | None,
     option(
         "FILE",
-        "List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
+        text="List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
         "games that contradict it are excluded.",
     ),
 ]
-Bankroll = Annotated[float | None, amount("AMOUNT", "Amount available for stakes; without it, they are shares.")]
+Bankroll = Annotated[float | None, amount("AMOUNT", text="Amount available for stakes; without it, they are shares.")]
 EveningStaked = Annotated[
-    float | None, amount("AMOUNT", "What you have staked on all games of this evening already, this one included.")
+    float | None, amount("AMOUNT", text="What you have staked on all games of this evening already, this one included.")
 ]
-PageOption = Annotated[bool, flag("--page", "Serve the page too, and open it if there is a screen (extra dashboard).")]
-Csv = Annotated[Path | None, option("FILE", "Write a CSV file; - writes it to standard output.", "--csv")]
-Parquet = Annotated[Path | None, option("FILE", "Write a parquet file.", "--parquet")]
+PageOption = Annotated[
+    bool, flag("--page", text="Serve the page too, and open it if there is a screen (extra dashboard).")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,17 +272,25 @@ class ScoresCall(Call):
 
 @dataclass(frozen=True, kw_only=True)
 class GameOptions:
-    """Options that select forecasts by their games."""
+    """Options that select forecasts by their games.
 
-    on: Annotated[datetime | None, day_option("Only games of this local date (an evening is one day).", "--date")] = (
-        None
-    )
-    first: Annotated[datetime | None, day_option("Only games of this local date or later.", "--from")] = None
-    last: Annotated[datetime | None, day_option("Only games of this local date or earlier.", "--to")] = None
-    team: Team = ""
-    game: Game = ""
-    minute: Minute = None
-    min_confidence: MinConfidence = None
+    Attributes:
+        on: Only games of this local date (an evening is one day).
+        first: Only games of this local date or later.
+        last: Only games of this local date or earlier.
+        team: Only games of this team, home or away (dejavu games --teams).
+        game: Only forecasts of this game.
+        minute: Only forecasts made after this minute of play.
+        min_confidence: Only forecasts that give the likelier side at least this probability.
+    """
+
+    on: Annotated[datetime | None, day_option("--date")] = None
+    first: Annotated[datetime | None, day_option("--from")] = None
+    last: Annotated[datetime | None, day_option("--to")] = None
+    team: Annotated[str, team_option()] = ""
+    game: Annotated[str, option("GAME_ID")] = ""
+    minute: Annotated[int | None, option("N", min=1)] = None
+    min_confidence: Annotated[float | None, option("P")] = None
     replays: Replays = False
 
     @property
@@ -300,16 +306,19 @@ class GameOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredGames(GameOptions):
-    """Options that select the forecasts to score."""
+    """Options that select the forecasts to score.
 
-    horizon: Annotated[HorizonName, choice("Horizon of the forecasts: the half, or the end.")] = "half"
-    recorded_by: RecordedBy = ""
-    min_minute: Annotated[int | None, option("N", "Only forecasts made after this minute of play or later.", min=1)] = (
-        None
-    )
-    max_minute: Annotated[
-        int | None, option("N", "Only forecasts made after this minute of play or earlier.", min=1)
-    ] = None
+    Attributes:
+        horizon: Horizon of the forecasts: the half, or the end.
+        recorded_by: Only forecasts that this caller recorded, such as token:poller.
+        min_minute: Only forecasts made after this minute of play or later.
+        max_minute: Only forecasts made after this minute of play or earlier.
+    """
+
+    horizon: Annotated[HorizonName, choice()] = "half"
+    recorded_by: Annotated[str, option("CALLER")] = ""
+    min_minute: Annotated[int | None, option("N", min=1)] = None
+    max_minute: Annotated[int | None, option("N", min=1)] = None
 
     @property
     def scope(self) -> Scope:
@@ -338,10 +347,15 @@ class ScoredGames(GameOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Options that write rows to a file."""
+    """Options that write rows to a file.
 
-    csv: Csv = None
-    parquet: Parquet = None
+    Attributes:
+        csv: Write a CSV file; - writes it to standard output.
+        parquet: Write a parquet file.
+    """
+
+    csv: Annotated[Path | None, option("FILE")] = None
+    parquet: Annotated[Path | None, option("FILE")] = None
 
     @property
     def path(self) -> Path | None:
@@ -387,29 +401,54 @@ class Files:
 
 
 def with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a command of a function: a parameter of the type of a dataclass becomes an option for each field."""
+    """Return a command of a function: a parameter of the type of a dataclass becomes an option for each field.
+
+    The help of the command is the docstring of the function, without its Args; these are the help of its options, as
+    the Attributes of a dataclass are of its fields.
+    """
     hints = get_type_hints(function, include_extras=True)
     own = inspect.signature(function).parameters.values()
     groups = {each.name: hints[each.name] for each in own if is_dataclass(hints[each.name])}
     names = {name: [each.name for each in fields(group)] for name, group in groups.items()}
+    description, texts = _documented(function)
 
     @wraps(function)
     def command(**given: Any) -> None:
         made = {name: group(**{each: given.pop(each) for each in names[name]}) for name, group in groups.items()}
         function(**given, **made)
 
-    parameters = [each.replace(annotation=hints[each.name]) for each in own if each.name not in groups]
+    parameters = [
+        each.replace(annotation=_with_help(hints[each.name], texts.get(each.name)))
+        for each in own
+        if each.name not in groups
+    ]
     for group in groups.values():
         types = get_type_hints(group, include_extras=True)
-        parameters += (
-            inspect.Parameter(
-                each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=types[each.name]
-            )
-            for each in fields(group)
-        )
+        texts = {name: text for base in reversed(group.__mro__) for name, text in _documented(base)[1].items()}
+        for each in fields(group):
+            annotation = _with_help(types[each.name], texts.get(each.name))
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(each.name, keyword, default=each.default, annotation=annotation))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__doc__ = description
     return command
+
+
+def _documented(described: Any) -> tuple[str, dict[str, str]]:
+    """Return the docstring of a function or class without its Args or Attributes, and their texts by name."""
+    description, *sections = re.split(r"\n\n(?:Args|Attributes):\n", inspect.cleandoc(described.__doc__ or ""))
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", "".join(sections), re.MULTILINE)
+    return description, {name: " ".join(text.split()) for name, text in entries}
+
+
+def _with_help(annotation: Any, text: str | None) -> Any:
+    """Return the annotation of an option that says nothing itself with this help."""
+    if text is None or get_origin(annotation) is not Annotated or annotation.__metadata__[0].help is not None:
+        return annotation
+    info = copy(annotation.__metadata__[0])
+    info.help = text
+    return Annotated[annotation.__origin__, info]
 
 
 def _bounds(
@@ -437,7 +476,9 @@ def _rule(text: str) -> tuple[str, float]:
 
 StakingRules = Annotated[
     list[Any] | None,
-    parsed("RULE=SHARE", f"A rule of the stakes, in place of its default: {', '.join(_RULES)}.", _rule, "--staking"),
+    parsed(
+        "RULE=SHARE", _rule, "--staking", text=f"A rule of the stakes, in place of its default: {', '.join(_RULES)}."
+    ),
 ]
 """Pairs of a name and a share."""
 

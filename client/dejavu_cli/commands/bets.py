@@ -67,9 +67,9 @@ class _Stakes:
 
 def bets(
     call: Call,
-    file: Annotated[Path, argument("FILE", "Table of prices, one row per market.")],
+    file: Annotated[Path, argument("FILE")],
     *,
-    horizon: Annotated[HorizonName, choice("Horizon of the bets: the half, or the end.")] = "final",
+    horizon: Annotated[HorizonName, choice()] = "final",
     bankroll: Bankroll = None,
     evening_staked: EveningStaked = None,
     staking: StakingRules = None,
@@ -83,6 +83,10 @@ def bets(
     10 s after it, is not used, unless nothing was played since, as at the half; nor is one of
     another score than the published one, or of more than 30 s of play before it. A total is
     forecast after whole minutes only, and weighed within 10 s of play.
+
+    Args:
+        file: Table of prices, one row per market.
+        horizon: Horizon of the bets: the half, or the end.
     """
     if bankroll is not None and not bankroll > 0:
         raise typer.BadParameter(f"{bankroll:g}; expected an amount above 0", param_hint="--bankroll")

@@ -68,9 +68,9 @@ _LAST_EVENTS_SECONDS: Final = 10.0
 
 
 def demo(
-    seconds: Annotated[float, typer.Option(min=5, max=3600, help="Approximate duration of the evening.")] = 55.0,
-    count: Annotated[int, typer.Option(min=1, max=MOST_SIMULATED, help="Number of games to simulate.")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the simulated games; another one plays other games.")] = _SEED,
+    seconds: Annotated[float, typer.Option(min=5, max=3600)] = 55.0,
+    count: Annotated[int, typer.Option(min=1, max=MOST_SIMULATED)] = 8,
+    seed: Annotated[int, typer.Option()] = _SEED,
     page: PageOption = False,
     as_json: Json = False,
 ) -> None:
@@ -80,6 +80,11 @@ def demo(
     with --page it keeps server and page until Ctrl-C.
     The games are the same on every run. How many forecasts there are between minutes depends on
     the speed of this machine, and with them the second decimal of the figures.
+
+    Args:
+        seconds: Approximate duration of the evening.
+        count: Number of games to simulate.
+        seed: Seed of the simulated games; another one plays other games.
     """
     received: list[signal.Signals] = []
     try:

@@ -28,13 +28,14 @@ def games(
     call: Call,
     *,
     replays: Replays = False,
-    teams: Annotated[
-        bool, flag("--teams", "List the teams instead, with their accepted names in upper or lower case.")
-    ] = False,
+    teams: Annotated[bool, flag("--teams")] = False,
 ) -> None:
     """List the games of the last 24 hours: score, clock or tip-off, line, and how old that is.
 
     A poller publishes them; they are no part of the record.
+
+    Args:
+        teams: List the teams instead, with their accepted names in upper or lower case.
     """
     if teams:
         refuse(ctx, "not with --teams", "replays")

@@ -17,9 +17,9 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.formatting import percent, pluralize, signed
 from dejavu_common.rich_console import Console
 
-ModelName = Annotated[str, argument("MODEL", "Version of the model, or champion, challenger or previous.")]
+ModelName = Annotated[str, argument("MODEL", text="Version of the model, or champion, challenger or previous.")]
 Reason = Annotated[
-    str, option("TEXT", "Human-readable reason; kept in the ledger, at most 500 characters.", "--reason")
+    str, option("TEXT", "--reason", text="Human-readable reason; kept in the ledger, at most 500 characters.")
 ]
 
 
@@ -62,26 +62,29 @@ def unload(call: ChangeCall, model: ModelName, reason: Reason = "") -> None:
 def promote(
     call: ChangeCall,
     model: ModelName,
-    force: Annotated[
-        bool, flag("--force", "Promote it without evidence that it is not worse; recorded as such.")
-    ] = False,
+    force: Annotated[bool, flag("--force")] = False,
     reason: Reason = "",
 ) -> None:
     """Make a staged model the champion on all workers, at one position of the ledger.
 
     Refused without evidence that it is not worse than the champion: see `dejavu models compare`.
+
+    Args:
+        force: Promote it without evidence that it is not worse; recorded as such.
     """
     _change(call, lambda client: client.promote_model(model, reason=reason, force=force, timeout=call.timeout))
 
 
 def rollback(
     call: ChangeCall,
-    from_version: Annotated[
-        str, option("VERSION", "Roll back only if this is the champion, so that repeating it is safe.", "--from")
-    ] = "",
+    from_version: Annotated[str, option("VERSION", "--from")] = "",
     reason: Reason = "",
 ) -> None:
-    """Make the previous model the champion again, and retire the one that replaced it."""
+    """Make the previous model the champion again, and retire the one that replaced it.
+
+    Args:
+        from_version: Roll back only if this is the champion, so that repeating it is safe.
+    """
     _change(call, lambda client: client.rollback_model(from_version=from_version, reason=reason, timeout=call.timeout))
 
 

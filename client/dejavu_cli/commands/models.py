@@ -36,11 +36,13 @@ def list_models(call: Call) -> None:
 def show_model(
     call: Call,
     model: ModelName = "champion",
-    lineage: Annotated[
-        bool, flag("--lineage", "Show where it comes from, with its ancestors as far as they are known.")
-    ] = False,
+    lineage: Annotated[bool, flag("--lineage")] = False,
 ) -> None:
-    """Show a model: its stage, abilities and metrics, and which workers have it loaded."""
+    """Show a model: its stage, abilities and metrics, and which workers have it loaded.
+
+    Args:
+        lineage: Show where it comes from, with its ancestors as far as they are known.
+    """
     with call.connect() as client:
         answer = client.get_model("" if model == "champion" else model)
         ancestors = _ancestors(client, answer.model) if lineage else []
@@ -69,22 +71,20 @@ def _ancestors(client: DejavuClient, model: Model) -> list[Model]:
 
 def compare_models(
     call: ScoresCall,
-    model: Annotated[str, argument("MODEL", "Version of the model, or an alias; the challenger by default.")] = "",
-    against: Annotated[
-        str,
-        option(
-            "MODEL",
-            'What to compare it with: a version, an alias, or "persistence"; the champion by default.',
-            "--against",
-        ),
-    ] = "",
-    horizon: Annotated[HorizonName | None, typer.Option(help="Horizon of the forecasts.", show_default="both")] = None,
+    model: Annotated[str, argument("MODEL")] = "",
+    against: Annotated[str, option("MODEL", "--against")] = "",
+    horizon: Annotated[HorizonName | None, typer.Option(show_default="both")] = None,
     replays: Replays = False,
 ) -> None:
     """Compare a model with the champion on exactly the same games and minutes.
 
     Shows the e-values after each game. An e-value of 20 or more shows its
     statement; it may be checked after every game.
+
+    Args:
+        model: Version of the model, or an alias; the challenger by default.
+        against: What to compare it with: a version, an alias, or "persistence"; the champion by default.
+        horizon: Horizon of the forecasts.
     """
     horizons: Sequence[HorizonName] = ["half", "final"] if horizon is None else [horizon]
     with call.connect() as client:
@@ -109,10 +109,15 @@ def compare_models(
 
 def list_changes(
     call: Call,
-    model: Annotated[str, argument("MODEL", "Only changes of this model: its version, or an alias.")] = "",
-    limit: Annotated[int, option("N", "How many changes to show.", min=1, max=500)] = 50,
+    model: Annotated[str, argument("MODEL")] = "",
+    limit: Annotated[int, option("N", min=1, max=500)] = 50,
 ) -> None:
-    """Show the changes of models in the ledger, newest first: what, when, by whom, why and on what evidence."""
+    """Show the changes of models in the ledger, newest first: what, when, by whom, why and on what evidence.
+
+    Args:
+        model: Only changes of this model: its version, or an alias.
+        limit: How many changes to show.
+    """
     with call.connect() as client:
         answer = client.list_model_changes(model_version=model, page_size=limit)
     call.show(answer, print_history)

@@ -21,21 +21,26 @@ from dejavu_common.shown_text import visible
 def notify(
     ctx: typer.Context,
     call: Call,
-    file: Annotated[Path | None, argument("[RULES]", "File of rules and targets, TOML.", envvar="DEJAVU_RULES")] = None,
+    file: Annotated[Path | None, argument("[RULES]", envvar="DEJAVU_RULES")] = None,
     *,
-    dry_run: Annotated[bool, flag("--dry-run", "Print what would be sent, and send nothing.")] = False,
-    test: Annotated[bool, flag("--test", "Send a test message to each target, and exit.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run")] = False,
+    test: Annotated[bool, flag("--test")] = False,
     replays: Replays = False,
-    listed: Annotated[
-        bool, flag("--list", "List the notifications of the last three days: sent, to which target, failed.")
-    ] = False,
-    limit: Annotated[int, option("N", "With --list: maximum number.", min=1, max=1000)] = 100,
+    listed: Annotated[bool, flag("--list")] = False,
+    limit: Annotated[int, option("N", min=1, max=1000)] = 100,
 ) -> None:
     """Tell moments of games: a close end, a swing, an upset, a forecast, a final, silence.
 
     Sends webhooks, and messages by Slack, Discord and ntfy, each once a game.
     Start it twice, and the two share the work: each sends what the other does
     not. Stop with Ctrl-C.
+
+    Args:
+        file: File of rules and targets, TOML.
+        dry_run: Print what would be sent, and send nothing.
+        test: Send a test message to each target, and exit.
+        listed: List the notifications of the last three days: sent, to which target, failed.
+        limit: With --list: maximum number.
     """
     if listed:
         refuse(ctx, "not with --list", "file", "dry_run", "test", "replays")

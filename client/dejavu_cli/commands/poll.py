@@ -56,104 +56,42 @@ def _tell(text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PollerOptions:
-    """Options that are arguments of the poller, with the same names."""
+    """Options that are arguments of the poller, with the same names.
 
-    interval: Annotated[float, option("SECONDS", "Time between two polls of the feed.", min=0.05, max=3600)] = (
-        DEFAULT_INTERVAL
-    )
-    end_interval: Annotated[
-        float,
-        option(
-            "SECONDS",
-            "Time between two reads of the plays of a game in its last three minutes or in overtime.",
-            min=0.05,
-            max=3600,
-        ),
-    ] = DEFAULT_END_INTERVAL
-    from_minute: Annotated[int, option("N", "First minute of play after which to forecast.", min=1, max=MAX_SLOTS)] = (
-        FIRST_MINUTE
-    )
-    every: Annotated[
-        int, option("MINUTES", "Minutes of play between two forecasts of a game.", min=1, max=MAX_SLOTS)
-    ] = 1
-    pace: Annotated[
-        float,
-        option(
-            "SECONDS",
-            "Seconds of play between two forecasts within a minute; in the last four minutes, of the half in the "
-            "last two, and in overtime every play has one. 0: no forecasts within minutes.",
-            min=0,
-            max=60,
-        ),
-    ] = DEFAULT_PACE
-    report: Annotated[bool, flag("--report/--no-report", "Report half-time and final scores to the server.")] = True
+    Attributes:
+        interval: Time between two polls of the feed.
+        end_interval: Time between two reads of the plays of a game in its last three minutes or in overtime.
+        from_minute: First minute of play after which to forecast.
+        every: Minutes of play between two forecasts of a game.
+        pace: Seconds of play between two forecasts within a minute; in the last four minutes, of the half in the
+            last two, and in overtime every play has one. 0: no forecasts within minutes.
+        report: Report half-time and final scores to the server.
+    """
+
+    interval: Annotated[float, option("SECONDS", min=0.05, max=3600)] = DEFAULT_INTERVAL
+    end_interval: Annotated[float, option("SECONDS", min=0.05, max=3600)] = DEFAULT_END_INTERVAL
+    from_minute: Annotated[int, option("N", min=1, max=MAX_SLOTS)] = FIRST_MINUTE
+    every: Annotated[int, option("MINUTES", min=1, max=MAX_SLOTS)] = 1
+    pace: Annotated[float, option("SECONDS", min=0, max=60)] = DEFAULT_PACE
+    report: Annotated[bool, flag("--report/--no-report")] = True
 
 
 def poll(
     ctx: typer.Context,
     call: Call,
     polling: PollerOptions,
-    feed_url: Annotated[
-        str, option("URL", "URL of the live feed, or of a replay.", envvar="DEJAVU_FEED_URL")
-    ] = NBA_URL,
+    feed_url: Annotated[str, option("URL", envvar="DEJAVU_FEED_URL")] = NBA_URL,
     *,
-    horizon: Annotated[
-        Literal["half", "final", "end", "both"], choice("What to forecast: the half, the final differential, or both.")
-    ] = "both",
-    lease: Annotated[
-        str,
-        option(
-            "NAME",
-            "Lease name: of the pollers with the same lease, one works and the others stand by; - for none. "
-            "Default: derived from feed and options.",
-            envvar="DEJAVU_POLL_LEASE",
-        ),
-    ] = "",
-    until_final: Annotated[
-        bool, flag("--until-final", "Exit when every game of the day is over and reported.")
-    ] = False,
-    metrics_listen: Annotated[
-        str,
-        option(
-            "HOST:PORT",
-            "Address to serve Prometheus metrics on, at /metrics; port 0 picks a free port.",
-            envvar="DEJAVU_POLL_METRICS_LISTEN",
-        ),
-    ] = "",
-    events: Annotated[
-        Path | None,
-        option(
-            "FOLDER",
-            "Keep all plays of each game in this folder, as events_{game_id}.parquet.",
-            envvar="DEJAVU_POLL_EVENTS",
-            file_okay=False,
-        ),
-    ] = None,
-    lines: Annotated[
-        Path | None,
-        option(
-            "FILE",
-            "Lines of the games (CSV, JSON, parquet: date, home, away, spread, total); may change until tip-off.",
-            envvar="DEJAVU_POLL_LINES",
-            dir_okay=False,
-        ),
-    ] = None,
-    odds: Annotated[bool, flag("--odds/--no-odds", "Take lines that the file lacks from the feed's odds.")] = True,
-    prices: Annotated[
-        Path | None,
-        option(
-            "FILE",
-            "Current prices of the games (a table as of `dejavu bets`, with a column time), to record beside "
-            "forecasts of the end; another program rewrites it.",
-            envvar="DEJAVU_POLL_PRICES",
-            dir_okay=False,
-        ),
-    ] = None,
+    horizon: Annotated[Literal["half", "final", "end", "both"], choice()] = "both",
+    lease: Annotated[str, option("NAME", envvar="DEJAVU_POLL_LEASE")] = "",
+    until_final: Annotated[bool, flag("--until-final")] = False,
+    metrics_listen: Annotated[str, option("HOST:PORT", envvar="DEJAVU_POLL_METRICS_LISTEN")] = "",
+    events: Annotated[Path | None, option("FOLDER", envvar="DEJAVU_POLL_EVENTS", file_okay=False)] = None,
+    lines: Annotated[Path | None, option("FILE", envvar="DEJAVU_POLL_LINES", dir_okay=False)] = None,
+    odds: Annotated[bool, flag("--odds/--no-odds")] = True,
+    prices: Annotated[Path | None, option("FILE", envvar="DEJAVU_POLL_PRICES", dir_okay=False)] = None,
     page: PageOption = False,
-    evening: Annotated[
-        datetime | None,
-        day_option("With --page: day to show as tonight, as for a replay of past games."),
-    ] = None,
+    evening: Annotated[datetime | None, day_option()] = None,
 ) -> None:
     """Watch the day's games: forecast the half and the end while they are played, and compare with the outcomes.
 
@@ -163,6 +101,20 @@ def poll(
     ends, hangs or is cut off.
     Shows a table in a terminal and prints lines elsewhere. Stop with Ctrl-C;
     then prints a summary.
+
+    Args:
+        feed_url: URL of the live feed, or of a replay.
+        horizon: What to forecast: the half, the final differential, or both.
+        lease: Lease name: of the pollers with the same lease, one works and the others stand by; - for none.
+            Default: derived from feed and options.
+        until_final: Exit when every game of the day is over and reported.
+        metrics_listen: Address to serve Prometheus metrics on, at /metrics; port 0 picks a free port.
+        events: Keep all plays of each game in this folder, as events_{game_id}.parquet.
+        lines: Lines of the games (CSV, JSON, parquet: date, home, away, spread, total); may change until tip-off.
+        odds: Take lines that the file lacks from the feed's odds.
+        prices: Current prices of the games (a table as of `dejavu bets`, with a column time), to record beside
+            forecasts of the end; another program rewrites it.
+        evening: With --page: day to show as tonight, as for a replay of past games.
     """
     if not page:
         refuse(ctx, "needs --page", "evening")

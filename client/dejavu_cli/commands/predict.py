@@ -111,11 +111,13 @@ Pattern = Annotated[
     list[str] | None,
     argument(
         "[PATTERN]...",
-        "The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
+        text="The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
         "a JSON array from standard input.",
     ),
 ]
-PatternJson = Annotated[str | None, option("ARRAY", "The pattern as a JSON array; - reads it from standard input.")]
+PatternJson = Annotated[
+    str | None, option("ARRAY", text="The pattern as a JSON array; - reads it from standard input.")
+]
 
 
 def predict(
@@ -123,117 +125,73 @@ def predict(
     pattern: Pattern = None,
     *,
     pattern_json: PatternJson = None,
-    game_id: Annotated[
-        str, typer.Option(help="NBA game id, ten digits; the forecast is then recorded in the ledger.")
-    ] = "",
-    alpha: Annotated[
-        float | None,
-        amount("SHARE", "Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05."),
-    ] = None,
-    horizon: Annotated[
-        HorizonName | None,
-        choice(
-            "Horizon: the half (or halftime, the same), or the end of the game; the half by default; required with "
-            "--game-id and with odds."
-        ),
-    ] = None,
-    home: Annotated[str, team_option("Home team: BOS, Boston, Celtics or Sixers (dejavu games --teams).")] = "",
-    away: Annotated[str, team_option("Away team; with both teams the forecast uses their ratings.")] = "",
-    pregame_margin: Annotated[
-        float | None,
-        parsed(
-            "POINTS",
-            "The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5); replaces "
-            "the teams' ratings.",
-            _margin,
-        ),
-    ] = None,
-    pregame_total: Annotated[float | None, amount("POINTS", "The line of the points of both teams at the end.")] = None,
-    game_date: Annotated[
-        str,
-        option(
-            "YYYY-MM-DD", "Local date of the game, today (US Eastern) by default; ratings too old for it are not used."
-        ),
-    ] = "",
-    neutral_site: Annotated[
-        bool, flag("--neutral-site", "No team is at home: the teams' ratings expect no home advantage.")
-    ] = False,
-    total_points: Annotated[int | None, points("Points of both teams at the end of the pattern.")] = None,
-    last_score: Annotated[
-        LastScore | None,
-        parsed(
-            "SIDE:SECONDS",
-            "Who scored last, and how many seconds of play before the end of the pattern: home:12. Needs "
-            "--total-points.",
-            _last_score,
-        ),
-    ] = None,
-    possession: Annotated[
-        Possession | None,
-        parsed(
-            "SIDE[:shot]",
-            "Who has the ball at the end of the pattern, used from minute 41 on: home, or home:shot while a shot "
-            "of it is in the air. Needs --total-points.",
-            _possession,
-        ),
-    ] = None,
-    moment: Annotated[
-        Moment | None,
-        parsed(
-            "'CLOCK LEAD'",
-            "State of the game since the end of the pattern: the period, the time left in it, and the home team's "
-            "lead, as 'Q4 0:42.5 +3' or 'OT 2:10 -1' (the second overtime is OT2). The other options are then as of "
-            "this moment.",
-            _moment,
-        ),
-    ] = None,
-    free_throws: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=MAX_FREE_THROWS,
-            help="Free throws of the team with the ball (--possession) before the clock runs again. Needs --moment.",
-        ),
-    ] = None,
-    quantiles: Annotated[
-        Any, parsed("LEVELS", "Quantile levels to show, comma-separated: 0.1,0.5,0.9.", _levels)
-    ] = None,
-    model: Annotated[str, option("VERSION", "Model version; the active one by default.")] = "",
-    spread: Annotated[
-        Any,
-        parsed(
-            "TEAM±POINTS",
-            "Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5. "
-            "Requires both teams; without odds, its probability and the smallest odds worth taking.",
-            _spread,
-        ),
-    ] = None,
-    moneyline: Annotated[bool, flag("--moneyline", "Evaluate a bet on who leads at the horizon.")] = False,
-    home_odds: Annotated[
-        float | None, parsed("PRICE", "The price of the home side: decimal (1.91) or American (-110).", price)
-    ] = None,
-    away_odds: Annotated[
-        float | None, parsed("PRICE", "The price of the away side: decimal (1.91) or American (+120).", price)
-    ] = None,
-    total_line: Annotated[
-        float | None,
-        amount(
-            "POINTS",
-            "Evaluate a bet on the points of both teams: over or under this line. Requires --total-points; with odds "
-            "recorded with a named forecast.",
-        ),
-    ] = None,
-    over_odds: Annotated[float | None, parsed("PRICE", "The price of over: decimal or American.", price)] = None,
-    under_odds: Annotated[float | None, parsed("PRICE", "The price of under: decimal or American.", price)] = None,
+    game_id: Annotated[str, typer.Option()] = "",
+    alpha: Annotated[float | None, amount("SHARE")] = None,
+    horizon: Annotated[HorizonName | None, choice()] = None,
+    home: Annotated[str, team_option()] = "",
+    away: Annotated[str, team_option()] = "",
+    pregame_margin: Annotated[float | None, parsed("POINTS", _margin)] = None,
+    pregame_total: Annotated[float | None, amount("POINTS")] = None,
+    game_date: Annotated[str, option("YYYY-MM-DD")] = "",
+    neutral_site: Annotated[bool, flag("--neutral-site")] = False,
+    total_points: Annotated[int | None, points()] = None,
+    last_score: Annotated[LastScore | None, parsed("SIDE:SECONDS", _last_score)] = None,
+    possession: Annotated[Possession | None, parsed("SIDE[:shot]", _possession)] = None,
+    moment: Annotated[Moment | None, parsed("'CLOCK LEAD'", _moment)] = None,
+    free_throws: Annotated[int | None, typer.Option(min=0, max=MAX_FREE_THROWS)] = None,
+    quantiles: Annotated[Any, parsed("LEVELS", _levels)] = None,
+    model: Annotated[str, option("VERSION")] = "",
+    spread: Annotated[Any, parsed("TEAM±POINTS", _spread)] = None,
+    moneyline: Annotated[bool, flag("--moneyline")] = False,
+    home_odds: Annotated[float | None, parsed("PRICE", price)] = None,
+    away_odds: Annotated[float | None, parsed("PRICE", price)] = None,
+    total_line: Annotated[float | None, amount("POINTS")] = None,
+    over_odds: Annotated[float | None, parsed("PRICE", price)] = None,
+    under_odds: Annotated[float | None, parsed("PRICE", price)] = None,
     bankroll: Bankroll = None,
-    game_staked: Annotated[
-        float | None, amount("AMOUNT", "What you have staked on this game already; counts towards the caps.")
-    ] = None,
+    game_staked: Annotated[float | None, amount("AMOUNT")] = None,
     evening_staked: EveningStaked = None,
     staking: StakingRules = None,
-    explain: Annotated[bool, flag("--explain", "Show how the forecast was computed.")] = False,
+    explain: Annotated[bool, flag("--explain")] = False,
 ) -> None:
-    """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
+    """Forecast one game from its score differentials so far; with odds, evaluate a bet too.
+
+    Args:
+        game_id: NBA game id, ten digits; the forecast is then recorded in the ledger.
+        alpha: Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05.
+        horizon: Horizon: the half (or halftime, the same), or the end of the game; the half by default; required
+            with --game-id and with odds.
+        home: Home team: BOS, Boston, Celtics or Sixers (dejavu games --teams).
+        away: Away team; with both teams the forecast uses their ratings.
+        pregame_margin: The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5);
+            replaces the teams' ratings.
+        pregame_total: The line of the points of both teams at the end.
+        game_date: Local date of the game, today (US Eastern) by default; ratings too old for it are not used.
+        neutral_site: No team is at home: the teams' ratings expect no home advantage.
+        total_points: Points of both teams at the end of the pattern.
+        last_score: Who scored last, and how many seconds of play before the end of the pattern: home:12. Needs
+            --total-points.
+        possession: Who has the ball at the end of the pattern, used from minute 41 on: home, or home:shot while a
+            shot of it is in the air. Needs --total-points.
+        moment: State of the game since the end of the pattern: the period, the time left in it, and the home team's
+            lead, as 'Q4 0:42.5 +3' or 'OT 2:10 -1' (the second overtime is OT2). The other options are then as of
+            this moment.
+        free_throws: Free throws of the team with the ball (--possession) before the clock runs again. Needs
+            --moment.
+        quantiles: Quantile levels to show, comma-separated: 0.1,0.5,0.9.
+        model: Model version; the active one by default.
+        spread: Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5.
+            Requires both teams; without odds, its probability and the smallest odds worth taking.
+        moneyline: Evaluate a bet on who leads at the horizon.
+        home_odds: The price of the home side: decimal (1.91) or American (-110).
+        away_odds: The price of the away side: decimal (1.91) or American (+120).
+        total_line: Evaluate a bet on the points of both teams: over or under this line. Requires --total-points;
+            with odds recorded with a named forecast.
+        over_odds: The price of over: decimal or American.
+        under_odds: The price of under: decimal or American.
+        game_staked: What you have staked on this game already; counts towards the caps.
+        explain: Show how the forecast was computed.
+    """
     if bool(home) != bool(away):
         raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
     if home and team_of(home) == team_of(away):
@@ -301,15 +259,15 @@ def risk(
     pattern: Pattern = None,
     *,
     pattern_json: PatternJson = None,
-    total_points: Annotated[
-        int | None, points("Points of both teams so far; without them the pace is not a factor.")
-    ] = None,
-    games: Annotated[
-        str | None,
-        option("FILE", "Up to 100 games at once: a line of JSON each, with pattern and totalPoints; - reads them."),
-    ] = None,
+    total_points: Annotated[int | None, points()] = None,
+    games: Annotated[str | None, option("FILE")] = None,
 ) -> None:
-    """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more)."""
+    """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more).
+
+    Args:
+        total_points: Points of both teams so far; without them the pace is not a factor.
+        games: Up to 100 games at once: a line of JSON each, with pattern and totalPoints; - reads them.
+    """
     if games is not None:
         if pattern or pattern_json or total_points is not None:
             raise typer.BadParameter("it has the patterns and points of all games", param_hint="--games")

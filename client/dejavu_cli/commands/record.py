@@ -54,7 +54,7 @@ SHOWN: Final = 50
 """Default number of forecasts in a table."""
 LARGEST_PAGE: Final = 500
 
-GameId = Annotated[str, argument("GAME_ID", "NBA game id, ten digits.")]
+GameId = Annotated[str, argument("GAME_ID", text="NBA game id, ten digits.")]
 Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap", "accuracy", "roc-auc", "roi"]
 """Leaderboard metrics as typed on the command line."""
 
@@ -64,28 +64,31 @@ def predictions(
     games: GameOptions,
     files: Files,
     call: Call,
-    game_id: Annotated[
-        str, argument("[GAME_ID]", "Show the newest forecast of this game in full, with its revisions and outcome.")
-    ] = "",
+    game_id: Annotated[str, argument("[GAME_ID]")] = "",
     *,
-    horizon: Annotated[
-        HorizonName | None,
-        choice("Only forecasts of this horizon: the half, or the end; of a GAME_ID, the half by default."),
-    ] = None,
-    settled: Annotated[
-        bool | None, flag("--settled/--unsettled", "Only forecasts whose outcome is known, or is not.")
-    ] = None,
+    horizon: Annotated[HorizonName | None, choice()] = None,
+    settled: Annotated[bool | None, flag("--settled/--unsettled")] = None,
     model: Model = "",
-    superseded: Annotated[bool, flag("--superseded", "Include earlier revisions that were superseded.")] = False,
+    superseded: Annotated[bool, flag("--superseded")] = False,
     limit: Annotated[
         int | None,
         option(
-            "N", f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.", min=0
+            "N",
+            text=f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.",
+            min=0,
         ),
     ] = None,
-    explain: Annotated[bool, flag("--explain", "Include the explanations; only with --json.")] = False,
+    explain: Annotated[bool, flag("--explain")] = False,
 ) -> None:
-    """List recorded forecasts and their results, newest first; or show one of a game in full."""
+    """List recorded forecasts and their results, newest first; or show one of a game in full.
+
+    Args:
+        game_id: Show the newest forecast of this game in full, with its revisions and outcome.
+        horizon: Only forecasts of this horizon: the half, or the end; of a GAME_ID, the half by default.
+        settled: Only forecasts whose outcome is known, or is not.
+        superseded: Include earlier revisions that were superseded.
+        explain: Include the explanations; only with --json.
+    """
     if game_id:
         others = {each.name for group in (GameOptions, Files) for each in fields(group)} - {"minute"}
         refuse(ctx, "not with GAME_ID", *others, "settled", "superseded", "limit", "explain")
@@ -137,16 +140,19 @@ def scorecard(
     call: ScoresCall,
     *,
     model: Model = "",
-    limit: Annotated[int, option("N", "Only the N games with the newest outcomes; 0 for all.", min=0)] = 0,
-    by_model: Annotated[
-        bool, flag("--by-model", "Rank the model versions instead; those with too few games are excluded.")
-    ] = False,
-    metric: Annotated[Metric, choice("With --by-model: metric to rank by.")] = "crps",
-    min_games: Annotated[
-        int, option("N", "With --by-model: fewest games of a version; 0: the server's default, 100.", min=0)
-    ] = 0,
+    limit: Annotated[int, option("N", min=0)] = 0,
+    by_model: Annotated[bool, flag("--by-model")] = False,
+    metric: Annotated[Metric, choice()] = "crps",
+    min_games: Annotated[int, option("N", min=0)] = 0,
 ) -> None:
-    """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight."""
+    """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight.
+
+    Args:
+        limit: Only the N games with the newest outcomes; 0 for all.
+        by_model: Rank the model versions instead; those with too few games are excluded.
+        metric: With --by-model: metric to rank by.
+        min_games: With --by-model: fewest games of a version; 0: the server's default, 100.
+    """
     files.check(call)
     if by_model:
         refuse(ctx, "not with --by-model", "model", "limit")
@@ -170,31 +176,31 @@ def scorecard(
 def report(
     call: Call,
     game_id: GameId,
-    horizon: Annotated[HorizonName, choice("Horizon reported: the half, or the end.", show_default=False)],
-    differential: Annotated[
-        int | None, argument("[DIFFERENTIAL]", "Home team's lead at the horizon, in points; negative if behind.")
-    ] = None,
+    horizon: Annotated[HorizonName, choice(show_default=False)],
+    differential: Annotated[int | None, argument("[DIFFERENTIAL]")] = None,
     *,
-    home: Annotated[str, team_option("Home team; with both teams, ratings learn from the final score.")] = "",
-    away: Annotated[str, team_option("Away team.")] = "",
-    observed: Annotated[
-        str, option("TIME", "When it was observed, ISO 8601; local time unless it has an offset; now by default.")
-    ] = "",
-    total_points: Annotated[
-        int | None,
-        points("Points of both teams together at the horizon, which settle forecasts of totals."),
-    ] = None,
-    overtimes: Annotated[
-        int | None, option("N", "Overtimes that the game had; with --horizon final.", min=0, max=MAX_OVERTIMES)
-    ] = None,
-    correct: Annotated[
-        bool, flag("--correct", "Overturn the outcome that stands; it is named, and stays as a revision.")
-    ] = False,
-    withdraw: Annotated[bool, flag("--withdraw", "Take the outcome back, as if it had never been reported.")] = False,
+    home: Annotated[str, team_option()] = "",
+    away: Annotated[str, team_option()] = "",
+    observed: Annotated[str, option("TIME")] = "",
+    total_points: Annotated[int | None, points()] = None,
+    overtimes: Annotated[int | None, option("N", min=0, max=MAX_OVERTIMES)] = None,
+    correct: Annotated[bool, flag("--correct")] = False,
+    withdraw: Annotated[bool, flag("--withdraw")] = False,
 ) -> None:
     """Report the lead at the half or the end of a game, which settles its forecasts; or take a report back.
 
     A report of another value than the one that stands is refused without --correct.
+
+    Args:
+        horizon: Horizon reported: the half, or the end.
+        differential: Home team's lead at the horizon, in points; negative if behind.
+        home: Home team; with both teams, ratings learn from the final score.
+        away: Away team.
+        observed: When it was observed, ISO 8601; local time unless it has an offset; now by default.
+        total_points: Points of both teams together at the horizon, which settle forecasts of totals.
+        overtimes: Overtimes that the game had; with --horizon final.
+        correct: Overturn the outcome that stands; it is named, and stays as a revision.
+        withdraw: Take the outcome back, as if it had never been reported.
     """
     if withdraw:
         given = (differential, total_points, overtimes)
@@ -240,12 +246,16 @@ def report(
 
 def checkpoint(
     call: Call,
-    out: Annotated[Path | None, option("FILE", "Write to a new file; standard output by default.")] = None,
-    force: Annotated[bool, flag("--force", "Overwrite the file of --out; an older checkpoint proves more.")] = False,
+    out: Annotated[Path | None, option("FILE")] = None,
+    force: Annotated[bool, flag("--force")] = False,
 ) -> None:
     """Fetch the signed head of the ledger. A saved copy proves later that no entry up to it was changed.
 
     The output is always JSON. `dejavu-server ledger verify --checkpoint FILE` verifies a ledger against it.
+
+    Args:
+        out: Write to a new file; standard output by default.
+        force: Overwrite the file of --out; an older checkpoint proves more.
     """
     if out is not None and out.exists() and not force:
         raise failure(f"{out} exists, and an earlier checkpoint proves more: use another name, or --force")

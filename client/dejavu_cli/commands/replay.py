@@ -33,43 +33,34 @@ _POLLS_PER_MINUTE: Final = 3
 
 def replay(
     *,
-    listen: Annotated[str, option("HOST:PORT", "Address to serve on; port 0 picks a free port.")] = "127.0.0.1:8008",
-    speed: Annotated[
-        float, option("N", "Speed relative to real time; 1 takes more than two hours.", min=0.01, max=1000)
-    ] = 60.0,
-    games: Annotated[
-        Path | None,
-        option(
-            "PATH",
-            "Replay recorded games from a file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).",
-        ),
-    ] = None,
+    listen: Annotated[str, option("HOST:PORT")] = "127.0.0.1:8008",
+    speed: Annotated[float, option("N", min=0.01, max=1000)] = 60.0,
+    games: Annotated[Path | None, option("PATH")] = None,
     source: PlaysSource = Source.PLAYS,
     game_list: GameList = None,
-    date: Annotated[
-        datetime | None,
-        day_option("Replay the recorded games of this day; without a file, the day of the simulated games."),
-    ] = None,
-    lines: Annotated[
-        Path | None,
-        option(
-            "FILE",
-            "Lines of these games, as `dejavu poll --lines` reads; served as the feed's odds, without totals.",
-            dir_okay=False,
-        ),
-    ] = None,
-    count: Annotated[
-        int, option("N", "Number of games to simulate if there is no file.", min=1, max=MOST_SIMULATED)
-    ] = 8,
-    seed: Annotated[int | None, option("N", "Seed of the simulated games; random by default.")] = None,
-    stagger: Annotated[float, option("MINUTES", "Time between two tip-offs, in real game-day minutes.", min=0)] = 5.0,
-    delay: Annotated[float, option("SECONDS", "Time from now to the first tip-off.", min=0)] = 5.0,
+    date: Annotated[datetime | None, day_option()] = None,
+    lines: Annotated[Path | None, option("FILE", dir_okay=False)] = None,
+    count: Annotated[int, option("N", min=1, max=MOST_SIMULATED)] = 8,
+    seed: Annotated[int | None, option("N")] = None,
+    stagger: Annotated[float, option("MINUTES", min=0)] = 5.0,
+    delay: Annotated[float, option("SECONDS", min=0)] = 5.0,
     as_json: Json = False,
 ) -> None:
     """Serve an evening of games like the NBA's live feed, faster than real time, for `dejavu poll --feed-url`.
 
     Games are simulated, or those of one day are read from files, by the rules of `dejavu-trainer import`.
     Continues to serve the games after all are final. Stop with Ctrl-C.
+
+    Args:
+        listen: Address to serve on; port 0 picks a free port.
+        speed: Speed relative to real time; 1 takes more than two hours.
+        games: Replay recorded games from a file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).
+        date: Replay the recorded games of this day; without a file, the day of the simulated games.
+        lines: Lines of these games, as `dejavu poll --lines` reads; served as the feed's odds, without totals.
+        count: Number of games to simulate if there is no file.
+        seed: Seed of the simulated games; random by default.
+        stagger: Time between two tip-offs, in real game-day minutes.
+        delay: Time from now to the first tip-off.
     """
     host, port = address(listen, "--listen")
     try:

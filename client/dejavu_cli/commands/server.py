@@ -33,13 +33,7 @@ _WINDOWS: Final = {"1": 60, "5": 300, "15": 900, "all": 0}
 
 def health(
     call: Call,
-    service: Annotated[
-        str,
-        typer.Argument(
-            help="Full name of a service, for example dejavu.v1.PredictionService, or dejavu.ledger; "
-            "the whole server by default."
-        ),
-    ] = "",
+    service: Annotated[str, typer.Argument()] = "",
 ) -> None:
     """Check whether the server accepts calls: exit code 0 if it is SERVING, otherwise 1.
 
@@ -47,6 +41,10 @@ def health(
     The ledger's health is shown too, but does not change the exit code.
     `dejavu health dejavu.ledger` checks only the ledger.
     Checks each of several servers: exit code 0 if one is SERVING.
+
+    Args:
+        service: Full name of a service, for example dejavu.v1.PredictionService, or dejavu.ledger; the whole server
+            by default.
     """
     servers = _targets(call.target)
     serving = [_print_health(call, service, each, one_of=len(servers)) for each in servers]
@@ -88,27 +86,27 @@ def stats(
     call: Call,
     minutes: Annotated[
         Literal["1", "5", "15", "all"],
-        flag("--minutes", "Show the calls of the last 1, 5 or 15 minutes, or of all since the start."),
+        flag("--minutes"),
     ] = "5",
-    watch: Annotated[bool, flag("--watch", "Show them live, until Ctrl-C.")] = False,
-    interval: Annotated[
-        float, option("SECONDS", "With --watch: time between two looks at the servers.", min=0.1, max=3600)
-    ] = 2.0,
-    cache: Annotated[bool, flag("--cache", "Show the cache of what-ifs.")] = False,
-    clear_cache: Annotated[bool, flag("--clear-cache", "Empty that cache. Needs the scope admin.")] = False,
-    warm_cache: Annotated[
-        str,
-        option(
-            "FILE",
-            "Fill it with what-ifs, one a line as JSON: "
-            '{"pattern": [0, 2, 4], "horizon": "HORIZON_FINAL"}; - reads them. Needs the scope admin.',
-        ),
-    ] = "",
+    watch: Annotated[bool, flag("--watch")] = False,
+    interval: Annotated[float, option("SECONDS", min=0.1, max=3600)] = 2.0,
+    cache: Annotated[bool, flag("--cache")] = False,
+    clear_cache: Annotated[bool, flag("--clear-cache")] = False,
+    warm_cache: Annotated[str, option("FILE")] = "",
 ) -> None:
     """Show what a server did: forecasts, calls, errors, durations, coverage, lag; summed over its workers.
 
     Several servers are shown as a table. Needs no metrics; with tokens, the scope read.
     Each worker has a cache of its own: warming goes on over new connections until all workers have the answers.
+
+    Args:
+        minutes: Show the calls of the last 1, 5 or 15 minutes, or of all since the start.
+        watch: Show them live, until Ctrl-C.
+        interval: With --watch: time between two looks at the servers.
+        cache: Show the cache of what-ifs.
+        clear_cache: Empty that cache. Needs the scope admin.
+        warm_cache: Fill it with what-ifs, one a line as JSON: {"pattern": [0, 2, 4], "horizon": "HORIZON_FINAL"}; -
+            reads them. Needs the scope admin.
     """
     if not watch:
         refuse(ctx, "needs --watch", "interval")

@@ -25,26 +25,26 @@ from dejavu_feed.replay.games import ReplayGame, recorded_evening
 
 def swings(
     call: Call,
-    games: Annotated[
-        Path, argument("PATH", "A file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).")
-    ],
+    games: Annotated[Path, argument("PATH")],
     *,
-    date: Annotated[datetime, day_option("Local date of the games.")],
-    team: Annotated[str, team_option("Only the game of this team (dejavu games --teams).")] = "",
+    date: Annotated[datetime, day_option()],
+    team: Annotated[str, team_option()] = "",
     source: PlaysSource = Source.PLAYS,
     game_list: GameList = None,
-    pregame_margin: Annotated[
-        float | None,
-        amount(
-            "POINTS",
-            "With --team: the line, as the home team's expected final lead before the game; replaces the ratings.",
-        ),
-    ] = None,
-    top: Annotated[int, option("N", "Number of plays to show of each game.", min=1)] = 10,
+    pregame_margin: Annotated[float | None, amount("POINTS")] = None,
+    top: Annotated[int, option("N", min=1)] = 10,
 ) -> None:
     """Show how much each scoring play of played games changed the probability to win.
 
     With `--json`, all scoring plays, one line a game. Nothing is recorded.
+
+    Args:
+        games: A file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).
+        date: Local date of the games.
+        team: Only the game of this team (dejavu games --teams).
+        pregame_margin: With --team: the line, as the home team's expected final lead before the game; replaces the
+            ratings.
+        top: Number of plays to show of each game.
     """
     if pregame_margin is not None and not team:
         raise typer.BadParameter("needs --team, the game that it is of", param_hint="--pregame-margin")

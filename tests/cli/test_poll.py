@@ -27,6 +27,7 @@ from tests.support.fakes.service import FakeServer
 from tests.support.programs.commands import python_m
 from typer.testing import CliRunner
 
+from dejavu.v1.model_service_pb2 import ComponentWeight, ListModelsResponse, Model
 from dejavu_cli.main import app
 from dejavu_client import FINAL, HALFTIME
 from dejavu_feed.replay.http_server import LocalServer, Response
@@ -114,13 +115,14 @@ def test_json_tells_an_evening_and_the_program_ends_with_it(stage: Stage) -> Non
 def test_the_page_runs_beside_the_poller_with_its_options_and_ends_with_it(stage: Stage, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("sesame")
-    with stage.start("--json", "--page", "--token-file", str(token), log=subprocess.PIPE) as program:
+    evening = ("--evening", "2026-01-02")
+    with stage.start("--json", "--page", *evening, "--token-file", str(token), log=subprocess.PIPE) as program:
         assert program.stderr is not None
         url = next(line for line in program.stderr if line.startswith("Page at ")).split()[-1]
         with urllib.request.urlopen(f"{url}api/status", timeout=30) as answer:
             assert json.load(answer)["demo"] is True  # the games are those of a replay
-        options = ["--token-file", str(token), "--demo"]
-        [page] = (each for each in psutil.process_iter(["cmdline"]) if (each.info["cmdline"] or [])[-3:] == options)
+        options = ["--token-file", str(token), "--demo", *evening]
+        [page] = (each for each in psutil.process_iter(["cmdline"]) if (each.info["cmdline"] or [])[-5:] == options)
         next_record(program, "game")
         program.send_signal(signal.SIGINT)
         assert next_record(program, "summary")["games"] == 1
@@ -168,6 +170,28 @@ def test_where_there_is_no_terminal_it_prints_lines(stage: Stage) -> None:
         "half, 1 game: 1 of 1 interval at 95 % held · MAE 2.00 (persistence 2.00)\n",
         "end, 1 game: 1 of 1 interval at 95 % held · Brier 0.062 (leader 0.000)\n",
     ]
+
+
+def test_an_evening_begins_with_its_model_and_slow_calls_are_warned_of(stage: Stage) -> None:
+    weights = [
+        ComponentWeight(component=name, weight=weight)
+        for name, weight in (("linear", 0.4), ("dejavu", 0.45), ("linear", 0.55))
+    ]
+
+    def answer_late(_: object) -> ListModelsResponse:
+        time.sleep(0.3)
+        return ListModelsResponse(models=[Model(version="v", active=True, past_games=7, weights=weights)])
+
+    stage.server.answers("ListModels", answer_late)
+    with stage.start(log=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == (
+            "model v, database of 7 past games · linear 40–55 %, Dejavu 45 % · alpha 0.05 · 1 game\n"
+        )
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+        assert program.stderr is not None
+        assert "slow_call method='ListModels'" in program.stderr.read()
 
 
 def test_a_reader_that_leaves_ends_it_without_a_complaint(stage: Stage) -> None:

@@ -170,10 +170,6 @@ def test_all_workers_are_warmed_shown_and_cleared(tmp_path: Path, run: Run) -> N
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        (("--cache", "--clear-cache"), "", "give only one of them"),
-        (("--cache", "--watch"), "", "not with an option of the cache"),
-        (("--interval", "1"), "", "needs --watch"),
-        (("--minutes", "7"), "", "'7' is not one of '1', '5', '15', 'all'"),
         (("--warm-cache", "-"), "", "has no requests"),
         (("--warm-cache", "-"), f"{WHAT_IF}\n{{", "line 2"),
         (("--warm-cache", "-"), '{"pattern": [1], "game_id": "0022300001"}', "game_id"),

@@ -175,9 +175,9 @@ def day_option(*names: str) -> Any:
     return parsed("YYYY-MM-DD", _day, *names)
 
 
-def team_option() -> Any:
+def team_option(*names: str) -> Any:
     """Declare an option for a team."""
-    return option("TEAM", callback=checked(_known_team))
+    return option("TEAM", *names, callback=checked(_known_team))
 
 
 Timeout = Annotated[

@@ -79,8 +79,6 @@ EXPLAINED = forecast(
         (["0,2,-3,1.5,-.5"], ""),
         (["0 2 -3", "1.5", "-0.5"], ""),
         (["-"], "[0, 2, -3, 1.5, -0.5]"),
-        (["--pattern-json", "-"], "[0, 2, -3, 1.5, -0.5]\n"),
-        (["--pattern-json", "[0, 2, -3, 1.5, -0.5]"], ""),
     ],
 )
 def test_a_pattern_is_taken_in_every_form(server: FakeServer, run: Run, arguments: list[str], stdin: str) -> None:

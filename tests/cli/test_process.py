@@ -167,21 +167,6 @@ def test_all_workers_are_warmed_shown_and_cleared(tmp_path: Path, run: Run) -> N
         cache_with(run, address, entries="0")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "stdin", "said"),
-    [
-        (("--warm-cache", "-"), "", "has no requests"),
-        (("--warm-cache", "-"), f"{WHAT_IF}\n{{", "line 2"),
-        (("--warm-cache", "-"), '{"pattern": [1], "game_id": "0022300001"}', "game_id"),
-        (("--warm-cache", "-"), '{"patern": [1]}', "line 1"),
-    ],
-)
-def test_wrong_usage_is_explained(run: Run, arguments: tuple[str, ...], stdin: str, said: str) -> None:
-    result = run("stats", *arguments, stdin=stdin, width=200)
-    assert result.exit_code == 2
-    assert said in result.stderr
-
-
 def test_a_missing_file_is_named(run: Run) -> None:
     missing = run("stats", "--warm-cache", "none.jsonl")
     assert (missing.exit_code, "none.jsonl" in missing.stderr, "Traceback" in missing.output) == (1, True, False)

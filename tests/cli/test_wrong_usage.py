@@ -8,6 +8,7 @@ from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Run
 
 NUMBERS = "expected an array of numbers"
+WHAT_IF = '{"pattern": [1]}'
 OVERTIME = "give the last minute and overtime by --moment"
 TEAMS = ("1", "--home", "BKN", "--away", "GSW")
 PRICED = (*TEAMS, "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
@@ -26,11 +27,6 @@ PREDICT = [
     (("three",), "'three' is not a number"),
     (("1", "1_0"), "'1_0' is not a number"),
     (("1", "--alhpa", "3"), "'--alhpa' is neither an option nor a number"),
-    (("1", "--pattern-json", "[1]"), "not both"),
-    (("--pattern-json", "{"), "not JSON"),
-    (("--pattern-json", "[]"), NUMBERS),
-    (("--pattern-json", '["1"]'), NUMBERS),
-    (("--pattern-json", "[true]"), NUMBERS),
     (("1", "--timeout", "0"), "is not a time to wait"),
     (("1", "--horizon", "third"), "third"),
     (("1", "--quantiles", "0.1,half"), "'half' is not a number"),
@@ -137,4 +133,24 @@ def test_wrong_usage_is_named_and_exits_2(
     result = run(command, *arguments, width=200)
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("command", "stdin", "said"),
+    [
+        (("predict", "-"), "{", "not JSON"),
+        *((("predict", "-"), text, NUMBERS) for text in ("[]", '["1"]', "[true]")),
+        (("stats", "--warm-cache", "-"), "", "has no requests"),
+        (("stats", "--warm-cache", "-"), f"{WHAT_IF}\n{{", "line 2"),
+        (("stats", "--warm-cache", "-"), '{"pattern": [1], "game_id": "0022300001"}', "line 1: game_id is set"),
+        (("stats", "--warm-cache", "-"), '{"patern": [1]}', "line 1"),
+    ],
+)
+def test_wrong_input_is_named_and_exits_2(
+    server: FakeServer, run: Run, command: tuple[str, ...], stdin: str, said: str
+) -> None:
+    result = run(*command, stdin=stdin, width=200)
+    assert result.exit_code == 2
+    assert said in result.stderr
     assert not server.calls

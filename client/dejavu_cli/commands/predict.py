@@ -6,9 +6,9 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import typer
 
@@ -115,54 +115,17 @@ Pattern = Annotated[
         "a JSON array from standard input.",
     ),
 ]
-PatternJson = Annotated[
-    str | None, option("ARRAY", text="The pattern as a JSON array; - reads it from standard input.")
-]
 
 
-def predict(
-    call: Call,
-    pattern: Pattern = None,
-    *,
-    pattern_json: PatternJson = None,
-    game_id: Annotated[str, typer.Option()] = "",
-    alpha: Annotated[float | None, amount("SHARE")] = None,
-    horizon: Annotated[HorizonName | None, choice()] = None,
-    home: Annotated[str, team_option()] = "",
-    away: Annotated[str, team_option()] = "",
-    pregame_margin: Annotated[float | None, parsed("POINTS", _margin)] = None,
-    pregame_total: Annotated[float | None, amount("POINTS")] = None,
-    game_date: Annotated[str, option("YYYY-MM-DD")] = "",
-    neutral_site: Annotated[bool, flag("--neutral-site")] = False,
-    total_points: Annotated[int | None, points()] = None,
-    last_score: Annotated[LastScore | None, parsed("SIDE:SECONDS", _last_score)] = None,
-    possession: Annotated[Possession | None, parsed("SIDE[:shot]", _possession)] = None,
-    moment: Annotated[Moment | None, parsed("'CLOCK LEAD'", _moment)] = None,
-    free_throws: Annotated[int | None, typer.Option(min=0, max=MAX_FREE_THROWS)] = None,
-    quantiles: Annotated[Any, parsed("LEVELS", _levels)] = None,
-    model: Annotated[str, option("VERSION")] = "",
-    spread: Annotated[Any, parsed("TEAM±POINTS", _spread)] = None,
-    moneyline: Annotated[bool, flag("--moneyline")] = False,
-    home_odds: Annotated[float | None, parsed("PRICE", price)] = None,
-    away_odds: Annotated[float | None, parsed("PRICE", price)] = None,
-    total_line: Annotated[float | None, amount("POINTS")] = None,
-    over_odds: Annotated[float | None, parsed("PRICE", price)] = None,
-    under_odds: Annotated[float | None, parsed("PRICE", price)] = None,
-    bankroll: Bankroll = None,
-    game_staked: Annotated[float | None, amount("AMOUNT")] = None,
-    evening_staked: EveningStaked = None,
-    staking: StakingRules = None,
-    explain: Annotated[bool, flag("--explain")] = False,
-) -> None:
-    """Forecast one game from its score differentials so far; with odds, evaluate a bet too.
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Options of a forecast, with the names that they have in `PredictOptions`.
 
-    Args:
+    Attributes:
         game_id: NBA game id, ten digits; the forecast is then recorded in the ledger.
         alpha: Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05.
-        horizon: Horizon: the half (or halftime, the same), or the end of the game; the half by default; required
-            with --game-id and with odds.
-        home: Home team: BOS, Boston, Celtics or Sixers (dejavu games --teams).
-        away: Away team; with both teams the forecast uses their ratings.
+        home_team: Home team: BOS, Boston, Celtics or Sixers (dejavu games --teams).
+        away_team: Away team; with both teams the forecast uses their ratings.
         pregame_margin: The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5);
             replaces the teams' ratings.
         pregame_total: The line of the points of both teams at the end.
@@ -176,10 +139,45 @@ def predict(
         moment: State of the game since the end of the pattern: the period, the time left in it, and the home team's
             lead, as 'Q4 0:42.5 +3' or 'OT 2:10 -1' (the second overtime is OT2). The other options are then as of
             this moment.
-        free_throws: Free throws of the team with the ball (--possession) before the clock runs again. Needs
-            --moment.
-        quantiles: Quantile levels to show, comma-separated: 0.1,0.5,0.9.
-        model: Model version; the active one by default.
+        quantile_levels: Quantile levels to show, comma-separated: 0.1,0.5,0.9.
+        model_version: Model version; the active one by default.
+        explain: Show how the forecast was computed.
+    """
+
+    game_id: Annotated[str, typer.Option()] = ""
+    alpha: Annotated[float | None, amount("SHARE")] = None
+    home_team: Annotated[str, team_option("--home")] = ""
+    away_team: Annotated[str, team_option("--away")] = ""
+    pregame_margin: Annotated[float | None, parsed("POINTS", _margin)] = None
+    pregame_total: Annotated[float | None, amount("POINTS")] = None
+    game_date: Annotated[str, option("YYYY-MM-DD")] = ""
+    neutral_site: Annotated[bool, flag("--neutral-site")] = False
+    total_points: Annotated[int | None, points()] = None
+    last_score: Annotated[LastScore | None, parsed("SIDE:SECONDS", _last_score)] = None
+    possession: Annotated[Possession | None, parsed("SIDE[:shot]", _possession)] = None
+    moment: Annotated[Moment | None, parsed("'CLOCK LEAD'", _moment)] = None
+    quantile_levels: Annotated[Any, parsed("LEVELS", _levels, "--quantiles")] = None
+    model_version: Annotated[str, option("VERSION", "--model")] = ""
+    explain: Annotated[bool, flag("--explain")] = False
+
+    def check(self) -> None:
+        """Check what the server would not name by its option.
+
+        Raises:
+            typer.BadParameter: if options contradict or lack each other.
+        """
+        home, away = self.home_team, self.away_team
+        if bool(home) != bool(away):
+            raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
+        if home and team_of(home) == team_of(away):
+            raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bets:
+    """Options of the bets to evaluate.
+
+    Attributes:
         spread: Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5.
             Requires both teams; without odds, its probability and the smallest odds worth taking.
         moneyline: Evaluate a bet on who leads at the horizon.
@@ -189,62 +187,83 @@ def predict(
             with odds recorded with a named forecast.
         over_odds: The price of over: decimal or American.
         under_odds: The price of under: decimal or American.
-        game_staked: What you have staked on this game already; counts towards the caps.
-        explain: Show how the forecast was computed.
     """
-    if bool(home) != bool(away):
-        raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
-    if home and team_of(home) == team_of(away):
-        raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
-    values = _read_pattern(pattern or [], pattern_json)
-    if game_id and horizon is None:
+
+    spread: Annotated[Any, parsed("TEAM±POINTS", _spread)] = None
+    moneyline: Annotated[bool, flag("--moneyline")] = False
+    home_odds: Annotated[float | None, parsed("PRICE", price)] = None
+    away_odds: Annotated[float | None, parsed("PRICE", price)] = None
+    total_line: Annotated[float | None, amount("POINTS")] = None
+    over_odds: Annotated[float | None, parsed("PRICE", price)] = None
+    under_odds: Annotated[float | None, parsed("PRICE", price)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stakes:
+    """Options of stakes, with the names that they have in `StakeOptions`.
+
+    Attributes:
+        game_staked: What you have staked on this game already; counts towards the caps.
+    """
+
+    bankroll: Bankroll = None
+    game_staked: Annotated[float | None, amount("AMOUNT")] = None
+    evening_staked: EveningStaked = None
+    staking: StakingRules = None
+
+
+def predict(
+    call: Call,
+    inputs: Inputs,
+    bets: Bets,
+    stakes: Stakes,
+    pattern: Pattern = None,
+    *,
+    horizon: Annotated[HorizonName | None, choice()] = None,
+    free_throws: Annotated[int | None, typer.Option(min=0, max=MAX_FREE_THROWS)] = None,
+) -> None:
+    """Forecast one game from its score differentials so far; with odds, evaluate a bet too.
+
+    Args:
+        horizon: Horizon: the half (or halftime, the same), or the end of the game; the half by default; required
+            with --game-id and with odds.
+        free_throws: Free throws of the team with the ball (--possession) before the clock runs again. Needs
+            --moment.
+    """
+    inputs.check()
+    values = _read_pattern(pattern or [])
+    if inputs.game_id and horizon is None:
         raise typer.BadParameter("required with --game-id, whose forecast is recorded", param_hint="--horizon")
     _check_minutes(len(values), HORIZONS[horizon or "half"])
-    options: PredictOptions = {
-        "game_id": game_id,
-        "alpha": alpha,
-        "horizon": HORIZONS[horizon or "half"],
-        "home_team": home,
-        "away_team": away,
-        "pregame_margin": pregame_margin,
-        "pregame_total": pregame_total,
-        "model_version": model,
-        "explain": explain,
-        "quantile_levels": quantiles or (),
-        "game_date": game_date,
-        "neutral_site": neutral_site or None,
-        "total_points": total_points,
-        "last_score": last_score,
-        "possession": possession,
-        "moment": moment and replace(moment, free_throws=free_throws or 0),
-    }
+    moment = inputs.moment and replace(inputs.moment, free_throws=free_throws or 0)
+    levels, neutral = inputs.quantile_levels or (), inputs.neutral_site or None
+    given = vars(inputs) | {"quantile_levels": levels, "neutral_site": neutral, "moment": moment}
+    options = cast("PredictOptions", given | {"horizon": HORIZONS[horizon or "half"]})
     if free_throws is not None and moment is None:
         raise typer.BadParameter("required with --free-throws", param_hint="--moment")
     # At a late moment, possession is used without the points.
     needs = {
-        "--total-line": total_line is not None,
-        "--last-score": last_score is not None,
-        "--possession": possession is not None and moment is None,
+        "--total-line": bets.total_line is not None,
+        "--last-score": inputs.last_score is not None,
+        "--possession": inputs.possession is not None and moment is None,
     }
-    if total_points is None and (needing := [option for option, given in needs.items() if given]):
+    if inputs.total_points is None and (needing := [option for option, given in needs.items() if given]):
         # Without total points, no model uses a last score or a possession.
         raise typer.BadParameter(f"required with {' and '.join(needing)}", param_hint="--total-points")
-    line = _line(spread, home, away, moneyline=moneyline)
-    of_lead = {"--home-odds": home_odds, "--away-odds": away_odds}
-    of_points = {"--over-odds": over_odds, "--under-odds": under_odds}
-    bets = [
+    line = _line(bets, inputs)
+    of_lead = {"--home-odds": bets.home_odds, "--away-odds": bets.away_odds}
+    of_points = {"--over-odds": bets.over_odds, "--under-odds": bets.under_odds}
+    asked = [
         _Bet("--spread or --moneyline", line, create_market, of_lead),
-        _Bet("--total-line", total_line, create_total_market, of_points),
+        _Bet("--total-line", bets.total_line, create_total_market, of_points),
     ]
-    rules = StakeOptions(
-        bankroll=bankroll, game_staked=game_staked, evening_staked=evening_staked, staking=staking_of(staking)
-    )
-    markets = _markets(bets, rules)
+    rules: Any = vars(stakes) | {"staking": staking_of(stakes.staking)}
+    markets = _markets(asked, rules)
     if markets and horizon is None:
         # Without a line, the half as the default does no harm; but a bet that is evaluated at the wrong horizon looks
         # like a bargain.
-        asked = "say which bet it is: half for the lead at the half, final for the end of the game"
-        raise typer.BadParameter(f"required with a line; {asked}", param_hint="--horizon")
+        say = "say which bet it is: half for the lead at the half, final for the end of the game"
+        raise typer.BadParameter(f"required with a line; {say}", param_hint="--horizon")
     with call.connect() as client:
         if markets:
             answer = client.quote(values, *markets, **options)
@@ -258,7 +277,6 @@ def risk(
     call: Call,
     pattern: Pattern = None,
     *,
-    pattern_json: PatternJson = None,
     total_points: Annotated[int | None, points()] = None,
     games: Annotated[str | None, option("FILE")] = None,
 ) -> None:
@@ -269,12 +287,12 @@ def risk(
         games: Up to 100 games at once: a line of JSON each, with pattern and totalPoints; - reads them.
     """
     if games is not None:
-        if pattern or pattern_json or total_points is not None:
+        if pattern or total_points is not None:
             raise typer.BadParameter("it has the patterns and points of all games", param_hint="--games")
         expected = 'expected a line per game such as {"pattern": [0, 2, -3], "totalPoints": 14}'
         asked = [game for _, game in message_lines(games, RiskGame, "--games", expected)]
     else:
-        asked = [RiskGame(pattern=_read_pattern(pattern or [], pattern_json), total_points=total_points)]
+        asked = [RiskGame(pattern=_read_pattern(pattern or []), total_points=total_points)]
     with call.connect() as client:
         results = client.assess_risk(asked)
     if games is None:
@@ -336,25 +354,26 @@ def _markets(bets: Sequence[_Bet], rules: StakeOptions) -> list[Market]:
     return markets
 
 
-def _line(spread: tuple[str, float] | None, home: str, away: str, *, moneyline: bool) -> float | None:
+def _line(bets: Bets, inputs: Inputs) -> float | None:
     """Return the line of a bet, home − away in points; None if no bet is requested.
 
     A spread is the handicap of the team that it names: BOS−5.5 wins if Boston leads by more than 5.5.
     """
-    if spread is None:
-        return 0.0 if moneyline else None
-    if moneyline:
+    if bets.spread is None:
+        return 0.0 if bets.moneyline else None
+    if bets.moneyline:
         raise typer.BadParameter("give either --spread or --moneyline", param_hint="--spread")
-    named, handicap = spread
+    named, handicap = bets.spread
     try:
         team = team_of(named)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--spread") from None
+    home, away = inputs.home_team, inputs.away_team
     teams = [team_of(each) for each in (home, away) if each]
     if team not in teams:
         playing = f"of {away} at {home}" if teams else "without --home and --away"
         raise typer.BadParameter(f"{named} is not one of the teams {playing}", param_hint="--spread")
-    return (-handicap if team == teams[0] else handicap) + 0.0
+    return float(-handicap if team == teams[0] else handicap) + 0.0
 
 
 def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[float]) -> None:
@@ -363,14 +382,10 @@ def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[f
         print_market(evaluated, market, answer.forecast)
 
 
-def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
-    """Return the pattern from the arguments or the JSON option; exactly one of the two must give it."""
+def _read_pattern(arguments: list[str]) -> list[float]:
+    """Return the pattern from the arguments, or for - from a JSON array on standard input."""
     if arguments == ["-"]:
-        arguments, text = [], "-" if text is None else text
-    if text is not None and arguments:
-        raise typer.BadParameter("give the pattern either as numbers or as JSON, not both", param_hint=_HINT)
-    if text is not None:
-        return _pattern_from_json(sys.stdin.read() if text == "-" else text)
+        return _pattern_from_json(sys.stdin.read())
     values = [_number(part) for argument in arguments for part in argument.replace(",", " ").split()]
     if not values:
         raise typer.BadParameter("give the lead at the end of each minute, for example 0 2 -3 …", param_hint=_HINT)
@@ -409,4 +424,4 @@ def _pattern_from_json(text: str) -> list[float]:
         problem = "a number is too large"
     except ValueError as error:
         problem = f"not JSON: {error}"
-    raise typer.BadParameter(problem, param_hint="--pattern-json")
+    raise typer.BadParameter(problem, param_hint=_HINT)

@@ -31,14 +31,7 @@ from dejavu_cli.output.demo import print_results
 from dejavu_cli.output.poll_display import watch
 from dejavu_cli.output.poll_events import summary_record
 from dejavu_cli.output.scores import Record, fetch_scorecards
-from dejavu_cli.server_process import (
-    LedgerInvalid,
-    NotStarted,
-    open_page,
-    running_page,
-    running_server,
-    verify_ledger,
-)
+from dejavu_cli.server_process import LedgerInvalid, NotStarted, open_page, running_page, running_server, verify_ledger
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label
 from dejavu_client.requests import FINAL, predict_request

@@ -26,10 +26,7 @@ from dejavu_common.shown_text import visible
 def doctor(
     call: Call,
     page: Annotated[str, option("URL", "--page")] = "",
-    poller: Annotated[
-        list[str] | None,
-        option("URL", "--poller"),
-    ] = None,
+    poller: Annotated[list[str] | None, option("URL", "--poller")] = None,
 ) -> None:
     """Check an installation and say what to do: exit code 1 if there is a fault, 0 otherwise.
 

@@ -24,11 +24,7 @@ from dejavu_feed.teams import TEAMS, Team, also_called, formerly
 
 
 def games(
-    ctx: typer.Context,
-    call: Call,
-    *,
-    replays: Replays = False,
-    teams: Annotated[bool, flag("--teams")] = False,
+    ctx: typer.Context, call: Call, *, replays: Replays = False, teams: Annotated[bool, flag("--teams")] = False
 ) -> None:
     """List the games of the last 24 hours: score, clock or tip-off, line, and how old that is.
 

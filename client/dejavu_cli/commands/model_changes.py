@@ -60,10 +60,7 @@ def unload(call: ChangeCall, model: ModelName, reason: Reason = "") -> None:
 
 
 def promote(
-    call: ChangeCall,
-    model: ModelName,
-    force: Annotated[bool, flag("--force")] = False,
-    reason: Reason = "",
+    call: ChangeCall, model: ModelName, force: Annotated[bool, flag("--force")] = False, reason: Reason = ""
 ) -> None:
     """Make a staged model the champion on all workers, at one position of the ledger.
 
@@ -76,9 +73,7 @@ def promote(
 
 
 def rollback(
-    call: ChangeCall,
-    from_version: Annotated[str, option("VERSION", "--from")] = "",
-    reason: Reason = "",
+    call: ChangeCall, from_version: Annotated[str, option("VERSION", "--from")] = "", reason: Reason = ""
 ) -> None:
     """Make the previous model the champion again, and retire the one that replaced it.
 

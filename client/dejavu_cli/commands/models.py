@@ -33,11 +33,7 @@ def list_models(call: Call) -> None:
     call.show(ListModelsResponse(models=found), print_model_list)
 
 
-def show_model(
-    call: Call,
-    model: ModelName = "champion",
-    lineage: Annotated[bool, flag("--lineage")] = False,
-) -> None:
+def show_model(call: Call, model: ModelName = "champion", lineage: Annotated[bool, flag("--lineage")] = False) -> None:
     """Show a model: its stage, abilities and metrics, and which workers have it loaded.
 
     Args:
@@ -108,9 +104,7 @@ def compare_models(
 
 
 def list_changes(
-    call: Call,
-    model: Annotated[str, argument("MODEL")] = "",
-    limit: Annotated[int, option("N", min=1, max=500)] = 50,
+    call: Call, model: Annotated[str, argument("MODEL")] = "", limit: Annotated[int, option("N", min=1, max=500)] = 50
 ) -> None:
     """Show the changes of models in the ledger, newest first: what, when, by whom, why and on what evidence.
 

@@ -35,13 +35,7 @@ from dejavu_cli.options import (
     team_option,
 )
 from dejavu_cli.output.forecast import print_json
-from dejavu_cli.output.record import (
-    correction,
-    print_prediction,
-    print_predictions,
-    print_report,
-    print_withdrawal,
-)
+from dejavu_cli.output.record import correction, print_prediction, print_predictions, print_report, print_withdrawal
 from dejavu_cli.output.scores import print_leaderboard, print_scorecard
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError
@@ -245,9 +239,7 @@ def report(
 
 
 def checkpoint(
-    call: Call,
-    out: Annotated[Path | None, option("FILE")] = None,
-    force: Annotated[bool, flag("--force")] = False,
+    call: Call, out: Annotated[Path | None, option("FILE")] = None, force: Annotated[bool, flag("--force")] = False
 ) -> None:
     """Fetch the signed head of the ledger. A saved copy proves later that no entry up to it was changed.
 

@@ -31,10 +31,7 @@ _WINDOWS: Final = {"1": 60, "5": 300, "15": 900, "all": 0}
 """Lengths of the windows of the statistics, in seconds."""
 
 
-def health(
-    call: Call,
-    service: Annotated[str, typer.Argument()] = "",
-) -> None:
+def health(call: Call, service: Annotated[str, typer.Argument()] = "") -> None:
     """Check whether the server accepts calls: exit code 0 if it is SERVING, otherwise 1.
 
     A server with a broken ledger still serves what-ifs.
@@ -84,10 +81,7 @@ def _print_health(call: Call, service: str, target: str, *, one_of: int) -> bool
 def stats(
     ctx: typer.Context,
     call: Call,
-    minutes: Annotated[
-        Literal["1", "5", "15", "all"],
-        flag("--minutes"),
-    ] = "5",
+    minutes: Annotated[Literal["1", "5", "15", "all"], flag("--minutes")] = "5",
     watch: Annotated[bool, flag("--watch")] = False,
     interval: Annotated[float, option("SECONDS", min=0.1, max=3600)] = 2.0,
     cache: Annotated[bool, flag("--cache")] = False,

@@ -66,12 +66,7 @@ def swings(
 
 
 def _options(game: ReplayGame, pregame_margin: float | None) -> PredictOptions:
-    return {
-        "home_team": game.home,
-        "away_team": game.away,
-        "game_date": game.day,
-        "pregame_margin": pregame_margin,
-    }
+    return {"home_team": game.home, "away_team": game.away, "game_date": game.day, "pregame_margin": pregame_margin}
 
 
 def print_swings(game: ReplayGame, made: GameSwings, top: int) -> None:

@@ -316,9 +316,7 @@ _KINDS: Final[Mapping[type, _Kind]] = {
     events.ForecastMissed: _Kind("missed", "horizon minutes reason", _missed),
     events.Prediction: _Kind("forecast", "pattern forecast latency", _prediction),
     events.HorizonResult: _Kind(
-        "outcome",
-        "horizon differential count covered error persistence_error brier leader_brier newest",
-        _result,
+        "outcome", "horizon differential count covered error persistence_error brier leader_brier newest", _result
     ),
     events.OutcomeReported: _Kind("reported", "horizon differential outcome settled", _reported),
     events.GameSkipped: _Kind("skipped", "reason", lambda event: f"not forecast: {event.reason}"),

@@ -201,11 +201,7 @@ def test_what_goes_wrong_or_is_warned_of_is_shown_once() -> None:
     lines = drawn(
         *games, scoreboard_failure="status 403", limits="model x forecasts nothing", server_failure="cannot reach it"
     )
-    for line in (
-        " LAL @ BOS: feed: status 500",
-        " scoreboard (3 s old): status 403",
-        " model x forecasts nothing",
-    ):
+    for line in (" LAL @ BOS: feed: status 500", " scoreboard (3 s old): status 403", " model x forecasts nothing"):
         assert line in lines
     assert "".join(lines).count("cannot reach it") == "".join(lines).count("the teams' ratings end too long ago") == 1
     assert event_line(Prediction(state(), PATTERN, warned, None)).endswith(", ratings outdated")
@@ -373,45 +369,30 @@ def test_the_summary_compares_with_persistence_on_the_same_forecasts() -> None:
     assert [each["horizon"] for each in record["horizons"]] == ["HORIZON_HALFTIME", "HORIZON_FINAL"]
 
 
+GAME = "LAL @ BOS  Q2 05:44  48–52  "
 EVENTS: list[tuple[Event, str, str]] = [
-    (GameChanged(state()), "game", "LAL @ BOS  Q2 05:44  48–52"),
+    (GameChanged(state()), "game", GAME.strip()),
     (
         Prediction(state(), PATTERN, forecast(revision=1), 0.25),
         "forecast",
-        "LAL @ BOS  Q2 05:44  48–52  +4 after 18 minutes, half +6.3 [−5.2 … +17.9] at 95 %, BOS leads 78 %, revision 1",
+        f"{GAME}+4 after 18 minutes, half +6.3 [−5.2 … +17.9] at 95 %, BOS leads 78 %, revision 1",
     ),
     (
         Prediction(state(), PATTERN, forecast(8.1, horizon=FINAL), 0.25),
         "forecast",
-        "LAL @ BOS  Q2 05:44  48–52  +4 after 18 minutes, end +8.1 [−19.4 … +35.7] at 95 %, BOS wins 78 %",
+        f"{GAME}+4 after 18 minutes, end +8.1 [−19.4 … +35.7] at 95 %, BOS wins 78 %",
     ),
-    (
-        outcome(-8),
-        "outcome",
-        "LAL @ BOS  Q2 05:44  48–52  half −8: 0 of 1 interval held, mean absolute error 14.3 (persistence 12.0)",
-    ),
+    (outcome(-8), "outcome", f"{GAME}half −8: 0 of 1 interval held, mean absolute error 14.3 (persistence 12.0)"),
     (
         OutcomeReported(state(), HALFTIME, 2, Outcome(revision=1), 1),
         "reported",
-        "LAL @ BOS  Q2 05:44  48–52  half +2 is in the record, settles 1 forecast, correction 1",
+        f"{GAME}half +2 is in the record, settles 1 forecast, correction 1",
     ),
-    (
-        HorizonClosed(state(), FINAL, 24),
-        "closed",
-        "LAL @ BOS  Q2 05:44  48–52  end closed before minute 24: outcome already recorded",
-    ),
-    (
-        ForecastMissed(state(), FINAL, (6, 7, 9), "polled too late"),
-        "missed",
-        "LAL @ BOS  Q2 05:44  48–52  end, minutes 6–7, 9 missed: polled too late",
-    ),
+    (HorizonClosed(state(), FINAL, 24), "closed", f"{GAME}end closed before minute 24: outcome already recorded"),
+    (ForecastMissed(state(), FINAL, (6, 7, 9), "late"), "missed", f"{GAME}end, minutes 6–7, 9 missed: late"),
     (ModelLimits("abc", "model abc forecasts the end not at all"), "limits", "model abc forecasts the end not at all"),
     (RatingsOutdated("abc", "too old; run `it`"), "ratings", "too old; run `it`"),
-    (
-        Fault("scoreboard", "status 500", 3, kind=FaultKind.UNAVAILABLE),
-        "fault",
-        "scoreboard: status 500 (failure 3 in a row)",
-    ),
+    (Fault("scoreboard", "503", 3, kind=FaultKind.UNAVAILABLE), "fault", "scoreboard: 503 (failure 3 in a row)"),
 ]
 
 

@@ -33,7 +33,7 @@ from dejavu_cli.options import (
 from dejavu_cli.output.bets import WeighedMarket, print_bets
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
-from dejavu_client.formatting import elapsed_seconds, last_differential
+from dejavu_client.formatting import elapsed_seconds, last_differential, seconds_text
 from dejavu_client.requests import PredictOptions, StakeOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
@@ -226,8 +226,7 @@ def _went_on(priced: PricedMarket, newest: RecordedPrediction, state: Game) -> s
 
 
 def _age(time: timedelta) -> str:
-    seconds = time.total_seconds()
-    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:,.0f} min"
+    return seconds_text(time.total_seconds())
 
 
 def _lead(state: Game) -> int:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_cli.options import Call, Replays, flag, refuse
-from dejavu_cli.output.forecast import print_rows
+from dejavu_cli.output.forecast import local_time, print_rows
 from dejavu_cli.output.record import REPLAYS_LEFT_OUT
 from dejavu_cli.output.responsive_table import Column
 from dejavu_client.formatting import clock, period_name, seconds_text
@@ -70,7 +70,7 @@ def _now(game: Game) -> str:
         case GameStatus.GAME_STATUS_POSTPONED:
             return "postponed"
         case _ if game.HasField("tip_off_time"):
-            return f"{game.tip_off_time.ToDatetime(UTC).astimezone():%a %H:%M}"
+            return local_time(game.tip_off_time, "%a %H:%M")
         case _:
             return "scheduled"
 

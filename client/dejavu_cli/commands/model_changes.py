@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Annotated, Final, TypeAlias
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_cli.options import Call, Timeout, argument, flag, option
-from dejavu_cli.output.forecast import print_rows
+from dejavu_cli.output.forecast import local_time, print_rows
 from dejavu_cli.output.responsive_table import Column
 from dejavu_client import config
 from dejavu_client.client import DejavuClient
@@ -131,13 +130,9 @@ def _done(change: change_pb.ModelChange) -> str:
     return f"{_DONE.get(change.action, 'changed')}{' by force' if change.forced else ''}"
 
 
-def _moment(change: change_pb.ModelChange) -> str:
-    return f"{change.changed_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"
-
-
 _HISTORY: Final[Sequence[Column[change_pb.ModelChange]]] = (
     Column("sequence", "right", 6, lambda change: f"{change.sequence:,}"),
-    Column("when", "left", 9, _moment, of="changed_time"),
+    Column("when", "left", 9, lambda change: local_time(change.changed_time), of="changed_time"),
     Column("change", "left", 9, _done, "bold"),
     Column("model", "left", 9, lambda change: change.model_version),
     Column("instead of", "left", 5, lambda change: change.from_version),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from dejavu.ops.v1.notification_service_pb2 import Notification, NotificationStatus
 from dejavu_cli.options import Call, Replays, argument, flag, option, refuse
-from dejavu_cli.output.forecast import print_rows
+from dejavu_cli.output.forecast import local_time, print_rows
 from dejavu_cli.output.responsive_table import Column
 from dejavu_client.formatting import enum_word
 from dejavu_common.shown_text import visible
@@ -72,7 +71,7 @@ def _status(each: Notification) -> Text:
 
 
 _COLUMNS: Final[Sequence[Column[Notification]]] = (
-    Column("time", "left", 8, lambda each: f"{each.create_time.ToDatetime(UTC).astimezone():%a %H:%M}"),
+    Column("time", "left", 8, lambda each: local_time(each.create_time, "%a %H:%M")),
     Column("rule", "left", 5, lambda each: visible(each.rule, line=True), "bold"),
     Column("to", "left", 7, lambda each: visible(each.target, line=True)),
     Column("status", "left", 9, _status),

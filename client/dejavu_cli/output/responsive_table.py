@@ -113,8 +113,17 @@ def titled_table(title: str, *headers: str, no_wrap: bool = False) -> Table:
 def name_value_rows(*, no_wrap: bool = False) -> Table:
     """Return an empty grid of names and values."""
     rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim", no_wrap=no_wrap)
-    rows.add_column()
+    rows.add_column(style="dim", no_wrap=no_wrap, overflow="fold")
+    rows.add_column(overflow="fold")
+    return rows
+
+
+def figure_rows() -> Table:
+    """Return an empty grid of names, figures and notes."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(justify="right", no_wrap=True)
+    rows.add_column(style="dim")
     return rows
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.model_comparison_pb2 import ScoreComparison
 from dejavu.v1.record_service_pb2 import (
     GetLeaderboardResponse,
     LeaderboardMetric,
@@ -20,7 +21,7 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_cli.output.record import REPLAYS_LEFT_OUT
-from dejavu_cli.output.responsive_table import Column, ResponsiveTable
+from dejavu_cli.output.responsive_table import Column, ResponsiveTable, figure_rows
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
 from dejavu_client.requests import FINAL, HALFTIME
@@ -200,10 +201,7 @@ def _total(total: TotalScorecard) -> Table:
 
 
 def _market(market: MarketRecord) -> Table:
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim")
-    rows.add_column(justify="right", no_wrap=True)
-    rows.add_column(style="dim")
+    rows = figure_rows()
     rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} quoted")
     if not market.bets:
         _add_brier_scores(rows, market)
@@ -316,7 +314,7 @@ def _crps(scorecard: Scorecard) -> str:
     return f"{scorecard.crps.value:.2f}" if scorecard.HasField("crps") else ""
 
 
-def between(figure: Figure, digits: int, *, sign: bool) -> str:
+def between(figure: Figure | ScoreComparison, digits: int, *, sign: bool) -> str:
     """Format the interval of a figure; "" if it has none."""
     if not (figure.HasField("lower") and figure.HasField("upper")):
         return ""

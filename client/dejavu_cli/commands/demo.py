@@ -284,7 +284,7 @@ def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[f
 def _print_report(summary: Summary, record: Record, latencies: list[float], verified: dict[str, Any]) -> None:
     """Print the results as JSON."""
     p50, p95 = (percentile(latencies, share) if latencies else None for share in (0.5, 0.95))
-    cards = {Horizon.Name(horizon): MessageToDict(card) for horizon, card in record.items()}
+    cards = [{"horizon": Horizon.Name(horizon), **MessageToDict(card)} for horizon, card in record.items()]
     figures = {"feedToSubscriberSecondsP50": p50, "feedToSubscriberSecondsP95": p95, "scorecards": cards}
     report = summary_record(summary, utc_now()) | {"event": "demo", "verified": verified} | figures
     typer.echo(json.dumps(report, ensure_ascii=False))

@@ -6,12 +6,13 @@ import functools
 import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 import typer
 import typer.core
@@ -22,21 +23,31 @@ from dejavu_client.errors import DejavuClientError
 from dejavu_common.build import install
 from dejavu_common.interrupts import raise_on_interrupt
 
+WATCH, ASK, RECORD, OPERATE = "Watch", "Ask", "Record", "Operate"
+"""Headings of `dejavu --help`."""
+
+CONNECTION: Final = ("target", "tls", "ca", "cert", "key", "token_file", "allow_plaintext_token", "timeout")
+"""Options of all commands that call a server: `dejavu --help-connection` explains them, the other pages name them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """Where a command is, its requirements, and its handling of signals and arguments.
 
     Attributes:
+        heading: under which it is listed.
         module: its module in `dejavu_cli.commands`; by default, the one with its name.
         needs: modules that the command requires, by the extra that installs them.
+        unless: option with which it requires none of them.
         handles_signals: whether it handles Ctrl-C itself, in an event loop, which a KeyboardInterrupt must not
             interrupt.
         negative_numbers: whether it parses unknown options itself, because a negative differential looks like one.
     """
 
+    heading: str
     module: str = ""
     needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unless: str = ""
     handles_signals: bool = False
     negative_numbers: bool = False
 
@@ -52,31 +63,25 @@ _SERVER = ("grpc_reflection", "numpy", "prometheus_client", "pydantic", "uvloop"
 
 
 COMMANDS: dict[str, Command] = {
-    "predict": Command(negative_numbers=True),
-    "bets": Command(),
-    "risk": Command("predict", negative_numbers=True),
-    "swings": Command(),
-    "stream": Command(),
-    "games": Command(),
-    "predictions": Command("record"),
-    "prediction": Command("record"),
-    "scorecard": Command("record"),
-    "leaderboard": Command("record"),
-    "report": Command("record", negative_numbers=True),
-    "checkpoint": Command("record"),
-    "models": Command(),
-    "teams": Command(),
-    "doctor": Command(),
-    "health": Command("server"),
-    "stats": Command("server"),
-    "cache": Command("server"),
-    "top": Command("server"),
-    "poll": Command(needs={"live": _LIVE}, handles_signals=True),
-    "notify": Command(needs={"notify": _NOTIFY}, handles_signals=True),
-    "notifications": Command(),
-    "mcp": Command(needs={"mcp": ("mcp",)}),
-    "replay": Command(handles_signals=True),
-    "demo": Command(needs={"live": _LIVE, "server": _SERVER}, handles_signals=True),
+    "poll": Command(WATCH, needs={"live": _LIVE}, handles_signals=True),
+    "games": Command(WATCH),
+    "stream": Command(WATCH),
+    "notify": Command(WATCH, needs={"notify": _NOTIFY}, unless="listed", handles_signals=True),
+    "replay": Command(WATCH, handles_signals=True),
+    "demo": Command(WATCH, needs={"live": _LIVE, "server": _SERVER}, handles_signals=True),
+    "mcp": Command(WATCH, needs={"mcp": ("mcp",)}),
+    "predict": Command(ASK, negative_numbers=True),
+    "bets": Command(ASK),
+    "risk": Command(ASK, "predict", negative_numbers=True),
+    "swings": Command(ASK),
+    "predictions": Command(RECORD, "record"),
+    "scorecard": Command(RECORD, "record"),
+    "report": Command(RECORD, "record", negative_numbers=True),
+    "checkpoint": Command(RECORD, "record"),
+    "health": Command(OPERATE, "server"),
+    "doctor": Command(OPERATE),
+    "stats": Command(OPERATE, "server"),
+    "models": Command(OPERATE),
 }
 
 
@@ -108,6 +113,11 @@ class CommandGroup(typer.core.TyperGroup):
                 self.commands[name] = _load(name)
         return self.commands.get(cmd_name)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands under their headings."""
+        for heading, names in itertools.groupby(COMMANDS, lambda name: COMMANDS[name].heading):
+            _write_commands(formatter, heading, {name: self.get_command(ctx, name) for name in names})
+
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parse the arguments, and print the help if they ask for it."""
         with _exit_without_reader():
@@ -128,39 +138,93 @@ class CommandGroup(typer.core.TyperGroup):
 class _Command(typer.core.TyperCommand):
     """A command that names the extra to install if one is missing. Its help works without the extra."""
 
+    entry: Command
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command if its modules are installed."""
-        missing = COMMANDS[str(self.name)].missing()
+        missing = {} if ctx.params.get(self.entry.unless) else self.entry.missing()
         if missing:
             modules = list(itertools.chain(*missing.values()))
             are = "is" if len(modules) == 1 else "are"
             needs = f"{self.name} needs {', '.join(modules)}, which {are} not installed"
             raise failure(f"{needs}: {install(','.join(missing))}")
-        if not COMMANDS[str(self.name)].handles_signals:
+        if not self.entry.handles_signals:
             raise_on_interrupt()
         with options_given(ctx):
             return super().invoke(ctx)
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options; those of the connection as one line."""
+        own, connection = copy(self), connection_options(self)
+        own.params = [each for each in self.params if each not in connection]
+        super(_Command, own).format_options(ctx, formatter)
+        if connection:
+            with formatter.section("Connection (dejavu --help-connection)"):
+                formatter.write_text(", ".join(each.opts[0] for each in connection))
+
+
+class _Family(typer.core.TyperGroup):
+    """A command with commands of its own, of which the first is the default."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Insert the default command if there is none.
+
+        Raises:
+            typer.BadParameter: if an option precedes a command, which would not know it.
+        """
+        if args and (args[0] in ctx.help_option_names or not args[0].startswith("-")):
+            return super().parse_args(ctx, args)
+        if named := next((each for each in args if each in self.commands), ""):
+            raise typer.BadParameter(f"give it after the command: dejavu {self.name} {named} …", param_hint=args[0])
+        return super().parse_args(ctx, [next(iter(self.commands)), *args])
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, with the whole first paragraph of each."""
+        _write_commands(formatter, "Commands", self.commands)
+
+
+def connection_options(command: Any) -> list[Any]:
+    """Return the options of a command about its connection to a server."""
+    return [each for each in command.params if each.name in CONNECTION]
+
+
+def show_connection_help(ctx: Any) -> None:
+    """Print the page about the options of the connection."""
+    formatter = ctx.make_formatter()
+    formatter.write_text("Options of all commands that call a server, after the name of the command:")
+    formatter.write_paragraph()
+    with formatter.indentation():
+        options = connection_options(ctx.command.get_command(ctx, "health"))
+        formatter.write_dl([each.get_help_record(ctx) for each in options])
+    typer.echo(formatter.getvalue().rstrip("\n"))
+
+
+def _write_commands(formatter: Any, heading: str, commands: Mapping[str, Any]) -> None:
+    # The library would cut the first paragraph at the width of the terminal.
+    rows = [(name, " ".join((each.help or "").partition("\n\n")[0].split())) for name, each in commands.items()]
+    with formatter.section(heading):
+        formatter.write_dl(rows)
+
 
 @functools.cache  # building a command takes ten milliseconds; only programs that run several commands notice
 def _load(name: str) -> Any:
+    entry = COMMANDS[name]
+    module = import_module(f"dejavu_cli.commands.{entry.module or name}")
+    found: Callable[..., None] | dict[str, Callable[..., None]] = getattr(module, name)
+    if not isinstance(found, dict):
+        return _made(name, found, entry)
+    made = {each: _made(each, function, entry) for each, function in found.items()}
+    settings = {"help_option_names": ["-h", "--help"]}
+    return _Family(name=name, commands=made, help=module.HELP, context_settings=settings, rich_markup_mode=None)
+
+
+def _made(name: str, function: Callable[..., None], entry: Command) -> Any:
     from dejavu_cli.options import with_options  # noqa: PLC0415 - loads gRPC, as a command does
 
-    function = getattr(import_module(f"dejavu_cli.commands.{COMMANDS[name].module or name}"), name)
-    if isinstance(function, typer.Typer):
-        return _load_family(function)
-    settings = {"help_option_names": ["-h", "--help"], "ignore_unknown_options": COMMANDS[name].negative_numbers}
+    settings = {"help_option_names": ["-h", "--help"], "ignore_unknown_options": entry.negative_numbers}
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     single.command(name, cls=_Command, context_settings=settings)(with_options(function))
-    command = typer.main.get_command(single)
+    command: Any = typer.main.get_command(single)
+    command.entry = entry
     add_options(command)
-    command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())  # else cut at the terminal's width
     return command
-
-
-def _load_family(family: typer.Typer) -> Any:
-    group: Any = typer.main.get_command(family)
-    for command in (group, *group.commands.values()):
-        add_options(command)
-        command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
-    return group

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dejavu_cli.errors import FAILED, report_bug
-from dejavu_cli.group import CommandGroup
+from dejavu_cli.group import CommandGroup, show_connection_help
 from dejavu_client.logs import log_to_stderr
 from dejavu_common import build, tracing
 from dejavu_common.build import install
@@ -42,6 +42,12 @@ def _show_version(requested: bool) -> None:
         raise typer.Exit
 
 
+def _show_connection(ctx: typer.Context, requested: bool) -> None:
+    if requested:
+        show_connection_help(ctx)
+        raise typer.Exit
+
+
 def _known_level(level: str) -> str:
     if level.lower() not in LEVELS:
         raise typer.BadParameter(f"{level!r} is not one of {', '.join(LEVELS)}")
@@ -58,6 +64,15 @@ def root(
     ] = "warning",
     show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    help_connection: Annotated[
+        bool,
+        typer.Option(
+            "--help-connection",
+            callback=_show_connection,
+            is_eager=True,
+            help="Show the options of commands that call a server: address, TLS, token, time-out.",
+        ),
     ] = False,
 ) -> None:
     """Forecast NBA games in progress: query a dejavu-server, stream its forecasts, replay an evening of games."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, time
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_origin, get_type_hints
 
 import typer
 from google.protobuf import json_format
@@ -20,6 +22,7 @@ from dejavu.v1.market_pb2 import Staking
 from dejavu_cli.errors import JSON_KEY, exit_on_os_error, failure
 from dejavu_cli.output.forecast import print_json, show
 from dejavu_client import config
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
 from dejavu_client.connection_options import Target, client_options
 from dejavu_client.export import STANDARD_OUTPUT, Column, has_pyarrow, write_csv, write_parquet
@@ -27,11 +30,14 @@ from dejavu_client.formatting import pluralize
 from dejavu_client.requests import FINAL, HALFTIME, Scope
 from dejavu_common.build import install
 from dejavu_common.clock import parse_day
-from dejavu_feed import printed_numbers
+from dejavu_feed.files.source_rows import Source
+from dejavu_feed.printed_numbers import number
 from dejavu_feed.teams import team_code
 
 RowT = TypeVar("RowT")
 BoundT = TypeVar("BoundT", int, date)
+ValueT = TypeVar("ValueT")
+ReadT = TypeVar("ReadT")
 MessageT = TypeVar("MessageT", bound=Message)
 
 HorizonName = Literal["half", "halftime", "final", "end"]
@@ -42,13 +48,6 @@ HORIZONS: Final = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL, "end"
 def _note_json(ctx: typer.Context, requested: bool) -> bool:
     ctx.meta[JSON_KEY] = requested
     return requested
-
-
-def _timeout(seconds: float) -> float:
-    try:
-        return config.seconds("timeout", seconds)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def message_lines(source: str, kind: type[MessageT], hint: str, expected: str = "") -> Iterator[tuple[int, MessageT]]:
@@ -66,118 +65,153 @@ def message_lines(source: str, kind: type[MessageT], hint: str, expected: str = 
     """
     with exit_on_os_error(f"cannot read {source}"):
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(), 1):
+    for place, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
                 message = json_format.Parse(line, kind())
             except (json_format.ParseError, RecursionError) as error:
-                problem = "; ".join(filter(None, (f"line {number}: {error}", expected)))
+                problem = "; ".join(filter(None, (f"line {place}: {error}", expected)))
                 raise typer.BadParameter(problem, param_hint=hint) from None
-            yield number, message
+            yield place, message
 
 
-def known_team(text: str) -> str:
-    """Return a team's name unchanged, after checking that it is known.
+def refuse(ctx: typer.Context, why: str, *names: str) -> None:
+    """Refuse options of a view that was not asked for.
 
     Raises:
-        typer.BadParameter: if the name is unknown.
+        typer.BadParameter: if one of these parameters was given on the command line.
     """
+    for each in ctx.command.params:
+        source = ctx.get_parameter_source(each.name or "")
+        if each.name in names and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(why, param_hint=each.opts[0])
+
+
+def checked(read: Callable[[ValueT], ReadT]) -> Callable[[ValueT], ReadT]:
+    """Return the parser or the callback of an option: as a function that raises ValueError, which is wrong usage.
+
+    Args:
+        read: reads the value of the option.
+
+    Raises:
+        typer.BadParameter: if `read` raises ValueError; names the option.
+    """
+
+    def check(value: ValueT) -> ReadT:
+        try:
+            return read(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return check
+
+
+def team_of(text: str) -> str:
+    """Return the NBA code of the team with this name.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
+    try:
+        return team_code(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; `dejavu games --teams` lists them") from None
+
+
+def _known_team(text: str) -> str:
+    """Return a team's name unchanged, after checking that it is known."""
     if text:
         team_of(text)
     return text
 
 
-def team_of(text: str, option: str | None = None) -> str:
-    """Return the NBA code of the team with this name.
-
-    Raises:
-        typer.BadParameter: if the name is unknown.
-    """
-    try:
-        return team_code(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; `dejavu teams` lists them", param_hint=option) from None
-
-
-def day(text: str) -> datetime:
-    """Parse a day.
-
-    Raises:
-        typer.BadParameter: if the text does not have the form YYYY-MM-DD, or is not a day.
-    """
+def _day(text: str) -> datetime:
     try:
         return datetime.combine(parse_day(text), time(), UTC)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a day; expected YYYY-MM-DD") from None
+        raise ValueError(f"{text!r} is not a day; expected YYYY-MM-DD") from None
 
 
-def number(text: str) -> float:
-    """Return a number; see `printed_numbers.number`.
+def option(metavar: str, *names: str, text: str | None = None, **more: Any) -> Any:
+    """Declare an option with a value; `more` are arguments of `typer.Option`.
 
-    Raises:
-        typer.BadParameter: if the text is no number.
+    The help of an option is its text, or else what the docstring of the command says about the argument.
     """
-    try:
-        return printed_numbers.number(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def option(metavar: str, text: str, *names: str, **more: Any) -> Any:
-    """Declare an option with a value; `text` is its help, `more` are arguments of `typer.Option`."""
     return typer.Option(*names, metavar=metavar, help=text, **more)
 
 
-def flag(name: str, text: str, **more: Any) -> Any:
+def flag(name: str, text: str | None = None, **more: Any) -> Any:
     """Declare an option without a value, or one whose type names its values."""
     return typer.Option(name, help=text, **more)
 
 
-def choice(text: str, **more: Any) -> Any:
+def choice(**more: Any) -> Any:
     """Declare an option whose type lists its values, in upper or lower case."""
-    return typer.Option(case_sensitive=False, help=text, **more)
+    return typer.Option(case_sensitive=False, **more)
 
 
-def argument(metavar: str, text: str, **more: Any) -> Any:
+def argument(metavar: str, text: str | None = None, **more: Any) -> Any:
     """Declare an argument."""
     return typer.Argument(metavar=metavar, help=text, **more)
 
 
-def amount(metavar: str, text: str) -> Any:
+def parsed(metavar: str, read: Callable[[str], object], *names: str, text: str | None = None) -> Any:
+    """Declare an option that a function reads, which raises ValueError."""
+    return option(metavar, *names, text=text, parser=checked(read))
+
+
+def amount(metavar: str, text: str | None = None) -> Any:
     """Declare an option for a number, as people type it."""
-    return typer.Option(parser=number, metavar=metavar, help=text)
+    return parsed(metavar, number, text=text)
 
 
-def team_option(text: str) -> Any:
+def points() -> Any:
+    """Declare an option for the points of both teams."""
+    return option("POINTS", min=0, max=2**31 - 1)
+
+
+def day_option(*names: str) -> Any:
+    """Declare an option for a local date."""
+    return parsed("YYYY-MM-DD", _day, *names)
+
+
+def team_option(*names: str) -> Any:
     """Declare an option for a team."""
-    return typer.Option(metavar="TEAM", callback=known_team, help=text)
+    return option("TEAM", *names, callback=checked(_known_team))
 
 
 Timeout = Annotated[
     float,
     option(
         "SECONDS",
-        "How long to wait for a response, including retries.",
         "--timeout",
+        text=f"How long to wait for a response, including retries; scores {config.SCORES_TIMEOUT:g}, "
+        f"changes of models {config.MODELS_TIMEOUT:g} by default.",
         envvar="DEJAVU_TIMEOUT",
-        callback=_timeout,
+        callback=checked(partial(config.seconds, "timeout")),
     ),
 ]
-Json = Annotated[bool, flag("--json", "Print JSON, one object per line.", callback=_note_json)]
-From = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or later.", "--from", parser=day)]
-To = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or earlier.", "--to", parser=day)]
-Minute = Annotated[int | None, option("N", "Only forecasts made after this minute of play.", min=1)]
-Team = Annotated[str, team_option("Only games of this team, home or away (dejavu teams).")]
-Game = Annotated[str, option("GAME_ID", "Only forecasts of this game.")]
-MinConfidence = Annotated[
-    float | None, option("P", "Only forecasts that give the likelier side at least this probability.")
+Json = Annotated[bool, flag("--json", text="Print JSON, one object per line.", callback=_note_json)]
+Model = Annotated[str, option("VERSION", text="Only forecasts of this model version; all by default.")]
+Replays = Annotated[bool, flag("--replays", text="Include games of replays and simulated seasons.")]
+PlaysSource = Annotated[
+    Source, flag("--from", text="Format of the file of plays; plays: the columns that the trainer stores.")
 ]
-Model = Annotated[str, option("VERSION", "Only forecasts of this model version; all by default.")]
-RecordedBy = Annotated[str, option("CALLER", "Only forecasts that this caller recorded, such as token:poller.")]
-Replays = Annotated[bool, flag("--replays", "Include games of replays and simulated seasons.")]
-PageOption = Annotated[bool, flag("--page", "Serve the page too, and open it if there is a screen (extra dashboard).")]
-Csv = Annotated[Path | None, option("FILE", "Write a CSV file; - writes it to standard output.", "--csv")]
-Parquet = Annotated[Path | None, option("FILE", "Write a parquet file.", "--parquet")]
+GameList = Annotated[
+    Path | None,
+    option(
+        "FILE",
+        text="List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
+        "games that contradict it are excluded.",
+    ),
+]
+Bankroll = Annotated[float | None, amount("AMOUNT", text="Amount available for stakes; without it, they are shares.")]
+EveningStaked = Annotated[
+    float | None, amount("AMOUNT", text="What you have staked on all games of this evening already, this one included.")
+]
+PageOption = Annotated[
+    bool, flag("--page", text="Serve the page too, and open it if there is a screen (extra dashboard).")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +233,15 @@ class ServerOptions:
         target = target or self.target
         access = client_options(target)
         return DejavuClient(target, timeout=self.timeout, channels=1, slow=math.inf, **access)
+
+    def connect_async(self, slow: float = math.inf) -> Callable[[], AsyncDejavuClient]:
+        """Return a function that connects to the server, in the event loop; see `connect`.
+
+        Args:
+            slow: duration of calls in seconds above which a line is logged; none is by default.
+        """
+        access = client_options(self.target)
+        return lambda: AsyncDejavuClient(self.target, timeout=self.timeout, slow=slow, **access)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,18 +272,25 @@ class ScoresCall(Call):
 
 @dataclass(frozen=True, kw_only=True)
 class GameOptions:
-    """Options that select forecasts by their games."""
+    """Options that select forecasts by their games.
 
-    on: Annotated[
-        datetime | None,
-        option("YYYY-MM-DD", "Only games of this local date (an evening is one day).", "--date", parser=day),
-    ] = None
-    first: From = None
-    last: To = None
-    team: Team = ""
-    game: Game = ""
-    minute: Minute = None
-    min_confidence: MinConfidence = None
+    Attributes:
+        on: Only games of this local date (an evening is one day).
+        first: Only games of this local date or later.
+        last: Only games of this local date or earlier.
+        team: Only games of this team, home or away (dejavu games --teams).
+        game: Only forecasts of this game.
+        minute: Only forecasts made after this minute of play.
+        min_confidence: Only forecasts that give the likelier side at least this probability.
+    """
+
+    on: Annotated[datetime | None, day_option("--date")] = None
+    first: Annotated[datetime | None, day_option("--from")] = None
+    last: Annotated[datetime | None, day_option("--to")] = None
+    team: Annotated[str, team_option()] = ""
+    game: Annotated[str, option("GAME_ID")] = ""
+    minute: Annotated[int | None, option("N", min=1)] = None
+    min_confidence: Annotated[float | None, option("P")] = None
     replays: Replays = False
 
     @property
@@ -256,16 +306,19 @@ class GameOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredGames(GameOptions):
-    """Options that select the forecasts to score."""
+    """Options that select the forecasts to score.
 
-    horizon: Annotated[HorizonName, choice("Horizon of the forecasts: the half, or the end.")] = "half"
-    recorded_by: RecordedBy = ""
-    min_minute: Annotated[int | None, option("N", "Only forecasts made after this minute of play or later.", min=1)] = (
-        None
-    )
-    max_minute: Annotated[
-        int | None, option("N", "Only forecasts made after this minute of play or earlier.", min=1)
-    ] = None
+    Attributes:
+        horizon: Horizon of the forecasts: the half, or the end.
+        recorded_by: Only forecasts that this caller recorded, such as token:poller.
+        min_minute: Only forecasts made after this minute of play or later.
+        max_minute: Only forecasts made after this minute of play or earlier.
+    """
+
+    horizon: Annotated[HorizonName, choice()] = "half"
+    recorded_by: Annotated[str, option("CALLER")] = ""
+    min_minute: Annotated[int | None, option("N", min=1)] = None
+    max_minute: Annotated[int | None, option("N", min=1)] = None
 
     @property
     def scope(self) -> Scope:
@@ -294,10 +347,15 @@ class ScoredGames(GameOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Options that write rows to a file."""
+    """Options that write rows to a file.
 
-    csv: Csv = None
-    parquet: Parquet = None
+    Attributes:
+        csv: Write a CSV file; - writes it to standard output.
+        parquet: Write a parquet file.
+    """
+
+    csv: Annotated[Path | None, option("FILE")] = None
+    parquet: Annotated[Path | None, option("FILE")] = None
 
     @property
     def path(self) -> Path | None:
@@ -343,29 +401,54 @@ class Files:
 
 
 def with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a command of a function: a parameter of the type of a dataclass becomes an option for each field."""
+    """Return a command of a function: a parameter of the type of a dataclass becomes an option for each field.
+
+    The help of the command is the docstring of the function, without its Args; these are the help of its options, as
+    the Attributes of a dataclass are of its fields.
+    """
     hints = get_type_hints(function, include_extras=True)
     own = inspect.signature(function).parameters.values()
     groups = {each.name: hints[each.name] for each in own if is_dataclass(hints[each.name])}
     names = {name: [each.name for each in fields(group)] for name, group in groups.items()}
+    description, texts = _documented(function)
 
     @wraps(function)
     def command(**given: Any) -> None:
         made = {name: group(**{each: given.pop(each) for each in names[name]}) for name, group in groups.items()}
         function(**given, **made)
 
-    parameters = [each.replace(annotation=hints[each.name]) for each in own if each.name not in groups]
+    parameters = [
+        each.replace(annotation=_with_help(hints[each.name], texts.get(each.name)))
+        for each in own
+        if each.name not in groups
+    ]
     for group in groups.values():
         types = get_type_hints(group, include_extras=True)
-        parameters += (
-            inspect.Parameter(
-                each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=types[each.name]
-            )
-            for each in fields(group)
-        )
+        texts = {name: text for base in reversed(group.__mro__) for name, text in _documented(base)[1].items()}
+        for each in fields(group):
+            annotation = _with_help(types[each.name], texts.get(each.name))
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(each.name, keyword, default=each.default, annotation=annotation))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__doc__ = description
     return command
+
+
+def _documented(described: Any) -> tuple[str, dict[str, str]]:
+    """Return the docstring of a function or class without its Args or Attributes, and their texts by name."""
+    description, *sections = re.split(r"\n\n(?:Args|Attributes):\n", inspect.cleandoc(described.__doc__ or ""))
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", "".join(sections), re.MULTILINE)
+    return description, {name: " ".join(text.split()) for name, text in entries}
+
+
+def _with_help(annotation: Any, text: str | None) -> Any:
+    """Return the annotation of an option that says nothing itself with this help."""
+    if text is None or get_origin(annotation) is not Annotated or annotation.__metadata__[0].help is not None:
+        return annotation
+    info = copy(annotation.__metadata__[0])
+    info.help = text
+    return Annotated[annotation.__origin__, info]
 
 
 def _bounds(
@@ -383,35 +466,23 @@ def _bounds(
 
 _RULES: Final = [each.name for each in Staking.DESCRIPTOR.fields]
 
+
+def _rule(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    if name not in _RULES:
+        raise ValueError(f"{text!r}; expected one of {', '.join(_RULES)}, and a share: kelly_fraction=0.5")
+    return name, number(share)
+
+
 StakingRules = Annotated[
-    list[str] | None,
-    option("RULE=SHARE", f"A rule of the stakes, in place of its default: {', '.join(_RULES)}.", "--staking"),
+    list[Any] | None,
+    parsed(
+        "RULE=SHARE", _rule, "--staking", text=f"A rule of the stakes, in place of its default: {', '.join(_RULES)}."
+    ),
 ]
+"""Pairs of a name and a share."""
 
 
-def staking_of(given: list[str] | None) -> Staking | None:
-    """Return the rules of stakes that the option names; None for none. The server checks their range.
-
-    Raises:
-        typer.BadParameter: if one is unknown, or no number.
-    """
-    rules = Staking()
-    for text in given or ():
-        name, _, share = text.partition("=")
-        if name not in _RULES:
-            expected = f"expected one of {', '.join(_RULES)}, and a share: kelly_fraction=0.5"
-            raise typer.BadParameter(f"{text!r}; {expected}", param_hint="--staking")
-        setattr(rules, name, number(share))
-    return rules if given else None
-
-
-def price(text: str, option: str) -> float | None:
-    """Return the price of a bet; see `printed_numbers.price`.
-
-    Raises:
-        typer.BadParameter: if the text is no price; names the option.
-    """
-    try:
-        return printed_numbers.price(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
+def staking_of(rules: list[Any] | None) -> Staking | None:
+    """Return the rules of stakes that the option names; None for none. The server checks their range."""
+    return Staking(**dict(rules)) if rules else None

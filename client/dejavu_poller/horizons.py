@@ -23,8 +23,8 @@ from dejavu_feed.nba.plays import Play, earliest_end, final_score, halftime_scor
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 from dejavu_poller.events import HorizonResult, MinuteForecast
 
-FIRST_MINUTE: Final = 6
-"""Default first minute to forecast; before it, the score says little."""
+FIRST_MINUTE: Final = 1
+"""Default first minute to forecast."""
 
 
 @dataclass(frozen=True, slots=True)

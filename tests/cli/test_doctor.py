@@ -1,49 +1,49 @@
-"""`dejavu doctor` at real servers: each fault is found, by its name, with a remedy that the documentation has."""
+"""`dejavu doctor`: each fault is found, by its name, with a remedy that the documentation has."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import shutil
-import signal
 import socket
-import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge
-from tests.support.builders.bundles import light_bundle
-from tests.support.builders.games import close_game
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from prometheus_client import CollectorRegistry, Gauge
 from tests.support.fakes.certificates import Authority
-from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.fakes.service import FakeServer
 from tests.support.processes.gateway import running_gateway, spawned_gateway
-from tests.support.processes.redis_server import RedisProcess
-from tests.support.processes.servers import running_worker, settings_in, spawned_server
+from tests.support.processes.servers import running_worker
 from typer.testing import CliRunner, Result
 
+from dejavu.ops.v1 import operations_service_pb2 as ops
+from dejavu.ops.v1.cache_service_pb2 import (
+    SHARED_CACHE_STATE_FAILED,
+    SHARED_CACHE_STATE_UNSPECIFIED,
+    SHARED_CACHE_STATE_USED,
+    GetCacheStatsResponse,
+)
+from dejavu.v1.game_service_pb2 import GAME_STATUS_LIVE, Game, ListGamesResponse
+from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
+from dejavu.v1.record_pb2 import Checkpoint
+from dejavu.v1.record_service_pb2 import GetCheckpointResponse
 from dejavu_cli.doctor.findings import Finding, Severity
 from dejavu_cli.doctor.installation_checks import examine_installation
 from dejavu_cli.doctor.server_checks import DoctorAccess
 from dejavu_cli.main import app
 from dejavu_client.access import ClientTlsFiles, tls_credentials
-from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
 from dejavu_client.transport.servers import parse_servers
+from dejavu_common import build
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
-from dejavu_ledger.copies import renew_epoch
-from dejavu_models.manifest import LINEAR
 from dejavu_poller.metrics import serve_poll_metrics
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
-from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.observability.statistics import Statistics, StatisticsWriter
-from dejavu_server.worker.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 READ, PREDICT, RECORD, OUTCOME = (AccessScope(name) for name in ("read", "predict", "record", "outcome"))
@@ -188,171 +188,133 @@ def test_an_expired_certificate_another_name_and_another_authority_are_told_apar
         assert "plain text" in seen(authority.certificate, address)["tls"].message
 
 
-def _shifted(by: timedelta) -> datetime:
-    return utc_now() + by
+def now(seconds: float = 0.0) -> Timestamp:
+    """Return the time in some seconds."""
+    made = Timestamp()
+    made.FromDatetime(utc_now() + timedelta(seconds=seconds))
+    return made
 
 
-async def test_a_clock_that_is_off_is_found_with_its_direction(tmp_path: Path) -> None:
-    for number, (seconds, severity, said) in enumerate(
-        ((-120, "fault", "2 min behind"), (20, "warning", "ahead of"), (0, "ok", "agrees"))
+STATISTICS = {each.name for each in ops.GetServiceStatsResponse.DESCRIPTOR.fields}
+
+
+def prepare(fake: FakeServer, told: dict[str, Any]) -> None:
+    """Make a fake server answer as one that is well, but for what is told: fields of answers, or of its statistics."""
+    worker = ops.WorkerInfo(name="0-1", version=build.release())
+    well: dict[str, Any] = {"configured_workers": 1, "workers": [worker], "settings": [setting("on")]}
+    feeds = [ops.FeedStatus(**{"feed": "nba", "report_age_seconds": 1, "read_age_seconds": 1, **told.get("feed", {})})]
+    clock = now(told.get("ahead", 0.0))
+    stats: dict[str, Any] = {
+        "sampled_time": clock,
+        "feeds": feeds,
+        "server": ops.ServerInfo(**{**well, **told.get("server", {})}),
+    }
+    stats |= {name: value for name, value in told.items() if name in STATISTICS - {"server"}}
+    head: dict[str, Any] = {"ledger_id": "ab", "epoch": "cd", "public_key": b"key", "signed_time": clock}
+    model = Model(**{"version": "fake", "active": True, **told.get("model", {})})
+    fake.health.set("dejavu.ledger", told.get("health", HealthCheckResponse.SERVING))
+    for method, answer in (
+        ("GetServiceStats", ops.GetServiceStatsResponse(**stats)),
+        ("GetCheckpoint", GetCheckpointResponse(checkpoint=Checkpoint(**{**head, **told.get("head", {})}))),
+        ("ListModels", ListModelsResponse(models=[model])),
+        ("GetCacheStats", GetCacheStatsResponse(shared_state=told.get("cache", SHARED_CACHE_STATE_UNSPECIFIED))),
+        ("ListGames", ListGamesResponse(games=told.get("games", []))),
     ):
-        folder = tmp_path / f"{number}"
-        folder.mkdir()
-        registry = ServingModels([PersistenceForecaster()])
-        clock = partial(_shifted, timedelta(seconds=seconds))
-        async with Worker(settings_in(folder), registry=registry, clock=clock) as worker:
-            found = await asyncio.to_thread(examine, worker.address)
-        assert (found["clock"].severity, said in found["clock"].message) == (severity, True), found["clock"].message
+        fake.answers(method, *[answer] * 3)
 
 
-def test_a_ledger_that_cannot_be_used_and_servers_of_different_ledgers_are_found(target: str, tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.touch()
-    with running_worker(tmp_path, ledger=f"sqlite:///{file}/ledger.sqlite3") as broken:
-        found = examine(broken)
-    assert troubles(found)["ledger"] == "fault"
-    assert "runbook.md#dejavuledgerunavailable" in found["ledger"].section
-    with running_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/another.sqlite3") as second:
-        found = examine(f"{target},{second}")
-    assert troubles(found) == {"ledgers": "fault", "poller": "warning"}
-    options: Any = {"ledger": f"sqlite:///{tmp_path}/another.sqlite3"}
-    restored = f"sqlite:///{tmp_path}/restored.sqlite3"
-    shutil.copyfile(tmp_path / "another.sqlite3", tmp_path / "restored.sqlite3")
-    renew_epoch(restored)
-    with running_worker(tmp_path, **options) as old, running_worker(tmp_path, ledger=restored) as new:
-        found = examine(f"{old},{new}")
-    assert troubles(found) == {"ledgers": "fault", "poller": "warning"}
-    other = str(tmp_path / "other-key.pem")
-    with running_worker(tmp_path, **options) as first, running_worker(tmp_path, **options, signing_key=other) as second:
-        found = examine(f"{first},{second}")
-    assert troubles(found) == {"keys": "warning", "poller": "warning"}
-    with running_worker(tmp_path, **options) as first, running_worker(tmp_path, **options, adaptive="off") as second:
-        found = examine(f"{first},{second}")
-    assert troubles(found) == {"settings": "warning", "poller": "warning"}
-    assert found["settings"].message == f"the servers differ: adaptive is on at {first}, off at {second}"
+def setting(value: str) -> ops.ServerSetting:
+    return ops.ServerSetting(name="adaptive", value=value)
 
 
-def test_of_a_full_disk_only_the_cause_is_a_fault(tmp_path: Path) -> None:
-    with running_worker(tmp_path, ledger_reserve_mib=1_048_576) as address:
-        while "disk" not in (found := examine(address)):
-            pass  # until the server has looked at the disk, and its statistics are newer
-    assert troubles(found) == {"disk": "fault", "poller": "warning"}
+def window(seconds: int, **codes: int) -> ops.StatsWindow:
+    """Return the statistics of 100 calls, of which some failed with these codes."""
+    errors = [ops.ErrorCount(code=code, calls=calls) for code, calls in codes.items()]
+    method = ops.MethodStats(method="dejavu.v1.PredictionService/Predict", calls=100, errors=errors)
+    return ops.StatsWindow(length_seconds=seconds, methods=[method])
 
 
-def test_the_age_of_the_feed_is_that_of_the_newest_report(tmp_path: Path) -> None:
-    with running_worker(tmp_path) as address, DejavuClient(address, timeout=30.0) as client:
-        for read, data, live, severity, section in (
-            (300.0, None, 0, "fault", "dejavufeedunread"),
-            (3.0, 4000.0, 2, "warning", "dejavufeedold"),
-            (3.0, 4.0, 2, "ok", ""),
-        ):
-            client.report_feed("nba", read, data_age_seconds=data, live_games=live)
-            while [each.live_games for each in client.get_service_stats().feeds] != [live] or (
-                client.get_service_stats().feeds[0].data_age_seconds < (data or 0)
-            ):
-                pass
-            found = examine(address)["poller"]
-            assert (found.severity, section in found.section) == (severity, True), found
+def live(publisher: str = "", ago: float = 0.0) -> Game:
+    return Game(game_id="0022600001", status=GAME_STATUS_LIVE, published_by=publisher, published_time=now(-ago))
 
 
-def test_the_feed_is_judged_by_the_reports_of_the_games_publisher(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens.json"
-    publisher = token_file.create(tokens, "poller", (READ, RECORD, OUTCOME), utc_now())
-    recorder = token_file.create(tokens, "recorder", (READ, RECORD), utc_now())
-    with (
-        running_worker(tmp_path, tokens=str(tokens)) as address,
-        DejavuClient(address, token=publisher, timeout=30.0) as poller,
-        DejavuClient(address, token=recorder, timeout=30.0) as other,
-    ):
-        poller.publish_games([close_game("0022600001", observed_time=utc_now())])
-        poller.report_feed("nba", 300.0)
-        other.report_feed("nba", 1.0)
-        while len(other.get_service_stats().feeds) != 2:
-            pass
-        found = examine(address, DoctorAccess(token=publisher))["poller"]
-    assert (found.severity, "dejavufeedunread" in found.section) == (Severity.FAULT, True), found
+@pytest.mark.parametrize(
+    ("told", "check", "severity", "said"),
+    [
+        ({}, "clock", "ok", "agrees"),
+        ({"ahead": -120}, "clock", "fault", "2 min behind"),
+        ({"ahead": 20}, "clock", "warning", "ahead of"),
+        ({"health": HealthCheckResponse.NOT_SERVING}, "ledger", "fault", "dejavuledgerunavailable"),
+        ({"ledger_lag": ops.LedgerLag(workers_without=1)}, "ledger", "fault", "1 worker cannot record forecasts"),
+        ({"ledger_lag": ops.LedgerLag(entries=3, lag_seconds=6)}, "ledger", "warning", "behind by 3 (6.0 s)"),
+        ({"ledger_lag": ops.LedgerLag(outcomes=2)}, "ledger", "warning", "learned from 2 outcomes"),
+        ({"ledger": ops.LedgerState(disk=ops.DISK_STATE_LOW)}, "disk", "warning", "dejavudisklow"),
+        (
+            {"ledger": ops.LedgerState(checkpoint_age_seconds=200, checkpoint_interval_seconds=60)},
+            "checkpoint",
+            "warning",
+            "not been signed for 3 min",
+        ),
+        ({"model": {"active": False}}, "model", "fault", "no model is active"),
+        ({"model": {"verdict": VERDICT_UNFIT, "verdict_reason": "bad"}}, "model", "warning", "states: bad"),
+        ({"cache": SHARED_CACHE_STATE_FAILED}, "cache", "warning", "dejavusharedcachefailed"),
+        ({"cache": SHARED_CACHE_STATE_USED}, "cache", "ok", "is used"),
+        ({"server": {"worker_deaths": 3}}, "workers", "warning", "dejavuworkerdied"),
+        ({"server": {"worker_deaths": 3, "worker_hangs": 1}}, "workers", "warning", "dejavuworkerhung"),
+        ({"server": {"configured_workers": 2}}, "workers", "warning", "dejavuworkerscannotstart"),
+        ({"server": {"last_reload_failed": True}}, "reload", "fault", "dejavureloadfailed"),
+        ({"server": {"outdated_files": ["tokens"]}}, "access", "fault", "dejavuaccessfileoutdated"),
+        ({"server": {"workers": [ops.WorkerInfo(version="0")]}}, "version", "warning", "server 0, this client"),
+        ({"sampled_time": now(-60)}, "supervisor", "fault", "dejavudown"),
+        ({"windows": [window(60, INTERNAL=2)]}, "calls", "fault", "2 % failed: INTERNAL 2"),
+        ({"windows": [window(60, RESOURCE_EXHAUSTED=6)]}, "calls", "warning", "dejavuoverloaded"),
+        ({"windows": [window(60), window(900, UNKNOWN=2)]}, "calls", "warning", "not in the last minute"),
+        ({"windows": [window(60, INTERNAL=1, NOT_FOUND=9)]}, "calls", "ok", ""),
+        ({"feeds": []}, "poller", "warning", "none has reported"),
+        ({"feed": {"report_age_seconds": 90}}, "poller", "fault", "none has reported for 90"),
+        ({"feed": {"read_age_seconds": 300}}, "poller", "fault", "dejavufeedunread"),
+        ({"feed": {"data_age_seconds": 4000}}, "poller", "warning", "dejavufeedold"),
+        ({"feed": {"reported_by": "token:other"}, "games": [live("token:poller")]}, "poller", "warning", "none has"),
+        ({"games": [live(ago=4000)]}, "games", "warning", "last published 67 min ago"),
+        ({"games": [live()], "ledger": ops.LedgerState(caller_games=1)}, "games", "ok", "1 in play"),
+        ({"games": [live()] * 2, "ledger": ops.LedgerState(caller_games=1)}, "games", "warning", "at most 1 a day"),
+    ],
+)  # fmt: skip
+def test_each_fault_of_a_server_is_found_alone(
+    server: FakeServer, told: dict[str, Any], check: str, severity: str, said: str
+) -> None:
+    prepare(server, told)
+    found = examine(server.target)
+    assert found[check].severity == severity, found[check]
+    assert said in " ".join((found[check].message, found[check].section)), found[check]
+    assert troubles(found).keys() | {"model"} == {"model"} | ({check} if severity != "ok" else set())
 
 
-def test_a_file_of_tokens_that_is_damaged_is_found(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens.json"
-    access = DoctorAccess(token=token_file.create(tokens, "tests", (READ, PREDICT, RECORD, OUTCOME), utc_now()))
-    with running_worker(tmp_path, tokens=str(tokens)) as address:
-        assert "access" not in examine(address, access)
-        tokens.write_text("{")
-        while "access" not in (found := examine(address, access)):
-            pass  # until the server has looked at it, and its statistics are newer
-    assert found["access"].section == "runbook.md#dejavuaccessfileoutdated"
-    assert "tokens" in found["access"].message
+def test_of_a_full_disk_only_the_cause_is_a_fault(server: FakeServer) -> None:
+    full = ops.LedgerState(disk=ops.DISK_STATE_BELOW_RESERVE)
+    lost = {"ledger_lag": ops.LedgerLag(workers_without=1), "health": HealthCheckResponse.NOT_SERVING}
+    prepare(server, {"ledger": full, **lost})
+    assert troubles(examine(server.target)) == {"disk": "fault"}
 
 
-@pytest.mark.nightly
-def test_a_reload_that_failed_is_found(tmp_path: Path) -> None:
-    bundle = shutil.copytree(light_bundle(), tmp_path / "bundle")
-    options = ("--workers", "1", "--bundle", str(bundle), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3")
-    with spawned_server(*options) as server:
-        assert "reload" not in examine(server.address)
-        (bundle / LINEAR).write_bytes(b"no model")
-        server.process.send_signal(signal.SIGHUP)
-        server.wait_for("reload_failed")
-        while "reload" not in (found := examine(server.address)):
-            pass  # until the statistics of the server are newer
-        assert found["reload"].severity is Severity.FAULT
-        assert found["reload"].section == "runbook.md#dejavureloadfailed"
-
-
-async def test_workers_that_have_died_or_hung_are_found_although_others_serve(tmp_path: Path) -> None:
-    registry = ServingModels([PersistenceForecaster()])
-    async with Worker(settings_in(tmp_path, workers=1), registry=registry) as worker:
-        for ended, section in (("deaths", "dejavuworkerdied"), ("hangs", "dejavuworkerhung")):
-            Counter(f"dejavu_worker_{ended}", "Workers that ended.", registry=worker.metrics.registry).inc(3)
-            found = await asyncio.to_thread(examine, worker.address)
-            while section not in found["workers"].section:  # until the statistics are newer
-                found = await asyncio.to_thread(examine, worker.address)
-            assert (found["workers"].severity, "; 3 died since" in found["workers"].message) == (Severity.WARNING, True)
-
-
-async def test_a_supervisor_that_stands_still_is_found_by_the_age_of_its_statistics(tmp_path: Path) -> None:
-    folder, registry = tmp_path / "server", ServingModels([PersistenceForecaster()])
-    folder.mkdir()
-    before = Statistics(CollectorRegistry(), "server", list, wall_clock=lambda: time.time() - 60)
-    await StatisticsWriter(folder, before).write()
-    async with Worker(settings_in(tmp_path), registry=registry, folder=folder) as worker:
-        found = await asyncio.to_thread(examine, worker.address)
-    assert (found["supervisor"].severity, found["supervisor"].section) == (Severity.FAULT, "runbook.md#dejavudown")
-
-
-async def test_a_poller_that_reports_no_longer_is_a_fault_before_its_feed_is_old(tmp_path: Path) -> None:
-    passed = timedelta()
-
-    def clock() -> datetime:
-        return utc_now() + passed
-
-    async with Worker(settings_in(tmp_path), registry=ServingModels([PersistenceForecaster()]), clock=clock) as worker:
-        async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
-            await client.report_feed("nba", 1.0, live_games=2)
-            while not (await client.get_service_stats()).feeds:
-                pass
-            passed = timedelta(seconds=90)
-            while (await client.get_service_stats()).feeds[0].report_age_seconds < passed.total_seconds():
-                pass
-        found = (await asyncio.to_thread(examine, worker.address))["poller"]
-    assert found.severity is Severity.FAULT
-    assert "none has reported for 9" in found.message
-    assert "dejavupollerdown" in found.section
-
-
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
-def test_a_shared_cache_that_is_bypassed_is_found(tmp_path: Path) -> None:
-    server = RedisProcess(tmp_path)
-    try:
-        with running_worker(tmp_path, cache=server.url) as address:
-            assert examine(address)["cache"].severity is Severity.OK
-            server.kill()
-            while (found := examine(address)["cache"]).severity is Severity.OK:
-                pass  # until a probe has failed
-    finally:
-        server.kill()
-    assert (found.severity, found.section) == (Severity.WARNING, "runbook.md#dejavusharedcachefailed")
+@pytest.mark.parametrize(
+    ("told", "check", "severity"),
+    [
+        ({"head": {"ledger_id": "ef"}}, "ledgers", "fault"),
+        ({"head": {"epoch": "ef"}}, "ledgers", "fault"),  # restored from the other one's
+        ({"head": {"public_key": b"other"}}, "keys", "warning"),
+        ({"model": {"version": "another"}}, "models", "warning"),
+        ({"server": {"settings": [setting("off")]}}, "settings", "warning"),
+    ],
+)
+def test_servers_that_differ_are_named(server: FakeServer, told: dict[str, Any], check: str, severity: str) -> None:
+    prepare(server, {})
+    with FakeServer() as other:
+        prepare(other, told)
+        found = examine(f"{server.target},{other.target}")
+    assert troubles(found) == {check: severity}
+    assert server.target in found[check].message
+    assert other.target in found[check].message
 
 
 def test_the_page_and_the_pollers_are_checked_if_they_are_given(target: str, nowhere: str) -> None:

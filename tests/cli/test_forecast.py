@@ -18,7 +18,7 @@ from dejavu.v1.forecast_pb2 import (
     SIDE_HOME,
     WARNING_REASON_RATINGS_OUTDATED,
     Adaptation,
-    AdaptationMode,
+    ExpectedMarginTerms,
     LastScore,
     Possession,
     ReliabilityWarning,
@@ -37,34 +37,63 @@ from dejavu.v1.prediction_service_pb2 import (
     RiskFactor,
     RiskResult,
 )
-from dejavu_client import HALFTIME
+from dejavu_client import FINAL, HALFTIME
 from dejavu_common.clock import game_day
+
+ADAPTED: dict[str, Any] = {
+    "adapted_lower": -9.0,
+    "adapted_upper": 13.5,
+    "static_lower": -8.0,
+    "static_upper": 12.0,
+    "rolling_games": 40,
+    "rolling_coverage": 0.95,
+    "static_rolling_coverage": 0.875,
+}
+KNOWN = TeamKnowledge(deviation=3.6, earlier_date="2024-06-17")
+MARGIN: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL, "expected_margin": 3.75}
+TODAY = game_day(datetime.now(UTC))
+
+
+def made_of(**terms: Any) -> dict[str, Any]:
+    return {**MARGIN, "expected_margin_terms": ExpectedMarginTerms(**terms)}
 
 
 @pytest.mark.parametrize(
-    ("mode", "line", "how"),
+    ("fields", "said"),
     [
-        (ADAPTATION_MODE_SHADOW, "if adapted −9.0 to +13.5", "if adapted"),
-        (ADAPTATION_MODE_ON, "as calibrated −8.0 to +12.0", "adapted"),
+        (
+            {"adaptation": Adaptation(mode=ADAPTATION_MODE_SHADOW, **ADAPTED)},
+            ["if adapted −9.0 to +13.5", "95 % of 40 games if adapted, 87.5 % as calibrated"],
+        ),
+        (
+            {"adaptation": Adaptation(mode=ADAPTATION_MODE_ON, **ADAPTED)},
+            ["as calibrated −8.0 to +12.0", "95 % of 40 games adapted, 87.5 % as calibrated"],
+        ),
+        ({"neutral_site": True}, ["neutral site yes"]),
+        # With a given margin, the ratings are used for the total alone.
+        (
+            {**MARGIN, "home_known": KNOWN, "away_known": KNOWN},
+            ["ratings of totals BOS: June 2024", "LAL: June 2024", "BOS by 3.8 expected at the end", "BOS wins"],
+        ),
+        ({"game_date": f"{TODAY - timedelta(1)}"}, [f"game date {TODAY - timedelta(1)}"]),
+        ({"game_date": f"{TODAY + timedelta(1)}"}, [f"game date {TODAY + timedelta(1)}"]),
+        (made_of(strength_difference=1.25, home_advantage=2.6), ["strength +1.2 · home +2.6 · schedule not known"]),
+        (made_of(schedule=-1.5, schedule_known=True, playoffs=0.8), ["schedule −1.5 · playoffs +0.8"]),
+        (made_of(schedule_known=True, altitude=1.4), ["schedule 0.0 · altitude +1.4"]),
+        (made_of(missing_players=-7.5), ["at the end, by the ratings and who has played so far"]),
     ],
 )
-def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
-    server: FakeServer, run: Run, mode: AdaptationMode.ValueType, line: str, how: str
+def test_a_forecast_says_what_it_is_made_of(
+    server: FakeServer, run: Run, fields: dict[str, Any], said: list[str]
 ) -> None:
-    adaptation = Adaptation(
-        mode=mode,
-        adapted_lower=-9.0,
-        adapted_upper=13.5,
-        static_lower=-8.0,
-        static_upper=12.0,
-        rolling_games=40,
-        rolling_coverage=0.95,
-        static_rolling_coverage=0.875,
-    )
-    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=adaptation)))
-    shown = run("predict", "1").stdout
-    assert line in " ".join(shown.split())
-    assert f"95 % of 40 games {how}, 87.5 % as calibrated" in shown
+    server.answers("Predict", PredictResponse(forecast=forecast(**fields)))
+    shown = " ".join(run("predict", "1", width=160).stdout.replace("│", " ").split())
+    assert [part for part in said if part not in shown] == [], shown
+
+
+def test_the_date_of_todays_game_is_not_shown(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=forecast(game_date=TODAY.isoformat())))
+    assert f"{TODAY}" not in run("predict", "0", "2").stdout
 
 
 RISK = RiskAssessment(
@@ -119,10 +148,10 @@ def test_risks_of_several_games_are_listed_with_those_that_were_refused(
 
 
 def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
-    shown = run("teams").stdout
+    shown = run("games", "--teams").stdout
     for part in ("BOS", "Boston", "Celtics", "PHO", "Sixers"):
         assert part in shown
-    entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
+    entries = [json.loads(line) for line in run("games", "--teams", "--json").stdout.splitlines()]
     assert len(entries) == 30
     assert entries[1] == {
         "code": "BKN",
@@ -130,7 +159,9 @@ def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
         "city": "Brooklyn",
         "name": "Nets",
         "aliases": ["BRK", "NJ"],
-        "formerly": [{"code": "NJN", "city": "New Jersey", "name": "Nets", "seasons": [1978, 2012]}],
+        "formerly": [
+            {"code": "NJN", "franchise": "BKN", "city": "New Jersey", "name": "Nets", "seasons": [1978, 2012]}
+        ],
     }
 
 
@@ -174,31 +205,6 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
     assert server.next_call().request == PredictRequest(pattern=[0, 2], horizon=HALFTIME)
     assert "what-if" in plain
     assert not [text for text in ("points of both teams", "last score", "Warning") if text in plain]
-
-
-def test_a_neutral_site_is_sent_and_shown_without_a_claim_on_the_forecast(server: FakeServer, run: Run) -> None:
-    """Only the ratings know of a home advantage: a forecast without them is the same at a neutral site."""
-    server.answers("Predict", lambda request: PredictResponse(forecast=forecast(request, neutral_site=True)))
-    shown = run("predict", "0", "2", "--neutral-site").stdout
-    assert server.next_call().request.neutral_site
-    assert ["neutral", "site", "yes"] in [line.strip("│ ").split() for line in shown.splitlines()]
-
-
-def test_with_a_given_margin_what_the_ratings_know_is_said_to_be_of_totals(server: FakeServer, run: Run) -> None:
-    known = TeamKnowledge(deviation=3.6, earlier_date="2024-06-17")
-    answer = forecast(expected_margin=2.0, home_team="BOS", away_team="LAL", home_known=known, away_known=known)
-    server.answers("Predict", PredictResponse(forecast=answer))
-    lines = [line.strip("│ ") for line in run("predict", "0", "2", width=160).stdout.splitlines()]
-    first = next(place for place, line in enumerate(lines) if "BOS: June" in line)
-    assert lines[first].startswith("ratings of totals  BOS: June 2024")
-    assert lines[first + 1].startswith("LAL: June 2024")
-
-
-def test_the_date_of_a_game_of_another_day_is_shown(server: FakeServer, run: Run) -> None:
-    today = game_day(datetime.now(UTC))
-    for day, shows in ((today, False), (today - timedelta(1), True), (today + timedelta(1), True)):
-        server.answers("Predict", PredictResponse(forecast=forecast(game_date=day.isoformat())))
-        assert (f"{day}" in run("predict", "0", "2").stdout) is shows
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import typer
 from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
-from dejavu_cli.group import COMMANDS
+from dejavu_cli.group import COMMANDS, CONNECTION
 from dejavu_cli.main import app
 from dejavu_server.cli.serve import app as server
 from dejavu_trainer.cli import evaluate, fetch, fit  # noqa: F401 - registers the commands
@@ -22,6 +22,7 @@ from dejavu_trainer.cli.app import app as trainer
 
 ELLIPSES = ("]...", "}...", "FILE...", "0 2 -3 …")
 """Texts that end in an ellipsis on purpose."""
+HEADINGS = ["Watch:", "Ask:", "Record:", "Operate:"]
 PROGRAMS: Any = {"dejavu": app, "dejavu-server": server, "dejavu-trainer": trainer}
 
 
@@ -35,6 +36,8 @@ def paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_says_all_and_cuts_no_name_at_eighty_columns(program: str) -> None:
     root = typer.main.get_command(PROGRAMS[program])
+    connection = CliRunner().invoke(app, ["--help-connection"], env={"COLUMNS": "80"}).stdout
+    assert all(len(line) <= 80 for line in connection.splitlines())
     for path in paths(root):
         shown = CliRunner().invoke(PROGRAMS[program], [*path, "--help"], env={"COLUMNS": "80"}).stdout
         command: Any = root
@@ -46,7 +49,7 @@ def test_help_says_all_and_cuts_no_name_at_eighty_columns(program: str) -> None:
             if parameter.param_type_name == "option":
                 assert [name for name in (*parameter.opts, *parameter.secondary_opts) if name not in shown] == []
                 variable = parameter.envvar if parameter.show_envvar else None
-                assert variable is None or variable in shown
+                assert variable is None or variable in (connection if parameter.name in CONNECTION else shown)
         assert all(len(line) <= 80 for line in shown.splitlines()), path
         for text in ELLIPSES:
             shown = shown.replace(text, "")
@@ -55,6 +58,7 @@ def test_help_says_all_and_cuts_no_name_at_eighty_columns(program: str) -> None:
 
 def test_the_first_help_has_the_exit_codes_and_how_to_reach_another_server() -> None:
     told = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output.split())
+    assert [word for word in told.split() if word in HEADINGS] == HEADINGS
     assert "`--target HOST:PORT` after the command, or DEJAVU_TARGET in the environment" in told
     for code in ("0 done", "1 failed", "2 wrong usage", "3 no answer", "4 the server refused", "130 interrupted"):
         assert code in told

@@ -15,7 +15,6 @@ from dejavu.v1.forecast_pb2 import (
     Attribution,
     ComponentPrediction,
     Contribution,
-    ExpectedMarginTerms,
     Explanation,
     Quantile,
     SimilarGame,
@@ -79,8 +78,6 @@ EXPLAINED = forecast(
         (["0,2,-3,1.5,-.5"], ""),
         (["0 2 -3", "1.5", "-0.5"], ""),
         (["-"], "[0, 2, -3, 1.5, -0.5]"),
-        (["--pattern-json", "-"], "[0, 2, -3, 1.5, -0.5]\n"),
-        (["--pattern-json", "[0, 2, -3, 1.5, -0.5]"], ""),
     ],
 )
 def test_a_pattern_is_taken_in_every_form(server: FakeServer, run: Run, arguments: list[str], stdin: str) -> None:
@@ -90,7 +87,12 @@ def test_a_pattern_is_taken_in_every_form(server: FakeServer, run: Run, argument
 
 def test_every_option_of_predict_reaches_the_server(server: FakeServer, run: Run) -> None:
     options = "--game-id 0022000001 --alpha 0.2 --horizon final --home BKN --away GSW --pregame-margin -5.5 --model abc"
-    assert run("predict", "-4", *options.split(), "--explain", "--quantiles", "0.1, .5,0.9", "-7.5").exit_code == 0
+    assert (
+        run(
+            "predict", "-4", *options.split(), "--neutral-site", "--explain", "--quantiles", "0.1, .5,0.9", "-7.5"
+        ).exit_code
+        == 0
+    )
     assert server.next_call().request == PredictRequest(
         pattern=[-4, -7.5],
         game_id="0022000001",
@@ -100,6 +102,7 @@ def test_every_option_of_predict_reaches_the_server(server: FakeServer, run: Run
         away_team="GSW",
         pregame_margin=-5.5,
         model_version="abc",
+        neutral_site=True,
         return_explanation=True,
         quantile_levels=[0.1, 0.5, 0.9],
     )
@@ -150,30 +153,6 @@ def test_what_moved_a_forecast_is_one_ranked_list_with_bars(server: FakeServer, 
     left, right = rows["similar games"].split("│")[3:5]
     assert ("█" in left, "█" in right) == (True, False), "it spoke for the away team"
     assert any("│ forecast" in line and "+17.3" in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("terms", "due"),
-    [
-        (ExpectedMarginTerms(strength_difference=1.25, home_advantage=2.6), "+1.2 · home +2.6 · schedule not known"),
-        (
-            ExpectedMarginTerms(strength_difference=-3, home_advantage=2.6, schedule=-1.5, schedule_known=True),
-            "−3.0 · home +2.6 · schedule −1.5",
-        ),
-        (ExpectedMarginTerms(schedule_known=True, playoffs=0.8), "playoffs +0.8"),
-        (ExpectedMarginTerms(schedule_known=True, altitude=1.4), "schedule 0.0 · altitude +1.4"),
-        (ExpectedMarginTerms(missing_players=-7.5), "at the end, by the ratings and who has played so far"),
-    ],
-)
-def test_a_forecast_says_what_its_expected_margin_is_made_of(
-    server: FakeServer, run: Run, terms: ExpectedMarginTerms, due: str
-) -> None:
-    made = forecast(home_team="BOS", horizon=FINAL, expected_margin=3.85, expected_margin_terms=terms)
-    server.answers("Predict", PredictResponse(forecast=made))
-    shown = run("predict", "1", "--horizon", "FINAL").stdout
-    for part in ("at the end", "BOS wins ", "before tip-off"):
-        assert part in shown
-    assert due in " ".join(shown.split()), shown
 
 
 def test_json_has_every_field_in_one_order_on_one_line(server: FakeServer, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""`dejavu notify` and `dejavu notifications`: processes with a real server and a real target."""
+"""`dejavu notify`: processes with a real server and a real target."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_after_the_sender_was_killed_the_other_one_sends(tmp_path: Path, receive
         client.publish_games([close_game("9900000002")])
         receiver.wait_for(2)
         assert receiver.arrivals == {f"dejavu/close_late/990000000{number}": 1 for number in (1, 2)}
-        listed = dejavu("notifications", "--target", address)
+        listed = dejavu("notify", "--list", "--target", address)
     assert listed.returncode == 0
     assert listed.stdout.count("Close: NYK @ BOS") == 2
 

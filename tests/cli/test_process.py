@@ -92,8 +92,8 @@ main()
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("contextlib", ["teams"]),
-        ("dejavu_client", ["teams"]),
+        ("contextlib", ["games", "--teams"]),
+        ("dejavu_client", ["games", "--teams"]),
         ("typer", ["--help"]),
         ("dejavu_cli.commands.demo", ["demo"]),
     ],
@@ -138,7 +138,7 @@ WHAT_IF = json.dumps({"pattern": PATTERN})
 def cache_with(run: Run, address: str, entries: str) -> Any:
     """Return the first statistics of the cache with a number of entries."""
     deadline = time.monotonic() + 30
-    while (shown := json.loads(run("cache", "stats", "--json", target=address).stdout))["entries"] != entries:
+    while (shown := json.loads(run("stats", "--cache", "--json", target=address).stdout))["entries"] != entries:
         assert time.monotonic() < deadline, shown
         time.sleep(0.1)
     return shown
@@ -150,41 +150,23 @@ def test_all_workers_are_warmed_shown_and_cleared(tmp_path: Path, run: Run) -> N
     file.write_text(f'{WHAT_IF}\n\n{{"pattern": [1], "alpha": 1e-9}}\n')
     with spawned_server("--workers", "2", "--ledger", ledger) as server:
         address = server.address
-        warmed = run("cache", "warm", "-", "--json", "--timeout", "60", stdin=WHAT_IF, target=address)
+        warmed = run("stats", "--warm-cache", "-", "--json", "--timeout", "60", stdin=WHAT_IF, target=address)
         assert warmed.exit_code == 0, warmed.output
         told = json.loads(warmed.stdout)
         assert (told["workers"], told["workers_warmed"], told["computed"]) == (2, 2, 2)
         shown = cache_with(run, address, entries="2")
         assert (shown["backend"], shown["workers"]) == ("CACHE_BACKEND_MEMORY", 2)
-        text = run("cache", "stats", target=address).stdout
+        text = run("stats", "--cache", target=address).stdout
         assert "memory of each worker" in text
         assert "hit rate" in text
-        refused = run("cache", "warm", str(file), target=address)
+        refused = run("stats", "--warm-cache", str(file), target=address)
         assert refused.exit_code == 1
         assert "1 answer kept by 2 of 2 workers (0 computed)" in refused.stdout
         assert "request 2" in refused.stderr
-        assert run("cache", "clear", target=address).stdout == "cleared: 2 answers\n"
+        assert run("stats", "--clear-cache", target=address).stdout == "cleared: 2 answers\n"
         cache_with(run, address, entries="0")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "stdin", "said"),
-    [
-        (("warm",), "", "warm needs a file"),
-        (("stats", "file"), "", "stats takes no file"),
-        (("warm", "-"), "", "has no requests"),
-        (("warm", "-"), f"{WHAT_IF}\n{{", "line 2"),
-        (("warm", "-"), '{"pattern": [1], "game_id": "0022300001"}', "game_id"),
-        (("warm", "-"), '{"patern": [1]}', "line 1"),
-        (("empty",), "", "'empty' is not one of"),
-    ],
-)
-def test_wrong_usage_is_explained(run: Run, arguments: tuple[str, ...], stdin: str, said: str) -> None:
-    result = run("cache", *arguments, stdin=stdin, width=200)
-    assert result.exit_code == 2
-    assert said in result.stderr
-
-
 def test_a_missing_file_is_named(run: Run) -> None:
-    missing = run("cache", "warm", "none.jsonl")
+    missing = run("stats", "--warm-cache", "none.jsonl")
     assert (missing.exit_code, "none.jsonl" in missing.stderr, "Traceback" in missing.output) == (1, True, False)

@@ -87,20 +87,23 @@ def test_a_narrow_terminal_loses_columns_and_no_part_of_one(server: FakeServer, 
         "GetLeaderboard",
         GetLeaderboardResponse(rows=[LeaderboardRow(rank=1, model_version="24a8ff7834922bc8", scorecard=card())]),
     )
-    for command, kept in (("predictions", ("LAL @ BOS", "+6.3", "−7")), ("leaderboard", ("24a8ff7834922bc8", "312"))):
-        table = run(command, width=width).stdout.split(" · ")[0]
-        assert "…+" in table or command == "leaderboard" or width == 50
+    for command, kept in (
+        ("predictions", ("LAL @ BOS", "+6.3", "−7")),
+        ("scorecard --by-model", ("24a8ff7834922bc8", "312")),
+    ):
+        table = run(*command.split(), width=width).stdout.split(" · ")[0]
+        assert "…+" in table or "--by-model" in command or width == 50
         assert all(part in table for part in kept)
         assert max(map(len, table.splitlines()[:3])) <= width
 
 
-@pytest.mark.parametrize("command", ["predictions", "scorecard", "leaderboard"])
+@pytest.mark.parametrize("command", ["predictions", "scorecard", "scorecard --by-model"])
 def test_an_empty_record_says_that_replays_are_left_out(server: FakeServer, run: Run, command: str) -> None:
     server.answers("GetScorecard", *[GetScorecardResponse()] * 2)
     server.answers("GetLeaderboard", *[GetLeaderboardResponse()] * 2)
     told = "Replays are left out: --replays includes them."
-    assert told in " ".join(run(command).stdout.split())
-    assert told not in " ".join(run(command, "--replays").stdout.split())
+    assert told in " ".join(run(*command.split()).stdout.split())
+    assert told not in " ".join(run(*command.split(), "--replays").stdout.split())
 
 
 def test_the_terminal_has_fifty_by_default_and_a_file_all(server: FakeServer, run: Run, tmp_path: Path) -> None:
@@ -122,15 +125,15 @@ def test_json_has_a_line_for_each_prediction(server: FakeServer, run: Run) -> No
     assert explained == [False, False, True]
 
 
-@pytest.mark.parametrize("command", ["scorecard", "leaderboard"])
+@pytest.mark.parametrize("command", ["scorecard", "scorecard --by-model"])
 def test_scores_can_be_those_of_a_team_a_game_or_confident_forecasts(
     server: FakeServer, run: Run, command: str
 ) -> None:
-    shown = run(command, "--team", "BOS", "--game", GAME, "--min-confidence", "0.8").stdout
+    shown = run(*command.split(), "--team", "BOS", "--game", GAME, "--min-confidence", "0.8").stdout
     wanted = ScoreFilter(horizon=HALFTIME, team="BOS", game_id=GAME, min_confidence=0.8)
     assert server.next_call().request.filter == wanted
     assert f"the half, games of BOS, game {GAME}, confidence 80 % or more" in " ".join(shown.split())
-    run(command, "--min-minute", "6", "--max-minute", "12")
+    run(*command.split(), "--min-minute", "6", "--max-minute", "12")
     counted = server.next_call().request.filter
     assert (counted.min_minutes, counted.max_minutes) == (6, 12)
 
@@ -159,7 +162,7 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run
         outcomes=[outcome(8, differential=3, recorded_time=timestamp()), outcome(9, differential=-7, revision=1)],
     )
     server.answers("GetPrediction", answer)
-    shown = run("prediction", GAME, "--horizon", "half", "--minute", "18", "--model", "abc").stdout
+    shown = run("predictions", GAME, "--horizon", "half", "--minute", "18", "--model", "abc").stdout
     request = server.next_call().request
     assert (request.game_id, request.horizon, request.elapsed_minutes, request.model_version) == (
         GAME,
@@ -200,8 +203,8 @@ def test_without_an_outcome_the_last_forecast_of_a_game_is_no_forecast_of_its_ov
     assert "OT" not in run("predictions").stdout, "nobody reported its end"
     server.answers("GetPrediction", *[GetPredictionResponse(prediction=each) for each in (now, long_ago)])
     playing = "The game is in its last minute or overtime."
-    assert playing in run("prediction", GAME, "--horizon", "final").stdout.replace("\n", " ")
-    assert playing not in run("prediction", GAME, "--horizon", "final").stdout.replace("\n", " ")
+    assert playing in run("predictions", GAME, "--horizon", "final").stdout.replace("\n", " ")
+    assert playing not in run("predictions", GAME, "--horizon", "final").stdout.replace("\n", " ")
 
 
 def test_an_outcome_says_that_the_game_went_to_overtime(server: FakeServer, run: Run) -> None:
@@ -210,7 +213,7 @@ def test_an_outcome_says_that_the_game_went_to_overtime(server: FakeServer, run:
     server.answers("ListPredictions", ListPredictionsResponse(predictions=[one]))
     assert " OT " in run("predictions").stdout
     server.answers("GetPrediction", GetPredictionResponse(prediction=one))
-    assert "after 2 overtimes" in run("prediction", GAME).stdout
+    assert "after 2 overtimes" in run("predictions", GAME).stdout
 
 
 def test_a_checkpoint_is_kept_whole_in_a_file(server: FakeServer, run: Run, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -
     assert lines[1].endswith("PHX @ LAL  202303060LAL")
     assert lines[2] == "excluded: 202303060DEN: away is missing"
     assert lines[4].startswith("dejavu poll --feed-url http://127.0.0.1:")
+    assert lines[4].endswith(" --interval 0.75 --end-interval 0.05")
 
 
 def test_it_serves_games_of_another_project_with_the_ids_and_dates_of_a_list(tmp_path: Path) -> None:

@@ -108,5 +108,3 @@ def test_a_withdrawal_says_what_it_takes_back(server: FakeServer, run: Run) -> N
         "LAL @ BOS · 0022500123: LAL by 4 (−4) at the half is withdrawn, recorded as 9; it had settled 12 forecasts\n"
     )
     assert server.next_call().request.game_id == GAME
-    assert run("report", GAME, "4", "--horizon", "half", "--withdraw").exit_code == 2
-    assert run("report", GAME, "--horizon", "half").exit_code == 2

@@ -21,7 +21,7 @@ def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
     result = run("stream", *options)
     assert result.exit_code == 4
     first, second = result.stdout.splitlines()
-    assert "GSW @ BKN  minute 18  half +17.3  95 % [−11.5, +11.5]  BKN leads 75 %  #1" in first
+    assert "GSW @ BKN  min 18  half +17.3 −11…+11 at 95 %  BKN leads 75 %  #1" in first
     assert second.endswith("#2")
     request = server.next_call().request
     assert list(request.game_ids) == ["0022000001", "0022000002"]
@@ -73,7 +73,7 @@ def test_a_stream_shows_the_clock_of_moments_and_that_a_game_went_to_overtime(se
     final = result(50, differential=4, overtimes=1, **teams)
     server.answers("StreamPredictions", [*last, final, Abort(grpc.StatusCode.OUT_OF_RANGE)])
     before, newest, end = run("stream").stdout.splitlines()
-    assert "minute 46" in before
+    assert "min 46" in before
     assert "OT 0:12.3  now BOS by 2" in newest
     assert end.endswith("final: BOS by 4 (+4) after overtime  #50")
 

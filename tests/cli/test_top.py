@@ -1,4 +1,4 @@
-"""`dejavu top` and `dejavu stats`, at a worker."""
+"""`dejavu stats`, at a worker."""
 
 from __future__ import annotations
 
@@ -44,20 +44,19 @@ def test_a_server_that_does_not_answer_ends_it_with_the_reason_and_one_of_severa
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = f"127.0.0.1:{taken.getsockname()[1]}"
-    for command in (("top", "--once"), ("stats",)):
-        result = run(*command, "--timeout", "0.2", target=free)
-        assert result.exit_code == 3
-        assert free in result.output
-        beside = run(*command, "--timeout", "1", target=f"{target},{free}", width=80)
-        assert beside.exit_code == 0
-        assert f"{free}: " in beside.stdout
-        assert any(line.startswith(target) for line in beside.stdout.splitlines())
+    result = run("stats", "--timeout", "0.2", target=free)
+    assert result.exit_code == 3
+    assert free in result.output
+    beside = run("stats", "--timeout", "1", target=f"{target},{free}", width=80)
+    assert beside.exit_code == 0
+    assert f"{free}: " in beside.stdout
+    assert any(line.startswith(target) for line in beside.stdout.splitlines())
 
 
 def test_in_a_terminal_it_draws_until_it_is_interrupted(target: str) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
-    command = [*python_m("dejavu_cli"), "top", "--target", target, "--interval", "0.2"]
+    command = [*python_m("dejavu_cli"), "stats", "--watch", "--target", target, "--interval", "0.2"]
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
     )
@@ -96,11 +95,4 @@ def test_forecasts_calls_and_workers_are_shown(run: Run, target: str) -> None:
     [stats] = map(json.loads, printed.splitlines())
     assert stats["target"] == target
     assert stats["windows"][0]["predictions"][0]["whatIfs"] == "1"
-    once = run("top", "--once", target=target, width=80)
-    assert "calls, last 1 min" in once.stdout
-
-
-def test_an_unknown_window_is_refused_by_name(run: Run) -> None:
-    refused = run("stats", "--minutes", "7")
-    assert refused.exit_code == 2
-    assert "'7' is not one of 1, 5, 15, all" in refused.output
+    assert "calls, last 1 min" in run("stats", "--minutes", "1", target=target, width=80).stdout

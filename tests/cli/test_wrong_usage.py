@@ -8,6 +8,7 @@ from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Run
 
 NUMBERS = "expected an array of numbers"
+WHAT_IF = '{"pattern": [1]}'
 OVERTIME = "give the last minute and overtime by --moment"
 TEAMS = ("1", "--home", "BKN", "--away", "GSW")
 PRICED = (*TEAMS, "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
@@ -26,14 +27,9 @@ PREDICT = [
     (("three",), "'three' is not a number"),
     (("1", "1_0"), "'1_0' is not a number"),
     (("1", "--alhpa", "3"), "'--alhpa' is neither an option nor a number"),
-    (("1", "--pattern-json", "[1]"), "not both"),
-    (("--pattern-json", "{"), "not JSON"),
-    (("--pattern-json", "[]"), NUMBERS),
-    (("--pattern-json", '["1"]'), NUMBERS),
-    (("--pattern-json", "[true]"), NUMBERS),
     (("1", "--timeout", "0"), "is not a time to wait"),
     (("1", "--horizon", "third"), "third"),
-    (("1", "--quantiles", "0.1,half"), "'half' is not a number; expected levels such as 0.1,0.5,0.9"),
+    (("1", "--quantiles", "0.1,half"), "'half' is not a number"),
     (("1", "--target", "127.0.0.1:1,nowhere"), "nowhere"),
     (("0",) * 30, "30 minutes; a forecast of the half takes 1 to 23; the end of the game: --horizon final"),
     (("0",) * 48, f"48 minutes; a forecast of the half takes 1 to 23; {OVERTIME}"),
@@ -58,7 +54,7 @@ PREDICT = [
     (("1", "--bankroll", "1,000"), "'1,000' is ambiguous"),
     (("1", "--bankroll", "1_000"), "'1_000' is not a number"),
     (("1", "--pregame-margin", "nan"), "'nan' is not a number"),
-    (("1", "--pregame-margin", "-55"), "--pregame-margin: -55; expected at most 35 points"),
+    (("1", "--pregame-margin", "-55"), "-55; expected at most 35 points"),
     ((*ODDS, "--home-odds", "-50"), f"-50; {NO_AMERICAN}"),
     ((*ODDS, "--home-odds", "+99"), f"+99; {NO_AMERICAN}"),
     ((*ODDS, "--home-odds", "-110.5"), f"-110.5; {NO_AMERICAN}"),
@@ -89,7 +85,7 @@ PREDICT = [
 ]
 OTHERS = [
     ("risk", (), "give the lead at the end of each minute"),
-    ("risk", ("1", "2", "--total-points", "-3"), "-3 is not a valid number of points"),
+    ("risk", ("1", "2", "--total-points", "-3"), "greater than or equal to 0"),
     ("risk", ("1", "2", "--neutral-site"), "'--neutral-site' is neither an option nor a number"),
     ("predictions", ("--explain",), "give it with --json"),
     ("predictions", ("--json", "--csv", "-"), "give only one of them"),
@@ -102,9 +98,23 @@ OTHERS = [
     ("scorecard", ("--from", "2024-5-6"), f"'2024-5-6' {NO_DAY}"),
     ("scorecard", ("--to", "2024-W01-1"), f"'2024-W01-1' {NO_DAY}"),
     ("scorecard", ("--to", "20240506"), f"'20240506' {NO_DAY}"),
-    ("leaderboard", ("--min-minute", "3", "--max-minute", "2"), "2 is before --min-minute 3"),
-    ("leaderboard", ("--date", "yesterday"), "yesterday"),
-    ("leaderboard", ("--metric", "luck"), "luck"),
+    ("scorecard", ("--by-model", "--min-minute", "3", "--max-minute", "2"), "2 is before --min-minute 3"),
+    ("scorecard", ("--by-model", "--date", "yesterday"), "yesterday"),
+    ("scorecard", ("--by-model", "--metric", "luck"), "luck"),
+    ("scorecard", ("--metric", "mae"), "--metric: needs --by-model"),
+    ("scorecard", ("--by-model", "--model", "abc"), "--model: not with --by-model"),
+    ("predictions", (GAME, "--team", "BOS"), "--team: not with GAME_ID"),
+    ("games", ("--teams", "--replays"), "--replays: not with --teams"),
+    ("notify", ("rules.toml", "--list", "--dry-run"), "not with --list"),
+    ("notify", ("rules.toml", "--limit", "3"), "--limit: needs --list"),
+    ("notify", (), "expected a file of rules, or --list"),
+    ("stats", ("--cache", "--clear-cache"), "give only one of them"),
+    ("stats", ("--cache", "--watch"), "--watch: not with an option of the cache"),
+    ("stats", ("--interval", "1"), "--interval: needs --watch"),
+    ("stats", ("--minutes", "7"), "'7' is not one of '1', '5', '15', 'all'"),
+    ("poll", ("--evening", "2026-01-02"), "--evening: needs --page"),
+    ("report", (GAME, "4", "--horizon", "half", "--withdraw"), "--withdraw takes only the game and --horizon"),
+    ("report", (GAME, "--horizon", "half"), "expected the home team's lead, or --withdraw"),
     ("report", (GAME, "four", "--horizon", "half"), "integer"),
     ("report", (GAME, "4"), "--horizon"),
     ("report", (GAME, "4", "--horizon", "half", "--observed", "noon"), "'noon' is not a time"),
@@ -123,4 +133,24 @@ def test_wrong_usage_is_named_and_exits_2(
     result = run(command, *arguments, width=200)
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("command", "stdin", "said"),
+    [
+        (("predict", "-"), "{", "not JSON"),
+        *((("predict", "-"), text, NUMBERS) for text in ("[]", '["1"]', "[true]")),
+        (("stats", "--warm-cache", "-"), "", "has no requests"),
+        (("stats", "--warm-cache", "-"), f"{WHAT_IF}\n{{", "line 2"),
+        (("stats", "--warm-cache", "-"), '{"pattern": [1], "game_id": "0022300001"}', "line 1: game_id is set"),
+        (("stats", "--warm-cache", "-"), '{"patern": [1]}', "line 1"),
+    ],
+)
+def test_wrong_input_is_named_and_exits_2(
+    server: FakeServer, run: Run, command: tuple[str, ...], stdin: str, said: str
+) -> None:
+    result = run(*command, stdin=stdin, width=200)
+    assert result.exit_code == 2
+    assert said in result.stderr
     assert not server.calls

@@ -61,7 +61,7 @@ def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
         for of, card in zip(figures["horizons"], figures["scorecards"], strict=True):
             assert (card["horizon"], card["games"]) == (of["horizon"], 2)
             assert card["forecasts"] >= of["forecasts"]
-            assert 0 < card["crps"] < card["persistenceMeanAbsoluteError"]
+            assert 0 < card["crps"]["value"] < card["persistenceMae"]["value"]
         moments = sum(card["forecasts"] for card in figures["scorecards"]) - figures["forecasts"]
         assert moments > 0, "moments of the last minutes are among them"
         reported = [(event["game"]["gameId"], event["horizon"]) for event in events if event["event"] == "reported"]

@@ -138,10 +138,10 @@ async def test_a_real_evening_gives_the_forecasts_that_follow_from_the_file(
         assert forecast.home_lead_probability == pytest.approx(expected.home_lead_probability, abs=1e-3)
         assert forecast.expected_margin == pytest.approx(expected.expected_margin)
         assert forecast.explanation.baseline_prediction == pattern[-1]
-    # One forecast per minute from the sixth on, except those that the poller reported as missed.
+    # One forecast per minute, except those that the poller reported as missed.
     received = Counter((each.home_team, each.horizon, each.elapsed_minutes) for each in follower.received)
-    expected_forecasts = {(home, HALFTIME, minute) for home in rows for minute in range(6, 24)}
-    expected_forecasts |= {(home, FINAL, minute) for home in rows for minute in range(6, 48)}
+    expected_forecasts = {(home, HALFTIME, minute) for home in rows for minute in range(1, 24)}
+    expected_forecasts |= {(home, FINAL, minute) for home in rows for minute in range(1, 48)}
     assert received.keys() <= expected_forecasts
     assert set(received.values()) == {1}
     assert len(received) + polled.missed == len(expected_forecasts)

@@ -225,7 +225,7 @@ ELSEWHERE = {
     r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2024-11-01$": (
         "is shown with its output, and run further below"
     ),
-    r"dejavu (notify|notifications) ?": "tests/cli/test_notify.py runs them with targets of its own",
+    r"dejavu notify ?": "tests/cli/test_notify.py runs them with targets of its own",
     r"umask |dejavu-server token |dejavu-server --listen 0\.0\.0\.0:50051 ": (
         "tests/server/cli/test_token.py and tests/server/access do; they open a port to other machines"
     ),
@@ -286,9 +286,9 @@ def test_the_commands_run_in_the_order_of_the_documents(name: str, tmp_path: Pat
     with reader(tmp_path) as newcomer:
         for command in of_reader(name):
             shown[without_comment(command)] = newcomer.run(command)
-    cards = [output for command, output in shown.items() if command.startswith("dejavu scorecard")]
+    cards = [output for command, output in shown.items() if re.match("dejavu scorecard(?! --by-model)", command)]
     assert ["Brier score" in card for card in cards] == [True] * len(cards) != []
-    [leaders] = [output for command, output in shown.items() if command.startswith("dejavu leaderboard")]
+    [leaders] = [output for command, output in shown.items() if command.startswith("dejavu scorecard --by-model")]
     assert "versions with 1 game or more" in leaders
     [verified] = [output for command, output in shown.items() if command.startswith("dejavu-server ledger verify")]
     assert ": valid" in verified

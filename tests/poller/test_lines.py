@@ -84,7 +84,7 @@ async def test_the_line_of_the_feed_is_taken_until_tip_off_and_frozen_then() -> 
     assert margins(predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 2
     taken_at = predictor.asked[0].request.margin_time.ToDatetime(tzinfo=UTC)
     assert taken_at == evening.start - timedelta(seconds=299 - FEED_SECONDS)
-    assert event_line(taken).endswith("line BOS −4.5, of the NBA's odds feed")
+    assert event_line(taken).endswith("line BOS by 4.5, of the NBA's odds feed")
     assert event_record(taken, evening.clock())["line"]["pregameMargin"] == 4.5
     assert odds.reads == 3, "politely, and not at all once no game waits for its tip-off"
 
@@ -106,7 +106,7 @@ async def test_a_file_comes_before_the_feed_and_may_change_until_tip_off(tmp_pat
         [taken] = watch.told(LineTaken)
     assert margins(predictor) == [(7.5, MARGIN_SOURCE_FILE)] * 2
     assert {each.request.pregame_total for each in predictor.asked} == {222.0}
-    assert event_line(taken).endswith("line BOS −7.5, total 222, of the file of lines")
+    assert event_line(taken).endswith("line BOS by 7.5, total 222, of the file of lines")
 
 
 @pytest.mark.parametrize(

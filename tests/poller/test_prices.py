@@ -146,7 +146,7 @@ async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> 
     assert not lead.HasField("bankroll")
     [of_half] = [each.request for each in predictor.asked if each.horizon == HALFTIME]
     assert not of_half.markets
-    assert "BOS −5.5 at −110/−105, total 221.5 at 1.91/1.95" in event_line(event)
+    assert "BOS by 5.5 at −110/−105, total 221.5 at 1.91/1.95" in event_line(event)
     record = event_record(event, evening.clock.now)
     assert [(each["kind"], each["line"], each["first"]) for each in record["prices"]] == [
         ("spread", 5.5, -110.0),

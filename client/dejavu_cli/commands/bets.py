@@ -18,11 +18,22 @@ from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.market_pb2 import Staking
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_cli.errors import failure
-from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, StakingRules, amount, argument, choice, staking_of
+from dejavu_cli.options import (
+    HORIZONS,
+    Bankroll,
+    Call,
+    EveningStaked,
+    HorizonName,
+    Replays,
+    StakingRules,
+    argument,
+    choice,
+    staking_of,
+)
 from dejavu_cli.output.bets import WeighedMarket, print_bets
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
-from dejavu_client.formatting import elapsed_seconds, last_differential
+from dejavu_client.formatting import elapsed_seconds, last_differential, seconds_text
 from dejavu_client.requests import PredictOptions, StakeOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
@@ -56,13 +67,11 @@ class _Stakes:
 
 def bets(
     call: Call,
-    file: Annotated[Path, argument("FILE", "Table of prices, one row per market.")],
+    file: Annotated[Path, argument("FILE")],
     *,
-    horizon: Annotated[HorizonName, choice("Horizon of the bets: the half, or the end.")] = "final",
-    bankroll: Annotated[
-        float | None, amount("AMOUNT", "Amount available for stakes; without it, they are shares.")
-    ] = None,
-    evening_staked: Annotated[float | None, amount("AMOUNT", "Amount staked this evening already.")] = None,
+    horizon: Annotated[HorizonName, choice()] = "final",
+    bankroll: Bankroll = None,
+    evening_staked: EveningStaked = None,
     staking: StakingRules = None,
     replays: Replays = False,
 ) -> None:
@@ -74,6 +83,10 @@ def bets(
     10 s after it, is not used, unless nothing was played since, as at the half; nor is one of
     another score than the published one, or of more than 30 s of play before it. A total is
     forecast after whole minutes only, and weighed within 10 s of play.
+
+    Args:
+        file: Table of prices, one row per market.
+        horizon: Horizon of the bets: the half, or the end.
     """
     if bankroll is not None and not bankroll > 0:
         raise typer.BadParameter(f"{bankroll:g}; expected an amount above 0", param_hint="--bankroll")
@@ -213,8 +226,7 @@ def _went_on(priced: PricedMarket, newest: RecordedPrediction, state: Game) -> s
 
 
 def _age(time: timedelta) -> str:
-    seconds = time.total_seconds()
-    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:,.0f} min"
+    return seconds_text(time.total_seconds())
 
 
 def _lead(state: Game) -> int:

@@ -22,21 +22,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict, MessageToJson
 
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_cli.errors import failure
 from dejavu_cli.options import Json, PageOption
 from dejavu_cli.output.demo import print_results
 from dejavu_cli.output.poll_display import watch
 from dejavu_cli.output.poll_events import summary_record
-from dejavu_cli.output.scores import Record, fetch_scorecards, record_entry
-from dejavu_cli.server_process import (
-    LedgerInvalid,
-    NotStarted,
-    running_page,
-    running_server,
-    verify_ledger,
-)
+from dejavu_cli.output.scores import Record, fetch_scorecards
+from dejavu_cli.server_process import LedgerInvalid, NotStarted, running_page, running_server, verify_ledger
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label
 from dejavu_client.requests import FINAL, predict_request
@@ -66,9 +61,9 @@ _LAST_EVENTS_SECONDS: Final = 10.0
 
 
 def demo(
-    seconds: Annotated[float, typer.Option(min=5, max=3600, help="Approximate duration of the evening.")] = 55.0,
-    count: Annotated[int, typer.Option(min=1, max=MOST_SIMULATED, help="Number of games to simulate.")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the simulated games; another one plays other games.")] = _SEED,
+    seconds: Annotated[float, typer.Option(min=5, max=3600)] = 55.0,
+    count: Annotated[int, typer.Option(min=1, max=MOST_SIMULATED)] = 8,
+    seed: Annotated[int, typer.Option()] = _SEED,
     page: PageOption = False,
     as_json: Json = False,
 ) -> None:
@@ -78,6 +73,11 @@ def demo(
     with --page it keeps server and page until Ctrl-C.
     The games are the same on every run. How many forecasts there are between minutes depends on
     the speed of this machine, and with them the second decimal of the figures.
+
+    Args:
+        seconds: Approximate duration of the evening.
+        count: Number of games to simulate.
+        seed: Seed of the simulated games; another one plays other games.
     """
     received: list[signal.Signals] = []
     try:
@@ -191,7 +191,12 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
             checkpoint = Path(folder) / "checkpoint.json"
             checkpoint.write_text(MessageToJson(await client.get_checkpoint()))
             verified = await verify_ledger(ledger, checkpoint)
-            _report(console, summary, record, _latencies(predictions, subscriber), verified, as_json=as_json)
+            latencies = _latencies(predictions, subscriber)
+            if as_json:
+                _print_report(summary, record, latencies, verified)
+            else:
+                console.print()
+                print_results(console, summary, record, latencies, verified, page=page)
             if page:
                 await _until_interrupted()
     in_order = subscriber.order == sorted(set(subscriber.order))
@@ -273,20 +278,10 @@ def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[f
     )
 
 
-def _report(
-    console: Console,
-    summary: Summary,
-    record: Record,
-    latencies: list[float],
-    verified: dict[str, Any],
-    *,
-    as_json: bool,
-) -> None:
-    if not as_json:
-        console.print()
-        print_results(console, summary, record, latencies, verified)
-        return
+def _print_report(summary: Summary, record: Record, latencies: list[float], verified: dict[str, Any]) -> None:
+    """Print the results as JSON."""
     p50, p95 = (percentile(latencies, share) if latencies else None for share in (0.5, 0.95))
-    figures = {"feedToSubscriberSecondsP50": p50, "feedToSubscriberSecondsP95": p95}
-    report = summary_record(summary, utc_now()) | {"event": "demo", "scorecards": record_entry(record)} | figures
-    typer.echo(json.dumps(report | {"verified": verified}, ensure_ascii=False))
+    cards = [{"horizon": Horizon.Name(horizon), **MessageToDict(card)} for horizon, card in record.items()]
+    figures = {"feedToSubscriberSecondsP50": p50, "feedToSubscriberSecondsP95": p95, "scorecards": cards}
+    report = summary_record(summary, utc_now()) | {"event": "demo", "verified": verified} | figures
+    typer.echo(json.dumps(report, ensure_ascii=False))

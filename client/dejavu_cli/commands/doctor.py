@@ -25,20 +25,17 @@ from dejavu_common.shown_text import visible
 
 def doctor(
     call: Call,
-    page: Annotated[str, option("URL", "Also check the page there, for example http://HOST:8080.", "--page")] = "",
-    poller: Annotated[
-        list[str] | None,
-        option(
-            "URL",
-            "Also check the metrics of a poller, for example http://HOST:9465; repeatable, once for each poller.",
-            "--poller",
-        ),
-    ] = None,
+    page: Annotated[str, option("URL", "--page")] = "",
+    poller: Annotated[list[str] | None, option("URL", "--poller")] = None,
 ) -> None:
     """Check an installation and say what to do: exit code 1 if there is a fault, 0 otherwise.
 
     Checks each server of the target: reach, TLS, token, clock, release, workers, calls, ledger, disk, model.
     Then the poller, its feed and its games, and whether the servers agree. Nothing is recorded.
+
+    Args:
+        page: Also check the page there, for example http://HOST:8080.
+        poller: Also check the metrics of a poller, for example http://HOST:9465; repeatable, once for each poller.
     """
     options = client_options(call.target)
     access = DoctorAccess(**options, tls=tls_files())

@@ -1,38 +1,56 @@
-"""`dejavu games`: the games that the feed shows, as the poller published them."""
+"""`dejavu games`: the games that the feed shows, as the poller published them; and the teams."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC
-from typing import Final
+from functools import partial
+from typing import Annotated, Final
 
+import typer
 from rich.text import Text
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu_cli.options import Call
-from dejavu_cli.output.forecast import print_rows
-from dejavu_cli.output.responsive_table import ListingColumn
+from dejavu_cli.options import Call, Replays, flag, refuse
+from dejavu_cli.output.forecast import local_time, print_rows
+from dejavu_cli.output.record import REPLAYS_LEFT_OUT
+from dejavu_cli.output.responsive_table import Column
 from dejavu_client.formatting import clock, period_name, seconds_text
 from dejavu_common.clock import utc_now
 from dejavu_common.shown_text import visible
+from dejavu_feed.game_ids import is_replay
+from dejavu_feed.teams import TEAMS, Team, also_called, formerly
 
 
-def games(call: Call) -> None:
+def games(
+    ctx: typer.Context, call: Call, *, replays: Replays = False, teams: Annotated[bool, flag("--teams")] = False
+) -> None:
     """List the games of the last 24 hours: score, clock or tip-off, line, and how old that is.
 
     A poller publishes them; they are no part of the record.
+
+    Args:
+        teams: List the teams instead, with their accepted names in upper or lower case.
     """
+    if teams:
+        refuse(ctx, "not with --teams", "replays")
+        _print_teams(as_json=call.as_json)
+        return
     with call.connect() as client:
-        call.show_all(client.list_games(), print_games)
+        found = client.list_games()
+    shown = found if replays else [each for each in found if not is_replay(each.game_id)]
+    call.show_all(shown, partial(print_games, without_replays=len(shown) < len(found)))
 
 
 _OLD_SECONDS: Final = 60.0
 """Age from which a state of a live game is marked."""
 
 
-def print_games(games: Sequence[Game]) -> None:
-    """Print games, with times of day in the zone of this machine."""
-    print_rows(_COLUMNS, games, "No games: none was published in the last 24 hours (a poller does it).")
+def print_games(games: Sequence[Game], *, without_replays: bool = False) -> None:
+    """Print games, with times of day in the zone of this machine; say if those of replays were left out."""
+    left_out = f" {REPLAYS_LEFT_OUT}" if without_replays else ""
+    print_rows(_COLUMNS, games, f"No games: none was published in the last 24 hours (a poller does it).{left_out}")
 
 
 def _score(game: Game) -> str:
@@ -52,7 +70,7 @@ def _now(game: Game) -> str:
         case GameStatus.GAME_STATUS_POSTPONED:
             return "postponed"
         case _ if game.HasField("tip_off_time"):
-            return f"{game.tip_off_time.ToDatetime(UTC).astimezone():%a %H:%M}"
+            return local_time(game.tip_off_time, "%a %H:%M")
         case _:
             return "scheduled"
 
@@ -74,12 +92,35 @@ def _age(game: Game) -> Text:
     return Text(seconds_text(seconds), style="yellow" if seconds > _OLD_SECONDS else "dim")
 
 
-_COLUMNS: Final[Sequence[ListingColumn[Game]]] = (
-    ListingColumn("id", "left", 2, lambda game: game.game_id, "dim"),
-    ListingColumn("game", "left", 9, lambda game: f"{game.away_team} @ {game.home_team}", "bold"),
-    ListingColumn("score", "right", 9, _score, "bold"),
-    ListingColumn("", "left", 9, _now),
-    ListingColumn("line", "left", 5, _line),
-    ListingColumn("read", "right", 7, _age),
-    ListingColumn("by", "left", 1, lambda game: visible(game.published_by, line=True), "dim"),
+_COLUMNS: Final[Sequence[Column[Game]]] = (
+    Column("id", "left", 2, lambda game: game.game_id, "dim"),
+    Column("game", "left", 9, lambda game: f"{game.away_team} @ {game.home_team}", "bold"),
+    Column("score", "right", 9, _score, "bold"),
+    Column("", "left", 9, _now),
+    Column("line", "left", 5, _line),
+    Column("read", "right", 7, _age),
+    Column("by", "left", 1, lambda game: visible(game.published_by, line=True), "dim"),
+)
+
+
+def _print_teams(*, as_json: bool) -> None:
+    if not as_json:
+        print_rows(_TEAM_COLUMNS, list(TEAMS.items()), "")
+        return
+    for code, team in TEAMS.items():
+        former = [{"code": then, **was._asdict()} for then, was in formerly(code).items()]
+        entry = {"code": code, **team._asdict(), "aliases": also_called(code), "formerly": former}
+        typer.echo(json.dumps(entry))
+
+
+def _former(code: str) -> str:
+    return ", ".join(f"{then} {was.seasons[0]}–{was.seasons[1]}" for then, was in formerly(code).items())
+
+
+_TEAM_COLUMNS: Final[Sequence[Column[tuple[str, Team]]]] = (
+    Column("code", "left", 9, lambda row: row[0], "bold"),
+    Column("city", "left", 8, lambda row: row[1].city),
+    Column("name", "left", 9, lambda row: row[1].name),
+    Column("also", "left", 7, lambda row: ", ".join(also_called(row[0]))),
+    Column("formerly", "left", 5, lambda row: _former(row[0])),
 )

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 
 from dejavu_cli.options import Replays, ServerOptions
-from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.connection_options import client_options
 from dejavu_common.build import release
 
 
@@ -19,10 +16,10 @@ def mcp(server: ServerOptions, replays: Replays = False) -> None:
     """
     from dejavu_cli.mcp_tools import mcp_server  # noqa: PLC0415 - an extra
 
-    access = client_options(server.target)
+    connect = server.connect_async()
 
     async def run() -> None:
-        async with AsyncDejavuClient(server.target, timeout=server.timeout, slow=math.inf, **access) as client:
+        async with connect() as client:
             await mcp_server(client, release(), replays=replays).run_stdio_async()
 
     asyncio.run(run())

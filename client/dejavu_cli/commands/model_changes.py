@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Annotated, Final, TypeAlias
-
-import typer
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_cli.options import Call, Timeout, argument, flag, option, with_options
-from dejavu_cli.output.forecast import print_rows
-from dejavu_cli.output.responsive_table import ListingColumn
+from dejavu_cli.options import Call, Timeout, argument, flag, option
+from dejavu_cli.output.forecast import local_time, print_rows
+from dejavu_cli.output.responsive_table import Column
 from dejavu_client import config
+from dejavu_client.client import DejavuClient
 from dejavu_client.formatting import percent, pluralize, signed
 from dejavu_common.rich_console import Console
 
-ModelName = Annotated[str, argument("MODEL", "Version of the model, or champion, challenger or previous.")]
+ModelName = Annotated[str, argument("MODEL", text="Version of the model, or champion, challenger or previous.")]
 Reason = Annotated[
-    str, option("TEXT", "Human-readable reason; kept in the ledger, at most 500 characters.", "--reason")
+    str, option("TEXT", "--reason", text="Human-readable reason; kept in the ledger, at most 500 characters.")
 ]
 
 
@@ -40,75 +38,56 @@ _Changed: TypeAlias = (
 )
 
 
-def add_commands(group: typer.Typer) -> None:
-    """Add the commands to the group."""
-    for command in (load, unload, promote, rollback, retire):
-        group.command(command.__name__)(with_options(command))
+def _change(call: Call, change: Callable[[DejavuClient], _Changed]) -> None:
+    with call.connect() as client:
+        call.show(change(client), _print_change)
 
 
-def load(
-    call: ChangeCall,
-    model: ModelName,
-    reason: Reason = "",
-) -> None:
+def load(call: ChangeCall, model: ModelName, reason: Reason = "") -> None:
     """Stage a model: every worker loads it and makes shadow forecasts with it.
 
     Its bundle must be in the server's model store (`dejavu-trainer publish`).
     A new model is verified, and registered. Changes nothing if a worker
     cannot load it.
     """
-    with call.connect() as client:
-        call.show(client.load_model(model, reason=reason, timeout=call.timeout), _print_change)
+    _change(call, lambda client: client.load_model(model, reason=reason, timeout=call.timeout))
 
 
-def unload(
-    call: ChangeCall,
-    model: ModelName,
-    reason: Reason = "",
-) -> None:
+def unload(call: ChangeCall, model: ModelName, reason: Reason = "") -> None:
     """Unstage a model: all workers unload it."""
-    with call.connect() as client:
-        call.show(client.unload_model(model, reason=reason, timeout=call.timeout), _print_change)
+    _change(call, lambda client: client.unload_model(model, reason=reason, timeout=call.timeout))
 
 
 def promote(
-    call: ChangeCall,
-    model: ModelName,
-    force: Annotated[
-        bool, flag("--force", "Promote it without evidence that it is not worse; recorded as such.")
-    ] = False,
-    reason: Reason = "",
+    call: ChangeCall, model: ModelName, force: Annotated[bool, flag("--force")] = False, reason: Reason = ""
 ) -> None:
     """Make a staged model the champion on all workers, at one position of the ledger.
 
     Refused without evidence that it is not worse than the champion: see `dejavu models compare`.
+
+    Args:
+        force: Promote it without evidence that it is not worse; recorded as such.
     """
-    with call.connect() as client:
-        answer = client.promote_model(model, reason=reason, force=force, timeout=call.timeout)
-    call.show(answer, _print_change)
+    _change(call, lambda client: client.promote_model(model, reason=reason, force=force, timeout=call.timeout))
 
 
 def rollback(
-    call: ChangeCall,
-    from_version: Annotated[
-        str, option("VERSION", "Roll back only if this is the champion, so that repeating it is safe.", "--from")
-    ] = "",
-    reason: Reason = "",
+    call: ChangeCall, from_version: Annotated[str, option("VERSION", "--from")] = "", reason: Reason = ""
 ) -> None:
-    """Make the previous model the champion again, and retire the one that replaced it."""
-    with call.connect() as client:
-        answer = client.rollback_model(from_version=from_version, reason=reason, timeout=call.timeout)
-    call.show(answer, _print_change)
+    """Make the previous model the champion again, and retire the one that replaced it.
+
+    Args:
+        from_version: Roll back only if this is the champion, so that repeating it is safe.
+    """
+    _change(call, lambda client: client.rollback_model(from_version=from_version, reason=reason, timeout=call.timeout))
 
 
-def retire(
-    call: ChangeCall,
-    model: ModelName,
-    reason: Reason = "",
-) -> None:
+def retire(call: ChangeCall, model: ModelName, reason: Reason = "") -> None:
     """Retire a model that answers no requests."""
-    with call.connect() as client:
-        call.show(client.retire_model(model, reason=reason, timeout=call.timeout), _print_change)
+    _change(call, lambda client: client.retire_model(model, reason=reason, timeout=call.timeout))
+
+
+CHANGES: Final = {each.__name__: each for each in (load, unload, promote, rollback, retire)}
 
 
 def _print_change(answer: _Changed) -> None:
@@ -151,17 +130,13 @@ def _done(change: change_pb.ModelChange) -> str:
     return f"{_DONE.get(change.action, 'changed')}{' by force' if change.forced else ''}"
 
 
-def _moment(change: change_pb.ModelChange) -> str:
-    return f"{change.changed_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"
-
-
-_HISTORY: Final[Sequence[ListingColumn[change_pb.ModelChange]]] = (
-    ListingColumn("sequence", "right", 6, lambda change: f"{change.sequence:,}"),
-    ListingColumn("when", "left", 9, _moment, of="changed_time"),
-    ListingColumn("change", "left", 9, _done, "bold"),
-    ListingColumn("model", "left", 9, lambda change: change.model_version),
-    ListingColumn("instead of", "left", 5, lambda change: change.from_version),
-    ListingColumn("by", "left", 4, lambda change: change.changed_by),
-    ListingColumn("why", "left", 8, lambda change: change.reason),
-    ListingColumn("evidence", "left", 3, lambda change: _evidence_text(change.evidence), of="evidence"),
+_HISTORY: Final[Sequence[Column[change_pb.ModelChange]]] = (
+    Column("sequence", "right", 6, lambda change: f"{change.sequence:,}"),
+    Column("when", "left", 9, lambda change: local_time(change.changed_time), of="changed_time"),
+    Column("change", "left", 9, _done, "bold"),
+    Column("model", "left", 9, lambda change: change.model_version),
+    Column("instead of", "left", 5, lambda change: change.from_version),
+    Column("by", "left", 4, lambda change: change.changed_by),
+    Column("why", "left", 8, lambda change: change.reason),
+    Column("evidence", "left", 3, lambda change: _evidence_text(change.evidence), of="evidence"),
 )

@@ -3,78 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
-import typer.core
 
 from dejavu.v1.model_comparison_pb2 import ModelComparison
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model
-from dejavu_cli.commands import model_changes
-from dejavu_cli.commands.model_changes import ModelName, print_history
-from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, ScoresCall, argument, flag, option, with_options
+from dejavu_cli.commands.model_changes import CHANGES, ModelName, print_history
+from dejavu_cli.options import HORIZONS, Call, HorizonName, Replays, ScoresCall, argument, flag, option
 from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.model_comparison import print_comparison
 from dejavu_cli.output.models import print_lineage, print_model_list, print_model_with_replicas
 from dejavu_client.client import DejavuClient
-from dejavu_client.connection_options import options_given
 from dejavu_client.errors import NotFoundError
-from dejavu_common.interrupts import raise_on_interrupt
 
+HELP: Final = """List a server's models, show and compare them, and change which of them answers.
 
-class CommandFamily(typer.core.TyperGroup):
-    """A command with commands of its own."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the named command, or the default one if none is named."""
-        raise_on_interrupt()
-        with options_given(ctx):
-            return super().invoke(ctx)
-
+Without a command, lists them, the active one first.
+A model is named by its version or by an alias: champion, challenger or previous.
+"""
 
 _MOST_ANCESTORS: Final = 50
 
-models = typer.Typer(
-    name="models",
-    cls=CommandFamily,
-    invoke_without_command=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def add(function: Callable[..., None]) -> Callable[..., None]:
-        models.command(name)(with_options(function))
-        return function
-
-    return add
-
-
-@models.callback()
-@with_options
-def all_models(ctx: typer.Context, call: Call) -> None:
-    """List a server's models, show and compare them, and change which of them answers.
-
-    Without a command, lists them, the active one first.
-    A model is named by its version or by an alias: champion, challenger or previous.
-    """
-    if ctx.invoked_subcommand is None:
-        list_models(call)
-    elif given := [each for each in ctx.command.params if _is_given(ctx, each.name)]:
-        # An option before the command would have no effect: the command uses only its own options.
-        where = f"give it after the command: dejavu models {ctx.invoked_subcommand} …"
-        raise typer.BadParameter(where, param_hint=[each.opts[0] for each in given])
-
-
-def _is_given(ctx: typer.Context, name: str | None) -> bool:
-    source: Any = ctx.get_parameter_source(name or "")
-    return source is not None and source.name == "COMMANDLINE"
-
-
-@_command("list")
 def list_models(call: Call) -> None:
     """List the models, the active one first: those in the server's store, or, without a store, the loaded ones."""
     with call.connect() as client:
@@ -82,15 +33,12 @@ def list_models(call: Call) -> None:
     call.show(ListModelsResponse(models=found), print_model_list)
 
 
-@_command("show")
-def show_model(
-    call: Call,
-    model: ModelName = "champion",
-    lineage: Annotated[
-        bool, flag("--lineage", "Show where it comes from, with its ancestors as far as they are known.")
-    ] = False,
-) -> None:
-    """Show a model: its stage, abilities and metrics, and which workers have it loaded."""
+def show_model(call: Call, model: ModelName = "champion", lineage: Annotated[bool, flag("--lineage")] = False) -> None:
+    """Show a model: its stage, abilities and metrics, and which workers have it loaded.
+
+    Args:
+        lineage: Show where it comes from, with its ancestors as far as they are known.
+    """
     with call.connect() as client:
         answer = client.get_model("" if model == "champion" else model)
         ancestors = _ancestors(client, answer.model) if lineage else []
@@ -117,28 +65,22 @@ def _ancestors(client: DejavuClient, model: Model) -> list[Model]:
     return found
 
 
-model_changes.add_commands(models)
-
-
-@_command("compare")
 def compare_models(
     call: ScoresCall,
-    model: Annotated[str, argument("MODEL", "Version of the model, or an alias; the challenger by default.")] = "",
-    against: Annotated[
-        str,
-        option(
-            "MODEL",
-            'What to compare it with: a version, an alias, or "persistence"; the champion by default.',
-            "--against",
-        ),
-    ] = "",
-    horizon: Annotated[HorizonName | None, typer.Option(help="Horizon of the forecasts.", show_default="both")] = None,
+    model: Annotated[str, argument("MODEL")] = "",
+    against: Annotated[str, option("MODEL", "--against")] = "",
+    horizon: Annotated[HorizonName | None, typer.Option(show_default="both")] = None,
     replays: Replays = False,
 ) -> None:
     """Compare a model with the champion on exactly the same games and minutes.
 
     Shows the e-values after each game. An e-value of 20 or more shows its
     statement; it may be checked after every game.
+
+    Args:
+        model: Version of the model, or an alias; the challenger by default.
+        against: What to compare it with: a version, an alias, or "persistence"; the champion by default.
+        horizon: Horizon of the forecasts.
     """
     horizons: Sequence[HorizonName] = ["half", "final"] if horizon is None else [horizon]
     with call.connect() as client:
@@ -161,13 +103,25 @@ def compare_models(
         typer.echo("Only games of replays were forecast by both: see --replays.", err=True)
 
 
-@_command("history")
 def list_changes(
-    call: Call,
-    model: Annotated[str, argument("MODEL", "Only changes of this model: its version, or an alias.")] = "",
-    limit: Annotated[int, option("N", "How many changes to show.", min=1, max=500)] = 50,
+    call: Call, model: Annotated[str, argument("MODEL")] = "", limit: Annotated[int, option("N", min=1, max=500)] = 50
 ) -> None:
-    """Show the changes of models in the ledger, newest first: what, when, by whom, why and on what evidence."""
+    """Show the changes of models in the ledger, newest first: what, when, by whom, why and on what evidence.
+
+    Args:
+        model: Only changes of this model: its version, or an alias.
+        limit: How many changes to show.
+    """
     with call.connect() as client:
         answer = client.list_model_changes(model_version=model, page_size=limit)
     call.show(answer, print_history)
+
+
+models: Final[dict[str, Callable[..., None]]] = {
+    "list": list_models,
+    "show": show_model,
+    **CHANGES,
+    "compare": compare_models,
+    "history": list_changes,
+}
+"""The commands; the first is the default."""

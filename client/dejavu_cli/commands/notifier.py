@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -14,9 +13,8 @@ import typer
 
 from dejavu.ops.v1.notification_service_pb2 import NOTIFICATION_STATUS_SENT
 from dejavu_cli.errors import FAILED
+from dejavu_cli.options import Call
 from dejavu_cli.output.poll_display import end_on_signals
-from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.connection_options import client_options
 from dejavu_common.clock import utc_now
 from dejavu_poller.leadership import holder_name
 from dejavu_poller.notify.bodies import Request, request
@@ -40,22 +38,17 @@ def send_tests(file: Path, *, as_json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def run_notifier(
-    file: Path, target: str, timeout: float, *, delay: float, dry_run: bool, replays: bool, as_json: bool
-) -> None:
+def run_notifier(file: Path, call: Call, *, delay: float, dry_run: bool, replays: bool) -> None:
     """Follow a server, and send what the rules of a file tell, until a signal; the arguments are those of the command.
 
     Raises:
         typer.BadParameter: if the file is unusable.
         DejavuClientError: if the server refuses the caller.
     """
-    rules, access = _load(file), client_options(target)
+    rules, connect = _load(file), call.connect_async()
 
     async def run() -> None:
-        async with (
-            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, **access) as client,
-            AsyncExitStack() as stack,
-        ):
+        async with connect() as client, AsyncExitStack() as stack:
             tell: Callable[[Message, str], None]
             if dry_run:
                 tell = partial(_print, rules)
@@ -64,7 +57,7 @@ def run_notifier(
                 await client.confirm_notification("start", "start", holder_name(), NOTIFICATION_STATUS_SENT)
                 sender = Sender()
                 stack.push_async_callback(sender.close)
-                tell_report = partial(_print_report, as_json=as_json)
+                tell_report = partial(_print_report, as_json=call.as_json)
                 deliverer = Deliverer(client, rules.targets, sender, tell_report, delay=delay)
                 stack.push_async_callback(deliverer.close)
                 tell = deliverer.put

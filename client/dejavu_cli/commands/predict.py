@@ -6,8 +6,9 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import typer
 
@@ -17,7 +18,9 @@ from dejavu.v1.prediction_service_pb2 import PredictResponse, RiskGame
 from dejavu_cli.errors import exit_code
 from dejavu_cli.options import (
     HORIZONS,
+    Bankroll,
     Call,
+    EveningStaked,
     HorizonName,
     StakingRules,
     amount,
@@ -25,9 +28,9 @@ from dejavu_cli.options import (
     choice,
     flag,
     message_lines,
-    number,
     option,
-    price,
+    parsed,
+    points,
     staking_of,
     team_of,
     team_option,
@@ -43,194 +46,224 @@ from dejavu_feed import horizon as horizons
 from dejavu_feed.lines import MAX_MARGIN
 from dejavu_feed.live_inputs import LastScore, Possession, Side
 from dejavu_feed.moment import MAX_FREE_THROWS, Moment
-from dejavu_feed.printed_numbers import MINUS
+from dejavu_feed.printed_numbers import MINUS, number, price
 
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
 """Maximum number of minutes of a pattern, by horizon. A model may accept fewer."""
-_LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
-_POSSESSION = re.compile(r"(?P<side>home|away)(?P<shot>:shot)?")
+_LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII | re.IGNORECASE)
+_POSSESSION = re.compile(r"(?P<side>home|away)(?P<shot>:shot)?", re.IGNORECASE)
 _MOMENT = re.compile(
     r"(?:q(?P<quarter>[1-4])|ot(?P<overtime>[1-9][0-9]?)?)"
     r" +(?P<minutes>[0-9]{1,2}):(?P<seconds>[0-5][0-9](?:\.[0-9]+)?) +(?P<lead>[+-]?[0-9]{1,3})",
-    re.ASCII,
+    re.ASCII | re.IGNORECASE,
 )
 _SPREAD = re.compile(
-    r"(?P<team>.*?[A-Za-z])(?: *(?P<points>[+-] ?[0-9.,¼½¾]+)| +(?P<even>PK|PICK|PICK'?EM))", re.ASCII | re.IGNORECASE
+    r"(?P<team>.*?[a-z])(?: *(?P<points>[+-] ?[0-9.,¼½¾]+)| +(?P<even>pk|pick|pick'?em))", re.ASCII | re.IGNORECASE
 )
+
+
+def _parts(text: str, form: re.Pattern[str], name: str, expected: str) -> re.Match[str]:
+    parts = form.fullmatch(text.translate(MINUS).strip())
+    if parts is None:
+        raise ValueError(f"{text!r} is not a {name}; expected {expected}")
+    return parts
+
+
+def _last_score(text: str) -> LastScore:
+    """Parse the last score of an option. The server checks the range of the seconds."""
+    expected = "home or away, and seconds before the end of the pattern: home:12"
+    parts = _parts(text, _LAST_SCORE, "last score", expected)
+    return LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
+
+
+def _possession(text: str) -> Possession:
+    expected = "home or away, or home:shot while a shot of the home team is in the air"
+    parts = _parts(text, _POSSESSION, "possession", expected)
+    return Possession(Side[parts["side"].upper()], parts["shot"] is not None)
+
+
+def _moment(text: str) -> Moment:
+    """Parse the moment of an option. The server checks whether it exists."""
+    parts = _parts(text, _MOMENT, "moment", "period, time left and the home team's lead: 'Q4 0:42.5 +3'")
+    period = int(parts["quarter"]) if parts["quarter"] else 4 + int(parts["overtime"] or 1)
+    return Moment(period, 60 * int(parts["minutes"]) + float(parts["seconds"]), int(parts["lead"]))
+
+
+def _spread(text: str) -> tuple[str, float]:
+    """Parse a spread: the team's name as given, and its handicap in points."""
+    parts = _parts(text, _SPREAD, "spread", "a team and its handicap as printed: BOS-5.5, LAL +5½ or BOS PK")
+    return parts["team"], number(parts["points"] or "0")
+
+
+def _levels(text: str) -> list[float]:
+    """Parse quantile levels. The server checks their range."""
+    return [number(part) for part in text.replace(",", " ").split()]
+
+
+def _margin(text: str) -> float:
+    if abs(margin := number(text)) > MAX_MARGIN:
+        raise ValueError(f"{margin:g}; expected at most {MAX_MARGIN:g} points, as no line is larger")
+    return margin
+
 
 Pattern = Annotated[
     list[str] | None,
     argument(
         "[PATTERN]...",
-        "The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
+        text="The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
         "a JSON array from standard input.",
     ),
 ]
-PatternJson = Annotated[str | None, option("ARRAY", "The pattern as a JSON array; - reads it from standard input.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Options of a forecast, with the names that they have in `PredictOptions`.
+
+    Attributes:
+        game_id: NBA game id, ten digits; the forecast is then recorded in the ledger.
+        alpha: Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05.
+        home_team: Home team: BOS, Boston, Celtics or Sixers (dejavu games --teams).
+        away_team: Away team; with both teams the forecast uses their ratings.
+        pregame_margin: The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5);
+            replaces the teams' ratings.
+        pregame_total: The line of the points of both teams at the end.
+        game_date: Local date of the game, today (US Eastern) by default; ratings too old for it are not used.
+        neutral_site: No team is at home: the teams' ratings expect no home advantage.
+        total_points: Points of both teams at the end of the pattern.
+        last_score: Who scored last, and how many seconds of play before the end of the pattern: home:12. Needs
+            --total-points.
+        possession: Who has the ball at the end of the pattern, used from minute 41 on: home, or home:shot while a
+            shot of it is in the air. Needs --total-points.
+        moment: State of the game since the end of the pattern: the period, the time left in it, and the home team's
+            lead, as 'Q4 0:42.5 +3' or 'OT 2:10 -1' (the second overtime is OT2). The other options are then as of
+            this moment.
+        quantile_levels: Quantile levels to show, comma-separated: 0.1,0.5,0.9.
+        model_version: Model version; the active one by default.
+        explain: Show how the forecast was computed.
+    """
+
+    game_id: Annotated[str, typer.Option()] = ""
+    alpha: Annotated[float | None, amount("SHARE")] = None
+    home_team: Annotated[str, team_option("--home")] = ""
+    away_team: Annotated[str, team_option("--away")] = ""
+    pregame_margin: Annotated[float | None, parsed("POINTS", _margin)] = None
+    pregame_total: Annotated[float | None, amount("POINTS")] = None
+    game_date: Annotated[str, option("YYYY-MM-DD")] = ""
+    neutral_site: Annotated[bool, flag("--neutral-site")] = False
+    total_points: Annotated[int | None, points()] = None
+    last_score: Annotated[LastScore | None, parsed("SIDE:SECONDS", _last_score)] = None
+    possession: Annotated[Possession | None, parsed("SIDE[:shot]", _possession)] = None
+    moment: Annotated[Moment | None, parsed("'CLOCK LEAD'", _moment)] = None
+    quantile_levels: Annotated[Any, parsed("LEVELS", _levels, "--quantiles")] = None
+    model_version: Annotated[str, option("VERSION", "--model")] = ""
+    explain: Annotated[bool, flag("--explain")] = False
+
+    def check(self) -> None:
+        """Check what the server would not name by its option.
+
+        Raises:
+            typer.BadParameter: if options contradict or lack each other.
+        """
+        home, away = self.home_team, self.away_team
+        if bool(home) != bool(away):
+            raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
+        if home and team_of(home) == team_of(away):
+            raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bets:
+    """Options of the bets to evaluate.
+
+    Attributes:
+        spread: Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5.
+            Requires both teams; without odds, its probability and the smallest odds worth taking.
+        moneyline: Evaluate a bet on who leads at the horizon.
+        home_odds: The price of the home side: decimal (1.91) or American (-110).
+        away_odds: The price of the away side: decimal (1.91) or American (+120).
+        total_line: Evaluate a bet on the points of both teams: over or under this line. Requires --total-points;
+            with odds recorded with a named forecast.
+        over_odds: The price of over: decimal or American.
+        under_odds: The price of under: decimal or American.
+    """
+
+    spread: Annotated[Any, parsed("TEAM±POINTS", _spread)] = None
+    moneyline: Annotated[bool, flag("--moneyline")] = False
+    home_odds: Annotated[float | None, parsed("PRICE", price)] = None
+    away_odds: Annotated[float | None, parsed("PRICE", price)] = None
+    total_line: Annotated[float | None, amount("POINTS")] = None
+    over_odds: Annotated[float | None, parsed("PRICE", price)] = None
+    under_odds: Annotated[float | None, parsed("PRICE", price)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stakes:
+    """Options of stakes, with the names that they have in `StakeOptions`.
+
+    Attributes:
+        game_staked: What you have staked on this game already; counts towards the caps.
+    """
+
+    bankroll: Bankroll = None
+    game_staked: Annotated[float | None, amount("AMOUNT")] = None
+    evening_staked: EveningStaked = None
+    staking: StakingRules = None
 
 
 def predict(
     call: Call,
+    inputs: Inputs,
+    bets: Bets,
+    stakes: Stakes,
     pattern: Pattern = None,
     *,
-    pattern_json: PatternJson = None,
-    game_id: Annotated[
-        str, typer.Option(help="NBA game id, ten digits; the forecast is then recorded in the ledger.")
-    ] = "",
-    alpha: Annotated[
-        float | None,
-        amount("SHARE", "Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05."),
-    ] = None,
-    horizon: Annotated[
-        HorizonName | None,
-        choice(
-            "Horizon: the half (or halftime, the same), or the end of the game; the half by default; required with "
-            "--game-id and with odds."
-        ),
-    ] = None,
-    home: Annotated[str, team_option("Home team: BOS, Boston, Celtics or Sixers (dejavu teams).")] = "",
-    away: Annotated[str, team_option("Away team; with both teams the forecast uses their ratings.")] = "",
-    pregame_margin: Annotated[
-        float | None,
-        amount(
-            "POINTS",
-            "The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5); replaces "
-            "the teams' ratings.",
-        ),
-    ] = None,
-    pregame_total: Annotated[float | None, amount("POINTS", "The line of the points of both teams at the end.")] = None,
-    game_date: Annotated[
-        str,
-        option(
-            "YYYY-MM-DD", "Local date of the game, today (US Eastern) by default; ratings too old for it are not used."
-        ),
-    ] = "",
-    neutral_site: Annotated[
-        bool, flag("--neutral-site", "No team is at home: the teams' ratings expect no home advantage.")
-    ] = False,
-    total_points: Annotated[int | None, option("POINTS", "Points of both teams at the end of the pattern.")] = None,
-    last_score: Annotated[
-        str,
-        option(
-            "SIDE:SECONDS",
-            "Who scored last, and how many seconds of play before the end of the pattern: home:12. Needs "
-            "--total-points.",
-        ),
-    ] = "",
-    possession: Annotated[
-        str,
-        option(
-            "SIDE[:shot]",
-            "Who has the ball at the end of the pattern, used from minute 41 on: home, or home:shot while a shot "
-            "of it is in the air. Needs --total-points.",
-        ),
-    ] = "",
-    moment: Annotated[
-        str,
-        option(
-            "'CLOCK LEAD'",
-            "State of the game since the end of the pattern: the period, the time left in it, and the home team's "
-            "lead, as 'Q4 0:42.5 +3' or 'OT 2:10 -1' (the second overtime is OT2). The other options are then as of "
-            "this moment.",
-        ),
-    ] = "",
-    free_throws: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=MAX_FREE_THROWS,
-            help="Free throws of the team with the ball (--possession) before the clock runs again. Needs --moment.",
-        ),
-    ] = None,
-    quantiles: Annotated[str, option("LEVELS", "Quantile levels to show, comma-separated: 0.1,0.5,0.9.")] = "",
-    model: Annotated[str, option("VERSION", "Model version; the active one by default.")] = "",
-    spread: Annotated[
-        str,
-        option(
-            "TEAM±POINTS",
-            "Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5. "
-            "Requires both teams; without odds, its probability and the smallest odds worth taking.",
-        ),
-    ] = "",
-    moneyline: Annotated[bool, flag("--moneyline", "Evaluate a bet on who leads at the horizon.")] = False,
-    home_odds: Annotated[str, option("PRICE", "The price of the home side: decimal (1.91) or American (-110).")] = "",
-    away_odds: Annotated[str, option("PRICE", "The price of the away side: decimal (1.91) or American (+120).")] = "",
-    total_line: Annotated[
-        float | None,
-        amount(
-            "POINTS",
-            "Evaluate a bet on the points of both teams: over or under this line. Requires --total-points; with odds "
-            "recorded with a named forecast.",
-        ),
-    ] = None,
-    over_odds: Annotated[str, option("PRICE", "The price of over: decimal or American.")] = "",
-    under_odds: Annotated[str, option("PRICE", "The price of under: decimal or American.")] = "",
-    bankroll: Annotated[float | None, amount("AMOUNT", "Bankroll; without it stakes are shown as shares.")] = None,
-    game_staked: Annotated[
-        float | None, amount("AMOUNT", "What you have staked on this game already; counts towards the caps.")
-    ] = None,
-    evening_staked: Annotated[
-        float | None, amount("AMOUNT", "What you have staked on all games of this evening already, this one included.")
-    ] = None,
-    staking: StakingRules = None,
-    explain: Annotated[bool, flag("--explain", "Show how the forecast was computed.")] = False,
+    horizon: Annotated[HorizonName | None, choice()] = None,
+    free_throws: Annotated[int | None, typer.Option(min=0, max=MAX_FREE_THROWS)] = None,
 ) -> None:
-    """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
-    if pregame_margin is not None and abs(pregame_margin) > MAX_MARGIN:
-        problem = f"{pregame_margin:g}; expected at most {MAX_MARGIN:g} points, as no line is larger"
-        raise typer.BadParameter(problem, param_hint="--pregame-margin")
-    if bool(home) != bool(away):
-        raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
-    if home and team_of(home) == team_of(away):
-        raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
-    values = _read_pattern(pattern or [], pattern_json)
-    if game_id and horizon is None:
+    """Forecast one game from its score differentials so far; with odds, evaluate a bet too.
+
+    Args:
+        horizon: Horizon: the half (or halftime, the same), or the end of the game; the half by default; required
+            with --game-id and with odds.
+        free_throws: Free throws of the team with the ball (--possession) before the clock runs again. Needs
+            --moment.
+    """
+    inputs.check()
+    values = _read_pattern(pattern or [])
+    if inputs.game_id and horizon is None:
         raise typer.BadParameter("required with --game-id, whose forecast is recorded", param_hint="--horizon")
     _check_minutes(len(values), HORIZONS[horizon or "half"])
-    options: PredictOptions = {
-        "game_id": game_id,
-        "alpha": alpha,
-        "horizon": HORIZONS[horizon or "half"],
-        "home_team": home,
-        "away_team": away,
-        "pregame_margin": pregame_margin,
-        "pregame_total": pregame_total,
-        "model_version": model,
-        "explain": explain,
-        "quantile_levels": _levels(quantiles),
-        "game_date": game_date,
-        "neutral_site": neutral_site or None,
-        "total_points": _points(total_points),
-        "last_score": _last_score(last_score),
-        "possession": _possession(possession),
-        "moment": _moment(moment, free_throws),
-    }
+    moment = inputs.moment and replace(inputs.moment, free_throws=free_throws or 0)
+    levels, neutral = inputs.quantile_levels or (), inputs.neutral_site or None
+    given = vars(inputs) | {"quantile_levels": levels, "neutral_site": neutral, "moment": moment}
+    options = cast("PredictOptions", given | {"horizon": HORIZONS[horizon or "half"]})
+    if free_throws is not None and moment is None:
+        raise typer.BadParameter("required with --free-throws", param_hint="--moment")
     # At a late moment, possession is used without the points.
     needs = {
-        "--total-line": total_line is not None,
-        "--last-score": last_score,
-        "--possession": possession and not moment,
+        "--total-line": bets.total_line is not None,
+        "--last-score": inputs.last_score is not None,
+        "--possession": inputs.possession is not None and moment is None,
     }
-    if total_points is None and (needing := [option for option, given in needs.items() if given]):
+    if inputs.total_points is None and (needing := [option for option, given in needs.items() if given]):
         # Without total points, no model uses a last score or a possession.
         raise typer.BadParameter(f"required with {' and '.join(needing)}", param_hint="--total-points")
-    line = _line(spread, home, away, moneyline=moneyline)
-    of_lead = {"--home-odds": home_odds, "--away-odds": away_odds}
-    of_points = {"--over-odds": over_odds, "--under-odds": under_odds}
-    bets = [
+    line = _line(bets, inputs)
+    of_lead = {"--home-odds": bets.home_odds, "--away-odds": bets.away_odds}
+    of_points = {"--over-odds": bets.over_odds, "--under-odds": bets.under_odds}
+    asked = [
         _Bet("--spread or --moneyline", line, create_market, of_lead),
-        _Bet("--total-line", total_line, create_total_market, of_points),
+        _Bet("--total-line", bets.total_line, create_total_market, of_points),
     ]
-    rules = StakeOptions(
-        bankroll=bankroll, game_staked=game_staked, evening_staked=evening_staked, staking=staking_of(staking)
-    )
-    markets = _markets(bets, rules)
+    rules: Any = vars(stakes) | {"staking": staking_of(stakes.staking)}
+    markets = _markets(asked, rules)
     if markets and horizon is None:
         # Without a line, the half as the default does no harm; but a bet that is evaluated at the wrong horizon looks
         # like a bargain.
-        asked = "say which bet it is: half for the lead at the half, final for the end of the game"
-        raise typer.BadParameter(f"required with a line; {asked}", param_hint="--horizon")
+        say = "say which bet it is: half for the lead at the half, final for the end of the game"
+        raise typer.BadParameter(f"required with a line; {say}", param_hint="--horizon")
     with call.connect() as client:
         if markets:
             answer = client.quote(values, *markets, **options)
@@ -244,23 +277,22 @@ def risk(
     call: Call,
     pattern: Pattern = None,
     *,
-    pattern_json: PatternJson = None,
-    total_points: Annotated[
-        int | None, option("POINTS", "Points of both teams so far; without them the pace is not a factor.")
-    ] = None,
-    games: Annotated[
-        str | None,
-        option("FILE", "Up to 100 games at once: a line of JSON each, with pattern and totalPoints; - reads them."),
-    ] = None,
+    total_points: Annotated[int | None, points()] = None,
+    games: Annotated[str | None, option("FILE")] = None,
 ) -> None:
-    """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more)."""
+    """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more).
+
+    Args:
+        total_points: Points of both teams so far; without them the pace is not a factor.
+        games: Up to 100 games at once: a line of JSON each, with pattern and totalPoints; - reads them.
+    """
     if games is not None:
-        if pattern or pattern_json or total_points is not None:
+        if pattern or total_points is not None:
             raise typer.BadParameter("it has the patterns and points of all games", param_hint="--games")
         expected = 'expected a line per game such as {"pattern": [0, 2, -3], "totalPoints": 14}'
         asked = [game for _, game in message_lines(games, RiskGame, "--games", expected)]
     else:
-        asked = [RiskGame(pattern=_read_pattern(pattern or [], pattern_json), total_points=_points(total_points))]
+        asked = [RiskGame(pattern=_read_pattern(pattern or []), total_points=total_points)]
     with call.connect() as client:
         results = client.assess_risk(asked)
     if games is None:
@@ -283,7 +315,7 @@ class _Bet(NamedTuple):
     options: str
     line: float | None
     create: Callable[..., Market]
-    odds: Mapping[str, str]
+    odds: Mapping[str, float | None]
 
     def market(self, rules: StakeOptions) -> Market | None:
         """Return its market; None without a line. The server checks the range of the values.
@@ -291,15 +323,15 @@ class _Bet(NamedTuple):
         Raises:
             BadParameter: if only one side has odds, or any without a line.
         """
-        given = [option for option, text in self.odds.items() if text]
+        given = [option for option, price in self.odds.items() if price is not None]
         if len(given) == 1 or (given and self.line is None):
             message = f"{self.options}, {' and '.join(self.odds)} must be given together"
             raise typer.BadParameter(message, param_hint=given[0])
         if self.line is None:
             return None
-        market = self.create(self.line, *(price(text, option) for option, text in self.odds.items()), **rules)
+        market = self.create(self.line, *self.odds.values(), **rules)
         if given and market.above.WhichOneof("price") != market.below.WhichOneof("price"):
-            named = " and ".join(self.odds.values())
+            named = " and ".join(f"{price:g}" for price in self.odds.values())
             typer.echo(f"Warning: of {named} one is read as American odds, one as decimal.", err=True)
         return market
 
@@ -322,25 +354,26 @@ def _markets(bets: Sequence[_Bet], rules: StakeOptions) -> list[Market]:
     return markets
 
 
-def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:
+def _line(bets: Bets, inputs: Inputs) -> float | None:
     """Return the line of a bet, home − away in points; None if no bet is requested.
 
     A spread is the handicap of the team that it names: BOS−5.5 wins if Boston leads by more than 5.5.
     """
-    if not spread:
-        return 0.0 if moneyline else None
-    if moneyline:
+    if bets.spread is None:
+        return 0.0 if bets.moneyline else None
+    if bets.moneyline:
         raise typer.BadParameter("give either --spread or --moneyline", param_hint="--spread")
-    parts = _SPREAD.fullmatch(spread.strip().translate(MINUS))
-    if parts is None:
-        expected = "expected a team and its handicap as printed: BOS-5.5, LAL +5½ or BOS PK"
-        raise typer.BadParameter(f"{spread!r} is not a spread; {expected}", param_hint="--spread")
-    team, points = team_of(parts["team"], "--spread"), number(parts["points"] or "0")
+    named, handicap = bets.spread
+    try:
+        team = team_of(named)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--spread") from None
+    home, away = inputs.home_team, inputs.away_team
     teams = [team_of(each) for each in (home, away) if each]
     if team not in teams:
         playing = f"of {away} at {home}" if teams else "without --home and --away"
-        raise typer.BadParameter(f"{parts['team']} is not one of the teams {playing}", param_hint="--spread")
-    return (-points if team == teams[0] else points) + 0.0
+        raise typer.BadParameter(f"{named} is not one of the teams {playing}", param_hint="--spread")
+    return float(-handicap if team == teams[0] else handicap) + 0.0
 
 
 def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[float]) -> None:
@@ -349,74 +382,10 @@ def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[f
         print_market(evaluated, market, answer.forecast)
 
 
-def _points(total_points: int | None) -> int | None:
-    """Return a number of points that fits into a request; the server checks the rest."""
-    if total_points is not None and not 0 <= total_points < 2**31:
-        raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
-    return total_points
-
-
-def _last_score(text: str) -> LastScore | None:
-    """Parse the last score of an option. The server checks the range of the seconds."""
-    expected = "expected home or away, and seconds before the end of the pattern: home:12"
-    parts = _parts(text, _LAST_SCORE, "last score", expected, "--last-score")
-    return parts and LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
-
-
-def _possession(text: str) -> Possession | None:
-    """Parse the possession of an option."""
-    expected = "expected home or away, or home:shot while a shot of the home team is in the air"
-    parts = _parts(text, _POSSESSION, "possession", expected, "--possession")
-    return parts and Possession(Side[parts["side"].upper()], parts["shot"] is not None)
-
-
-def _moment(text: str, free_throws: int | None) -> Moment | None:
-    """Parse the moment of an option. The server checks whether it exists."""
-    if free_throws is not None and not text:
-        raise typer.BadParameter("required with --free-throws", param_hint="--moment")
-    expected = "expected period, time left and the home team's lead: 'Q4 0:42.5 +3'"
-    parts = _parts(text.translate(MINUS), _MOMENT, "moment", expected, "--moment")
-    if parts is None:
-        return None
-    period = int(parts["quarter"]) if parts["quarter"] else 4 + int(parts["overtime"] or 1)
-    left = 60 * int(parts["minutes"]) + float(parts["seconds"])
-    return Moment(period, left, int(parts["lead"]), free_throws or 0)
-
-
-def _parts(text: str, form: re.Pattern[str], name: str, expected: str, option: str) -> re.Match[str] | None:
-    """Match an option's text with the expected form; return None if the text is empty.
-
-    Raises:
-        BadParameter: if the text has another form.
-    """
-    if not text:
-        return None
-    parts = form.fullmatch(text.strip().lower())
-    if parts is None:
-        raise typer.BadParameter(f"{text!r} is not a {name}; {expected}", param_hint=option)
-    return parts
-
-
-def _levels(text: str) -> list[float]:
-    """Parse the quantile levels of an option. The server checks their range."""
-    levels = []
-    for part in text.replace(",", " ").split():
-        try:
-            levels.append(number(part))
-        except typer.BadParameter:
-            message = f"{part!r} is not a number; expected levels such as 0.1,0.5,0.9"
-            raise typer.BadParameter(message, param_hint="--quantiles") from None
-    return levels
-
-
-def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
-    """Return the pattern from the arguments or the JSON option; exactly one of the two must give it."""
+def _read_pattern(arguments: list[str]) -> list[float]:
+    """Return the pattern from the arguments, or for - from a JSON array on standard input."""
     if arguments == ["-"]:
-        arguments, text = [], "-" if text is None else text
-    if text is not None and arguments:
-        raise typer.BadParameter("give the pattern either as numbers or as JSON, not both", param_hint=_HINT)
-    if text is not None:
-        return _pattern_from_json(sys.stdin.read() if text == "-" else text)
+        return _pattern_from_json(sys.stdin.read())
     values = [_number(part) for argument in arguments for part in argument.replace(",", " ").split()]
     if not values:
         raise typer.BadParameter("give the lead at the end of each minute, for example 0 2 -3 …", param_hint=_HINT)
@@ -437,7 +406,7 @@ def _check_minutes(count: int, horizon: Horizon.ValueType) -> None:
 def _number(text: str) -> float:
     try:
         return number(text)
-    except typer.BadParameter:
+    except ValueError:
         # Unknown options end up here because negative numbers look like them.
         problem = "is neither an option nor a number" if text.startswith("-") else "is not a number"
         raise typer.BadParameter(f"{text!r} {problem}", param_hint=_HINT) from None
@@ -455,4 +424,4 @@ def _pattern_from_json(text: str) -> list[float]:
         problem = "a number is too large"
     except ValueError as error:
         problem = f"not JSON: {error}"
-    raise typer.BadParameter(problem, param_hint="--pattern-json")
+    raise typer.BadParameter(problem, param_hint=_HINT)

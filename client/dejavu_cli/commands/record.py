@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import fields
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,16 +30,12 @@ from dejavu_cli.options import (
     choice,
     flag,
     option,
+    points,
+    refuse,
     team_option,
 )
 from dejavu_cli.output.forecast import print_json
-from dejavu_cli.output.record import (
-    correction,
-    print_prediction,
-    print_predictions,
-    print_report,
-    print_withdrawal,
-)
+from dejavu_cli.output.record import correction, print_prediction, print_predictions, print_report, print_withdrawal
 from dejavu_cli.output.scores import print_leaderboard, print_scorecard
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError
@@ -51,31 +48,49 @@ SHOWN: Final = 50
 """Default number of forecasts in a table."""
 LARGEST_PAGE: Final = 500
 
-GameId = Annotated[str, argument("GAME_ID", "NBA game id, ten digits.")]
+GameId = Annotated[str, argument("GAME_ID", text="NBA game id, ten digits.")]
 Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap", "accuracy", "roc-auc", "roi"]
 """Leaderboard metrics as typed on the command line."""
 
 
 def predictions(
+    ctx: typer.Context,
     games: GameOptions,
     files: Files,
     call: Call,
+    game_id: Annotated[str, argument("[GAME_ID]")] = "",
     *,
-    horizon: Annotated[HorizonName | None, choice("Only forecasts of this horizon: the half, or the end.")] = None,
-    settled: Annotated[
-        bool | None, flag("--settled/--unsettled", "Only forecasts whose outcome is known, or is not.")
-    ] = None,
+    horizon: Annotated[HorizonName | None, choice()] = None,
+    settled: Annotated[bool | None, flag("--settled/--unsettled")] = None,
     model: Model = "",
-    superseded: Annotated[bool, flag("--superseded", "Include earlier revisions that were superseded.")] = False,
+    superseded: Annotated[bool, flag("--superseded")] = False,
     limit: Annotated[
         int | None,
         option(
-            "N", f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.", min=0
+            "N",
+            text=f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.",
+            min=0,
         ),
     ] = None,
-    explain: Annotated[bool, flag("--explain", "Include the explanations; only with --json.")] = False,
+    explain: Annotated[bool, flag("--explain")] = False,
 ) -> None:
-    """List recorded forecasts and their results, newest first."""
+    """List recorded forecasts and their results, newest first; or show one of a game in full.
+
+    Args:
+        game_id: Show the newest forecast of this game in full, with its revisions and outcome.
+        horizon: Only forecasts of this horizon: the half, or the end; of a GAME_ID, the half by default.
+        settled: Only forecasts whose outcome is known, or is not.
+        superseded: Include earlier revisions that were superseded.
+        explain: Include the explanations; only with --json.
+    """
+    if game_id:
+        others = {each.name for group in (GameOptions, Files) for each in fields(group)} - {"minute"}
+        refuse(ctx, "not with GAME_ID", *others, "settled", "superseded", "limit", "explain")
+        at = HORIZONS[horizon or "half"]
+        with call.connect() as client:
+            answer = client.get_prediction(game_id, horizon=at, elapsed_minutes=games.minute, model_version=model)
+        call.show(answer, print_prediction)
+        return
     files.check(call)
     if explain and not call.as_json:
         raise typer.BadParameter("give it with --json", param_hint="--explain")
@@ -112,94 +127,74 @@ def predictions(
             print_predictions(shown, cut=next(results, None) is not None, without_replays=without_replays)
 
 
-def prediction(
-    call: Call,
-    game_id: GameId,
-    horizon: Annotated[HorizonName, choice("Horizon of the forecast: the half, or the end.")] = "half",
-    minute: Annotated[
-        int | None, option("N", "Minute of play after which it was made; the latest by default.", min=1)
-    ] = None,
-    model: Annotated[str, option("VERSION", "Model version that made it; any by default.")] = "",
-) -> None:
-    """Show the latest recorded forecast of a game, its earlier revisions and its outcome."""
-    with call.connect() as client:
-        answer = client.get_prediction(game_id, horizon=HORIZONS[horizon], elapsed_minutes=minute, model_version=model)
-    call.show(answer, print_prediction)
-
-
 def scorecard(
+    ctx: typer.Context,
     games: ScoredGames,
     files: Files,
     call: ScoresCall,
     *,
     model: Model = "",
-    limit: Annotated[int, option("N", "Only the N games with the newest outcomes; 0 for all.", min=0)] = 0,
+    limit: Annotated[int, option("N", min=0)] = 0,
+    by_model: Annotated[bool, flag("--by-model")] = False,
+    metric: Annotated[Metric, choice()] = "crps",
+    min_games: Annotated[int, option("N", min=0)] = 0,
 ) -> None:
-    """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight."""
+    """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight.
+
+    Args:
+        limit: Only the N games with the newest outcomes; 0 for all.
+        by_model: Rank the model versions instead; those with too few games are excluded.
+        metric: With --by-model: metric to rank by.
+        min_games: With --by-model: fewest games of a version; 0: the server's default, 100.
+    """
     files.check(call)
-    scope = ModelScope(**games.scope, model_version=model)
+    if by_model:
+        refuse(ctx, "not with --by-model", "model", "limit")
+        scope = games.scope
+        code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
+        with call.connect() as client:
+            board = client.get_leaderboard(metric=code, min_games=min_games, timeout=call.timeout, **scope)
+        counted = score_filter(**scope)
+        if not files.write(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure"):
+            call.show(board, partial(print_leaderboard, scope=counted))
+        return
+    refuse(ctx, "needs --by-model", "metric", "min_games")
+    of_model = ModelScope(**games.scope, model_version=model)
     with call.connect() as client:
-        card = client.get_scorecard(limit=limit, timeout=call.timeout, **scope)
-    counted = score_filter(**scope)
+        card = client.get_scorecard(limit=limit, timeout=call.timeout, **of_model)
+    counted = score_filter(**of_model)
     if not files.write(FIGURE_COLUMNS, figure_rows(counted, card), "figure"):
         call.show(card, partial(print_scorecard, scope=counted))
-
-
-def leaderboard(
-    games: ScoredGames,
-    files: Files,
-    call: ScoresCall,
-    *,
-    metric: Annotated[Metric, choice("Metric to rank by.")] = "crps",
-    min_games: Annotated[
-        int, option("N", "Minimum number of games of a listed version; 0: the server's default, 100.", min=0)
-    ] = 0,
-    limit: Annotated[int, option("N", "Maximum number of versions; 0 for all.", min=0)] = 0,
-) -> None:
-    """Rank the model versions by the scores of their settled forecasts. Versions with too few games are excluded."""
-    files.check(call)
-    scope = games.scope
-    code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
-    with call.connect() as client:
-        board = client.get_leaderboard(metric=code, min_games=min_games, limit=limit, timeout=call.timeout, **scope)
-    counted = score_filter(**scope)
-    if not files.write(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure"):
-        call.show(board, partial(print_leaderboard, scope=counted))
 
 
 def report(
     call: Call,
     game_id: GameId,
-    horizon: Annotated[HorizonName, choice("Horizon reported: the half, or the end.", show_default=False)],
-    differential: Annotated[
-        int | None, argument("[DIFFERENTIAL]", "Home team's lead at the horizon, in points; negative if behind.")
-    ] = None,
+    horizon: Annotated[HorizonName, choice(show_default=False)],
+    differential: Annotated[int | None, argument("[DIFFERENTIAL]")] = None,
     *,
-    home: Annotated[str, team_option("Home team; with both teams, ratings learn from the final score.")] = "",
-    away: Annotated[str, team_option("Away team.")] = "",
-    observed: Annotated[
-        str, option("TIME", "When it was observed, ISO 8601; local time unless it has an offset; now by default.")
-    ] = "",
-    total_points: Annotated[
-        int | None,
-        option(
-            "POINTS",
-            "Points of both teams together at the horizon, which settle forecasts of totals.",
-            min=0,
-            max=2**31 - 1,
-        ),
-    ] = None,
-    overtimes: Annotated[
-        int | None, option("N", "Overtimes that the game had; with --horizon final.", min=0, max=MAX_OVERTIMES)
-    ] = None,
-    correct: Annotated[
-        bool, flag("--correct", "Overturn the outcome that stands; it is named, and stays as a revision.")
-    ] = False,
-    withdraw: Annotated[bool, flag("--withdraw", "Take the outcome back, as if it had never been reported.")] = False,
+    home: Annotated[str, team_option()] = "",
+    away: Annotated[str, team_option()] = "",
+    observed: Annotated[str, option("TIME")] = "",
+    total_points: Annotated[int | None, points()] = None,
+    overtimes: Annotated[int | None, option("N", min=0, max=MAX_OVERTIMES)] = None,
+    correct: Annotated[bool, flag("--correct")] = False,
+    withdraw: Annotated[bool, flag("--withdraw")] = False,
 ) -> None:
     """Report the lead at the half or the end of a game, which settles its forecasts; or take a report back.
 
     A report of another value than the one that stands is refused without --correct.
+
+    Args:
+        horizon: Horizon reported: the half, or the end.
+        differential: Home team's lead at the horizon, in points; negative if behind.
+        home: Home team; with both teams, ratings learn from the final score.
+        away: Away team.
+        observed: When it was observed, ISO 8601; local time unless it has an offset; now by default.
+        total_points: Points of both teams together at the horizon, which settle forecasts of totals.
+        overtimes: Overtimes that the game had; with --horizon final.
+        correct: Overturn the outcome that stands; it is named, and stays as a revision.
+        withdraw: Take the outcome back, as if it had never been reported.
     """
     if withdraw:
         given = (differential, total_points, overtimes)
@@ -244,13 +239,15 @@ def report(
 
 
 def checkpoint(
-    call: Call,
-    out: Annotated[Path | None, option("FILE", "Write to a new file; standard output by default.")] = None,
-    force: Annotated[bool, flag("--force", "Overwrite the file of --out; an older checkpoint proves more.")] = False,
+    call: Call, out: Annotated[Path | None, option("FILE")] = None, force: Annotated[bool, flag("--force")] = False
 ) -> None:
     """Fetch the signed head of the ledger. A saved copy proves later that no entry up to it was changed.
 
     The output is always JSON. `dejavu-server ledger verify --checkpoint FILE` verifies a ledger against it.
+
+    Args:
+        out: Write to a new file; standard output by default.
+        force: Overwrite the file of --out; an older checkpoint proves more.
     """
     if out is not None and out.exists() and not force:
         raise failure(f"{out} exists, and an earlier checkpoint proves more: use another name, or --force")

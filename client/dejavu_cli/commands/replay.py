@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import signal
@@ -15,11 +14,8 @@ from typing import Annotated, Final
 import typer
 
 from dejavu_cli.errors import exit_on_os_error, failure
-from dejavu_cli.options import Json, flag, option
-from dejavu_cli.output.scores import Record, fetch_scorecards, record_entry, record_lines
-from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.connection_options import address, client_options
-from dejavu_client.errors import DejavuClientError
+from dejavu_cli.options import GameList, Json, PlaysSource, day_option, option
+from dejavu_client.connection_options import address
 from dejavu_client.formatting import pluralize
 from dejavu_common.clock import game_day, utc_now
 from dejavu_feed.errors import FeedError
@@ -29,6 +25,7 @@ from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, recorded_evenin
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE
+from dejavu_poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL
 
 _POLLS_PER_MINUTE: Final = 3
 """Number of polls per minute of play that lets a poller see every minute."""
@@ -36,66 +33,35 @@ _POLLS_PER_MINUTE: Final = 3
 
 def replay(
     *,
-    listen: Annotated[str, option("HOST:PORT", "Address to serve on; port 0 picks a free port.")] = "127.0.0.1:8008",
-    speed: Annotated[
-        float, option("N", "Speed relative to real time; 1 takes more than two hours.", min=0.01, max=1000)
-    ] = 60.0,
-    games: Annotated[
-        Path | None,
-        option(
-            "PATH",
-            "Replay recorded games from a file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).",
-        ),
-    ] = None,
-    source: Annotated[
-        Source, flag("--from", "Format of the file of --games; plays: the columns that the trainer stores.")
-    ] = Source.PLAYS,
-    game_list: Annotated[
-        Path | None,
-        option(
-            "FILE",
-            "List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
-            "games that contradict it are excluded.",
-        ),
-    ] = None,
-    date: Annotated[
-        datetime | None,
-        option(
-            "YYYY-MM-DD",
-            "Replay the recorded games of this day; without a file, the day of the simulated games.",
-            formats=["%Y-%m-%d"],
-        ),
-    ] = None,
-    lines: Annotated[
-        Path | None,
-        option(
-            "FILE",
-            "Lines of these games, as `dejavu poll --lines` reads; served as the feed's odds, without totals.",
-            dir_okay=False,
-        ),
-    ] = None,
-    count: Annotated[
-        int, option("N", "Number of games to simulate if there is no file.", min=1, max=MOST_SIMULATED)
-    ] = 8,
-    seed: Annotated[int | None, option("N", "Seed of the simulated games; random by default.")] = None,
-    stagger: Annotated[float, option("MINUTES", "Time between two tip-offs, in real game-day minutes.", min=0)] = 5.0,
-    delay: Annotated[float, option("SECONDS", "Time from now to the first tip-off.", min=0)] = 5.0,
-    scorecard_from: Annotated[
-        str,
-        option(
-            "HOST:PORT", "At the end, show the scorecard of this dejavu-server over all its games, including replays."
-        ),
-    ] = "",
+    listen: Annotated[str, option("HOST:PORT")] = "127.0.0.1:8008",
+    speed: Annotated[float, option("N", min=0.01, max=1000)] = 60.0,
+    games: Annotated[Path | None, option("PATH")] = None,
+    source: PlaysSource = Source.PLAYS,
+    game_list: GameList = None,
+    date: Annotated[datetime | None, day_option()] = None,
+    lines: Annotated[Path | None, option("FILE", dir_okay=False)] = None,
+    count: Annotated[int, option("N", min=1, max=MOST_SIMULATED)] = 8,
+    seed: Annotated[int | None, option("N")] = None,
+    stagger: Annotated[float, option("MINUTES", min=0)] = 5.0,
+    delay: Annotated[float, option("SECONDS", min=0)] = 5.0,
     as_json: Json = False,
 ) -> None:
     """Serve an evening of games like the NBA's live feed, faster than real time, for `dejavu poll --feed-url`.
 
     Games are simulated, or those of one day are read from files, by the rules of `dejavu-trainer import`.
     Continues to serve the games after all are final. Stop with Ctrl-C.
+
+    Args:
+        listen: Address to serve on; port 0 picks a free port.
+        speed: Speed relative to real time; 1 takes more than two hours.
+        games: Replay recorded games from a file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).
+        date: Replay the recorded games of this day; without a file, the day of the simulated games.
+        lines: Lines of these games, as `dejavu poll --lines` reads; served as the feed's odds, without totals.
+        count: Number of games to simulate if there is no file.
+        seed: Seed of the simulated games; random by default.
+        stagger: Time between two tip-offs, in real game-day minutes.
+        delay: Time from now to the first tip-off.
     """
-    if scorecard_from:
-        address(scorecard_from, "--scorecard-from")
-        client_options(scorecard_from)  # reports wrong access options now, not at the end
     host, port = address(listen, "--listen")
     try:
         evening, excluded = _games(games, source, game_list, date, count, seed)
@@ -112,29 +78,6 @@ def replay(
     with server:
         _announce(served, server.url, excluded, as_json=as_json)
         stop.get()
-    if scorecard_from:
-        show_scorecard(scorecard_from, as_json=as_json)
-
-
-def show_scorecard(target: str, *, as_json: bool) -> None:
-    """Print the scorecards of a server, including games of replays.
-
-    Raises:
-        typer.Exit: if the call fails; the error is printed.
-    """
-
-    async def read() -> Record:
-        async with AsyncDejavuClient(target, channels=1, **client_options(target)) as client:
-            return await fetch_scorecards(client)
-
-    try:
-        record = asyncio.run(read())
-    except DejavuClientError as error:
-        raise failure(error) from error
-    if as_json:
-        typer.echo(json.dumps({"scorecards": record_entry(record)}, ensure_ascii=False))
-        return
-    typer.echo("\n".join(record_lines(record)) or "No settled forecasts.")
 
 
 def _games(
@@ -180,6 +123,7 @@ def _announce(source: Replay, url: str, excluded: tuple[str, ...], *, as_json: b
         typer.echo(f"  {game_id}  {game.away} @ {game.home}  {game.source}")
     for reason in excluded:
         typer.echo(f"  excluded: {reason}")
-    interval = min(10.0, max(0.05, round(60 * PACE / _POLLS_PER_MINUTE / speed, 2)))
+    interval = min(DEFAULT_INTERVAL, max(0.05, round(60 * PACE / _POLLS_PER_MINUTE / speed, 2)))
+    end_interval = min(interval, max(0.05, round(DEFAULT_END_INTERVAL / speed, 2)))
     typer.echo(f"The last game ends at {source.end.astimezone():%H:%M:%S}. Stop the replay with Ctrl-C. To watch it:")
-    typer.echo(f"  dejavu poll --feed-url {url} --interval {interval:g}")
+    typer.echo(f"  dejavu poll --feed-url {url} --interval {interval:g} --end-interval {end_interval:g}")

@@ -18,22 +18,22 @@ from dejavu_client.connection_options import Target
 
 
 def stream(
-    game: Annotated[
-        list[str] | None, option("GAME_ID", "Game to follow; repeat for more games; all by default.")
-    ] = None,
-    token: Annotated[str, typer.Option(help="Resume right after the event with this resume token.")] = "",
-    include_current: Annotated[
-        bool, flag("--include-current", "Start with the newest forecasts of the last 12 hours.")
-    ] = False,
-    heartbeats: Annotated[
-        bool, flag("--heartbeats", "Print heartbeats too; the first one confirms the subscription.")
-    ] = False,
+    game: Annotated[list[str] | None, option("GAME_ID")] = None,
+    token: Annotated[str, typer.Option()] = "",
+    include_current: Annotated[bool, flag("--include-current")] = False,
+    heartbeats: Annotated[bool, flag("--heartbeats")] = False,
     target: Target = DEFAULT_TARGET,
     as_json: Json = False,
 ) -> None:
     """Stream forecasts as they are recorded, and outcomes as they are reported.
 
     Stop with Ctrl-C. Reconnects after a lost connection without missing events.
+
+    Args:
+        game: Game to follow; repeat for more games; all by default.
+        token: Resume right after the event with this resume token.
+        include_current: Start with the newest forecasts of the last 12 hours.
+        heartbeats: Print heartbeats too; the first one confirms the subscription.
     """
     with ServerOptions(target=target).connect() as client:
         _on_stdout_closed(client.close)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dejavu_cli.errors import failure
-from dejavu_cli.options import Call, amount, argument, flag, option, team_of
+from dejavu_cli.options import Call, GameList, PlaysSource, amount, argument, day_option, option, team_of, team_option
 from dejavu_cli.output.forecast import print_warnings
 from dejavu_cli.output.responsive_table import titled_table
 from dejavu_client.formatting import chance, clock, pluralize, signed
@@ -25,30 +25,26 @@ from dejavu_feed.replay.games import ReplayGame, recorded_evening
 
 def swings(
     call: Call,
-    games: Annotated[
-        Path, argument("PATH", "A file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).")
-    ],
+    games: Annotated[Path, argument("PATH")],
     *,
-    date: Annotated[datetime, option("YYYY-MM-DD", "Local date of the games.", formats=["%Y-%m-%d"])],
-    team: Annotated[str, option("TEAM", "Only the game of this team: BOS, Boston or Celtics (dejavu teams).")] = "",
-    source: Annotated[
-        Source, flag("--from", "Format of the file; plays: the columns that the trainer stores.")
-    ] = Source.PLAYS,
-    game_list: Annotated[
-        Path | None, option("FILE", "List of games for their ids and dates, as `dejavu replay` takes.")
-    ] = None,
-    pregame_margin: Annotated[
-        float | None,
-        amount(
-            "POINTS",
-            "With --team: the line, as the home team's expected final lead before the game; replaces the ratings.",
-        ),
-    ] = None,
-    top: Annotated[int, option("N", "Number of plays to show of each game.", min=1)] = 10,
+    date: Annotated[datetime, day_option()],
+    team: Annotated[str, team_option()] = "",
+    source: PlaysSource = Source.PLAYS,
+    game_list: GameList = None,
+    pregame_margin: Annotated[float | None, amount("POINTS")] = None,
+    top: Annotated[int, option("N", min=1)] = 10,
 ) -> None:
     """Show how much each scoring play of played games changed the probability to win.
 
     With `--json`, all scoring plays, one line a game. Nothing is recorded.
+
+    Args:
+        games: A file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).
+        date: Local date of the games.
+        team: Only the game of this team (dejavu games --teams).
+        pregame_margin: With --team: the line, as the home team's expected final lead before the game; replaces the
+            ratings.
+        top: Number of plays to show of each game.
     """
     if pregame_margin is not None and not team:
         raise typer.BadParameter("needs --team, the game that it is of", param_hint="--pregame-margin")
@@ -56,7 +52,7 @@ def swings(
         evening, _ = recorded_evening(games, date.date(), source, game_list)
     except FeedError as error:
         raise failure(error) from error
-    code = team_of(team, "--team") if team else ""
+    code = team_of(team) if team else ""
     chosen = [game for game in evening if code in ("", game.home, game.away)]
     if not chosen:
         raise typer.BadParameter(f"{team} has no game on {date:%Y-%m-%d} in {games}", param_hint="--team")
@@ -70,12 +66,7 @@ def swings(
 
 
 def _options(game: ReplayGame, pregame_margin: float | None) -> PredictOptions:
-    return {
-        "home_team": game.home,
-        "away_team": game.away,
-        "game_date": game.day,
-        "pregame_margin": pregame_margin,
-    }
+    return {"home_team": game.home, "away_team": game.away, "game_date": game.day, "pregame_margin": pregame_margin}
 
 
 def print_swings(game: ReplayGame, made: GameSwings, top: int) -> None:

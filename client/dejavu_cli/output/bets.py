@@ -11,7 +11,7 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.market_pb2 import MarketAnswer
 from dejavu_cli.output.market import ABOVE, break_even, no_stake_reason
-from dejavu_cli.output.responsive_table import ResponsiveColumn, ResponsiveTable
+from dejavu_cli.output.responsive_table import ResponsiveTable, named_column
 from dejavu_client.formatting import chance, signed
 from dejavu_common.rich_console import Console
 from dejavu_feed.files.prices import PricedMarket
@@ -37,22 +37,22 @@ class WeighedMarket:
 
 
 _COLUMNS: Final = (
-    ResponsiveColumn("game", "left", 8),
-    ResponsiveColumn("min", "right", 5),
-    ResponsiveColumn("bet", "left", 9),
-    ResponsiveColumn("price", "right", 7),
-    ResponsiveColumn("model", "right", 4),
-    ResponsiveColumn("market", "right", 3),
-    ResponsiveColumn("used", "right", 5),
-    ResponsiveColumn("break-even", "right", 6),
-    ResponsiveColumn("stake", "right", 9),
+    named_column("game", "left", 8),
+    named_column("min", "right", 5),
+    named_column("bet", "left", 9),
+    named_column("price", "right", 7),
+    named_column("model", "right", 4),
+    named_column("market", "right", 3),
+    named_column("used", "right", 5),
+    named_column("break-even", "right", 6),
+    named_column("stake", "right", 9),
 )
 
 
 def print_bets(weighed: Sequence[WeighedMarket], bankroll: float) -> None:
     """Print a row for each market, its reasons below the table, and the sum of the stakes."""
     console = Console()
-    console.print(ResponsiveTable(_COLUMNS, [(_cells(each, bankroll), "") for each in weighed]))
+    console.print(ResponsiveTable(_COLUMNS, [_cells(each, bankroll) for each in weighed]))
     staked = sum(each.answer.stake for each in weighed if each.answer is not None)
     for each in weighed:
         if reason := _reason(each):
@@ -79,12 +79,12 @@ def _reason(each: WeighedMarket) -> str:
     return f"no stake: {warnings or no_stake_reason(each.answer)}"
 
 
-def _cells(each: WeighedMarket, bankroll: float) -> dict[str, Text]:
+def _cells(each: WeighedMarket, bankroll: float) -> dict[str, str | Text]:
     priced, forecast, answer = each.priced, each.forecast, each.answer
     home = priced.home if forecast is None else forecast.home_team
     away = priced.away if forecast is None else forecast.away_team
     place = 0 if answer is None else _chosen(answer)
-    cells = {
+    cells: dict[str, str | Text] = {
         "game": f"{away} @ {home}" if home else priced.game_id,
         "min": "" if forecast is None else f"{forecast.elapsed_minutes}",
         "bet": _bet(priced, home, away)[place],
@@ -100,7 +100,7 @@ def _cells(each: WeighedMarket, bankroll: float) -> dict[str, Text]:
             "break-even": chance(break_even(side, answer.push_probability)),
             "stake": _amount(side.stake, bankroll) if answer.side else "–",
         }
-    return {name: Text(text) for name, text in cells.items()}
+    return cells
 
 
 def _bet(priced: PricedMarket, home: str, away: str) -> tuple[str, str]:

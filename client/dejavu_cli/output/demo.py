@@ -34,7 +34,13 @@ _SMALL: Final = (
 
 
 def print_results(
-    console: Console, summary: Summary, record: Record, latencies: Sequence[float], verified: Mapping[str, Any]
+    console: Console,
+    summary: Summary,
+    record: Record,
+    latencies: Sequence[float],
+    verified: Mapping[str, Any],
+    *,
+    page: bool,
 ) -> None:
     """Print the results of an evening.
 
@@ -44,13 +50,14 @@ def print_results(
         record: the server's scorecards.
         latencies: seconds from the feed to the subscriber, ascending.
         verified: counts of the verified ledger: `forecasts`, `outcomes` and `checkpoint`.
+        page: whether the page of the evening is shown already.
     """
     console.print(_PURPOSE, highlight=False)
     console.print()
     missed = f", {pluralize(summary.missed, 'minute')} missed" if summary.missed else ""
     console.print(
         f"{pluralize(summary.games, 'game')} played, {pluralize(summary.forecasts, 'forecast')} of the half and of the "
-        f"end: after every minute of play from the sixth on{missed}{_between_minutes(summary, record)}."
+        f"end: after every minute of play{missed}{_between_minutes(summary, record)}."
     )
     of = {horizon: card for horizon, card in record.items() if card.games}
     first = Table.grid(padding=(0, 3))
@@ -76,22 +83,17 @@ def print_results(
     console.print(_WHY)
     console.print(_SMALL, style="dim", highlight=False)
     console.print()
-    console.print(_next(), highlight=False)
+    console.print(_next(page=page), highlight=False)
 
 
-def _next() -> str:
+def _next(*, page: bool) -> str:
     """Return the commands to continue with, with their folder if this shell would not find them.
 
     In a clone, programs are in .venv.
     """
     folder = "" if shutil.which("dejavu") else f"{os.path.relpath(Path(sys.executable).parent)}{os.sep}"
-    page, server = f"{folder}dejavu demo --page", f"{folder}dejavu-server --help"
-    width = max(len(page), len(server))
-    return (
-        "Next:\n"
-        f"  {page:{width}}    # such an evening in your browser\n"
-        f"  {server:{width}}    # a server of your own (see README.md)"
-    )
+    lines = [] if page else [f"  {folder}dejavu demo --page      # such an evening in your browser"]
+    return "\n".join(["Next:", *lines, f"  {folder}dejavu-server --help    # a server of your own (see README.md)"])
 
 
 def _between_minutes(summary: Summary, record: Record) -> str:

@@ -26,7 +26,7 @@ from dejavu.v1.forecast_pb2 import (
 )
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_cli.output.responsive_table import ListingColumn, listing, name_value_rows, titled_table
+from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows, titled_table
 from dejavu_client.formatting import (
     chance,
     clock,
@@ -74,9 +74,9 @@ def show(message: MessageT, print_text: Callable[[MessageT], object], *, as_json
     (print_json if as_json else print_text)(message)
 
 
-def print_rows(columns: Sequence[ListingColumn[RowT]], rows: Sequence[RowT], none: str) -> None:
+def print_rows(columns: Sequence[Column[RowT]], rows: Sequence[RowT], none: str) -> None:
     """Print a table of rows; without rows, the text `none`."""
-    Console().print(listing(columns, rows) if rows else none, highlight=False)
+    Console().print(ResponsiveTable(columns, rows) if rows else none, highlight=False)
 
 
 def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:

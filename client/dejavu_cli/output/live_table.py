@@ -12,11 +12,10 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_cli.output.poll_events import leadership_line, margin_text, score, summary_lines, teams
-from dejavu_cli.output.responsive_table import FittedScreen, ResponsiveColumn, ResponsiveTable
+from dejavu_cli.output.responsive_table import Column, FittedScreen, ResponsiveTable, named_column
 from dejavu_client.formatting import chance, horizon_label, outcome_range, outcome_verb, percent, signed, total_range
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.teams import TEAMS
 from dejavu_poller.horizons import HORIZON_RULES, HorizonState, overtimes_by
 from dejavu_poller.inputs import GameLine
 from dejavu_poller.leadership import LeaderRole
@@ -27,8 +26,8 @@ _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""
 _NO_LINE: Final = "no line"
 """Cell of a game that is forecast without a line."""
-_SHORT: Final = 3
-"""Minutes of play for each block of a short sparkline."""
+_BLOCK: Final = 3
+"""Minutes of play for each block of a sparkline."""
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -71,20 +70,19 @@ def live_table(poller: Poller, messages: Iterable[str], now: datetime) -> Render
         return Group(Text(waiting, style="dim"), *notices)
     notices += [Text(line, style="dim") for line in _notes(watched)]
     line_of = {game.state.game_id: _line(game.state, poller.game_lines) for game in watched}
-    rows = [
-        (
-            _cells(game, now) | {"line": Text(line_of[game.state.game_id])},
-            "dim" if game.state.status is GameStatus.SCHEDULED else "",
-        )
-        for game in watched
-    ]
-    table = ResponsiveTable(list(_columns(watched, with_lines=any(line_of.values()))), rows)
+    rows = [_cells(game, now) | {"line": line_of[game.state.game_id], "style": _style(game)} for game in watched]
+    columns = list(_columns(watched, with_lines=any(line_of.values())))
+    table = ResponsiveTable(columns, rows, lambda row: f"{row['style']}")
     tally = [Text(line) for line in summary_lines(poller.summary())]
     known = ", ".join(text for text in line_of.values() if text not in ("", _NO_LINE))
     none = ", ".join(teams(game.state) for game in watched if line_of[game.state.game_id] == _NO_LINE)
     told = [f"{name}: {text}" for name, text in (("lines", known), (_NO_LINE, none)) if text]
     instead = {"line": Text(" · ".join(told), style="dim")} if told else {}
     return Padding(FittedScreen(table, notices, tally, _legend(watched), instead), (0, 1))
+
+
+def _style(game: WatchedGame) -> str:
+    return "dim" if game.state.status is GameStatus.SCHEDULED else ""
 
 
 def _legend(games: Sequence[WatchedGame]) -> list[tuple[str, set[str]]]:
@@ -119,29 +117,26 @@ def _line(game: GameState, lines: Mapping[str, GameLine | None]) -> str:
     return f"total {line.total:g}" if line.margin is None else margin_text(game, line.margin)
 
 
-def _columns(games: Sequence[WatchedGame], *, with_lines: bool) -> Iterator[ResponsiveColumn]:
+def _columns(games: Sequence[WatchedGame], *, with_lines: bool) -> Iterator[Column[Mapping[str, str | Text]]]:
     """Yield the columns. In a narrow terminal, the columns of the game and of the age of its data are dropped last."""
-    yield ResponsiveColumn("game", "left", 13)
-    yield ResponsiveColumn("names", "left", 2, "game", replaces="game")
-    yield ResponsiveColumn("clock", "left", 10, width=10)
-    yield ResponsiveColumn("score", "right", 11, width=7)
+    yield named_column("game", "left", 13)
+    yield named_column("clock", "left", 10, width=10)
+    yield named_column("score", "right", 11, width=7)
     if with_lines:
-        yield ResponsiveColumn("line", "left", 4, width=9)
-    yield ResponsiveColumn("min", "right", 6, width=3)
+        yield named_column("line", "left", 4, width=9)
+    yield named_column("min", "right", 6, width=3)
     horizons = list(dict.fromkeys(horizon for game in games for horizon in game.horizons))
     for horizon in horizons:
         name, final = horizon_label(horizon), horizon == FINAL
-        yield ResponsiveColumn(name, "right", 12 if final else 8, width=5)
-        yield ResponsiveColumn(f"{name} interval", "center", 7 if final else 5, _nominal(games, horizon), width=7)
-        yield ResponsiveColumn(f"{name} chance", "right", 12 if final else 9, outcome_verb(horizon), width=9)
-        yield ResponsiveColumn(f"{name} change", "right", 3 if final else 1, "±", width=3)
+        yield named_column(name, "right", 12 if final else 8, width=5)
+        yield named_column(f"{name} interval", "center", 7 if final else 5, _nominal(games, horizon), width=7)
+        yield named_column(f"{name} chance", "right", 12 if final else 9, outcome_verb(horizon), width=9)
+        yield named_column(f"{name} change", "right", 3 if final else 1, "±", width=3)
         if any(_has_total(game.horizons[horizon]) for game in games if horizon in game.horizons):
-            yield ResponsiveColumn(f"{name} total", "center", 3 if final else 1, "points", width=7)
+            yield named_column(f"{name} total", "center", 3 if final else 1, "points", width=7)
     if horizons:
-        header = f"home {outcome_verb(horizons[-1])}"
-        yield ResponsiveColumn("short sparkline", "left", 4, header)
-        yield ResponsiveColumn("sparkline", "left", 0, f"{header}, minute by minute", replaces="short sparkline")
-    yield ResponsiveColumn("age", "right", 13, width=5)
+        yield named_column("sparkline", "left", 4, f"home {outcome_verb(horizons[-1])}")
+    yield named_column("age", "right", 13, width=5)
 
 
 def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
@@ -155,11 +150,10 @@ def _has_total(watched: HorizonState) -> bool:
     return watched.newest is not None and watched.newest.forecast.HasField("total")
 
 
-def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
+def _cells(game: WatchedGame, now: datetime) -> dict[str, str | Text]:
     age = game.age(now)
-    cells = {
+    cells: dict[str, str | Text] = {
         "game": Text(teams(game.state)),
-        "names": Text(" @ ".join(map(_name, (game.state.away, game.state.home)))),
         "clock": Text(game.state.text.replace(" pm ET", "pm ET")),  # as wide as the longest clock of a game
         "score": Text(score(game.state)),
         "age": Text(
@@ -178,13 +172,8 @@ def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
         cells["min"] = Text(f"{max(minutes)}", style="dim")
     for watched in game.horizons.values():
         cells |= _of_horizon(watched, game.state, at_moment)
-        cells["sparkline"] = Text(sparkline(watched, 1), style="dim")
-        cells["short sparkline"] = Text(sparkline(watched, _SHORT), style="dim")
+        cells["sparkline"] = Text(sparkline(watched), style="dim")
     return cells
-
-
-def _name(code: str) -> str:
-    return TEAMS[code].name if code in TEAMS else code
 
 
 def _of_horizon(watched: HorizonState, game: GameState, at_moment: Forecast | None) -> dict[str, Text]:
@@ -259,16 +248,17 @@ def _change(watched: HorizonState) -> str:
     return signed(100 * (newest.forecast.home_lead_probability - before.forecast.home_lead_probability), 0)
 
 
-def sparkline(watched: HorizonState, step: int) -> str:
+def sparkline(watched: HorizonState) -> str:
     """Draw the home team's probability over the game, from ▁ below 1/8 to █ from 7/8.
 
+    A block has the newest forecast of its minutes; one without a forecast is blank.
+
     Args:
-        watched: forecasts of a horizon. Blocks without a forecast are blank.
-        step: minutes of play per block; a block shows the newest forecast of its minutes.
+        watched: forecasts of a horizon.
     """
     drawn = []
-    for begin in range(1, watched.rules.minutes + 1, step):
-        minutes = [each for each in range(begin, begin + step) if each in watched.forecasts]
+    for begin in range(1, watched.rules.minutes + 1, _BLOCK):
+        minutes = [each for each in range(begin, begin + _BLOCK) if each in watched.forecasts]
         level = watched.forecasts[minutes[-1]].forecast.home_lead_probability if minutes else None
         drawn.append(" " if level is None else _BLOCKS[min(int(level * len(_BLOCKS)), len(_BLOCKS) - 1)])
     return "".join(drawn)

@@ -23,7 +23,7 @@ from dejavu.v1.market_pb2 import (
 )
 from dejavu.v1.prediction_service_pb2 import RiskAssessment, RiskFactor, RiskFactorKind, RiskResult
 from dejavu_cli.output.forecast import print_warnings
-from dejavu_cli.output.responsive_table import ListingColumn, listing, titled_table
+from dejavu_cli.output.responsive_table import Column, ResponsiveTable, titled_table
 from dejavu_client.formatting import chance, enum_word, horizon_label, percent, risk_value, signed, warning_label
 from dejavu_common.rich_console import Console
 
@@ -162,7 +162,7 @@ def print_risks(results: Sequence[RiskResult]) -> None:
     console.print(_MEASURED, style="dim", highlight=False)
     rows = [(number, result.assessment) for number, result in enumerate(results, 1) if result.HasField("assessment")]
     if rows:
-        console.print(listing(_RISKS, rows))
+        console.print(ResponsiveTable(_RISKS, rows))
     for number, result in enumerate(results, 1):
         if result.HasField("error"):
             console.print(f"game {number}: {result.error.message}", highlight=False, markup=False, soft_wrap=True)
@@ -176,11 +176,11 @@ def _level(assessment: RiskAssessment) -> str:
     return enum_word(RiskLevel.DESCRIPTOR, assessment.level) or "unknown"
 
 
-_RISKS: Final[Sequence[ListingColumn[tuple[int, RiskAssessment]]]] = (
-    ListingColumn("game", "right", 9, lambda row: f"{row[0]}"),
-    ListingColumn("risk", "right", 9, lambda row: f"{row[1].score:.0f}", "bold"),
-    ListingColumn("level", "left", 8, lambda row: _level(row[1])),
-    ListingColumn(
+_RISKS: Final[Sequence[Column[tuple[int, RiskAssessment]]]] = (
+    Column("game", "right", 9, lambda row: f"{row[0]}"),
+    Column("risk", "right", 9, lambda row: f"{row[1].score:.0f}", "bold"),
+    Column("level", "left", 8, lambda row: _level(row[1])),
+    Column(
         "percentiles",
         "left",
         5,

@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1 import model_comparison_pb2 as pb
+from dejavu_cli.output.responsive_table import figure_rows
+from dejavu_cli.output.scores import between
 from dejavu_client.formatting import percent, pluralize, signed
 from dejavu_common.rich_console import Console, titled_panel
 
@@ -48,20 +50,15 @@ def print_comparison(comparison: pb.ModelComparison, horizon: str = "") -> None:
 
 
 def _scores(comparison: pb.ModelComparison) -> Table:
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim", no_wrap=True)
-    rows.add_column(justify="right", no_wrap=True)
-    rows.add_column(style="dim")
+    rows = figure_rows()
     rows.add_row("games", f"{comparison.games:,}", pluralize(comparison.forecasts, "forecast"))
     if not comparison.games:  # without games, zeros would look like equal scores
         return rows
     for name, score, digits in (("CRPS", comparison.crps, 3), ("Brier score", comparison.brier, 4)):
-        between = ""
-        if score.HasField("lower") and score.HasField("upper"):
-            between = f"{signed(score.lower, digits)} to {signed(score.upper, digits)}, "
+        ends = between(score, digits, sign=True)
         rows.add_row(name, f"{score.score:.{digits}f}", f"of the other {score.against_score:.{digits}f}")
         margin = f"{score.margin:.{digits + 1}f}"
-        rows.add_row("  difference", signed(score.difference, digits), f"{between}may be {margin} worse")
+        rows.add_row("  difference", signed(score.difference, digits), f"{ends and f'{ends}, '}may be {margin} worse")
         enough = ": enough" if score.divergence <= score.margin else ""
         rows.add_row("  divergence", f"{score.divergence:.{digits + 1}f}", f"not worse up to {margin}{enough}")
         rows.add_row("  not worse", e_value_text(score.not_worse_e_value), _shown_by(score.not_worse_e_value))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC
 from itertools import groupby
 from typing import Final
 
@@ -24,8 +23,8 @@ from dejavu.v1.model_service_pb2 import (
     ModelStage,
     Verdict,
 )
-from dejavu_cli.output.forecast import print_warnings, ratings_text
-from dejavu_cli.output.responsive_table import ListingColumn, listing, name_value_rows, titled_table
+from dejavu_cli.output.forecast import local_time, print_warnings, ratings_text
+from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows, titled_table
 from dejavu_client.formatting import component_label, enum_word, horizon_label, pluralize
 from dejavu_common.rich_console import Console, titled_panel
 
@@ -40,7 +39,7 @@ def print_model_list(answer: ListModelsResponse) -> None:
     if all(model.stage == MODEL_STAGE_UNSPECIFIED for model in answer.models):
         print_models(answer)
     else:
-        Console().print(listing(_LISTED, answer.models))
+        Console().print(ResponsiveTable(_LISTED, answer.models))
 
 
 def print_model_with_replicas(answer: GetModelResponse) -> None:
@@ -62,7 +61,7 @@ def print_lineage(models: Sequence[Model]) -> None:
     rows = name_value_rows()
     for model in models:
         stage = "" if model.stage == MODEL_STAGE_UNSPECIFIED else f" · {stage_word(model.stage)}"
-        created = f" · created {_created(model)}" if model.HasField("create_time") else ""
+        created = f" · created {local_time(model.create_time)}" if model.HasField("create_time") else ""
         rows.add_row(Text(model.version, style="bold"), Text(f"{created}{stage}".removeprefix(" · ")))
         for name, value in _origin(model.lineage):
             rows.add_row(f"  {name}", Text(value))
@@ -83,10 +82,6 @@ def _origin(lineage: ModelLineage) -> list[tuple[str, str]]:
     return [(name, value) for name, value in named if value]
 
 
-def _created(model: Model) -> str:
-    return f"{model.create_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"
-
-
 def print_models(answer: ListModelsResponse) -> None:
     """Print each model's description, capabilities and metrics."""
     for model in answer.models:
@@ -98,9 +93,7 @@ _STATED: Final = "stated by the bundle, not confirmed by this server"
 
 
 def _print_model(model: Model) -> None:
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim", no_wrap=True)
-    rows.add_column(overflow="fold")
+    rows = name_value_rows(no_wrap=True)
     for support in model.horizons:
         slots = f"{support.min_slots}"
         if support.max_slots != support.min_slots:
@@ -142,7 +135,7 @@ def _add_contents(rows: Table, model: Model) -> None:
     if model.half_width:
         rows.add_row("95 % interval", f"± {model.half_width:.1f} points at the half, level after 18 minutes")
     if model.HasField("create_time"):
-        rows.add_row("created", f"{model.create_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
+        rows.add_row("created", local_time(model.create_time))
 
 
 def _component(name: str, model: Model) -> str:
@@ -191,9 +184,7 @@ def _weights(weights: Iterable[ComponentWeight]) -> Table:
 
 
 def _metrics(metrics: Iterable[Metric]) -> Table:
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim", overflow="fold")
-    rows.add_column(no_wrap=True)
+    rows = name_value_rows()
     for subject, measured in groupby(metrics, _subject):  # in a narrow terminal a whole name would be broken
         rows.add_row(subject)
         for metric in measured:
@@ -217,13 +208,13 @@ def _seasons(years: Sequence[int]) -> str:
     return ", ".join(map(str, ordered))
 
 
-_LISTED: Final[Sequence[ListingColumn[Model]]] = (
-    ListingColumn("model", "left", 9, lambda model: model.version),
-    ListingColumn("stage", "left", 9, lambda model: stage_word(model.stage), "bold"),
-    ListingColumn("alias", "left", 8, lambda model: ", ".join(model.aliases)),
-    ListingColumn("stated verdict", "left", 6, lambda model: enum_word(Verdict.DESCRIPTOR, model.verdict) or ""),
-    ListingColumn("created", "left", 5, _created, of="create_time"),
-    ListingColumn("ratings", "left", 3, lambda model: model.ratings_date),
-    ListingColumn("why", "left", 2, lambda model: model.lineage.reason),
-    ListingColumn("here", "left", 4, lambda model: "loaded" if model.loaded else ""),
+_LISTED: Final[Sequence[Column[Model]]] = (
+    Column("model", "left", 9, lambda model: model.version),
+    Column("stage", "left", 9, lambda model: stage_word(model.stage), "bold"),
+    Column("alias", "left", 8, lambda model: ", ".join(model.aliases)),
+    Column("stated verdict", "left", 6, lambda model: enum_word(Verdict.DESCRIPTOR, model.verdict) or ""),
+    Column("created", "left", 5, lambda model: local_time(model.create_time), of="create_time"),
+    Column("ratings", "left", 3, lambda model: model.ratings_date),
+    Column("why", "left", 2, lambda model: model.lineage.reason),
+    Column("here", "left", 4, lambda model: "loaded" if model.loaded else ""),
 )

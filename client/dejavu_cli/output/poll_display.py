@@ -16,7 +16,17 @@ from typing import Final
 from rich.live import Live
 
 from dejavu_cli.output.live_table import live_table
-from dejavu_cli.output.poll_events import LEGEND, event_line, event_record, summary_lines, summary_record, teams
+from dejavu_cli.output.poll_events import (
+    LEGEND,
+    Opening,
+    event_line,
+    event_record,
+    opening_line,
+    opening_record,
+    summary_lines,
+    summary_record,
+    teams,
+)
 from dejavu_client.requests import FINAL
 from dejavu_common.clock import utc_now
 from dejavu_common.rich_console import Console
@@ -31,6 +41,14 @@ _MESSAGES: Final = 4
 """Number of messages that stay visible under the table."""
 _TOLD: Final = (FaultKind.REFUSED, FaultKind.MALFORMED, FaultKind.INTERNAL)
 """Kinds of faults that become messages; the table shows others for as long as they last."""
+
+
+def print_opening(opening: Opening, *, as_json: bool) -> None:
+    """Print what an evening begins with, as the first line."""
+    if as_json:
+        _print_line(json.dumps(opening_record(opening, utc_now()), ensure_ascii=False))
+    else:
+        _print_line(opening_line(opening))
 
 
 async def watch(
@@ -97,11 +115,15 @@ class Printer:
 
     def _line(self, text: str) -> None:
         try:
-            sys.stdout.write(visible(text, line=True) + "\n")
-            sys.stdout.flush()
+            _print_line(text)
         except BrokenPipeError as error:
             self._failure = error
             self._stop()
+
+
+def _print_line(text: str) -> None:
+    sys.stdout.write(visible(text, line=True) + "\n")
+    sys.stdout.flush()
 
 
 def _ends_quarter(event: Event) -> bool:

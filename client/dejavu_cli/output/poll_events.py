@@ -11,8 +11,10 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.model_service_pb2 import Model
 from dejavu_client.formatting import (
     chance,
+    component_label,
     horizon_label,
     outcome_verb,
     percent,
@@ -35,6 +37,58 @@ from dejavu_poller.summary import HorizonSummary, Summary
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home"
 """Explains the values in the lines and the table."""
+
+
+DEFAULT_ALPHA: Final = 0.05
+"""Alpha of a server's forecasts for which none is asked, as those of a poller."""
+
+
+class Opening(NamedTuple):
+    """What an evening begins with.
+
+    Attributes:
+        model: the server's active model; None if it is not known.
+        games: number of games that the feed shows; None if it is not known.
+    """
+
+    model: Model | None
+    games: int | None
+
+    @property
+    def weights(self) -> dict[str, tuple[float, float]]:
+        """The least and the greatest weight of each component, over horizons, quarters and sources of the margin."""
+        found: dict[str, list[float]] = {}
+        for each in self.model.weights if self.model is not None else ():
+            found.setdefault(each.component, []).append(each.weight)
+        return {name: (min(weights), max(weights)) for name, weights in found.items()}
+
+
+def opening_line(opening: Opening) -> str:
+    """Describe what an evening begins with."""
+    model = opening.model
+    parts = ["model not known yet"]
+    if model is not None:
+        parts = [f"model {model.version[:12]}, database of {pluralize(model.past_games, 'past game')}"]
+    if opening.weights:
+        ends = {name: dict.fromkeys(f"{100 * end:.0f}" for end in each) for name, each in opening.weights.items()}
+        parts.append(", ".join(f"{component_label(name)} {'–'.join(each)} %" for name, each in ends.items()))
+    parts.append(f"alpha {DEFAULT_ALPHA:g}")
+    parts += [] if opening.games is None else [pluralize(opening.games, "game")]
+    return " · ".join(parts)
+
+
+def opening_record(opening: Opening, now: datetime) -> dict[str, Any]:
+    """Return what an evening begins with as a JSON object."""
+    model = opening.model
+    return {
+        "time": now.isoformat(timespec="milliseconds"),
+        "event": "opening",
+        "modelVersion": None if model is None else model.version,
+        "pastGames": None if model is None else model.past_games,
+        "weights": {name: {"lower": lower, "upper": upper} for name, (lower, upper) in opening.weights.items()},
+        "alpha": DEFAULT_ALPHA,
+        "games": opening.games,
+    }
 
 
 def teams(game: GameState) -> str:
@@ -210,7 +264,7 @@ def _fault(event: events.Fault) -> str:
 
 
 def line_text(game: GameState, line: GameLine) -> str:
-    """Describe the line of a game: line BOS −5.5, total 221.5, of the file of lines. The odds feed has no totals."""
+    """Describe the line of a game: line BOS by 5.5, total 221.5, of the file of lines. The odds feed has no totals."""
     total = "" if line.total is None else f"total {line.total:g}"
     source = f"of the {_LINE_SOURCES[line.source]}"
     if line.margin is None:
@@ -222,7 +276,7 @@ def line_text(game: GameState, line: GameLine) -> str:
 
 
 def prices_text(game: GameState, prices: GamePrices) -> str:
-    """Format the prices of a game: BOS −5.5 at −110/−110, total 221.5 at 1.91/1.91."""
+    """Format the prices of a game: BOS by 5.5 at −110/−110, total 221.5 at 1.91/1.91."""
     parts = []
     if (lead := prices.lead) is not None:
         bet = f"{game.home} wins" if lead.kind == "moneyline" else margin_text(game, lead.line)
@@ -237,9 +291,9 @@ def _price_text(price: float) -> str:
 
 
 def margin_text(game: GameState, margin: float) -> str:
-    """Format the margin of a line as books do: BOS −5.5."""
+    """Format the margin of a line as a lead: BOS by 5.5; level."""
     favorite = game.home if margin >= 0 else game.away
-    return f"{favorite} {signed(-abs(margin))}" if margin else f"{game.home} PK"
+    return f"{favorite} by {abs(margin):g}" if margin else "level"
 
 
 _LINE_SOURCES: Final = {"feed": "NBA's odds feed", "file": "file of lines", "published": "published game"}
@@ -261,9 +315,7 @@ _KINDS: Final[Mapping[type, _Kind]] = {
     events.ForecastMissed: _Kind("missed", "horizon minutes reason", _missed),
     events.Prediction: _Kind("forecast", "pattern forecast latency", _prediction),
     events.HorizonResult: _Kind(
-        "outcome",
-        "horizon differential count covered error persistence_error brier leader_brier newest",
-        _result,
+        "outcome", "horizon differential count covered error persistence_error brier leader_brier newest", _result
     ),
     events.OutcomeReported: _Kind("reported", "horizon differential outcome settled", _reported),
     events.GameSkipped: _Kind("skipped", "reason", lambda event: f"not forecast: {event.reason}"),

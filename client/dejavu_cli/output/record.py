@@ -15,7 +15,7 @@ from dejavu.v1.record_pb2 import MarketResult, Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse, WithdrawOutcomeResponse
 from dejavu_cli.output.forecast import home_chance, lead_with_sign, local_time, matchup, print_forecast, title
 from dejavu_cli.output.market import print_market, profit_text
-from dejavu_cli.output.responsive_table import ListingColumn, listing, name_value_rows
+from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows
 from dejavu_client.formatting import (
     after_overtime,
     enum_word,
@@ -49,7 +49,7 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool, w
         return
     levels = {percent(each.forecast.coverage_probability) for each in predictions}
     later = any(_made(each) != _game_date(each) for each in predictions)
-    console.print(listing(_columns(level=len(levels) > 1, later=later), predictions))
+    console.print(ResponsiveTable(_columns(level=len(levels) > 1, later=later), predictions))
     notes = [f"intervals of {levels.pop()}"] if len(levels) == 1 else []
     settled = [each.settlement for each in predictions if each.HasField("settlement") and not each.forecast.late]
     if settled:
@@ -74,11 +74,11 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     if answer.revisions:
         console.print()
         console.print(Text(f"{pluralize(len(answer.revisions), 'other revision')}, oldest first", style="bold"))
-        console.print(listing(_REVISION_COLUMNS, answer.revisions))
+        console.print(ResponsiveTable(_REVISION_COLUMNS, answer.revisions))
     if len(answer.outcomes) > 1:
         console.print()
         console.print(Text("revisions of the outcome", style="bold"))
-        console.print(listing(_OUTCOME_COLUMNS, answer.outcomes))
+        console.print(ResponsiveTable(_OUTCOME_COLUMNS, answer.outcomes))
 
 
 def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
@@ -142,7 +142,7 @@ def _total_points(outcome: Outcome) -> str:
     return f"{outcome.total_points}" if outcome.HasField("total_points") else ""
 
 
-def _columns(*, level: bool, later: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
+def _columns(*, level: bool, later: bool) -> Sequence[Column[RecordedPrediction]]:
     """Return the columns of recorded forecasts.
 
     Args:
@@ -150,24 +150,24 @@ def _columns(*, level: bool, later: bool) -> Sequence[ListingColumn[RecordedPred
         later: whether some forecasts were made on a day other than that of their game, so that both dates are shown.
     """
     return (
-        *([ListingColumn("made", "left", 8, _made, "dim")] if later else []),
-        ListingColumn("game of" if later else "date", "left", 8 if later else 5, _game_date, "dim"),
-        ListingColumn("game", "left", 9, lambda each: _teams(each.forecast)),
-        ListingColumn("game id", "left", 7, lambda each: each.forecast.game_id, "dim"),
-        ListingColumn("min", "right", 8, lambda each: play_time(each.forecast, "").strip()),
-        ListingColumn("horizon", "left", 8, lambda each: horizon_label(each.forecast.horizon)),
-        ListingColumn("forecast", "right", 9, _point_forecast),
-        ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=level)),
-        ListingColumn("home ahead", "right", 5, lambda each: home_chance(each.forecast)),
-        ListingColumn("outcome", "right", 9, _outcome),
-        ListingColumn("off by", "right", 6, _off_by, of="settlement"),
-        ListingColumn("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),
-        ListingColumn("held", "left", 6, _held, of="settlement"),
-        ListingColumn("counts", "left", 9, _counts, "yellow"),
-        ListingColumn("points", "right", 4, _points),
-        ListingColumn("points then", "right", 3, lambda each: _total_points(each.outcome), of="outcome"),
-        ListingColumn("points off by", "right", 3, _points_off_by, of="settlement"),
-        ListingColumn("#", "right", 1, lambda each: f"{each.forecast.sequence}", "dim"),
+        *([Column("made", "left", 8, _made, "dim")] if later else []),
+        Column("game of" if later else "date", "left", 8 if later else 5, _game_date, "dim"),
+        Column("game", "left", 9, lambda each: _teams(each.forecast)),
+        Column("game id", "left", 7, lambda each: each.forecast.game_id, "dim"),
+        Column("min", "right", 8, lambda each: play_time(each.forecast, "").strip()),
+        Column("horizon", "left", 8, lambda each: horizon_label(each.forecast.horizon)),
+        Column("forecast", "right", 9, _point_forecast),
+        Column("interval", "center", 6, lambda each: _interval(each.forecast, level=level)),
+        Column("home ahead", "right", 5, lambda each: home_chance(each.forecast)),
+        Column("outcome", "right", 9, _outcome),
+        Column("off by", "right", 6, _off_by, of="settlement"),
+        Column("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),
+        Column("held", "left", 6, _held, of="settlement"),
+        Column("counts", "left", 9, _counts, "yellow"),
+        Column("points", "right", 4, _points),
+        Column("points then", "right", 3, lambda each: _total_points(each.outcome), of="outcome"),
+        Column("points off by", "right", 3, _points_off_by, of="settlement"),
+        Column("#", "right", 1, lambda each: f"{each.forecast.sequence}", "dim"),
     )
 
 
@@ -201,22 +201,22 @@ def _lead_then(prediction: RecordedPrediction) -> str:
     return "" if lead is None else signed(lead, 0)
 
 
-_REVISION_COLUMNS: Final[Sequence[ListingColumn[RecordedPrediction]]] = (
-    ListingColumn("created", "left", 3, lambda each: local_time(each.forecast.generated_time), "dim"),
-    ListingColumn("lead then", "right", 6, _lead_then),
-    ListingColumn("forecast", "right", 9, lambda each: signed(each.forecast.point_forecast)),
-    ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=False)),
-    ListingColumn("off by", "right", 5, _off_by, of="settlement"),
-    ListingColumn("held", "left", 5, _held, of="settlement"),
-    ListingColumn("#", "right", 4, lambda each: f"{each.forecast.sequence}", "dim"),
-    ListingColumn("counts", "left", 4, _counts, "yellow"),
+_REVISION_COLUMNS: Final[Sequence[Column[RecordedPrediction]]] = (
+    Column("created", "left", 3, lambda each: local_time(each.forecast.generated_time), "dim"),
+    Column("lead then", "right", 6, _lead_then),
+    Column("forecast", "right", 9, lambda each: signed(each.forecast.point_forecast)),
+    Column("interval", "center", 6, lambda each: _interval(each.forecast, level=False)),
+    Column("off by", "right", 5, _off_by, of="settlement"),
+    Column("held", "left", 5, _held, of="settlement"),
+    Column("#", "right", 4, lambda each: f"{each.forecast.sequence}", "dim"),
+    Column("counts", "left", 4, _counts, "yellow"),
 )
-_OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
-    ListingColumn("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),
-    ListingColumn("outcome", "right", 9, lambda each: signed(each.differential, 0)),
-    ListingColumn("points", "right", 6, _total_points),
-    ListingColumn("#", "right", 4, lambda each: f"{each.sequence}", "dim"),
-    ListingColumn("stands", "left", 5, lambda each: "withdrawn" if each.withdrawn else "", "yellow"),
+_OUTCOME_COLUMNS: Final[Sequence[Column[Outcome]]] = (
+    Column("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),
+    Column("outcome", "right", 9, lambda each: signed(each.differential, 0)),
+    Column("points", "right", 6, _total_points),
+    Column("#", "right", 4, lambda each: f"{each.sequence}", "dim"),
+    Column("stands", "left", 5, lambda each: "withdrawn" if each.withdrawn else "", "yellow"),
 )
 
 

@@ -6,9 +6,9 @@ A `ResponsiveTable` fits the terminal by dropping its least important columns in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 from rich import box
@@ -21,88 +21,21 @@ from dejavu_common.shown_text import visible
 
 RowT = TypeVar("RowT")
 
-Cells = Mapping[str, Text]
-"""A row's cells by column name; missing cells are empty."""
-
-
-class ResponsiveColumn(NamedTuple):
-    """A column.
-
-    Attributes:
-        name: key of its cells.
-        justify: alignment of its cells.
-        keep: priority in a narrow terminal; the columns with the lowest value are dropped first.
-        header: text of its header; None for its name.
-        replaces: name of the column whose place this one takes if there is room.
-        width: minimum width, so that the columns shown do not depend on the cells.
-    """
-
-    name: str
-    justify: JustifyMethod
-    keep: int
-    header: str | None = None
-    replaces: str = ""
-    width: int = 0
-
 
 @dataclass(frozen=True, slots=True)
-class ResponsiveTable:
-    """A rich renderable that drops columns until the table fits.
-
-    Attributes:
-        columns: the columns from left to right.
-        rows: the cells and the style of each row.
-    """
-
-    columns: Sequence[ResponsiveColumn]
-    rows: Sequence[tuple[Cells, str]]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._of(self.fitting(console, options))
-
-    def fitting(self, console: Console, options: ConsoleOptions) -> list[ResponsiveColumn]:
-        """Return the columns that fit; both a column and its replacement can be among them."""
-        columns = list(self.columns)
-        unlimited = options.update(max_width=1_000)
-        table = self._of(columns)
-        while Measurement.get(console, unlimited, table).maximum > options.max_width:
-            lowest = min(column.keep for column in columns)
-            if lowest == max(column.keep for column in columns):
-                break
-            columns = [column for column in columns if column.keep != lowest]
-            table = self._of(columns)
-        return columns
-
-    def _of(self, columns: Sequence[ResponsiveColumn]) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
-        replaced = {column.replaces for column in columns if column.replaces}
-        shown = [column for column in columns if column.name not in replaced]
-        for column in shown:
-            header = column.name if column.header is None else column.header
-            table.add_column(header, justify=column.justify, no_wrap=True, min_width=column.width or None)
-        for cells, style in self.rows:
-            table.add_row(*(_visible(cells.get(column.name, Text())) for column in shown), style=style)
-        return table
-
-
-def _visible(cell: Text) -> Text:
-    """Return a cell as the console prints it, in one line: tables measure cells before the console escapes them."""
-    text = visible(cell.plain, line=True)
-    return cell if text == cell.plain else Text(text, style=cell.style)
-
-
-@dataclass(frozen=True, slots=True)
-class ListingColumn(Generic[RowT]):
-    """A column of a listing, and how to make its cells.
+class Column(Generic[RowT]):
+    """A column of a table, and how to make its cells.
 
     Attributes:
         header: text of its header.
         justify: alignment of its cells.
-        keep: priority in a narrow terminal, as of a `ResponsiveColumn`.
+        keep: priority in a narrow terminal; the columns with the lowest value are dropped first.
         cell: returns the cell of a row; empty if there is nothing to show.
         style: style of its cells that are plain text.
         of: field of the row, a message; if the row lacks it, the cell is empty.
-        width: minimum width, with which the column is shown even if all cells are empty.
+        width: minimum width, with which the column is shown even if all cells are empty, so that the columns shown do
+            not depend on the cells.
+        name: name by which a legend knows it.
     """
 
     header: str
@@ -112,21 +45,61 @@ class ListingColumn(Generic[RowT]):
     style: str = ""
     of: str = ""
     width: int = 0
+    name: str = ""
 
     def text(self, row: RowT) -> Text:
-        """Return the cell of a row."""
+        """Return the cell of a row as the console prints it, in one line: a table measures it before it is escaped."""
         if self.of and isinstance(row, Message) and not row.HasField(self.of):
             return Text()
-        shown = self.cell(row)
-        return Text(shown, style=self.style) if isinstance(shown, str) else shown
+        cell = self.cell(row)
+        shown = Text(cell, style=self.style) if isinstance(cell, str) else cell
+        text = visible(shown.plain, line=True)
+        return shown if text == shown.plain else Text(text, style=shown.style)
 
 
-def listing(columns: Sequence[ListingColumn[RowT]], rows: Iterable[RowT]) -> ResponsiveTable:
-    """Return a table of rows, without columns that are empty in every row."""
-    cells = [{each.header: each.text(row) for each in columns} for row in rows]
-    used = [each for each in columns if each.width or any(of_row[each.header] for of_row in cells)]
-    shown = [ResponsiveColumn(each.header, each.justify, each.keep, width=each.width) for each in used]
-    return ResponsiveTable(shown, [(of_row, "") for of_row in cells])
+def named_column(
+    name: str, justify: JustifyMethod, keep: int, header: str | None = None, width: int = 0
+) -> Column[Mapping[str, str | Text]]:
+    """Return a column of rows that are cells by name; missing cells are empty."""
+    shown = name if header is None else header
+    return Column(shown, justify, keep, lambda cells: cells.get(name, ""), width=width, name=name)
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsiveTable(Generic[RowT]):
+    """A rich renderable without columns that are empty in every row, which drops others until the table fits.
+
+    Attributes:
+        columns: the columns from left to right.
+        rows: the rows.
+        style: returns the style of a row.
+    """
+
+    columns: Sequence[Column[RowT]]
+    rows: Sequence[RowT]
+    style: Callable[[RowT], str] = lambda _: ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._of(self.fitting(console, options))
+
+    def fitting(self, console: Console, options: ConsoleOptions) -> list[Column[RowT]]:
+        """Return the columns that fit."""
+        columns = [each for each in self.columns if each.width or any(map(each.text, self.rows))]
+        unlimited = options.update(max_width=1_000)
+        while Measurement.get(console, unlimited, self._of(columns)).maximum > options.max_width:
+            lowest = min(column.keep for column in columns)
+            if lowest == max(column.keep for column in columns):
+                break
+            columns = [column for column in columns if column.keep != lowest]
+        return columns
+
+    def _of(self, columns: Sequence[Column[RowT]]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column.header, justify=column.justify, no_wrap=True, min_width=column.width or None)
+        for row in self.rows:
+            table.add_row(*(column.text(row) for column in columns), style=self.style(row))
+        return table
 
 
 def titled_table(title: str, *headers: str, no_wrap: bool = False) -> Table:
@@ -140,8 +113,17 @@ def titled_table(title: str, *headers: str, no_wrap: bool = False) -> Table:
 def name_value_rows(*, no_wrap: bool = False) -> Table:
     """Return an empty grid of names and values."""
     rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim", no_wrap=no_wrap)
-    rows.add_column()
+    rows.add_column(style="dim", no_wrap=no_wrap, overflow="fold")
+    rows.add_column(overflow="fold")
+    return rows
+
+
+def figure_rows() -> Table:
+    """Return an empty grid of names, figures and notes."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(justify="right", no_wrap=True)
+    rows.add_column(style="dim")
     return rows
 
 
@@ -165,14 +147,14 @@ class FittedScreen:
         instead: notices by column name; each replaces its column where the terminal is too narrow for the column.
     """
 
-    table: ResponsiveTable
+    table: ResponsiveTable[Any]
     notices: Sequence[Text]
     tally: Sequence[Text]
     legend: Sequence[tuple[str, Collection[str]]]
     instead: Mapping[str, Text] = field(default_factory=dict)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        shown = {column.name for column in self.table.fitting(console, options)}
+        shown = {column.name or column.header for column in self.table.fitting(console, options)}
         notices = [*self.notices, *(text for name, text in self.instead.items() if name not in shown)]
         explained = [text for text, columns in self.legend if not columns or shown.intersection(columns)]
         legend = Text(" · ".join(explained), style="dim")
@@ -186,7 +168,7 @@ class FittedScreen:
         if len(rows) > left:
             rows = rows[: max(0, left - 1)]
         left -= len(rows)
-        yield ResponsiveTable(self.table.columns, rows)
+        yield replace(self.table, rows=rows)
         lines: list[Text] = []
         if len(rows) < len(self.table.rows):
             lines.append(Text(f"… and {len(self.table.rows) - len(rows)} more games", style="dim"))

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.model_comparison_pb2 import ScoreComparison
 from dejavu.v1.record_service_pb2 import (
     GetLeaderboardResponse,
     LeaderboardMetric,
@@ -20,7 +21,7 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_cli.output.record import REPLAYS_LEFT_OUT
-from dejavu_cli.output.responsive_table import ListingColumn, listing
+from dejavu_cli.output.responsive_table import Column, ResponsiveTable, figure_rows
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
 from dejavu_client.requests import FINAL, HALFTIME
@@ -77,14 +78,14 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
         console.print(f"No model version has enough games: {about}.{_without_replays(scope)}", highlight=False)
     else:
         columns = [replace(each, header=metric) if each.header == _RANKED_BY else each for each in _LEADERS]
-        console.print(listing(columns, board.rows))
+        console.print(ResponsiveTable(columns, board.rows))
         console.print(Text(about, style="dim"))
         for row in board.rows:
             for games, why in _doubts(row.scorecard):
                 console.print(Text(f"beware  {row.model_version}: {games} {why}", style="yellow"))
     if board.shadows:
         console.print()
-        console.print(listing(_SHADOWS, board.shadows))
+        console.print(ResponsiveTable(_SHADOWS, board.shadows))
         beside = "staged models beside the champion, {}, on the same games and minutes; differences below 0 are better"
         console.print(Text(beside.format(board.shadows[0].against_version), style="dim"))
 
@@ -200,10 +201,7 @@ def _total(total: TotalScorecard) -> Table:
 
 
 def _market(market: MarketRecord) -> Table:
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim")
-    rows.add_column(justify="right", no_wrap=True)
-    rows.add_column(style="dim")
+    rows = figure_rows()
     rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} quoted")
     if not market.bets:
         _add_brier_scores(rows, market)
@@ -274,31 +272,31 @@ def _return_verdict(market: MarketRecord) -> str:
 
 _RANKED_BY: Final = "metric"
 """Placeholder for the header of a leaderboard's ranking metric, until the metric's name is known."""
-_LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
-    ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
-    ListingColumn("model", "left", 9, lambda row: row.model_version),
-    ListingColumn(_RANKED_BY, "right", 9, lambda row: f"{row.value:.3f}".replace("-", "−"), "bold"),
-    ListingColumn("games", "right", 8, lambda row: f"{row.scorecard.games:,}"),
-    ListingColumn("MAE", "right", 7, lambda row: f"{row.scorecard.mae.value:.2f}"),
-    ListingColumn("persistence", "right", 6, lambda row: f"{row.scorecard.persistence_mae.value:.2f}"),
-    ListingColumn("difference", "left", 4, lambda row: _difference(row.scorecard.mae_difference)),
-    ListingColumn("95 % held", "right", 5, lambda row: _held(row.scorecard)),
-    ListingColumn("CRPS", "right", 3, lambda row: _crps(row.scorecard)),
-    ListingColumn("Brier", "right", 2, lambda row: f"{row.scorecard.brier.value:.3f}"),
-    ListingColumn("accuracy", "right", 1, lambda row: f"{row.scorecard.accuracy.value:.3f}"),
+_LEADERS: Final[Sequence[Column[LeaderboardRow]]] = (
+    Column("", "right", 9, lambda row: f"{row.rank}"),
+    Column("model", "left", 9, lambda row: row.model_version),
+    Column(_RANKED_BY, "right", 9, lambda row: f"{row.value:.3f}".replace("-", "−"), "bold"),
+    Column("games", "right", 8, lambda row: f"{row.scorecard.games:,}"),
+    Column("MAE", "right", 7, lambda row: f"{row.scorecard.mae.value:.2f}"),
+    Column("persistence", "right", 6, lambda row: f"{row.scorecard.persistence_mae.value:.2f}"),
+    Column("difference", "left", 4, lambda row: _difference(row.scorecard.mae_difference)),
+    Column("95 % held", "right", 5, lambda row: _held(row.scorecard)),
+    Column("CRPS", "right", 3, lambda row: _crps(row.scorecard)),
+    Column("Brier", "right", 2, lambda row: f"{row.scorecard.brier.value:.3f}"),
+    Column("accuracy", "right", 1, lambda row: f"{row.scorecard.accuracy.value:.3f}"),
 )
 
 
-_SHADOWS: Final[Sequence[ListingColumn[ShadowRow]]] = (
-    ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
-    ListingColumn("in the shadow", "left", 9, lambda row: row.model_version),
-    ListingColumn("games", "right", 8, lambda row: f"{row.games:,}"),
-    ListingColumn("CRPS", "right", 6, lambda row: f"{row.crps.score:.3f}"),
-    ListingColumn("champion's", "right", 3, lambda row: f"{row.crps.against_score:.3f}"),
-    ListingColumn("CRPS difference", "left", 7, lambda row: _difference(row.crps.difference, 3)),
-    ListingColumn("Brier", "right", 4, lambda row: f"{row.brier.score:.4f}"),
-    ListingColumn("champion's Brier", "right", 2, lambda row: f"{row.brier.against_score:.4f}"),
-    ListingColumn("Brier difference", "left", 5, lambda row: _difference(row.brier.difference, 4)),
+_SHADOWS: Final[Sequence[Column[ShadowRow]]] = (
+    Column("", "right", 9, lambda row: f"{row.rank}"),
+    Column("in the shadow", "left", 9, lambda row: row.model_version),
+    Column("games", "right", 8, lambda row: f"{row.games:,}"),
+    Column("CRPS", "right", 6, lambda row: f"{row.crps.score:.3f}"),
+    Column("champion's", "right", 3, lambda row: f"{row.crps.against_score:.3f}"),
+    Column("CRPS difference", "left", 7, lambda row: _difference(row.crps.difference, 3)),
+    Column("Brier", "right", 4, lambda row: f"{row.brier.score:.4f}"),
+    Column("champion's Brier", "right", 2, lambda row: f"{row.brier.against_score:.4f}"),
+    Column("Brier difference", "left", 5, lambda row: _difference(row.brier.difference, 4)),
 )
 
 
@@ -316,7 +314,7 @@ def _crps(scorecard: Scorecard) -> str:
     return f"{scorecard.crps.value:.2f}" if scorecard.HasField("crps") else ""
 
 
-def between(figure: Figure, digits: int, *, sign: bool) -> str:
+def between(figure: Figure | ScoreComparison, digits: int, *, sign: bool) -> str:
     """Format the interval of a figure; "" if it has none."""
     if not (figure.HasField("lower") and figure.HasField("upper")):
         return ""
@@ -369,38 +367,3 @@ async def fetch_scorecards(client: AsyncDejavuClient) -> Record:
         DejavuClientError: if a call fails.
     """
     return {horizon: await client.get_scorecard(horizon=horizon, include_replays=True) for horizon in (HALFTIME, FINAL)}
-
-
-def record_lines(record: Record) -> list[str]:
-    """Return a line for each horizon that has settled forecasts."""
-    return [_record_line(horizon, card) for horizon, card in record.items() if card.games]
-
-
-def _record_line(horizon: Horizon.ValueType, card: Scorecard) -> str:
-    held = ", ".join(f"{percent(round(each.coverage, 3))} held at {percent(1 - each.alpha)}" for each in card.coverage)
-    return (
-        f"{horizon_label(horizon)}, {pluralize(card.games, 'game')}, {pluralize(card.forecasts, 'forecast')}: "
-        f"MAE {card.mae.value:.2f} (persistence {card.persistence_mae.value:.2f}) · {held} · "
-        f"CRPS {card.crps.value:.2f} · Brier {card.brier.value:.3f} · ECE {card.ece:.3f}"
-        + "".join(f" · beware: {games} {why}" for games, why in _doubts(card))
-    )
-
-
-def record_entry(record: Record) -> list[dict[str, object]]:
-    """Return the scorecards as JSON objects, without their intervals."""
-    return [
-        {
-            "horizon": Horizon.Name(horizon),
-            "games": card.games,
-            "forecasts": card.forecasts,
-            "meanAbsoluteError": card.mae.value,
-            "persistenceMeanAbsoluteError": card.persistence_mae.value,
-            "coverage": {f"{1 - each.alpha:g}": each.coverage for each in card.coverage},
-            "crps": card.crps.value,
-            "brier": card.brier.value,
-            "ece": card.ece,
-            "beware": [f"{games} {why}" for games, why in _doubts(card)],
-        }
-        for horizon, card in record.items()
-        if card.games
-    ]

@@ -1,4 +1,4 @@
-"""Statistics of servers, for people: `dejavu stats`, `dejavu top` and `dejavu cache stats`."""
+"""Statistics of servers and of their caches, for people: `dejavu stats`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dejavu.ops.v1.operations_service_pb2 import (
     StatsWindow,
     WorkerInfo,
 )
-from dejavu_cli.output.responsive_table import ListingColumn, ResponsiveTable, listing, name_value_rows
+from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows
 from dejavu_client.formatting import (
     OLD_STATISTICS_SECONDS,
     failed_calls,
@@ -86,7 +86,7 @@ def _server_view(
         Text(),
         _predictions(stats.windows),
         Text(f"\ncalls, {_window_name(length_seconds)} ({covered} of it)", style="bold"),
-        listing(_METHODS, window.methods) if window.methods else Text("no calls", style="dim"),
+        ResponsiveTable(_METHODS, window.methods) if window.methods else Text("no calls", style="dim"),
         *errors,
         Text(),
         _workers(stats, before),
@@ -146,19 +146,19 @@ def _window(windows: Iterable[StatsWindow], length_seconds: int) -> StatsWindow:
     return next((each for each in windows if each.length_seconds == length_seconds), StatsWindow())
 
 
-def _servers(answered: Iterable[tuple[str, GetServiceStatsResponse]], length_seconds: int) -> ResponsiveTable:
+def _servers(answered: Iterable[tuple[str, GetServiceStatsResponse]], length_seconds: int) -> RenderableType:
     rows = [(target, stats, _window(stats.windows, length_seconds)) for target, stats in answered]
-    columns: Sequence[ListingColumn[tuple[str, GetServiceStatsResponse, StatsWindow]]] = (
-        ListingColumn("server", "left", 9, lambda row: row[0], width=18),
-        ListingColumn("up", "right", 3, lambda row: seconds_text(row[1].server.uptime_seconds), width=7),
-        ListingColumn("workers", "right", 6, lambda row: _serving(row[1].server), width=7),
-        ListingColumn("streams", "right", 4, lambda row: f"{row[1].open_streams:,}", width=7),
-        ListingColumn("behind", "right", 5, lambda row: f"{row[1].ledger_lag.entries:,}", width=6),
-        ListingColumn("forecasts", "right", 4, lambda row: f"{_forecasts(row[2]):,}", width=9),
-        ListingColumn("calls", "right", 8, lambda row: f"{sum(each.calls for each in row[2].methods):,}", width=7),
-        ListingColumn("failed", "right", 8, lambda row: _failed(row[2].methods), width=6),
+    columns: Sequence[Column[tuple[str, GetServiceStatsResponse, StatsWindow]]] = (
+        Column("server", "left", 9, lambda row: row[0], width=18),
+        Column("up", "right", 3, lambda row: seconds_text(row[1].server.uptime_seconds), width=7),
+        Column("workers", "right", 6, lambda row: _serving(row[1].server), width=7),
+        Column("streams", "right", 4, lambda row: f"{row[1].open_streams:,}", width=7),
+        Column("behind", "right", 5, lambda row: f"{row[1].ledger_lag.entries:,}", width=6),
+        Column("forecasts", "right", 4, lambda row: f"{_forecasts(row[2]):,}", width=9),
+        Column("calls", "right", 8, lambda row: f"{sum(each.calls for each in row[2].methods):,}", width=7),
+        Column("failed", "right", 8, lambda row: _failed(row[2].methods), width=6),
     )
-    return listing(columns, rows)
+    return ResponsiveTable(columns, rows)
 
 
 def _serving(server: ServerInfo) -> Text:
@@ -195,7 +195,7 @@ def _window_name(length_seconds: float) -> str:
     return f"last {length_seconds / 60:g} min" if length_seconds else "since the start"
 
 
-def _workers(stats: GetServiceStatsResponse, before: GetServiceStatsResponse | None) -> ResponsiveTable:
+def _workers(stats: GetServiceStatsResponse, before: GetServiceStatsResponse | None) -> RenderableType:
     now = stats.sampled_time.ToNanoseconds() / 1e9
 
     def seconds_up(worker: WorkerInfo) -> float:
@@ -210,14 +210,14 @@ def _workers(stats: GetServiceStatsResponse, before: GetServiceStatsResponse | N
                     used -= each.cpu_seconds
         return percent(max(0.0, used / elapsed if elapsed > 0 else 0.0))
 
-    columns: Sequence[ListingColumn[WorkerInfo]] = (
-        ListingColumn("worker", "left", 9, lambda worker: worker.name, width=18),
-        ListingColumn("CPU", "right", 8, cpu, width=6),
-        ListingColumn("memory", "right", 7, lambda each: f"{each.resident_bytes / _MEBIBYTE:,.0f} MiB", width=8),
-        ListingColumn("up", "right", 6, lambda worker: seconds_text(max(0.0, seconds_up(worker))), width=8),
-        ListingColumn("version", "right", 5, lambda worker: worker.version, width=8),
+    columns: Sequence[Column[WorkerInfo]] = (
+        Column("worker", "left", 9, lambda worker: worker.name, width=18),
+        Column("CPU", "right", 8, cpu, width=6),
+        Column("memory", "right", 7, lambda each: f"{each.resident_bytes / _MEBIBYTE:,.0f} MiB", width=8),
+        Column("up", "right", 6, lambda worker: seconds_text(max(0.0, seconds_up(worker))), width=8),
+        Column("version", "right", 5, lambda worker: worker.version, width=8),
     )
-    return listing(columns, stats.server.workers)
+    return ResponsiveTable(columns, stats.server.workers)
 
 
 def _quantile(share: float) -> Callable[[MethodStats], str]:
@@ -232,14 +232,14 @@ def _quantile(share: float) -> Callable[[MethodStats], str]:
     return cell
 
 
-_METHODS: Final[Sequence[ListingColumn[MethodStats]]] = (
-    ListingColumn("method", "left", 9, lambda method: method.method.rpartition("/")[2], width=18),
-    ListingColumn("calls", "right", 8, lambda method: f"{method.calls:,}", width=7),
-    ListingColumn("failed", "right", 7, lambda method: _failed([method]), width=6),
-    ListingColumn("mean", "right", 4, lambda method: seconds_text(method.latency.mean_seconds), of="latency", width=8),
-    ListingColumn("p50", "right", 5, _quantile(0.5), width=8),
-    ListingColumn("p95", "right", 3, _quantile(0.95), width=8),
-    ListingColumn("p99", "right", 6, _quantile(0.99), width=8),
+_METHODS: Final[Sequence[Column[MethodStats]]] = (
+    Column("method", "left", 9, lambda method: method.method.rpartition("/")[2], width=18),
+    Column("calls", "right", 8, lambda method: f"{method.calls:,}", width=7),
+    Column("failed", "right", 7, lambda method: _failed([method]), width=6),
+    Column("mean", "right", 4, lambda method: seconds_text(method.latency.mean_seconds), of="latency", width=8),
+    Column("p50", "right", 5, _quantile(0.5), width=8),
+    Column("p95", "right", 3, _quantile(0.95), width=8),
+    Column("p99", "right", 6, _quantile(0.99), width=8),
 )
 
 _BACKENDS: Final = {

@@ -66,19 +66,17 @@ class EventPrinter:
             if key not in self._warned:
                 self._warned.add(key)
                 notes.append(warning_label(warning.reason))
-        point = f"{label} {signed(forecast.point_forecast)}"
         lower, upper = forecast.interval_lower, forecast.interval_upper
-        ahead = (
-            f"{forecast.home_team or 'home'} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}"
+        level = f" at {percent(forecast.coverage_probability)}" if wide else ""
+        ahead = f"{forecast.home_team or 'home'} {outcome_verb(forecast.horizon)}"
+        line = (
+            f"{time}  {title(forecast) if wide else _game(forecast)}  {play_time(forecast, 'min')}  {now}"
+            f"{label} {signed(forecast.point_forecast)} {outcome_range(lower, upper)}{level}  "
+            f"{ahead} {chance(forecast.home_lead_probability)}{total_text(forecast)}"
         )
-        ahead += total_text(forecast)
-        if not wide:
-            line = f"{time}  {_game(forecast)}  {play_time(forecast, 'min')}  {now}{point}"
-            line += f" {outcome_range(lower, upper)}  {ahead}"
-            return f"{line}\n{'':10}{', '.join(notes)}" if notes else line
-        line = f"{time}  {title(forecast)}  {play_time(forecast)}  {now}{point}"
-        line += f"  {percent(forecast.coverage_probability)} [{signed(lower)}, {signed(upper)}]  {ahead}"
-        return "  ".join((line, f"#{forecast.sequence}", *notes))
+        if wide:
+            return "  ".join((line, f"#{forecast.sequence}", *notes))
+        return f"{line}\n{'':10}{', '.join(notes)}" if notes else line
 
 
 def _outcome(outcome: Outcome, *, wide: bool) -> str:

@@ -82,7 +82,7 @@ export const strings = {
     old: (age: string) => `${age} old`,
     total: (points: number) => `${points} points`,
     line: "Line:",
-    begins: "Forecasts begin after the sixth minute.",
+    begins: "Forecasts begin after the first minute.",
   },
 
   tonight: {

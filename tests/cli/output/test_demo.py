@@ -23,13 +23,14 @@ CARD = Scorecard(
 )
 
 
-def shown(width: int = 80, card: Scorecard = CARD) -> list[str]:
+def shown(width: int = 80, card: Scorecard = CARD, *, page: bool = False) -> list[str]:
     horizons = tuple(
         HorizonSummary(each, 8, 120, 0, 8, 120, 116, 0.95, 5.89, 5.76, 0.095, 0.078) for each in (HALFTIME, FINAL)
     )
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     verified = {"forecasts": 288, "outcomes": 16, "checkpoint": 304}
-    print_results(console, Summary(8, horizons, ()), {HALFTIME: card, FINAL: card}, [0.2, 0.3, 0.5], verified)
+    evening, record = Summary(8, horizons, ()), {HALFTIME: card, FINAL: card}
+    print_results(console, evening, record, [0.2, 0.3, 0.5], verified, page=page)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
@@ -60,6 +61,7 @@ def test_coverage_brier_latency_and_the_record_come_before_the_error_beside_pers
         )
     ]
     assert places == sorted(places)
+    assert "dejavu demo --page" not in " ".join(shown(page=True)), "it is shown already"
     assert all(len(line) <= 80 for line in shown())
 
 

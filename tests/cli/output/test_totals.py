@@ -16,7 +16,6 @@ from dejavu_cli.output.live_table import live_table
 from dejavu_cli.output.poll_events import event_line
 from dejavu_cli.output.record import print_prediction, print_report
 from dejavu_client import FINAL
-from dejavu_client.export import PREDICTION_COLUMNS
 from dejavu_common.rich_console import Console
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_poller.events import Prediction
@@ -72,23 +71,3 @@ def test_they_are_shown_everywhere_or_nowhere(total: bool, capsys: pytest.Captur
     Console(file=screen, width=170, height=40).print(table)
     shown = capsys.readouterr().out + screen.getvalue() + event_line(Prediction(STATE, PATTERN, one.forecast))
     assert [part for part in PARTS if part in shown] == (list(PARTS) if total else [])
-
-
-def test_an_export_has_them_as_columns() -> None:
-    of_total = [column for column in PREDICTION_COLUMNS if "total" in column.name and "market" not in column.name]
-    columns = {column.name: column.pick for column in of_total}
-    assert {name: pick(recorded(total=True)) for name, pick in columns.items()} == {
-        "total_points": 139,
-        "pregame_total": None,
-        "total_forecast": 223.4,
-        "total_lower": 206.0,
-        "total_upper": 242.0,
-        "expected_total": 231.2,
-        "total_outcome": 231,
-        "total_error": -7.6,
-        "total_pace_absolute_error": 8.6,
-        "total_covered": True,
-        "total_crps": 4.2,
-    }
-    empty = {name: pick(recorded(total=False)) for name, pick in columns.items() if name != "total_points"}
-    assert set(empty.values()) == {None}

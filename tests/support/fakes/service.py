@@ -28,9 +28,17 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from dejavu.ops.v1 import lease_service_pb2_grpc
+from dejavu.ops.v1 import (
+    cache_service_pb2,
+    cache_service_pb2_grpc,
+    lease_service_pb2_grpc,
+    operations_service_pb2,
+    operations_service_pb2_grpc,
+)
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
 from dejavu.v1 import (
+    game_service_pb2,
+    game_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
     prediction_service_pb2,
@@ -219,6 +227,9 @@ class FakeServer:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(fake, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
         record_service_pb2_grpc.add_RecordServiceServicer_to_server(fake, server)
+        game_service_pb2_grpc.add_GameServiceServicer_to_server(fake, server)
+        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(fake, server)
+        cache_service_pb2_grpc.add_CacheServiceServicer_to_server(fake, server)
         leases = _Leases()  # type: ignore[abstract] # nobody asks who holds a lease
         lease_service_pb2_grpc.add_LeaseServiceServicer_to_server(leases, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
@@ -376,7 +387,7 @@ _PLAUSIBLE: Mapping[str, Callable[[Any], Message]] = {
 
 
 class _Servicer:
-    """Servicer of predictions, models and the record; its methods but for the stream are added below."""
+    """Servicer of predictions, models, the record and games; its methods but for the streams are added below."""
 
     def __init__(self, fake: FakeServer) -> None:
         self._fake = fake
@@ -393,12 +404,18 @@ class _Servicer:
             yield self._fake.carry_out(answer, request, context)
         self._fake.carry_out(Silence(), request, context)
 
+    def StreamGames(self, _: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "no fake")
+
 
 def _empty(response: type[Message]) -> Callable[[Any], Message]:
     return lambda _: response()
 
 
-for _file in (prediction_service_pb2, model_service_pb2, record_service_pb2):
+for _file in (
+    *(prediction_service_pb2, model_service_pb2, record_service_pb2, game_service_pb2),
+    *(operations_service_pb2, cache_service_pb2),
+):
     for _method in next(iter(_file.DESCRIPTOR.services_by_name.values())).methods:
         if not (_method.client_streaming or _method.server_streaming):
             _plausible = _PLAUSIBLE.get(_method.name, _empty(GetMessageClass(_method.output_type)))

@@ -54,7 +54,7 @@ async def watching(
     client: AsyncDejavuClient | None = None,
     **options: Any,
 ) -> AsyncIterator[Watch]:
-    """Yield a poller that uses `client`, or else `predictor`, with further options of the poller."""
+    """Yield a poller that uses `client`, or else `predictor`, with further options; it forecasts from minute 6 on."""
     events: list[Event] = []
     predictor = predictor or StoringPredictor()
     async with Poller(
@@ -63,7 +63,7 @@ async def watching(
         on_prediction=on_prediction,
         on_event=[events.append],
         now=evening.clock,
-        **options,
+        **{"from_minute": 6, **options},
     ) as poller:
         yield Watch(evening, predictor, poller, events)
     evening.release.set()

@@ -239,10 +239,9 @@ def _implausible_difference(answer: MarketAnswer, home: str) -> ReliabilityWarni
     implied = (answer.above.fair_probability or 0.0) / (wins + loses)
     # The difference is that of decided bets; the table shows shares of all bets.
     decided = " of the bets that are not returned" if answer.push_probability else ""
-    sign = "" if home == "over" else "the sign of the line and "
+    sign = "" if home == "over" else "sign of the line and "
     return ReliabilityWarning(
         reason=pb.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
-        text=f"check {sign}that the two prices are not swapped; if they are right, more likely the "
-        f"model is wrong than the market: it gives {home} {100 * wins / (wins + loses):.0f} %{decided}, the odds "
-        f"{100 * implied:.0f} % without the bookmaker's margin; no stake",
+        text=f"by the model {home} wins {100 * wins / (wins + loses):.0f} %{decided}, "
+        f"by the odds {100 * implied:.0f} % without their margin: check {sign}order of the prices; no stake",
     )

@@ -115,10 +115,15 @@ def test_an_answer_s_message_says_what_was_weighed(kind: MarketKind) -> None:
 @pytest.mark.parametrize(
     ("kind", "home_team", "push", "told"),
     [
-        (MarketKind.LEAD, "BOS", 0.05, "it gives BOS 84 % of the bets that are not returned, the odds 50 %"),
-        (MarketKind.LEAD, "BOS", 0.0, "it gives BOS 80 %, the odds 50 %"),
-        (MarketKind.LEAD, "", 0.0, "it gives the home side 80 %, the odds 50 %"),
-        (MarketKind.TOTAL, "BOS", 0.0, "it gives over 80 %, the odds 50 %"),
+        (
+            MarketKind.LEAD,
+            "BOS",
+            0.05,
+            "by the model BOS wins 84 % of the bets that are not returned, by the odds 50 %",
+        ),
+        (MarketKind.LEAD, "BOS", 0.0, "by the model BOS wins 80 %, by the odds 50 %"),
+        (MarketKind.LEAD, "", 0.0, "by the model the home side wins 80 %, by the odds 50 %"),
+        (MarketKind.TOTAL, "BOS", 0.0, "by the model over wins 80 %, by the odds 50 %"),
     ],
 )
 def test_an_implausible_difference_names_the_side_and_which_bets_its_share_is_of(

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from tests.support.fakes.recorded import card, recorded
 
-from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.forecast_pb2 import TotalForecast
+from dejavu.v1.record_pb2 import RecordedPrediction, TotalSettlement
 from dejavu.v1.record_service_pb2 import ScoreFilter
 from dejavu.v1.scorecard_pb2 import LeftOut, Scorecard
 from dejavu_client import FINAL
@@ -182,3 +183,25 @@ def test_a_file_that_is_not_finished_takes_nobody_s_place(tmp_path: Path, write:
         write(path, PREDICTION_COLUMNS, broken())
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
     assert path.read_text() == "of yesterday"
+
+
+def test_totals_have_columns_of_their_own() -> None:
+    one = recorded(7)
+    one.forecast.total.MergeFrom(TotalForecast(point_forecast=223.4, interval_lower=206, interval_upper=242))
+    one.settlement.total.MergeFrom(
+        TotalSettlement(error=-7.6, absolute_error=7.6, pace_absolute_error=8.6, covered=True, crps=4.2)
+    )
+    one.outcome.total_points = 231
+    columns = {column.name: column.pick for column in PREDICTION_COLUMNS if "total" in column.name}
+    expected = {
+        "total_forecast": 223.4,
+        "total_lower": 206.0,
+        "total_upper": 242.0,
+        "total_outcome": 231,
+        "total_error": -7.6,
+        "total_pace_absolute_error": 8.6,
+        "total_covered": True,
+        "total_crps": 4.2,
+    }
+    assert {name: columns[name](one) for name in expected} == expected
+    assert {columns[name](recorded(7)) for name in expected} == {None}

@@ -25,7 +25,7 @@ from dejavu_client import config
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
 from dejavu_client.connection_options import Target, client_options
-from dejavu_client.export import STANDARD_OUTPUT, Column, has_pyarrow, write_csv, write_parquet
+from dejavu_client.export import STANDARD_OUTPUT, ExportColumn, has_pyarrow, write_csv, write_parquet
 from dejavu_client.formatting import pluralize
 from dejavu_client.requests import FINAL, HALFTIME, Scope
 from dejavu_common.build import install
@@ -376,7 +376,7 @@ class Files:
         if self.parquet is not None and not has_pyarrow():
             raise failure(f"parquet needs pyarrow, which is not installed: {install('live')}")
 
-    def write(self, columns: Sequence[Column[RowT]], rows: Iterable[RowT], what: str) -> bool:
+    def write(self, columns: Sequence[ExportColumn[RowT]], rows: Iterable[RowT], what: str) -> bool:
         """Write rows to the requested file, if any, and report their number on standard error.
 
         Args:

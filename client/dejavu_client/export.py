@@ -48,7 +48,7 @@ _HORIZONS = {HORIZON_HALFTIME: "half", HORIZON_FINAL: "final"}
 
 
 @dataclass(frozen=True, slots=True)
-class Column(Generic[RowT]):
+class ExportColumn(Generic[RowT]):
     """An export column.
 
     Attributes:
@@ -86,7 +86,7 @@ class FigureRow:
     rank: int | None = None
 
 
-def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
+def write_csv(path: Path, columns: Sequence[ExportColumn[RowT]], rows: Iterable[RowT]) -> int:
     """Write a CSV file (comma-separated, UTF-8, with a header line), or to standard output for `-`.
 
     Times are ISO 8601 in UTC, flags are `true` and `false`, lists are space-separated numbers, and missing values are
@@ -104,7 +104,7 @@ def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT])
         return write_csv_to(file, columns, rows)
 
 
-def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
+def write_parquet(path: Path, columns: Sequence[ExportColumn[RowT]], rows: Iterable[RowT]) -> int:
     """Write a parquet file. Times are UTC in microseconds; lists are lists of doubles.
 
     Returns:
@@ -118,7 +118,7 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
         return write_parquet_to(file, columns, rows)
 
 
-def write_parquet_to(file: IO[bytes], columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
+def write_parquet_to(file: IO[bytes], columns: Sequence[ExportColumn[RowT]], rows: Iterable[RowT]) -> int:
     """Write parquet to an open file, as `write_parquet` does; return the number of rows."""
     schema = arrow_schema(columns)
     from pyarrow import parquet  # noqa: PLC0415 - an extra
@@ -131,7 +131,7 @@ def write_parquet_to(file: IO[bytes], columns: Sequence[Column[RowT]], rows: Ite
     return count
 
 
-def arrow_schema(columns: Sequence[Column[RowT]]) -> Any:
+def arrow_schema(columns: Sequence[ExportColumn[RowT]]) -> Any:
     """Return the pyarrow.Schema of columns. Times are UTC in microseconds; lists are lists of doubles.
 
     Raises:
@@ -149,7 +149,7 @@ def arrow_schema(columns: Sequence[Column[RowT]]) -> Any:
     return pa.schema([(column.name, types[column.kind]) for column in columns])
 
 
-def arrow_batch(columns: Sequence[Column[RowT]], schema: Any, rows: Sequence[RowT]) -> Any:
+def arrow_batch(columns: Sequence[ExportColumn[RowT]], schema: Any, rows: Sequence[RowT]) -> Any:
     """Return the rows as a pyarrow.RecordBatch with the schema of these columns; missing values are null."""
     pa = pyarrow()
     values = [[column.pick(row) for row in rows] for column in columns]
@@ -158,7 +158,7 @@ def arrow_batch(columns: Sequence[Column[RowT]], schema: Any, rows: Sequence[Row
     )
 
 
-def write_csv_to(file: IO[str], columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
+def write_csv_to(file: IO[str], columns: Sequence[ExportColumn[RowT]], rows: Iterable[RowT]) -> int:
     """Write CSV to an open file, as `write_csv` does; return the number of rows."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(column.name for column in columns)
@@ -218,17 +218,17 @@ def _field(
     return pick
 
 
-def _live_columns(each: LiveInput) -> Iterator[Column[RecordedPrediction]]:
+def _live_columns(each: LiveInput) -> Iterator[ExportColumn[RecordedPrediction]]:
     """Yield the columns of a live input, one for each of its parts."""
     for part, name, field in zip(each.parts, each.columns, each.fields, strict=True):
         path = f"forecast.{field}"
         if not part.is_enum:
-            yield Column(name, part.kind, _field(path))
+            yield ExportColumn(name, part.kind, _field(path))
             continue
         of_contract: Any = Forecast.DESCRIPTOR.fields_by_name[each.name]
         if part.name:
             of_contract = of_contract.message_type.fields_by_name[part.name]
-        yield Column(name, str, _field(path, partial(enum_word, of_contract.enum_type)))
+        yield ExportColumn(name, str, _field(path, partial(enum_word, of_contract.enum_type)))
 
 
 def _scope(name: str) -> Callable[[FigureRow], Value]:
@@ -243,7 +243,7 @@ def _warnings(forecast: Forecast) -> str:
 
 def _market_columns(
     name: str, kind: MarketKind.ValueType, sides: tuple[str, str], settlement: str
-) -> Iterator[Column[RecordedPrediction]]:
+) -> Iterator[ExportColumn[RecordedPrediction]]:
     """Yield the columns of a market, its evaluation and the result of the bet.
 
     Args:
@@ -264,10 +264,10 @@ def _market_columns(
         return recorded.market.bankroll if recorded.market.HasField("bankroll") else 1.0
 
     both = tuple(zip(sides, ("above", "below"), strict=True))
-    yield Column(f"{name}_line", float, of_market("market.line"))
-    yield Column(f"{name}_bankroll", float, bankroll)
+    yield ExportColumn(f"{name}_line", float, of_market("market.line"))
+    yield ExportColumn(f"{name}_bankroll", float, bankroll)
     for side, field in both:
-        yield Column(f"{name}_{side}_american", int, of_market(f"market.{field}.american"))
+        yield ExportColumn(f"{name}_{side}_american", int, of_market(f"market.{field}.american"))
     for column, value in (
         ("odds", "decimal_odds"),
         ("win_probability", "win_probability"),
@@ -276,100 +276,100 @@ def _market_columns(
         ("expected_value", "expected_value"),
     ):
         for side, field in both:
-            yield Column(f"{name}_{side}_{column}", float, of_market(f"answer.{field}.{value}"))
-    yield Column(f"{name}_push_probability", float, of_market("answer.push_probability"))
-    yield Column(f"{name}_side", str, of_market("answer.side", partial(enum_word, MarketSide.DESCRIPTOR)))
-    yield Column(f"{name}_stake", float, of_market("answer.stake"))
+            yield ExportColumn(f"{name}_{side}_{column}", float, of_market(f"answer.{field}.{value}"))
+    yield ExportColumn(f"{name}_push_probability", float, of_market("answer.push_probability"))
+    yield ExportColumn(f"{name}_side", str, of_market("answer.side", partial(enum_word, MarketSide.DESCRIPTOR)))
+    yield ExportColumn(f"{name}_stake", float, of_market("answer.stake"))
     result = partial(enum_word, MarketResult.DESCRIPTOR)
-    yield Column(f"{name}_result", str, _field(f"{settlement}.market_result", result))
-    yield Column(f"{name}_profit", float, _field(f"{settlement}.market_profit"))
+    yield ExportColumn(f"{name}_result", str, _field(f"{settlement}.market_result", result))
+    yield ExportColumn(f"{name}_profit", float, _field(f"{settlement}.market_profit"))
 
 
-PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
-    Column("sequence", int, _field("forecast.sequence")),
-    Column("revision", int, _field("forecast.revision")),
-    Column("superseded", bool, _field("superseded")),
-    Column("game_id", str, _field("forecast.game_id")),
-    Column("home_team", str, lambda row: row.forecast.home_team or None),
-    Column("away_team", str, lambda row: row.forecast.away_team or None),
-    Column("horizon", str, lambda row: horizon_name(row.forecast.horizon)),
-    Column("elapsed_minutes", int, _field("forecast.elapsed_minutes")),
-    Column("elapsed_seconds", float, lambda row: elapsed_seconds(row.forecast)),
-    Column("at_moment", bool, lambda row: row.forecast.HasField("moment")),
-    Column("free_throws", int, _field("forecast.moment.free_throws")),
-    Column("model_version", str, _field("forecast.model_version")),
-    Column("generated_time", datetime, _field("forecast.generated_time", time_of)),
-    Column("alpha", float, _field("forecast.alpha")),
-    Column("point_forecast", float, _field("forecast.point_forecast")),
-    Column("interval_lower", float, _field("forecast.interval_lower")),
-    Column("interval_upper", float, _field("forecast.interval_upper")),
-    Column("home_lead_probability", float, _field("forecast.home_lead_probability")),
-    Column("expected_margin", float, _field("forecast.expected_margin")),
-    Column("margin_source", str, _field("forecast.margin_source", partial(enum_word, MarginSource.DESCRIPTOR))),
-    Column("margin_time", datetime, _field("forecast.margin_time", time_of)),
-    Column("last_differential", float, last_differential),
-    Column("calibration_sequence", int, _field("forecast.calibration_sequence")),
-    Column(
+PREDICTION_COLUMNS: tuple[ExportColumn[RecordedPrediction], ...] = (
+    ExportColumn("sequence", int, _field("forecast.sequence")),
+    ExportColumn("revision", int, _field("forecast.revision")),
+    ExportColumn("superseded", bool, _field("superseded")),
+    ExportColumn("game_id", str, _field("forecast.game_id")),
+    ExportColumn("home_team", str, lambda row: row.forecast.home_team or None),
+    ExportColumn("away_team", str, lambda row: row.forecast.away_team or None),
+    ExportColumn("horizon", str, lambda row: horizon_name(row.forecast.horizon)),
+    ExportColumn("elapsed_minutes", int, _field("forecast.elapsed_minutes")),
+    ExportColumn("elapsed_seconds", float, lambda row: elapsed_seconds(row.forecast)),
+    ExportColumn("at_moment", bool, lambda row: row.forecast.HasField("moment")),
+    ExportColumn("free_throws", int, _field("forecast.moment.free_throws")),
+    ExportColumn("model_version", str, _field("forecast.model_version")),
+    ExportColumn("generated_time", datetime, _field("forecast.generated_time", time_of)),
+    ExportColumn("alpha", float, _field("forecast.alpha")),
+    ExportColumn("point_forecast", float, _field("forecast.point_forecast")),
+    ExportColumn("interval_lower", float, _field("forecast.interval_lower")),
+    ExportColumn("interval_upper", float, _field("forecast.interval_upper")),
+    ExportColumn("home_lead_probability", float, _field("forecast.home_lead_probability")),
+    ExportColumn("expected_margin", float, _field("forecast.expected_margin")),
+    ExportColumn("margin_source", str, _field("forecast.margin_source", partial(enum_word, MarginSource.DESCRIPTOR))),
+    ExportColumn("margin_time", datetime, _field("forecast.margin_time", time_of)),
+    ExportColumn("last_differential", float, last_differential),
+    ExportColumn("calibration_sequence", int, _field("forecast.calibration_sequence")),
+    ExportColumn(
         "adaptation_mode",
         str,
         _field("forecast.adaptation.mode", partial(enum_word, AdaptationMode.DESCRIPTOR)),
     ),
-    Column("adapted_lower", float, _field("forecast.adaptation.adapted_lower")),
-    Column("adapted_upper", float, _field("forecast.adaptation.adapted_upper")),
-    Column("static_lower", float, _field("forecast.adaptation.static_lower")),
-    Column("static_upper", float, _field("forecast.adaptation.static_upper")),
-    Column("outcome", int, _field("outcome.differential")),
-    Column("outcome_observed_time", datetime, _field("outcome.observed_time", time_of)),
-    Column("outcome_sequence", int, _field("outcome.sequence")),
-    Column("outcome_revision", int, _field("outcome.revision")),
-    Column("error", float, _field("settlement.error")),
-    Column("absolute_error", float, _field("settlement.absolute_error")),
-    Column("persistence_absolute_error", float, _field("settlement.persistence_absolute_error")),
-    Column("covered", bool, _field("settlement.covered")),
-    Column("brier", float, _field("settlement.brier")),
-    Column("crps", float, _field("settlement.crps")),
+    ExportColumn("adapted_lower", float, _field("forecast.adaptation.adapted_lower")),
+    ExportColumn("adapted_upper", float, _field("forecast.adaptation.adapted_upper")),
+    ExportColumn("static_lower", float, _field("forecast.adaptation.static_lower")),
+    ExportColumn("static_upper", float, _field("forecast.adaptation.static_upper")),
+    ExportColumn("outcome", int, _field("outcome.differential")),
+    ExportColumn("outcome_observed_time", datetime, _field("outcome.observed_time", time_of)),
+    ExportColumn("outcome_sequence", int, _field("outcome.sequence")),
+    ExportColumn("outcome_revision", int, _field("outcome.revision")),
+    ExportColumn("error", float, _field("settlement.error")),
+    ExportColumn("absolute_error", float, _field("settlement.absolute_error")),
+    ExportColumn("persistence_absolute_error", float, _field("settlement.persistence_absolute_error")),
+    ExportColumn("covered", bool, _field("settlement.covered")),
+    ExportColumn("brier", float, _field("settlement.brier")),
+    ExportColumn("crps", float, _field("settlement.crps")),
     *_market_columns("market", MARKET_KIND_LEAD, ("home", "away"), "settlement"),
-    Column("late", str, _field("forecast.late", partial(enum_word, LateReason.DESCRIPTOR))),
-    Column("game_date", str, lambda row: row.forecast.game_date or None),
-    Column("ratings_date", str, lambda row: row.forecast.ratings_date or None),
-    Column("finals_since", int, _field("forecast.finals_since")),
-    Column("warnings", str, lambda row: _warnings(row.forecast) or None),
-    Column("pattern", list, lambda row: list(row.pattern)),
-    Column("distribution", list, lambda row: list(row.forecast.distribution) or None),
+    ExportColumn("late", str, _field("forecast.late", partial(enum_word, LateReason.DESCRIPTOR))),
+    ExportColumn("game_date", str, lambda row: row.forecast.game_date or None),
+    ExportColumn("ratings_date", str, lambda row: row.forecast.ratings_date or None),
+    ExportColumn("finals_since", int, _field("forecast.finals_since")),
+    ExportColumn("warnings", str, lambda row: _warnings(row.forecast) or None),
+    ExportColumn("pattern", list, lambda row: list(row.pattern)),
+    ExportColumn("distribution", list, lambda row: list(row.forecast.distribution) or None),
     *(column for each in LIVE_INPUTS for column in _live_columns(each)),
-    Column("total_forecast", float, _field("forecast.total.point_forecast")),
-    Column("total_lower", float, _field("forecast.total.interval_lower")),
-    Column("total_upper", float, _field("forecast.total.interval_upper")),
-    Column("expected_total", float, _field("forecast.total.expected_total")),
-    Column("total_outcome", int, _field("outcome.total_points")),
-    Column("total_error", float, _field("settlement.total.error")),
-    Column("total_pace_absolute_error", float, _field("settlement.total.pace_absolute_error")),
-    Column("total_covered", bool, _field("settlement.total.covered")),
-    Column("total_crps", float, _field("settlement.total.crps")),
+    ExportColumn("total_forecast", float, _field("forecast.total.point_forecast")),
+    ExportColumn("total_lower", float, _field("forecast.total.interval_lower")),
+    ExportColumn("total_upper", float, _field("forecast.total.interval_upper")),
+    ExportColumn("expected_total", float, _field("forecast.total.expected_total")),
+    ExportColumn("total_outcome", int, _field("outcome.total_points")),
+    ExportColumn("total_error", float, _field("settlement.total.error")),
+    ExportColumn("total_pace_absolute_error", float, _field("settlement.total.pace_absolute_error")),
+    ExportColumn("total_covered", bool, _field("settlement.total.covered")),
+    ExportColumn("total_crps", float, _field("settlement.total.crps")),
     *_market_columns("total_market", MARKET_KIND_TOTAL, ("over", "under"), "settlement.total"),
-    Column("overtimes", int, _field("outcome.overtimes")),
+    ExportColumn("overtimes", int, _field("outcome.overtimes")),
 )
 """Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""
 
 
-FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
-    Column("rank", int, lambda row: row.rank),
-    Column("model_version", str, _scope("model_version")),
-    Column("game_id", str, _scope("game_id")),
-    Column("team", str, _scope("team")),
-    Column("horizon", str, lambda row: horizon_name(row.scope.horizon)),
-    Column("from_date", str, _scope("from_date")),
-    Column("to_date", str, _scope("to_date")),
-    Column("min_minutes", int, _scope("min_minutes")),
-    Column("max_minutes", int, _scope("max_minutes")),
-    Column("min_confidence", float, _scope("min_confidence")),
-    Column("figure", str, lambda row: row.figure),
-    Column("alpha", float, lambda row: row.alpha),
-    Column("value", float, lambda row: row.value),
-    Column("lower", float, lambda row: row.lower),
-    Column("upper", float, lambda row: row.upper),
-    Column("games", int, lambda row: row.games),
-    Column("forecasts", int, lambda row: row.forecasts),
+FIGURE_COLUMNS: tuple[ExportColumn[FigureRow], ...] = (
+    ExportColumn("rank", int, lambda row: row.rank),
+    ExportColumn("model_version", str, _scope("model_version")),
+    ExportColumn("game_id", str, _scope("game_id")),
+    ExportColumn("team", str, _scope("team")),
+    ExportColumn("horizon", str, lambda row: horizon_name(row.scope.horizon)),
+    ExportColumn("from_date", str, _scope("from_date")),
+    ExportColumn("to_date", str, _scope("to_date")),
+    ExportColumn("min_minutes", int, _scope("min_minutes")),
+    ExportColumn("max_minutes", int, _scope("max_minutes")),
+    ExportColumn("min_confidence", float, _scope("min_confidence")),
+    ExportColumn("figure", str, lambda row: row.figure),
+    ExportColumn("alpha", float, lambda row: row.alpha),
+    ExportColumn("value", float, lambda row: row.value),
+    ExportColumn("lower", float, lambda row: row.lower),
+    ExportColumn("upper", float, lambda row: row.upper),
+    ExportColumn("games", int, lambda row: row.games),
+    ExportColumn("forecasts", int, lambda row: row.forecasts),
 )
 """Columns of a metric of a scorecard or leaderboard."""
 

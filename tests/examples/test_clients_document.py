@@ -23,7 +23,7 @@ from dejavu.ops.v1 import (
 from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config
-from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column, arrow_schema
+from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, ExportColumn, arrow_schema
 from dejavu_client.transport import subscription
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_ledger.errors import LedgerUnavailable
@@ -156,7 +156,7 @@ def test_the_documented_metadata_come_with_answers_and_with_the_beginning_of_a_s
 @pytest.mark.parametrize(
     ("heading", "columns"), [("column of a forecast", PREDICTION_COLUMNS), ("column of a figure", FIGURE_COLUMNS)]
 )
-def test_the_documented_columns_are_those_of_the_files(heading: str, columns: tuple[Column[Any], ...]) -> None:
+def test_the_documented_columns_are_those_of_the_files(heading: str, columns: tuple[ExportColumn[Any], ...]) -> None:
     documented = [name for names, *_ in rows(CALLS, heading) for name in names.split(", ")]
     assert documented == [column.name for column in columns]
 

@@ -358,8 +358,8 @@ async def test_a_restarted_poller_keeps_the_line_of_the_game() -> None:
     assert {asked.request.pregame_margin for asked in predictor.asked} == {4.5}
     assert {asked.request.pregame_total for asked in predictor.asked} == {220.0}
     assert [line.partition("line ")[2] for line in told] == [
-        "BOS −4.5, of the NBA's odds feed; total 220, of the file of lines",
-        "BOS −4.5, total 220, of the published game",
+        "BOS by 4.5, of the NBA's odds feed; total 220, of the file of lines",
+        "BOS by 4.5, total 220, of the published game",
     ]
 
 

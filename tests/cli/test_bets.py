@@ -177,3 +177,14 @@ def test_an_error_names_line_and_column(run: Run, tmp_path: Path, row: str, name
     result = run("bets", prices(tmp_path, row))
     assert result.exit_code != 0
     assert named in " ".join(result.stderr.split())
+
+
+def test_a_replay_is_found_by_its_teams_whatever_its_date(run: Run, address: str, tmp_path: Path) -> None:
+    teams: Any = {"home_team": "UTA", "away_team": "PHX"}
+    with DejavuClient(address, timeout=30.0) as client:
+        client.predict(PATTERN, game_id="9902400801", horizon=FINAL, game_date="2024-11-20", **teams)
+        publish(client, "9902400801", 0.0, timedelta(), home_score=58, away_score=47, **teams)
+    file = prices(tmp_path, "UTA,PHX,moneyline,,-450,+350,,")
+    assert "only with --replays" in weighed(run, address, file)["notWeighed"]
+    [entry] = map(json.loads, run("bets", file, "--target", address, "--json", "--replays").stdout.splitlines())
+    assert (entry["gameId"], entry["notWeighed"]) == ("9902400801", None)

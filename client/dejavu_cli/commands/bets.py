@@ -42,6 +42,7 @@ from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
 from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.files.prices import PricedMarket, read_prices
+from dejavu_feed.game_ids import is_replay
 from dejavu_feed.pattern import elapsed_seconds as elapsed_by_clock
 
 _APART: Final = timedelta(seconds=60)
@@ -100,9 +101,9 @@ def bets(
     stakes = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}, staking_of(staking))
     weighed = list[WeighedMarket]()
     with call.connect() as client:
-        newest = cache(partial(_newest, client, HORIZONS[horizon], replays=replays))
-        of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))
         states = {game.game_id: game for game in client.list_games()}
+        newest = cache(partial(_newest, client, states, HORIZONS[horizon], replays=replays))
+        of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))
         for each in priced:
             found = newest(each.game_id, each.home, each.away)
             if found is not None and each.kind == "total" and found.forecast.HasField("moment"):  # which has no total
@@ -121,9 +122,23 @@ def bets(
 
 
 def _newest(
-    client: DejavuClient, horizon: Horizon.ValueType, game_id: str, home: str, away: str, *, replays: bool
+    client: DejavuClient,
+    states: Mapping[str, Game],
+    horizon: Horizon.ValueType,
+    game_id: str,
+    home: str,
+    away: str,
+    *,
+    replays: bool,
 ) -> RecordedPrediction | None:
-    """Return the newest forecast of a game, by its id or else its teams; None if it has none."""
+    """Return the newest forecast of a game, by its id or else its teams; None if it has none.
+
+    Its teams are looked up among the published games, since a replay may have any date; else in the forecasts.
+    """
+    of_teams = (each for each in states.values() if (each.home_team, each.away_team) == (home, away))
+    played = [each for each in of_teams if replays or not is_replay(each.game_id)]
+    if not game_id and played:
+        game_id = max(played, key=lambda each: each.observed_time.ToDatetime(UTC)).game_id
     if not game_id:
         day = game_day(utc_now()) - timedelta(days=1)
         listed = client.list_predictions(team=home, horizon=horizon, from_date=day, include_replays=replays)

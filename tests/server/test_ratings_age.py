@@ -156,16 +156,3 @@ async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: Asyn
             assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]
     assert forecast.ratings_date == "2024-06-17"
     assert "the teams end on 2024-06-17" in forecast.warnings[0].text
-
-
-async def test_a_larger_limit_lets_teams_that_were_not_seen_be_used(tmp_path: Path) -> None:
-    async with (
-        async_worker(tmp_path, shipped=True, max_ratings_days=3650) as worker,
-        AsyncDejavuClient(worker.address, timeout=30.0) as client,
-    ):
-        await learned(client, current_game(1), 5, home_team="BOS", away_team="NYK")
-        forecast = await pair(client, "WAS", "OKC")
-        [model] = await client.list_models()
-    assert forecast.HasField("expected_margin")
-    assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]
-    assert (forecast.ratings_date, list(model.warnings)) == ("2024-06-17", [])

@@ -21,6 +21,8 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
@@ -68,6 +70,7 @@ async def test_a_refused_call_is_logged_with_who_where_and_what_and_a_flood_of_t
             metadata = [("x-request-id", request_id), *bearer(token)]
             assert await stub.Predict(PredictRequest(pattern=PATTERN), metadata=metadata).code() is code
 
+        await RecordServiceStub(channel).ListPredictions(ListPredictionsRequest(), metadata=bearer(reader))
         await refused("guess", "djv_guess", grpc.StatusCode.UNAUTHENTICATED)
         await refused("scope", reader, grpc.StatusCode.PERMISSION_DENIED)
         await refused("old", old, grpc.StatusCode.UNAUTHENTICATED)
@@ -85,10 +88,10 @@ async def test_a_refused_call_is_logged_with_who_where_and_what_and_a_flood_of_t
     assert len(flood) == LINES - 3
     assert "djv_" not in str(log), "no line has a token"
     assert signed.split(".")[2][:-4] not in str(log)
-    counted = worker.metrics.registry.get_sample_value(
-        "dejavu_caller_calls_total", {"caller": "reader", "code": "PERMISSION_DENIED"}
-    )
-    assert counted == 1
+    calls = {("reader", "PERMISSION_DENIED"): 1, ("reader", "OK"): 1, ("none", "UNAUTHENTICATED"): 2 * LINES + 3}
+    for (caller, code), number in calls.items():
+        labels = {"caller": caller, "code": code}
+        assert worker.metrics.registry.get_sample_value("dejavu_caller_calls_total", labels) == number
 
 
 async def test_metrics_say_when_tokens_and_certificates_expire_and_when_the_last_backup_was_made(

@@ -98,6 +98,33 @@ async def test_one_game_too_many_leaves_the_other_forecasts_of_a_batch(tmp_path:
         assert results[1].HasField("forecast")
 
 
+async def test_equal_requests_use_the_quota_of_one(tmp_path: Path) -> None:
+    """A MiB of entries a day is less than the 1,600 requests have, and far more than the 50 entries."""
+    async with (
+        async_worker(tmp_path, caller_ledger_mib=1, caller_loopback="on") as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        for number in range(50):
+            same = pb.PredictBatchRequest(requests=[named(current_game(number))] * 32)
+            results = (await PredictionServiceStub(channel).PredictBatch(same, timeout=30)).results
+            assert {each.forecast.sequence for each in results} == {number + 1}
+
+
+async def test_a_game_takes_as_many_forecasts_as_the_setting_says_and_others_go_on(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, max_game_forecasts=100) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        many = [named(GAMES[0]) for _ in range(101)]
+        for number, request in enumerate(many):
+            request.pregame_margin = number / 8
+        batch = pb.PredictBatchRequest(requests=many)
+        *recorded, beyond = (await PredictionServiceStub(channel).PredictBatch(batch, timeout=30)).results
+        assert [each.forecast.sequence for each in recorded] == list(range(1, 101))
+        assert beyond.error.reason == "GAME_FULL"
+        assert (await predict(named(GAMES[1]))(channel)).forecast.sequence == 101
+
+
 def stream(channel: grpc.aio.Channel) -> Any:
     return PredictionServiceStub(channel).StreamPredictions(pb.StreamPredictionsRequest())
 

@@ -104,13 +104,10 @@ def test_bundles_are_read_in_their_order(supervisor: type[FakeSupervisor], tmp_p
         ("--listen", "nonsense", "'nonsense' is not HOST:PORT"),
         ("--workers", "0", "'0'; expected 1 to 64"),
         ("--workers", "two", "'two'; expected 1 to 64"),
-        ("--listen", "127.0.0.1:99999", "port out of range; expected 0 to 65535"),
         ("--listen", f"127.0.0.1:{'9' * 5000}", "port out of range; expected 0 to 65535"),
         ("--ledger", "/tmp/x.sqlite3", "for this file: sqlite:////tmp/x.sqlite3"),
-        ("--ledger", "mysql://x", "'mysql://x'"),
         ("--bundle", "/nowhere/at/all", "/nowhere/at/all"),
         ("--durability", "eternal", "'eternal'"),
-        ("--log-level", "loud", "'loud'"),
     ],
 )
 def test_a_bad_value_names_its_option_and_what_was_expected_and_exits_with_2(

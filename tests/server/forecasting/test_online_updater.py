@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,15 +19,13 @@ from tests.support.builders.calls import current_game
 from tests.support.builders.issued_forecasts import issued
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.laws import examples
+from tests.support.harness.learning import learned
 from tests.support.harness.ledger_faults import add_unreadable_entry
 from tests.support.processes.servers import async_worker
 from typing_extensions import override
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL
-from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
-from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
-from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_client import AsyncDejavuClient
+from dejavu_client.errors import DejavuClientError
 from dejavu_common.clock import game_day
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger
@@ -473,34 +470,14 @@ async def test_a_model_is_not_taken_in_without_its_state(ledger: Ledger) -> None
     assert model.state.sequence == 0
 
 
-class Learner(PersistenceForecaster):
-    """A model that says when it has learned from an outcome."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.learned = asyncio.Event()
-
-    @override
-    def update(self, state: OnlineState) -> None:
-        super().update(state)
-        if state.sequence:
-            self.learned.set()
-
-
 @pytest.mark.sqlite
 async def test_an_outcome_is_learned_while_streams_are_broken(tmp_path: Path) -> None:
     """A forecast that cannot be read back stops every stream of the ledger, and concerns no outcome."""
-    model = Learner()
     with capture_logs():  # rendering the traceback of the broken stream takes a second by itself
-        async with async_worker(tmp_path, model) as worker, grpc.aio.insecure_channel(worker.address) as channel:
-            record = RecordServiceStub(channel)
-            broken = aiter(PredictionServiceStub(channel).StreamPredictions(StreamPredictionsRequest(), timeout=30))
-            await anext(broken)  # a heartbeat: without a stream that follows the ledger, what others add is skipped
+        async with async_worker(tmp_path) as worker, AsyncDejavuClient(worker.address, timeout=30.0) as client:
+            broken = client.stream_predictions(heartbeats=True)
+            await anext(broken)  # without a stream that follows the ledger, what others add is skipped
             add_unreadable_entry(tmp_path / "ledger.sqlite3")
-            with pytest.raises(grpc.aio.AioRpcError, match="cannot be read back"):
-                await anext(event async for event in broken if event.WhichOneof("event") != "heartbeat")
-            request = ReportOutcomeRequest(game_id=current_game(1), horizon=HORIZON_FINAL, differential=7)
-            reported = await record.ReportOutcome(request, timeout=20)
-            async with asyncio.timeout(30):
-                await model.learned.wait()
-            assert model.state.sequence == reported.outcome.sequence
+            with pytest.raises(DejavuClientError, match="cannot be read back"):
+                await anext(event async for event in broken if not event.HasField("heartbeat"))
+            await learned(client, current_game(1), 7)

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import worker_and_channel
 
 from dejavu.v1 import forecast_pb2, market_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def every_minute_service(tmp_path: Path) -> AsyncIterator[PredictionServiceAsyncStub]:
-    async with (
-        async_worker(tmp_path, EveryMinuteForecaster()) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, EveryMinuteForecaster()) as (_, channel):
         yield PredictionServiceStub(channel)
 
 

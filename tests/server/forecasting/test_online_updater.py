@@ -211,9 +211,12 @@ async def test_the_schedule_follows_the_finals_of_the_ledger_whatever_the_bundle
     assert sum(map(len, due.games.values())) == 12
 
 
-async def test_finals_count_with_the_schedule_of_their_day_and_withdrawn_ones_do_not(ledger: Ledger) -> None:
+async def test_finals_count_with_the_schedule_of_their_day_and_their_site_and_withdrawn_ones_do_not(
+    ledger: Ledger,
+) -> None:
     """Three teams play every day and three every other, so who is tired differs from game to game."""
-    learned = nothing()
+    learned, neutral = nothing(), 4
+    await forecast(ledger, game_id(neutral), neutral_site=True)
     for number in range(7):
         await report(ledger, game_id(number), 5, day=number // 2)
         await ledger.read(learned.read)
@@ -224,7 +227,8 @@ async def test_finals_count_with_the_schedule_of_their_day_and_withdrawn_ones_do
         due, without = RatedSchedule(START), START
         for number in (each for each in range(7) if each != withdrawn):
             day = game_day(NOW + timedelta(days=number // 2))
-            result = GameResult(*teams_of(game_id(number)), 2025, day, 5.0)
+            site = True if number == neutral else None
+            result = GameResult(*teams_of(game_id(number)), 2025, day, 5.0, neutral_site=site)
             due, without = due.after(result), without.after(result)
         assert values(ratings_of(learned)) == values(due.ratings) != values(without)
         assert learned.schedule == due.schedule
@@ -299,23 +303,6 @@ async def test_a_margin_that_is_far_from_that_of_the_ratings_teaches_nothing(
     await report(ledger, game_id(1), 5)
     state = (await from_scratch(ledger)).intervals
     assert bool(state.trackers) is learned
-
-
-@pytest.mark.parametrize(
-    ("told", "neutral"), [([True, True], True), ([True, None], None), ([True, False], None), ([], None)]
-)
-async def test_a_final_is_learned_as_of_a_neutral_site_if_all_its_forecasts_say_so(
-    ledger: Ledger, told: list[bool | None], neutral: bool | None
-) -> None:
-    """A single caller cannot remove the home advantage from a final that all learn from."""
-    for minute, site in enumerate(told, 18):
-        await forecast(ledger, game_id(1), minute=minute, neutral_site=site)
-    await report(ledger, game_id(1), 5)
-    await report(ledger, game_id(2), 5)
-    due = RatedSchedule(START)
-    for number, site in ((1, neutral), (2, None)):
-        due = due.after(GameResult(*teams_of(game_id(number)), 2025, game_day(NOW), 5, neutral_site=site))
-    assert values(ratings_of(await from_scratch(ledger))) == values(due.ratings)
 
 
 async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ import grpc
 from tests.support.builders.calls import PATTERN, current_game, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import worker_and_channel
 from tests.support.programs.model_servers import CHAMPION, ServedModels, challenger_version, workers_with_store
 
 from dejavu.v1 import model_change_pb2
@@ -22,10 +22,7 @@ GAMES = ("9900000000", "9900000001")
 
 
 async def test_without_a_store_models_do_not_change(tmp_path: Path) -> None:
-    async with (
-        async_worker(tmp_path, PersistenceForecaster("one"), PersistenceForecaster("two")) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, PersistenceForecaster("one"), PersistenceForecaster("two")) as (_, channel):
         models = ModelServiceStub(channel)
         listed = (await models.ListModels(pb.ListModelsRequest())).models
         assert [(each.version, each.active, each.stage) for each in listed] == [("one", True, 0), ("two", False, 0)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.tensors import NUMERIC, Tensor, columns, infer_request, padded
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import worker_and_channel
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceStub
@@ -47,10 +47,7 @@ async def test_a_server_that_may_be_asked_nothing_is_live_and_not_ready() -> Non
 
 async def test_a_server_that_serves_is_ready_and_names_versions_and_tensors(tmp_path: Path) -> None:
     newer, older = PersistenceForecaster("newer"), PersistenceForecaster("older")
-    async with (
-        async_worker(tmp_path, newer, older) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, newer, older) as (_, channel):
         service: GRPCInferenceServiceAsyncStub = GRPCInferenceServiceStub(channel)
         assert (await service.ServerLive(pb.ServerLiveRequest())).live
         assert (await service.ServerReady(pb.ServerReadyRequest())).ready

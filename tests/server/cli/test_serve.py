@@ -57,17 +57,10 @@ def test_without_options_the_defaults_hold(supervisor: type[FakeSupervisor]) -> 
 OF_EACH_KIND = {
     "listen": ("127.0.0.1:1234", "127.0.0.1:1234"),
     "workers": ("3", 3),
-    "model-store": ("/srv/models", "/srv/models"),
     "ledger": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
     "durability": ("power", "power"),
-    "metrics-listen": ("127.0.0.1:9", "127.0.0.1:9"),
     "grace": ("1.5", 1.5),
     "cache": ("rediss://cache.example:6379/2", "rediss://cache.example:6379/2"),
-    "tls-cert": ("/tmp/cert.pem", "/tmp/cert.pem"),
-    "tls-key": ("/tmp/key.pem", "/tmp/key.pem"),
-    "jwks": ("/tmp/jwks.json", "/tmp/jwks.json"),
-    "jwt-issuer": ("https://issuer.example", "https://issuer.example"),
-    "jwt-audience": ("dejavu", "dejavu"),
 }
 
 

@@ -63,9 +63,11 @@ async def test_a_token_of_each_place_is_good_and_expires_beyond_the_newest_or_wi
     await ledger.commit([issued(game(n)) for n in range(3)])
     tokens = [await token_of(ledger, place) for place in range(4)]
     assert [(await ledger.resume_position(token)).sequence for token in tokens] == list(range(4))
-    beyond = ledger.token(ChainHead(4, bytes(32)))
-    with pytest.raises(ResumeTokenExpired, match="restored"):
-        await ledger.resume_position(beyond)
+    for beyond in (4, 2**63, 2**64 - 1):
+        with pytest.raises(ResumeTokenExpired, match="restored") as refused:
+            await ledger.resume_position(ledger.token(ChainHead(beyond, bytes(32))))
+        # By this code, clients of all languages know to begin anew without a token.
+        assert (refused.value.category, refused.value.field) == ("OUT_OF_RANGE", "resume_token")
     await change(ledger, epoch="00000000000000ff")
     with pytest.raises(ResumeTokenExpired, match="restored"):
         await ledger.resume_position(tokens[1])

@@ -17,7 +17,7 @@ from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness import ledger_faults
 from tests.support.harness.ledger_faults import AT_THE_START, LOCKED, WHILE_IT_RUNS, Fault
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import worker_and_channel
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import record_service_pb2
@@ -139,10 +139,7 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def serving(path: Path) -> AsyncIterator[Caller]:
-    async with (
-        async_worker(path.parent, ledger=url_of(path)) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(path.parent, ledger=url_of(path)) as (worker, channel):
         yield Caller(channel, worker.metrics.registry)
 
 

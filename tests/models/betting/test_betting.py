@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -23,7 +23,6 @@ from dejavu_models.betting import (
     is_own_market,
     risk_of,
 )
-from dejavu_models.errors import InvalidMarket
 
 WEIGHTS = st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_size=1, max_size=12)
 """Discrete distributions of the differential."""
@@ -41,13 +40,6 @@ def steps(weights: dict[int, int]) -> Callable[[int], float]:
 def three(home: float, push: float = 0.0) -> Callable[[int], float]:
     """Return k → P(differential ≥ k) with these probabilities of a home win and of a push at line 0."""
     return lambda k: home if k >= 1 else home + push if k == 0 else 1.0
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
-@pytest.mark.parametrize("field", [each.name for each in fields(StakingPolicy)])
-def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(field: str, value: float) -> None:
-    with pytest.raises(InvalidMarket, match=f"staking.{field}: {value}; expected a number from 0 to 1"):
-        replace(DEFAULT_POLICY, **{field: value})
 
 
 @pytest.mark.parametrize(
@@ -203,12 +195,6 @@ def test_odds_are_worth_taking_above_the_smallest_and_not_below(market: Market, 
             assert side.decimal_odds is not None
             assert (side.expected_value > 1e-9) <= (side.decimal_odds > least)
     assert (alone.side, alone.overround, alone.implausible, alone.mismatched) == (None, None, False, False)
-
-
-@pytest.mark.parametrize("odds", [(1.9, None), (None, 1.9)])
-def test_a_market_has_the_prices_of_both_sides_or_none(odds: tuple[float | None, float | None]) -> None:
-    with pytest.raises(InvalidMarket, match="no price; expected one, as the other side has"):
-        Market(0.5, *odds)
 
 
 @pytest.mark.parametrize(

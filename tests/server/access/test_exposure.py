@@ -15,30 +15,31 @@ TLS: dict[str, Any] = {"tls_cert": "c.pem", "tls_key": "k.pem"}
 JWT: dict[str, Any] = {"jwks": "j.json", "jwt_issuer": "i", "jwt_audience": "a"}
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost"])
-def test_an_address_that_only_this_machine_reaches_needs_nothing(host: str) -> None:
-    assert fault(Settings(listen=f"{host}:0")) is None
-
-
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.7", "[2001:db8::1]", "no.such.host.invalid"])
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({}, "no TLS and no tokens"), (TLS, "has no tokens"), ({"tokens": "t.json"}, "has no TLS"), (JWT, "has no TLS")],
-    ids=["nothing", "tls", "tokens", "jwt"],
+    [
+        ({}, "no TLS and no tokens"),
+        (TLS, "has no tokens"),
+        ({"tokens": "t.json"}, "has no TLS"),
+        (JWT, "has no TLS"),
+        ({**TLS, "tokens": "t.json"}, None),
+        ({**TLS, **JWT}, None),
+    ],
 )
-def test_any_other_address_needs_tls_and_tokens(host: str, given: dict[str, Any], said: str) -> None:
-    settings = Settings(listen=f"{host}:0", **given)
-    found = fault(settings)
-    assert found is not None
-    assert found[0] == "--listen"
-    assert said in found[1]
-    assert "--insecure" in found[1]
-    assert fault(settings.model_copy(update={"insecure": True})) is None
+def test_an_address_that_others_reach_needs_tls_and_tokens(host: str, given: dict[str, Any], said: str | None) -> None:
+    found = fault(Settings(listen=f"{host}:0", **given))
+    if said is None:
+        assert found is None
+        return
+    option, text = found or ("", "")
+    assert (option, said in text, "--insecure" in text) == ("--listen", True, True)
+    assert fault(Settings(listen=f"{host}:0", **given, insecure=True)) is None
 
 
-@pytest.mark.parametrize("given", [{"tokens": "t.json"}, JWT], ids=["tokens", "jwt"])
-def test_tls_and_tokens_are_enough_for_any_address(given: dict[str, Any]) -> None:
-    assert fault(Settings(listen="0.0.0.0:0", **TLS, **given)) is None
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost"])
+def test_an_address_that_only_this_machine_reaches_needs_nothing(host: str) -> None:
+    assert fault(Settings(listen=f"{host}:0")) is None
 
 
 def test_a_server_that_strangers_may_reach_says_what_they_can_do_without_a_proxy(tmp_path: Path) -> None:
@@ -63,9 +64,7 @@ def test_a_server_that_strangers_may_reach_says_what_they_can_do_without_a_proxy
     ],
 )
 def test_options_that_need_others_are_refused_without_them(given: dict[str, Any], option: str) -> None:
-    found = fault(Settings(**given, insecure=True))
-    assert found is not None
-    assert found[0] == option
+    assert (fault(Settings(**given, insecure=True)) or ("",))[0] == option
 
 
 def test_the_command_exits_with_2_and_says_what_to_do() -> None:

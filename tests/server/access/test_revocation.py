@@ -17,10 +17,12 @@ from tests.support.builders.calls import PATTERN, details
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.token_issuer import TokenIssuer
 from tests.support.harness.waiting import until
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import async_worker, worker_and_channel
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
@@ -58,16 +60,14 @@ async def test_a_refused_call_is_logged_with_who_where_and_what_and_a_flood_of_t
     old = token_file.create(path, "old", (AccessScope.READ,), ago, ago + timedelta(hours=1))
     issuer = TokenIssuer(tmp_path)
     signed = issuer.sign(scope="read")
-    async with (
-        async_worker(tmp_path, tokens=str(path), **settings_of(issuer)) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, tokens=str(path), **settings_of(issuer)) as (worker, channel):
         stub = PredictionServiceStub(channel)
 
         async def refused(request_id: str, token: str, code: grpc.StatusCode) -> None:
             metadata = [("x-request-id", request_id), *bearer(token)]
             assert await stub.Predict(PredictRequest(pattern=PATTERN), metadata=metadata).code() is code
 
+        await RecordServiceStub(channel).ListPredictions(ListPredictionsRequest(), metadata=bearer(reader))
         await refused("guess", "djv_guess", grpc.StatusCode.UNAUTHENTICATED)
         await refused("scope", reader, grpc.StatusCode.PERMISSION_DENIED)
         await refused("old", old, grpc.StatusCode.UNAUTHENTICATED)
@@ -85,10 +85,10 @@ async def test_a_refused_call_is_logged_with_who_where_and_what_and_a_flood_of_t
     assert len(flood) == LINES - 3
     assert "djv_" not in str(log), "no line has a token"
     assert signed.split(".")[2][:-4] not in str(log)
-    counted = worker.metrics.registry.get_sample_value(
-        "dejavu_caller_calls_total", {"caller": "reader", "code": "PERMISSION_DENIED"}
-    )
-    assert counted == 1
+    calls = {("reader", "PERMISSION_DENIED"): 1, ("reader", "OK"): 1, ("none", "UNAUTHENTICATED"): 2 * LINES + 3}
+    for (caller, code), number in calls.items():
+        labels = {"caller": caller, "code": code}
+        assert worker.metrics.registry.get_sample_value("dejavu_caller_calls_total", labels) == number
 
 
 async def test_metrics_say_when_tokens_and_certificates_expire_and_when_the_last_backup_was_made(
@@ -140,10 +140,7 @@ async def refused(call: Callable[[], Awaitable[object]]) -> grpc.aio.AioRpcError
 async def test_a_revoked_token_ends_its_streams_and_is_refused_while_others_go_on(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     alice, bob = (token_file.create(path, name, BOTH, utc_now()) for name in ("alice", "bob"))
-    async with (
-        async_worker(tmp_path, tokens=str(path)) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, tokens=str(path)) as (_, channel):
         stub = PredictionServiceStub(channel)
         kept = stub.StreamPredictions(StreamPredictionsRequest(), metadata=bearer(bob))
         await kept.read()
@@ -159,10 +156,7 @@ async def test_a_revoked_token_ends_its_streams_and_is_refused_while_others_go_o
 async def test_a_file_that_could_not_be_used_is_read_again_once_it_can(tmp_path: Path, log: Log) -> None:
     path = tmp_path / "tokens.json"
     old = token_file.create(path, "alice", BOTH, utc_now())
-    async with (
-        async_worker(tmp_path, tokens=str(path)) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, tokens=str(path)) as (_, channel):
         stub: Any = PredictionServiceStub(channel)
         replacement = tmp_path / "new.json"
         new = token_file.create(replacement, "bob", BOTH, utc_now())
@@ -181,10 +175,7 @@ async def test_a_file_that_could_not_be_used_is_read_again_once_it_can(tmp_path:
 
 async def test_a_stream_ends_with_the_json_web_token_of_its_caller_and_with_a_withdrawn_key(tmp_path: Path) -> None:
     issuer = TokenIssuer(tmp_path)
-    async with (
-        async_worker(tmp_path, **settings_of(issuer)) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, **settings_of(issuer)) as (_, channel):
         stub = PredictionServiceStub(channel)
         expiring, lasting = issuer.sign(seconds=-26), issuer.sign()  # 30 s of leeway: four are left
         for token, change in ((expiring, lambda: None), (lasting, lambda: TokenIssuer(tmp_path, "two"))):

@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.calls import PATTERN, current_game, details, refusal
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import worker_and_channel
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
@@ -66,10 +66,7 @@ OUTCOMES = [report(GAMES[0]), report(GAMES[1]), report(GAMES[0], 5), withdraw(GA
 async def test_a_caller_is_told_which_limit_it_has_reached_and_when_to_try_again(
     tmp_path: Path, limit: str, setting: dict[str, Any], allowed: Sequence[Call], beyond: Call, before_read: int
 ) -> None:
-    async with (
-        async_worker(tmp_path, caller_loopback="on", **setting) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, caller_loopback="on", **setting) as (worker, channel):
         for each in allowed:
             await each(channel)
         call = beyond(channel)
@@ -87,15 +84,33 @@ async def test_a_caller_is_told_which_limit_it_has_reached_and_when_to_try_again
 
 
 async def test_one_game_too_many_leaves_the_other_forecasts_of_a_batch(tmp_path: Path) -> None:
-    async with (
-        async_worker(tmp_path, caller_loopback="on", caller_games=1) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, caller_loopback="on", caller_games=1) as (_, channel):
         await predict(named(GAMES[0]))(channel)
         batch = pb.PredictBatchRequest(requests=[named(GAMES[1]), WHAT_IF])
         results = (await PredictionServiceStub(channel).PredictBatch(batch, timeout=30)).results
         assert results[0].error.reason == "CALLER_LIMIT"
         assert results[1].HasField("forecast")
+
+
+async def test_equal_requests_use_the_quota_of_one(tmp_path: Path) -> None:
+    """A MiB of entries a day is less than the 1,600 requests have, and far more than the 50 entries."""
+    async with worker_and_channel(tmp_path, caller_ledger_mib=1, caller_loopback="on") as (_, channel):
+        for number in range(50):
+            same = pb.PredictBatchRequest(requests=[named(current_game(number))] * 32)
+            results = (await PredictionServiceStub(channel).PredictBatch(same, timeout=30)).results
+            assert {each.forecast.sequence for each in results} == {number + 1}
+
+
+async def test_a_game_takes_as_many_forecasts_as_the_setting_says_and_others_go_on(tmp_path: Path) -> None:
+    async with worker_and_channel(tmp_path, max_game_forecasts=100) as (_, channel):
+        many = [named(GAMES[0]) for _ in range(101)]
+        for number, request in enumerate(many):
+            request.pregame_margin = number / 8
+        batch = pb.PredictBatchRequest(requests=many)
+        *recorded, beyond = (await PredictionServiceStub(channel).PredictBatch(batch, timeout=30)).results
+        assert [each.forecast.sequence for each in recorded] == list(range(1, 101))
+        assert beyond.error.reason == "GAME_FULL"
+        assert (await predict(named(GAMES[1]))(channel)).forecast.sequence == 101
 
 
 def stream(channel: grpc.aio.Channel) -> Any:
@@ -118,10 +133,7 @@ def watch(channel: grpc.aio.Channel) -> Any:
 async def test_a_caller_has_so_many_streams_and_makes_room_when_it_ends_one(
     tmp_path: Path, opened: Call, most: int, code: grpc.StatusCode
 ) -> None:
-    async with (
-        async_worker(tmp_path, caller_loopback="on", caller_streams=2) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, caller_loopback="on", caller_streams=2) as (_, channel):
 
         async def begins() -> bool:
             try:

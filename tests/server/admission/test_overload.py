@@ -16,7 +16,7 @@ from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
 from tests.support.processes.connections import status_of
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import async_worker, worker_and_channel
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
@@ -154,9 +154,9 @@ async def test_a_request_that_arrives_while_the_worker_stands_still_is_answered(
 
 async def test_calls_count_for_their_caller_from_their_headers_on(tmp_path: Path) -> None:
     """So a caller that sends only headers leaves places to others, as one with real calls does."""
-    async with (
-        async_worker(tmp_path, max_in_flight=8, caller_calls=8, caller_loopback="on", cache="off") as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
+    async with worker_and_channel(tmp_path, max_in_flight=8, caller_calls=8, caller_loopback="on", cache="off") as (
+        worker,
+        channel,
     ):
         writers = [await send_headers(worker, "127.0.0.2") for _ in range(9)]
         await until(lambda: refusals(worker, "CALLER_LIMIT"))
@@ -171,9 +171,9 @@ async def test_headers_without_a_token_take_no_place_of_forecasts_and_refusals_c
     token = token_file.create(tmp_path / "tokens", "analyst", (AccessScope.PREDICT,), utc_now())
     metadata = [("authorization", f"Bearer {token}")]
     limits: dict[str, Any] = {"max_in_flight": IN_FLIGHT, "caller_rate": 0.01, "caller_loopback": "on"}
-    async with (
-        async_worker(tmp_path, cache="off", tokens=str(tmp_path / "tokens"), **limits) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
+    async with worker_and_channel(tmp_path, cache="off", tokens=str(tmp_path / "tokens"), **limits) as (
+        worker,
+        channel,
     ):
         writers = [await send_headers(worker, f"127.0.0.{2 + number}") for number in range(2 * IN_FLIGHT)]
         await until(lambda: refusals(worker, "UNAUTHENTICATED") == len(writers))

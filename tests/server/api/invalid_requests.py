@@ -216,10 +216,11 @@ OF_PREDICT = list(_of(PREDICT, good(), {
         ("markets[0].below.decimal", "1.0", "a number above 1, at most 1000", _markets(below=Odds(decimal=1.0))),
         *(("markets[0].above.american", f"{price}", AMERICAN, _markets(above=Odds(american=price)))
           for price in (99, -99, 99_901)),
-        ("markets[0].above", "no price", "one, as the other side has", _markets(above=Odds())),
+        *((f"markets[0].{side}", "no price", "one, as the other side has", _markets(**{side: Odds()}))
+          for side in ("above", "below")),
         *(("markets[0].bankroll", f"{value}", "above 0", _markets(bankroll=value)) for value in (0.0, math.inf)),
-        *((f"markets[0].staking.{rule}", "1.1", "a number from 0 to 1", _markets(staking=Staking(**{rule: 1.1})))
-          for rule in Staking.DESCRIPTOR.fields_by_name),
+        *((f"markets[0].staking.{rule}", f"{value}", "a number from 0 to 1", _markets(staking=Staking(**{rule: value})))
+          for rule in Staking.DESCRIPTOR.fields_by_name for value in (-0.1, 1.1, math.nan)),
         *(("markets[0].game_staked", f"{value}", "a number from 0 to the bankroll, 1", _markets(game_staked=value))
           for value in (-0.1, 20.0, math.nan)),
         ("markets[0].evening_staked", "0.4", "a number from game_staked, 0.5, to the bankroll, 1",

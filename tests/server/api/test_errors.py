@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import grpc
 import pytest
-from google.rpc import code_pb2, error_details_pb2
+from google.rpc import error_details_pb2
 from tests.support.builders.calls import MAY_PASS
 
 from dejavu_ledger import LedgerUnavailable
@@ -55,18 +55,6 @@ def test_every_domain_error_that_a_caller_can_meet_has_a_category(error: type[De
 def test_every_domain_error_has_a_reason_of_its_own_in_the_form_that_google_asks_for() -> None:
     assert len({error.reason for error in ALL}) == len(ALL)
     assert [each.reason for each in ALL if not re.fullmatch(r"[A-Z0-9_]{1,63}", each.reason)] == []
-
-
-def test_a_bad_field_is_named_in_the_details() -> None:
-    answer = status(describe(InvalidAlpha("2.0", "a number strictly between 0 and 1")))
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    assert answer.code == code_pb2.INVALID_ARGUMENT
-    assert answer.details[0].Unpack(info)
-    assert (info.reason, info.domain, dict(info.metadata)) == ("INVALID_ALPHA", "dejavu", {"field": "alpha"})
-    assert answer.details[1].Unpack(bad)
-    assert [(v.field, v.description) for v in bad.field_violations] == [
-        ("alpha", "2.0; expected a number strictly between 0 and 1")
-    ]
 
 
 @pytest.mark.parametrize("error", ALL)

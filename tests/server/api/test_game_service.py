@@ -19,7 +19,6 @@ from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.coordination.games import MAX_GAMES, MAX_GAMES_OF_CALLER
-from dejavu_server.worker.worker import Worker
 
 
 def game(number: int = 1, **fields: Any) -> Game:
@@ -161,10 +160,3 @@ async def test_a_token_without_the_scope_outcome_forecasts_games_in_play_only_wh
         results = await other.predict_batch([*batch, predict_request(PATTERN)])
         assert [each.error.reason for each in results] == ["", "GAME_NOT_IN_PLAY", ""]
         assert (await poller.predict(PATTERN, horizon=HALFTIME, game_id=coming)).sequence
-
-
-async def test_a_drain_ends_the_streams_at_once(worker: Worker, client: AsyncDejavuClient) -> None:
-    events = client.stream_games(heartbeats=True)
-    assert (await anext(events)).HasField("heartbeat")
-    await asyncio.wait_for(worker.drain(), 5)
-    await events.aclose()

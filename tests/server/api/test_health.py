@@ -45,7 +45,7 @@ async def test_a_watcher_is_told_of_a_drain_and_let_go(health: Any, worker: Work
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
 
 
-async def test_health_follows_the_server_its_threads_and_its_parts() -> None:
+async def test_health_follows_the_server_its_threads_its_models_and_its_parts() -> None:
     service = HealthService(["a"], parts=["part"])
 
     async def answers() -> list[bool]:
@@ -62,6 +62,9 @@ async def test_health_follows_the_server_its_threads_and_its_parts() -> None:
     assert await answers() == [False] * 3
     service.set_ready(True)
     assert await answers() == [True, True, False]
+    service.set_models_loaded(False)
+    assert await answers() == [False] * 3
+    service.set_models_loaded(True)
     service.drain()
     service.set_ready(True)
     assert await answers() == [False] * 3

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from pydantic import TypeAdapter
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.postgres import on_postgres
 from tests.support.processes.servers import async_worker
@@ -34,8 +32,6 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import HALFTIME, AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
 from dejavu_common.clock import utc_now
-from dejavu_poller.notify.conditions import silence
-from dejavu_poller.notify.rules import Rule
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
@@ -152,33 +148,25 @@ async def test_a_caller_cannot_make_a_worker_keep_reports_of_any_number_of_feeds
     assert [each.live_games for each in stats.feeds if each.feed == "nba"] == [5]
 
 
-async def test_a_report_is_that_of_its_caller_and_silences_no_alarm_about_the_poller_of_another(tmp_path: Path) -> None:
-    """Formerly, any token with the scope record could keep the alarm about a dead poller quiet."""
-    tokens, old = tmp_path / "tokens.json", utc_now() - timedelta(minutes=10)
-    scopes = (AccessScope.READ, AccessScope.PREDICT, AccessScope.RECORD, AccessScope.OUTCOME)
-    publisher = token_file.create(tokens, "poller", scopes, utc_now())
-    recorder = token_file.create(tokens, "recorder", scopes[:-1], utc_now())
+async def test_reports_about_feeds_and_published_games_name_their_caller(tmp_path: Path) -> None:
+    """So the report of another keeps no alarm about a dead poller quiet (tests/poller/notify/test_conditions.py)."""
+    tokens, scopes = tmp_path / "tokens.json", (AccessScope.READ, AccessScope.PREDICT, AccessScope.RECORD)
+    publisher = token_file.create(tokens, "poller", (*scopes, AccessScope.OUTCOME), utc_now())
+    recorder = token_file.create(tokens, "recorder", scopes, utc_now())
     live = Game(game_id="0022600001", home_team="BOS", away_team="NYK", status=GameStatus.GAME_STATUS_LIVE, period=2)
-    live.observed_time.FromDatetime(old)
-    rules: list[Any] = [TypeAdapter(Rule).validate_python({"kind": kind}) for kind in ("poller_silent", "feed_silent")]
+    live.observed_time.FromDatetime(utc_now())
     async with (
         async_worker(tmp_path, tokens=str(tokens)) as worker,
         AsyncDejavuClient(worker.address, token=publisher, timeout=30.0) as poller,
         AsyncDejavuClient(worker.address, token=recorder, timeout=30.0) as other,
     ):
-
-        async def silences(feeds: int) -> list[bool]:
-            stats = await stats_when(other, lambda stats: len(stats.feeds) == feeds)
-            games = list(await other.list_games())
-            return [silence(rule, games, stats.feeds, utc_now()) is not None for rule in rules]
-
         await poller.publish_games([live])
-        await other.report_feed("nba", 1)
-        assert await silences(1) == [True, False], "what another reports is no sign of life"
-        await poller.report_feed("nba", 1)
-        assert await silences(2) == [False, False]
-        reporters = [each.reported_by for each in (await other.get_service_stats()).feeds]
-        assert reporters == ["token:poller", "token:recorder"]
+        for each in (other, poller):
+            await each.report_feed("nba", 1)
+        stats = await stats_when(other, lambda stats: len(stats.feeds) == 2)
+        [game] = await other.list_games()
+    assert [each.reported_by for each in stats.feeds] == ["token:poller", "token:recorder"]
+    assert game.published_by == "token:poller"
 
 
 def test_a_report_about_a_feed_is_shown_for_fifteen_minutes() -> None:

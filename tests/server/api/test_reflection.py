@@ -16,6 +16,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
 from tests.support.processes.servers import running_worker
 
+from dejavu_server.access.policy import POLICY
 from dejavu_server.api.reflection import REFLECTION_SERVICES, V1
 from dejavu_server.limits import MAX_REFLECTIONS
 
@@ -38,21 +39,7 @@ def grpcurl(*args: str) -> subprocess.CompletedProcess[str]:
 def test_the_services_are_listed(address: str) -> None:
     listed = grpcurl(address, "list")
     assert listed.returncode == 0, listed.stderr
-    assert set(listed.stdout.split()) == {
-        "dejavu.ops.v1.CacheService",
-        "dejavu.ops.v1.FeedService",
-        "dejavu.ops.v1.LeaseService",
-        "dejavu.ops.v1.NotificationService",
-        "dejavu.ops.v1.OperationsService",
-        "dejavu.v1.GameService",
-        "dejavu.v1.ModelService",
-        "dejavu.v1.PredictionService",
-        "dejavu.v1.RecordService",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1.ServerReflection",
-        "grpc.reflection.v1alpha.ServerReflection",
-        "inference.GRPCInferenceService",
-    }
+    assert set(listed.stdout.split()) == {path.split("/")[1] for path in POLICY}
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ async def lived(ledger: Ledger, game_id: str, seed: int, *, minutes: int = 47, f
     return pattern
 
 
+async def played(ledger: Ledger, *forecasts: IssuedForecast) -> None:
+    """Record forecasts of a game one after the other, and its outcome."""
+    for each in forecasts:
+        await ledger.commit([each])
+    await ledger.record_outcome(ended(forecasts[-1].game_id, 5))
+
+
 async def test_the_trainer_reads_the_patterns_that_were_forecast_and_how_they_ended(
     ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
@@ -113,10 +120,7 @@ async def test_of_a_games_patterns_the_longest_counts_and_of_those_the_newest(
     ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
     first, corrected = walk(1), [*walk(1)[:46], walk(1)[46] + 1]
-    await ledger.commit([at("0022300001", first)])
-    await ledger.commit([at("0022300001", corrected)])
-    await ledger.commit([at("0022300001", walk(2, 30))])
-    await ledger.record_outcome(ended("0022300001", 5))
+    await played(ledger, *(at("0022300001", pattern) for pattern in (first, corrected, walk(2, 30))))
     await ledger.record_outcome(ended("0022300001", -6))
     export_games(url, tmp_path, min_minutes=47)
     games = load_games(tmp_path, [2024])
@@ -140,22 +144,16 @@ async def test_the_half_is_as_it_was_reported(ledger: Ledger, url: str, tmp_path
 async def test_what_cannot_be_a_game_to_train_on_is_left_out_and_told(ledger: Ledger, url: str, tmp_path: Path) -> None:
     await lived(ledger, "0022300001", 1)
     await ledger.record_outcome(ended("0022300002", 5))
-    await ledger.commit([at("0022300003", walk(3, 46))])
-    await ledger.record_outcome(ended("0022300003", 5))
+    await played(ledger, at("0022300003", walk(3, 46)))
     await ledger.commit([at("0022300004", walk(4), home_team="", away_team="")])
     await ledger.record_outcome(ended("0022300004", 5, teams=("", "")))
-    await ledger.commit([at("0022300005", [0.5, *walk(5, 46)])])
-    await ledger.record_outcome(ended("0022300005", 5))
-    await ledger.commit([at("0012300006", walk(6))])
-    await ledger.record_outcome(ended("0012300006", 5))
-    await ledger.commit([at("0022300007", [200.0, -200.0] * 23 + [0.0])])
-    await ledger.record_outcome(ended("0022300007", 5))
+    await played(ledger, at("0022300005", [0.5, *walk(5, 46)]))
+    await played(ledger, at("0012300006", walk(6)))
+    await played(ledger, at("0022300007", [200.0, -200.0] * 23 + [0.0]))
     told = walk(10)
-    await ledger.commit([at("0022300010", told[:30])])
-    await ledger.commit([at("0022300010", [*told[:11], told[11] + 9, *told[12:]], alpha=0.051)])
-    await ledger.record_outcome(ended("0022300010", 5))
-    await ledger.commit([at("0022399999", walk(11))])
-    await ledger.record_outcome(ended("0022399999", 5))
+    differing = at("0022300010", [*told[:11], told[11] + 9, *told[12:]], alpha=0.051)
+    await played(ledger, at("0022300010", told[:30]), differing)
+    await played(ledger, at("0022399999", walk(11)))
     await lived(ledger, "9900000008", 8)
     await ledger.commit([at("0022300009", walk(9))])  # still in progress
     done = export_games(url, tmp_path, min_minutes=47)
@@ -174,8 +172,7 @@ async def test_what_cannot_be_a_game_to_train_on_is_left_out_and_told(ledger: Le
 
 async def test_fewer_minutes_will_do_if_told_and_are_carried_forward(ledger: Ledger, url: str, tmp_path: Path) -> None:
     pattern = walk(1, 37)
-    await ledger.commit([at("0022300001", pattern)])
-    await ledger.record_outcome(ended("0022300001", 5))
+    await played(ledger, at("0022300001", pattern))
     with pytest.raises(ExportError, match=r"no game to export, 1 skipped: 0022300001: .* up to 37; expected 47"):
         export_games(url, tmp_path, min_minutes=47)
     export_games(url, tmp_path, min_minutes=37)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict, MessageToJson
+from tests.ledger.copies.evenings import rows_at
 from tests.support.tampering.tampering import Specimen, full_specimen
 from typer.testing import CliRunner
 
@@ -220,6 +221,40 @@ def test_an_earlier_checkpoint_is_not_overwritten_unless_forced(url: str, kept: 
     assert f"{file} exists" in refused.stderr
     assert run("checkpoint", "--ledger", url, "--out", file, "--force").exit_code == 0
     assert file.read_bytes() != before
+
+
+def test_a_backup_is_restored_and_copied_and_each_says_what_it_has(url: str, kept: Checkpoint, tmp_path: Path) -> None:
+    made = run("backup", "--out", tmp_path / "backup.db", "--ledger", url)
+    assert made.exit_code == 0, made.output
+    assert f"{kept.sequence} entries, verified" in made.stdout
+    assert "verifying" in made.stderr
+    restored = run("restore", "--backup", tmp_path / "backup.db", DEJAVU_LEDGER=f"sqlite:///{tmp_path}/restored.db")
+    assert restored.exit_code == 0, restored.output
+    assert "resume tokens issued before expire" in restored.stdout
+    copied = run("copy", "--to", f"sqlite:///{tmp_path}/copy.db", "--ledger", url, "--json")
+    assert copied.exit_code == 0, copied.output
+    told = json.loads(copied.stdout)
+    assert (told["failed"], told["added"], told["sequence"]) == (False, kept.sequence, kept.sequence)
+    assert copied.stderr == "", "a program reads no progress"
+    assert rows_at(tmp_path / "copy.db") == rows_at(tmp_path / "backup.db")
+
+
+def test_a_name_that_is_taken_is_one_line_and_exit_code_1(url: str, kept: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "backup.db").write_text("mine")
+    refused = run("backup", "--out", tmp_path / "backup.db", "--ledger", url, "--json")
+    assert refused.exit_code == 1
+    assert refused.stderr == f"dejavu-server: {tmp_path}/backup.db already exists; expected a name that is free\n"
+    assert json.loads(refused.stdout)["failed"] is True
+
+
+def test_wrong_usage_is_exit_code_2_and_names_the_option(url: str, kept: Checkpoint, tmp_path: Path) -> None:
+    for command, why in (
+        (["copy", "--to", "nonsense"], "Invalid value for --to"),
+        (["copy", "--to", f"sqlite:///{tmp_path}/ledger.db"], "is the ledger itself; expected another database"),
+        (["restore"], "Missing option '--backup'"),
+    ):
+        result = run(*command, DEJAVU_LEDGER=url)
+        assert (result.exit_code, why in result.stderr) == (2, True), result.output
 
 
 def as_others(*command: object) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,15 +19,13 @@ from tests.support.builders.calls import current_game
 from tests.support.builders.issued_forecasts import issued
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.laws import examples
+from tests.support.harness.learning import learned
 from tests.support.harness.ledger_faults import add_unreadable_entry
 from tests.support.processes.servers import async_worker
 from typing_extensions import override
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL
-from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
-from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
-from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_client import AsyncDejavuClient
+from dejavu_client.errors import DejavuClientError
 from dejavu_common.clock import game_day
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger import Ledger
@@ -214,9 +211,12 @@ async def test_the_schedule_follows_the_finals_of_the_ledger_whatever_the_bundle
     assert sum(map(len, due.games.values())) == 12
 
 
-async def test_finals_count_with_the_schedule_of_their_day_and_withdrawn_ones_do_not(ledger: Ledger) -> None:
+async def test_finals_count_with_the_schedule_of_their_day_and_their_site_and_withdrawn_ones_do_not(
+    ledger: Ledger,
+) -> None:
     """Three teams play every day and three every other, so who is tired differs from game to game."""
-    learned = nothing()
+    learned, neutral = nothing(), 4
+    await forecast(ledger, game_id(neutral), neutral_site=True)
     for number in range(7):
         await report(ledger, game_id(number), 5, day=number // 2)
         await ledger.read(learned.read)
@@ -227,7 +227,8 @@ async def test_finals_count_with_the_schedule_of_their_day_and_withdrawn_ones_do
         due, without = RatedSchedule(START), START
         for number in (each for each in range(7) if each != withdrawn):
             day = game_day(NOW + timedelta(days=number // 2))
-            result = GameResult(*teams_of(game_id(number)), 2025, day, 5.0)
+            site = True if number == neutral else None
+            result = GameResult(*teams_of(game_id(number)), 2025, day, 5.0, neutral_site=site)
             due, without = due.after(result), without.after(result)
         assert values(ratings_of(learned)) == values(due.ratings) != values(without)
         assert learned.schedule == due.schedule
@@ -302,23 +303,6 @@ async def test_a_margin_that_is_far_from_that_of_the_ratings_teaches_nothing(
     await report(ledger, game_id(1), 5)
     state = (await from_scratch(ledger)).intervals
     assert bool(state.trackers) is learned
-
-
-@pytest.mark.parametrize(
-    ("told", "neutral"), [([True, True], True), ([True, None], None), ([True, False], None), ([], None)]
-)
-async def test_a_final_is_learned_as_of_a_neutral_site_if_all_its_forecasts_say_so(
-    ledger: Ledger, told: list[bool | None], neutral: bool | None
-) -> None:
-    """A single caller cannot remove the home advantage from a final that all learn from."""
-    for minute, site in enumerate(told, 18):
-        await forecast(ledger, game_id(1), minute=minute, neutral_site=site)
-    await report(ledger, game_id(1), 5)
-    await report(ledger, game_id(2), 5)
-    due = RatedSchedule(START)
-    for number, site in ((1, neutral), (2, None)):
-        due = due.after(GameResult(*teams_of(game_id(number)), 2025, game_day(NOW), 5, neutral_site=site))
-    assert values(ratings_of(await from_scratch(ledger))) == values(due.ratings)
 
 
 async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:
@@ -473,34 +457,14 @@ async def test_a_model_is_not_taken_in_without_its_state(ledger: Ledger) -> None
     assert model.state.sequence == 0
 
 
-class Learner(PersistenceForecaster):
-    """A model that says when it has learned from an outcome."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.learned = asyncio.Event()
-
-    @override
-    def update(self, state: OnlineState) -> None:
-        super().update(state)
-        if state.sequence:
-            self.learned.set()
-
-
 @pytest.mark.sqlite
 async def test_an_outcome_is_learned_while_streams_are_broken(tmp_path: Path) -> None:
     """A forecast that cannot be read back stops every stream of the ledger, and concerns no outcome."""
-    model = Learner()
     with capture_logs():  # rendering the traceback of the broken stream takes a second by itself
-        async with async_worker(tmp_path, model) as worker, grpc.aio.insecure_channel(worker.address) as channel:
-            record = RecordServiceStub(channel)
-            broken = aiter(PredictionServiceStub(channel).StreamPredictions(StreamPredictionsRequest(), timeout=30))
-            await anext(broken)  # a heartbeat: without a stream that follows the ledger, what others add is skipped
+        async with async_worker(tmp_path) as worker, AsyncDejavuClient(worker.address, timeout=30.0) as client:
+            broken = client.stream_predictions(heartbeats=True)
+            await anext(broken)  # without a stream that follows the ledger, what others add is skipped
             add_unreadable_entry(tmp_path / "ledger.sqlite3")
-            with pytest.raises(grpc.aio.AioRpcError, match="cannot be read back"):
-                await anext(event async for event in broken if event.WhichOneof("event") != "heartbeat")
-            request = ReportOutcomeRequest(game_id=current_game(1), horizon=HORIZON_FINAL, differential=7)
-            reported = await record.ReportOutcome(request, timeout=20)
-            async with asyncio.timeout(30):
-                await model.learned.wait()
-            assert model.state.sequence == reported.outcome.sequence
+            with pytest.raises(DejavuClientError, match="cannot be read back"):
+                await anext(event async for event in broken if not event.HasField("heartbeat"))
+            await learned(client, current_game(1), 7)

@@ -5,20 +5,15 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.receiver import Post, Receiver
 from tests.support.processes.servers import spawned_server
 from tests.support.programs.commands import python_m
 
@@ -39,72 +34,35 @@ class ReceivedSpan(NamedTuple):
     attributes: dict[str, Any]
 
 
-class Collector:
-    """Keeps the spans that it receives.
+class Collector(Receiver):
+    """Keeps the spans that it receives."""
 
-    Attributes:
-        endpoint: value of OTEL_EXPORTER_OTLP_ENDPOINT.
-        spans: the spans so far.
-    """
+    @property
+    def spans(self) -> list[ReceivedSpan]:
+        return [span for post in [*self.posts] for span in spans_of(post)]
 
-    def __init__(self, port: int) -> None:
-        self.endpoint = f"http://127.0.0.1:{port}"
-        self.spans: list[ReceivedSpan] = []
-        self._more = threading.Condition()
-
-    def add(self, body: bytes) -> None:
-        """Add the spans of a request."""
-        with self._more:
-            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                service = attributes_of(resource.resource)["service.name"]
-                for span in (span for scope in resource.scope_spans for span in scope.spans):
-                    ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
-                    self.spans.append(ReceivedSpan(service, span.name, *ids, attributes_of(span)))
-            self._more.notify_all()
-
-    def wait_for(self, name: str, count: int = 1) -> list[ReceivedSpan]:
+    def named(self, name: str, count: int = 1) -> list[ReceivedSpan]:
         """Wait until `count` spans of a name have arrived; return all spans of that name."""
+        found, posts = list[ReceivedSpan](), 0
+        while len(found) < count:
+            posts += 1
+            self.wait_for(posts)
+            found = [span for span in self.spans if span.name == name]
+        return found
 
-        def found() -> list[ReceivedSpan]:
-            return [span for span in self.spans if span.name == name]
 
-        with self._more:
-            assert self._more.wait_for(lambda: len(found()) >= count, 30), [span.name for span in self.spans]
-            return found()
+def spans_of(post: Post) -> Iterator[ReceivedSpan]:
+    body = gzip.decompress(post.body) if post.headers.get("content-encoding") == "gzip" else post.body
+    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+        service = attributes_of(resource.resource)["service.name"]
+        for span in (span for scope in resource.scope_spans for span in scope.spans):
+            ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
+            yield ReceivedSpan(service, span.name, *ids, attributes_of(span))
 
 
 def attributes_of(described: Any) -> dict[str, Any]:
     """Return the attributes of a span or a resource."""
     return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in described.attributes}
-
-
-@contextmanager
-def otlp_collector() -> Iterator[Collector]:
-    """Run a collector."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            collector.add(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
-            answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-protobuf")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        collector = Collector(server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever, name="collector")
-        thread.start()
-        try:
-            yield collector
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 PREDICT = "dejavu.v1.PredictionService/Predict"
@@ -113,8 +71,8 @@ METADATA = (("traceparent", f"00-{TRACE}-{PARENT}-01"), ("x-request-id", "reques
 
 
 def test_a_named_call_has_a_span_below_its_caller_s_and_spans_of_its_parts(tmp_path: Path) -> None:
-    with otlp_collector() as collector:
-        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    with Collector() as collector:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         ledger = f"sqlite:///{tmp_path}/l.db"
         arguments = ("--workers", "1", "--ledger", ledger, "--log-level", "debug")
         with spawned_server(*arguments, environment=environment) as server:
@@ -126,8 +84,8 @@ def test_a_named_call_has_a_span_below_its_caller_s_and_spans_of_its_parts(tmp_p
                 stream = stub.StreamPredictions(StreamPredictionsRequest())
                 next(stream)
                 stream.cancel()
-            calls = collector.wait_for(PREDICT, 2)
-            [stream_span] = collector.wait_for("dejavu.v1.PredictionService/StreamPredictions")
+            calls = collector.named(PREDICT, 2)
+            [stream_span] = collector.named("dejavu.v1.PredictionService/StreamPredictions")
             logged = server.wait_for("call")
     assert {span.service for span in collector.spans} == {"dejavu-server"}
     assert [(span.trace, span.parent) for span in calls] == [(TRACE, PARENT)] * 2
@@ -162,14 +120,14 @@ def test_a_collector_that_is_gone_fails_no_call(tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_a_command_and_the_server_share_a_trace(tmp_path: Path) -> None:
-    with otlp_collector() as collector:
-        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    with Collector() as collector:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         ledger = f"sqlite:///{tmp_path}/l.db"
         with spawned_server("--workers", "1", "--ledger", ledger, environment=environment) as server:
             pattern = ",".join(map(str, PATTERN))
             command = [*python_m("dejavu_cli"), "predict", pattern, "--target", server.address]
             subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True, timeout=60)
-            [called] = collector.wait_for("call Predict")
-            [answered] = collector.wait_for(PREDICT)
+            [called] = collector.named("call Predict")
+            [answered] = collector.named(PREDICT)
     assert (called.service, answered.service) == ("dejavu", "dejavu-server")
     assert (answered.trace, answered.parent) == (called.trace, called.span)

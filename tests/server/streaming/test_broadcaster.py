@@ -141,8 +141,9 @@ async def test_a_resumed_filtered_stream_reads_no_other_games(
 
 
 async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(
-    ledger: Ledger, broadcaster: Broadcaster
+    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(broadcaster_module, "PAGE_MESSAGES", 2)
     yesterday = datetime.now(UTC) - timedelta(hours=13)
     stored = await recorded(
         ledger,
@@ -177,23 +178,6 @@ async def test_a_forecast_superseded_while_the_current_ones_are_read_is_sent_and
         assert sequences + await subscriber.forecasts(4) == [1, 2, 3, 4, 5, 6, 7]
         assert await subscriber.heartbeat() == await token_of(ledger, 7)
         assert await subscriber.forecasts(3) == [8, 9, 10]
-
-
-async def test_the_token_of_every_current_forecast_resumes_right_after_it(
-    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(broadcaster_module, "PAGE_MESSAGES", 2)
-    await ledger.commit([issued(game(n)) for n in (1, 2, 3)])
-    await ledger.commit([issued(game(1), pattern=(*PATTERN[:-1], 9.0)), issued(game(4)), issued(game(5))])
-    await reached(ledger, broadcaster, 6)
-    async with Subscriber(broadcaster, current=True) as subscriber:
-        messages = [await subscriber.next() for _ in range(5)]
-    assert [message.forecast.sequence for message in messages] == [2, 3, 4, 5, 6]
-    for message in messages:
-        async with Subscriber(broadcaster, token=message.resume_token) as resumed:
-            assert await resumed.heartbeat() == message.resume_token
-            missing = list(range(message.forecast.sequence + 1, 7))
-            assert await resumed.forecasts(len(missing)) == missing
 
 
 @pytest.mark.parametrize("resumed", [False, True], ids=["current", "resumed"])

@@ -62,18 +62,17 @@ def test_workers_share_the_port_and_the_ledger(server: SpawnedServer) -> None:
     assert len({response.forecast.sequence for response, _ in answers}) == 1
 
 
-def test_a_second_server_on_the_same_port_is_refused(server: SpawnedServer, tmp_path: Path) -> None:
-    with spawned_server("--listen", server.address, "--ledger", ledger_in(tmp_path)) as second:
+@pytest.mark.parametrize(
+    ("option", "address", "said"),
+    [("--listen", "address", ""), ("--metrics-listen", "metrics", "cannot serve metrics on {}: ")],
+)
+def test_a_second_server_on_the_same_port_is_refused(
+    server: SpawnedServer, tmp_path: Path, option: str, address: str, said: str
+) -> None:
+    taken = server.wait_for("listening")[address]
+    with spawned_server(option, taken, "--ledger", ledger_in(tmp_path)) as second:
         assert second.exit_code() == 1, second.log()
-        assert "Address already in use" in second.wait_for("cannot_start")["reason"]
-        assert not serving(second)
-
-
-def test_a_second_server_on_the_same_port_for_metrics_is_refused(server: SpawnedServer, tmp_path: Path) -> None:
-    taken = server.wait_for("listening")["metrics"]
-    with spawned_server("--metrics-listen", taken, "--ledger", ledger_in(tmp_path)) as second:
-        assert second.exit_code() == 1, second.log()
-        assert f"cannot serve metrics on {taken}: Address already in use" in second.wait_for("cannot_start")["reason"]
+        assert f"{said.format(taken)}Address already in use" in second.wait_for("cannot_start")["reason"]
         assert not serving(second)
 
 

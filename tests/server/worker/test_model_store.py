@@ -9,9 +9,11 @@ import grpc
 from tests.support.builders.calls import PATTERN, current_game, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import worker_and_channel
 from tests.support.programs.model_servers import CHAMPION, ServedModels, challenger_version, workers_with_store
 
+from dejavu.inference.open_inference_pb2 import ModelReadyRequest
+from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from dejavu.v1 import model_change_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
@@ -22,10 +24,7 @@ GAMES = ("9900000000", "9900000001")
 
 
 async def test_without_a_store_models_do_not_change(tmp_path: Path) -> None:
-    async with (
-        async_worker(tmp_path, PersistenceForecaster("one"), PersistenceForecaster("two")) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, PersistenceForecaster("one"), PersistenceForecaster("two")) as (_, channel):
         models = ModelServiceStub(channel)
         listed = (await models.ListModels(pb.ListModelsRequest())).models
         assert [(each.version, each.active, each.stage) for each in listed] == [("one", True, 0), ("two", False, 0)]
@@ -70,6 +69,9 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
             await refusal(other.predictions.Predict(PredictRequest(pattern=PATTERN, model_version=new)))
         ).reason == "MODEL_NOT_LOADED"
 
+        async with grpc.aio.insecure_channel(other.worker.address) as channel:
+            assert not (await is_ready(channel, new))
+
         await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
         for each in (one, other):
             what_if = PredictRequest(pattern=PATTERN, model_version="challenger")
@@ -109,6 +111,11 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
         actions = [change.action for change in (*page.changes, *last.changes)]
         assert actions == [5, 4, 2, 3, 2, 1, 4, 1]
         assert last.next_page_token == ""
+
+
+async def is_ready(channel: grpc.aio.Channel, version: str) -> bool:
+    asked = ModelReadyRequest(name="dejavu", version=version)
+    return (await GRPCInferenceServiceStub(channel).ModelReady(asked)).ready
 
 
 async def models_of(served: ServedModels) -> dict[str, pb.Model]:

@@ -1,6 +1,7 @@
 """Real servers for tests: a worker in the test's own process, or `dejavu-server` as a separate process.
 
 async with async_worker(tmp_path) as worker: …       # in the test's loop; for grpc.aio and AsyncDejavuClient
+async with worker_and_channel(tmp_path) as (worker, channel): …     # the same, with a connection
 with running_worker(tmp_path) as address: …          # in a loop and thread of its own; for synchronous clients
 with spawned_server("--workers", "2", "--ledger", …) as server: …   # server.address, server.process, server.wait_for
 """
@@ -20,6 +21,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 from tests.support.builders.made_once import FOLDER_VARIABLE
 from tests.support.builders.shipped import shipped_bundle
@@ -73,6 +75,18 @@ async def async_worker(
     """Run a real worker in the test's loop."""
     async with new_worker(folder, *forecasters, shipped=shipped, **changes) as worker:
         yield worker
+
+
+@asynccontextmanager
+async def worker_and_channel(
+    folder: Path, *forecasters: Forecaster, **changes: Any
+) -> AsyncIterator[tuple[Worker, grpc.aio.Channel]]:
+    """Run a real worker in the test's loop, with a connection to it."""
+    async with (
+        async_worker(folder, *forecasters, **changes) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        yield worker, channel
 
 
 @contextmanager

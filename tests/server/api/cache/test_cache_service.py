@@ -15,7 +15,7 @@ from tests.support.builders.calls import GAME, PATTERN, refusal
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.what_ifs import untimed, what_if
-from tests.support.processes.servers import async_worker, settings_in
+from tests.support.processes.servers import settings_in, worker_and_channel
 
 from dejavu.ops.v1 import cache_service_pb2 as pb
 from dejavu.ops.v1.cache_service_pb2_grpc import CacheServiceStub
@@ -90,10 +90,7 @@ async def test_warmed_what_ifs_are_not_computed_again_and_each_fails_on_its_own(
 
 async def test_a_cache_that_is_off_says_so_and_every_what_if_is_computed(tmp_path: Path) -> None:
     model = PersistenceForecaster()
-    async with (
-        async_worker(tmp_path, model, cache="off") as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, model, cache="off") as (_, channel):
         off: CacheServiceAsyncStub = CacheServiceStub(channel)
         predictions: PredictionServiceAsyncStub = PredictionServiceStub(channel)
         assert (await off.GetCacheStats(pb.GetCacheStatsRequest())).backend == pb.CACHE_BACKEND_OFF

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.tensors import NUMERIC, Tensor, columns, infer_request, padded
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import worker_and_channel
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceStub
@@ -38,19 +38,8 @@ def inference(channel: grpc.aio.Channel) -> GRPCInferenceServiceAsyncStub:
     return GRPCInferenceServiceStub(channel)
 
 
-@pytest.mark.parametrize("reason", ["starts", "drains", "hangs", "has no models"])
-async def test_a_server_that_may_be_asked_nothing_is_live_and_not_ready(reason: str) -> None:
-    health = HealthService(())
-    if reason != "starts":
-        health.serve()
-    match reason:
-        case "drains":
-            health.drain()
-        case "hangs":
-            health.set_ready(False)
-        case "has no models":
-            health.set_models_loaded(False)
-    service = OpenInferenceService(None, None, health)  # type: ignore[arg-type] # it asks neither
+async def test_a_server_that_may_be_asked_nothing_is_live_and_not_ready() -> None:
+    service = OpenInferenceService(None, None, HealthService(()))  # type: ignore[arg-type] # it asks neither
     assert (await service.server_live(pb.ServerLiveRequest(), None)).live  # type: ignore[arg-type]
     assert not (await service.server_ready(pb.ServerReadyRequest(), None)).ready  # type: ignore[arg-type]
     assert not (await service.model_ready(pb.ModelReadyRequest(name="dejavu"), None)).ready  # type: ignore[arg-type]
@@ -58,10 +47,7 @@ async def test_a_server_that_may_be_asked_nothing_is_live_and_not_ready(reason: 
 
 async def test_a_server_that_serves_is_ready_and_names_versions_and_tensors(tmp_path: Path) -> None:
     newer, older = PersistenceForecaster("newer"), PersistenceForecaster("older")
-    async with (
-        async_worker(tmp_path, newer, older) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
+    async with worker_and_channel(tmp_path, newer, older) as (_, channel):
         service: GRPCInferenceServiceAsyncStub = GRPCInferenceServiceStub(channel)
         assert (await service.ServerLive(pb.ServerLiveRequest())).live
         assert (await service.ServerReady(pb.ServerReadyRequest())).ready

@@ -25,8 +25,9 @@ SCORES_TIMEOUT = 60.0
 MODELS_TIMEOUT = 75.0
 """Deadline of changes of models. A server waits up to a minute until all workers have loaded a model."""
 DEFAULT_CHANNELS = 4
-CALLS_PER_CHANNEL = 64
-"""Calls in progress over a channel; more wait for their turn. A server takes 128 on a connection, with streams."""
+CALLS_PER_CHANNEL = 32
+"""Calls in progress over a channel; more wait for their turn. On four channels these are as many forecasts as two
+workers have in progress by default: more only overload the server, whose core then cancels some unseen."""
 DEFAULT_SILENCE = 60.0
 DEFAULT_SLOW = 0.2
 

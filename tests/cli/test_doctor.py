@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,7 @@ def prepare(fake: FakeServer, told: dict[str, Any]) -> None:
         ("GetCheckpoint", GetCheckpointResponse(checkpoint=Checkpoint(**{**head, **told.get("head", {})}))),
         ("ListModels", ListModelsResponse(models=[model])),
         ("GetCacheStats", GetCacheStatsResponse(shared_state=told.get("cache", SHARED_CACHE_STATE_UNSPECIFIED))),
-        ("ListGames", ListGamesResponse(games=told.get("games", []))),
+        ("ListGames", ListGamesResponse(games=[each() for each in told.get("games", [])])),
     ):
         fake.answers(method, *[answer] * 3)
 
@@ -234,8 +234,10 @@ def window(seconds: int, **codes: int) -> ops.StatsWindow:
     return ops.StatsWindow(length_seconds=seconds, methods=[method])
 
 
-def live(publisher: str = "", ago: float = 0.0) -> Game:
-    return Game(game_id="0022600001", status=GAME_STATUS_LIVE, published_by=publisher, published_time=now(-ago))
+def live(publisher: str = "", ago: float = 0.0) -> Callable[[], Game]:
+    """Return what makes a game that was published some seconds ago."""
+    of: dict[str, Any] = {"game_id": "0022600001", "status": GAME_STATUS_LIVE, "published_by": publisher}
+    return lambda: Game(published_time=now(-ago), **of)
 
 
 @pytest.mark.parametrize(

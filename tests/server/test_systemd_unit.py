@@ -85,7 +85,9 @@ def test_what_the_units_set_fits_their_programs() -> None:
 
 def test_the_pollers_unit_sets_variables_that_the_poller_knows() -> None:
     given = environment(POLLER_UNIT)
-    known = subprocess.run([*command_of(POLLER_UNIT), "--help"], check=True, capture_output=True, text=True).stdout
+    program, *arguments = command_of(POLLER_UNIT)
+    pages = ([program, *arguments, "--help"], [program, "--help-connection"])
+    known = "".join(subprocess.run(page, check=True, capture_output=True, text=True).stdout for page in pages)
     assert {"DEJAVU_TARGET", "DEJAVU_POLL_METRICS_LISTEN"} <= given.keys()
     assert all(name in known for name in given if name.startswith("DEJAVU_"))
 

@@ -28,7 +28,9 @@ asyncio.run(main())
 
 def gateway() -> psutil.Process:
     """Return the process of the page."""
-    [found] = [each for each in psutil.Process().children() if "dejavu_gateway" in each.cmdline()]
+    [found] = [
+        each for each in psutil.Process().children() if {"dejavu_common.child", "dejavu_gateway"} < {*each.cmdline()}
+    ]
     return found
 
 

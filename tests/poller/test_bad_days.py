@@ -98,7 +98,7 @@ async def test_a_restart_on_a_good_day_leaves_the_very_same_entries() -> None:
     await day.run(restart=HALF + 30)
 
     assert day.patterns == true_patterns(GAMES)
-    assert day.predictor.sequence == len(GAMES) * (18 + 42 + 2)
+    assert day.predictor.sequence == len(GAMES) * (23 + 47 + 2)
     assert not [event for event in day.events if isinstance(event, ForecastMissed | HorizonClosed)]
     reported = [event for event in day.events if isinstance(event, OutcomeReported)]
     assert len(reported) >= len(OUTCOMES)

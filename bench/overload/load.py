@@ -1,7 +1,8 @@
 """Calls of Predict from a separate process: `python -m bench.overload.load`.
 
-Every line of standard input is an Order; every line of standard output is the resulting Taken. Calls start either at
-random times, regardless of earlier calls (open loop), or when the previous call of the same caller has ended.
+Every line of standard input is a JSON array of Orders, which run at the same time; every line of standard output is that
+of the resulting Taken. Calls start either at random times, regardless of earlier calls (open loop), or when the previous
+call of the same caller has ended.
 """
 
 from __future__ import annotations
@@ -47,8 +48,7 @@ class Order:
         warm_up: seconds at the start that are not counted.
         timeout_ms: deadline of every call.
         seed: seed of the times.
-        small: calls that another caller keeps open meanwhile; 0: there is none.
-        tokens: tokens of the caller and of the other one; empty: the server asks for none.
+        token: token of the caller; empty: the server asks for none.
     """
 
     address: str
@@ -62,8 +62,7 @@ class Order:
     warm_up: float
     timeout_ms: int
     seed: int
-    small: int = 0
-    tokens: tuple[str, str] = ("", "")
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,6 @@ class Taken:
         ok_p50, ok_p99: latency of answered calls, in seconds; 0 with fewer than two.
         refused_p50, refused_p99: latency of refused calls.
         with_pushback: refused calls whose status says when to try again.
-        small_codes: number of calls of the small caller by status code.
-        small_p99: latency of those that were answered.
     """
 
     seconds: float
@@ -89,8 +86,6 @@ class Taken:
     refused_p50: float
     refused_p99: float
     with_pushback: int
-    small_codes: dict[str, int]
-    small_p99: float
 
 
 class Run:
@@ -103,8 +98,6 @@ class Run:
         self._counted = Counter[int]()
         self._latencies: dict[int, list[float]] = {OK: [], RESOURCE_EXHAUSTED: []}
         self._with_pushback = 0
-        self._small = Counter[int]()
-        self._small_latencies: list[float] = []
         self._from = self._until = self._last_end = 0.0
 
     async def run(self) -> Taken:
@@ -113,21 +106,15 @@ class Run:
         loop = asyncio.get_running_loop()
         host, _, port = order.address.rpartition(":")
         message = bytes.fromhex(order.message)
-        large, small = ([(b"authorization", f"Bearer {each}".encode())] if each else [] for each in order.tokens)
+        extra = [(b"authorization", f"Bearer {order.token}".encode())] if order.token else []
         for number in range(order.connections):
             ended = self._ended_on(number)
-            new_connection = partial(Connection, order.method, message, order.timeout_ms, ended, large)
-            _, connection = await loop.create_connection(new_connection, host, int(port))
-            self._connections.append(connection)
-        if order.small:
-            new_connection = partial(Connection, order.method, message, order.timeout_ms, self._ended_small, small)
+            new_connection = partial(Connection, order.method, message, order.timeout_ms, ended, extra)
             _, connection = await loop.create_connection(new_connection, host, int(port))
             self._connections.append(connection)
         start = time.perf_counter()
         self._from, self._until = start + order.warm_up, start + order.seconds
         expiring = asyncio.create_task(self._expire())
-        if order.small:
-            self._connections[-1].call(order.small)
         if order.callers:
             for number in range(order.callers):
                 self._connections[number % order.connections].call()
@@ -152,8 +139,6 @@ class Run:
             refused_p50=percentile(refused, 50),
             refused_p99=percentile(refused, 99),
             with_pushback=self._with_pushback,
-            small_codes={str(code): number for code, number in self._small.items()},
-            small_p99=percentile(self._small_latencies, 99),
         )
 
     async def _open_loop(self, start: float) -> None:
@@ -181,15 +166,6 @@ class Run:
             for connection in self._connections:
                 connection.expire(self._order.timeout_ms / 1e3)
 
-    def _ended_small(self, start: float, status: int, _: Fields) -> None:
-        now = time.perf_counter()
-        if self._from <= now <= self._until:
-            self._small[status] += 1
-            if status == OK:
-                self._small_latencies.append(now - start)
-        if now < self._until:
-            self._connections[-1].call()
-
     def _ended_on(self, number: int) -> Ended:
         def ended(start: float, status: int, fields: Fields) -> None:
             now = time.perf_counter()
@@ -207,16 +183,17 @@ class Run:
         return ended
 
 
-def take(process: subprocess.Popen[str], order: Order) -> Taken:
-    """Let a process of this module run an order; return the results."""
-    return Taken(**json.loads(tell(process, json.dumps(asdict(order)))))
+def take(process: subprocess.Popen[str], *orders: Order) -> list[Taken]:
+    """Let a process of this module run orders at the same time; return their results."""
+    return [Taken(**each) for each in json.loads(tell(process, json.dumps([asdict(each) for each in orders])))]
 
 
 async def main() -> None:
-    """Run the orders from standard input, one after the other."""
+    """Run the orders of a line of standard input at the same time, one line after the other."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        print(json.dumps(asdict(await Run(Order(**json.loads(line))).run())), flush=True)
+        taken = await asyncio.gather(*(Run(Order(**each)).run() for each in json.loads(line)))
+        print(json.dumps([asdict(each) for each in taken]), flush=True)
 
 
 if __name__ == "__main__":

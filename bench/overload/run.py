@@ -23,10 +23,9 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -62,6 +61,7 @@ class Phase:
         goodput: answered calls a second.
         cpu: CPU seconds that the worker used per second.
         taken: results of the callers.
+        small: results of the caller with few calls beside them; None if there is none.
         refused: refusals that the metrics counted.
         computed: queries that were computed.
         wasted: queries that were computed although their callers had disconnected.
@@ -81,6 +81,7 @@ class Phase:
     dropped: float
     health_p99: float
     health_failed: int
+    small: Taken | None = None
 
     def code(self, *codes: int) -> int:
         """Return the number of calls of the whole phase that ended with one of the codes."""
@@ -192,13 +193,13 @@ class Bench:
             warm_up=0.0 if at_once else options.seconds / 4,
             timeout_ms=options.timeout_ms,
             seed=options.seed + len(self.phases),
-            small=options.small,
-            tokens=self._tokens,
+            token=self._tokens[0],
         )
+        small = replace(order, connections=1, callers=options.small, rate=0.0, at_once=0, token=self._tokens[1])
         health = Health(self._address)
         before, cpu, start = self._scrape(), cpu_seconds(self._worker.pid), time.perf_counter()
         with health.asked():
-            taken = take(self._callers, order)
+            taken, *others = take(self._callers, order, *[small] * bool(options.small))
         cpu = (cpu_seconds(self._worker.pid) - cpu) / (time.perf_counter() - start)
         counted = {name: value - before.get(name, 0.0) for name, value in self._scrape().items()}
         phase = Phase(
@@ -207,6 +208,7 @@ class Bench:
             goodput=taken.codes.get(str(OK), 0) / taken.seconds,
             cpu=cpu,
             taken=taken,
+            small=others[0] if others else None,
             refused=counted.get("refused", 0.0),
             computed=counted.get("computed", 0.0),
             wasted=counted.get("wasted", 0.0),
@@ -252,22 +254,30 @@ def report(result: Phases, _: float) -> str:
     head = (
         f"{'':20}{'answered/s':>11}{'of capacity':>12}{'p50, ms':>9}{'p99, ms':>9}{'refused':>9}{'p50, ms':>9}"
         f"{'counted':>9}{'expired':>9}{'others':>8}{'wasted':>8}{'CPU':>6}{'health p99':>12}"
-        f"{'small/s':>9}{'not':>6}{'p99, ms':>9}"
     )
+    if first.small is not None:
+        head += f"{'small/s':>9}{'not':>6}{'p99, ms':>9}"
     lines = [head]
     for phase in result.phases:
         name = {CLOSED: "capacity", OPEN: f"{phase.offered:g} × capacity", AT_ONCE: f"{phase.offered:,.0f} at once"}
-        taken, small = phase.taken, Counter(phase.taken.small_codes)
-        answered = small[str(OK)]
+        taken = phase.taken
         lines.append(
             f"{name[phase.name]:20}{phase.goodput:11.0f}{phase.goodput / capacity:12.0%}"
             f"{1e3 * taken.ok_p50:9.1f}{1e3 * taken.ok_p99:9.1f}"
             f"{phase.code(RESOURCE_EXHAUSTED):9}{1e3 * taken.refused_p50:9.1f}{phase.refused:9.0f}"
             f"{phase.code(DEADLINE_EXCEEDED):9}{phase.others():8}{phase.wasted:8.0f}{phase.cpu:6.2f}"
             f"{1e3 * phase.health_p99:9.1f} ms"
-            f"{answered / taken.seconds:9.0f}{small.total() - answered:6}{1e3 * taken.small_p99:9.1f}"
+            f"{_beside(phase.small)}"
         )
     return "\n".join(lines)
+
+
+def _beside(small: Taken | None) -> str:
+    """Format the results of the small caller: answers a second, calls without an answer, latency of the others."""
+    if small is None:
+        return ""
+    answered = small.codes.get(str(OK), 0)
+    return f"{answered / small.seconds:9.0f}{sum(small.codes.values()) - answered:6}{1e3 * small.ok_p99:9.1f}"
 
 
 def run(options: argparse.Namespace, folder: Path) -> Phases:

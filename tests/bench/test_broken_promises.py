@@ -128,8 +128,6 @@ TAKEN = Taken(
     refused_p50=0.001,
     refused_p99=0.002,
     with_pushback=4,
-    small_codes={},
-    small_p99=0.0,
 )
 PHASE = overload.Phase(
     name=overload.OPEN,

@@ -1,6 +1,6 @@
 """Runs a module as a child process that ends when its parent does, even if that is killed.
 
-    python -m dejavu_common.child PARENT MODULE [ARGUMENT]...
+    python -m dejavu_cli.child PARENT MODULE [ARGUMENT]...
 
 PARENT is the process id of the parent. The module gets SIGTERM, so that it can drain.
 """

@@ -80,18 +80,18 @@ async def running_page(target: str, *arguments: str, tell: Callable[[str], None]
 
 async def _keep_page(command: tuple[str, ...], tell: Callable[[str], None]) -> None:
     """Keep the page running until cancelled, from its first start on at the same address."""
-    backoff, address, told = Backoff(FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS), "", ""
+    backoff, address, reported = Backoff(FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS), "", ""
     while True:
         listen = ("--listen", address) if address else ()
         try:
             child = await _Child.start("dejavu-dashboard", (*command, *listen), dict(os.environ))
         except (NotStarted, OSError) as error:
             reason = str(error).rpartition("\n")[2]
-            if reason != told:
+            if reason != reported:
                 tell(f"The page does not start, and is tried again: {reason}")
-            told = reason
+            reported = reason
         else:
-            told, began = "", time.monotonic()
+            reported, began = "", time.monotonic()
             tell(f"Page at http://{child.address}/")
             if not address:
                 _open_page(f"http://{child.address}/")
@@ -127,7 +127,7 @@ class _Child:
             NotStarted: if there is no such event in time.
         """
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "dejavu_common.child", str(os.getpid()), *command),
+            *(sys.executable, "-m", "dejavu_cli.child", str(os.getpid()), *command),
             stdin=DEVNULL,
             stderr=PIPE,
             start_new_session=True,  # Ctrl-C does not reach it: it is drained last

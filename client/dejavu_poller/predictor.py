@@ -39,7 +39,7 @@ OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
 """Reason of the error for a forecast whose outcome is already recorded."""
 _NO_TOTALS: Final = "UNSUPPORTED_TOTALS"
 """Reason of the error for a price of the total where the model has none."""
-_ALPHA: Final = 0.05
+ALPHA: Final = 0.05
 """The server's default miscoverage rate, which a poller always uses."""
 _SERVICE: Final = DESCRIPTOR.services_by_name["PredictionService"].full_name
 _PAGE: Final = 200
@@ -82,14 +82,16 @@ async def request_forecasts(
         The forecast for each item of `due`, or the error in its place.
     """
     requests = []
+    newest = due[-1]
+    last = newest.moment if isinstance(newest, DueMoment) else None
     for each in due:
         own: dict[str, Any]
         if isinstance(each, DueMoment):
-            own, with_total = {"possession": each.possession, "moment": each.moment}, False
-        else:  # recorded with the steps from minute to minute, which viewers see
-            own, with_total = {**each.live.given(), "explain": True}, each.live.total_points is not None
-        newest = due[-1]
-        priced = not (isinstance(each, DueMoment) and isinstance(newest, DueMoment) and each.moment != newest.moment)
+            own = {"possession": each.possession, "moment": each.moment}
+            priced, with_total = each.moment == last, False
+        else:
+            own = {**each.live.given(), "explain": True}  # records the steps from minute to minute, for viewers
+            priced, with_total = True, each.live.total_points is not None
         if inputs.prices is not None and each.horizon == FINAL and priced:
             own |= inputs.prices.options(with_total=with_total)
         options = _options(game, len(each.pattern), inputs)
@@ -186,7 +188,7 @@ async def load_recorded(
         if (
             each.superseded
             or forecast.late
-            or forecast.alpha != _ALPHA
+            or forecast.alpha != ALPHA
             or not pattern
             or pattern != tuple(each.pattern)
             or forecast.HasField("moment")

@@ -29,7 +29,7 @@ asyncio.run(main())
 def gateway() -> psutil.Process:
     """Return the process of the page."""
     [found] = [
-        each for each in psutil.Process().children() if {"dejavu_common.child", "dejavu_gateway"} < {*each.cmdline()}
+        each for each in psutil.Process().children() if {"dejavu_cli.child", "dejavu_gateway"} < {*each.cmdline()}
     ]
     return found
 

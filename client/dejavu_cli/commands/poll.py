@@ -152,7 +152,7 @@ def poll(
             ) as poller,
             AsyncExitStack() as stack,
         ):
-            beginning = asyncio.create_task(_opening(feed, client))
+            beginning = asyncio.create_task(_opening(feed, client, call.timeout))
 
             def stop() -> None:
                 beginning.cancel()
@@ -176,9 +176,10 @@ def poll(
         asyncio.run(run())
 
 
-async def _opening(feed: NbaFeed, client: AsyncDejavuClient) -> Opening:
-    """Return what the evening begins with, as far as server and feed answer."""
-    models, board = await asyncio.gather(_if_told(client.list_models()), _if_told(read_in_thread(feed.scoreboard)))
+async def _opening(feed: NbaFeed, client: AsyncDejavuClient, seconds: float) -> Opening:
+    """Return what the evening begins with, as far as server and feed answer in time: the poller waits for it."""
+    read = read_in_thread(feed.scoreboard, seconds=seconds)
+    models, board = await asyncio.gather(_if_told(client.list_models()), _if_told(read))
     model = next((each for each in models or () if each.active), None)
     return Opening(model, None if board is None else len(board.games))
 

@@ -33,14 +33,11 @@ from dejavu_poller import events
 from dejavu_poller.horizons import HORIZON_RULES, overtimes_by
 from dejavu_poller.inputs import GameLine, GamePrices
 from dejavu_poller.leadership import LeaderRole, Leadership
+from dejavu_poller.predictor import ALPHA
 from dejavu_poller.summary import HorizonSummary, Summary
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home"
 """Explains the values in the lines and the table."""
-
-
-DEFAULT_ALPHA: Final = 0.05
-"""Alpha of a server's forecasts for which none is asked, as those of a poller."""
 
 
 class Opening(NamedTuple):
@@ -72,7 +69,7 @@ def opening_line(opening: Opening) -> str:
     if opening.weights:
         ends = {name: dict.fromkeys(f"{100 * end:.0f}" for end in each) for name, each in opening.weights.items()}
         parts.append(", ".join(f"{component_label(name)} {'–'.join(each)} %" for name, each in ends.items()))
-    parts.append(f"alpha {DEFAULT_ALPHA:g}")
+    parts.append(f"alpha {ALPHA:g}")
     parts += [] if opening.games is None else [pluralize(opening.games, "game")]
     return " · ".join(parts)
 
@@ -86,7 +83,7 @@ def opening_record(opening: Opening, now: datetime) -> dict[str, Any]:
         "modelVersion": None if model is None else model.version,
         "pastGames": None if model is None else model.past_games,
         "weights": {name: {"lower": lower, "upper": upper} for name, (lower, upper) in opening.weights.items()},
-        "alpha": DEFAULT_ALPHA,
+        "alpha": ALPHA,
         "games": opening.games,
     }
 

@@ -1,8 +1,8 @@
 """Calls of Predict from a separate process: `python -m bench.overload.load`.
 
-Every line of standard input is a JSON array of Orders, which run at the same time; every line of standard output is that
-of the resulting Taken. Calls start either at random times, regardless of earlier calls (open loop), or when the previous
-call of the same caller has ended.
+Every line of standard input is a JSON array of Orders, which run at the same time; every line of standard output is
+that of the resulting Taken. Calls start either at random times, regardless of earlier calls (open loop), or when the
+previous call of the same caller has ended.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import elapsed_seconds, last_differential, late_text, play_time, warning_label
 from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_client.similar_games import seen_before, seen_together
 from dejavu_common.clock import utc_now
 from dejavu_common.shown_text import visible
 from dejavu_feed.game_ids import REPLAY_PREFIX, is_game_id
@@ -145,12 +146,13 @@ class _Tools:
         is over: not of now. late says why a forecast does not count: it may have been made with hindsight; null if it
         counts. is_replay: of a recorded or simulated game. outcome is the differential at the horizon, once reported.
 
-        components are the models that the forecast is made of; contributions what moved it, in points, the largest
-        first. similar_summary: the number of past games like this one after a minute (a game and its mirror image count
-        as two), how many of them had its lead to two points (same_lead), in how many of these the home side led at
-        the horizon (home_led), and in how many the side that is behind did (turned). similar_games: the nearest of all,
-        whatever their lead. In a mirrored one the away team has the part of the home team here, and differentials are
-        away minus home.
+        seen_before tells of the past game most like this one, seen_together of all similar games with its lead: name
+        both. components are the models that the forecast is made of; contributions what moved it, in points, the
+        largest first. similar_summary: the number of past games like this one after a minute (a game and its mirror
+        image count as two), how many of them had its lead to two points (same_lead), in how many of these the home side
+        led at the horizon (home_led), and in how many the side that is behind did (turned). similar_games: the nearest
+        of all, whatever their lead. In a mirrored one the away team has the part of the home team here, and
+        differentials are away minus home.
         """
         game_id = game if is_game_id(game) else await self._game_of(game)
         response = await self._client.get_prediction(game_id, horizon=_HORIZONS[horizon])
@@ -166,6 +168,8 @@ class _Tools:
             _fields(forecast, _FORECAST)
             | explained
             | {
+                "seen_before": seen_before(forecast),
+                "seen_together": seen_together(forecast),
                 "made_at": play_time(forecast),
                 "made_seconds_ago": _age(forecast.generated_time),
                 "is_current": utc_now() < forecast.expires_time.ToDatetime(UTC) and not (settled or late or passed),

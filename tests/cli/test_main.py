@@ -45,7 +45,9 @@ EXPLAINED = forecast(
         calibration_games=1210,
         similar_games=[
             SimilarGame(
-                label="2021-03-14 BOS @ BKN",
+                home_team="BKN",
+                away_team="BOS",
+                game_date="2021-03-14",
                 distance=3.25,
                 differential=20,
                 differential_at_horizon=14,
@@ -54,7 +56,7 @@ EXPLAINED = forecast(
                 final_home_points=104,
                 final_away_points=109,
             ),
-            SimilarGame(label="2019-01-02 NYK @ LAL", distance=4.5, mirrored=True, differential_at_horizon=-3),
+            SimilarGame(home_team="LAL", away_team="NYK", game_date="2019-01-02", distance=4.5, mirrored=True),
         ],
         attribution=Attribution(before_tipoff=2.1, minutes=[4.0, 0.0, -8.0, 18.9], components=0.3),
         similar_summary=SimilarSummary(
@@ -133,13 +135,18 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
     ):
         assert part in shown
     assert (
-        "Of 3,214 similar games after minute 18 (a game and its mirror image count as two), 1,204 had this lead, within"
-        " two points: the side behind led at the half in 349 (29 %). Dejavu differs from their mean by −0.8 points:"
+        "Seen before: BOS at BKN, 14 March 2021. After minute 18 BKN led by 20, as here, and led by 14 at the half."
     ) in " ".join(shown.split())
+    assert "Of the 1,204 similar games with this lead 855 were led by BKN's side at the half" in " ".join(shown.split())
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines()]
-    assert ["2021-03-14 BOS @ BKN", "58–38", "104–109", "+14", "3.2"] in cells
-    assert ["2019-01-02 NYK @ LAL, mirrored", "–", "–", "−3", "4.5"] in cells
-    assert "mirrored: its away team is on BKN's side" in shown
+    assert ["NYK at LAL, 2 January 2019", "it was level and NYK was level at the half", "4.5"] in cells
+
+
+def test_without_explain_a_forecast_names_the_most_similar_game_alone(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=EXPLAINED))
+    shown = run("predict", "0", "4", "-3", "20").stdout
+    assert "Seen before: BOS at BKN, 14 March 2021." in shown
+    assert not any(part in shown for part in ("1,204", "what moved", "NYK", "linear"))
 
 
 def test_what_moved_a_forecast_is_one_ranked_list_with_bars(server: FakeServer, run: Run) -> None:

@@ -204,12 +204,17 @@ def test_the_newest_forecast_of_a_game_comes_with_the_courses_of_its_similar_gam
         for minutes in (17, 18):
             client.predict(PATTERN[:minutes], game_id=game(0), horizon=FINAL)
         with running_gateway(server, "--web", str(build)) as gateway:
-            predictions = Site(server, gateway.address).get(f"/api/games/{game(0)}").json()["predictions"]
+            site = Site(server, gateway.address)
+            predictions = site.get(f"/api/games/{game(0)}").json()["predictions"]
+            [listed] = site.get("/api/games?includeReplays=1").json()["games"]
     courses = [
         [len(similar.get("course", ())) for similar in each["forecast"]["explanation"]["similarGames"]]
         for each in predictions
     ]
     assert courses == [[0, 0], [47, 47]]
+    seen = listed["seen"]
+    assert seen["elapsedMinutes"] == 18, "the board names the newest similar games"
+    assert [similar["course"] for similar in seen["explanation"]["similarGames"]] == [[], []]
 
 
 def test_a_what_if_is_answered_as_by_the_rpc_and_records_nothing(site: Site, document: dict[str, Any]) -> None:

@@ -77,13 +77,12 @@ def violations(opened: Tab) -> dict[str, list[str]]:
     return {each["id"]: [node["html"][:200] for node in each["nodes"]] for each in found}
 
 
-def test_the_tables_of_similar_games_and_of_what_moved_the_forecast_fit_a_phone(opened: Tab) -> None:
+def test_similar_games_and_the_table_of_what_moved_the_forecast_fit_a_phone(opened: Tab) -> None:
     opened.page.set_viewport_size({"width": 340, "height": 700})
-    opened.open(f"/game/{IN_PLAY}", ".similar table")
-    for place, column in ((".similar", "Final score"), (".figure >", "Changed by")):
-        table = opened.page.locator(f"{place} .table-scroll")
-        assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
-        assert column in table.inner_text()
+    opened.open(f"/game/{IN_PLAY}", ".dejavu button")
+    assert "Changed by" in opened.page.locator(".figure > .table-scroll").inner_text()
+    for part in (".figure > .table-scroll", ".dejavu", ".dejavu-list"):
+        assert opened.page.locator(part).evaluate("each => each.scrollWidth <= each.clientWidth"), part
 
 
 def test_charts_are_painted(opened: Tab) -> None:
@@ -100,15 +99,39 @@ def test_charts_are_painted(opened: Tab) -> None:
 def test_similar_games_are_drawn_as_they_went_from_the_stream_if_it_has_them(opened: Tab) -> None:
     asked: list[str] = []
     opened.page.on("request", lambda request: asked.append(request.url))
-    opened.open(f"/game/{IN_PLAY}", ".similar input:checked")
+    opened.open(f"/game/{IN_PLAY}", COURSES)
     assert not any("/api/predictions/" in url for url in asked)
-    opened.open(f"/game/{IN_PLAY}?minute=12", ".similar input:not(:checked)")
-    with opened.page.expect_response(lambda answer: "/api/predictions/" in answer.url) as answer:
-        opened.page.get_by_label("Draw them in the chart").check()
-    games = answer.value.json()["prediction"]["forecast"]["explanation"]["similarGames"]
-    assert [len(game["course"]) for game in games] == [47] * len(games)
+    with opened.page.expect_response(lambda answer: "/api/predictions/" in answer.url):
+        opened.open(f"/game/{IN_PLAY}?minute=12", COURSES)
     assert not opened.errors
 
+
+def test_a_past_game_is_named_where_it_is_pointed_at_and_told_where_it_is_chosen(opened: Tab) -> None:
+    opened.open(f"/game/{IN_PLAY}", COURSES)
+    rows = opened.page.locator(".dejavu-list button")
+    names = rows.locator("strong").all_inner_texts()
+    assert len(names) == 5
+    assert opened.page.locator(".dejavu-story strong").inner_text() == f"{names[0]}."
+    rows.nth(2).click()
+    assert opened.page.locator(".dejavu-story strong").inner_text() == f"{names[2]}."
+    chart = opened.page.locator(".courses")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    ends = [dot.bounding_box() for dot in opened.page.locator(".course-end:not([data-own])").all()]
+    assert box is not None
+    for end in ends:
+        assert end is not None
+        opened.page.mouse.move(end["x"], end["y"] + end["height"] / 2)
+        assert opened.page.locator(".readout").first.inner_text().split(" · ")[0] in names
+
+
+def test_a_what_if_is_told_which_game_it_is_like(opened: Tab) -> None:
+    opened.open("/what-if?pattern=2,4,3,5,7,6", COURSES)
+    assert "After minute 6 " in opened.page.locator(".dejavu-story").inner_text()
+
+
+COURSES = ".courses .course:not([data-own])"
+"""Courses of past games."""
 
 BAND_ROWS = """() => {
   // Rows of the plot in which the outermost band is painted, right of the shown minute.

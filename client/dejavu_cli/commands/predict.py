@@ -141,7 +141,7 @@ class Inputs:
             this moment.
         quantile_levels: Quantile levels to show, comma-separated: 0.1,0.5,0.9.
         model_version: Model version; the active one by default.
-        explain: Show how the forecast was computed.
+        explain: Show how the forecast was computed, and more of the similar games.
     """
 
     game_id: Annotated[str, typer.Option()] = ""
@@ -237,7 +237,9 @@ def predict(
     _check_minutes(len(values), HORIZONS[horizon or "half"])
     moment = inputs.moment and replace(inputs.moment, free_throws=free_throws or 0)
     levels, neutral = inputs.quantile_levels or (), inputs.neutral_site or None
-    given = vars(inputs) | {"quantile_levels": levels, "neutral_site": neutral, "moment": moment}
+    # A table names the most similar game anyway; JSON has what was asked for.
+    explain = inputs.explain or not call.as_json
+    given = vars(inputs) | {"quantile_levels": levels, "neutral_site": neutral, "moment": moment, "explain": explain}
     options = cast("PredictOptions", given | {"horizon": HORIZONS[horizon or "half"]})
     if free_throws is not None and moment is None:
         raise typer.BadParameter("required with --free-throws", param_hint="--moment")
@@ -267,10 +269,10 @@ def predict(
     with call.connect() as client:
         if markets:
             answer = client.quote(values, *markets, **options)
-            call.show(answer, partial(_print_quote, markets=markets, pattern=values))
+            call.show(answer, partial(_print_quote, markets=markets, pattern=values, explain=inputs.explain))
             return
         forecast = client.predict(values, **options)
-    call.show(forecast, partial(print_forecast, pattern=values))
+    call.show(forecast, partial(print_forecast, pattern=values, explain=inputs.explain))
 
 
 def risk(
@@ -376,8 +378,8 @@ def _line(bets: Bets, inputs: Inputs) -> float | None:
     return float(-handicap if team == teams[0] else handicap) + 0.0
 
 
-def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[float]) -> None:
-    print_forecast(answer.forecast, pattern=pattern)
+def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[float], *, explain: bool) -> None:
+    print_forecast(answer.forecast, pattern=pattern, explain=explain)
     for evaluated, market in zip(answer.markets, markets, strict=False):
         print_market(evaluated, market, answer.forecast)
 

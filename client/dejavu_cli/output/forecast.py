@@ -17,12 +17,9 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
     ComponentPrediction,
-    Explanation,
     Forecast,
     MarginSource,
     ReliabilityWarning,
-    SimilarGame,
-    SimilarSummary,
 )
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_pb2 import Outcome
@@ -41,6 +38,7 @@ from dejavu_client.formatting import (
     warning_label,
 )
 from dejavu_client.requests import FEED_HORIZONS
+from dejavu_client.similar_games import name_of, seen_before, seen_forecast, seen_together, story_of
 from dejavu_common.clock import game_day
 from dejavu_common.rich_console import Console, titled_panel
 from dejavu_feed import live_inputs
@@ -79,12 +77,13 @@ def print_rows(columns: Sequence[Column[RowT]], rows: Sequence[RowT], none: str)
     Console().print(ResponsiveTable(columns, rows) if rows else none, highlight=False)
 
 
-def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:
+def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = (), explain: bool = True) -> None:
     """Print a forecast in full, with the date of its game unless it is today.
 
     Args:
         forecast: the forecast.
         pattern: its input: home − away at the end of each minute, in points.
+        explain: whether to print more of its explanation than the most similar game.
     """
     rows = name_value_rows()
     if forecast.game_date and forecast.game_date != game_day(datetime.now(UTC)).isoformat():
@@ -111,7 +110,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         rows.add_row("quantiles", "  ".join(quantiles))
     then = outcome_verb(forecast.horizon)
     rows.add_row(f"{_home(forecast)} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability))
-    if forecast.HasField("explanation"):
+    if explain and forecast.HasField("explanation"):
         _add_parts(rows, forecast)
     _add_ratings(rows, forecast)
     rows.add_row("model", forecast.model_version)
@@ -125,9 +124,8 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     console = Console()
     console.print(titled_panel(rows, title(forecast)))
     print_warnings(console, forecast.warnings)
-    if forecast.explanation.contributions:
-        console.print(contributions(forecast))
-    for part in _similar_games(forecast):
+    console.print(seen_before(forecast), highlight=False, end="\n" * forecast.HasField("explanation"))
+    for part in _explained(forecast) if explain else ():
         console.print(part, highlight=False)
 
 
@@ -314,54 +312,21 @@ def _role(component: ComponentPrediction) -> str:
     return f"{100 * component.weight:.0f} % of the forecast" if component.weight else "no part in it"
 
 
-def _similar_games(forecast: Forecast) -> Iterator[Table | str]:
-    """Yield a sentence on the similar games that the forecast is made of, and a table of the nearest."""
-    horizon, explanation = horizon_label(forecast.horizon), forecast.explanation
-    summary, home = explanation.similar_summary, forecast.home_team or "the home team"
-    if summary.games:
-        counted = "a game and its mirror image count as two"
-        yield (
-            f"Of {summary.games:,} similar games after minute {summary.minute} ({counted}),"
-            f" {_with_lead(summary, explanation.baseline_prediction, horizon)} {_part(explanation)}"
-        )
-    table = titled_table(f"the nearest, {home}'s side first", "game", "then", "final", f"at the {horizon}", "distance")
-    for game in explanation.similar_games:
-        then = _score(game, game.home_points, game.away_points) if game.HasField("home_points") else "–"
-        ended = game.HasField("final_home_points")
-        final = _score(game, game.final_home_points, game.final_away_points) if ended else "–"
-        name = game.label + ", mirrored" * game.mirrored
-        table.add_row(name, then, final, signed(game.differential_at_horizon, 0), f"{game.distance:.1f}")
-    if explanation.similar_games:
-        apart = "distance: 0 for equal course, lead, total points and expected margin"
-        mirrored = f"mirrored: its away team is on {home}'s side; " * any(g.mirrored for g in explanation.similar_games)
-        table.caption, table.caption_justify = mirrored + apart, "left"
+def _explained(forecast: Forecast) -> Iterator[Table | str]:
+    """Yield what moved a forecast, what the similar games say together, and a table of the nearest."""
+    games = forecast.explanation.similar_games
+    if forecast.explanation.contributions:
+        yield contributions(forecast)
+    if together := seen_together(forecast):
+        yield f"{together} {seen_forecast(forecast)}"
+    table = titled_table("past games like this one", "game", "how it went", "distance")
+    table.columns[1].justify = "left"
+    for game in games:
+        table.add_row(name_of(game), story_of(game, forecast.horizon), f"{game.distance:.1f}")
+    if games:
+        table.caption = "distance: 0 for equal course, lead, total points and expected margin"
+        table.caption_justify = "left"
         yield table
-
-
-def _with_lead(summary: SimilarSummary, lead: float, horizon: str) -> str:
-    """Describe what happened in the similar games with the lead of the game."""
-    count = summary.same_lead
-    if not count:
-        return "none had a lead like this one."
-    side, led = ("the side behind", summary.turned) if lead else ("the home side", summary.home_led)
-    return (
-        f"{count:,} had this lead, within two points: {side} led at the {horizon} in {led:,} ({chance(led / count)})."
-    )
-
-
-def _part(explanation: Explanation) -> str:
-    """Describe the part of the similar games in the forecast."""
-    if not any(each.name == "dejavu" and each.weight for each in explanation.components):
-        return "They are shown for comparison: this forecast is not made of them."
-    if not explanation.similar_summary.same_lead:
-        return "The forecast is made of how their leads changed."
-    correction = signed(explanation.similar_summary.correction)
-    return f"Dejavu differs from their mean by {correction} points: teams, home advantage, live inputs, and chance."
-
-
-def _score(game: SimilarGame, home: int, away: int) -> str:
-    """Format a score, that of the side of the requested home team first."""
-    return f"{away}–{home}" if game.mirrored else f"{home}–{away}"
 
 
 _CONTRIBUTIONS: Final = {

@@ -157,13 +157,15 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> Cont
     for game_id in games:
         if (state := context.feed.games.of(game_id)) is not None:
             states[game_id] = state
-    return await asyncio.to_thread(_dump_day, day, games, states, (previous, following), token)
+    seen = {game_id: context.feed.log.explained(game_id) for game_id in games} if is_now else {}
+    return await asyncio.to_thread(_dump_day, day, games, states, seen, (previous, following), token)
 
 
 def _dump_day(
     day: date,
     games: dict[str, list[RecordedPrediction]],
     states: dict[str, Game],
+    seen: dict[str, list[Forecast]],
     neighbours: tuple[date | None, date | None],
     token: str,
 ) -> Content:
@@ -172,7 +174,13 @@ def _dump_day(
     answer = dump(
         {
             "date": day.isoformat(),
-            "games": [_summary(game_id, games.get(game_id, []), states.get(game_id)) for game_id in known],
+            "games": [
+                {
+                    **_summary(game_id, games.get(game_id, []), states.get(game_id)),
+                    "seen": _seen(seen.get(game_id, ())),
+                }
+                for game_id in known
+            ],
             "dates": {"previous": previous and previous.isoformat(), "next": following and following.isoformat()},
             "resumeToken": token,
         }
@@ -205,6 +213,23 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | No
         "course": _course(forecasts),
         "state": state and to_dict(state),
     }
+
+
+def _seen(explained: Iterable[Forecast]) -> JsonObject | None:
+    """Return the newest forecast, of the end if both horizons have one, that names similar games.
+
+    Forecasts of moments name none, so the newest one of a game seldom does.
+    """
+    named = [each for each in explained if each.explanation.similar_games]
+    newest = max(named, key=lambda each: (each.elapsed_minutes, each.horizon == HORIZON_FINAL), default=None)
+    if newest is None:
+        return None
+    brief = Forecast()
+    brief.CopyFrom(newest)
+    brief.ClearField("distribution")
+    for each in brief.explanation.similar_games:
+        each.ClearField("course")
+    return to_dict(brief)
 
 
 def _teams(forecasts: Iterable[RecordedPrediction]) -> Forecast | None:

@@ -10,6 +10,7 @@ from typing import Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
@@ -250,7 +251,9 @@ def _object(**properties: JsonObject) -> JsonObject:
 
 
 def _own_schemas() -> dict[str, JsonObject]:
-    prediction, outcome, shown = (_reference(descriptor_of(each)) for each in (RecordedPrediction, Outcome, Game))
+    prediction, forecast, outcome, shown = (
+        _reference(descriptor_of(each)) for each in (RecordedPrediction, Forecast, Outcome, Game)
+    )
     outcomes = {"type": "array", "items": outcome}
     or_none = {"anyOf": [prediction, _NULL]}
     day_or_none = {"anyOf": [_DAY, _NULL]}
@@ -270,6 +273,7 @@ def _own_schemas() -> dict[str, JsonObject]:
         forecasts={"type": "integer"},
         course={"type": "array", "items": point},
         state={"anyOf": [shown, _NULL]},
+        seen={"anyOf": [forecast, _NULL]},
     )
     return {
         "Error": _object(error=error),

@@ -185,19 +185,6 @@ export const strings = {
     beforeTipoffLong: "Before tip-off",
     others: "models",
     othersLong: "Similar games and LSTM",
-    similarTitle: "Games that went like this one",
-    similarSummary: (of: SimilarSummary, lead: number, horizon: string, percent: (share: number) => string) => {
-      const games = `Of ${of.games.toLocaleString("en")} similar games after minute ${of.minute} (a game and its mirror image count as two)`;
-      if (!of.sameLead) return `${games}, none had a lead like this one: the forecast is made of how their leads changed.`;
-      const [side, led] = lead ? ["the side behind", of.turned] : ["the home side", of.homeLed];
-      return `${games}, ${of.sameLead.toLocaleString("en")} had this lead, within two points: ${side} led at the ${horizon} in ${percent(led / of.sameLead)}.`;
-    },
-    similarCaption: (home: string, mirrored: boolean) =>
-      `The nearest of them, with the scores then and at the end, ${home}'s side first.${mirrored ? ` Mirrored: its away team is on ${home}'s side; a dashed line in the chart.` : ""}`,
-    similarName: (label: string, mirrored: boolean) => (mirrored ? `${label}, mirrored` : label),
-    showCourses: "Draw them in the chart",
-    similarNone: "This forecast names no similar games.",
-    similarColumns: (horizon: string) => ["Past game", "Score then", `At the ${horizon}`, "Final score"],
     corrections: "Corrected plays",
     correction: (minute: number, horizon: string) => `After minute ${minute}, forecast of the ${horizon}`,
     correctionFrom: (from: string, to: string) => `lead ${from} became ${to}`,
@@ -218,7 +205,43 @@ export const strings = {
     columns: { minute: "Time", horizon: "For", lead: "Lead", point: "Forecast", lower: "From", upper: "To", probability: "Home leads", made: "Made", held: "Held" },
     yes: "yes",
     no: "no",
-    legend: { played: "played", similar: "similar games", forecast: "forecast", band: "50 / 80 / 95 %", outcome: "outcome" },
+    legend: { played: "played", forecast: "forecast", band: "50 / 80 / 95 %", outcome: "outcome" },
+  },
+
+  /** Similar games: a past game is told of the side that led. */
+  dejavu: {
+    title: "You have seen this before",
+    drawn: "The game that you drew has been played before",
+    name: (away: string, home: string, day: string) => `${away} at ${home}, ${day}`,
+    led: (team: string, points: number) => `${team} led by ${points}`,
+    level: "it was level",
+    asHere: ", as here,",
+    here: (lead: string) => ` (here ${lead})`,
+    ended: {
+      half: (by: number) => (by > 0 ? `led by ${by} at the half` : by < 0 ? `was behind by ${-by} at the half` : "was level at the half"),
+      final: (by: number) => (by > 0 ? `won by ${by}` : `lost by ${-by}`),
+    },
+    story: (then: string, like: string, ended: string) => `${then}${like} and ${ended}`,
+    afterMinute: (minute: number, story: string) => `After minute ${minute} ${story}.`,
+    seen: (name: string, minute: number, story: string) => `Seen before: ${name}. After minute ${minute} ${story}.`,
+    counts: {
+      half: (of: SimilarSummary, home: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were led by ${home}'s side at the half`,
+      final: (of: SimilarSummary, home: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were won by ${home}'s side`,
+    },
+    turned: (games: number) => `, ${games.toLocaleString("en")} were turned by the side behind.`,
+    noneAlike: (of: SimilarSummary) => `None of the ${of.games.toLocaleString("en")} similar games had a lead like this one.`,
+    forecast: (horizon: string, points: string, mean: string, correction: string) =>
+      `Dejavu, the forecast made of similar games, says ${points} at the ${horizon}: their mean is ${mean}, and ${correction} is for team strength, home advantage and what else differs here.`,
+    changes: "Dejavu, the forecast made of similar games, counts how their leads changed.",
+    noPart: "They are shown for comparison: this forecast is not made of them.",
+    caption: (of: SimilarSummary, home: string) =>
+      `Similar after minute ${of.minute}: the ${of.games.toLocaleString("en")} nearest of all past games and their mirror images, in which the away team has ${home}'s part. With this lead: within two points of it. Listed: the nearest.`,
+    chartLabel: (now: string, names: string) => `Line chart of leads from tip-off: this game, now ${now}, and past games like it, to their ends: ${names}.`,
+    thisGame: "this game",
+    play: "Play it through",
+    stop: "Stop",
+    list: "Past games like this one",
+    readout: (when: string, past: string, here: string) => `${when}: ${past}${here ? `; here ${here}` : ""}`,
   },
 
   record: {

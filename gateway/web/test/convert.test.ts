@@ -27,7 +27,7 @@ test("a forecast of a moment has the moment's time and lead, not those of its pa
 });
 
 test("a similar game has its own scores, and a forecast says what it is made of and what moved it", () => {
-  const named = { label: "2021-03-14 BOS @ BKN", homeTeam: "BKN", awayTeam: "BOS" };
+  const named = { gameDate: "2021-03-14", homeTeam: "BKN", awayTeam: "BOS" };
   const scores = { homePoints: 0, awayPoints: 2, finalHomePoints: 104, finalAwayPoints: 109 };
   const one = forecast({
     explanation: {
@@ -38,7 +38,7 @@ test("a similar game has its own scores, and a forecast says what it is made of 
       attribution: { beforeTipoff: 1, components: 0.5 },
     },
   });
-  const plain = { home: "BKN", away: "BOS", label: named.label };
+  const plain = { home: "BKN", away: "BOS", date: named.gameDate };
   expect(one.similar).toEqual([
     { ...plain, mirrored: false, lead: -2, atHorizon: -5, score: [0, 2], final: [104, 109], course: [-2, 1] },
     { ...plain, mirrored: true, lead: 0, atHorizon: 0, score: undefined, final: undefined, course: [] },

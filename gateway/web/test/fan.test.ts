@@ -67,30 +67,6 @@ test("the range of the axis holds every value and zero", () => {
   }
 });
 
-test("similar games are drawn from tip-off, and straight to the horizon where their course is not known", () => {
-  const game = { home: "BKN", away: "NYK", label: "", mirrored: false, score: undefined, final: undefined, lead: 5 };
-  const input = {
-    home: "BOS",
-    away: "LAL",
-    played: [{ minute: 1, lead: 2 }, { minute: 2, lead: 5 }],
-    forecasts: [],
-    outcomes: [],
-    overtimes: 0,
-    later: [],
-    similar: [
-      { ...game, atHorizon: 9, course: [1, 4, -2] },
-      { ...game, atHorizon: 0, course: [] },
-    ],
-    similarAt: 2,
-    similarHorizon: 24,
-    range: [-10, 10] as [number, number],
-  };
-  const [minutes, ...series] = fanData(input);
-  const drawn = (values: unknown) => (values as (number | null)[]).flatMap((value, place) => (value === null ? [] : [[minutes[place], value]]));
-  expect(drawn(series.at(-2))).toEqual([[0, 0], [1, 1], [2, 4], [3, -2], [24, 9]]);
-  expect(drawn(series.at(-1))).toEqual([[2, 5], [24, 0]]);
-});
-
 test("in overtime the fan goes from the lead of the moment to the end of that overtime", () => {
   const now = made({ minute: 50.825, isMoment: true, lead: -2, point: -1.5, lower: -9, upper: 7 });
   const moments = fan(anchors([now]));
@@ -107,10 +83,9 @@ test("in the last second a fan has its shape, with few moments", () => {
 
 test("the played line goes through the moments to the shown one, the later line goes on from there, and both are in range", () => {
   const input = {
-    home: "BOS", away: "LAL", forecasts: [], outcomes: [], overtimes: 1, similar: [], similarHorizon: 48,
+    home: "BOS", away: "LAL", forecasts: [], outcomes: [], overtimes: 1,
     played: [{ minute: 1, lead: 2 }, { minute: 1.5, lead: 4 }],
     later: [{ minute: 2, lead: 3 }, { minute: 50.5, lead: -14 }],
-    similarAt: 1,
     range: [-10, 10] as [number, number],
   };
   const [minutes, line, after] = fanData(input);

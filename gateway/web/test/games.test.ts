@@ -53,6 +53,16 @@ test("an outcome counts until it is withdrawn", () => {
   expect(outcomeOf(game(ID)!, "final")).toBeUndefined();
 });
 
+test("the newest forecast that names similar games is kept beside newer ones that name none", () => {
+  const seen = { explanation: { baselinePrediction: 3, similarGames: [{ homeTeam: "ATL", awayTeam: "CLE" }] } };
+  const next = (extra: object, sequence: number) => ({ gameId: "9900000009", newest: {}, outcomes: [], forecasts: 1, homeTeam: "BOS", awayTeam: "LAL", seen: { ...forecast(20, sequence).forecast, ...seen, gameId: "9900000009", ...extra } });
+  takeBoardGame(next({}, 30));
+  takeEvent(forecast(21, 31, { gameId: "9900000009" }));
+  takeEvent(forecast(20, 29, { gameId: "9900000009", horizon: "HORIZON_HALFTIME", ...seen }));
+  expect([game("9900000009")!.seen?.minute, game("9900000009")!.seen?.horizon]).toEqual([20, "final"]);
+  expect(withForecast(game("9900000009")!, made({ minute: 22, late: true, similar: game("9900000009")!.seen!.similar })).seen?.minute).toBe(20);
+});
+
 test("a late forecast is not the newest one", () => {
   const before = game(ID)!;
   expect(withForecast(before, made({ minute: 30, sequence: 99, late: true }))).toEqual(before);

@@ -57,8 +57,10 @@ class Tab:
     foreign: list[str] = field(default_factory=list)
 
     def open(self, path: str, ready: str) -> None:
-        """Open a path and wait until something is visible."""
+        """Open a path and wait until something is visible, the canvas of a chart too, which is drawn on screen only."""
         self.page.goto(self.origin + path)
+        if (chart := ready.removesuffix(" canvas")) != ready:
+            self.page.locator(chart).first.scroll_into_view_if_needed()
         self.page.wait_for_selector(ready, state="visible")
 
     def problem(self, key: str) -> str:

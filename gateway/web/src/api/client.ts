@@ -1,5 +1,6 @@
 /** Calls of the gateway's JSON endpoints. */
 import type { CompareModelsResponseJson, GetModelResponseJson, ListModelChangesResponseJson, ListModelsResponseJson } from "../gen/dejavu/v1/model_service_pb";
+import type { ForecastJson } from "../gen/dejavu/v1/forecast_pb";
 import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { GetServiceStatsResponseJson } from "../gen/dejavu/ops/v1/operations_service_pb";
 import type { PredictRequestJson, PredictResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
@@ -58,6 +59,8 @@ export interface BoardGame {
   forecasts: number;
   course?: { elapsedMinutes: number; lead: number; homeLeadProbability: number }[];
   state?: GameJson | null;
+  /** The newest forecast of the last minutes that names similar games. */
+  seen?: ForecastJson | null;
 }
 
 export interface Board {

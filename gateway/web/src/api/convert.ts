@@ -72,7 +72,7 @@ export function forecast(json: ForecastJson): Forecast {
     similar: (explanation?.similarGames ?? []).map((game) => ({
       home: game.homeTeam ?? "",
       away: game.awayTeam ?? "",
-      label: game.label ?? "",
+      date: game.gameDate ?? "",
       mirrored: game.mirrored ?? false,
       lead: num(game.differential),
       atHorizon: num(game.differentialAtHorizon),

@@ -2,7 +2,7 @@
 import type uPlot from "uplot";
 import { LEVELS, anchors, fan, horizonOf, type FanMoment } from "../model/fan";
 import { endOf } from "../model/play";
-import type { Forecast, Played, SimilarGame } from "../model/types";
+import type { Forecast, Played } from "../model/types";
 import { across, leads, periods, quiet } from "./axes";
 import type { Palette } from "./theme";
 
@@ -19,24 +19,18 @@ export interface FanInput {
   overtimes: number;
   /** Margins after the shown time; drawn faintly. */
   later: readonly Played[];
-  similar: readonly SimilarGame[];
-  /** Minute after which the similar games resemble this one, and that at which they end. */
-  similarAt: number;
-  similarHorizon: number;
   range: [number, number];
 }
 
 export const FAN_SERIES = 1 + 3 + 2 * LEVELS.length;
 const TIP_OFF: Played = { minute: 0, lead: 0 };
 
-/** Series: played, played later, point, then upper and lower for each level, then one for each similar game. */
+/** Series: played, played later, point, then upper and lower for each level. */
 export function fanData(input: FanInput): uPlot.AlignedData {
   const course = fan(anchors(input.forecasts));
   const before = [TIP_OFF, ...input.played];
   const xs = new Set<number>([...before, ...input.later, ...course].map((one) => one.minute));
   xs.add(endOf(input.overtimes));
-  const similar = input.similar.map((game) => courseOf(game, input));
-  for (const one of similar.flat()) xs.add(one.minute);
   const x = [...xs].sort((a, b) => a - b);
   const at = new Map(course.map((moment) => [moment.minute, moment]));
   const drawn = (points: readonly Played[]) => {
@@ -56,14 +50,7 @@ export function fanData(input: FanInput): uPlot.AlignedData {
       pick((moment) => moment.bands.find((band) => band.level === level)?.upper),
       pick((moment) => moment.bands.find((band) => band.level === level)?.lower),
     ]),
-    ...similar.map(drawn),
   ];
-}
-
-/** The course of a similar game from tip-off to the horizon; if it is not known, a straight line from the compared minute on. */
-export function courseOf(game: SimilarGame, of: Pick<FanInput, "similarAt" | "similarHorizon">): Played[] {
-  const known = game.course.length ? [TIP_OFF, ...game.course.map((lead, index) => ({ minute: index + 1, lead }))] : [{ minute: of.similarAt, lead: game.lead }];
-  return [...known, { minute: of.similarHorizon, lead: game.atHorizon }];
 }
 
 /** All values that the y-axis must hold: margins, outer bands and outcomes. */
@@ -86,7 +73,6 @@ export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPl
         line({ stroke: colors.muted, width: 1.5 * colors.unit, dash: [2, 3].map((length) => length * colors.unit) }),
         line({ stroke: colors.forecast, width: 2 * colors.unit }),
         ...LEVELS.flatMap(() => [edge, edge]),
-        ...shown.similar.map(({ mirrored }) => line({ stroke: colors.muted, width: colors.unit, ...(mirrored && { dash: [6, 4].map((length) => length * colors.unit) }) })),
       ],
       // Outermost first, so that the inner bands lie on top of it.
       bands: LEVELS.map((_level, place) => ({ series: [4 + 2 * place, 5 + 2 * place] as [number, number], fill: colors.fan[place] ?? "" })).reverse(),
@@ -115,7 +101,6 @@ function marks(chart: uPlot, colors: Palette, input: FanInput): void {
   if (now) dot(chart, now.minute, now.lead, 5 * unit, colors.ink, colors.surface);
   for (const one of input.forecasts)
     if (horizonOf(one) > (now?.minute ?? 0)) dot(chart, horizonOf(one), one.point, 4 * unit, colors.surface, colors.forecast);
-  for (const game of input.similar) dot(chart, input.similarHorizon, game.atHorizon, 3 * unit, colors.muted, colors.surface);
   for (const one of input.outcomes) dot(chart, one.minute, one.differential, 6 * unit, one.differential > 0 ? colors.home : colors.away, colors.surface);
 }
 

@@ -1,12 +1,11 @@
 /** Fan chart of the lead: the lead so far and the intervals of the forecasts, with a table of all forecasts. */
 import { createMemo, For } from "solid-js";
 import { Chart } from "../charts/Chart";
-import { courseOf, fanData, fanOptions, type FanInput } from "../charts/fanChart";
+import { fanData, fanOptions, type FanInput } from "../charts/fanChart";
 import { covers } from "../model/course";
-import { yRange } from "../model/fan";
 import { exact, lead, percent } from "../model/format";
 import { timeCell } from "../model/play";
-import { MINUTE_OF, type Horizon, type SimilarGame } from "../model/types";
+import type { Horizon } from "../model/types";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
@@ -14,25 +13,17 @@ import { Figure } from "./Figure";
 
 const said = strings.game;
 
-export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[]; fill?: boolean }) {
-  const input = createMemo((): FanInput => {
-    const [similarAt, similarHorizon] = [props.moment.explained()?.minute ?? 0, MINUTE_OF[props.moment.explained()?.horizon ?? "final"]];
-    const leads = props.similar.flatMap((game) => courseOf(game, { similarAt, similarHorizon })).map((one) => one.lead);
-    const [low, high] = props.moment.range();
-    return {
-      home: props.moment.home(),
-      away: props.moment.away(),
-      played: props.moment.played(),
-      forecasts: props.moment.forecasts(),
-      outcomes: props.moment.outcomes(),
-      overtimes: props.moment.overtimes(),
-      later: props.moment.later(),
-      similar: props.similar,
-      similarAt,
-      similarHorizon,
-      range: leads.some((one) => one < low || one > high) ? yRange([low, high, ...leads]) : [low, high],
-    };
-  });
+export function FanChart(props: { moment: Moment; fill?: boolean }) {
+  const input = createMemo((): FanInput => ({
+    home: props.moment.home(),
+    away: props.moment.away(),
+    played: props.moment.played(),
+    forecasts: props.moment.forecasts(),
+    outcomes: props.moment.outcomes(),
+    overtimes: props.moment.overtimes(),
+    later: props.moment.later(),
+    range: props.moment.range(),
+  }));
   const sentence = (horizon: Horizon) => {
     const forecast = props.moment.shown()[horizon]?.forecast;
     if (!forecast) return "";
@@ -46,16 +37,15 @@ export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[
       size={props.fill ? "fill" : "tall"}
       data={fanData(input())}
       options={fanOptions(input)}
-      shape={[...input().similar.map((game) => game.mirrored), input().home, input().away, input().overtimes, ...input().range].join()}
+      shape={[input().home, input().away, input().overtimes, ...input().range].join()}
     />
   );
 }
 
-export function FanLegend(props: { similar?: boolean }) {
+export function FanLegend() {
   const words = said.legend;
   const entries = () => [
     ["played", words.played],
-    ...(props.similar ? [["similar", words.similar]] : []),
     ["forecast", words.forecast],
     ["band", words.band],
     ["outcome", words.outcome],
@@ -74,7 +64,7 @@ export function FanLegend(props: { similar?: boolean }) {
   );
 }
 
-export function FanFigure(props: { history: History; moment: Moment; similar: readonly SimilarGame[] }) {
+export function FanFigure(props: { history: History; moment: Moment }) {
   const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
   const columns = said.columns;
   const table = () => ({
@@ -96,8 +86,8 @@ export function FanFigure(props: { history: History; moment: Moment; similar: re
   });
   const caption = () => (props.moment.overtimeUnforecast() ? `${said.fanCaption} ${said.overtime(props.moment.overtimes())}` : said.fanCaption);
   return (
-    <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend similar={props.similar.length > 0} />}>
-      <FanChart moment={props.moment} similar={props.similar} />
+    <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend />}>
+      <FanChart moment={props.moment} />
     </Figure>
   );
 }

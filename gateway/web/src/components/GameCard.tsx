@@ -4,6 +4,7 @@ import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
 import type { Held } from "../api/client";
 import { changeOf } from "../model/course";
+import { seenBefore } from "../model/dejavu";
 import { fixed, lead, percent } from "../model/format";
 import { isReplay, unforecast, type Unforecast } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
@@ -145,6 +146,7 @@ export function GameCard(props: { game: Game }) {
           <Show when={!final()}>
             <p class="change">{changed()}</p>
           </Show>
+          <Show when={open() && seenBefore(props.game.seen)}>{(sentence) => <p class="sub">{sentence()}</p>}</Show>
           <Show when={props.game.newest.half}>
             {(half) => <HorizonRow horizon="half" forecast={half()} outcome={outcomeOf(props.game, "half")} held={props.game.held.half} home={home()} away={away()} />}
           </Show>

@@ -5,7 +5,6 @@ import { Chart } from "../charts/Chart";
 import { fanData, fanOptions, type FanInput } from "../charts/fanChart";
 import { lead } from "../model/format";
 import { yRange } from "../model/fan";
-import { REGULATION } from "../model/play";
 import { MAX_MARGIN, withValue } from "../model/pattern";
 import type { Forecast } from "../model/types";
 import { strings } from "../strings";
@@ -38,9 +37,6 @@ export function PatternEditor(props: Props) {
       outcomes: [],
       overtimes: 0,
       later: [],
-      similar: [],
-      similarAt: 0,
-      similarHorizon: REGULATION,
       range: yRange(values),
     };
   });

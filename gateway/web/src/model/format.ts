@@ -53,6 +53,7 @@ function lazy(options: Intl.DateTimeFormatOptions): (instant: number) => string 
 
 const CLOCK = lazy({ hour: "2-digit", minute: "2-digit" });
 const EXACT = lazy({ dateStyle: "medium", timeStyle: "long" });
+const DATE = lazy({ day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
 const DAY = lazy({ weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
 
 /** Time of day in the viewer's zone. */
@@ -66,10 +67,18 @@ export function exact(instant: number): string {
 }
 
 /** A calendar day (ISO 8601), which belongs to no zone. */
-export function day(date: string): string {
-  const instant = Date.parse(`${date}T00:00:00Z`);
-  return Number.isNaN(instant) ? date : DAY(instant);
+function dayBy(write: (instant: number) => string): (date: string) => string {
+  return (date) => {
+    const instant = Date.parse(`${date}T00:00:00Z`);
+    return Number.isNaN(instant) ? date : write(instant);
+  };
 }
+
+/** A calendar day with its weekday. */
+export const day = dayBy(DAY);
+
+/** A calendar day without its weekday. */
+export const calendarDay = dayBy(DATE);
 
 /** The day of games at an instant: the date in UTC 11 hours earlier, by which the record counts its evenings. */
 export function gameDay(instant: number): string {

@@ -41,7 +41,8 @@ export interface Total {
 export type Score = [home: number, away: number];
 
 export interface SimilarGame extends Teams {
-  label: string;
+  /** Its local date, ISO 8601. */
+  date: string;
   /** Whether its away team has the part of the shown home team; its differentials then are away − home. */
   mirrored: boolean;
   /** Differential after the forecast's minute, and at its horizon. */

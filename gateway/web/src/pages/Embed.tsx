@@ -46,7 +46,7 @@ export default function Embed(props: { id: string }) {
           </Show>
           <Show when={!over() && history.newest()}>{(newest) => <AgeBadge newest={newest()} outcome={over()} shown={shown()} />}</Show>
         </div>
-        <FanChart moment={moment} similar={[]} fill />
+        <FanChart moment={moment} fill />
         <div class="embed-foot">
           <FanLegend />
           <a href={`/game/${props.id}`} target="_blank" rel="noopener">

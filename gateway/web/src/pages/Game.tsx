@@ -1,24 +1,23 @@
-/** One game: fan, similar games, probability of a win, terms of the forecast, and coverage. */
+/** One game: similar games, fan, probability of a win, terms of the forecast, and coverage. */
 import { createMemo, createSignal, For, Show } from "solid-js";
-import { api } from "../api/client";
-import { forecast as toForecast } from "../api/convert";
 import { barData, barOptions, type Bar } from "../charts/barChart";
 import { Chart } from "../charts/Chart";
+import { DejaVu } from "../components/DejaVu";
 import { FanFigure } from "../components/FanFigure";
 import { Figure, Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
 import { corrections, covers, held } from "../model/course";
-import { exact, expected, lead, percent } from "../model/format";
+import { exact, lead, percent } from "../model/format";
 import { timeCell } from "../model/play";
 import { teamStyle } from "../model/teams";
-import { HORIZONS, type Score } from "../model/types";
+import { HORIZONS } from "../model/types";
 import { nowText } from "../components/ShownGame";
 import { WinChart, winPoints } from "../components/WinChart";
+import { createWithCourses } from "../state/courses";
 import { game as known } from "../state/games";
 import { createHistory, type History } from "../state/history";
-import { createLoaded } from "../state/load";
 import { createMoment, type Moment } from "../state/moment";
 import { strings } from "../strings";
 
@@ -68,40 +67,6 @@ function ReasonFigure(props: Parts) {
         <Chart label={said.reasonLabel} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} />
       </Figure>
     </Show>
-  );
-}
-
-function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) => void }) {
-  const games = () => props.moment.explained()?.similar ?? [];
-  const horizon = () => strings.horizon[props.moment.explained()?.horizon ?? "final"] ?? "";
-  const score = (of: Score | undefined, mirrored: boolean) => (of ? (mirrored ? `${of[1]}–${of[0]}` : `${of[0]}–${of[1]}`) : "–");
-  const table = () => ({
-    columns: said.similarColumns(horizon()),
-    rows: games().map((game) => [
-      said.similarName(game.label, game.mirrored),
-      score(game.score, game.mirrored),
-      game.mirrored ? expected(game.atHorizon, game.away, game.home) : expected(game.atHorizon, game.home, game.away),
-      score(game.final, game.mirrored),
-    ]),
-  });
-  const caption = () => said.similarCaption(props.moment.home(), games().some((game) => game.mirrored));
-  return (
-    <section class="card similar">
-      <div class="figure-head">
-        <h2>{said.similarTitle}</h2>
-        <label class="check">
-          <input type="checkbox" checked={props.drawn} onChange={(event) => props.onDraw(event.currentTarget.checked)} />
-          {said.showCourses}
-        </label>
-      </div>
-      <Show when={props.moment.explained()?.summary}>
-        {(summary) => <p>{said.similarSummary(summary(), props.moment.explained()?.lead ?? 0, horizon(), percent)}</p>}
-      </Show>
-      <Show when={games().length} fallback={<p>{said.similarNone}</p>}>
-        <Table data={table()} caption={said.similarTitle} />
-        <p class="caption">{caption()}</p>
-      </Show>
-    </section>
   );
 }
 
@@ -184,19 +149,7 @@ function CopyPicture(props: { url: string }) {
 export default function Game(props: { id: string }) {
   const history = createHistory(() => props.id);
   const moment = createMoment(history);
-  /** Whether the shown forecast came with the courses of its similar games, as the newest one does from the stream. */
-  const complete = () => moment.explained()?.similar.some((game) => game.course.length) ?? false;
-  const [chosen, setChosen] = createSignal<boolean>();
-  const drawn = () => chosen() ?? complete();
-  const asked = createMemo(() => (drawn() && !complete() ? moment.explained() : undefined));
-  const withCourses = createLoaded(asked, async ({ gameId, horizon, minute }) => {
-    const query = { horizon: horizon === "final" ? "HORIZON_FINAL" : "HORIZON_HALFTIME", elapsedMinutes: minute };
-    return toForecast((await api.prediction(gameId, query)).prediction?.forecast ?? {});
-  });
-  const similar = () => {
-    const [shown, loaded] = [drawn() ? moment.explained() : undefined, withCourses.value()];
-    return (asked() && loaded?.sequence === shown?.sequence ? loaded : shown)?.similar ?? [];
-  };
+  const explained = createWithCourses(moment.explained);
   const unknown = () => history.loaded.value() !== undefined && !history.predictions().length;
   const state = () => known(props.id)?.shown;
   const title = () => {
@@ -223,8 +176,10 @@ export default function Game(props: { id: string }) {
       <div class="game-page teams" style={teamStyle(moment.home(), moment.away())}>
         <Scoreboard id={props.id} history={history} moment={moment} />
         <Scrubber history={history} moment={moment} />
-        <FanFigure history={history} moment={moment} similar={similar()} />
-        <SimilarCard history={history} moment={moment} drawn={drawn()} onDraw={setChosen} />
+        <Show when={explained()?.similar.length ? explained() : undefined}>
+          {(forecast) => <DejaVu title={strings.dejavu.title} forecast={forecast()} played={moment.played()} home={moment.home()} away={moment.away()} />}
+        </Show>
+        <FanFigure history={history} moment={moment} />
         <WinFigure history={history} moment={moment} />
         <ReasonFigure history={history} moment={moment} />
         <HeldCard history={history} moment={moment} />

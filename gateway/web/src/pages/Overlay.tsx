@@ -53,7 +53,7 @@ export default function Overlay(props: { id: string }) {
             />
           </Show>
           <Show when={kind() === "fan" && history.minutes().length}>
-            <FanChart moment={moment} similar={[]} />
+            <FanChart moment={moment} />
           </Show>
           <Show when={kind() === "win" && history.minutes().length}>
             <WinChart history={history} moment={moment} />

@@ -2,6 +2,7 @@
 import { createEffect, createSignal, For, onCleanup, Show } from "solid-js";
 import { api, ApiError } from "../api/client";
 import { forecast as toForecast } from "../api/convert";
+import { DejaVu } from "../components/DejaVu";
 import { PageHead } from "../components/Frame";
 import { PatternEditor } from "../components/PatternEditor";
 import { HorizonChoice, Segmented } from "../components/Segmented";
@@ -100,6 +101,7 @@ export default function WhatIf() {
       homeTeam: home(),
       awayTeam: away(),
       quantileLevels: QUANTILE_LEVELS,
+      returnExplanation: true,
       ...(fits(points(), pattern().at(-1) ?? 0) && { totalPoints: Number(points()) }),
     };
     const timer = setTimeout(() => void ask(request), PAUSE_MS);
@@ -108,6 +110,7 @@ export default function WhatIf() {
   onCleanup(() => pending?.abort());
 
   const shown = () => (problem() ? undefined : answer()?.forecast);
+  const course = () => pattern().slice(0, shown()?.minute).map((points, place) => ({ minute: place + 1, lead: points }));
   const answeredHome = () => answer()?.home || strings.homeName;
   const answeredAway = () => answer()?.away || strings.awayName;
   const name = (value: number) => lead(value, answeredHome(), answeredAway());
@@ -183,6 +186,9 @@ export default function WhatIf() {
           </Show>
           <For each={shown()?.warnings ?? []}>{(warning) => <p class="warning">{warning}</p>}</For>
         </section>
+        <Show when={shown()?.similar.length ? shown() : undefined}>
+          {(forecast) => <DejaVu title={strings.dejavu.drawn} forecast={forecast()} played={course()} home={answeredHome()} away={answeredAway()} />}
+        </Show>
         <section class="card">
           <PatternEditor pattern={pattern()} forecast={shown()} most={most()} home={homeName()} away={awayName()} onChange={take} />
           <p class="caption">{said.draw}</p>

@@ -17,6 +17,8 @@ export interface Game {
   /** How many intervals of minutes held of a game that was over when the board was loaded. */
   readonly held: Readonly<Partial<Record<Horizon, Held | undefined>>>;
   readonly course: readonly CoursePoint[];
+  /** The newest forecast that names similar games; of the end, unless only the half has one. */
+  readonly seen: Forecast | undefined;
   /** What the feed shows of it; undefined where that is not known. */
   readonly shown: Shown | undefined;
 }
@@ -38,7 +40,7 @@ export function game(id: string): Game | undefined {
 }
 
 function empty(id: string): Game {
-  return { id, home: "", away: "", newest: {}, outcomes: {}, held: {}, course: [], shown: undefined };
+  return { id, home: "", away: "", newest: {}, outcomes: {}, held: {}, course: [], seen: undefined, shown: undefined };
 }
 
 function change(id: string, next: (game: Game) => Game): void {
@@ -70,6 +72,11 @@ function isNewer(one: Forecast, standing: Forecast | undefined): boolean {
   return one.minute !== standing.minute ? one.minute > standing.minute : one.sequence > standing.sequence;
 }
 
+/** Whether a forecast with similar games is rather shown than another one of the game. */
+function replaces(one: Forecast, standing: Forecast): boolean {
+  return one.horizon === standing.horizon ? isNewer(one, standing) : one.horizon === "final";
+}
+
 export function withForecast(game: Game, one: Forecast): Game {
   const newest = isNewer(one, game.newest[one.horizon]) ? { ...game.newest, [one.horizon]: one } : game.newest;
   const point = { minute: one.minute, lead: one.lead ?? 0, probability: one.probability, sequence: one.sequence };
@@ -77,12 +84,15 @@ export function withForecast(game: Game, one: Forecast): Game {
   const counts = !one.late && one.horizon === "final" && one.lead !== undefined && one.sequence > (standing?.sequence ?? 0);
   // After exchanged teams, probabilities of before are those of the other side.
   const exchanged = one.home !== "" && game.home !== "" && (one.home !== game.home || one.away !== game.away);
+  const before = exchanged ? undefined : game.seen;
+  const isSeen = one.similar.length > 0 && !one.late && (!before || replaces(one, before));
   return {
     ...game,
     home: one.home || game.home,
     away: one.away || game.away,
     shown: one.home && one.away && (one.home !== game.shown?.home || one.away !== game.shown.away) ? undefined : game.shown,
     newest,
+    seen: isSeen ? one : before,
     course: counts ? withPoint(exchanged ? [] : game.course, point) : game.course,
   };
 }
@@ -105,6 +115,7 @@ export function takeBoardGame(json: BoardGame): void {
     };
     for (const recorded of [json.newest.half, json.newest.final])
       if (recorded?.forecast) next = withForecast(next, toRecorded(recorded).forecast);
+    if (json.seen) next = withForecast(next, toForecast(json.seen));
     next = withShown(next, json.state ? toShown(json.state) : undefined);
     const over = json.outcomes.map(toOutcome).reduce(withOutcome, next);
     return { ...over, held: { half: json.held?.half ?? undefined, final: json.held?.final ?? undefined } };

@@ -1,0 +1,76 @@
+/** Past games that went like this one, in words and as courses. */
+import { strings } from "../strings";
+import { calendarDay, lead } from "./format";
+import { MINUTE_OF, type Forecast, type Horizon, type Played, type Score, type SimilarGame } from "./types";
+
+const said = strings.dejavu;
+const TIP_OFF: Played = { minute: 0, lead: 0 };
+
+/** "CLE at ATL, 31 March 2022". */
+export function nameOf(game: SimilarGame): string {
+  return said.name(game.away, game.home, calendarDay(game.date));
+}
+
+/** The teams of a past game in the parts of this one's home and away team. */
+export function partsOf(game: SimilarGame): { home: string; away: string } {
+  return game.mirrored ? { home: game.away, away: game.home } : game;
+}
+
+/** How a past game stood after the compared minute, and how it went on: "CLE led by 6 (49–43) and lost by 4 (98–102)". */
+export function storyOf(game: SimilarGame, horizon: Horizon): string {
+  return told(game, horizon, "", game);
+}
+
+/** The same beside a forecast that names the game, without scores: "CLE led by 6, as here, and lost by 4". */
+export function storyBeside(game: SimilarGame, forecast: Forecast): string {
+  const { lead: here, home, away } = forecast;
+  const like = here === undefined ? "" : here === game.lead ? said.asHere : said.here(lead(here, home || strings.homeName, away || strings.awayName, 0));
+  return told(game, forecast.horizon, like, {});
+}
+
+/** Tells it of the side that led then, or of the one that led at the horizon if it was level. */
+function told(game: SimilarGame, horizon: Horizon, like: string, scores: Partial<Pick<SimilarGame, "score" | "final">>): string {
+  const side = Math.sign(game.lead) || Math.sign(game.atHorizon) || 1;
+  const parts = partsOf(game);
+  const team = side > 0 ? parts.home : parts.away;
+  const score = (of: Score | undefined) => (of ? ` (${(side > 0) === game.mirrored ? `${of[1]}–${of[0]}` : `${of[0]}–${of[1]}`})` : "");
+  const then = `${game.lead ? said.led(team, Math.abs(game.lead)) : said.level}${score(scores.score)}`;
+  const ended = said.ended[horizon](side * game.atHorizon);
+  return said.story(then, like, `${game.lead ? "" : `${team} `}${ended}${horizon === "final" ? score(scores.final) : ""}`);
+}
+
+/** One sentence on the most similar game of a forecast; undefined without one. */
+export function seenBefore(forecast: Forecast | undefined): string | undefined {
+  const game = forecast?.similar[0];
+  return forecast && game && said.seen(nameOf(game), forecast.minute, storyBeside(game, forecast));
+}
+
+/** What all similar games say together, and what Dejavu makes of them; empty without a summary. */
+export function together(forecast: Forecast, home: string, away: string): string[] {
+  const { summary, horizon } = forecast;
+  if (!summary) return [];
+  const dejavu = forecast.components.find((each) => each.name === "dejavu");
+  const name = (points: number) => lead(points, home, away);
+  const part = !dejavu?.weight
+    ? said.noPart
+    : summary.sameLead
+      ? said.forecast(strings.horizon[horizon] ?? "", name(dejavu.points), name(dejavu.points - summary.correction), name(summary.correction))
+      : said.changes;
+  if (!summary.sameLead) return [said.noneAlike(summary), part];
+  return [said.counts[horizon](summary, home) + (forecast.lead ? said.turned(summary.turned) : "."), part];
+}
+
+/** The course of a past game from tip-off to the horizon; if it is not known, a straight line from the compared minute on. */
+export function courseOf(game: SimilarGame, minute: number, horizon: Horizon): Played[] {
+  const known = game.course.length ? [TIP_OFF, ...game.course.map((points, index) => ({ minute: index + 1, lead: points }))] : [{ minute, lead: game.lead }];
+  return [...known, { minute: MINUTE_OF[horizon], lead: game.atHorizon }];
+}
+
+/** The lead at a time of play, linear between the known ones; undefined outside of them. */
+export function leadAt(course: readonly Played[], minute: number): number | undefined {
+  const after = course.findIndex((one) => one.minute >= minute);
+  const [before, next] = [course[after - 1], course[after]];
+  if (!next) return undefined;
+  if (!before || next.minute === minute) return next.minute === minute ? next.lead : undefined;
+  return before.lead + ((minute - before.minute) / (next.minute - before.minute)) * (next.lead - before.lead);
+}

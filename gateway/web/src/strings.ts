@@ -225,8 +225,8 @@ export const strings = {
     afterMinute: (minute: number, story: string) => `After minute ${minute} ${story}.`,
     seen: (name: string, minute: number, story: string) => `Seen before: ${name}. After minute ${minute} ${story}.`,
     counts: {
-      half: (of: SimilarSummary, home: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were led by ${home}'s side at the half`,
-      final: (of: SimilarSummary, home: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were won by ${home}'s side`,
+      half: (of: SimilarSummary, side: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were led by ${side} at the half`,
+      final: (of: SimilarSummary, side: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were won by ${side}`,
     },
     turned: (games: number) => `, ${games.toLocaleString("en")} were turned by the side behind.`,
     noneAlike: (of: SimilarSummary) => `None of the ${of.games.toLocaleString("en")} similar games had a lead like this one.`,
@@ -234,8 +234,9 @@ export const strings = {
       `Dejavu, the forecast made of similar games, says ${points} at the ${horizon}: their mean is ${mean}, and ${correction} is for team strength, home advantage and what else differs here.`,
     changes: "Dejavu, the forecast made of similar games, counts how their leads changed.",
     noPart: "They are shown for comparison: this forecast is not made of them.",
-    caption: (of: SimilarSummary, home: string) =>
-      `Similar after minute ${of.minute}: the ${of.games.toLocaleString("en")} nearest of all past games and their mirror images, in which the away team has ${home}'s part. With this lead: within two points of it. Listed: the nearest.`,
+    side: (home: string) => (home === "home" ? "the home side" : `${home}'s side`),
+    caption: (of: SimilarSummary) =>
+      `Similar after minute ${of.minute}: the ${of.games.toLocaleString("en")} nearest of all past games and their mirror images, in which the teams have each other's parts. With this lead: within two points of it. Listed: the nearest.`,
     chartLabel: (now: string, names: string) => `Line chart of leads from tip-off: this game, now ${now}, and past games like it, to their ends: ${names}.`,
     thisGame: "this game",
     play: "Play it through",

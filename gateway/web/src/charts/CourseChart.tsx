@@ -30,7 +30,7 @@ interface Props {
   away: string;
 }
 
-const ROOM = { left: 4, right: 14, top: 10, bottom: 22 };
+const ROOM = { left: 4, right: 14, top: 18, bottom: 22 };
 /** Distance in pixels within which a course is pointed at. */
 const NEAR = 40;
 const STEPS = [5, 10, 20, 50, 100];

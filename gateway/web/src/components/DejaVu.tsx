@@ -74,7 +74,7 @@ export function DejaVu(props: Props) {
           )}
         </For>
       </ul>
-      <Show when={props.forecast.summary}>{(summary) => <p class="caption">{said.caption(summary(), props.home)}</p>}</Show>
+      <Show when={props.forecast.summary}>{(summary) => <p class="caption">{said.caption(summary())}</p>}</Show>
     </section>
   );
 }

@@ -186,9 +186,6 @@ export default function WhatIf() {
           </Show>
           <For each={shown()?.warnings ?? []}>{(warning) => <p class="warning">{warning}</p>}</For>
         </section>
-        <Show when={shown()?.similar.length ? shown() : undefined}>
-          {(forecast) => <DejaVu title={strings.dejavu.drawn} forecast={forecast()} played={course()} home={answeredHome()} away={answeredAway()} />}
-        </Show>
         <section class="card">
           <PatternEditor pattern={pattern()} forecast={shown()} most={most()} home={homeName()} away={awayName()} onChange={take} />
           <p class="caption">{said.draw}</p>
@@ -218,6 +215,9 @@ export default function WhatIf() {
             </button>
           </div>
         </section>
+        <Show when={shown()?.similar.length ? shown() : undefined}>
+          {(forecast) => <DejaVu title={strings.dejavu.drawn} forecast={forecast()} played={course()} home={answeredHome()} away={answeredAway()} />}
+        </Show>
       </div>
     </>
   );

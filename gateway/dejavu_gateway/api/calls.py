@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -102,7 +101,7 @@ def _what_ifs_only(context: GatewayContext, batch: PredictBatchRequest) -> None:
 
 def _recording_refused(field: str) -> RequestRefused:
     message = f"{field}: this page asks what-ifs only and records nothing; leave the game id out"
-    return RequestRefused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", message, "RECORDING_NOT_ALLOWED")
+    return RequestRefused("RECORDING_NOT_ALLOWED", message)
 
 
 def _scored(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final
 
 from starlette.requests import Request
@@ -36,7 +35,7 @@ async def predictions_parquet(request: Request) -> Response:
     """GET /api/predictions.parquet: the same as parquet, with the columns of `dejavu predictions --parquet`."""
     if not has_pyarrow():
         message = str(missing_extra("pyarrow", "arrow"))
-        raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED, "UNIMPLEMENTED", message, "NO_PARQUET")
+        raise RequestRefused("NO_PARQUET", message)
     return await _file(request, "parquet", PARQUET, _parquet)
 
 
@@ -60,11 +59,9 @@ async def _file(
             found += page.predictions
             if len(found) > MOST_ROWS:
                 raise RequestRefused(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    "OUT_OF_RANGE",
+                    "TOO_MANY_FORECASTS",
                     f"more than {MOST_ROWS:,} forecasts; expected fewer: choose a team or a shorter time, or use "
                     f"`dejavu predictions --{kind} FILE`, which has no limit",
-                    "TOO_MANY_FORECASTS",
                 )
             if not page.next_page_token:
                 break

@@ -25,7 +25,7 @@ from dejavu_gateway.api.shared_answers import SharedAnswers
 from dejavu_gateway.http.answers import Content, json_response
 from dejavu_gateway.messages.decode import check_flag, check_game_id, check_names
 from dejavu_gateway.messages.encode import JsonObject, dump, to_dict
-from dejavu_gateway.messages.errors import invalid_field, not_found
+from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 from dejavu_gateway.upstream import UpstreamClient
 
 PAGE_SIZE: Final = 500
@@ -339,7 +339,7 @@ async def _game_answer(context: GatewayContext, game_id: str) -> Content:
             each.forecast.explanation.CopyFrom(streamed[each.forecast.sequence])
     state = context.feed.games.of(game_id)
     if not history and state is None:
-        raise not_found(f"no forecast of the game {game_id} is recorded")
+        raise RequestRefused("NOT_RECORDED", f"no forecast of the game {game_id} is recorded")
     state = of_teams(state, _teams(reversed(history)))
     return await asyncio.to_thread(_dump_game, game_id, history, state)
 

@@ -25,7 +25,7 @@ from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import game_history, is_of_teams, latest, lead, of_teams, time_of_play
 from dejavu_gateway.http.answers import PNG, content_response
 from dejavu_gateway.messages.decode import check_game_id, check_names
-from dejavu_gateway.messages.errors import invalid_field, not_found
+from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
 WIDTH, HEIGHT = 1200, 630
 """Size in pixels that programs with previews of links expect."""
@@ -92,7 +92,7 @@ async def share_drawing(request: Request) -> str:
     shown = prediction_at(history, float(minute) if minute else LAST_MINUTE)
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
-        raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
+        raise RequestRefused("NOT_RECORDED", f"no forecast of the end of game {game_id}{at} is recorded")
     state = of_teams(context_of(request).feed.games.of(game_id), shown.forecast)
     ended = state is not None and state.status in _ENDED
     return drawn(shown, None if minute else utc_now(), history, ended=ended)

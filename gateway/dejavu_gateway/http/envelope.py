@@ -129,10 +129,10 @@ class Envelope:
                 return _of_http(error, scope)
             case TimeoutError():
                 message = f"no answer within {self._seconds:g} s"
-                return RequestRefused(HTTPStatus.GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", message)
+                return RequestRefused("ANSWER_TIMEOUT", message)
         log.exception("request_failed", request_id=scope[REQUEST_ID], path=scope["path"])
         message = "an error in the gateway; its log has the details under the request's id"
-        return RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", message)
+        return RequestRefused("GATEWAY_ERROR", message)
 
     def _check(self, scope: Scope) -> None:
         """Refuse a request for a foreign host name: another site can point its name to this gateway (DNS rebinding).
@@ -142,12 +142,12 @@ class Envelope:
         """
         if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
             message = f"more than {MAX_PARAMETERS} query parameters"
-            raise RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message, "TOO_MANY_PARAMETERS")
+            raise RequestRefused("TOO_MANY_PARAMETERS", message)
         headers = Headers(scope=scope)
         host = host_name(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
             message = f"{host[:80]!r} is no host name of this page; the operator adds one by --host"
-            raise RequestRefused(HTTPStatus.MISDIRECTED_REQUEST, "PERMISSION_DENIED", message, "UNKNOWN_HOST")
+            raise RequestRefused("UNKNOWN_HOST", message)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a page of another site: CORS does not apply to WebSockets."""
@@ -224,7 +224,7 @@ def _of_http(error: HTTPException, scope: Scope) -> RequestRefused:
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         method = scope["method"] if scope["method"] in _METHODS else "this method"
         message = f"{method} is not allowed here; expected {headers.get('allow', headers.get('Allow', ''))}"
-        return RequestRefused(status, "UNIMPLEMENTED", message, "METHOD_NOT_ALLOWED", headers=headers)
+        return RequestRefused("METHOD_NOT_ALLOWED", message, headers=headers)
     if status is HTTPStatus.NOT_FOUND:
-        return RequestRefused(status, "NOT_FOUND", "there is nothing at this path", "UNKNOWN_PATH")
-    return RequestRefused(status, "INVALID_ARGUMENT", error.detail, headers=headers)
+        return RequestRefused("UNKNOWN_PATH", "there is nothing at this path")
+    return RequestRefused("INVALID_REQUEST", error.detail, headers=headers)

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 
 from dejavu_gateway.http.answers import JSON
-from dejavu_gateway.messages.decode import MessageT, from_json, read_json
+from dejavu_gateway.messages.decode import read_json
 from dejavu_gateway.messages.errors import RequestRefused, too_many_requests
 
 _T = TypeVar("_T")
@@ -55,21 +55,6 @@ class BodyMemory:
     def give_back(self, size: int) -> None:
         """Stop counting bytes of a body."""
         self._held -= size
-
-
-async def read_message(request: Request, message_type: type[MessageT], max_bytes: int, memory: BodyMemory) -> MessageT:
-    """Return the message that the body of a request describes in JSON.
-
-    Args:
-        request: the request.
-        message_type: type of the message.
-        max_bytes: largest body.
-        memory: counts its bytes.
-
-    Raises:
-        RequestRefused: if the body is too large, of another type, or does not describe the message.
-    """
-    return await read_body(request, lambda value: from_json(value, message_type), max_bytes, memory)
 
 
 async def read_body(

@@ -213,6 +213,13 @@ def is_same_origin(origin: str, host: str, scheme: str) -> bool:
     return same and page.scheme == (scheme or page.scheme)
 
 
+def is_foreign_origin(scope: Scope, headers: Headers, trusted: TrustedProxies) -> bool:
+    """Return whether a request comes from a page of another scheme, host or port, by its Origin."""
+    origin = headers.get("origin")
+    scheme = forwarded_scheme(scope, headers, trusted)
+    return origin is not None and not is_same_origin(origin, headers.get("host", ""), scheme)
+
+
 def _endpoint(scope: Scope) -> str:
     """Return the template of the matched path: with the path itself, any browser could create metrics."""
     return getattr(scope.get("route"), "path", _UNKNOWN)

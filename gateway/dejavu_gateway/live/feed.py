@@ -12,10 +12,9 @@ from typing import Final, Protocol
 from dejavu.ops.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
-from dejavu_client import DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
+from dejavu_client import AsyncDejavuClient, DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
 from dejavu_client.errors import CallCancelledError, ResourceExhaustedError, UnimplementedError
 from dejavu_client.transport.servers import LEDGER
-from dejavu_client.transport.subscription import StreamResumption
 from dejavu_common.clock import Backoff, utc_now, wait_until_set
 from dejavu_common.tasks import BackgroundTask, repeat
 from dejavu_gateway.live.event_log import EventLog
@@ -26,7 +25,6 @@ from dejavu_gateway.logs import get_logger, on_repeat_failed
 from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
-from dejavu_gateway.upstream import UpstreamClient
 
 FIRST_DELAY: Final = 0.2
 LONGEST_DELAY: Final = 5.0
@@ -63,7 +61,7 @@ class LiveFeed:
         begun: set once the log has begun, after the current forecasts.
     """
 
-    def __init__(self, client: UpstreamClient, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
+    def __init__(self, client: AsyncDejavuClient, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
         self.client = client
         self.settings = settings
         self.metrics = metrics
@@ -130,11 +128,14 @@ class LiveFeed:
 
     async def _follow(self) -> None:
         """Read the stream, connection after connection; start with the newest forecasts if its position is unknown."""
-        subscription, backoff = self._subscription(), Backoff(FIRST_DELAY, LONGEST_DELAY)
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         while True:
             pause = 0.0
             try:
-                async with aclosing(self.client.connection(subscription)) as responses:
+                stream = self.client.stream_predictions(
+                    resume_token=self.log.token, include_current=True, heartbeats=True, reconnect=False
+                )
+                async with aclosing(stream) as responses:
                     async for response in responses:
                         backoff.reset()
                         self._take(response)
@@ -144,7 +145,6 @@ class LiveFeed:
                 pause = min(error.retry_after or 0.0, LONGEST_DELAY)
                 if isinstance(error, OutOfRangeError | InvalidArgumentError):
                     log.warning("stream_starts_anew", reason=error.reason, message=error.message)
-                    subscription = self._subscription()
                     self.log = self._new_log()
                     self._wake_all()
             except Exception:
@@ -176,10 +176,6 @@ class LiveFeed:
         except ValueError as error:
             log.warning("game_not_shown", game_id=game.game_id[:10], error=str(error)[:200])
             return False
-
-    @staticmethod
-    def _subscription() -> StreamResumption:
-        return StreamResumption(include_current=True, heartbeats=True)
 
     def _take(self, response: StreamPredictionsResponse) -> None:
         # Anything but a heartbeat is an event of a known kind: the subscription passes on no others.

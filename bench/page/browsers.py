@@ -34,7 +34,7 @@ class Received:
         wrong: number of events that a browser received twice, or after missing one.
         deliveries: events received by all browsers together.
         connections: connections made by all browsers together.
-        resets: how often a browser was told to start again.
+        resets: how often a browser was told to start again, with the newest forecast of each game.
     """
 
     sequences: list[int] = field(default_factory=list)
@@ -138,6 +138,7 @@ class Browser(asyncio.Protocol):
             self._browsers.changed.set()
         if b"event: reset" in block:
             received.resets += 1
+            self.place = 0  # the newest forecasts follow: all, as each is of another game
         if b"event: game" in block:
             points = block[block.find(b'"homeScore":') + 12 :].partition(b",")[0]
             received.states[int(points)] = time.time()

@@ -365,6 +365,7 @@ class AsyncDejavuClient(Operations):
         resume_token: str = "",
         include_current: bool = False,
         heartbeats: bool = False,
+        reconnect: bool = True,
     ) -> AsyncGenerator[StreamPredictionsResponse, None]:
         """Stream every recorded forecast and outcome, each once and in sequence order, while the iterator is read.
 
@@ -375,6 +376,7 @@ class AsyncDejavuClient(Operations):
             resume_token: `resume_token` of an earlier response, to start right after it; empty to start now.
             include_current: start with the newest forecast of each game and horizon of the last 12 hours.
             heartbeats: also yield heartbeats; the first one confirms the subscription.
+            reconnect: False to end with the error that ended the first connection.
 
         Raises:
             OutOfRangeError: if the token's position is no longer available.
@@ -384,7 +386,9 @@ class AsyncDejavuClient(Operations):
         subscription = StreamResumption(
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
         )
-        return self._stream("StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription)
+        return self._stream(
+            "StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription, reconnect=reconnect
+        )
 
     async def list_games(self, *, timeout: float | None = None) -> list[Game]:
         """Return the games whose state was published in the last 24 hours, by tip-off and id.

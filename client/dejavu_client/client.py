@@ -138,6 +138,7 @@ class DejavuClient:
             self._thread.submit(_end(items))
 
     close = _call(AsyncDejavuClient.close)
+    call = _call(AsyncDejavuClient.call)
     predict = _call(AsyncDejavuClient.predict)
     quote = _call(AsyncDejavuClient.quote)
     assess_risk = _call(AsyncDejavuClient.assess_risk)

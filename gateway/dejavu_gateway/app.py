@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router, WebSocketRoute
 
+from dejavu_client import AsyncDejavuClient
 from dejavu_client.access import is_local
 from dejavu_client.connection_options import ClientOptions
 from dejavu_common.slots import StreamSlots
@@ -21,7 +22,7 @@ from dejavu_gateway.api.calls import CALLS, CallEndpoint
 from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext
 from dejavu_gateway.api.downloads import predictions_csv, predictions_parquet
 from dejavu_gateway.api.games import GameEndpoints
-from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS
+from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS, InferenceEndpoint
 from dejavu_gateway.api.pages import GAME_PATH, PAGE_PATHS, REFERENCE_PATH, WebBuild
 from dejavu_gateway.api.pictures import Pictures
 from dejavu_gateway.api.share import share_image, share_picture
@@ -34,13 +35,12 @@ from dejavu_gateway.live.feed import LiveFeed
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
-from dejavu_gateway.upstream import UpstreamClient
 
 log = get_logger()
 
 
 def gateway_app(
-    settings: GatewaySettings, client: UpstreamClient, metrics: GatewayMetrics, *, any_host: bool
+    settings: GatewaySettings, client: AsyncDejavuClient, metrics: GatewayMetrics, *, any_host: bool
 ) -> tuple[Envelope, LiveFeed]:
     """Return the ASGI application of a gateway, and its feed, which runs while the application does.
 
@@ -52,26 +52,15 @@ def gateway_app(
     """
     feed = LiveFeed(client, settings, metrics)
     limits = settings.limits
-    streams = StreamSlots(limits.streams, limits.streams_per_address)
-    reads = AddressSlots(limits.reads, limits.reads_per_address, line_of_address=limits.reads_line)
-    what_ifs = AddressSlots(
-        limits.what_ifs,
-        limits.what_ifs_per_address,
-        line_of_address=limits.what_ifs_line // 8,
-        max_waiting=limits.what_ifs_line,
-    )
-    drawings = AddressSlots(1, 1, line_of_address=limits.drawings_line // 8, max_waiting=limits.drawings_line)
-    files = AddressSlots(limits.files, 1, line_of_address=limits.files_line // 8, max_waiting=limits.files_line)
     context = GatewayContext(
         settings,
         client,
         feed,
         metrics,
-        streams,
-        reads,
-        what_ifs,
-        drawings,
-        files,
+        StreamSlots(limits.streams, limits.streams_per_address),
+        AddressSlots(limits.reads),
+        AddressSlots(limits.what_ifs),
+        AddressSlots(limits.products),
         BodyMemory(limits.unparsed_bytes),
         Pictures(),
     )
@@ -112,8 +101,8 @@ def gateway_app(
 
 def routes(build: WebBuild, games: GameEndpoints) -> list[Route | WebSocketRoute]:
     """Return the routes of a gateway that serves a build of the page."""
-    found: list[Route | WebSocketRoute] = [_call_route(each) for each in CALLS]
-    found += [Route(path, each.answer, methods=[each.method]) for each in INFERENCE_ENDPOINTS for path in each.paths]
+    found: list[Route | WebSocketRoute] = [_route(each, each.path) for each in CALLS]
+    found += [_route(each, path) for each in INFERENCE_ENDPOINTS for path in each.paths]
     found += [
         Route("/api/stream", ServerSentEvents()),
         WebSocketRoute("/api/ws", websocket),
@@ -135,11 +124,11 @@ def routes(build: WebBuild, games: GameEndpoints) -> list[Route | WebSocketRoute
     return found
 
 
-def _call_route(call: CallEndpoint) -> Route:
-    async def answer(request: Request) -> Response:
-        return await call.answer(request)
+def _route(endpoint: CallEndpoint | InferenceEndpoint, path: str) -> Route:
+    async def answer(request: Request) -> Response:  # Starlette takes a method of a slotted object for an application
+        return await endpoint.answer(request)
 
-    return Route(call.path, answer, methods=[call.method])
+    return Route(path, answer, methods=[endpoint.method])
 
 
 async def run(settings: GatewaySettings, target: str, access: ClientOptions, listener: socket.socket) -> int:
@@ -159,7 +148,7 @@ async def run(settings: GatewaySettings, target: str, access: ClientOptions, lis
     # reading the body.
     gc.freeze()
     # The gateway's own warnings report slow and failed calls: the client would log a warning for each scorecard.
-    async with UpstreamClient(target, slow=math.inf, **access) as client:
+    async with AsyncDejavuClient(target, slow=math.inf, **access) as client:
         any_host = not is_local(str(settings.listen)) and not settings.hosts
         app, feed = gateway_app(settings, client, metrics, any_host=any_host)
         drained = await serve(app, feed, settings, listener)

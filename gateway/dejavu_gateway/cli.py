@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -18,6 +19,7 @@ from dejavu_common import build
 from dejavu_common.build import install
 from dejavu_common.processes import raise_file_limit
 from dejavu_common.shown_text import escape_output
+from dejavu_gateway.http.origins import parse_origin
 from dejavu_gateway.limits import GatewayLimits
 from dejavu_gateway.logs import configure, get_logger
 from dejavu_gateway.settings import WEB_DIST, GatewaySettings, TrustedProxies
@@ -25,10 +27,14 @@ from dejavu_gateway.settings import WEB_DIST, GatewaySettings, TrustedProxies
 OWN_FILES = 64
 """Number of files that the program itself opens, including its connections to the server."""
 
+DEFAULTS = GatewayLimits()
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "json", "console")
 
 log = get_logger()
+
+_T = TypeVar("_T")
+_ResultT = TypeVar("_ResultT")
 
 
 def _show_version(requested: bool) -> None:
@@ -46,87 +52,51 @@ def _one_of(*values: str) -> Any:
     return check
 
 
-def _option(variable: str, text: str, metavar: str, **settings: Any) -> Any:
-    """Return an option that is an environment variable too."""
-    return typer.Option(metavar=metavar, envvar=variable, help=text, **settings)
+def _option(variable: str, text: str, metavar: str | None = None, *flags: str, **settings: Any) -> Any:
+    """Return an option that is an environment variable too, with the names of this program's unless it has its own."""
+    name = variable if variable.startswith("DEJAVU_") else f"DEJAVU_DASHBOARD_{variable}"
+    return typer.Option(*flags, metavar=metavar, envvar=name, help=text, **settings)
 
 
 def _count(variable: str, text: str) -> Any:
     return _option(variable, text, "N", min=1, max=100_000)
 
 
-def _seconds(variable: str, text: str) -> Any:
-    return _option(variable, text, "SECONDS", min=1, max=3600)
+_HOST = "Host name under which the page is reached, through a reverse proxy for example; repeatable."
+_PROXY = "Reverse proxy whose X-Forwarded-For is believed: address or network, as 10.0.0.0/16; repeatable."
+_ORIGIN = "Site whose pages may read the interface and the live events, as https://example.org; repeatable."
+_RECORD = "Let everybody who reaches the page have forecasts recorded, by a game id."
+_EVENING = "Day to show as tonight, as for a replay of past games; by default today."
+_STALLED = "Time after which a browser that reads nothing is disconnected; it can resume."
+_GRACE = "How long a drain waits for requests in progress."
 
 
 def dashboard(  # noqa: PLR0917 - each is an option
     listen: Annotated[
-        str, _option("DEJAVU_DASHBOARD_LISTEN", "Where to listen; port 0 picks a free port.", "HOST:PORT")
+        str, _option("LISTEN", "Where to listen; port 0 picks a free port.", "HOST:PORT")
     ] = "127.0.0.1:8080",
     target: Target = DEFAULT_TARGET,
-    host: Annotated[
-        list[str] | None,
-        _option(
-            "DEJAVU_DASHBOARD_HOST",
-            "Host name under which the page is reached, through a reverse proxy for example; repeatable.",
-            "NAME",
-        ),
-    ] = None,
-    trusted_proxy: Annotated[
-        list[str] | None,
-        _option(
-            "DEJAVU_DASHBOARD_TRUSTED_PROXY",
-            "Reverse proxy whose X-Forwarded-For is believed: address or network, as 10.0.0.0/16; repeatable.",
-            "ADDRESS",
-        ),
-    ] = None,
-    allow_record: Annotated[
-        bool,
-        typer.Option(
-            "--allow-record",
-            envvar="DEJAVU_DASHBOARD_ALLOW_RECORD",
-            help="Let everybody who reaches the page have forecasts recorded, by a game id.",
-        ),
-    ] = False,
-    demo: Annotated[
-        bool,
-        typer.Option("--demo", envvar="DEJAVU_DASHBOARD_DEMO", help="Show games of replays as games: a demonstration."),
-    ] = False,
-    evening: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"],
-            metavar="DATE",
-            envvar="DEJAVU_DASHBOARD_EVENING",
-            help="Day to show as tonight, as for a replay of past games; by default today.",
-        ),
-    ] = None,
-    web: Annotated[Path | None, _option("DEJAVU_DASHBOARD_WEB", "Folder of another build of the page.", "DIR")] = None,
-    max_connections: Annotated[
-        int, _count("DEJAVU_DASHBOARD_MAX_CONNECTIONS", "Most connections.")
-    ] = GatewayLimits().connections,
+    host: Annotated[list[str] | None, _option("HOST", _HOST, "NAME")] = None,
+    trusted_proxy: Annotated[list[str] | None, _option("TRUSTED_PROXY", _PROXY, "ADDRESS")] = None,
+    allow_origin: Annotated[list[str] | None, _option("ALLOW_ORIGIN", _ORIGIN, "URL")] = None,
+    allow_record: Annotated[bool, _option("ALLOW_RECORD", _RECORD, None, "--allow-record")] = False,
+    demo: Annotated[bool, _option("DEMO", "Show games of replays as games: a demonstration.", None, "--demo")] = False,
+    evening: Annotated[datetime | None, _option("EVENING", _EVENING, "DATE", formats=["%Y-%m-%d"])] = None,
+    web: Annotated[Path | None, _option("WEB", "Folder of another build of the page.", "DIR")] = None,
+    max_connections: Annotated[int, _count("MAX_CONNECTIONS", "Most connections.")] = DEFAULTS.connections,
     max_streams_per_address: Annotated[
-        int, _count("DEJAVU_DASHBOARD_MAX_STREAMS_PER_ADDRESS", "Most live streams of one address.")
-    ] = GatewayLimits().streams_per_address,
+        int, _count("MAX_STREAMS_PER_ADDRESS", "Most live streams of one address.")
+    ] = DEFAULTS.streams_per_address,
     stalled_seconds: Annotated[
-        float,
-        _seconds(
-            "DEJAVU_DASHBOARD_STALLED_SECONDS",
-            "Time after which a browser that reads nothing is disconnected; it can resume.",
-        ),
-    ] = GatewayLimits().stalled_seconds,
-    grace: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=0, max=3600, help="How long a drain waits for requests in progress."),
-    ] = 5.0,
+        float, _option("STALLED_SECONDS", _STALLED, "SECONDS", min=1, max=3600)
+    ] = DEFAULTS.stalled_seconds,
+    grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=3600, help=_GRACE)] = 5.0,
     log_level: Annotated[
         str,
-        typer.Option(
-            envvar="DEJAVU_LOG_LEVEL", callback=_one_of(*LEVELS), help=f"Lowest level to log: {', '.join(LEVELS)}."
-        ),
+        _option("DEJAVU_LOG_LEVEL", f"Lowest level to log: {', '.join(LEVELS)}.", callback=_one_of(*LEVELS)),
     ] = "info",
     log_format: Annotated[
-        str, typer.Option(envvar="DEJAVU_LOG_FORMAT", callback=_one_of(*FORMATS), help=f"{', '.join(FORMATS)}.")
+        str, _option("DEJAVU_LOG_FORMAT", f"{', '.join(FORMATS)}.", callback=_one_of(*FORMATS))
     ] = "auto",
     show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
@@ -139,15 +109,13 @@ def dashboard(  # noqa: PLR0917 - each is an option
 
     It has no accounts: beyond this machine, put it behind a reverse proxy.
     """
-    try:
-        proxies = TrustedProxies.parse(trusted_proxy or ())
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; expected an address or a network", param_hint="--trusted-proxy") from None
+    proxies = _read("--trusted-proxy", TrustedProxies.parse, trusted_proxy or ())
     settings = GatewaySettings(
         listen=address(listen, "--listen"),
         web=web or WEB_DIST,
         hosts=tuple(host or ()),
         trusted_proxies=proxies,
+        origins=frozenset(_read("--allow-origin", parse_origin, each) for each in allow_origin or ()),
         allow_record=allow_record,
         demo=demo,
         evening=None if evening is None else evening.date(),
@@ -163,6 +131,14 @@ def dashboard(  # noqa: PLR0917 - each is an option
     access = client_options(target)
     configure(log_level, log_format)
     raise typer.Exit(_serve(settings, target, access))
+
+
+def _read(option: str, parse: Callable[[_T], _ResultT], given: _T) -> _ResultT:
+    """Return what is made of the value of an option; name the option if that is refused."""
+    try:
+        return parse(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _serve(settings: GatewaySettings, target: str, access: Any) -> int:

@@ -18,6 +18,24 @@ _OF_ONE_CUSTOMER: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
+class SlotLimits:
+    """Limits of requests of one kind.
+
+    Attributes:
+        number: maximum number that run at a time; further ones wait, and addresses take turns.
+        per_address: maximum number that run at a time for one address.
+        in_line: maximum number of one address that run, wait, or have their bodies read.
+        waiting: maximum number that wait. Beyond it, the newest one of the address with the most gives way to a request
+            of another address.
+    """
+
+    number: int
+    per_address: int
+    in_line: int
+    waiting: int = sys.maxsize
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayLimits:
     """Limits of the use of a gateway by browsers. Times are in seconds, sizes in bytes.
 
@@ -29,22 +47,12 @@ class GatewayLimits:
         heartbeat_seconds: silence after which a live stream sends its position.
         replay_events: maximum number of events kept for browsers that resume.
         replay_bytes: maximum bytes of these events.
-        reads: maximum number of concurrent reads from the server, so that it still answers its other callers; further
-            reads wait for their turn.
-        reads_per_address: maximum of these reads for one address; a browser has six connections.
-        reads_line: maximum number of reads of one address that run or wait; behind a proxy, they occupy connections
-            that all browsers share.
-        what_ifs: maximum number of concurrent calls for which the server computes; to the server, they all come from
-            one caller, which it limits.
-        what_ifs_per_address: maximum of these calls for one address.
-        what_ifs_line: maximum number of these calls that wait. Of one address, at most an eighth as many run, wait, or
-            have their bodies read. A parsed body takes up to 0.7 MB.
-        drawings_line: maximum number of requests that wait for a picture to be drawn; one is drawn at a time, and
-            addresses take turns. Of one address, at most an eighth as many are drawn or wait.
-        files: maximum number of files of forecasts that are made at a time, one of an address: each takes some 20 MB.
-        files_line: maximum number of requests that wait for a file. Of one address, at most an eighth as many are made
-            or wait.
         unparsed_bytes: maximum bytes of bodies that are received, but not parsed yet.
+        reads: of reads from the server, so that it still answers its other callers. A browser has six connections;
+            behind a proxy, reads that wait occupy connections that all browsers share.
+        what_ifs: of calls for which the server computes; to the server, they all come from one caller, which it limits.
+            A parsed body takes up to 0.7 MB.
+        products: of pictures and files of forecasts, which the gateway makes itself; a file takes some 20 MB.
     """
 
     connections: int = 2000
@@ -54,16 +62,10 @@ class GatewayLimits:
     heartbeat_seconds: float = 10.0
     replay_events: int = 5000
     replay_bytes: int = 64 * 1024 * 1024
-    reads: int = 32
-    reads_per_address: int = 6
-    reads_line: int = 40
-    what_ifs: int = 16
-    what_ifs_per_address: int = 4
-    what_ifs_line: int = 96
-    drawings_line: int = 64
-    files: int = 2
-    files_line: int = 32
     unparsed_bytes: int = 64 * 1024 * 1024
+    reads: SlotLimits = SlotLimits(32, per_address=6, in_line=40)
+    what_ifs: SlotLimits = SlotLimits(16, per_address=4, in_line=12, waiting=96)
+    products: SlotLimits = SlotLimits(2, per_address=1, in_line=8, waiting=64)
 
     @property
     def streams(self) -> int:
@@ -86,22 +88,12 @@ def share_of(address: str) -> str:
 
 
 class AddressSlots(FairSlots):
-    """Slots that are shared by all addresses, with a limit for each; addresses wait in turn.
+    """Slots that are shared by all addresses, with limits for each."""
 
-    Args:
-        number: number of slots.
-        per_address: slots that one address gets at most.
-        line_of_address: maximum of requests of one address in line (see `in_line`), including those with a slot.
-        max_waiting: maximum number of requests that wait for a slot; beyond it, the newest waiting request of the
-            address with the most gives way to a request of another address.
-    """
-
-    def __init__(
-        self, number: int, per_address: int, *, line_of_address: int = sys.maxsize, max_waiting: int = sys.maxsize
-    ) -> None:
-        super().__init__(number, per_caller=per_address, max_waiting=max_waiting)
+    def __init__(self, limits: SlotLimits) -> None:
+        super().__init__(limits.number, per_caller=limits.per_address, max_waiting=limits.waiting)
         self._line = Counter[str]()
-        self._most_of_address = line_of_address
+        self._most_of_address = limits.in_line
 
     @contextlib.contextmanager
     def in_line(self, address: str) -> Iterator[None]:

@@ -75,6 +75,7 @@ class GatewaySettings:
         web: folder of the built page.
         hosts: its host names in addition to those of loopback; if empty, and it listens beyond loopback: any name.
         trusted_proxies: reverse proxies whose X-Forwarded-For is trusted.
+        origins: origins of other sites, as browsers send them, whose pages may read the interface; `*`: of all.
         allow_record: whether browsers may have forecasts recorded.
         demo: whether this is a demonstration, in which games of replays count as games.
         evening: the day that is shown as tonight; None: today.
@@ -87,6 +88,7 @@ class GatewaySettings:
     web: Path = WEB_DIST
     hosts: tuple[str, ...] = ()
     trusted_proxies: TrustedProxies = TrustedProxies()
+    origins: frozenset[str] = frozenset()
     allow_record: bool = False
     demo: bool = False
     evening: date | None = None

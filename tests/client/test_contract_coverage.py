@@ -22,7 +22,7 @@ from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb
 from dejavu_client import AsyncDejavuClient, DejavuClient, config
 from dejavu_client.requests import Conditions, ModelScope, PredictOptions
 
-OF_THE_CLIENT_ALONE = {"close", "stats"}
+OF_THE_CLIENT_ALONE = {"call", "close", "stats"}
 OF_THE_STANDARD_HEALTH_SERVICE = {"health"}
 OF_ANOTHER_ANSWER = {"quote"}
 """A variant of predict that returns the whole response."""

@@ -10,7 +10,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_
 from dejavu.v1.prediction_service_pb2 import Heartbeat, StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_common.clock import utc_now
-from dejavu_gateway.live.event_log import CURRENT_AGE, EventLog, LiveEvent
+from dejavu_gateway.live.event_log import CURRENT_AGE, EventLog
 
 ALL = frozenset[str]()
 
@@ -44,7 +44,7 @@ def rest(log: EventLog, token: str) -> list[int]:
     """Return the sequences after a token."""
     position = log.position(token)
     assert position is not None
-    return [event.sequence for event, _ in log.read(position, 1000)]
+    return [event.sequence for event in log.read(position, 1000)]
 
 
 def test_events_before_the_first_heartbeat_are_current_and_cannot_be_resumed_from() -> None:
@@ -53,7 +53,7 @@ def test_events_before_the_first_heartbeat_are_current_and_cannot_be_resumed_fro
     assert log.position("t3") is None
     assert log.position("t7") is None
     assert rest(log, "t9") == [10]
-    assert [event.sequence for event, _ in log.current(ALL)] == [7, 10]
+    assert [event.sequence for event in log.current(ALL)] == [7, 10]
 
 
 def test_a_token_is_a_position_until_the_event_after_it_is_dropped() -> None:
@@ -74,47 +74,6 @@ def test_the_newest_explained_forecasts_stay_known_beside_moments() -> None:
     log = log_of(*responses)
     assert [each.sequence for each in log.explained("1")] == [2, 3]
     assert log.explained("3") == []
-
-
-def events(*sequences: int) -> list[LiveEvent]:
-    return [LiveEvent.of(forecast(sequence)) for sequence in sequences]
-
-
-@pytest.mark.parametrize(
-    ("read", "reached"), [((2, 3), "t3"), ((2, 3, 5), "t5"), ((2, 3, 5, 7), "t7"), ((2, 3, 5, 7), "t9")]
-)
-def test_a_log_reaches_back_to_a_token_without_a_gap_or_a_repetition(read: tuple[int, ...], reached: str) -> None:
-    log = log_of(heartbeat(3), forecast(5), forecast(7), heartbeat(9), events=6)
-    assert log.extend_back("t1", events(*read), reached)
-    assert rest(log, "t1") == [2, 3, 5, 7]
-    assert rest(log, "t2") == [3, 5, 7]
-    assert rest(log, "t3") == [5, 7]
-    assert rest(log, "t9") == []
-    for sequence in range(10, 16):
-        log.accept(forecast(sequence))
-    assert [log.position(f"t{sequence}") for sequence in (1, 2, 3, 5)] == [None] * 4
-    assert rest(log, "t7") == rest(log, "t9") == [10, 11, 12, 13, 14, 15]
-
-
-def test_a_token_of_an_entry_that_is_no_event_is_found_inside_the_log() -> None:
-    """Markets have sequences too: a browser can have a token from another gateway that began right after one."""
-    log = log_of(heartbeat(1), forecast(2), forecast(5), forecast(7), events=5)
-    assert log.extend_back("t3", events(5), "t5")
-    assert rest(log, "t3") == [5, 7]
-    assert log.extend_back("t6", events(7), "t7")
-    assert rest(log, "t6") == [7]
-    for sequence in range(8, 12):
-        log.accept(forecast(sequence))
-    assert log.position("t3") is None
-    assert rest(log, "t6") == [7, 8, 9, 10, 11]
-
-
-def test_a_log_does_not_reach_back_further_than_it_has_room_or_from_an_unknown_place() -> None:
-    log = log_of(heartbeat(3), forecast(5), events=3)
-    assert not log.extend_back("t0", events(1, 2, 3), "t3")
-    assert not log.extend_back("t1", events(2, 3), "t4")
-    assert rest(log, "t3") == [5]
-    assert log.position("t1") is None
 
 
 def test_the_log_is_bounded_in_bytes() -> None:
@@ -144,6 +103,6 @@ def test_current_are_the_newest_forecasts_in_time_of_each_game_and_horizon_of_a_
         outcome(6),
         forecast(7, "3"),
     )
-    assert [event.sequence for event, _ in log.current(ALL)] == [1, 3, 7]
-    assert [event.sequence for event, _ in log.current(frozenset({"3", "9"}))] == [7]
+    assert [event.sequence for event in log.current(ALL)] == [1, 3, 7]
+    assert [event.sequence for event in log.current(frozenset({"3", "9"}))] == [7]
     assert rest(log, "t1") == [2, 3, 4, 5, 6, 7]

@@ -70,7 +70,7 @@ def test_an_address_that_asks_for_many_pictures_is_refused_and_others_have_their
         assert threads.submit(picture, (0, 18), "192.0.2.2").result(60) == 200
         statuses = [each.result(60) for each in greedy]
     assert set(statuses) == {200, 429}
-    assert statuses.count(200) >= GatewayLimits().drawings_line // 8
+    assert statuses.count(200) >= GatewayLimits().products.in_line
 
 
 def preview(page: str) -> dict[str, str]:

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_common.slots import NoSlotError, StreamSlots
-from dejavu_gateway.limits import AddressSlots
+from dejavu_gateway.limits import AddressSlots, SlotLimits
 
 
 def test_so_many_requests_are_in_line_of_an_address_and_no_more_however_many_others_are() -> None:
-    slots = AddressSlots(4, 2, line_of_address=3)
+    slots = AddressSlots(SlotLimits(4, per_address=2, in_line=3))
     with contextlib.ExitStack() as line:
         for number in range(300):
             line.enter_context(slots.in_line(f"{number // 3}"))

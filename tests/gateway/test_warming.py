@@ -12,7 +12,7 @@ from dejavu.v1.record_service_pb2 import ListPredictionsResponse
 from dejavu_client import UnavailableError
 from dejavu_gateway.api.context import CONTEXT_KEY
 from dejavu_gateway.api.games import GameEndpoints
-from dejavu_gateway.limits import AddressSlots
+from dejavu_gateway.limits import AddressSlots, GatewayLimits
 from dejavu_gateway.live.games import LiveGames
 from dejavu_gateway.settings import GatewaySettings
 
@@ -36,7 +36,7 @@ def context_of(server: Server) -> Any:
     board = SimpleNamespace(report=SimpleNamespace(streaming=True))
     feed = SimpleNamespace(games=LiveGames(), log=SimpleNamespace(token="a"), board=board, begun=asyncio.Event())
     settings = GatewaySettings()
-    return SimpleNamespace(client=server, feed=feed, settings=settings, reads=AddressSlots(1, 1))
+    return SimpleNamespace(client=server, feed=feed, settings=settings, reads=AddressSlots(GatewayLimits().reads))
 
 
 async def asked(games: GameEndpoints, context: Any) -> int:

@@ -6,11 +6,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
 from contextlib import ExitStack, aclosing, asynccontextmanager
-from typing import Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
@@ -100,6 +103,16 @@ class Stubs:
 Open: TypeAlias = "Callable[[Stubs], grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]]"
 
 
+def method_of(request: type[Message]) -> MethodDescriptor:
+    """Return the RPC that a type of request is of."""
+    services: Iterable[Any] = request.DESCRIPTOR.file.services_by_name.values()  # the stubs name two types
+    methods = (method for service in services for method in service.methods)
+    found: MethodDescriptor = next(
+        each for each in methods if each.input_type.full_name == request.DESCRIPTOR.full_name
+    )
+    return found
+
+
 def dial(credentials: Credentials | None, address: ServerAddress, *, several: bool = False) -> grpc.aio.Channel:
     """Return a channel to a server, one of several or the only one, with this client's options."""
     options = config.channel_options(several=several, authority=address.authority)
@@ -169,6 +182,26 @@ class Transport:
     def stats(self) -> CallStatistics:
         """Statistics of the calls so far."""
         return self._calls.snapshot()
+
+    async def call(self, request: Message, *, timeout: float | None = None) -> Any:
+        """Make the call that a request message is of, and return its response message.
+
+        For programs that pass messages on: the other methods take and return values.
+
+        Args:
+            request: request of an RPC with one response, of the contract or of the Open Inference Protocol.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        method = method_of(type(request))
+        path, answer = f"/{method.containing_service.full_name}/{method.name}", GetMessageClass(method.output_type)
+
+        def stub(stubs: Stubs) -> grpc.aio.UnaryUnaryMultiCallable[Message, Message]:
+            serialize = type(request).SerializeToString
+            return stubs.channel.unary_unary(
+                path, request_serializer=serialize, response_deserializer=answer.FromString
+            )
+
+        return await self._unary(method.name, stub, request, timeout)
 
     async def _unary(
         self,
@@ -325,7 +358,12 @@ class Transport:
             request.page_token = page.next_page_token
 
     def _stream(
-        self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
+        self,
+        method: str,
+        open_: Open[RequestT, ResponseT],
+        subscription: StreamState[RequestT, ResponseT],
+        *,
+        reconnect: bool = True,
     ) -> AsyncGenerator[ResponseT, None]:
         """Return the events of a subscription, reconnecting as often as needed, until the client is closed.
 
@@ -333,10 +371,11 @@ class Transport:
             method: name of the method.
             open_: returns the method's stub.
             subscription: state of the stream.
+            reconnect: False for the events of one connection, which end with the error that ended it.
         """
         if self._closed.is_set():
             raise ClientClosedError("the client is closed")
-        return self._events(method, open_, subscription)
+        return (self._events if reconnect else self._connection)(method, open_, subscription)
 
     @asynccontextmanager
     async def _pooled(self) -> AsyncIterator[PooledChannel[Stubs]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final
 
 from starlette.requests import Request
@@ -16,12 +15,11 @@ from dejavu.v1.record_service_pb2 import (
     ListPredictionsRequest,
 )
 from dejavu_client.export import PREDICTION_COLUMNS, has_pyarrow, missing_extra, write_csv_to, write_parquet_to
-from dejavu_gateway.api.context import asking, context_of
-from dejavu_gateway.api.games import PAGE_SIZE
+from dejavu_gateway.api.context import context_of, turn
+from dejavu_gateway.api.games import LIST_TIMEOUT, PAGE_SIZE
 from dejavu_gateway.http.answers import PARQUET, content_response
 from dejavu_gateway.messages.decode import from_query
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
-from dejavu_gateway.upstream import LIST_PREDICTIONS
 
 MOST_ROWS: Final = 5000
 """Maximum number of forecasts of a file, some 5 MB: it is made in memory."""
@@ -36,7 +34,7 @@ async def predictions_parquet(request: Request) -> Response:
     """GET /api/predictions.parquet: the same as parquet, with the columns of `dejavu predictions --parquet`."""
     if not has_pyarrow():
         message = str(missing_extra("pyarrow", "arrow"))
-        raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED, "UNIMPLEMENTED", message, "NO_PARQUET")
+        raise RequestRefused("NO_PARQUET", message)
     return await _file(request, "parquet", PARQUET, _parquet)
 
 
@@ -52,19 +50,17 @@ async def _file(
         raise invalid_field("returnExplanation", "a file has no explanations; leave it out")
     wanted.page_size = PAGE_SIZE
     found = list[RecordedPrediction]()
-    async with asking(request, context.files):
+    async with turn(request, context.products):
         while True:
             # One turn a page: a file takes seconds, for which no other read should wait.
-            async with asking(request):
-                page = await context.client.call(LIST_PREDICTIONS, wanted)
+            async with turn(request, context.reads):
+                page = await context.client.call(wanted, timeout=LIST_TIMEOUT)
             found += page.predictions
             if len(found) > MOST_ROWS:
                 raise RequestRefused(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    "OUT_OF_RANGE",
+                    "TOO_MANY_FORECASTS",
                     f"more than {MOST_ROWS:,} forecasts; expected fewer: choose a team or a shorter time, or use "
                     f"`dejavu predictions --{kind} FILE`, which has no limit",
-                    "TOO_MANY_FORECASTS",
                 )
             if not page.next_page_token:
                 break

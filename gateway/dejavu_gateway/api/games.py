@@ -15,20 +15,19 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Forecast, Ho
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
-from dejavu_client import DejavuClientError
+from dejavu_client import AsyncDejavuClient, DejavuClientError
 from dejavu_client.formatting import elapsed_seconds, last_differential
 from dejavu_common.clock import game_day, parse_day, utc_now
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_replay
-from dejavu_gateway import upstream
-from dejavu_gateway.api.context import GatewayContext, asking, context_of
+from dejavu_gateway.api.context import GatewayContext, context_of, turn
 from dejavu_gateway.api.shared_answers import SharedAnswers
 from dejavu_gateway.http.answers import Content, json_response
 from dejavu_gateway.messages.decode import check_flag, check_game_id, check_names
 from dejavu_gateway.messages.encode import JsonObject, dump, to_dict
-from dejavu_gateway.messages.errors import invalid_field, not_found
-from dejavu_gateway.upstream import UpstreamClient
+from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
 PAGE_SIZE: Final = 500
+LIST_TIMEOUT: Final = 10.0
 MAX_FORECASTS: Final = 20_000
 """Maximum number of forecasts behind one answer; an evening of 15 games has 1,300, and some 2,000 at moments."""
 
@@ -79,12 +78,12 @@ class GameEndpoints:
         feed = context_of(request).feed
         answer = self._shared.kept(key, feed)
         if answer is None:
-            async with asking(request):
+            async with turn(request, context_of(request).reads):
                 answer = await self._shared.get(key, make, feed)
         return await json_response(request, answer)
 
 
-async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -> list[RecordedPrediction]:
+async def game_history(client: AsyncDejavuClient, game_id: str, *, explain: bool) -> list[RecordedPrediction]:
     """Return the recorded forecasts of a game, with revisions, in the order of the ledger; if too many, the newest.
 
     Raises:
@@ -103,7 +102,7 @@ async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -
 
 
 async def pages(
-    client: UpstreamClient, request: ListPredictionsRequest, most: int = MAX_FORECASTS
+    client: AsyncDejavuClient, request: ListPredictionsRequest, most: int = MAX_FORECASTS
 ) -> AsyncIterator[RecordedPrediction]:
     """Yield the forecasts of a list, page by page, until at least `most` were yielded.
 
@@ -112,7 +111,7 @@ async def pages(
     """
     count = 0
     while True:
-        page = await client.call(upstream.LIST_PREDICTIONS, request)
+        page = await client.call(request, timeout=LIST_TIMEOUT)
         for each in page.predictions:
             yield each
         count += len(page.predictions)
@@ -319,7 +318,7 @@ def _outcomes(forecasts: Iterable[RecordedPrediction]) -> list[Outcome]:
     return [found[horizon] for _, horizon in _HORIZONS if horizon in found]
 
 
-async def _newest_day(client: UpstreamClient, first: date | None, last: date | None, replays: bool) -> date | None:
+async def _newest_day(client: AsyncDejavuClient, first: date | None, last: date | None, replays: bool) -> date | None:
     """Return the newest day with forecasts from `first` to `last`; None if there is none."""
     request = ListPredictionsRequest(
         from_date=first.isoformat() if first else "",
@@ -333,7 +332,7 @@ async def _newest_day(client: UpstreamClient, first: date | None, last: date | N
     return None
 
 
-async def _first_day_after(client: UpstreamClient, day: date, replays: bool) -> date | None:
+async def _first_day_after(client: AsyncDejavuClient, day: date, replays: bool) -> date | None:
     """Return the first day with forecasts after a day.
 
     Lists are newest first, so search in doubling windows, then by halving.
@@ -364,7 +363,7 @@ async def _game_answer(context: GatewayContext, game_id: str) -> Content:
             each.forecast.explanation.CopyFrom(streamed[each.forecast.sequence])
     state = context.feed.games.of(game_id)
     if not history and state is None:
-        raise not_found(f"no forecast of the game {game_id} is recorded")
+        raise RequestRefused("NOT_RECORDED", f"no forecast of the game {game_id} is recorded")
     state = of_teams(state, _teams(reversed(history)))
     return await asyncio.to_thread(_dump_game, game_id, history, state)
 

@@ -7,17 +7,19 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from itertools import chain
 from typing import Any, Final
 
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dejavu.inference import open_inference_pb2 as pb
-from dejavu_gateway import upstream
-from dejavu_gateway.api.context import asking, context_of, in_line
+from dejavu_client.transport.caller import method_of
+from dejavu_gateway.api.context import context_of, turn
 from dejavu_gateway.http.answers import JSON
 from dejavu_gateway.http.bodies import LARGE_BODY, read_body
 from dejavu_gateway.messages.encode import JsonObject, descriptor_of, dump
@@ -45,33 +47,36 @@ _OPTIONAL: Final[JsonObject] = {"id": "", "parameters": {}, "outputs": []}
 class InferenceEndpoint:
     """An endpoint, whose paths differ in optional parts; path parameters are fields of the request."""
 
-    rpc: upstream.Rpc[Any, Any]
+    request: type[Message]
     paths: tuple[str, ...]
     summary: str
 
     @property
     def method(self) -> str:
         """The HTTP method."""
-        return "POST" if self.rpc is upstream.MODEL_INFER else "GET"
+        return "POST" if self.request is pb.ModelInferRequest else "GET"
+
+    @property
+    def rpc(self) -> MethodDescriptor:
+        """The RPC."""
+        return method_of(self.request)
 
     async def answer(self, request: Request) -> Response:
         """Answer a request; with status 503 if server or model is not ready. Forecasts are what-ifs."""
         context, path = context_of(request), request.path_params
         if self.method == "GET":
-            body = _plain(await context.client.call(self.rpc, self.rpc.request(**path)))
-            body = {"name": path["name"], **body} if self.rpc is upstream.MODEL_READY else body
+            body = _plain(await context.client.call(self.request(**path)))
+            body = {"name": path["name"], **body} if self.request is pb.ModelReadyRequest else body
             status = HTTPStatus.OK if body.get("ready", True) else HTTPStatus.SERVICE_UNAVAILABLE
             return Response(dump(body), status, {"cache-control": "no-store"}, media_type=JSON)
         if _BINARY_HEADER in request.headers:
             raise _binary_refused(f"header {_BINARY_HEADER}")
-        with in_line(request):
-            asked = await read_body(
-                request, lambda value: infer_request(value, **path), LARGE_BODY, context.bodies, untyped=True
-            )
-            async with asking(request):
-                response = await context.client.call(self.rpc, asked)
-                text = await asyncio.to_thread(lambda: dump(_infer_response(response)))  # browsers wait for events
-                return Response(text, headers={"cache-control": "no-store"}, media_type=JSON)
+        read = partial(infer_request, **path)
+        receive = partial(read_body, request, read, LARGE_BODY, context.bodies, untyped=True)
+        async with turn(request, context.what_ifs, receive) as asked:
+            response = await context.client.call(asked)
+            text = await asyncio.to_thread(lambda: dump(_infer_response(response)))  # browsers wait for events
+            return Response(text, headers={"cache-control": "no-store"}, media_type=JSON)
 
 
 def infer_request(value: object, name: str, version: str = "") -> pb.ModelInferRequest:
@@ -231,10 +236,10 @@ def _infer_response(response: pb.ModelInferResponse) -> JsonObject:
 _MODEL: Final = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
 
 INFERENCE_ENDPOINTS: Final = (
-    InferenceEndpoint(upstream.SERVER_METADATA, ("/v2", "/v2/"), "Name and version of the server."),
-    InferenceEndpoint(upstream.SERVER_LIVE, ("/v2/health/live",), "The server answers."),
-    InferenceEndpoint(upstream.SERVER_READY, ("/v2/health/ready",), "The server may be asked."),
-    InferenceEndpoint(upstream.MODEL_METADATA, _MODEL, "Versions and tensors of a model."),
-    InferenceEndpoint(upstream.MODEL_READY, tuple(f"{each}/ready" for each in _MODEL), "The model may be asked."),
-    InferenceEndpoint(upstream.MODEL_INFER, tuple(f"{each}/infer" for each in _MODEL), "Forecast games; what-ifs."),
+    InferenceEndpoint(pb.ServerMetadataRequest, ("/v2", "/v2/"), "Name and version of the server."),
+    InferenceEndpoint(pb.ServerLiveRequest, ("/v2/health/live",), "The server answers."),
+    InferenceEndpoint(pb.ServerReadyRequest, ("/v2/health/ready",), "The server may be asked."),
+    InferenceEndpoint(pb.ModelMetadataRequest, _MODEL, "Versions and tensors of a model."),
+    InferenceEndpoint(pb.ModelReadyRequest, tuple(f"{each}/ready" for each in _MODEL), "The model may be asked."),
+    InferenceEndpoint(pb.ModelInferRequest, tuple(f"{each}/infer" for each in _MODEL), "Forecast games; what-ifs."),
 )

@@ -62,7 +62,7 @@ _PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 def document() -> JsonObject:
     """Return the description."""
     sent = [descriptor_of(each.described) for each in CALLS if each.method == "POST"]
-    answered: list[Descriptor] = [descriptor_of(each.rpc.response) for each in CALLS]
+    answered: list[Descriptor] = [each.rpc.output_type for each in CALLS]
     answered += [descriptor_of(each) for each in (StreamPredictionsResponse, RecordedPrediction, Outcome, Game)]
     paths: dict[str, JsonObject] = {}
     for each in CALLS:
@@ -104,7 +104,7 @@ def _call(endpoint: CallEndpoint) -> JsonObject:
         operation["requestBody"] = {"required": True, "content": body}
     else:
         operation["parameters"] = _parameters(endpoint)
-    operation["responses"] = _responses(_reference(descriptor_of(endpoint.rpc.response)))
+    operation["responses"] = _responses(_reference(endpoint.rpc.output_type))
     return operation
 
 

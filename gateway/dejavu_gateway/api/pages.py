@@ -29,7 +29,7 @@ from dejavu_gateway.http.answers import (
     content_security_policy,
 )
 from dejavu_gateway.http.envelope import forwarded_scheme
-from dejavu_gateway.messages.errors import RequestRefused, not_found
+from dejavu_gateway.messages.errors import RequestRefused
 
 GAME_PATH: Final = "/game/{id}"
 PAGE_PATHS: Final = (
@@ -151,7 +151,7 @@ class WebBuild:
                 f"the web build is missing in {self._folder}: build it by npm in gateway/web; "
                 "an installed package contains it. The interface under /api works without it."
             )
-            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", message, "WEB_BUILD_MISSING")
+            raise RequestRefused("WEB_BUILD_MISSING", message)
         path = request.url.path
         content, headers = self._pages[path.startswith(("/embed/", "/overlay/"))]
         headers = {**headers, "link": ", ".join(self._needs(path))}
@@ -176,7 +176,7 @@ class WebBuild:
         """Answer /assets/NAME. Names change with the content, so browsers can keep the files forever."""
         file = self._files.get(f"assets/{request.path_params['path']}")
         if file is None:
-            raise not_found("there is no such file in the web build")
+            raise RequestRefused("UNKNOWN_PATH", "there is no such file in the web build")
         headers = {"cache-control": IMMUTABLE, "vary": "accept-encoding"}
         if file.gzip is not None and accepts_gzip(request.headers.get("accept-encoding", "")):
             return Response(file.gzip, headers=headers | {"content-encoding": "gzip"}, media_type=file.media_type)
@@ -193,7 +193,7 @@ class WebBuild:
         if file is not None:
             return await content_response(request, file.content, file.media_type, REVALIDATED)
         if self.is_missing or path.startswith(_OF_PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
-            raise RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "there is nothing at this path", "UNKNOWN_PATH")
+            raise RequestRefused("UNKNOWN_PATH", "there is nothing at this path")
         content, headers = self._pages[False]
         headers = {**headers, "cache-control": "no-store", "link": ", ".join(self._needs(path))}
         return Response(content, HTTPStatus.NOT_FOUND, headers, media_type="text/html")

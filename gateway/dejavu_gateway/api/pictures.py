@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -72,4 +71,4 @@ def _rasterized(drawing: str) -> bytes:
         said = getattr(error, "stderr", None) or b""
         log.error("picture_failed", reason=f"{error}: {said.decode(errors='replace').strip()[-500:]}")
         message = "the picture could not be made; the same drawing is at this path with .svg"
-        raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", message, "NO_PICTURE") from None
+        raise RequestRefused("NO_PICTURE", message) from None

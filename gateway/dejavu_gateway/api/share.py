@@ -21,11 +21,11 @@ from dejavu_client.formatting import chance, clock, is_given_up, is_last, period
 from dejavu_common.clock import game_day, utc_now
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_MINUTES, REGULATION_MINUTES
-from dejavu_gateway.api.context import asking, context_of
+from dejavu_gateway.api.context import context_of, turn
 from dejavu_gateway.api.games import game_history, is_of_teams, latest, lead, of_teams, time_of_play
 from dejavu_gateway.http.answers import PNG, content_response
 from dejavu_gateway.messages.decode import check_game_id, check_names
-from dejavu_gateway.messages.errors import invalid_field, not_found
+from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
 WIDTH, HEIGHT = 1200, 630
 """Size in pixels that programs with previews of links expect."""
@@ -67,7 +67,7 @@ async def share_picture(request: Request) -> Response:
     context, drawing = context_of(request), await share_drawing(request)
     picture = context.pictures.kept(drawing)
     if picture is None:
-        async with asking(request, context.drawings):
+        async with turn(request, context.products):
             picture = await context.pictures.make(drawing)
     return await content_response(request, picture, PNG, "no-cache", SHOWN_BY_OTHERS)
 
@@ -87,13 +87,14 @@ async def share_drawing(request: Request) -> str:
     game_id, minute = check_game_id(str(request.path_params["gameId"])), request.query_params.get("minute")
     if minute is not None and not is_minute(minute):
         raise invalid_field("minute", f"{minute[:60]!r}; expected 1 to {LAST_MINUTE}")
-    async with asking(request):
-        history = await game_history(context_of(request).client, game_id, explain=False)
+    context = context_of(request)
+    async with turn(request, context.reads):
+        history = await game_history(context.client, game_id, explain=False)
     shown = prediction_at(history, float(minute) if minute else LAST_MINUTE)
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
-        raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
-    state = of_teams(context_of(request).feed.games.of(game_id), shown.forecast)
+        raise RequestRefused("NOT_RECORDED", f"no forecast of the end of game {game_id}{at} is recorded")
+    state = of_teams(context.feed.games.of(game_id), shown.forecast)
     ended = state is not None and state.status in _ENDED
     return drawn(shown, None if minute else utc_now(), history, ended=ended)
 

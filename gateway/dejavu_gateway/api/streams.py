@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
-from http import HTTPStatus
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Final
 
 from starlette.requests import HTTPConnection, Request
@@ -17,11 +17,9 @@ from dejavu_gateway.api.context import client_address, context_of
 from dejavu_gateway.http.connections import connection_of
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
-from dejavu_gateway.live.event_log import LiveEvent
-from dejavu_gateway.live.games import PublishedGame
+from dejavu_gateway.live.messages import StreamMessage
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.messages.decode import check_flag, check_game_id, check_names
-from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
 MAX_GAMES: Final = 200
@@ -38,47 +36,23 @@ log = get_logger()
 
 
 class SseOutlet:
-    """A browser that reads server-sent events (html.spec.whatwg.org, 9.2)."""
+    """A browser that reads server-sent events."""
 
     transport = "sse"
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._connection = connection_of(scope)
         self._send = send
-        self._chunked = scope["http_version"] == "1.1"
+        self._form = attrgetter("chunk" if scope["http_version"] == "1.1" else "sse")
 
-    async def status(self, status: JsonObject, token: str) -> None:
+    @property
+    def ready(self) -> bool:
         """See `Outlet`."""
-        await self._write(_id_line(token) + b"event: status\ndata: %b\n\n" % dump(status))
+        return self._connection.writable
 
-    async def games(self, states: Sequence[PublishedGame]) -> None:
+    def write(self, messages: Sequence[StreamMessage]) -> None:
         """See `Outlet`."""
-        if self._chunked:
-            await self._connection.send_raw(b"".join([state.chunk for state in states]))
-        else:
-            await self._write(b"".join([state.sse for state in states]))
-
-    async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
-        """See `Outlet`."""
-        if self._chunked:
-            await self._connection.send_raw(b"".join([chunk for _, chunk in entries]))
-        else:
-            await self._write(b"".join([event.sse for event, _ in entries]))
-
-    def event_now(self, entry: tuple[LiveEvent, bytes]) -> bool:
-        """See `Outlet`."""
-        return self._chunked and self._connection.send_raw_now(entry[1])
-
-    async def position(self, token: str) -> None:
-        """See `Outlet`."""
-        # An event instead of a comment: pages do not see comments, so they could not tell silence from a dead
-        # connection.
-        await self._write(_id_line(token) + b"event: position\ndata: {}\n\n")
-
-    async def reset(self, error: JsonObject) -> None:
-        """See `Outlet`."""
-        # An empty id: a browser that loses its connection right after this must not resume from the unknown position.
-        await self._write(b"id\nevent: reset\ndata: %b\n\n" % dump(error))
+        self._connection.write(b"".join(map(self._form, messages)))
 
     async def finish(self, retry_seconds: float) -> None:
         """See `Outlet`."""
@@ -88,54 +62,46 @@ class SseOutlet:
         """See `Outlet`."""
         self._connection.abort()
 
-    async def _write(self, text: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": text, "more_body": True})
-
 
 class WebSocketOutlet:
-    """A program that reads messages of a WebSocket."""
+    """A program that reads messages of a WebSocket, whose frames only the library writes.
+
+    Attributes:
+        on_ready: called each time that it is ready again.
+    """
 
     transport = "websocket"
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
+        self._sending: asyncio.Task[None] | None = None
+        self.on_ready: Callable[[], None] = lambda: None
 
-    async def status(self, status: JsonObject, token: str) -> None:
+    @property
+    def ready(self) -> bool:
         """See `Outlet`."""
-        await self._write(b"status", token, dump(status))
+        return self._sending is None
 
-    async def games(self, states: Sequence[PublishedGame]) -> None:
+    def write(self, messages: Sequence[StreamMessage]) -> None:
         """See `Outlet`."""
-        for state in states:
-            await self._write(b"game", "", state.json)
+        self._sending = asyncio.create_task(self._send(messages))
 
-    async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
-        """See `Outlet`."""
-        for event, _ in entries:
-            await self._write(b"prediction", event.token, event.json)
-
-    def event_now(self, entry: tuple[LiveEvent, bytes]) -> bool:
-        """See `Outlet`."""
-        return False  # only the library writes its frames
-
-    async def position(self, token: str) -> None:
-        """See `Outlet`."""
-        await self._write(b"position", token, b"{}")
-
-    async def reset(self, error: JsonObject) -> None:
-        """See `Outlet`."""
-        await self._write(b"reset", "", dump(error))
+    async def _send(self, messages: Sequence[StreamMessage]) -> None:
+        with contextlib.suppress(WebSocketDisconnect):  # told to who reads
+            for each in messages:
+                await self._socket.send_text(each.text)
+        self._sending = None
+        self.on_ready()
 
     async def finish(self, retry_seconds: float) -> None:
         """See `Outlet`."""
+        if self._sending is not None:
+            await self._sending
         await self._socket.close(_TRY_AGAIN_LATER, f"connect again in {retry_seconds:.1f} s")
 
     def abort(self) -> None:
         """See `Outlet`."""
         connection_of(self._socket.scope).abort()
-
-    async def _write(self, event: bytes, token: str, data: bytes) -> None:
-        await self._socket.send_text((b'{"event":"%b","id":"%b","data":%b}' % (event, token.encode(), data)).decode())
 
 
 class ServerSentEvents:
@@ -145,17 +111,13 @@ class ServerSentEvents:
         """Send events until the browser is gone."""
         request = Request(scope, receive)
         if scope["method"] != "GET":
-            raise RequestRefused(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "UNIMPLEMENTED",
-                "expected GET",
-                "METHOD_NOT_ALLOWED",
-                headers={"allow": "GET"},
-            )
+            raise RequestRefused("METHOD_NOT_ALLOWED", "expected GET", headers={"allow": "GET"})
         browser = _browser(request, SseOutlet(scope, send), request.headers.get("last-event-id", ""))
         with _slot(request, browser):
             scope[UNLIMITED]()
-            connection_of(scope).closed_callbacks.append(browser.close)
+            connection = connection_of(scope)
+            connection.closed_callbacks.append(browser.close)
+            connection.on_writable = browser.pump
             headers = [
                 (b"content-type", b"text/event-stream; charset=utf-8"),
                 (b"cache-control", b"no-store"),
@@ -171,7 +133,9 @@ async def websocket(socket: WebSocket) -> None:
     """Send the same messages over a WebSocket: JSON texts {"event", "id", "data"}."""
     await socket.accept()
     try:
-        browser = _browser(socket, WebSocketOutlet(socket), "")
+        outlet = WebSocketOutlet(socket)
+        browser = _browser(socket, outlet, "")
+        outlet.on_ready = browser.pump
         with _slot(socket, browser):
             reading = asyncio.create_task(socket.receive())
             reading.add_done_callback(lambda _: browser.close())
@@ -207,7 +171,7 @@ def _browser(connection: HTTPConnection, outlet: SseOutlet | WebSocketOutlet, la
         name = "Last-Event-ID" if last_event_id else "resume"
         raise invalid_field(name, "is no id of an event", "INVALID_RESUME_TOKEN")
     feed = context_of(connection).feed
-    return Browser(feed, outlet, frozenset(games), token, current=current, address=client_address(connection))
+    return Browser(feed, outlet, frozenset(games), token, current=current)
 
 
 @contextlib.contextmanager
@@ -222,14 +186,8 @@ def _slot(connection: HTTPConnection, browser: Browser) -> Iterator[None]:
         try:
             held.enter_context(slots.held(client_address(connection), browser.make_room))
         except NoSlotError as error:
-            raise RequestRefused(
-                HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", str(error), "TOO_MANY_STREAMS", retry_after=10.0
-            ) from None
+            raise RequestRefused("TOO_MANY_STREAMS", str(error), retry_after=10.0) from None
         yield
-
-
-def _id_line(token: str) -> bytes:
-    return b"id: %b\n" % token.encode() if token else b""
 
 
 def _retry_line(seconds: float) -> bytes:

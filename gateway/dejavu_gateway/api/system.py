@@ -12,7 +12,7 @@ from starlette.responses import Response
 from dejavu_gateway.api.context import context_of
 from dejavu_gateway.api.openapi import document
 from dejavu_gateway.http.answers import JSON, json_response
-from dejavu_gateway.messages.encode import dump
+from dejavu_gateway.messages.encode import JsonObject, dump
 
 
 async def status(request: Request) -> Response:
@@ -49,6 +49,5 @@ def _openapi() -> bytes:
     return dump(document())
 
 
-def _status(request: Request) -> dict[str, object]:
-    context = context_of(request)
-    return context.feed.board.report.as_json(context.feed.log.newest_time, demo=context.settings.demo)
+def _status(request: Request) -> JsonObject:
+    return context_of(request).feed.status()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 from typing import Final, TypeVar
 
 from starlette.requests import Request
 
 from dejavu_gateway.http.answers import JSON
-from dejavu_gateway.messages.decode import MessageT, from_json, read_json
+from dejavu_gateway.messages.decode import read_json
 from dejavu_gateway.messages.errors import RequestRefused, too_many_requests
 
 _T = TypeVar("_T")
@@ -58,21 +57,6 @@ class BodyMemory:
         self._held -= size
 
 
-async def read_message(request: Request, message_type: type[MessageT], max_bytes: int, memory: BodyMemory) -> MessageT:
-    """Return the message that the body of a request describes in JSON.
-
-    Args:
-        request: the request.
-        message_type: type of the message.
-        max_bytes: largest body.
-        memory: counts its bytes.
-
-    Raises:
-        RequestRefused: if the body is too large, of another type, or does not describe the message.
-    """
-    return await read_body(request, lambda value: from_json(value, message_type), max_bytes, memory)
-
-
 async def read_body(
     request: Request, parse: Callable[[object], _T], max_bytes: int, memory: BodyMemory, *, untyped: bool = False
 ) -> _T:
@@ -93,7 +77,7 @@ async def read_body(
     allowed = untyped and not kind and "origin" not in request.headers
     if kind != JSON and not allowed:  # other sites' pages cannot send this type without a CORS preflight
         message = f"the body is of type {kind[:60]!r}; expected {JSON}"
-        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_MEDIA_TYPE")
+        raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", message)
     async with _received(request, max_bytes, memory) as body:
         if len(body) < _IN_THREAD_FROM:
             return parse(read_json(body))
@@ -111,8 +95,7 @@ async def _received(request: Request, max_bytes: int, memory: BodyMemory) -> Asy
     if declared.isascii() and declared.isdigit() and (len(declared) > 12 or int(declared) > max_bytes):
         raise _too_large(max_bytes)
     if "content-encoding" in request.headers:
-        message = "the body is compressed; expected plain JSON"
-        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_ENCODING")
+        raise RequestRefused("UNSUPPORTED_ENCODING", "the body is compressed; expected plain JSON")
     chunks, size = list[bytes](), 0
     try:
         async for chunk in request.stream():
@@ -128,10 +111,4 @@ async def _received(request: Request, max_bytes: int, memory: BodyMemory) -> Asy
 
 def _too_large(max_bytes: int) -> RequestRefused:
     message = f"the body is larger than {max_bytes} bytes"
-    return RequestRefused(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "INVALID_ARGUMENT",
-        message,
-        "BODY_TOO_LARGE",
-        headers={"connection": "close"},
-    )
+    return RequestRefused("BODY_TOO_LARGE", message, headers={"connection": "close"})

@@ -23,13 +23,14 @@ class HttpConnection(H11Protocol):
 
     Attributes:
         closed_callbacks: called once the connection is closed.
+        on_writable: called each time that the network has taken most of what was sent.
     """
 
     def __init__(self, *, app_state: dict[str, Any], **options: Any) -> None:
         super().__init__(app_state={**app_state, _STATE: self}, **options)
         self.closed_callbacks: list[Callable[[], None]] = []
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self.on_writable: Callable[[], None] = lambda: None
+        self._full = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Keep the transport."""
@@ -39,34 +40,28 @@ class HttpConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note of the end."""
         super().connection_lost(exc)
-        self._writable.set()
         for callback in self.closed_callbacks:
             callback()
 
     def pause_writing(self) -> None:
         """Take note that the network takes no more."""
         super().pause_writing()
-        self._writable.clear()
+        self._full = True
 
     def resume_writing(self) -> None:
         """Take note that the network has taken most of what was sent."""
         super().resume_writing()
-        self._writable.set()
+        self._full = False
+        self.on_writable()
 
-    async def send_raw(self, chunk: bytes) -> None:
-        """Send a chunk of an answer that has begun, at a third of the cost of ASGI and h11.
+    @property
+    def writable(self) -> bool:
+        """Whether the network takes more, and the connection is open."""
+        return not (self._full or self._transport.is_closing())
 
-        Returns once the network has taken most of the previous data; at once if the connection is closed.
-        """
-        await self._writable.wait()
-        self.send_raw_now(chunk)
-
-    def send_raw_now(self, chunk: bytes) -> bool:
-        """Send a chunk as `send_raw` does if this needs no waiting; return whether it was sent."""
-        if not self._writable.is_set() or self._transport.is_closing():
-            return False
-        self._transport.write(chunk)
-        return True
+    def write(self, data: bytes) -> None:
+        """Send a part of an answer that has begun, at a third of the cost of ASGI and h11; only while writable."""
+        self._transport.write(data)
 
     def abort(self) -> None:
         """Drop the connection with its unsent data."""

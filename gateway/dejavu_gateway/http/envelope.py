@@ -6,20 +6,21 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from dejavu_client import DejavuClientError
 from dejavu_common.address import Address
 from dejavu_gateway.http.answers import SECURITY_HEADERS, error_response
 from dejavu_gateway.http.connections import HangUp, connection_of
+from dejavu_gateway.http.origins import DEFAULT_PORTS, SharedOrigins, is_same_origin
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.messages.errors import RequestRefused, of_server
@@ -47,7 +48,6 @@ MAX_PARAMETERS: Final = 256
 """Maximum number of query parameters; a stream of the maximum number of games has fewer."""
 
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")
 _UNKNOWN: Final = "other"
 
@@ -69,6 +69,7 @@ class Envelope:
         self._metrics = metrics
         self._seconds = settings.limits.answer_seconds
         self._trusted = settings.trusted_proxies
+        self._shared = SharedOrigins(settings.origins)
         self._hosts = None if any_host else {*LOOPBACK_HOSTS, *(host.lower() for host in settings.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,28 +83,17 @@ class Envelope:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[REQUEST_ID] = request_id = secrets.token_hex(8)
-        started, status = time.perf_counter(), 0
+        started, status, asked = time.perf_counter(), 0, Headers(scope=scope)
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    if name not in headers:
-                        headers[name] = value
-                if headers.get("x-frame-options") == "":
-                    del headers["x-frame-options"]
-                headers["x-request-id"] = request_id
+                _complete(MutableHeaders(scope=message), self._shared.headers(scope["path"], asked), request_id)
             await send(message)
 
         try:
-            self._check(scope)
-            with HangUp(connection_of(scope)) as hang_up:
-                async with asyncio.timeout(self._seconds) as limit:
-                    scope[UNLIMITED] = partial(_let_go_on, limit, hang_up)
-                    await self._app(scope, receive, send_with_headers)
-            if hang_up.has_come:
+            if await self._handle(scope, receive, send_with_headers):
                 status = status or CLIENT_CLOSED_REQUEST
         except Exception as error:
             if status:  # the answer has begun: all that is left is to end the connection
@@ -119,6 +109,19 @@ class Envelope:
                 self._metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
             log.debug("request", path=scope["path"], status=status, request_id=request_id)
 
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Have a request answered, within its time; return whether its browser hung up before."""
+        self._check(scope)
+        allowed = self._shared.preflight(scope["method"], scope["path"], Headers(scope=scope))
+        if allowed is not None:
+            await Response(status_code=HTTPStatus.NO_CONTENT, headers=allowed)(scope, receive, send)
+            return False
+        with HangUp(connection_of(scope)) as hang_up:
+            async with asyncio.timeout(self._seconds) as limit:
+                scope[UNLIMITED] = partial(_let_go_on, limit, hang_up)
+                await self._app(scope, receive, send)
+        return hang_up.has_come
+
     def _refusal(self, error: Exception, scope: Scope) -> RequestRefused:
         match error:
             case RequestRefused():
@@ -129,10 +132,10 @@ class Envelope:
                 return _of_http(error, scope)
             case TimeoutError():
                 message = f"no answer within {self._seconds:g} s"
-                return RequestRefused(HTTPStatus.GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", message)
+                return RequestRefused("ANSWER_TIMEOUT", message)
         log.exception("request_failed", request_id=scope[REQUEST_ID], path=scope["path"])
         message = "an error in the gateway; its log has the details under the request's id"
-        return RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", message)
+        return RequestRefused("GATEWAY_ERROR", message)
 
     def _check(self, scope: Scope) -> None:
         """Refuse a request for a foreign host name: another site can point its name to this gateway (DNS rebinding).
@@ -142,23 +145,33 @@ class Envelope:
         """
         if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
             message = f"more than {MAX_PARAMETERS} query parameters"
-            raise RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message, "TOO_MANY_PARAMETERS")
+            raise RequestRefused("TOO_MANY_PARAMETERS", message)
         headers = Headers(scope=scope)
         host = host_name(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
             message = f"{host[:80]!r} is no host name of this page; the operator adds one by --host"
-            raise RequestRefused(HTTPStatus.MISDIRECTED_REQUEST, "PERMISSION_DENIED", message, "UNKNOWN_HOST")
+            raise RequestRefused("UNKNOWN_HOST", message)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a page of another site: CORS does not apply to WebSockets."""
+        """Refuse a page of another site that may not read: browsers do not apply CORS to WebSockets."""
         headers = Headers(scope=scope)
-        origin, scheme = headers.get("origin"), forwarded_scheme(scope, headers, self._trusted)
         with contextlib.suppress(RequestRefused):
             self._check(scope)
-            if origin is None or is_same_origin(origin, headers.get("host", ""), scheme):
+            if headers.get("origin") in self._shared or not is_foreign_origin(scope, headers, self._trusted):
                 await self._app(scope, receive, send)
                 return
         await send({"type": "websocket.close"})
+
+
+def _complete(headers: MutableHeaders, sharing: Mapping[str, str], request_id: str) -> None:
+    """Add the headers of every answer, and those of an answer that pages of other sites may read."""
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if headers["x-frame-options"] == "":
+        del headers["x-frame-options"]
+    headers["x-request-id"] = request_id
+    for name, value in sharing.items():
+        headers[name] = ", ".join([*headers.getlist(name), value]) if name == "vary" else value
 
 
 def browser_address(scope: Scope, headers: Headers, trusted: TrustedProxies) -> str:
@@ -179,7 +192,7 @@ def forwarded_scheme(scope: Scope, headers: Headers, trusted: TrustedProxies) ->
     """Return http or https, as a trusted proxy reports; empty if not known: an unknown proxy may be in front."""
     peer = (scope.get("client") or ("",))[0]
     scheme = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower() if peer in trusted else ""
-    return scheme if scheme in _DEFAULT_PORTS else ""
+    return scheme if scheme in DEFAULT_PORTS else ""
 
 
 def _let_go_on(limit: asyncio.Timeout, hang_up: HangUp) -> None:
@@ -195,22 +208,11 @@ def host_name(text: str) -> str:
         return text.lower().removeprefix("[").removesuffix("]")
 
 
-def is_same_origin(origin: str, host: str, scheme: str) -> bool:
-    """Return whether a page of an origin belongs to the requested host: by scheme, name and port.
-
-    Args:
-        origin: the Origin header.
-        host: the Host header; without a port it means the default port of the scheme.
-        scheme: scheme of the request; empty if it is not known.
-    """
-    try:
-        page = urlsplit(origin)
-        usual = _DEFAULT_PORTS[page.scheme]
-        asked = urlsplit(f"//{host}")
-        same = (page.hostname, page.port or usual) == (asked.hostname, asked.port or usual)
-    except (KeyError, ValueError):
-        return False
-    return same and page.scheme == (scheme or page.scheme)
+def is_foreign_origin(scope: Scope, headers: Headers, trusted: TrustedProxies) -> bool:
+    """Return whether a request comes from a page of another scheme, host or port, by its Origin."""
+    origin = headers.get("origin")
+    scheme = forwarded_scheme(scope, headers, trusted)
+    return origin is not None and not is_same_origin(origin, headers.get("host", ""), scheme)
 
 
 def _endpoint(scope: Scope) -> str:
@@ -224,7 +226,7 @@ def _of_http(error: HTTPException, scope: Scope) -> RequestRefused:
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         method = scope["method"] if scope["method"] in _METHODS else "this method"
         message = f"{method} is not allowed here; expected {headers.get('allow', headers.get('Allow', ''))}"
-        return RequestRefused(status, "UNIMPLEMENTED", message, "METHOD_NOT_ALLOWED", headers=headers)
+        return RequestRefused("METHOD_NOT_ALLOWED", message, headers=headers)
     if status is HTTPStatus.NOT_FOUND:
-        return RequestRefused(status, "NOT_FOUND", "there is nothing at this path", "UNKNOWN_PATH")
-    return RequestRefused(status, "INVALID_ARGUMENT", error.detail, headers=headers)
+        return RequestRefused("UNKNOWN_PATH", "there is nothing at this path")
+    return RequestRefused("INVALID_REQUEST", error.detail, headers=headers)

@@ -7,14 +7,15 @@ nothing twice. No browser has a queue: a browser that lags behind the log's begi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_common.clock import utc_now
+from dejavu_gateway.live.messages import StreamMessage
 from dejavu_gateway.messages.encode import to_json
 
 CURRENT_AGE: Final = timedelta(hours=12)
@@ -23,47 +24,33 @@ CURRENT_AGE: Final = timedelta(hours=12)
 
 @dataclass(frozen=True, slots=True)
 class LiveEvent:
-    """A forecast or an outcome, with its text as JSON, which all browsers share.
+    """A forecast or an outcome.
 
     Attributes:
         sequence: position in the server's ledger.
         game_id: the game.
         token: resume token of the position right after the event.
         time: when it was recorded, aware.
-        json: the StreamPredictionsResponse.
+        message: the StreamPredictionsResponse, as it is sent.
     """
 
     sequence: int
     game_id: str
     token: str
     time: datetime
-    json: bytes
+    message: StreamMessage
 
     @classmethod
     def of(cls, response: StreamPredictionsResponse) -> LiveEvent:
         """Return the event of a response that is not a heartbeat."""
         entry = response.outcome if response.HasField("outcome") else response.forecast
         time = entry.generated_time if isinstance(entry, Forecast) else entry.recorded_time
-        return cls(entry.sequence, entry.game_id, response.resume_token, time.ToDatetime(tzinfo=UTC), to_json(response))
-
-    @property
-    def sse(self) -> bytes:
-        """The event as it is sent to a browser: a server-sent event."""
-        return b"id: %b\nevent: prediction\ndata: %b\n\n" % (self.token.encode(), self.json)
-
-    @property
-    def chunk(self) -> bytes:
-        """The server-sent event as a chunk of an HTTP/1.1 answer."""
-        return chunk_of(self.sse)
+        message = StreamMessage("prediction", to_json(response), response.resume_token)
+        return cls(entry.sequence, entry.game_id, response.resume_token, time.ToDatetime(tzinfo=UTC), message)
 
     def wanted_by(self, games: frozenset[str]) -> bool:
         """Return whether a browser that follows these games (none: all games) gets the event."""
         return not games or self.game_id in games
-
-
-def chunk_of(text: bytes) -> bytes:
-    """Return a part of an answer as a chunk (RFC 9112, 7.1)."""
-    return b"%x\r\n%b\r\n" % (len(text), text)
 
 
 class EventLog:
@@ -84,9 +71,9 @@ class EventLog:
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._events = deque[tuple[LiveEvent, bytes]]()
+        self._events = deque[LiveEvent]()
         self._positions: dict[str, int] = {}  # token → position, oldest first
-        self._current: dict[tuple[str, int], tuple[LiveEvent, bytes]] = {}
+        self._current: dict[tuple[str, int], LiveEvent] = {}
         self._explained: dict[tuple[str, int], Forecast] = {}
         self.first = self.end = 0
         self.token = ""
@@ -111,47 +98,18 @@ class EventLog:
             self._mark(response.resume_token)
             return None
         event = LiveEvent.of(response)
-        entry = (event, event.chunk)  # made once for all browsers
         if response.HasField("forecast") and not response.forecast.late:
-            self._current[event.game_id, response.forecast.horizon] = entry
+            self._current[event.game_id, response.forecast.horizon] = event
             if response.forecast.HasField("explanation"):  # moments have none
                 self._explained[event.game_id, response.forecast.horizon] = response.forecast
         self.newest_time = event.time
         if self.begun:
-            self._events.append(entry)
-            self.size += len(entry[1])
+            self._events.append(event)
+            self.size += len(event.message.chunk)
             self.end += 1
             self._mark(event.token)
             self._trim()
         return event
-
-    def extend_back(self, token: str, events: Sequence[LiveEvent], reached: str) -> bool:
-        """Put earlier events in front of the log.
-
-        Args:
-            token: the position from which they were read.
-            events: all events of all games from this position up to `reached`.
-            reached: the token of a position of the log.
-
-        Returns:
-            Whether the log reaches back to `token` now.
-        """
-        position = self.position(reached)
-        if position is None:
-            return False
-        start = position - len(events)  # before the log, or within it if `token` is of an entry that is no event
-        earlier = events[: max(0, self.first - start)]
-        if len(self) + len(earlier) > self._max_events:
-            return False
-        positions = {token: start}
-        for event in reversed(earlier):
-            positions[event.token] = self.first
-            chunk = event.chunk
-            self._events.appendleft((event, chunk))
-            self.size += len(chunk)
-            self.first -= 1
-        self._positions = dict(sorted({**positions, **self._positions}.items(), key=lambda each: each[1]))
-        return True
 
     def _mark(self, token: str) -> None:
         self._positions.pop(token, None)
@@ -160,23 +118,19 @@ class EventLog:
 
     def _trim(self) -> None:
         while len(self._events) > self._max_events or (self.size > self._max_bytes and len(self._events) > 1):
-            self.size -= len(self._events.popleft()[1])
+            self.size -= len(self._events.popleft().message.chunk)
             self.first += 1
-        for token, position in list(self._oldest_positions()):
+        # At least as many of the oldest as one more event can remove.
+        for token, position in list(islice(self._positions.items(), 4)):
             if position < self.first:
                 del self._positions[token]
-
-    def _oldest_positions(self) -> list[tuple[str, int]]:
-        """Return the oldest positions, at least as many as one more event can remove."""
-        iterator = iter(self._positions.items())
-        return [each for _, each in zip(range(4), iterator, strict=False)]
 
     def position(self, token: str) -> int | None:
         """Return the position of a token; None if the log does not reach back to it, or never saw the token."""
         position = self._positions.get(token)
         return position if position is not None and position >= self.first else None
 
-    def read(self, position: int, limit: int) -> list[tuple[LiveEvent, bytes]]:
+    def read(self, position: int, limit: int) -> list[LiveEvent]:
         """Return up to `limit` events from a position on.
 
         Raises:
@@ -185,19 +139,15 @@ class EventLog:
         start = position - self.first
         if start < 0:
             raise LookupError(position)
-        if start >= len(self._events):
-            return []
-        stop = min(start + limit, len(self._events))
-        if stop == len(self._events) and stop - start == 1:  # the usual case: a browser that has kept up
-            return [self._events[-1]]
-        return [self._events[index] for index in range(start, stop)]
+        return [self._events[index] for index in range(start, min(start + limit, len(self._events)))]
 
-    def current(self, games: frozenset[str]) -> list[tuple[LiveEvent, bytes]]:
+    def current(self, games: frozenset[str]) -> list[LiveEvent]:
         """Return the newest forecast of each game and horizon of the last 12 hours, in order of sequence."""
         since = utc_now() - CURRENT_AGE
-        self._current = {key: each for key, each in self._current.items() if each[0].time >= since}
-        found = (each for each in self._current.values() if each[0].wanted_by(games))
-        return sorted(found, key=lambda each: each[0].sequence)
+        self._current = {key: each for key, each in self._current.items() if each.time >= since}
+        return sorted(
+            (each for each in self._current.values() if each.wanted_by(games)), key=lambda each: each.sequence
+        )
 
     def explained(self, game_id: str) -> list[Forecast]:
         """Return the newest forecasts of a game that came with their explanation, one for each horizon."""

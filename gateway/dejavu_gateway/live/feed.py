@@ -12,29 +12,23 @@ from typing import Final, Protocol
 from dejavu.ops.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
-from dejavu_client import DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
+from dejavu_client import AsyncDejavuClient, DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
 from dejavu_client.errors import CallCancelledError, ResourceExhaustedError, UnimplementedError
 from dejavu_client.transport.servers import LEDGER
-from dejavu_client.transport.subscription import StreamResumption
 from dejavu_common.clock import Backoff, utc_now, wait_until_set
 from dejavu_common.tasks import BackgroundTask, repeat
-from dejavu_gateway.limits import AddressSlots
-from dejavu_gateway.live.event_log import EventLog, LiveEvent
+from dejavu_gateway.live.event_log import EventLog
 from dejavu_gateway.live.games import LiveGames
+from dejavu_gateway.live.messages import StreamMessage
 from dejavu_gateway.live.status import StatusBoard, StatusReport
 from dejavu_gateway.logs import get_logger, on_repeat_failed
+from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
-from dejavu_gateway.upstream import UpstreamClient
 
 FIRST_DELAY: Final = 0.2
 LONGEST_DELAY: Final = 5.0
 TICK_SECONDS: Final = 1.0
-
-REACH_BACK_EVENTS: Final = 1000
-"""Maximum number of events that one stream reads for all browsers together; a browser that missed more is reset."""
-
-REACH_BACK_SECONDS: Final = 3.0
 
 log = get_logger()
 
@@ -42,8 +36,8 @@ log = get_logger()
 class Reader(Protocol):
     """A browser, as the feed sees it."""
 
-    def wake(self) -> None:
-        """Signal that there are new events to send."""
+    def pump(self) -> None:
+        """Send what is new."""
 
     def tick(self, now: float) -> None:
         """Called once a second, with the time by the loop's clock."""
@@ -67,7 +61,7 @@ class LiveFeed:
         begun: set once the log has begun, after the current forecasts.
     """
 
-    def __init__(self, client: UpstreamClient, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
+    def __init__(self, client: AsyncDejavuClient, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
         self.client = client
         self.settings = settings
         self.metrics = metrics
@@ -76,7 +70,6 @@ class LiveFeed:
         self.board = StatusBoard(client.target, self._on_status, time.monotonic)
         self.draining = False
         self.begun = asyncio.Event()
-        self._reaching_back = AddressSlots(1, 1)
         self._answers = asyncio.Event()  # set when the server answers again, so that the rest of a pause is skipped
         self._readers = set[Reader]()
         self._tasks = [BackgroundTask() for _ in range(4)]
@@ -112,45 +105,20 @@ class LiveFeed:
         finally:
             self._readers.discard(reader)
 
-    async def reach_back(self, token: str, address: str) -> bool:
-        """Extend the log back to a token, with one stream to the server for all browsers that resume from there.
+    def status_message(self) -> StreamMessage:
+        """Return the status as it is sent to a browser."""
+        return StreamMessage("status", dump(self.status()))
 
-        After a restart of the gateway hundreds of browsers come back with tokens from right before it. Addresses take
-        turns, so that an address with old tokens does not keep others waiting for long.
-
-        Args:
-            token: the token.
-            address: address of the browser.
-
-        Returns:
-            Whether the log reaches back to the token; False if the token is too old.
-
-        Raises:
-            DejavuClientError: if the server does not know the token, or does not answer.
-        """
-        async with self._reaching_back.held(address):
-            log, events = self.log, list[LiveEvent]()
-            if log.position(token) is not None:
-                return True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REACH_BACK_SECONDS):
-                    stream = self.client.stream_predictions(resume_token=token, heartbeats=True)
-                    async with aclosing(stream) as responses:
-                        async for response in responses:
-                            if not response.HasField("heartbeat"):
-                                events.append(LiveEvent.of(response))
-                            if log.position(response.resume_token) is not None:
-                                return log is self.log and log.extend_back(token, events, response.resume_token)
-                            if len(events) >= REACH_BACK_EVENTS:
-                                break
-        return False
+    def status(self) -> JsonObject:
+        """Return the status as JSON."""
+        return self.board.report.as_json(self.log.newest_time, demo=self.settings.demo)
 
     def _new_log(self) -> EventLog:
         return EventLog(self.settings.limits.replay_events, self.settings.limits.replay_bytes)
 
     def _wake_all(self) -> None:
         for reader in self._readers:
-            reader.wake()
+            reader.pump()
 
     def _on_status(self, report: StatusReport) -> None:
         write = log.info if report.reason.value == "OK" else log.warning
@@ -160,11 +128,14 @@ class LiveFeed:
 
     async def _follow(self) -> None:
         """Read the stream, connection after connection; start with the newest forecasts if its position is unknown."""
-        subscription, backoff = self._subscription(), Backoff(FIRST_DELAY, LONGEST_DELAY)
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         while True:
             pause = 0.0
             try:
-                async with aclosing(self.client.connection(subscription)) as responses:
+                stream = self.client.stream_predictions(
+                    resume_token=self.log.token, include_current=True, heartbeats=True, reconnect=False
+                )
+                async with aclosing(stream) as responses:
                     async for response in responses:
                         backoff.reset()
                         self._take(response)
@@ -174,7 +145,6 @@ class LiveFeed:
                 pause = min(error.retry_after or 0.0, LONGEST_DELAY)
                 if isinstance(error, OutOfRangeError | InvalidArgumentError):
                     log.warning("stream_starts_anew", reason=error.reason, message=error.message)
-                    subscription = self._subscription()
                     self.log = self._new_log()
                     self._wake_all()
             except Exception:
@@ -206,10 +176,6 @@ class LiveFeed:
         except ValueError as error:
             log.warning("game_not_shown", game_id=game.game_id[:10], error=str(error)[:200])
             return False
-
-    @staticmethod
-    def _subscription() -> StreamResumption:
-        return StreamResumption(include_current=True, heartbeats=True)
 
     def _take(self, response: StreamPredictionsResponse) -> None:
         # Anything but a heartbeat is an event of a known kind: the subscription passes on no others.

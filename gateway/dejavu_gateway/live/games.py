@@ -9,7 +9,7 @@ from typing import Final
 
 from dejavu.v1.game_service_pb2 import Game
 from dejavu_common.clock import game_day, utc_now
-from dejavu_gateway.live.event_log import chunk_of
+from dejavu_gateway.live.messages import StreamMessage
 from dejavu_gateway.messages.encode import to_json
 
 KEPT: Final = timedelta(days=1)
@@ -18,21 +18,17 @@ KEPT: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class PublishedGame:
-    """State of a game, with its text as JSON, which all browsers share.
+    """State of a game.
 
     Attributes:
         number: number of the state among all states received; later ones have greater numbers.
         game: the state.
-        json: the same as JSON.
-        sse: the same as a server-sent event. It has no id: a stream resumes by its forecasts and outcomes.
-        chunk: the event as a chunk of an HTTP/1.1 answer.
+        message: the same as it is sent, without a position: a stream resumes by its forecasts and outcomes.
     """
 
     number: int
     game: Game
-    json: bytes
-    sse: bytes
-    chunk: bytes
+    message: StreamMessage
 
 
 class LiveGames:
@@ -52,10 +48,8 @@ class LiveGames:
         if before is not None and before.game == game:
             return False
         self.count += 1
-        json = to_json(game)
-        sse = b"event: game\ndata: %b\n\n" % json
         self._states.pop(game.game_id, None)
-        self._states[game.game_id] = PublishedGame(self.count, game, json, sse, chunk_of(sse))
+        self._states[game.game_id] = PublishedGame(self.count, game, StreamMessage("game", to_json(game)))
         return True
 
     def after(self, number: int, games: frozenset[str]) -> list[PublishedGame]:

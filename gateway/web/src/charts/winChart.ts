@@ -1,7 +1,7 @@
 /** The probability that the home team wins, over the game; a forecast holds until the next one is made, if that is soon. */
 import type uPlot from "uplot";
 import { endOf, HOLDS, isGap, isWhole, REGULATION } from "../model/play";
-import type { CoursePoint } from "../model/types";
+import type { Chance, CoursePoint } from "../model/types";
 import { across, chances, lastMinutes, periods, quiet } from "./axes";
 import { dot } from "./fanChart";
 import type { Paths } from "./Chart";
@@ -9,6 +9,8 @@ import type { Palette } from "./theme";
 
 export interface WinInput {
   points: readonly CoursePoint[];
+  /** The market's probability, in order of time, where prices are known; drawn dashed. Whether it is there belongs to the chart's shape. */
+  market?: readonly Chance[] | undefined;
   home: string;
   away: string;
   /** The shown time of play. */
@@ -27,25 +29,36 @@ export function hasLastMinutes(points: readonly CoursePoint[]): boolean {
   return points.some((one) => one.minute > LAST_MINUTES && !isWhole(one.minute));
 }
 
+/** The probability that stands at a time of play: the newest one holds until the next, if that is soon. */
+function standing(points: readonly Chance[], minute: number): number | null {
+  const after = points.findIndex((point) => point.minute > minute);
+  const last = points[(after < 0 ? points.length : after) - 1];
+  if (!last) return null;
+  const next = points[after]?.minute;
+  const holds = next === undefined ? minute === last.minute : !isGap(last.minute, next) || minute < last.minute + HOLDS;
+  return holds ? last.probability : null;
+}
+
+/** Times at which a line begins, changes or ends. */
+function times(points: readonly Chance[]): number[] {
+  return points.flatMap(({ minute }, place) => {
+    const next = points[place + 1];
+    return next && isGap(minute, next.minute) ? [minute, minute + HOLDS] : [minute];
+  });
+}
+
+/** Series: above the middle, below it, the probability, and the market's where it is known. */
 export function winData(input: WinInput): uPlot.AlignedData {
   const last = input.points.at(-1);
-  const end = last && input.homeWon !== undefined ? [{ ...last, minute: endOf(input.overtimes) }] : [];
-  const minutes: number[] = [];
-  const probabilities: (number | null)[] = [];
-  for (const point of [...input.points, ...end]) {
-    const before = minutes.at(-1);
-    if (before !== undefined && isGap(before, point.minute)) {
-      minutes.push(before + HOLDS);
-      probabilities.push(null);
-    }
-    minutes.push(point.minute);
-    probabilities.push(point.probability);
-  }
+  const points = [...input.points, ...(last && input.homeWon !== undefined ? [{ ...last, minute: endOf(input.overtimes) }] : [])];
+  const minutes = [...new Set([...times(points), ...times(input.market ?? [])])].sort((a, b) => a - b);
+  const probabilities = minutes.map((minute) => standing(points, minute));
   return [
     minutes,
     probabilities.map((one) => (one === null ? null : Math.max(0.5, one))),
     probabilities.map((one) => (one === null ? null : Math.min(0.5, one))),
     probabilities,
+    ...(input.market ? [minutes.map((minute) => standing(input.market ?? [], minute))] : []),
   ];
 }
 
@@ -66,6 +79,7 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
         series({ width: 0, fill: colors.homeTint, fillTo: 0.5 }),
         series({ width: 0, fill: colors.awayTint, fillTo: 0.5 }),
         series({ stroke: colors.ink, width: 2 * colors.unit }),
+        ...(input().market ? [series({ stroke: colors.forecast, width: 1.5 * colors.unit, dash: [6, 3].map((length) => length * colors.unit) })] : []),
       ],
       hooks: {
         draw: [

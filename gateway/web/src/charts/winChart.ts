@@ -1,6 +1,7 @@
 /** The probability that the home team wins, over the game; a forecast holds until the next one is made, if that is soon. */
 import type uPlot from "uplot";
 import { endOf, HOLDS, isGap, isWhole, REGULATION } from "../model/play";
+import type { Swing } from "../model/story";
 import type { Chance, CoursePoint } from "../model/types";
 import { across, chances, lastMinutes, periods, quiet } from "./axes";
 import { dot } from "./fanChart";
@@ -11,6 +12,8 @@ export interface WinInput {
   points: readonly CoursePoint[];
   /** The market's probability, in order of time, where prices are known; drawn dashed. Whether it is there belongs to the chart's shape. */
   market?: readonly Chance[] | undefined;
+  /** The swings to mark and name, the largest first. */
+  swings: readonly Swing[];
   home: string;
   away: string;
   /** The shown time of play. */
@@ -82,9 +85,11 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
         ...(input().market ? [series({ stroke: colors.forecast, width: 1.5 * colors.unit, dash: [6, 3].map((length) => length * colors.unit) })] : []),
       ],
       hooks: {
+        drawAxes: [(chart) => shadeSwings(chart, colors, input())],
         draw: [
           (chart) => {
             const { minute, points, homeWon } = input();
+            nameSwings(chart, colors, input());
             const shown = points.filter((point) => point.minute <= minute).at(-1);
             if (shown && shown.minute >= input().start) dot(chart, shown.minute, shown.probability, 5 * colors.unit, colors.ink, colors.surface);
             if (homeWon !== undefined) dot(chart, end, homeWon ? 1 : 0, 6 * colors.unit, homeWon ? colors.home : colors.away, colors.surface);
@@ -93,4 +98,48 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
       },
     };
   };
+}
+
+/** The place of a swing in pixels of the canvas. */
+function placeOf(chart: uPlot, { from, to }: Swing): [left: number, right: number] {
+  return [chart.valToPos(from.minute, "x", true), chart.valToPos(to.minute, "x", true)];
+}
+
+/** The names of swings at the edges of their teams: "BOS +31"; not those that a larger one's name is in the way of. */
+function nameSwings(chart: uPlot, colors: Palette, { swings, home, away }: WinInput): void {
+  const { ctx, bbox } = chart;
+  const room = 4 * devicePixelRatio;
+  const taken: { top: boolean; left: number; right: number }[] = [];
+  ctx.save();
+  ctx.font = `600 ${12 * colors.unit * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.fillStyle = colors.ink;
+  ctx.strokeStyle = colors.surface;
+  ctx.lineWidth = room;
+  ctx.lineJoin = "round";
+  ctx.textAlign = "left";
+  for (const swing of swings) {
+    const top = swing.percent > 0;
+    const text = `${top ? home : away} +${Math.abs(swing.percent)}`;
+    const width = ctx.measureText(text).width;
+    const [first, last] = placeOf(chart, swing);
+    const left = Math.max(bbox.left, Math.min(bbox.left + bbox.width - width, (first + last - width) / 2));
+    if (taken.some((one) => one.top === top && left < one.right + room && one.left < left + width + room)) continue;
+    taken.push({ top, left, right: left + width });
+    ctx.textBaseline = top ? "top" : "bottom";
+    const y = top ? bbox.top + room : bbox.top + bbox.height - room;
+    ctx.strokeText(text, left, y);
+    ctx.fillText(text, left, y);
+  }
+  ctx.restore();
+}
+
+function shadeSwings(chart: uPlot, colors: Palette, { swings }: WinInput): void {
+  const { ctx, bbox } = chart;
+  ctx.save();
+  ctx.fillStyle = colors.grid;
+  for (const swing of swings) {
+    const [left, right] = placeOf(chart, swing);
+    ctx.fillRect(left, bbox.top, right - left, bbox.height);
+  }
+  ctx.restore();
 }

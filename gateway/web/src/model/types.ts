@@ -96,6 +96,8 @@ export interface Forecast extends Teams {
   /** P(home − away > 0) at the horizon. */
   probability: number;
   total: Total | undefined;
+  /** Points of both teams together at `minute`; undefined where they were not recorded. */
+  pointsSoFar: number | undefined;
   modelVersion: string;
   /** Milliseconds since 1970; likewise `expires`. */
   generated: number;

@@ -5,15 +5,15 @@ import { forecast as toForecast } from "../api/convert";
 import { barData, barOptions, type Bar } from "../charts/barChart";
 import { Chart } from "../charts/Chart";
 import { FanFigure } from "../components/FanFigure";
-import { Figure, Table } from "../components/Figure";
+import { Figure, readRow, Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
-import { corrections, covers, held } from "../model/course";
+import { corrections } from "../model/course";
 import { exact, expected, lead, percent } from "../model/format";
-import { timeCell } from "../model/play";
+import { REGULATION, timeCell } from "../model/play";
 import { teamStyle } from "../model/teams";
-import { HORIZONS, type Score } from "../model/types";
+import type { Score } from "../model/types";
 import { nowText } from "../components/ShownGame";
 import { WinChart, winPoints } from "../components/WinChart";
 import { game as known } from "../state/games";
@@ -51,9 +51,10 @@ function ReasonFigure(props: Parts) {
       ...(terms.components ? [{ name: said.others, value: terms.components }] : []),
     ];
   });
-  const title = () => (props.moment.explained()?.horizon === "half" ? said.reasonHalf : said.reason);
+  const inOvertime = () => props.moment.minute() >= REGULATION;
+  const title = () => (inOvertime() ? said.reasonOvertime : props.moment.explained()?.horizon === "half" ? said.reasonHalf : said.reason);
   const minutes = () => props.moment.explained()?.attribution?.minutes.length ?? 0;
-  const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : index > minutes() ? said.othersLong : `${said.minute} ${index}`);
+  const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : index > minutes() ? said.othersLong : `${index}`);
   const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
   const table = () => ({ columns: [said.minute, said.changedBy], rows: bars().map((bar, index) => [longName(index), name(bar.value, 2)]) });
   const ranked = () => ({
@@ -63,9 +64,9 @@ function ReasonFigure(props: Parts) {
   const components = () => (props.moment.explained()?.components ?? []).map((each) => said.component(said.contribution[each.name] ?? each.name, each.weight ? percent(each.weight) : said.noPart, name(each.points)));
   return (
     <Show when={bars().length}>
-      <Figure title={title()} caption={said.reasonCaption(minutes(), components())} table={table}>
+      <Figure title={title()} caption={`${inOvertime() ? said.noReasons : ""}${said.reasonCaption(minutes(), components())}`} table={table}>
         <Table data={ranked()} caption={said.ranked} />
-        <Chart label={said.reasonLabel} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} />
+        <Chart label={said.reasonLabel} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} read={(index) => readRow(table(), index)} />
       </Figure>
     </Show>
   );
@@ -102,40 +103,6 @@ function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) =
         <p class="caption">{caption()}</p>
       </Show>
     </section>
-  );
-}
-
-function HeldCard(props: Parts) {
-  const settled = () => HORIZONS.filter((horizon) => props.history.outcome(horizon) && props.history.series(horizon).length);
-  return (
-    <Show when={settled().length}>
-      <section class="card">
-        <h2>{said.held}</h2>
-        <For each={settled()}>
-          {(horizon) => {
-            const outcome = () => props.history.outcome(horizon);
-            const share = () => held(props.history.series(horizon), outcome()!);
-            const name = () => strings.horizon[horizon] ?? "";
-            const came = () =>
-              lead(outcome()?.differential ?? 0, props.moment.home(), props.moment.away(), 0) + (outcome()?.overtimes ? said.afterOvertime : "");
-            const now = () => props.moment.shown()[horizon]?.forecast;
-            const words = () => {
-              const one = now();
-              const standing = outcome();
-              if (!one || !standing) return "";
-              return said.heldShown(covers(one, standing.differential), percent(1 - one.alpha));
-            };
-            return (
-              <Show when={outcome()}>
-                <p>
-                  {said.heldShare(name(), came(), share().held, share().of)} {words()}
-                </p>
-              </Show>
-            );
-          }}
-        </For>
-      </section>
-    </Show>
   );
 }
 
@@ -227,7 +194,6 @@ export default function Game(props: { id: string }) {
         <SimilarCard history={history} moment={moment} drawn={drawn()} onDraw={setChosen} />
         <WinFigure history={history} moment={moment} />
         <ReasonFigure history={history} moment={moment} />
-        <HeldCard history={history} moment={moment} />
         <CorrectionsCard history={history} moment={moment} />
         <p class="page-foot">
           <Show when={document.fullscreenEnabled}>

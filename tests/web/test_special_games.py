@@ -102,7 +102,8 @@ def test_the_record_and_the_charts_know_the_overtime_afterwards(opened: Tab) -> 
     words = opened.page.locator("main").inner_text()
     assert "final, OT" in words
     assert "The game went to overtime, which has no forecasts" in words
-    assert "Outcome of the end: DET +3 after overtime." in words
+    assert "At the end: DET +3 after overtime" in words
+    assert "How it went" in words
 
 
 @pytest.mark.parametrize("path", ["/", *of_night(f"/game/{OVERTIME}", f"/embed/game/{OVERTIME}")])
@@ -123,6 +124,7 @@ def test_a_game_is_followed_from_moment_to_moment(opened: Tab) -> None:
     opened.open(f"/game/{OVERTIME}", ".chart canvas")
     main = opened.page.locator("main")
     assert "The last two minutes, and overtime" in main.inner_text()
+    assert "What moved the forecast before overtime" in main.inner_text()
     assert "Both sum to the forecast after minute 47." in main.inner_text()
     assert "which has no forecasts" not in main.inner_text()
     back = opened.page.get_by_role("button", name="Earlier forecast")

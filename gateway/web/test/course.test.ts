@@ -28,7 +28,7 @@ test("a withdrawn outcome does not stand", () => {
 test("an interval holds an outcome at its ends", () => {
   const forecast = made({ lower: -3, upper: 4 });
   expect([-4, -3, 4, 5].map((value) => covers(forecast, value))).toEqual([false, true, true, false]);
-  expect(held([recorded({ lower: -3, upper: 4 }), recorded({ lower: 5, upper: 9 })], outcome({ differential: 4 }))).toEqual({ held: 1, of: 2 });
+  expect(held([recorded({ lower: -3, upper: 4 }), recorded({ lower: 5, upper: 9 }), recorded({ lower: -3, upper: 4, isMoment: true })], outcome({ differential: 4 }))).toEqual({ held: 1, of: 2 });
   const exchanged = recorded({ home: "LAL", away: "BOS", lower: -3, upper: 4 });
   expect(held([exchanged, recorded({ lower: -3, upper: 4 })], outcome({ differential: 4 }))).toEqual({ held: 1, of: 1 });
 });

@@ -63,7 +63,7 @@ test("the range of the axis holds every value and zero", () => {
     const [low, high] = yRange(values);
     expect(low).toBeLessThanOrEqual(Math.min(0, ...values));
     expect(high).toBeGreaterThanOrEqual(Math.max(0, ...values));
-    expect([Math.abs(low % 10), Math.abs(high % 10)]).toEqual([0, 0]);
+    expect([Math.abs(low % 5), Math.abs(high % 5)]).toEqual([0, 0]);
   }
 });
 
@@ -98,7 +98,14 @@ test("the played line goes through the moments to the shown one, the later line 
 
 test("the chance of a win is drawn to the end of the last overtime, and its last minutes apart if they have moments", () => {
   const point = (minute: number) => ({ minute, lead: 0, probability: 0.5, sequence: 0 });
-  const [minutes] = winData({ home: "BOS", away: "LAL", points: [point(47), point(50.8)], minute: 47, homeWon: true, overtimes: 2, start: 0 });
+  const [minutes] = winData({ home: "BOS", away: "LAL", points: [point(47), point(50.8)], minute: 47, homeWon: true, overtimes: 2, start: 0, swings: [] });
   expect([...minutes]).toEqual([47, 48, 50.8, 51.8, 58]); // with gaps after what is followed by nothing soon
   expect([[45.5, 46, 47], [46.5], [47, 50]].map((shown) => hasLastMinutes(shown.map(point)))).toEqual([false, true, true]);
+});
+
+test("the market's course has its own times, and each line holds until its next value", () => {
+  const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
+  const market = [{ minute: 1.5, probability: 0.7 }, { minute: 2.5, probability: 0.3 }];
+  const data = winData({ home: "BOS", away: "LAL", points: [point(1, 0.6), point(2, 0.4)], market, minute: 2, homeWon: undefined, overtimes: 0, start: 0, swings: [] });
+  expect(data).toEqual([[1, 1.5, 2, 2.5], [0.6, 0.6, 0.5, null], [0.5, 0.5, 0.4, null], [0.6, 0.6, 0.4, null], [null, 0.7, 0.7, 0.3]]);
 });

@@ -15,6 +15,7 @@ export function made(fields: Partial<Forecast> = {}): Forecast {
     upper: 30,
     probability: 0.74,
     total: undefined,
+    pointsSoFar: undefined,
     modelVersion: "24a8ff7834922bc8",
     generated: Date.parse("2024-10-23T01:00:00Z"),
     expires: Date.parse("2024-10-23T01:05:00Z"),

@@ -58,6 +58,7 @@ export function forecast(json: ForecastJson): Forecast {
     upper: num(json.intervalUpper),
     probability: num(json.homeLeadProbability),
     total: json.total && { point: num(json.total.pointForecast), lower: num(json.total.intervalLower), upper: num(json.total.intervalUpper) },
+    pointsSoFar: optional(json.totalPoints),
     modelVersion: json.modelVersion ?? "",
     generated: time(json.generatedTime),
     expires: time(json.expiresTime),

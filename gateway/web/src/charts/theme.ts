@@ -1,7 +1,7 @@
 /** Colours of the charts: the page's own tokens, as a canvas needs them, with the colors of the teams of its game. */
 
 export interface Palette {
-  /** The page's font size divided by 16 pixels; charts scale with it on large screens. */
+  /** As `typeUnit`; charts scale with it on large screens. */
   unit: number;
   ink: string;
   muted: string;
@@ -15,11 +15,16 @@ export interface Palette {
   fan: [string, string, string];
 }
 
+/** The page's font size divided by 16 pixels. */
+export function typeUnit(): number {
+  return Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+}
+
 export function palette(place: Element): Palette {
   const style = getComputedStyle(place);
   const token = (name: string) => style.getPropertyValue(`--${name}`).trim();
   return {
-    unit: Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16,
+    unit: typeUnit(),
     ink: token("ink"),
     muted: token("muted"),
     grid: token("grid"),

@@ -3,9 +3,11 @@ import { createMemo, For } from "solid-js";
 import { Chart } from "../charts/Chart";
 import { fanData, fanOptions, type FanInput } from "../charts/fanChart";
 import { covers } from "../model/course";
+import { LEVELS } from "../model/fan";
 import { exact, lead, percent } from "../model/format";
-import { timeCell } from "../model/play";
-import type { Horizon } from "../model/types";
+import { endOf, gameClock, timeCell } from "../model/play";
+import { reading } from "../model/reading";
+import type { Forecast } from "../model/types";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
@@ -24,18 +26,32 @@ export function FanChart(props: { moment: Moment; fill?: boolean }) {
     later: props.moment.later(),
     range: props.moment.range(),
   }));
-  const sentence = (horizon: Horizon) => {
-    const forecast = props.moment.shown()[horizon]?.forecast;
-    if (!forecast) return "";
-    const name = (value: number) => lead(value, input().home, input().away);
-    return `${strings.atHorizon[horizon]} ${name(forecast.point)}, ${strings.tonight.interval(percent(1 - forecast.alpha), name(forecast.lower), name(forecast.upper))}.`;
+  const name = (value: number) => lead(value, input().home, input().away);
+  const statement = (one: Forecast) => `${strings.atHorizon[one.horizon]} ${name(one.point)}, ${strings.tonight.interval(percent(1 - one.alpha), name(one.lower), name(one.upper))}`;
+  const data = createMemo(() => fanData(input()));
+  const read = (index: number) => {
+    const [minute = 0, played, later, , ...edges] = data().map((row) => row[index] ?? undefined);
+    const { home, away, overtimes } = input();
+    const known = played ?? later;
+    const bands = LEVELS.flatMap((level, place) => {
+      const [upper, lower] = [edges[2 * place], edges[2 * place + 1]];
+      return upper === undefined || lower === undefined || upper === lower ? [] : [strings.tonight.interval(percent(level), name(lower), name(upper))];
+    });
+    const came = input().outcomes.find((one) => one.minute === minute);
+    const time = minute === endOf(overtimes) ? strings.atHorizon.final ?? "" : gameClock(minute);
+    const standing = props.moment.standing(minute);
+    const lines = known === undefined ? [time] : [...reading(minute, known, standing, { home, away }), ...standing.map(statement)];
+    if (came) lines.push(`${said.legend.outcome}: ${name(came.differential)}`);
+    if (bands.length) lines.push(said.fromHere(props.moment.minute()), ...bands);
+    return lines.length > 1 ? lines : [];
   };
-  const label = () => said.fanLabel(lead(props.moment.lead(), input().home, input().away, 0), sentence("half"), sentence("final"));
+  const label = () => said.fanLabel(lead(props.moment.lead(), input().home, input().away, 0), input().forecasts.map((one) => `${statement(one)}.`).join(" "));
   return (
     <Chart
       label={label()}
       size={props.fill ? "fill" : "tall"}
-      data={fanData(input())}
+      data={data()}
+      read={read}
       options={fanOptions(input)}
       shape={[input().home, input().away, input().overtimes, ...input().range].join()}
     />

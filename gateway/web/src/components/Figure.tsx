@@ -7,6 +7,11 @@ export interface TableData {
   rows: readonly (readonly string[])[];
 }
 
+/** What a chart says of the place that a row of its table is about: the cells with their columns. */
+export function readRow({ columns, rows }: TableData, place: number): string[] {
+  return (rows[place] ?? []).map((cell, index) => `${columns[index]}: ${cell}`);
+}
+
 export function Table(props: { data: TableData; caption: string }) {
   return (
     <div class="table-scroll" tabindex="0" role="region" aria-label={props.caption}>

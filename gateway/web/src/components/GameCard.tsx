@@ -36,7 +36,7 @@ function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outc
       <IntervalBar {...props.forecast} outcome={outcome()} label={label()} />
       <span class="interval-text">
         {interval()} {props.forecast.late && said.late}{" "}
-        <Show when={props.held}>{(share) => <span class="held">{said.heldOf(share().held, share().of)}</span>}</Show>
+        <Show when={props.held}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
       </span>
     </div>
   );

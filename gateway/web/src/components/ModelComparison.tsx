@@ -12,7 +12,7 @@ import type { Horizon } from "../model/types";
 import { status } from "../state/live";
 import { createLoaded } from "../state/load";
 import { strings } from "../strings";
-import { Figure } from "./Figure";
+import { readRow, Figure } from "./Figure";
 import { Pending } from "./Frame";
 import { HorizonChoice } from "./Segmented";
 import { Stat } from "./Stat";
@@ -41,7 +41,7 @@ function EvidenceFigure(props: { kind: Score; score: ScoreComparisonJson }) {
   );
   return (
     <Figure title={said.evidenceTitle[props.kind]} caption={said.evidenceCaption} table={table} aside={legend}>
-      <Chart label={evidenceLabel(points(), evalue)} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} />
+      <Chart label={evidenceLabel(points(), evalue)} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} read={(index) => readRow(table(), index)} />
     </Figure>
   );
 }

@@ -8,7 +8,7 @@ import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { createLoaded, type Loaded } from "../state/load";
 import { afterMinute, figure, mainCoverage, type Filter, type Group } from "../state/record";
 import { strings } from "../strings";
-import { Figure } from "./Figure";
+import { Figure, readRow } from "./Figure";
 import { Pending } from "./Frame";
 
 const said = strings.record;
@@ -60,7 +60,7 @@ export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson })
   return (
     <Figure title={said.reliabilityTitle} caption={caption()} table={table} aside={select}>
       <Show when={card()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
-        <Chart label={said.reliabilityLabel} size="square" data={rangeData(input())} options={rangeOptions(input)} />
+        <Chart label={said.reliabilityLabel} size="square" data={rangeData(input())} options={rangeOptions(input)} read={(index) => readRow(table(), index - 1)} />
       </Show>
     </Figure>
   );
@@ -104,6 +104,7 @@ export function CoverageFigure(props: { title: string; caption: (level: string) 
           label={`${props.title} ${said.coverageLabel}`}
           data={rangeData(input())}
           options={rangeOptions(input)}
+          read={(index) => readRow(table(), index - 1)}
           shape={[...(input().labels ?? []), ...input().range].join()}
         />
       </Show>

@@ -12,6 +12,7 @@ import { strings } from "../strings";
 import { game } from "../state/games";
 import { AgeBadge } from "./AgeBadge";
 import { Score } from "./ShownGame";
+import { Held, Story } from "./Story";
 
 const said = strings.game;
 
@@ -60,8 +61,14 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
           </div>
         )}
       </Show>
+      <Show when={ended()}>
+        <h2 class="story">{said.story}</h2>
+      </Show>
       <dl class="said">
-        <For each={HORIZONS}>{(horizon) => <Statement horizon={horizon} history={props.history} moment={props.moment} />}</For>
+        <Show when={ended()} fallback={<For each={HORIZONS}>{(horizon) => <Statement horizon={horizon} history={props.history} moment={props.moment} />}</For>}>
+          {(came) => <Story history={props.history} moment={props.moment} differential={came().differential} />}
+        </Show>
+        <Held history={props.history} moment={props.moment} />
         <Show when={!over() && end()?.total}>
           {(total) => (
             <div>

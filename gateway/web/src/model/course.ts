@@ -47,10 +47,15 @@ export function covers(forecast: Forecast, differential: number): boolean {
   return forecast.lower <= differential && differential <= forecast.upper;
 }
 
-/** Number of forecasts whose interval contains the outcome, which is of the newest one's teams: exchanged, a lead is the other's. */
-export function held(predictions: readonly Recorded[], outcome: Outcome): { held: number; of: number } {
+/** The forecasts of the newest one's teams: where these were exchanged, a lead was the other's. */
+export function ofSameTeams(predictions: readonly Recorded[]): readonly Recorded[] {
   const newest = predictions.at(-1)?.forecast;
-  const judged = predictions.filter(({ forecast }) => forecast.home === newest?.home && forecast.away === newest.away);
+  return predictions.filter(({ forecast }) => forecast.home === newest?.home && forecast.away === newest.away);
+}
+
+/** How many intervals of minutes contain the outcome, of how many; most moments are seconds before the end and say little. */
+export function held(predictions: readonly Recorded[], outcome: Outcome): { held: number; of: number } {
+  const judged = ofSameTeams(predictions).filter(({ forecast }) => !forecast.isMoment);
   const hits = judged.filter((one) => covers(one.forecast, outcome.differential));
   return { held: hits.length, of: judged.length };
 }

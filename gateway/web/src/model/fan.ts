@@ -112,11 +112,11 @@ export function fan(moments: readonly FanMoment[]): FanMoment[] {
   return out;
 }
 
-/** Range of the y-axis that holds all values and zero, with room at both ends; whole multiples of 10. */
+/** Range of the y-axis that holds all values and zero, with room at both ends; whole multiples of 5. */
 export function yRange(values: readonly number[]): [number, number] {
   const finite = values.filter(Number.isFinite);
   const low = Math.min(0, ...finite);
   const high = Math.max(0, ...finite);
   const room = Math.max(1, 0.03 * (high - low));
-  return [Math.floor((low - room) / 10) * 10, Math.ceil((high + room) / 10) * 10];
+  return [Math.floor((low - room) / 5) * 5, Math.ceil((high + room) / 5) * 5];
 }

@@ -37,6 +37,13 @@ export function gameClock(minute: number): string {
   return `${name} ${minutes}:${seconds}${rest % 10 ? `.${rest % 10}` : ""}`;
 }
 
+/** "Q3 4:10–2:30", or over the end of a period "Q3 1:10–Q4 10:00". */
+export function clockSpan(from: number, to: number): string {
+  const [first, last] = [gameClock(from), gameClock(to)];
+  const [period, clock] = last.split(" ");
+  return `${first}–${first.startsWith(`${period} `) ? clock : last}`;
+}
+
 /** "18", or between minutes "Q4 0:42.5": for tables. */
 export function timeCell(minute: number): string {
   return isWhole(minute) ? `${minute}` : gameClock(minute);

@@ -97,6 +97,8 @@ export interface Forecast extends Teams {
   /** P(home − away > 0) at the horizon. */
   probability: number;
   total: Total | undefined;
+  /** Points of both teams together at `minute`; undefined where they were not recorded. */
+  pointsSoFar: number | undefined;
   modelVersion: string;
   /** Milliseconds since 1970; likewise `expires`. */
   generated: number;
@@ -152,9 +154,14 @@ export interface Played {
   lead: number;
 }
 
-/** The newest in-time forecast of the end, by minute: the points of the board's sparkline. */
-export interface CoursePoint extends Played {
+/** The probability that the home team wins, as it was from a time of play on. */
+export interface Chance {
+  minute: number;
   probability: number;
+}
+
+/** The newest in-time forecast of the end, by minute: the points of the board's sparkline. */
+export interface CoursePoint extends Played, Chance {
   /** Position in the ledger of the forecast; 0 where it is not known. */
   sequence: number;
 }

@@ -4,15 +4,14 @@ import { barData, barOptions, type Bar } from "../charts/barChart";
 import { Chart } from "../charts/Chart";
 import { DejaVu } from "../components/DejaVu";
 import { FanFigure } from "../components/FanFigure";
-import { Figure, Table } from "../components/Figure";
+import { Figure, readRow, Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
-import { corrections, covers, held } from "../model/course";
+import { corrections } from "../model/course";
 import { exact, lead, percent } from "../model/format";
-import { timeCell } from "../model/play";
+import { REGULATION, timeCell } from "../model/play";
 import { teamStyle } from "../model/teams";
-import { HORIZONS } from "../model/types";
 import { nowText } from "../components/ShownGame";
 import { WinChart, winPoints } from "../components/WinChart";
 import { createWithCourses } from "../state/courses";
@@ -50,9 +49,10 @@ function ReasonFigure(props: Parts) {
       ...(terms.components ? [{ name: said.others, value: terms.components }] : []),
     ];
   });
-  const title = () => (props.moment.explained()?.horizon === "half" ? said.reasonHalf : said.reason);
+  const inOvertime = () => props.moment.minute() >= REGULATION;
+  const title = () => (inOvertime() ? said.reasonOvertime : props.moment.explained()?.horizon === "half" ? said.reasonHalf : said.reason);
   const minutes = () => props.moment.explained()?.attribution?.minutes.length ?? 0;
-  const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : index > minutes() ? said.othersLong : `${said.minute} ${index}`);
+  const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : index > minutes() ? said.othersLong : `${index}`);
   const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
   const table = () => ({ columns: [said.minute, said.changedBy], rows: bars().map((bar, index) => [longName(index), name(bar.value, 2)]) });
   const ranked = () => ({
@@ -62,44 +62,10 @@ function ReasonFigure(props: Parts) {
   const components = () => (props.moment.explained()?.components ?? []).map((each) => said.component(said.contribution[each.name] ?? each.name, each.weight ? percent(each.weight) : said.noPart, name(each.points)));
   return (
     <Show when={bars().length}>
-      <Figure title={title()} caption={said.reasonCaption(minutes(), components())} table={table}>
+      <Figure title={title()} caption={`${inOvertime() ? said.noReasons : ""}${said.reasonCaption(minutes(), components())}`} table={table}>
         <Table data={ranked()} caption={said.ranked} />
-        <Chart label={said.reasonLabel} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} />
+        <Chart label={said.reasonLabel} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} read={(index) => readRow(table(), index)} />
       </Figure>
-    </Show>
-  );
-}
-
-function HeldCard(props: Parts) {
-  const settled = () => HORIZONS.filter((horizon) => props.history.outcome(horizon) && props.history.series(horizon).length);
-  return (
-    <Show when={settled().length}>
-      <section class="card">
-        <h2>{said.held}</h2>
-        <For each={settled()}>
-          {(horizon) => {
-            const outcome = () => props.history.outcome(horizon);
-            const share = () => held(props.history.series(horizon), outcome()!);
-            const name = () => strings.horizon[horizon] ?? "";
-            const came = () =>
-              lead(outcome()?.differential ?? 0, props.moment.home(), props.moment.away(), 0) + (outcome()?.overtimes ? said.afterOvertime : "");
-            const now = () => props.moment.shown()[horizon]?.forecast;
-            const words = () => {
-              const one = now();
-              const standing = outcome();
-              if (!one || !standing) return "";
-              return said.heldShown(covers(one, standing.differential), percent(1 - one.alpha));
-            };
-            return (
-              <Show when={outcome()}>
-                <p>
-                  {said.heldShare(name(), came(), share().held, share().of)} {words()}
-                </p>
-              </Show>
-            );
-          }}
-        </For>
-      </section>
     </Show>
   );
 }
@@ -182,7 +148,6 @@ export default function Game(props: { id: string }) {
         <FanFigure history={history} moment={moment} />
         <WinFigure history={history} moment={moment} />
         <ReasonFigure history={history} moment={moment} />
-        <HeldCard history={history} moment={moment} />
         <CorrectionsCard history={history} moment={moment} />
         <p class="page-foot">
           <Show when={document.fullscreenEnabled}>

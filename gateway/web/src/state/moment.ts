@@ -35,6 +35,8 @@ export function createMoment(history: History) {
     const last = series().sort((a, b) => b.pattern.length - a.pattern.length)[0];
     return played(last?.pattern ?? [], series());
   });
+  /** The forecasts that stand at a time of play, one of each horizon that is ahead. */
+  const standing = (at: number) => HORIZONS.flatMap((horizon) => history.at(at, horizon)?.forecast ?? []);
   /** Margins up to the shown time: of whole minutes as they were known then. */
   const before = createMemo(() => played(newestShown()[0]?.pattern ?? [], series()).filter((one) => one.minute <= minute()));
   /** Overtimes that the game had, as far as they are known. */
@@ -63,14 +65,15 @@ export function createMoment(history: History) {
     overtimeUnforecast: () => overtimes() > 0 && !overtimesBy(history.minutes().at(-1) ?? 0),
     home: () => teams().home || strings.homeName,
     away: () => teams().away || strings.awayName,
-    forecasts: () => HORIZONS.flatMap((horizon) => shown()[horizon]?.forecast ?? []),
+    standing,
+    forecasts: () => standing(minute()),
     /** Margins after the shown time, as far as they are known. */
     later: () => course().filter((one) => one.minute > minute()),
     following: () => chosen() === undefined || chosen() === history.minutes().at(-1),
     choose: (next: number | undefined) => setQuery({ minute: next === undefined ? undefined : `${next}` }, { replace: true }),
     /** Range of all margins, later ones included, and of the shown bands: in large steps, so that the axis seldom moves. */
     range: createMemo(() =>
-      yRange(extent(course(), HORIZONS.flatMap((horizon) => shown()[horizon]?.forecast ?? []), outcomes())),
+      yRange(extent(course(), standing(minute()), outcomes())),
     ),
   };
 }

@@ -43,7 +43,8 @@ test("a board has the games of its address, else four to eight", () => {
 
 test.each([
   [2.6, 21.4, "BOS by 3 to 21"],
-  [-4, 21, "LAL by 4 to BOS by 21"],
+  [-4, 21, "up to BOS by 21 or LAL by 4"],
+  [-21, 4, "up to LAL by 21 or BOS by 4"],
   [-20.2, -2.5, "LAL by 3 to 20"],
   [-0.6, 9.9, "BOS by 1 to 9"],
   [-9.9, 0.4, "LAL by 1 to 9"],

@@ -54,7 +54,10 @@ export function AirGame(props: { air: Air; parts: readonly Part[]; seen?: string
       <Show when={props.parts.includes("end") && air().forecast}>
         {(one) => (
           <p class="air-line">
-            <span>{said.likely}</span> {margins(one(), air().home, air().away) ?? said.tooClose}
+            <span>
+              {said.likely}
+              <span class="air-wide">{said.margin}</span>:
+            </span> {margins(one(), air().home, air().away) ?? said.tooClose}
           </p>
         )}
       </Show>

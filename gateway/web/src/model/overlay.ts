@@ -90,7 +90,7 @@ export function boxOf(form: Form, frame: Frame, asked: Asked): Record<string, st
   };
 }
 
-/** The final margins within an interval: "BOS by 3 to 21", "LAL by 4 to BOS by 21", "BOS by 3"; undefined if it has none but a tie. */
+/** The final margins within an interval: "BOS by 3 to 21", "BOS by 3", "up to BOS by 21 or LAL by 4"; undefined if it has none but a tie. */
 export function margins(interval: { lower: number; upper: number }, home: string, away: string): string | undefined {
   // No game ends tied, and a margin is whole: of an interval between two of them, the nearest one.
   let [low, high] = [Math.ceil(interval.lower), Math.floor(interval.upper)];
@@ -99,8 +99,7 @@ export function margins(interval: { lower: number; upper: number }, home: string
   if (low === 0) low = 1;
   if (high === 0) high = -1;
   const by = (margin: number) => `${margin > 0 ? home : away} by ${Math.abs(margin)}`;
-  if (low === high) return by(low);
-  // Of one side, the smaller margin first.
-  const [first, last] = high < 0 ? [high, low] : [low, high];
-  return `${by(first)} to ${first * last > 0 ? Math.abs(last) : by(last)}`;
+  const [near, far] = Math.abs(low) < Math.abs(high) ? [low, high] : [high, low];
+  if (near === far) return by(near);
+  return low < 0 && high > 0 ? `up to ${by(far)} or ${by(near)}` : `${by(near)} to ${Math.abs(far)}`;
 }

@@ -4,7 +4,7 @@ import { PageHead } from "../components/Frame";
 import { Segmented } from "../components/Segmented";
 import { FORMS, frameOf, PARTS, PLACES, shownOf, type Form, type Part } from "../model/overlay";
 import { here, query, setQuery } from "../router";
-import { evening } from "../state/air";
+import { createClosest, evening } from "../state/air";
 import { strings } from "../strings";
 
 const said = strings.onAir;
@@ -18,6 +18,7 @@ export default function OnAir() {
   const shown = createMemo(() => shownOf(query("show")));
   const frame = createMemo(() => frameOf(query("frame")));
   const theme = () => (query("theme") === "light" ? "light" : "dark");
+  const closest = createClosest();
   const ofGame = () => what() !== "ticker";
   const hasParts = () => ofGame() && (shown().form === "third" || shown().form === "bug");
   const show = (form: Form, parts: readonly Part[]) => set("show")([form, ...(parts.length ? parts : ["score"])].join(","));
@@ -92,6 +93,9 @@ export default function OnAir() {
         <div ref={place} class="preview" data-behind={behind()} style={{ "aspect-ratio": `${frame().width} / ${frame().height}` }}>
           <iframe title={said.preview} src={address(true)} width={frame().width} height={frame().height} style={{ transform: `scale(${width() / frame().width})` }} />
         </div>
+        <Show when={what() === "closest" ? !closest() : !evening().length}>
+          <p class="sub">{said.waiting}</p>
+        </Show>
         <Address label={said.boardUrl} url={board()} />
       </div>
     </>

@@ -498,8 +498,6 @@ export const strings = {
     likely: "Likely",
     margin: " final margin",
     tooClose: "too close to call",
-    seen: (away: string, home: string, day: string, side: string, led: number, end: number) =>
-      `Seen before: ${away} at ${home}, ${day}: ${led ? `${side} led by ${led} here and` : `it was tied here, and ${side}`} ${end > 0 ? "won" : "lost"} by ${Math.abs(end)}`,
     board: "Games",
     none: "The evening's games appear here.",
   },

@@ -1,7 +1,5 @@
 import { expect, test } from "vitest";
-import { seenBefore } from "../src/model/dejavu";
 import { boardOf, boxOf, delayOf, frameOf, margins, shownOf, sizeOf } from "../src/model/overlay";
-import { made } from "./made";
 
 test("a frame has the asked size, and full HD without a sensible one", () => {
   expect(frameOf("1280x720")).toEqual({ width: 1280, height: 720 });
@@ -53,13 +51,4 @@ test.each([
   [-0.4, 0.3, undefined],
 ])("the margins of %d to %d are those that it holds", (lower, upper, words) => {
   expect(margins({ lower, upper }, "BOS", "LAL")).toBe(words);
-});
-
-test("the game seen before is told by its leader, of a tie by its winner", () => {
-  const told = (score: [number, number] | undefined, final: [number, number]) =>
-    seenBefore(made({ similar: [{ label: "2022-03-31 CLE @ ATL", home: "ATL", away: "CLE", mirrored: true, lead: 6, atHorizon: -4, score, final, course: [] }] }));
-  expect(told([40, 46], [131, 127])).toBe("Seen before: CLE at ATL, 31 March 2022: CLE led by 6 here and lost by 4");
-  expect(told([46, 40], [131, 127])).toBe("Seen before: CLE at ATL, 31 March 2022: ATL led by 6 here and won by 4");
-  expect(told([40, 40], [127, 131])).toBe("Seen before: CLE at ATL, 31 March 2022: it was tied here, and CLE won by 4");
-  expect(told(undefined, [131, 127])).toBeUndefined();
 });

@@ -4,7 +4,7 @@ import { PageHead } from "../components/Frame";
 import { Segmented } from "../components/Segmented";
 import { FORMS, frameOf, PARTS, PLACES, shownOf, type Form, type Part } from "../model/overlay";
 import { here, query, setQuery } from "../router";
-import { createClosest, evening } from "../state/air";
+import { createClosest, gamesOn } from "../state/air";
 import { strings } from "../strings";
 
 const said = strings.onAir;
@@ -49,8 +49,8 @@ export default function OnAir() {
           <Choice label={said.what} value={what()} onChange={set("game", "closest")}>
             <option value="closest">{said.closest}</option>
             <option value="ticker">{said.ticker}</option>
-            <For each={evening()}>{(game) => <option value={game.id} selected={what() === game.id}>{strings.game.title(game.away, game.home)}</option>}</For>
-            <Show when={/^\d+$/.test(what()) && !evening().some((game) => game.id === what())}>
+            <For each={gamesOn()}>{(game) => <option value={game.id} selected={what() === game.id}>{strings.game.title(game.away, game.home)}</option>}</For>
+            <Show when={/^\d+$/.test(what()) && !gamesOn().some((game) => game.id === what())}>
               <option value={what()} selected>
                 {what()}
               </option>
@@ -93,7 +93,7 @@ export default function OnAir() {
         <div ref={place} class="preview" data-behind={behind()} style={{ "aspect-ratio": `${frame().width} / ${frame().height}` }}>
           <iframe title={said.preview} src={address(true)} width={frame().width} height={frame().height} style={{ transform: `scale(${width() / frame().width})` }} />
         </div>
-        <Show when={what() === "closest" ? !closest() : !evening().length}>
+        <Show when={what() === "closest" ? !closest() : !gamesOn().length}>
           <p class="sub">{said.waiting}</p>
         </Show>
         <Address label={said.boardUrl} url={board()} />

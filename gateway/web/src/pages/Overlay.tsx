@@ -7,7 +7,7 @@ import { seenBefore } from "../model/dejavu";
 import { boxOf, frameOf, shownOf, sizeOf, type Form } from "../model/overlay";
 import { teamStyle } from "../model/teams";
 import { query } from "../router";
-import { createAir, createClosest, evening, keepEvening } from "../state/air";
+import { createAir, createClosest, gamesOn, keepEvening } from "../state/air";
 import { now } from "../state/clock";
 import { game } from "../state/games";
 import { createHistory } from "../state/history";
@@ -82,7 +82,7 @@ const TURN_MS = 8000;
 /** All games of the evening, a few at a time in turn: text that stands can be read. */
 function Ticker() {
   const room = () => Math.max(1, Math.floor(AT_A_TIME / size()));
-  const ids = createMemo(() => evening().map((one) => one.id));
+  const ids = createMemo(() => gamesOn().map((one) => one.id));
   const turn = createMemo(() => Math.floor(now() / TURN_MS) % Math.max(1, Math.ceil(ids().length / room())));
   const parts = () => shown().parts.filter((part) => part === "chance");
   return (

@@ -70,7 +70,7 @@ export function createAir(game: Accessor<Game | undefined>, history?: History): 
 const EVENING_MS = 12 * 3_600_000;
 
 /** The games that were on in the last hours, or begin in the next ones, by tip-off. */
-export const evening = createMemo(() => {
+export const gamesOn = createMemo(() => {
   const instant = 60_000 * Math.floor(now() / 60_000);
   const isNear = (game: Game) => {
     const told = [game.shown?.published, game.shown?.observed, latest(game)?.generated, game.outcomes.final?.recorded];
@@ -83,7 +83,7 @@ export const evening = createMemo(() => {
 
 /** The games in play with a forecast that stands. */
 function inPlay(): InPlay[] {
-  return evening().flatMap((game) => {
+  return gamesOn().flatMap((game) => {
     const [end, newest] = [game.newest.final, latest(game)];
     if (!end || !newest || end.late || outcomeOf(game, "final") || !["live", "halftime", "last"].includes(phase(newest, false, now(), game.shown))) return [];
     return [{ id: game.id, open: openness(end.probability), minute: newest.minute }];
@@ -106,13 +106,13 @@ const CHOOSE_EVERY_MS = 30_000;
 /** The ids of so many games on their places: those in play, the most undecided first, then those that are over and those to come. */
 export function createBoard(count: Accessor<number>): Accessor<string[]> {
   const [ids, setIds] = createSignal<string[]>([]);
-  const known = createMemo(() => evening().length);
+  const known = createMemo(() => gamesOn().length);
   createEffect(
     on([() => Math.floor(now() / CHOOSE_EVERY_MS), known, count], () =>
       untrack(() => {
         const first = inPlay().sort(byInterest).map((one) => one.id);
         const status = (game: Game) => ["live", "final", "scheduled", "postponed"].indexOf(game.shown?.status ?? "final");
-        const others = evening().filter((game) => !first.includes(game.id)).sort((a, b) => status(a) - status(b) || byTipOff(a, b));
+        const others = gamesOn().filter((game) => !first.includes(game.id)).sort((a, b) => status(a) - status(b) || byTipOff(a, b));
         setIds((before) => keepPlaces(before, [...first, ...others.map((game) => game.id)].slice(0, count())));
       }),
     ),

@@ -6,6 +6,7 @@ const PAGES = [
   ["/", strings.nav.tonight],
   ["/record", strings.nav.record],
   ["/what-if", strings.nav.whatIf],
+  ["/overlay", strings.nav.onAir],
   ["/system", strings.nav.system],
 ];
 

@@ -30,7 +30,11 @@ from dejavu_gateway.settings import WEB_DIST
         "/system",
         "/models",
         "/embed/game/0022300001",
+        "/overlay",
         "/overlay/game/0022300001",
+        "/overlay/closest",
+        "/overlay/ticker",
+        "/board",
     ],
 )
 def test_every_path_of_the_page_is_its_index(site: Site, build: Path, path: str) -> None:
@@ -66,6 +70,8 @@ async def test_a_page_names_what_it_asks_for_next() -> None:
 
     assert await links("/") == ["/api/games?includeReplays=1"]
     [others] = await links("/record")
+    for path in ("/board", "/overlay", "/overlay/closest", "/overlay/ticker"):
+        assert await links(path) == [others, "/api/games?includeReplays=1"]
     assert [others] == await links("/game/none")
     scripts: list[str] = []
     for path in ("/game/0022300001", "/embed/game/0022300001"):
@@ -115,11 +121,12 @@ def test_an_unknown_path_is_an_error_and_a_page_for_a_person_who_may_have_meant_
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/assets/main-1a2b.js", "/api/status", "/api/nothing", "/metrics", "/embed/game/1"]
+    "path",
+    ["/", "/assets/main-1a2b.js", "/api/status", "/api/nothing", "/metrics", "/embed/game/1", "/overlay/closest"],
 )
 def test_every_answer_has_the_security_headers(site: Site, path: str) -> None:
     headers = site.get(path).headers
-    embedded = path.startswith("/embed/")
+    embedded = path.startswith(("/embed/", "/overlay/"))
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in headers["content-security-policy"]
     assert headers["content-security-policy"].endswith(
         f"frame-ancestors {'*' if embedded else chr(39) + 'none' + chr(39)}"

@@ -23,12 +23,14 @@ PAGES = {
     "/what-if": '[data-answer="point"]',
     "/system": ".model",
     "/models": ".models",
+    "/overlay": ".preview iframe",
+    "/board": ".tv-game .air",
     f"/embed/game/{OVER}": ".chart canvas",
     "/game/no-such-game": "h1",
 }
 """Path → what is visible once it is ready."""
 
-BY_DAY = ("/", f"/game/{OVER}?minute=12", "/record")
+BY_DAY = ("/", f"/game/{OVER}?minute=12", "/record", "/overlay")
 """Pages that axe checks by day: cards, charts with their tables, and forms."""
 
 AXE = WEB / "node_modules/axe-core/axe.min.js"

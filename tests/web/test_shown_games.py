@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -118,7 +119,12 @@ def test_an_overlay_has_the_exact_frame_and_paints_nothing_but_its_box(
     browser: Browser, evening: Evening, width: int, height: int
 ) -> None:
     with tab(browser, evening.origin, viewport={"width": width, "height": height}) as opened:
-        for kind, ready in (("third", ".third-end"), ("fan", ".chart canvas"), ("win", ".chart canvas")):
+        for kind, ready in (
+            ("third", ".air-line"),
+            ("bug", ".air-share"),
+            ("fan", ".chart canvas"),
+            ("win", ".chart canvas"),
+        ):
             opened.open(f"/overlay/game/{LIVE}?frame={width}x{height}&show={kind}", ready)
             frame = opened.page.locator(".overlay").bounding_box()
             assert frame == {"x": 0, "y": 0, "width": width, "height": height}
@@ -136,22 +142,22 @@ def test_an_overlay_has_the_exact_frame_and_paints_nothing_but_its_box(
             assert painted[3] <= box["y"] + box["height"] + 1
             assert not opened.errors
             assert not opened.foreign
-        opened.open(f"/overlay/game/{LIVE}?x=10&y=20&width=600", ".third-end")
+        opened.open(f"/overlay/game/{LIVE}?x=10&y=20&width=600", ".air-line")
         placed = opened.page.locator(".overlay-box").bounding_box()
         assert placed is not None
         assert (placed["x"], placed["y"], placed["width"]) == (10, 20, 600)
-        assert "BOS" in opened.page.locator(".third-chance").inner_text()
+        assert "BOS" in opened.page.locator(".air-chance").inner_text()
 
 
 def test_an_overlay_is_as_late_as_the_picture_that_it_lies_on(opened: Tab, evening: Evening) -> None:
-    opened.open(f"/overlay/game/{DELAYED}?delay=3", ".third-score b")
+    opened.open(f"/overlay/game/{DELAYED}?delay=3", ".air-side b")
     began = time.monotonic()
     with DejavuClient(evening.server) as client:
         client.publish_games([delayed(55)])
         client.predict([*COURSE[:18], 12.0], game_id=DELAYED, horizon=FINAL, home_team="CHI", away_team="IND")
-    before = opened.page.locator(".third-end").inner_text()
-    opened.page.wait_for_selector('.third-score:has-text("55")')
-    opened.page.wait_for_function("before => document.querySelector('.third-end').innerText !== before", arg=before)
+    before = opened.page.locator(".air-line").inner_text()
+    opened.page.wait_for_selector('.air-sides:has-text("55")')
+    opened.page.wait_for_function("before => document.querySelector('.air-line').innerText !== before", arg=before)
     assert time.monotonic() - began >= 3.0
     assert not opened.errors
 
@@ -200,3 +206,58 @@ def test_an_evening_is_chosen_by_its_date(opened: Tab) -> None:
     opened.page.get_by_label("Choose an evening").fill("2024-01-15")
     opened.page.wait_for_selector("text=No game of this evening is known.")
     assert opened.page.url.endswith("/?date=2024-01-15")
+
+
+def test_the_evening_goes_on_the_air_by_itself(opened: Tab) -> None:
+    opened.open("/overlay/closest", ".air-share")
+    opened.open("/overlay/ticker", ".air + .air")
+    opened.page.set_viewport_size({"width": 1920, "height": 1080})
+    opened.open("/board?games=4&theme=light", ".tv-game .air-share")
+    assert opened.page.locator(".tv-game").count() == 4
+    opened.page.wait_for_selector(".tv-game:nth-of-type(4) .air")
+    low = opened.page.evaluate(
+        """[...document.querySelectorAll(".tv-game .air *")]
+            .filter((one) => one.innerText && one.offsetParent)
+            .filter((one) => parseFloat(getComputedStyle(one).fontSize) < 32).length"""
+    )
+    assert low == 0, "text of 32 pixels is read from four metres"
+    opened.open(f"/board?games={LIVE}", '.tv-game:has-text("LAL")')
+    assert opened.page.locator(".tv-game").count() == 1
+    assert not opened.errors
+
+
+def test_an_overlay_is_built_with_a_preview_and_its_address(opened: Tab) -> None:
+    opened.open("/overlay", ".preview iframe")
+    opened.page.get_by_role("combobox").first.select_option(label="LAL @ BOS")
+    for choice in ("Score bug", "likely final margin", "Light", "1280 × 720"):
+        opened.page.get_by_label(choice, exact=True).check()
+    opened.page.get_by_label("Place").select_option("bottom")
+    opened.page.get_by_label("Seconds late").fill("30")
+    address = opened.page.get_by_label("Address of the overlay")
+    address.focus()
+    query = "show=bug,chance,end&theme=light&frame=1280x720&place=bottom&delay=30"
+    assert address.input_value() == f"{opened.origin}/overlay/game/{LIVE}?{query}"
+    preview = opened.page.frame_locator(".preview iframe")
+    preview.locator('[data-form="bug"] .air-line').wait_for()
+    assert preview.locator("html").get_attribute("data-theme") == "light"
+    assert not opened.errors
+
+
+def test_what_may_be_old_is_grey_and_still_tells_the_sides_apart(opened: Tab, evening: Evening) -> None:
+    old = "9900000018"
+    with DejavuClient(evening.server) as client:
+        client.predict(COURSE[:18], game_id=old, horizon=FINAL, home_team="DAL", away_team="DEN")
+        at = utc_now() - timedelta(minutes=2)
+        client.publish_games(
+            [state(old, "DAL", "DEN", "LIVE", home_score=49, away_score=38, period=2, observed_time=at)]
+        )
+    opened.open(f"/overlay/game/{old}", '.air[data-old="true"] .air-share')
+    home, away = (
+        opened.page.locator(f"rect.side-{side}").evaluate("one => getComputedStyle(one).fill")
+        for side in ("home", "away")
+    )
+    assert home != away
+    for color in (home, away):
+        parts = [int(part) for part in re.findall(r"\d+", color)]
+        assert max(parts) - min(parts) < 30, f"{color} is no grey"
+    assert "DEN" in opened.page.locator(".air-chance").inner_text()

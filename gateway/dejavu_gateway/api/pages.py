@@ -40,7 +40,11 @@ PAGE_PATHS: Final = (
     "/system",
     "/models",
     "/embed/game/{id}",
+    "/overlay",
     "/overlay/game/{id}",
+    "/overlay/closest",
+    "/overlay/ticker",
+    "/board",
 )
 REFERENCE_PATH: Final = "/docs"
 REFERENCE: Final = Path(__file__).parents[1] / "reference.html"
@@ -78,6 +82,9 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::
 """A Host header of a name or an address: any other text stays out of the page."""
 
 _ABOUT: Final = "Who wins, and by how many points, with calibrated intervals and a record that anybody can check"
+
+_OF_AN_EVENING: Final = ("/board", "/overlay", "/overlay/closest", "/overlay/ticker")
+"""Paths, beside that of the list, whose pages show the games of an evening."""
 
 _GAME_PATH: Final = re.compile(r"/game/([0-9]{10})$")
 
@@ -153,17 +160,18 @@ class WebBuild:
             )
             raise RequestRefused("WEB_BUILD_MISSING", message)
         path = request.url.path
-        content, headers = self._pages[path.startswith(("/embed/", "/overlay/"))]
+        content, headers = self._pages[path.startswith(("/embed/", "/overlay/", "/board"))]
         headers = {**headers, "link": ", ".join(self._needs(path))}
         content = content.replace(_HEAD_END, head.encode() + _HEAD_END, 1)
         return await content_response(request, content, "text/html", REVALIDATED, headers)
 
     def _needs(self, path: str) -> list[str]:
         """Return links to the first requests of a page, so that a browser makes them before the page's scripts run."""
+        evening = [_ANSWER.format("/api/games?includeReplays=1")]
         if path == "/":
-            return [_ANSWER.format("/api/games?includeReplays=1")]
+            return evening
         shown = _GAME_PATH.search(path)
-        answers = [_ANSWER.format(f"/api/games/{shown[1]}")] if shown else []
+        answers = [_ANSWER.format(f"/api/games/{shown[1]}")] if shown else evening if path in _OF_AN_EVENING else []
         scripts = [each for each in self._files if _SCRIPTS.match(each) and (shown or not each.startswith(_CHARTS))]
         return [*(_SCRIPT.format(f"/{each}") for each in scripts), *answers]
 

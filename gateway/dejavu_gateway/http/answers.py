@@ -31,7 +31,8 @@ def content_security_policy(*styles: str, embedded: bool = False) -> str:
     ancestors = "*" if embedded else "'none'"
     return (
         f"default-src 'none'; script-src 'self'; style-src {allowed}; img-src 'self' data:; connect-src 'self'; "
-        f"font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+        "font-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+        f"frame-ancestors {ancestors}"
     )
 
 

@@ -20,7 +20,7 @@ export function App() {
     import("./pages/rest").then((pages) => setRest(() => pages)).catch(() => setFailed(true));
   });
   const Pages = (props: { rest: Rest }) => {
-    const { Game, Record, WhatIf, Models, System, NotFound } = props.rest;
+    const { Game, Record, WhatIf, Models, System, OnAir, NotFound } = props.rest;
     return (
       <Switch fallback={<NotFound />}>
         <Match when={idIn("game")} keyed>
@@ -38,12 +38,16 @@ export function App() {
         <Match when={path() === "/system"}>
           <System />
         </Match>
+        <Match when={path() === "/overlay"}>
+          <OnAir />
+        </Match>
       </Switch>
     );
   };
   /** A page without the frame, for other pages and broadcasts. */
   const alone = createMemo(() => {
-    const [embed, overlay] = [idIn("embed/game"), idIn("overlay/game")];
+    const [embed, overlay] = [idIn("embed/game"), idIn("overlay/game") ?? /^\/overlay\/(closest|ticker)$/.exec(path())?.[1]];
+    if (path() === "/board") return { page: "Board" as const, id: "" };
     return embed ? { page: "Embed" as const, id: embed } : overlay ? { page: "Overlay" as const, id: overlay } : undefined;
   });
   const pending = () => <p class="pending">{failed() ? strings.failed : strings.loading}</p>;
@@ -64,8 +68,8 @@ export function App() {
       {(one) => (
         <Show when={rest()} fallback={<main>{one.page === "Embed" && pending()}</main>}>
           {(pages) => {
-            const Page = pages()[one.page];
-            return <Page id={one.id} />;
+            const { Board, Embed, Overlay } = pages();
+            return one.page === "Board" ? <Board /> : one.page === "Embed" ? <Embed id={one.id} /> : <Overlay what={one.id} />;
           }}
         </Show>
       )}

@@ -14,7 +14,10 @@ const LATER_MS = 3000;
 /** Time for which the stream waits for the board, to start from its position: otherwise forecasts are sent twice. */
 const BOARD_MS = 2000;
 
-if (location.pathname === "/") void Promise.race([loadTonight(), new Promise((go) => setTimeout(go, BOARD_MS))]).then(start);
+/** Pages of several games, which the board tells. */
+const SEVERAL = /^\/(|board|overlay|overlay\/closest|overlay\/ticker)\/?$/;
+
+if (SEVERAL.test(location.pathname)) void Promise.race([loadTonight(), new Promise((go) => setTimeout(go, BOARD_MS))]).then(start);
 else {
   start();
   // Other pages need the board only for the state of the feed: their own answers come first.

@@ -10,6 +10,7 @@ const LINKS = [
   ["/", strings.nav.tonight],
   ["/record", strings.nav.record],
   ["/what-if", strings.nav.whatIf],
+  ["/overlay", strings.nav.onAir],
   ["/system", strings.nav.system],
 ] as const;
 

@@ -156,7 +156,7 @@ export default function Game(props: { id: string }) {
             </button>{" "}
             ·{" "}
           </Show>
-          <a href={`/embed/game/${props.id}`}>{said.embed}</a> · <a href={`/overlay/game/${props.id}`}>{said.overlay}</a> · <a href={`/share/game/${props.id}.svg?minute=${moment.minute()}`}>{said.share}</a> ·{" "}
+          <a href={`/embed/game/${props.id}`}>{said.embed}</a> · <a href={`/overlay?game=${props.id}`}>{said.overlay}</a> · <a href={`/share/game/${props.id}.svg?minute=${moment.minute()}`}>{said.share}</a> ·{" "}
           <a href={picture()}>{said.picture}</a>
           <Show when={window.ClipboardItem && navigator.clipboard}>
             {" "}

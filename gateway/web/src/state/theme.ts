@@ -15,7 +15,8 @@ function chosen(): Theme | undefined {
 }
 
 function current(): Theme {
-  if (location.pathname.startsWith("/overlay/")) return "dark"; // over any picture
+  // On the air the address says it: the machine's own setting is nobody's choice.
+  if (/^\/(overlay\/|board)/.test(location.pathname)) return new URL(location.href).searchParams.get("theme") === "light" ? "light" : "dark";
   return printing() ? "light" : (chosen() ?? (system.matches ? "dark" : "light"));
 }
 

@@ -1,0 +1,121 @@
+/** Games for a broadcast: what may be said of one, which one is followed, and which are on a board. */
+import { createEffect, createMemo, createSignal, on, untrack, type Accessor } from "solid-js";
+import { OLD_MS } from "../components/ShownGame";
+import { openness } from "../model/course";
+import { gameDay } from "../model/format";
+import { byInterest, follow, keepPlaces, type Followed, type InPlay } from "../model/follow";
+import { phase, unforecast } from "../model/phase";
+import type { Forecast, Shown } from "../model/types";
+import { byTipOff, loadTonight, tonight } from "./board";
+import { now } from "./clock";
+import { games, latest, outcomeOf, type Game } from "./games";
+import type { History } from "./history";
+import { createPhase } from "./phase";
+import { isCurrent } from "./problems";
+
+/** What may go on the air of a game. Viewers see no words about faults: what may be old is grey. */
+export interface Air {
+  home: string;
+  away: string;
+  shown: Shown | undefined;
+  /** The differential at the end, once it is known. */
+  final: number | undefined;
+  /** Lead and time of play of the newest forecast, for a game whose score is not known. */
+  lead: number;
+  minute: number;
+  /** The standing forecast of the end of a game in play. */
+  forecast: Forecast | undefined;
+  /** Whether the score may be old; and whether a chart may be, which is of the newest forecast. */
+  old: boolean;
+  oldChart: boolean;
+}
+
+/** What may be said of a game, by the stream, and by its history where the stream has told nothing yet; undefined if nothing is known. */
+export function createAir(game: Accessor<Game | undefined>, history?: History): Accessor<Air | undefined> {
+  const shown = () => game()?.shown;
+  const newest = createMemo(() => {
+    const one = game();
+    const told = one && latest(one);
+    return told && !told.late ? told : history?.newest();
+  });
+  const outcome = createMemo(() => {
+    const one = game();
+    return (one && outcomeOf(one, "final")) ?? history?.outcome("final");
+  });
+  const state = createPhase(newest, outcome, shown);
+  const end = () => {
+    const told = game()?.newest.final;
+    return told && !told.late ? told : history?.at(newest()?.minute ?? 0, "final")?.forecast;
+  };
+  return createMemo(() => {
+    const [teams, one] = [game()?.home ? game() : (newest() ?? history?.teams()), newest()];
+    if (!teams?.home || !(one || shown() || outcome())) return undefined;
+    const isOld = !isCurrent() || (shown()?.status === "live" && now() - (shown() as Shown).observed > OLD_MS);
+    const isNewest = ["live", "halftime"].includes(state());
+    return {
+      home: teams.home,
+      away: teams.away,
+      shown: shown(),
+      final: outcome()?.differential,
+      lead: one?.lead ?? 0,
+      minute: one?.minute ?? 0,
+      forecast: outcome() || unforecast(state()) ? undefined : end(),
+      old: !outcome() && (isOld || !(isNewest || state() === "ended")),
+      oldChart: !outcome() && (isOld || !isNewest),
+    };
+  });
+}
+
+/** After so long without anything new a game is of another evening. */
+const EVENING_MS = 12 * 3_600_000;
+
+/** The games that were on in the last hours, or begin in the next ones, by tip-off. */
+export const gamesOn = createMemo(() => {
+  const instant = 60_000 * Math.floor(now() / 60_000);
+  const isNear = (game: Game) => {
+    const told = [game.shown?.published, game.shown?.observed, latest(game)?.generated, game.outcomes.final?.recorded];
+    const newest = Math.max(0, ...told.filter((one) => Number.isFinite(one)).map(Number));
+    const tipOff = game.shown?.status === "scheduled" ? game.shown.tipOff : Number.NaN;
+    return Number.isNaN(tipOff) ? instant - newest < EVENING_MS : Math.abs(tipOff - instant) < EVENING_MS;
+  };
+  return games().filter(isNear).sort(byTipOff);
+});
+
+/** The games in play with a forecast that stands. */
+function inPlay(): InPlay[] {
+  return gamesOn().flatMap((game) => {
+    const [end, newest] = [game.newest.final, latest(game)];
+    if (!end || !newest || end.late || outcomeOf(game, "final") || !["live", "halftime", "last"].includes(phase(newest, false, now(), game.shown))) return [];
+    return [{ id: game.id, open: openness(end.probability), minute: newest.minute }];
+  });
+}
+
+/** Keeps the list of tonight's games up to date on a page that is open for days. */
+export function keepEvening(): void {
+  createEffect(on(() => gameDay(now()), () => tonight() && void loadTonight(), { defer: true }));
+}
+
+/** The id of the most undecided game in play. */
+export function createClosest(): Accessor<string | undefined> {
+  const followed = createMemo((before: Followed | undefined) => follow(before, inPlay(), now()), undefined);
+  return createMemo(() => followed()?.id);
+}
+
+const CHOOSE_EVERY_MS = 30_000;
+
+/** The ids of so many games on their places: those in play, the most undecided first, then those that are over and those to come. */
+export function createBoard(count: Accessor<number>): Accessor<string[]> {
+  const [ids, setIds] = createSignal<string[]>([]);
+  const known = createMemo(() => gamesOn().length);
+  createEffect(
+    on([() => Math.floor(now() / CHOOSE_EVERY_MS), known, count], () =>
+      untrack(() => {
+        const first = inPlay().sort(byInterest).map((one) => one.id);
+        const status = (game: Game) => ["live", "final", "scheduled", "postponed"].indexOf(game.shown?.status ?? "final");
+        const others = gamesOn().filter((game) => !first.includes(game.id)).sort((a, b) => status(a) - status(b) || byTipOff(a, b));
+        setIds((before) => keepPlaces(before, [...first, ...others.map((game) => game.id)].slice(0, count())));
+      }),
+    ),
+  );
+  return ids;
+}

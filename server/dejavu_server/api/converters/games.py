@@ -81,12 +81,7 @@ def _checked(game: pb.Game, at: str, now: datetime) -> pb.Game:
     if len(game.status_text) > _LONGEST_TEXT or not game.status_text.isprintable():
         expected = f"at most {_LONGEST_TEXT} printable characters"
         raise InvalidGame(quoted(game.status_text), expected, field=f"{at}.status_text")
-    for name, low, high in _BOUNDS:
-        if not game.DESCRIPTOR.fields_by_name[name].has_presence or game.HasField(name):  # type: ignore[arg-type]
-            value = getattr(game, name)
-            if not low <= value <= high:  # NaN is none of them
-                raise InvalidGame(f"{value:g}", f"{low} to {high}", field=f"{at}.{name}")
-            setattr(state, name, value)
+    _copy_numbers(game, state, at)
     if any(map(game.HasField, ORIGIN_FIELDS)):
         put_origin(state, line_origin(game, now.date(), f"{at}."))
     observed = _time(game.observed_time, f"{at}.observed_time")
@@ -102,6 +97,15 @@ def _checked(game: pb.Game, at: str, now: datetime) -> pb.Game:
             )
         set_timestamp(state.tip_off_time, tip_off)
     return state
+
+
+def _copy_numbers(game: pb.Game, state: pb.Game, at: str) -> None:
+    for name, low, high in _BOUNDS:
+        if not game.DESCRIPTOR.fields_by_name[name].has_presence or game.HasField(name):  # type: ignore[arg-type]
+            value = getattr(game, name)
+            if not low <= value <= high:  # NaN is none of them
+                raise InvalidGame(f"{value:g}", f"{low} to {high}", field=f"{at}.{name}")
+            setattr(state, name, value)
 
 
 def _team(text: str, field: str) -> str:

@@ -47,6 +47,19 @@ def signed(points: float, digits: int = 1) -> str:
     return text if not float(text) else ("−" if points < 0 else "+") + text
 
 
+def lead_text(points: float, home: str, away: str, digits: int = 1) -> str:
+    """Describe a lead or a line: BOS by 6; level.
+
+    Args:
+        points: home − away.
+        home: the home team.
+        away: the away team.
+        digits: most digits after the point.
+    """
+    shown = round(points, digits)
+    return f"{home if shown > 0 else away} by {abs(shown):g}" if shown else "level"
+
+
 def outcome_range(lower: float, upper: float) -> str:
     """Format an interval by its smallest and largest outcome, both included: −28…−10.
 

@@ -19,7 +19,7 @@ class GameLine:
     Attributes:
         margin: expected final differential, home − away, in points; None if only the total is known.
         total: expected final points of both teams together; None if it is not known.
-        source: where it is from; "published": the state of the game that a poller before this one published.
+        source: where it is from; "published": the state of the game that another publisher made, without its source.
         time: when it was last read there, aware.
     """
 

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import Forecast, MarginSource
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.game_service_pb2 import GameStatus as PublishedStatus
 from dejavu_client.errors import DejavuClientError
@@ -40,6 +40,11 @@ _MOST_GAMES: Final = 1_000
 
 _FILE_BYTES: Final = 5_000_000
 """Maximum size of the file of lines; the lines of a season take less than 200 KB as CSV."""
+
+_SOURCES: Final[Mapping[Literal["feed", "file"], MarginSource.ValueType]] = {
+    "feed": MarginSource.MARGIN_SOURCE_FEED,
+    "file": MarginSource.MARGIN_SOURCE_FILE,
+}
 
 log = get_logger()
 
@@ -283,6 +288,17 @@ def _lines_of(path: Path) -> Lines:
     return lines
 
 
+def put_line(state: Game, line: GameLine) -> None:
+    """Write a line into the state of its game, from which `_published_line` reads it."""
+    if line.total is not None:
+        state.pregame_total = line.total
+    if line.margin is not None:
+        state.pregame_margin = line.margin
+        if line.source != "published":
+            state.margin_source = _SOURCES[line.source]
+            state.margin_time.FromDatetime(line.time)
+
+
 def _published_line(state: Game, game: GameState) -> GameLine | None:
     """Return the line of a published game with the sides of the scoreboard; None if it has none that counts."""
     margin = state.pregame_margin if state.HasField("pregame_margin") else None
@@ -293,4 +309,7 @@ def _published_line(state: Game, game: GameState) -> GameLine | None:
     is_sound = (margin is None or abs(margin) <= MAX_MARGIN) and (total is None or TOTALS[0] <= total <= TOTALS[1])
     if not is_sound:
         return None
-    return GameLine(line.margin, line.total, "published", state.observed_time.ToDatetime(tzinfo=UTC))
+    source = next((name for name, value in _SOURCES.items() if value == state.margin_source), None)
+    if source is None or not state.HasField("margin_time"):
+        return GameLine(line.margin, line.total, "published", state.observed_time.ToDatetime(tzinfo=UTC))
+    return GameLine(line.margin, line.total, source, state.margin_time.ToDatetime(tzinfo=UTC))

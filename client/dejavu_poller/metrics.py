@@ -11,7 +11,8 @@
 |                                                     | kind: a `FaultKind`                                        |
 | dejavu_poll_forecasts_total{horizon, outcome}       | forecast minutes: new, revision, or missed, including      |
 |                                                     | those that had passed when the poller started              |
-| dejavu_poll_reports_total{horizon, outcome}         | outcomes accepted by the track record: new, or revision    |
+| dejavu_poll_reports_total{horizon, outcome}         | outcomes accepted by the track record: new, or revision;   |
+|                                                     | not those that it had before this poller began or led      |
 | dejavu_poll_forecast_latency_seconds                | seconds from the play that completed a pattern to its      |
 |                                                     | forecast                                                   |
 | dejavu_poll_leads                                   | 1 if this poller leads, 0 if it stands by                  |
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
@@ -37,7 +38,7 @@ from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
 from dejavu_common.http_server import serve_wsgi
-from dejavu_poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
+from dejavu_poller.events import Event, Fault, FaultKind, ForecastMissed, LeadershipChanged, OutcomeReported, Prediction
 from dejavu_poller.leadership import LeaderRole
 from dejavu_poller.poller import LINES, PRICES, SERVER, Poller
 from dejavu_poller.state_machine import SCOREBOARD
@@ -59,9 +60,12 @@ class PollMetrics:
 
     Args:
         registry: registry of the metrics.
+        now: clock of the poller.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, now: Callable[[], datetime] = utc_now) -> None:
+        self._now = now
+        self._since = now()  # a poller that takes over reports again what the one before has reported and counted
         self._faults = Counter("dejavu_poll_faults", "Faults.", ["source", "kind"], registry=registry)
         self._forecasts = Counter(
             "dejavu_poll_forecasts", "Forecast minutes of games.", ["horizon", "outcome"], registry=registry
@@ -100,7 +104,9 @@ class PollMetrics:
                     self._latency.observe(event.latency)
             case ForecastMissed():
                 self._forecasts.labels(_label(event.horizon), "missed").inc(len(event.minutes))
-            case OutcomeReported():
+            case LeadershipChanged():
+                self._since = self._now()
+            case OutcomeReported() if event.outcome.recorded_time.ToDatetime(UTC) >= self._since:
                 outcome = "revision" if event.outcome.revision else "new"
                 self._reports.labels(_label(event.horizon), outcome).inc()
             case _:
@@ -157,7 +163,7 @@ def register_metrics(poller: Poller, *, now: Callable[[], datetime] = utc_now) -
         now: clock of the poller.
     """
     registry = CollectorRegistry()
-    poller.add_callback(PollMetrics(registry))
+    poller.add_callback(PollMetrics(registry, now))
     registry.register(_Ages(poller, now))
     return registry
 

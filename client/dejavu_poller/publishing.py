@@ -26,6 +26,7 @@ from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
 from dejavu_feed.pattern import elapsed_seconds
 from dejavu_feed.teams import TEAMS
 from dejavu_poller.inputs import GameLine
+from dejavu_poller.lines import put_line
 from dejavu_poller.poller import Poller
 from dejavu_poller.watched_game import WatchedGame
 
@@ -59,6 +60,9 @@ _STATUSES: Final = {
     FeedStatus.LIVE: GameStatus.GAME_STATUS_LIVE,
     FeedStatus.FINAL: GameStatus.GAME_STATUS_FINAL,
 }
+
+_READ_TIMES: Final = frozenset(("observed_time", "margin_time"))
+"""Fields of a state that change with every read."""
 
 _LONGEST_AGE: Final = 1e6
 """Maximum age that a server accepts, in seconds."""
@@ -245,9 +249,9 @@ def state_of(game: WatchedGame, line: GameLine | None, now: datetime) -> Game:
         away_score=score[1],
         period=period,
         seconds_left=clock if in_play else None,
-        pregame_margin=None if line is None else line.margin,
-        pregame_total=None if line is None else line.total,
     )
+    if line is not None:
+        put_line(message, line)
     message.observed_time.FromDatetime(min(read, now))
     if state.tip_off is not None and abs(state.tip_off - now) <= _TIP_OFF_WITHIN:
         message.tip_off_time.FromDatetime(state.tip_off)
@@ -269,5 +273,5 @@ def _is_due(state: Game, now: datetime, before: Game | None = None, published: d
 
 
 def _content(state: Game) -> Sequence[object]:
-    """Return the values of a state without the time at which it was read."""
-    return [(field.name, value) for field, value in state.ListFields() if field.name != "observed_time"]
+    """Return the values of a state without the times at which it and its line were read."""
+    return [(field.name, value) for field, value in state.ListFields() if field.name not in _READ_TIMES]

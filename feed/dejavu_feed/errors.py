@@ -15,6 +15,10 @@ from __future__ import annotations
 class FeedError(Exception):
     """Base class of feed errors. The message names the problem and its place."""
 
+    def add_place(self, place: str) -> None:
+        """Put a place before the message; everything else that the error says stays."""
+        self.args = (f"{place}: {self}",)
+
 
 class FeedUnavailable(FeedError):
     """The feed returned no usable response.

@@ -34,6 +34,8 @@ def shown(server: FakeServer, run: Run, *games: Game, width: int = 120, options:
         (game("FINAL", home_score=110, away_score=108, period=6), "108–110 final, OT2"),
         (game("POSTPONED", home_score=3), "LAL @ BOS postponed"),
         (game("SCHEDULED", pregame_margin=-3.5, pregame_total=221.5), "scheduled LAL by 3.5 · 221.5 points"),
+        (game("SCHEDULED", pregame_margin=0), "scheduled level"),
+        (game("SCHEDULED", pregame_margin=10.25), "scheduled BOS by 10.25"),
     ],
 )
 def test_a_game_is_a_line(server: FakeServer, run: Run, state: Game, words: str) -> None:

@@ -355,12 +355,13 @@ async def test_a_restarted_poller_keeps_the_line_of_the_game() -> None:
                 await GamePublisher(watch.poller, predictor, now=evening.clock).publish()
             told += map(event_line, watch.told(LineTaken))
         odds.lines = {evening.ids[0]: Line(later)}
-    assert {asked.request.pregame_margin for asked in predictor.asked} == {4.5}
     assert {asked.request.pregame_total for asked in predictor.asked} == {220.0}
     assert [line.partition("line ")[2] for line in told] == [
         "BOS by 4.5, of the NBA's odds feed; total 220, of the file of lines",
-        "BOS by 4.5, total 220, of the published game",
+        "BOS by 4.5, of the NBA's odds feed; total 220, of the file of lines",
     ]
+    assert set(margins(predictor)) == {(4.5, MARGIN_SOURCE_FEED)}
+    assert len({asked.request.margin_time.ToMilliseconds() for asked in predictor.asked}) == 1
 
 
 def scheduled(evening: Evening, **changes: Any) -> GameState:

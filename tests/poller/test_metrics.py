@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from tests.support.builders.evenings import Evening, game
+from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 from tests.support.processes.promtool import expressions, firing, metrics_faults, scraped_series
 
@@ -20,6 +20,7 @@ from dejavu_poller.events import Fault, FaultKind, Prediction
 from dejavu_poller.metrics import PollMetrics, register_metrics
 from dejavu_poller.poller import LINES
 
+HORIZONS = ("halftime", "final")
 AGE = "dejavu_poll_game_data_age_seconds"
 
 
@@ -145,7 +146,7 @@ async def test_what_the_record_took_is_counted_by_horizon_and_corrections_apart(
 
     counts = {
         (horizon, outcome): measured.value("reports_total", horizon=horizon, outcome=outcome)
-        for horizon in ("halftime", "final")
+        for horizon in HORIZONS
         for outcome in ("new", "revision")
     }
     assert counts == {
@@ -154,6 +155,20 @@ async def test_what_the_record_took_is_counted_by_horizon_and_corrections_apart(
         ("final", "new"): 2.0,
         ("final", "revision"): 0.0,
     }
+
+
+async def test_what_a_poller_before_reported_is_not_counted_again() -> None:
+    evening = Evening([game()])
+    predictor, counted = StoringPredictor(evening.clock), []
+    for elapsed in (HALF, HALF + 61, None):
+        evening.clock.step(1)
+        async with watching(evening, predictor, **ONCE) as watch:
+            measured = Measured(watch, register_metrics(watch.poller, now=evening.clock))
+            evening.clock.now = evening.replay.end if elapsed is None else evening.clock.now
+            for _ in range(12):
+                await (watch.turn() if elapsed is None else watch.at(elapsed))
+            counted.append([measured.value("reports_total", horizon=each, outcome="new") for each in HORIZONS])
+    assert counted == [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
 
 
 @pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(days=-3)])

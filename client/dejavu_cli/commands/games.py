@@ -16,7 +16,7 @@ from dejavu_cli.options import Call, Replays, flag, refuse
 from dejavu_cli.output.forecast import local_time, print_rows
 from dejavu_cli.output.record import REPLAYS_LEFT_OUT
 from dejavu_cli.output.responsive_table import Column
-from dejavu_client.formatting import clock, period_name, seconds_text
+from dejavu_client.formatting import clock, lead_text, period_name, seconds_text
 from dejavu_common.clock import utc_now
 from dejavu_common.shown_text import visible
 from dejavu_feed.game_ids import is_replay
@@ -78,8 +78,7 @@ def _now(game: Game) -> str:
 def _line(game: Game) -> str:
     margin = ""
     if game.HasField("pregame_margin"):
-        ahead = game.home_team if game.pregame_margin >= 0 else game.away_team
-        margin = f"{ahead} by {abs(game.pregame_margin):g}"
+        margin = lead_text(game.pregame_margin, game.home_team, game.away_team, digits=2)
     total = f"{game.pregame_total:g} points" if game.HasField("pregame_total") else ""
     return " · ".join(part for part in (margin, total) if part)
 

@@ -30,6 +30,7 @@ from dejavu_client.formatting import (
     component_label,
     horizon_label,
     late_text,
+    lead_text,
     outcome_verb,
     percent,
     pluralize,
@@ -169,11 +170,7 @@ def matchup(forecast: Forecast | Outcome) -> str:
 
 def lead(differential: float, of: Forecast | Outcome) -> str:
     """Describe the lead: BOS by 6; level."""
-    points = f"{abs(differential):.1f}".removesuffix(".0")
-    if points == "0":
-        return "level"
-    leader = (of.home_team or "home") if differential > 0 else (of.away_team or "away")
-    return f"{leader} by {points}"
+    return lead_text(differential, of.home_team or "home", of.away_team or "away")
 
 
 def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:

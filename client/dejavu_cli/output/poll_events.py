@@ -16,6 +16,7 @@ from dejavu_client.formatting import (
     chance,
     component_label,
     horizon_label,
+    lead_text,
     outcome_verb,
     percent,
     pluralize,
@@ -289,8 +290,7 @@ def _price_text(price: float) -> str:
 
 def margin_text(game: GameState, margin: float) -> str:
     """Format the margin of a line as a lead: BOS by 5.5; level."""
-    favorite = game.home if margin >= 0 else game.away
-    return f"{favorite} by {abs(margin):g}" if margin else "level"
+    return lead_text(margin, game.home, game.away, digits=2)
 
 
 _LINE_SOURCES: Final = {"feed": "NBA's odds feed", "file": "file of lines", "published": "published game"}

@@ -29,12 +29,12 @@ from dejavu_client.formatting import (
     chance,
     clock,
     elapsed_seconds,
+    lead_text,
     outcome_range,
     percent,
     play_time,
     pluralize,
     seconds_text,
-    signed,
 )
 from dejavu_common.shown_text import visible
 from dejavu_poller.notify.game import Found, GameView, Told
@@ -126,7 +126,8 @@ def correction(rule: GameRule, told: Told, game: GameView, now: datetime) -> Fou
     if is_half:
         if _shown(newest) == _shown(was) and not is_exchanged:
             return None
-        by = f"{_by(game.teams, newest.point_forecast)} at the half, not {_by(told.teams, was.point_forecast)}"
+        before = lead_text(was.point_forecast, *told.teams)
+        by = f"{lead_text(newest.point_forecast, *game.teams)} at the half, not {before}"
         return Found(f"Corrected half forecast: {_title(game)}", f"{by}. {_interval_text(game, newest)}")
     home, before = newest.home_lead_probability, told.found.before
     swing = was.home_lead_probability - before
@@ -246,8 +247,8 @@ def _upset(rule: UpsetRule, game: GameView, now: datetime) -> Found | None:
     other = 1 - home if margin > 0 else home
     if abs(margin) < rule.favorite_by or other < rule.probability or elapsed_seconds(forecast) < 60 * rule.from_minute:
         return None
-    favorite, team = game.teams if margin > 0 else game.teams[::-1]
-    text = f"{_score(game)}. {team} to win: {chance(other)}; {favorite} by {abs(margin):.1f} was expected."
+    team = game.teams[margin > 0]
+    text = f"{_score(game)}. {team} to win: {chance(other)}; {lead_text(margin, *game.teams)} was expected."
     return Found(f"Upset in the making: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
 
 
@@ -255,7 +256,7 @@ def _half_ready(rule: HalfReadyRule, game: GameView, now: datetime) -> Found | N
     forecast = _current(game.half, now)
     if forecast is None or forecast.elapsed_minutes < rule.minute:
         return None
-    text = f"After {play_time(forecast)}: {_by(game.teams, forecast.point_forecast)} at the half."
+    text = f"After {play_time(forecast)}: {lead_text(forecast.point_forecast, *game.teams)} at the half."
     text += f" {game.teams[0]} to lead: {chance(forecast.home_lead_probability)}."
     return Found(f"Half forecast: {_title(game)}", f"{text} {_interval_text(game, forecast)}", forecast)
 
@@ -269,7 +270,7 @@ def _final(game: GameView, now: datetime) -> Found | None:
     if outcome.HasField("total_points"):
         home_score = (outcome.total_points + outcome.differential) // 2
         score = f" ({away} {outcome.total_points - home_score}, {home} {home_score})"
-    text = f"{_by(game.teams, outcome.differential, digits=0)}{score}{after_overtime(outcome)}."
+    text = f"{lead_text(outcome.differential, *game.teams, digits=0)}{score}{after_overtime(outcome)}."
     if judged is not None and judged.reference is not None:
         held = "held" if judged.reference_covered else "did not hold"
         when = f" from {play_time(judged.reference)}"
@@ -291,11 +292,6 @@ def _score(game: GameView) -> str:
     if game.state.status != GameStatus.GAME_STATUS_LIVE or not game.state.HasField("seconds_left"):
         return score
     return f"{score}, {clock(game.state.period, game.state.seconds_left)}"
-
-
-def _by(teams: tuple[str, str], margin: float, digits: int = 1) -> str:
-    team = teams[margin < 0]
-    return f"{team} by {signed(abs(margin), digits).lstrip('+')}"
 
 
 def _forecast_text(game: GameView, forecast: Forecast) -> str:

@@ -150,4 +150,5 @@ class NbaFeed:
         try:
             return self._service.read(path, {})
         except FeedError as error:
-            raise type(error)(f"{path}: {error}") from error
+            error.add_place(path)
+            raise

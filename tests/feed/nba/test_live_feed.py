@@ -153,6 +153,13 @@ def test_what_is_no_answer_is_unavailable_and_what_is_not_the_feeds_malformed(
                 read()
 
 
+def test_a_refusal_says_when_to_come_again_and_where(source: Source, feed: NbaFeed) -> None:
+    source.fault = lambda _: Response(404, b"", {"Retry-After": "7"})
+    with pytest.raises(FeedUnavailable, match=r"playbyplay_.*: status 404") as refused:
+        feed.plays(source.game_id)
+    assert (refused.value.transient, refused.value.retry_after) == (False, 7.0)
+
+
 def test_closing_does_not_wait_for_a_read_under_way_and_lets_none_begin(source: Source) -> None:
     asked, release = threading.Event(), threading.Event()
 

@@ -156,10 +156,10 @@ def later(minute: int, home: float = 0.6, age: float = 5.0, **fields: Any) -> Fo
 @pytest.mark.parametrize(
     ("kind", "then", "changes", "expected"),
     [
-        ("half_ready", later(18, **OF_HALF, point_forecast=-1.0), {}, "NYK by 1.0 at the half, not BOS by 3.2."),
+        ("half_ready", later(18, **OF_HALF, point_forecast=-1.0), {}, "NYK by 1 at the half, not BOS by 3.2."),
         ("half_ready", later(18, **OF_HALF), {}, ""),  # the same numbers
         ("half_ready", later(19, **OF_HALF, point_forecast=-1.0), {}, ""),  # the next minute
-        ("half_ready", later(19, **OF_HALF, point_forecast=1.0), {"home_score": 98}, "BOS by 1.0 at the half, not BOS"),
+        ("half_ready", later(19, **OF_HALF, point_forecast=1.0), {"home_score": 98}, "BOS by 1 at the half, not BOS"),
         ("half_ready", later(18, **OF_HALF, **EXCHANGED), EXCHANGED, "NYK by 3.2 at the half, not BOS by 3.2."),
         ("swing", later(24, 0.5), {}, "NYK 99, BOS 101, Q4 4:12. BOS to win: 50 %."),
         ("swing", later(24, 0.62), {}, ""),  # more than half of it is left

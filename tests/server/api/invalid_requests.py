@@ -399,7 +399,8 @@ OF_OTHERS = [
                 None, Timestamp(seconds=NOW + 400), Timestamp(seconds=NOW - 2 * 86_400))),
             _game("observed_time", f"{2**62} seconds", "a time of the calendar", Timestamp(seconds=2**62)),
             _game("tip_off_time", "a time far away", "within 7 days", Timestamp(seconds=NOW + 8 * 86_400)),
-            _game("tip_off_time", "-1 nanoseconds", "a time of the calendar", Timestamp(seconds=NOW, nanos=-1))]}),
+            _game("tip_off_time", "-1 nanoseconds", "a time of the calendar", Timestamp(seconds=NOW, nanos=-1))],
+        "INVALID_PREGAME_MARGIN": [_game("margin_source", "no pregame_margin", "pregame_margin beside it", 3)]}),
     *_of("/dejavu.ops.v1.FeedService/ReportFeed", feed_service_pb2.ReportFeedRequest(feed="nba"), {
         "INVALID_FEED_REPORT": [
             ("live_games", "-1", "0 games", -1),

@@ -13,6 +13,7 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
 
+from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import HALFTIME, AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
 from dejavu_common.clock import utc_now
@@ -42,7 +43,8 @@ def game(number: int = 1, **fields: Any) -> Game:
 async def test_a_published_game_is_listed_as_it_was_read_with_codes_and_the_time_of_the_server(
     client: AsyncDejavuClient,
 ) -> None:
-    later = game(1, home_team="Celtics", pregame_margin=5.5, pregame_total=221.5)
+    line = {"pregame_margin": 5.5, "margin_source": MARGIN_SOURCE_FEED, "margin_time": utc_now()}
+    later = game(1, home_team="Celtics", pregame_total=221.5, **line)
     first = game(2, tip_off_time=utc_now() - timedelta(hours=2))
     await client.publish_games([later, first])
     listed = list(await client.list_games())

@@ -215,7 +215,8 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
         unpublished: errors for the next calls of `list_games`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
+        self._now = now
         self.asked: list[Asked] = []
         self.moments: list[PredictRequest] = []
         self.calls = 0
@@ -344,6 +345,7 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
                 differential=differential,
                 sequence=self.sequence,
                 revision=0 if known is None else known.revision + 1,
+                recorded_time=self._now(),
             )
             self._outcomes[game_id, horizon] = known
         settled = sum(key[:2] == (game_id, horizon) for key in self._newest)

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from dejavu.v1 import forecast_pb2 as dejavu_dot_v1_dot_forecast__pb2
 from dejavu.v1 import prediction_service_pb2 as dejavu_dot_v1_dot_prediction__service__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64\x65javu/v1/game_service.proto\x12\tdejavu.v1\x1a\"dejavu/v1/prediction_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x03\n\x04Game\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12%\n\x06status\x18\x04 \x01(\x0e\x32\x15.dejavu.v1.GameStatus\x12\x13\n\x0bstatus_text\x18\x05 \x01(\t\x12\x30\n\x0ctip_off_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nhome_score\x18\x07 \x01(\x05\x12\x12\n\naway_score\x18\x08 \x01(\x05\x12\x0e\n\x06period\x18\t \x01(\x05\x12\x19\n\x0cseconds_left\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0epregame_margin\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rpregame_total\x18\x0c \x01(\x01H\x02\x88\x01\x01\x12\x31\n\robserved_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0epublished_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpublished_by\x18\x0f \x01(\tB\x0f\n\r_seconds_leftB\x11\n\x0f_pregame_marginB\x10\n\x0e_pregame_total\"9\n\x10ListGamesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"L\n\x11ListGamesResponse\x12\x1e\n\x05games\x18\x01 \x03(\x0b\x32\x0f.dejavu.v1.Game\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12StreamGamesRequest\"j\n\x13StreamGamesResponse\x12\x1f\n\x04game\x18\x01 \x01(\x0b\x32\x0f.dejavu.v1.GameH\x00\x12)\n\theartbeat\x18\x02 \x01(\x0b\x32\x14.dejavu.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent*\x8c\x01\n\nGameStatus\x12\x1b\n\x17GAME_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15GAME_STATUS_SCHEDULED\x10\x01\x12\x14\n\x10GAME_STATUS_LIVE\x10\x02\x12\x15\n\x11GAME_STATUS_FINAL\x10\x03\x12\x19\n\x15GAME_STATUS_POSTPONED\x10\x04\x32\xa5\x01\n\x0bGameService\x12\x46\n\tListGames\x12\x1b.dejavu.v1.ListGamesRequest\x1a\x1c.dejavu.v1.ListGamesResponse\x12N\n\x0bStreamGames\x12\x1d.dejavu.v1.StreamGamesRequest\x1a\x1e.dejavu.v1.StreamGamesResponse0\x01\x42\x43\n\rcom.dejavu.v1B\x10GameServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64\x65javu/v1/game_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\"dejavu/v1/prediction_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x04\n\x04Game\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12%\n\x06status\x18\x04 \x01(\x0e\x32\x15.dejavu.v1.GameStatus\x12\x13\n\x0bstatus_text\x18\x05 \x01(\t\x12\x30\n\x0ctip_off_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nhome_score\x18\x07 \x01(\x05\x12\x12\n\naway_score\x18\x08 \x01(\x05\x12\x0e\n\x06period\x18\t \x01(\x05\x12\x19\n\x0cseconds_left\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0epregame_margin\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rpregame_total\x18\x0c \x01(\x01H\x02\x88\x01\x01\x12\x31\n\robserved_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0epublished_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpublished_by\x18\x0f \x01(\t\x12\x33\n\rmargin_source\x18\x10 \x01(\x0e\x32\x17.dejavu.v1.MarginSourceH\x03\x88\x01\x01\x12/\n\x0bmargin_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0f\n\r_seconds_leftB\x11\n\x0f_pregame_marginB\x10\n\x0e_pregame_totalB\x10\n\x0e_margin_source\"9\n\x10ListGamesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"L\n\x11ListGamesResponse\x12\x1e\n\x05games\x18\x01 \x03(\x0b\x32\x0f.dejavu.v1.Game\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12StreamGamesRequest\"j\n\x13StreamGamesResponse\x12\x1f\n\x04game\x18\x01 \x01(\x0b\x32\x0f.dejavu.v1.GameH\x00\x12)\n\theartbeat\x18\x02 \x01(\x0b\x32\x14.dejavu.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent*\x8c\x01\n\nGameStatus\x12\x1b\n\x17GAME_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15GAME_STATUS_SCHEDULED\x10\x01\x12\x14\n\x10GAME_STATUS_LIVE\x10\x02\x12\x15\n\x11GAME_STATUS_FINAL\x10\x03\x12\x19\n\x15GAME_STATUS_POSTPONED\x10\x04\x32\xa5\x01\n\x0bGameService\x12\x46\n\tListGames\x12\x1b.dejavu.v1.ListGamesRequest\x1a\x1c.dejavu.v1.ListGamesResponse\x12N\n\x0bStreamGames\x12\x1d.dejavu.v1.StreamGamesRequest\x1a\x1e.dejavu.v1.StreamGamesResponse0\x01\x42\x43\n\rcom.dejavu.v1B\x10GameServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +35,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.game_service_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\020GameServiceProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_GAMESTATUS']._serialized_start=873
-  _globals['_GAMESTATUS']._serialized_end=1013
-  _globals['_GAME']._serialized_start=113
-  _globals['_GAME']._serialized_end=603
-  _globals['_LISTGAMESREQUEST']._serialized_start=605
-  _globals['_LISTGAMESREQUEST']._serialized_end=662
-  _globals['_LISTGAMESRESPONSE']._serialized_start=664
-  _globals['_LISTGAMESRESPONSE']._serialized_end=740
-  _globals['_STREAMGAMESREQUEST']._serialized_start=742
-  _globals['_STREAMGAMESREQUEST']._serialized_end=762
-  _globals['_STREAMGAMESRESPONSE']._serialized_start=764
-  _globals['_STREAMGAMESRESPONSE']._serialized_end=870
-  _globals['_GAMESERVICE']._serialized_start=1016
-  _globals['_GAMESERVICE']._serialized_end=1181
+  _globals['_GAMESTATUS']._serialized_start=1019
+  _globals['_GAMESTATUS']._serialized_end=1159
+  _globals['_GAME']._serialized_start=139
+  _globals['_GAME']._serialized_end=749
+  _globals['_LISTGAMESREQUEST']._serialized_start=751
+  _globals['_LISTGAMESREQUEST']._serialized_end=808
+  _globals['_LISTGAMESRESPONSE']._serialized_start=810
+  _globals['_LISTGAMESRESPONSE']._serialized_end=886
+  _globals['_STREAMGAMESREQUEST']._serialized_start=888
+  _globals['_STREAMGAMESREQUEST']._serialized_end=908
+  _globals['_STREAMGAMESRESPONSE']._serialized_start=910
+  _globals['_STREAMGAMESRESPONSE']._serialized_end=1016
+  _globals['_GAMESERVICE']._serialized_start=1162
+  _globals['_GAMESERVICE']._serialized_end=1327
 # @@protoc_insertion_point(module_scope)

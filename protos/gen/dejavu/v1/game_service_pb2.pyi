@@ -4,6 +4,7 @@ isort:skip_file
 Games as a live feed shows them: teams, score, clock and status. Not part of the record."""
 
 from collections import abc as _abc
+from dejavu.v1 import forecast_pb2 as _forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as _prediction_service_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -74,6 +75,8 @@ class Game(_message.Message):
     OBSERVED_TIME_FIELD_NUMBER: _builtins.int
     PUBLISHED_TIME_FIELD_NUMBER: _builtins.int
     PUBLISHED_BY_FIELD_NUMBER: _builtins.int
+    MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
+    MARGIN_TIME_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """NBA id of the game, 10 digits."""
     home_team: _builtins.str
@@ -100,6 +103,8 @@ class Game(_message.Message):
     """The market's line of the points of both teams together, 100 to 400; absent: not known."""
     published_by: _builtins.str
     """Identity of the caller who published it; empty if the server does not know its callers. Set by the server."""
+    margin_source: _forecast_pb2.MarginSource.ValueType
+    """Source of pregame_margin, as in PredictRequest: a publisher that takes over a game forecasts it with the same."""
     @_builtins.property
     def tip_off_time(self) -> _timestamp_pb2.Timestamp:
         """Scheduled start; absent: not known."""
@@ -113,6 +118,10 @@ class Game(_message.Message):
     @_builtins.property
     def published_time(self) -> _timestamp_pb2.Timestamp:
         """Time at which the server stored the state. Set by the server."""
+
+    @_builtins.property
+    def margin_time(self) -> _timestamp_pb2.Timestamp:
+        """Time at which pregame_margin was read from its source, as in PredictRequest."""
 
     def __init__(
         self,
@@ -132,17 +141,23 @@ class Game(_message.Message):
         observed_time: _timestamp_pb2.Timestamp | None = ...,
         published_time: _timestamp_pb2.Timestamp | None = ...,
         published_by: _builtins.str = ...,
+        margin_source: _forecast_pb2.MarginSource.ValueType | None = ...,
+        margin_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_seconds_left", b"_seconds_left", "observed_time", b"observed_time", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "published_time", b"published_time", "seconds_left", b"seconds_left", "tip_off_time", b"tip_off_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_source", b"_margin_source", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_seconds_left", b"_seconds_left", "margin_source", b"margin_source", "margin_time", b"margin_time", "observed_time", b"observed_time", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "published_time", b"published_time", "seconds_left", b"seconds_left", "tip_off_time", b"tip_off_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_seconds_left", b"_seconds_left", "away_score", b"away_score", "away_team", b"away_team", "game_id", b"game_id", "home_score", b"home_score", "home_team", b"home_team", "observed_time", b"observed_time", "period", b"period", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "published_by", b"published_by", "published_time", b"published_time", "seconds_left", b"seconds_left", "status", b"status", "status_text", b"status_text", "tip_off_time", b"tip_off_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_source", b"_margin_source", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_seconds_left", b"_seconds_left", "away_score", b"away_score", "away_team", b"away_team", "game_id", b"game_id", "home_score", b"home_score", "home_team", b"home_team", "margin_source", b"margin_source", "margin_time", b"margin_time", "observed_time", b"observed_time", "period", b"period", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "published_by", b"published_by", "published_time", b"published_time", "seconds_left", b"seconds_left", "status", b"status", "status_text", b"status_text", "tip_off_time", b"tip_off_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__margin_source: _TypeAlias = _typing.Literal["margin_source"]  # noqa: Y015
+    _WhichOneofArgType__margin_source: _TypeAlias = _typing.Literal["_margin_source", b"_margin_source"]  # noqa: Y015
     _WhichOneofReturnType__pregame_margin: _TypeAlias = _typing.Literal["pregame_margin"]  # noqa: Y015
     _WhichOneofArgType__pregame_margin: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin"]  # noqa: Y015
     _WhichOneofReturnType__pregame_total: _TypeAlias = _typing.Literal["pregame_total"]  # noqa: Y015
     _WhichOneofArgType__pregame_total: _TypeAlias = _typing.Literal["_pregame_total", b"_pregame_total"]  # noqa: Y015
     _WhichOneofReturnType__seconds_left: _TypeAlias = _typing.Literal["seconds_left"]  # noqa: Y015
     _WhichOneofArgType__seconds_left: _TypeAlias = _typing.Literal["_seconds_left", b"_seconds_left"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__margin_source) -> _WhichOneofReturnType__margin_source | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pregame_margin) -> _WhichOneofReturnType__pregame_margin | None: ...
     @_typing.overload

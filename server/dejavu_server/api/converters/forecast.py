@@ -19,7 +19,7 @@ from dejavu_models.types import (
 )
 from dejavu_server.api.converters.fields import HORIZON_VALUES, set_timestamp
 from dejavu_server.api.converters.forecast_warnings import forecast_warnings
-from dejavu_server.api.converters.line_origin import put_origin
+from dejavu_server.api.converters.line_origin import put_issued_origin
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
 
@@ -103,7 +103,7 @@ def _put_strengths(message: forecast_pb2.Forecast, issued: IssuedForecast) -> No
         message.finals_since = forecast.finals_since
     if forecast.expected_margin is not None:
         message.expected_margin = forecast.expected_margin
-        put_origin(message, issued)
+        put_issued_origin(message, issued)
     if forecast.expected_margin_terms is not None:
         _put_margin_terms(message.expected_margin_terms, forecast.expected_margin_terms)
     if forecast.ratings_date is not None:

@@ -12,6 +12,7 @@ from dejavu.v1 import game_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
 from dejavu_server.api.converters.fields import check_game_id, requested_instant, set_timestamp, team
+from dejavu_server.api.converters.line_origin import ORIGIN_FIELDS, line_origin, put_origin
 from dejavu_server.coordination.games import KEPT, GameRow
 
 MAX_GAMES: Final = 100
@@ -80,12 +81,9 @@ def _checked(game: pb.Game, at: str, now: datetime) -> pb.Game:
     if len(game.status_text) > _LONGEST_TEXT or not game.status_text.isprintable():
         expected = f"at most {_LONGEST_TEXT} printable characters"
         raise InvalidGame(quoted(game.status_text), expected, field=f"{at}.status_text")
-    for name, low, high in _BOUNDS:
-        if not game.DESCRIPTOR.fields_by_name[name].has_presence or game.HasField(name):  # type: ignore[arg-type]
-            value = getattr(game, name)
-            if not low <= value <= high:  # NaN is none of them
-                raise InvalidGame(f"{value:g}", f"{low} to {high}", field=f"{at}.{name}")
-            setattr(state, name, value)
+    _copy_numbers(game, state, at)
+    if any(map(game.HasField, ORIGIN_FIELDS)):
+        put_origin(state, line_origin(game, now.date(), f"{at}."))
     observed = _time(game.observed_time, f"{at}.observed_time")
     if not now - KEPT <= observed <= now + _MOST_AHEAD:
         expected = "a time of the last day, at most a minute ahead of the server"
@@ -99,6 +97,15 @@ def _checked(game: pb.Game, at: str, now: datetime) -> pb.Game:
             )
         set_timestamp(state.tip_off_time, tip_off)
     return state
+
+
+def _copy_numbers(game: pb.Game, state: pb.Game, at: str) -> None:
+    for name, low, high in _BOUNDS:
+        if not game.DESCRIPTOR.fields_by_name[name].has_presence or game.HasField(name):  # type: ignore[arg-type]
+            value = getattr(game, name)
+            if not low <= value <= high:  # NaN is none of them
+                raise InvalidGame(f"{value:g}", f"{low} to {high}", field=f"{at}.{name}")
+            setattr(state, name, value)
 
 
 def _team(text: str, field: str) -> str:

@@ -275,6 +275,8 @@ def test_a_share_image_shows_what_was_said_at_a_minute(site: Site) -> None:
     texts = [site.get(f"/share/game/{game(0)}.svg{query}").text for query in ("", "?minute=10", "?minute=13.5")]
     assert "after 18 minutes" in texts[0]
     assert "after 10 minutes" in texts[1] == texts[2]
+    assert re.search(r"Seen before: .* After minute 10 ", texts[1])
+    assert "Seen before" not in texts[0], "the game is over"
     assert [each.text for each in ET.fromstring(texts[0]).iter() if each.tag.endswith("tspan")][:3] == [
         "LAL",
         " @ ",

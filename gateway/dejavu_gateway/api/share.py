@@ -14,10 +14,13 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast
 from dejavu.v1.game_service_pb2 import GameStatus
 from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.record_service_pb2 import GetPredictionRequest
+from dejavu_client import AsyncDejavuClient
 from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name
+from dejavu_client.similar_games import seen_before
 from dejavu_common.clock import game_day, utc_now
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_MINUTES, REGULATION_MINUTES
@@ -30,7 +33,7 @@ from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 WIDTH, HEIGHT = 1200, 630
 """Size in pixels that programs with previews of links expect."""
 
-LEFT, RIGHT, TOP, BOTTOM = 172.0, 1140.0, 190.0, 560.0
+LEFT, RIGHT, TOP, BOTTOM = 172.0, 1140.0, 208.0, 560.0
 """The plot."""
 EDGE: Final = 60.0
 """Room at the sides of the image."""
@@ -88,15 +91,27 @@ async def share_drawing(request: Request) -> str:
     if minute is not None and not is_minute(minute):
         raise invalid_field("minute", f"{minute[:60]!r}; expected 1 to {LAST_MINUTE}")
     context = context_of(request)
+    until = float(minute) if minute else LAST_MINUTE
     async with turn(request, context.reads):
         history = await game_history(context.client, game_id, explain=False)
-    shown = prediction_at(history, float(minute) if minute else LAST_MINUTE)
+        # Forecasts of moments name no similar games.
+        whole = prediction_at([each for each in history if not each.forecast.HasField("moment")], until)
+        seen = "" if whole is None else await _seen_before(context.client, whole.forecast)
+    shown = prediction_at(history, until)
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
         raise RequestRefused("NOT_RECORDED", f"no forecast of the end of game {game_id}{at} is recorded")
     state = of_teams(context.feed.games.of(game_id), shown.forecast)
     ended = state is not None and state.status in _ENDED
-    return drawn(shown, None if minute else utc_now(), history, ended=ended)
+    return drawn(shown, None if minute else utc_now(), history, seen, ended=ended)
+
+
+async def _seen_before(client: AsyncDejavuClient, forecast: Forecast) -> str:
+    """Return a sentence on the past game most like a recorded forecast's; lists of forecasts are read without them."""
+    asked = GetPredictionRequest(
+        game_id=forecast.game_id, horizon=HORIZON_FINAL, elapsed_minutes=forecast.elapsed_minutes
+    )
+    return seen_before((await client.call(asked)).prediction.forecast)
 
 
 def prediction_at(history: list[RecordedPrediction], minute: float) -> RecordedPrediction | None:
@@ -112,6 +127,7 @@ def drawn(
     prediction: RecordedPrediction,
     now: datetime | None = None,
     history: Sequence[RecordedPrediction] = (),
+    seen: str = "",
     *,
     ended: bool = False,
 ) -> str:
@@ -122,6 +138,7 @@ def drawn(
         now: current time if the forecast is shown as the newest of its game; None if it is shown as that of its time of
             play, regardless of later events.
         history: forecasts of the game, whose moments tell the margin between the minutes and after the last one.
+        seen: a sentence on the past game most like this one, shown with the chance.
         ended: whether the feed shows the game as over, or as one that does not go on.
     """
     forecast, course = prediction.forecast, _course(prediction, history)
@@ -154,6 +171,7 @@ def drawn(
         middle = EDGE + (WIDTH - 2 * EDGE) * (1 - forecast.home_lead_probability)
         image.line(EDGE, 152, middle, 152, of_away, 10)
         image.line(middle, 152, WIDTH - EDGE, 152, of_home, 10)
+        image.text(EDGE, 184, printable(seen), 20, "start")
     for points in _round_leads(lowest, highest):
         image.line(LEFT, y(points), x(last), y(points), "#e3e8ee")
         color = of_home if points > 0 else of_away if points < 0 else _QUIET

@@ -1,4 +1,4 @@
-"""A page of another site, in a real browser: what it reads of a gateway that allows its site, and of one that does not."""
+"""A page of another site, in a real browser: what it reads of a gateway that names its site, and of one that does not."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ALLOWED = {
     "recorded": "RECORDING_NOT_ALLOWED",
     "deleted": "TypeError",
 }
-REFUSED = {trial: "TypeError" for trial in ALLOWED} | {"stream": "refused", "socket": "refused"}
+REFUSED = dict.fromkeys(ALLOWED, "TypeError") | {"stream": "refused", "socket": "refused"}
 
 
 class _Page(BaseHTTPRequestHandler):

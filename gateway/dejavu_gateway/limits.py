@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from dejavu_common.slots import FairSlots, NoSlotError
@@ -73,18 +73,25 @@ class GatewayLimits:
         return self.connections - max(1, self.connections // 10)
 
 
+def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return an address; None if it is none, as of a socket of this machine.
+
+    A socket of both families gives IPv4 addresses as IPv6 ones.
+    """
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
 @lru_cache(4096)
 def share_of(address: str) -> str:
     """Return the key of a client: an IPv4 address, or the IPv6 network that belongs to one customer."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:  # a socket of this machine has no address
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Network((int(parsed), _OF_ONE_CUSTOMER), strict=False))
+    parsed = parsed_address(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((int(parsed), _OF_ONE_CUSTOMER), strict=False))
+    return address if parsed is None else str(parsed)
 
 
 class AddressSlots(FairSlots):

@@ -16,12 +16,22 @@ from dejavu_common.shown_text import escape_output, unescaped, visible_fields
 NAME: Final = "dejavu_gateway"
 
 
+_SHARED: Final[list[Processor]] = [
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
 def get_logger() -> structlog.stdlib.BoundLogger:
     """Return the gateway's logger, which takes an event and its fields."""
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         logging.getLogger(NAME),
         wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
     )
     return logger
 
@@ -41,10 +51,6 @@ def configure(level: str, log_format: str) -> None:
     escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     colored = not as_json and sys.stderr.isatty()  # colored by escape sequences; the fields themselves contain none
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     renderer: list[Processor] = (
         [
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
@@ -60,12 +66,8 @@ def configure(level: str, log_format: str) -> None:
     handler = logging.StreamHandler(unescaped(sys.stderr) if colored else sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _with_own_fields],
-            processors=[
-                _with_level_and_time(shared),
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *renderer,
-            ],
+            foreign_pre_chain=[*_SHARED, structlog.stdlib.ExtraAdder(), _with_own_fields],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
     # Libraries log from WARNING up: their lower levels only concern their internals.
@@ -80,17 +82,3 @@ def _with_own_fields(_logger: object, _method: str, event: structlog.typing.Even
     if event["_record"].name == CLIENT_NAME and isinstance(fields := event.pop("fields", None), dict):
         return {**fields, **event, "event": str(event["event"]).partition(" ")[0]}
     return event
-
-
-def _with_level_and_time(shared: list[Processor]) -> Processor:
-    """Return a processor that adds level and time to the gateway's records; those of libraries have them already."""
-
-    def process(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        if "level" in event:
-            return event
-        record: logging.LogRecord = event["_record"]
-        for each in shared:
-            event = each(logger, record.levelname.lower(), event)  # type: ignore[assignment]
-        return event
-
-    return process

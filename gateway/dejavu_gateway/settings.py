@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Self
 
 from dejavu_common.address import Address
-from dejavu_gateway.limits import GatewayLimits
+from dejavu_gateway.limits import GatewayLimits, parsed_address
 
 DEFAULT_LISTEN = Address("127.0.0.1", 8080)
 
@@ -57,13 +57,8 @@ def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
 
 @lru_cache(1024)
 def _is_in(networks: tuple[IPv4Network | IPv6Network, ...], address: str) -> bool:
-    try:
-        of_peer = ip_address(address)
-    except ValueError:  # a socket of this machine has no address
-        return False
-    # A socket of both families gives IPv4 addresses as IPv6 ones.
-    of_peer = (of_peer.ipv4_mapped or of_peer) if isinstance(of_peer, IPv6Address) else of_peer
-    return any(of_peer in network for network in networks)
+    of_peer = parsed_address(address)
+    return of_peer is not None and any(of_peer in network for network in networks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from dejavu_client import config
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, ExportColumn, arrow_schema
 from dejavu_client.transport import subscription
 from dejavu_feed.live_inputs import LIVE_INPUTS
+from dejavu_gateway.messages.errors import REASONS
 from dejavu_ledger.errors import LedgerUnavailable
 from dejavu_models.errors import DejavuError, InvalidLiveInput
 from dejavu_models.forecast_query import MAX_QUANTILES
@@ -82,6 +83,11 @@ def test_the_table_of_errors_is_the_server_s() -> None:
     described = [(code, reason) for document in (DOCUMENT, TENSORS) for code, reason, *_ in rows(document, "code")]
     assert len(described) == len(set(described))
     assert set(described) == table()
+
+
+def test_the_table_of_the_gateway_s_refusals_has_each_reason_with_its_status() -> None:
+    described = {each: int(status) for status, reasons, *_ in rows(CALLS, "status") for each in reasons.split(", ")}
+    assert described == {reason: status.value for reason, (status, _) in REASONS.items()}
 
 
 def test_every_call_of_the_contract_is_described() -> None:

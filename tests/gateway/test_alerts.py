@@ -16,8 +16,6 @@ from tests.support.processes.gateway import running_gateway
 from tests.support.processes.promtool import expressions, firing, metrics_faults, promtool, scraped_series
 from tests.support.processes.servers import running_worker
 
-from dejavu_gateway.metrics import GatewayMetrics
-
 PAGE = {name: query for name, query in expressions().items() if "dejavu_dashboard_" in query}
 SCRAPED: Any = {"instance": "page:8080", "job": "dejavu-dashboard"}
 
@@ -45,12 +43,6 @@ def test_an_alert_names_only_what_a_gateway_exports(site: Site, name: str) -> No
 def test_the_metrics_are_named_as_prometheus_wants_them(site: Site) -> None:
     site.get("/api/status")
     assert metrics_faults(site.get("/metrics").text) == ""
-
-
-@pytest.mark.parametrize("reason", ["stalled", "lagging", "crowded"])
-def test_the_first_browser_that_is_cut_off_shows_as_an_increase(reason: str) -> None:
-    found = GatewayMetrics().registry.get_sample_value("dejavu_dashboard_cut_off_total", {"reason": reason})
-    assert found == 0.0
 
 
 def test_an_alert_fires_when_the_server_of_a_gateway_is_gone(tmp_path: Path, stack: ExitStack) -> None:

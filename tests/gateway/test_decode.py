@@ -15,7 +15,7 @@ from tests.support.harness.laws import examples
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
-from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ReportOutcomeRequest
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY
 from dejavu_gateway.messages.decode import MAX_ITEMS, MAX_VIOLATIONS, from_json, from_query, read_json
 from dejavu_gateway.messages.encode import to_json
@@ -81,14 +81,6 @@ def test_wrong_requests_of_a_batch_are_named_by_index_and_not_without_end() -> N
     assert len(refused({"pattern": ["x"] * 100})) == MAX_VIOLATIONS
 
 
-def test_times_are_read_and_refused_by_name() -> None:
-    read = from_json({"observedTime": "2024-05-06T07:08:09Z"}, ReportOutcomeRequest)
-    assert read.observed_time.ToJsonString() == "2024-05-06T07:08:09Z"
-    values: tuple[object, ...] = ("yesterday", 5, {}, "2024-13-01T00:00:00Z")
-    for wrong in values:
-        assert "expected a time as" in refused({"observedTime": wrong}, ReportOutcomeRequest)["observedTime"]
-
-
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"\xff", b'{"a":1,"a":2}', b"[NaN]", b"[" * 100_000, b'{"a":' * 40, b"1" * 5000, b"\xef\xbb\xbf{}"],
@@ -96,18 +88,6 @@ def test_times_are_read_and_refused_by_name() -> None:
 def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(RequestRefused, match="body"):
         read_json(body)
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
-        lambda each: st.lists(each) | st.dictionaries(st.text(), each),
-    )
-)
-def test_any_json_is_a_request_or_refused(value: object) -> None:
-    assert read_json(json.dumps(value, allow_nan=False).encode()) == value if _is_finite(value) else True
-    for kind in (PredictRequest, PredictBatchRequest, ReportOutcomeRequest):
-        assert _read_or_refused(value, kind)
 
 
 def test_a_body_with_more_values_or_objects_than_any_request_has_is_refused_before_it_is_parsed() -> None:
@@ -146,21 +126,6 @@ def test_the_largest_requests_are_read() -> None:
         text = json.dumps(body)
         assert len(text) < LARGE_BODY
         assert read_json(text.encode()) == body
-
-
-def _read_or_refused(value: object, kind: Any) -> bool:
-    try:
-        return isinstance(from_json(value, kind), kind)
-    except RequestRefused as error:
-        return bool(error.fields)
-
-
-def _is_finite(value: object) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
 
 
 def test_query_parameters_are_the_fields_of_a_request() -> None:

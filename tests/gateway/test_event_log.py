@@ -85,13 +85,6 @@ def test_the_log_is_bounded_in_bytes() -> None:
     assert rest(log, f"t{2000 - len(log)}")[-1] == 2000
 
 
-def test_a_heartbeat_after_entries_of_other_kinds_is_the_position_at_the_end() -> None:
-    log = log_of(heartbeat(0), forecast(1), heartbeat(5))
-    assert rest(log, "t5") == rest(log, "t1") == []
-    log.accept(forecast(6))
-    assert rest(log, "t5") == rest(log, "t1") == [6]
-
-
 def test_current_are_the_newest_forecasts_in_time_of_each_game_and_horizon_of_a_day() -> None:
     log = log_of(
         forecast(1, "1", HORIZON_HALFTIME),

@@ -80,7 +80,8 @@ async def test_a_page_names_what_it_asks_for_next() -> None:
         assert len(scripts) == 2
         assert others in scripts
     for script in scripts:
-        asset = await build.asset(Request({"type": "http", "headers": [], "path_params": {"path": Path(script).name}}))
+        scope = {"type": "http", "method": "GET", "headers": [], "path_params": {"path": Path(script).name}}
+        asset = await build.asset(Request(scope))
         assert asset.media_type == "text/javascript"
 
 

@@ -8,7 +8,6 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import pytest
 from tests.gateway.conftest import GAMES, MINUTES, Site
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.gateway import spawned_gateway
@@ -37,14 +36,6 @@ def test_a_picture_is_that_of_its_minute_and_the_same_for_everybody(site: Site) 
     assert "content-encoding" not in newest.headers
     validator = {"if-none-match": newest.headers["etag"]}
     assert site.get(f"/share/game/{game(0)}.png", headers=validator).status_code == 304
-
-
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [(f"{game(0)}.png?minute=5", 404), (f"{game(9)}.png", 404), (f"{game(0)}.png?minute=0", 400), ("1.png", 400)],
-)
-def test_a_picture_of_nothing_is_refused_as_its_drawing_is(site: Site, path: str, status: int) -> None:
-    assert site.get(f"/share/game/{path}").status_code == status
 
 
 async def test_no_text_of_a_drawing_breaks_its_picture_which_is_the_same_from_another_process() -> None:

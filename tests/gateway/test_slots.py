@@ -9,25 +9,10 @@ import contextlib
 from collections import Counter
 from functools import partial
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_common.slots import NoSlotError, StreamSlots
-from dejavu_gateway.limits import AddressSlots, SlotLimits
-
-
-def test_so_many_requests_are_in_line_of_an_address_and_no_more_however_many_others_are() -> None:
-    slots = AddressSlots(SlotLimits(4, per_address=2, in_line=3))
-    with contextlib.ExitStack() as line:
-        for number in range(300):
-            line.enter_context(slots.in_line(f"{number // 3}"))
-        with pytest.raises(NoSlotError, match="your address has 3 requests in line already"), slots.in_line("0"):
-            pass
-        with slots.in_line("one more"):
-            pass
-    with slots.in_line("0"):
-        pass
 
 
 @given(opened=st.lists(st.sampled_from("aaaabbcdef"), max_size=60))

@@ -16,7 +16,7 @@ from tests.support.processes.restartable_server import address_of
 from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
 from tests.support.programs.model_servers import challenger_version, store_with_challenger
-from tests.web.test_pages import AXE, COLORS, LAPTOP
+from tests.web.test_pages import COLORS, LAPTOP
 
 from dejavu_client import FINAL, DejavuClient
 
@@ -150,20 +150,6 @@ def test_a_server_without_a_store_says_so_and_asks_for_nothing_more(opened: Tab)
     assert opened.page.locator('[role="alert"], .problem').count() == 0
     assert not [url for url in asked if "comparison" in url or "model-changes" in url]
     assert not opened.errors
-
-
-@pytest.mark.nightly
-def test_axe_finds_nothing_and_nothing_is_too_wide(challenged_tab: Tab) -> None:
-    if not AXE.is_file():
-        pytest.skip("axe-core is not installed: run make web")
-    page = challenged_tab.page
-    page.set_viewport_size({"width": 320, "height": 900})
-    challenged_tab.open("/models", ".verdict")
-    page.wait_for_selector(".chart")
-    page.evaluate(AXE.read_text())
-    violations = page.evaluate("axe.run().then(result => result.violations)")
-    assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.processes.browser import Tab, tab
@@ -22,7 +19,6 @@ from tests.support.processes.servers import SpawnedServer
 from tests.web.conftest import COURSE, IN_PLAY, Evening, running_evening
 
 from dejavu_client import FINAL, DejavuClient
-from dejavu_common.address import Address
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
@@ -32,11 +28,6 @@ const now = Date.now.bind(Date);
 Date.now = () => now() + 10 * 60 * 1000;
 """
 
-MOVABLE_CLOCK = """
-const now = Date.now.bind(Date);
-window.passed = 0;
-Date.now = () => now() + window.passed;
-"""
 
 HIDING = """
 window.hidden = false;
@@ -86,59 +77,6 @@ def test_a_gateway_or_server_that_is_gone_is_named_until_it_is_back_and_nothing_
             opened.until_well()
 
 
-class SilencingRelay:
-    """Relays data between browsers and a gateway, until it silences the open live streams.
-
-    It acts like a proxy or network that lost its state, and closes no connection. A context manager, in threads.
-
-    Args:
-        address: HOST:PORT of the gateway.
-
-    Attributes:
-        address: HOST:PORT of the relay.
-    """
-
-    def __init__(self, address: str) -> None:
-        self._to = Address.parse(address)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
-        self._sockets = list[socket.socket]()
-        self._streams = set[socket.socket]()
-        self._silent = set[socket.socket]()
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for each in (self._listening, *self._sockets):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def fall_silent(self) -> None:
-        """Stop relaying over the connections of open streams; other connections work."""
-        self._silent.update(self._streams)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                browser, _ = self._listening.accept()
-                gateway = socket.create_connection(self._to)
-                self._sockets += (browser, gateway)
-                for read, write in ((browser, gateway), (gateway, browser)):
-                    threading.Thread(target=self._pass_on, args=(read, write), daemon=True).start()
-
-    def _pass_on(self, read: socket.socket, write: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := read.recv(65536):
-                if data.startswith(b"GET /api/stream"):
-                    self._streams.update((read, write))
-                if read not in self._silent:
-                    write.sendall(data)
-            write.shutdown(socket.SHUT_WR)
-
-
 @pytest.fixture(scope="module")
 def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
     """An evening to which these tests add games."""
@@ -148,25 +86,6 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
 
 SILENCED, HIDDEN = "9900000011", "9900000012"
 """Games of their own: a game's minutes only rise, in whichever order tests run."""
-
-
-@pytest.mark.nightly  # the next one resumes by day
-def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browser, evening: Evening) -> None:
-    with (
-        SilencingRelay(evening.origin.removeprefix("http://")) as relay,
-        DejavuClient(evening.server) as client,
-        tab(browser, f"http://{relay.address}", script=MOVABLE_CLOCK) as opened,
-    ):
-        forecast(client, 6, SILENCED)
-        shown = f'[data-game="{SILENCED}"]'
-        opened.open("/", f"{shown}:has-text('after 6 min')")
-        relay.fall_silent()
-        forecast(client, 7, SILENCED)
-        with opened.page.expect_request(lambda request: "/api/stream?resume=" in request.url):
-            opened.page.evaluate("window.passed = 31000; dispatchEvent(new Event('online'))")
-        opened.page.wait_for_selector(f"{shown}:has-text('after 7 min')")
-        opened.page.evaluate("window.passed = 0; dispatchEvent(new Event('online'))")
-        opened.until_well()
 
 
 def test_a_tab_that_nobody_sees_resumes_where_it_was(browser: Browser, evening: Evening) -> None:

@@ -25,6 +25,10 @@ MOST_ROWS: Final = 5000
 """Maximum number of forecasts of a file, some 5 MB: it is made in memory."""
 
 
+NOT_OF_A_FILE: Final = {"page_size", "page_token", "return_explanation"}
+"""Fields of a list's request that have no meaning for a file."""
+
+
 async def predictions_csv(request: Request) -> Response:
     """GET /api/predictions.csv: recorded forecasts, newest first, with the columns of `dejavu predictions --csv`."""
     return await _file(request, "csv", "text/csv", _csv)
@@ -43,11 +47,9 @@ async def _file(
 ) -> Response:
     context = context_of(request)
     wanted, _ = from_query(request.query_params.multi_items(), ListPredictionsRequest)
-    for name, given in (("pageSize", wanted.page_size), ("pageToken", wanted.page_token)):
-        if given:
-            raise invalid_field(name, "a file has all forecasts; leave it out")
-    if wanted.return_explanation:
-        raise invalid_field("returnExplanation", "a file has no explanations; leave it out")
+    for field, _ in wanted.ListFields():
+        if field.name in NOT_OF_A_FILE:
+            raise invalid_field(field.json_name, "a file has all forecasts, without explanations; leave it out")
     wanted.page_size = PAGE_SIZE
     found = list[RecordedPrediction]()
     async with turn(request, context.products):
@@ -62,9 +64,9 @@ async def _file(
                     f"more than {MOST_ROWS:,} forecasts; expected fewer: choose a team or a shorter time, or use "
                     f"`dejavu predictions --{kind} FILE`, which has no limit",
                 )
-            if not page.next_page_token:
-                break
             wanted.page_token = page.next_page_token
+            if not wanted.page_token:
+                break
         body = await asyncio.to_thread(write, found)
     headers = {"content-disposition": f'attachment; filename="dejavu-forecasts.{kind}"'}
     return await content_response(request, body, media_type, "no-cache", headers)

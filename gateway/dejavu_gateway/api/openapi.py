@@ -14,11 +14,12 @@ from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
-from dejavu.v1.record_service_pb2 import GetLeaderboardRequest
+from dejavu.v1.record_service_pb2 import GetLeaderboardRequest, ListPredictionsRequest
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
+from dejavu_gateway.api.downloads import NOT_OF_A_FILE
 from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS, InferenceEndpoint
 from dejavu_gateway.api.share import LAST_MINUTE
-from dejavu_gateway.http.answers import PARQUET
+from dejavu_gateway.http.answers import JSON, PARQUET, PNG
 from dejavu_gateway.live.status import StatusReason
 from dejavu_gateway.messages.encode import INT64, JsonObject, descriptor_of
 
@@ -28,6 +29,10 @@ _NULL: Final[JsonObject] = {"type": "null"}
 _GAME: Final[JsonObject] = {"type": "string", "pattern": "^[0-9]{10}$"}
 _TIME: Final[JsonObject] = {"type": "string", "format": "date-time"}
 _FLAG: Final[JsonObject] = {"type": "string", "enum": ["0", "1"]}
+
+_EVENTS: Final = (
+    "prediction (StreamPredictionsResponse), game (dejavu.v1.Game), status (Status), position (empty) or reset (Error)."
+)
 
 _TAGS: Final = {
     "Forecasts": re.compile(r"/api/(predict|predict-batch|assess-risk)$"),
@@ -55,6 +60,28 @@ _TENSORS: Final[JsonObject] = {
 _PROTOCOL: Final = (
     "https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md"
 )
+
+_OWN_PATHS: Final = (
+    ("/api/stream", "stream", "Live events, as server-sent events (Event); id: the resume token.", "text/event-stream"),
+    ("/api/ws", "websocket", 'The same over a WebSocket: texts {"event", "id", "data"}.', "Event"),
+    ("/api/status", "status", "How the server is.", "Status"),
+    ("/api/predictions.csv", "predictionsCsv", "Recorded forecasts as CSV, newest first.", "text/csv"),
+    ("/api/predictions.parquet", "predictionsParquet", "The same as parquet, where the gateway has pyarrow.", PARQUET),
+    ("/api/games", "games", "The games of a day.", "Day"),
+    ("/api/games/{gameId}", "game", "One game with all its forecasts.", "Game"),
+    ("/share/game/{gameId}.svg", "share", "An image of a game.", "image/svg+xml"),
+    ("/share/game/{gameId}.png", "sharePicture", "The same image as PNG, 1200 by 630 pixels.", PNG),
+    ("/healthz", "healthz", "This process lives.", "Health"),
+    ("/readyz", "readyz", "The server answers.", "Status"),
+    ("/metrics", "metrics", "Prometheus metrics.", "text/plain"),
+    ("/openapi.json", "openapi", "This description.", JSON),
+)
+"""Path, name, summary, and schema or media type of each endpoint that is no RPC's."""
+
+_CONTENTS: Final[dict[str, JsonObject]] = {
+    JSON: {"type": "object"},
+    **{kind: {"type": "string", "contentMediaType": kind} for kind in (PNG, PARQUET)},
+}
 
 _PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
@@ -100,7 +127,7 @@ def _call(endpoint: CallEndpoint) -> JsonObject:
         content: JsonObject = {"schema": _reference(descriptor_of(endpoint.described))}
         if endpoint.path in _EXAMPLES:
             content["example"] = _EXAMPLES[endpoint.path]
-        body = {"application/json": content}
+        body = {JSON: content}
         operation["requestBody"] = {"required": True, "content": body}
     else:
         operation["parameters"] = _parameters(endpoint)
@@ -111,7 +138,7 @@ def _call(endpoint: CallEndpoint) -> JsonObject:
 def _inference(endpoint: InferenceEndpoint, path: str) -> JsonObject:
     """Return the description of an endpoint of the Open Inference Protocol, whose schemas the protocol describes."""
     responses = _responses({"type": "object"})
-    responses["default"]["content"]["application/json"]["schema"] = _object(error=_TEXT)
+    responses["default"]["content"][JSON]["schema"] = _object(error=_TEXT)
     if endpoint.rpc.name.endswith("Ready"):
         responses["503"] = responses["200"] | {
             "description": "Not ready, or the server did not answer: then the error."
@@ -124,7 +151,7 @@ def _inference(endpoint: InferenceEndpoint, path: str) -> JsonObject:
         "responses": responses,
     }
     if endpoint.method == "POST":
-        content = {"application/json": {"schema": {"type": "object"}, "example": _TENSORS}}
+        content = {JSON: {"schema": {"type": "object"}, "example": _TENSORS}}
         operation["requestBody"] = {"required": True, "content": content}
     return {endpoint.method.lower(): operation}
 
@@ -148,102 +175,48 @@ def _parameter(name: str, schema: JsonObject, *, place: str = "query", required:
     return {"name": name, "in": place, "required": required or place == "path", "schema": schema}
 
 
-def _responses(schema: JsonObject, media_type: str = "application/json", success: str = "200") -> JsonObject:
+def _responses(schema: JsonObject, media_type: str = JSON) -> JsonObject:
     return {
-        success: {"description": "The answer.", "content": {media_type: {"schema": schema}}},
+        "200": {"description": "The answer.", "content": {media_type: {"schema": schema}}},
         "default": {
             "description": "The error: why the request was not answered.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            "content": {JSON: {"schema": _own("Error")}},
         },
     }
 
 
-def _get(name: str, summary: str, responses: JsonObject, *parameters: JsonObject) -> JsonObject:
-    return {"get": {"operationId": name, "summary": summary, "parameters": list(parameters), "responses": responses}}
-
-
 def _own_paths() -> dict[str, JsonObject]:
     """Return the paths that do not belong to an RPC."""
-    status = {"$ref": "#/components/schemas/Status"}
-    moment = (
-        _parameter("gameId", _GAME, place="path"),
-        _parameter("minute", {"type": "number", "minimum": 1, "maximum": LAST_MINUTE}),
-    )
-    follow = (
-        _parameter("game", {"type": "array", "items": _GAME}),
-        _parameter("current", _FLAG),
-        _parameter("resume", _TEXT),
-    )
-    filters = [
-        _parameter(name, schema)
-        for name, schema in (
-            ("horizon", {"type": "string", "enum": ["HORIZON_HALFTIME", "HORIZON_FINAL"]}),
-            ("team", _TEXT),
-            ("gameId", _GAME),
-            ("fromDate", _DAY),
-            ("toDate", _DAY),
-            ("settled", {"type": "boolean"}),
-            ("includeReplays", {"type": "boolean"}),
-        )
-    ]
-    return {
-        "/api/stream": _get(
-            "stream",
-            "Live events, as server-sent events: prediction (StreamPredictionsResponse), game (dejavu.v1.Game), status"
-            " (Status) and reset (Error); id: the resume token.",
-            _responses(_TEXT, "text/event-stream"),
-            *follow,
-            _parameter("Last-Event-ID", _TEXT, place="header"),
-        ),
-        "/api/ws": _get(
-            "websocket",
-            'The same over a WebSocket: texts {"event", "id", "data"}.',
-            {"101": {"description": "A WebSocket."}, **_responses(_TEXT)},
-            *follow,
-        ),
-        "/api/status": _get("status", "How the server is.", _responses(status)),
-        "/api/predictions.csv": _get(
-            "predictionsCsv",
-            "Recorded forecasts as CSV, newest first.",
-            _responses(_TEXT, "text/csv"),
-            *filters,
-        ),
-        "/api/predictions.parquet": _get(
-            "predictionsParquet",
-            "The same forecasts as parquet, where the gateway has pyarrow.",
-            _responses({"type": "string", "contentMediaType": PARQUET}, PARQUET),
-            *filters,
-        ),
-        "/api/games": _get(
-            "games",
-            "The games of a day.",
-            _responses({"$ref": "#/components/schemas/Day"}),
-            _parameter("date", _DAY),
-            _parameter("includeReplays", _FLAG),
-        ),
-        "/api/games/{gameId}": _get(
-            "game",
-            "One game with all its forecasts.",
-            _responses({"$ref": "#/components/schemas/Game"}),
-            _parameter("gameId", _GAME, place="path"),
-        ),
-        "/share/game/{gameId}.svg": _get(
-            "share",
-            "An image of a game.",
-            _responses(_TEXT, "image/svg+xml"),
-            *moment,
-        ),
-        "/share/game/{gameId}.png": _get(
-            "sharePicture",
-            "The same image as PNG, 1200 by 630 pixels.",
-            _responses({"type": "string", "contentMediaType": "image/png"}, "image/png"),
-            *moment,
-        ),
-        "/healthz": _get("healthz", "This process lives.", _responses({"type": "object"})),
-        "/readyz": _get("readyz", "The server answers.", {**_responses(status), "503": _responses(status)["200"]}),
-        "/metrics": _get("metrics", "Prometheus metrics.", _responses(_TEXT, "text/plain")),
-        "/openapi.json": _get("openapi", "This description.", _responses({"type": "object"})),
+    game = _parameter("gameId", _GAME, place="path")
+    minute = _parameter("minute", {"type": "number", "minimum": 1, "maximum": LAST_MINUTE})
+    resumed = [_parameter("current", _FLAG), _parameter("resume", _TEXT)]
+    follow = [_parameter("game", {"type": "array", "items": _GAME}), *resumed]
+    listed = (field for field in descriptor_of(ListPredictionsRequest).fields if field.name not in NOT_OF_A_FILE)
+    filters = [_parameter(field.json_name, _field_schema(field)) for field in listed]
+    parameters = {
+        "stream": [*follow, _parameter("Last-Event-ID", _TEXT, place="header")],
+        "websocket": follow,
+        "predictionsCsv": filters,
+        "predictionsParquet": filters,
+        "games": [_parameter("date", _DAY), _parameter("includeReplays", _FLAG)],
+        "game": [game],
+        "share": [game, minute],
+        "sharePicture": [game, minute],
     }
+    found: dict[str, JsonObject] = {}
+    for path, name, summary, kind in _OWN_PATHS:
+        schema = _CONTENTS.get(kind, _TEXT) if "/" in kind else _own(kind)
+        operation = {"operationId": name, "summary": summary, "parameters": parameters.get(name, [])}
+        found[path] = {"get": {**operation, "responses": _responses(schema, kind if "/" in kind else JSON)}}
+    found["/api/ws"]["get"]["responses"]["101"] = {"description": "A WebSocket."}
+    ready = found["/readyz"]["get"]["responses"]
+    ready["503"] = ready["200"]
+    return found
+
+
+def _own(name: str) -> JsonObject:
+    """Return the reference to a schema that is no message's."""
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _object(**properties: JsonObject) -> JsonObject:
@@ -277,6 +250,8 @@ def _own_schemas() -> dict[str, JsonObject]:
     )
     return {
         "Error": _object(error=error),
+        "Event": {"description": _EVENTS, **_object(event=_TEXT, id=_TEXT, data={"type": "object"})},
+        "Health": _object(status=_TEXT),
         "Status": _object(
             serving=flag,
             streaming=flag,
@@ -306,7 +281,7 @@ def _own_schemas() -> dict[str, JsonObject]:
 
 def _reference(descriptor: Descriptor) -> JsonObject:
     """Return the reference to the schema of a message."""
-    return {"$ref": f"#/components/schemas/{descriptor.name}"}
+    return _own(descriptor.name)
 
 
 def _schemas(descriptors: Iterable[Descriptor], *, answers: bool) -> dict[str, JsonObject]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import html
 import mimetypes
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -19,12 +18,9 @@ from dejavu_feed.game_ids import is_game_id
 from dejavu_gateway.api.context import context_of
 from dejavu_gateway.api.share import HEIGHT, WIDTH, is_minute
 from dejavu_gateway.http.answers import (
-    COMPRESSED_FROM,
     EMBEDDED_HEADERS,
     PNG,
     Content,
-    accepts_gzip,
-    compressed,
     content_response,
     content_security_policy,
 )
@@ -59,8 +55,6 @@ _TYPES: Final = {
     ".woff2": "font/woff2",
     ".webmanifest": "application/manifest+json",
 }
-_COMPRESSIBLE: Final = ("text/", "image/svg+xml", "application/json", "application/manifest+json")
-
 
 _SCRIPT: Final = "<{}>; rel=modulepreload; fetchpriority=low"
 _ANSWER: Final = "<{}>; rel=preload; as=fetch; crossorigin=anonymous"
@@ -89,29 +83,6 @@ _OF_AN_EVENING: Final = ("/board", "/overlay", "/overlay/closest", "/overlay/tic
 _GAME_PATH: Final = re.compile(r"/game/([0-9]{10})$")
 
 
-@dataclass(frozen=True, slots=True)
-class StaticFile:
-    """A file of the page.
-
-    Attributes:
-        content: the file.
-        gzip: the compressed content; None if compression does not help.
-        media_type: its type.
-    """
-
-    content: bytes
-    gzip: bytes | None
-    media_type: str
-
-    @classmethod
-    def read(cls, path: Path) -> StaticFile:
-        """Read a file."""
-        content = path.read_bytes()
-        media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        worth = media_type.startswith(_COMPRESSIBLE) and len(content) >= COMPRESSED_FROM
-        return cls(content, compressed(content) if worth else None, media_type)
-
-
 class WebBuild:
     """The files of a build, in memory, and the page of the interface.
 
@@ -122,8 +93,8 @@ class WebBuild:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        self._files = {path.relative_to(folder).as_posix(): StaticFile.read(path) for path in paths}
-        index = self._files["index.html"].content.decode() if "index.html" in self._files else ""
+        self._files = {path.relative_to(folder).as_posix(): Content(path.read_bytes()) for path in paths}
+        index = self._files.get("index.html", b"").decode()
         styles = _STYLE.findall(index)
         self._reference = Content(REFERENCE.read_bytes())
         self._pages = {
@@ -182,13 +153,11 @@ class WebBuild:
 
     async def asset(self, request: Request) -> Response:
         """Answer /assets/NAME. Names change with the content, so browsers can keep the files forever."""
-        file = self._files.get(f"assets/{request.path_params['path']}")
+        name = f"assets/{request.path_params['path']}"
+        file = self._files.get(name)
         if file is None:
             raise RequestRefused("UNKNOWN_PATH", "there is no such file in the web build")
-        headers = {"cache-control": IMMUTABLE, "vary": "accept-encoding"}
-        if file.gzip is not None and accepts_gzip(request.headers.get("accept-encoding", "")):
-            return Response(file.gzip, headers=headers | {"content-encoding": "gzip"}, media_type=file.media_type)
-        return Response(file.content, headers=headers, media_type=file.media_type)
+        return await content_response(request, file, _media_type(name), IMMUTABLE)
 
     async def other(self, request: Request) -> Response:
         """Answer any other path: with a file at the root of the build, such as an icon, or with a not-found error.
@@ -199,12 +168,16 @@ class WebBuild:
         name = path.removeprefix("/")
         file = self._files.get(name) if "/" not in name and name != "index.html" else None
         if file is not None:
-            return await content_response(request, file.content, file.media_type, REVALIDATED)
+            return await content_response(request, file, _media_type(name), REVALIDATED)
         if self.is_missing or path.startswith(_OF_PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
             raise RequestRefused("UNKNOWN_PATH", "there is nothing at this path")
         content, headers = self._pages[False]
         headers = {**headers, "cache-control": "no-store", "link": ", ".join(self._needs(path))}
         return Response(content, HTTPStatus.NOT_FOUND, headers, media_type="text/html")
+
+
+def _media_type(name: str) -> str:
+    return _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 def preview(request: Request) -> str:

@@ -32,19 +32,18 @@ class _Making:
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """An answer, the newest event at its start, until when the answer is valid, and whether it was requested again."""
+    """An answer, the newest event at its start, and until when the answer is valid."""
 
     begun: str
     until: float
     answer: Content
-    again: bool = False
 
 
 class SharedAnswers:
     """Answers that many browsers request: computed once for concurrent requests, and kept while nothing changes.
 
     A computation that nobody waits for is cancelled: otherwise a browser that requests and hangs up, again and again,
-    could start any number of them. Answers that are requested only once do not push out those requested again.
+    could start any number of them. The answers that were requested last are kept.
     """
 
     def __init__(self) -> None:
@@ -56,7 +55,6 @@ class SharedAnswers:
         kept, token = self._kept.get(key), _position(feed)
         if kept is None or not token or kept.begun != token or asyncio.get_running_loop().time() >= kept.until:
             return None
-        kept.again = True
         self._kept.move_to_end(key)
         return kept.answer
 
@@ -93,12 +91,10 @@ class SharedAnswers:
         return answer
 
     def _keep(self, key: Hashable, kept: _Kept) -> None:
-        kept.again = key in self._kept
         self._kept[key] = kept
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_KEPT or sum(len(each.answer) for each in self._kept.values()) > MAX_KEPT_BYTES:
-            once = (each for each, answer in self._kept.items() if not answer.again and each != key)
-            del self._kept[next(once, next(iter(self._kept)))]
+            self._kept.popitem(last=False)
 
     def _remove(self, key: Hashable, one: _Making) -> None:
         making = self._making[key]

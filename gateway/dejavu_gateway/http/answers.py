@@ -63,8 +63,8 @@ _IN_THREAD_FROM: Final = 64 * 1024
 JSON: Final = "application/json"
 PNG: Final = "image/png"
 PARQUET: Final = "application/vnd.apache.parquet"
-_PACKED: Final = (PNG, PARQUET)
-"""Media types whose content is compressed already."""
+_COMPRESSIBLE: Final = ("text/", "image/svg+xml", "application/json", "application/manifest+json")
+"""Beginnings of the media types whose content is not compressed already."""
 
 
 class Content(bytes):
@@ -78,7 +78,7 @@ class Content(bytes):
     @cached_property
     def compressed(self) -> bytes:
         """It in gzip's format, the same for the same content."""
-        return compressed(self)
+        return gzip.compress(self, _GZIP_LEVEL, mtime=0)
 
 
 def error_response(refused: RequestRefused, request_id: str = "", *, plain: bool = False) -> Response:
@@ -117,17 +117,12 @@ async def content_response(
     fields = {"etag": content.etag, "cache-control": cache_control, "vary": "accept-encoding", **(headers or {})}
     if request.method in {"GET", "HEAD"} and _has(request.headers.get("if-none-match", ""), content.etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=fields)
-    worth = len(body) >= COMPRESSED_FROM and media_type not in _PACKED
+    worth = len(body) >= COMPRESSED_FROM and media_type.startswith(_COMPRESSIBLE)
     if worth and accepts_gzip(request.headers.get("accept-encoding", "")):
         fields["content-encoding"] = "gzip"
         small = len(body) < _IN_THREAD_FROM
         body = content.compressed if small else await asyncio.to_thread(getattr, content, "compressed")
     return Response(body, headers=fields, media_type=media_type)
-
-
-def compressed(body: bytes) -> bytes:
-    """Return content compressed, the same for the same content."""
-    return gzip.compress(body, _GZIP_LEVEL, mtime=0)
 
 
 def accepts_gzip(header: str) -> bool:

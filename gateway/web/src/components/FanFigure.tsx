@@ -24,7 +24,7 @@ export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[
       home: props.moment.home(),
       away: props.moment.away(),
       played: props.moment.played(),
-      forecasts: props.moment.forecasts(),
+      forecasts: props.moment.ended() ? [] : props.moment.forecasts(), // the last second's say nothing of the game
       outcomes: props.moment.outcomes(),
       overtimes: props.moment.overtimes(),
       later: props.moment.later(),
@@ -66,13 +66,13 @@ export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[
   );
 }
 
-export function FanLegend(props: { similar?: boolean }) {
+/** `over`: no forecast is drawn. */
+export function FanLegend(props: { similar?: boolean; over?: boolean }) {
   const words = said.legend;
   const entries = () => [
     ["played", words.played],
     ...(props.similar ? [["similar", words.similar]] : []),
-    ["forecast", words.forecast],
-    ["band", words.band],
+    ...(props.over ? [] : [["forecast", words.forecast], ["band", words.band]]),
     ["outcome", words.outcome],
   ];
   return (
@@ -109,9 +109,10 @@ export function FanFigure(props: { history: History; moment: Moment; similar: re
       ];
     }),
   });
-  const caption = () => (props.moment.overtimeUnforecast() ? `${said.fanCaption} ${said.overtime(props.moment.overtimes())}` : said.fanCaption);
+  const over = () => props.moment.ended() !== undefined;
+  const caption = () => [over() ? said.fanOver : said.fanCaption, ...(props.moment.overtimeUnforecast() ? [said.overtime(props.moment.overtimes())] : [])].join(" ");
   return (
-    <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend similar={props.similar.length > 0} />}>
+    <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend similar={props.similar.length > 0} over={over()} />}>
       <FanChart moment={props.moment} similar={props.similar} />
     </Figure>
   );

@@ -150,7 +150,7 @@ function CopyPicture(props: { url: string }) {
 
 export default function Game(props: { id: string }) {
   const history = createHistory(() => props.id);
-  const moment = createMoment(history);
+  const moment = createMoment(history, () => known(props.id)?.shown);
   /** Whether the shown forecast came with the courses of its similar games, as the newest one does from the stream. */
   const complete = () => moment.explained()?.similar.some((game) => game.course.length) ?? false;
   const [chosen, setChosen] = createSignal<boolean>();

@@ -22,7 +22,7 @@ const LINES = 38;
 
 export default function Overlay(props: { id: string }) {
   const history = createHistory(() => props.id);
-  const moment = createMoment(history);
+  const moment = createMoment(history, () => game(props.id)?.shown);
   const frame = createMemo(() => frameOf(query("frame")));
   const kind = createMemo(() => kindOf(query("show")));
   const box = createMemo(() => boxOf(kind(), frame(), { x: query("x"), y: query("y"), width: query("width") }));

@@ -160,6 +160,7 @@ export const strings = {
     lastMinutes: (overtime: boolean) => (overtime ? "The last two minutes, and overtime" : "The last two minutes"),
     fanTitle: "The lead, and where it may go",
     fanCaption: "Shades hold the outcome in 50, 80 and 95 of 100 games. Between now and the half or the end they widen as a random walk does.",
+    fanOver: "The lead as it went. An earlier moment, chosen above, shows what was forecast then.",
     fanLabel: (lead: string, forecasts: string) => `Fan chart of the lead by minute. Now ${lead}. ${forecasts}`,
     swing: (rise: string, when: string) => `${rise}, ${when}`,
     market: (chance: string) => `Market: ${chance}`,

@@ -1,7 +1,6 @@
 /** Bars above and below zero: the terms of the forecast. */
 import type uPlot from "uplot";
-import { fixed } from "../model/format";
-import { common, quiet } from "./axes";
+import { common, leads, quiet } from "./axes";
 import type { Paths } from "./Chart";
 import type { Palette } from "./theme";
 
@@ -17,7 +16,6 @@ export function barData(bars: readonly Bar[]): uPlot.AlignedData {
 export function barOptions(bars: () => readonly Bar[], home: () => string, away: () => string): (colors: Palette, paths: Paths) => Omit<uPlot.Options, "width" | "height"> {
   return (colors, paths) => {
     const drawn = paths.bars?.({ size: [0.75, 28] });
-    const axis = common(colors);
     const series = (color: string): uPlot.Series => ({ fill: color, width: 0, points: { show: false }, ...(drawn && { paths: drawn }) });
     return {
       ...quiet(colors),
@@ -26,8 +24,8 @@ export function barOptions(bars: () => readonly Bar[], home: () => string, away:
         y: { range: (_chart, low, high) => [Math.min(-1, low * 1.1), Math.max(1, high * 1.1)] },
       },
       axes: [
-        { ...axis, grid: { show: false }, size: 28 * colors.unit, gap: 4, splits: (chart) => spread(bars(), chart.width / colors.unit), values: (_chart, places) => places.map((place) => bars()[place]?.name ?? "") },
-        { ...axis, size: 68 * colors.unit, gap: 6, values: (_chart, values) => values.map((value) => (value === 0 ? "0" : `${value > 0 ? home() : away()} ${fixed(Math.abs(value), Number.isInteger(value) ? 0 : 1)}`)) },
+        { ...common(colors), grid: { show: false }, size: 28 * colors.unit, gap: 4, splits: (chart) => spread(bars(), chart.width / colors.unit), values: (_chart, places) => places.map((place) => bars()[place]?.name ?? "") },
+        leads(colors, home(), away()),
       ],
       series: [{}, series(colors.home), series(colors.away)],
     };

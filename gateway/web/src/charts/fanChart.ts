@@ -112,6 +112,7 @@ export function dot(chart: uPlot, x: number, y: number, radius: number, fill: st
   ctx.fillStyle = fill;
   ctx.fill();
   ctx.strokeStyle = rim;
+  ctx.setLineDash([]); // a dashed line may have been drawn before
   ctx.lineWidth = 0.4 * radius * devicePixelRatio;
   ctx.stroke();
   ctx.restore();

@@ -115,6 +115,7 @@ function nameSwings(chart: uPlot, colors: Palette, { swings, home, away }: WinIn
   ctx.fillStyle = colors.ink;
   ctx.strokeStyle = colors.surface;
   ctx.lineWidth = room;
+  ctx.setLineDash([]);
   ctx.lineJoin = "round";
   ctx.textAlign = "left";
   for (const swing of swings) {
@@ -122,7 +123,7 @@ function nameSwings(chart: uPlot, colors: Palette, { swings, home, away }: WinIn
     const text = `${top ? home : away} +${Math.abs(swing.percent)}`;
     const width = ctx.measureText(text).width;
     const [first, last] = placeOf(chart, swing);
-    const left = Math.max(bbox.left, Math.min(bbox.left + bbox.width - width, (first + last - width) / 2));
+    const left = Math.max(bbox.left, Math.min(bbox.left + bbox.width - width - 4 * room, (first + last - width) / 2));
     if (taken.some((one) => one.top === top && left < one.right + room && one.left < left + width + room)) continue;
     taken.push({ top, left, right: left + width });
     ctx.textBaseline = top ? "top" : "bottom";
@@ -139,7 +140,7 @@ function shadeSwings(chart: uPlot, colors: Palette, { swings }: WinInput): void 
   ctx.fillStyle = colors.grid;
   for (const swing of swings) {
     const [left, right] = placeOf(chart, swing);
-    ctx.fillRect(left, bbox.top, right - left, bbox.height);
+    ctx.fillRect(left + devicePixelRatio, bbox.top, right - left - 2 * devicePixelRatio, bbox.height); // neighbors stay apart
   }
   ctx.restore();
 }

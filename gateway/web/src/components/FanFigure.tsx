@@ -20,7 +20,7 @@ export function FanChart(props: { moment: Moment; fill?: boolean }) {
     home: props.moment.home(),
     away: props.moment.away(),
     played: props.moment.played(),
-    forecasts: props.moment.forecasts(),
+    forecasts: props.moment.ended() ? [] : props.moment.forecasts(), // the last second's say nothing of the game
     outcomes: props.moment.outcomes(),
     overtimes: props.moment.overtimes(),
     later: props.moment.later(),
@@ -58,12 +58,12 @@ export function FanChart(props: { moment: Moment; fill?: boolean }) {
   );
 }
 
-export function FanLegend() {
+/** `over`: no forecast is drawn. */
+export function FanLegend(props: { over?: boolean }) {
   const words = said.legend;
   const entries = () => [
     ["played", words.played],
-    ["forecast", words.forecast],
-    ["band", words.band],
+    ...(props.over ? [] : [["forecast", words.forecast], ["band", words.band]]),
     ["outcome", words.outcome],
   ];
   return (
@@ -100,9 +100,10 @@ export function FanFigure(props: { history: History; moment: Moment }) {
       ];
     }),
   });
-  const caption = () => (props.moment.overtimeUnforecast() ? `${said.fanCaption} ${said.overtime(props.moment.overtimes())}` : said.fanCaption);
+  const over = () => props.moment.ended() !== undefined;
+  const caption = () => [over() ? said.fanOver : said.fanCaption, ...(props.moment.overtimeUnforecast() ? [said.overtime(props.moment.overtimes())] : [])].join(" ");
   return (
-    <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend />}>
+    <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend over={over()} />}>
       <FanChart moment={props.moment} />
     </Figure>
   );

@@ -20,7 +20,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
   const home = () => props.moment.home();
   const away = () => props.moment.away();
   const over = () => props.history.outcome("final");
-  const ended = () => (props.moment.following() ? over() : undefined);
+  const ended = () => props.moment.ended();
   const margin = () => ended()?.differential ?? props.moment.lead();
   const end = () => props.moment.shown().final?.forecast;
   const known = () => [end(), props.moment.shown().half?.forecast].find((one) => one?.expectedMargin !== undefined);

@@ -14,7 +14,7 @@ import { strings } from "../strings";
 
 export default function Embed(props: { id: string }) {
   const history = createHistory(() => props.id);
-  const moment = createMoment(history);
+  const moment = createMoment(history, () => game(props.id)?.shown);
   const end = () => moment.shown().final?.forecast;
   const over = () => history.outcome("final");
   const shown = () => game(props.id)?.shown;
@@ -48,7 +48,7 @@ export default function Embed(props: { id: string }) {
         </div>
         <FanChart moment={moment} fill />
         <div class="embed-foot">
-          <FanLegend />
+          <FanLegend over={moment.ended() !== undefined} />
           <a href={`/game/${props.id}`} target="_blank" rel="noopener">
             {strings.product}
           </a>

@@ -114,7 +114,7 @@ function CopyPicture(props: { url: string }) {
 
 export default function Game(props: { id: string }) {
   const history = createHistory(() => props.id);
-  const moment = createMoment(history);
+  const moment = createMoment(history, () => known(props.id)?.shown);
   const explained = createWithCourses(moment.explained);
   const unknown = () => history.loaded.value() !== undefined && !history.predictions().length;
   const state = () => known(props.id)?.shown;

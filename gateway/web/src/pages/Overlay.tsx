@@ -50,7 +50,7 @@ function Box(props: { form: Form | "ticker"; children: JSX.Element }) {
 
 function One(props: { id: string }) {
   const history = createHistory(() => props.id);
-  const moment = createMoment(history);
+  const moment = createMoment(history, () => game(props.id)?.shown);
   const air = createAir(() => game(props.id), history);
   return (
     <Show when={air()}>

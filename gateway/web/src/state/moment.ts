@@ -3,13 +3,15 @@ import { createMemo } from "solid-js";
 import { extent } from "../charts/fanChart";
 import { played } from "../model/course";
 import { yRange } from "../model/fan";
-import { endOf, overtimesBy } from "../model/play";
-import { HORIZONS, MINUTE_OF, type Forecast, type Horizon, type Recorded } from "../model/types";
+import { endOf, HOLDS, overtimesBy } from "../model/play";
+import { playedBy } from "../model/shown";
+import { HORIZONS, MINUTE_OF, type Forecast, type Horizon, type Recorded, type Shown } from "../model/types";
 import { query, setQuery } from "../router";
 import { strings } from "../strings";
 import type { History } from "./history";
 
-export function createMoment(history: History) {
+/** `feed`: what the feed shows of the game, which may be later than the newest forecast. */
+export function createMoment(history: History, feed: () => Shown | undefined = () => undefined) {
   const chosen = () => {
     const minute = Number(query("minute"));
     return history.minutes().includes(minute) ? minute : undefined;
@@ -53,11 +55,26 @@ export function createMoment(history: History) {
     const wanted = shown().final ? "final" : "half";
     return history.series(wanted).filter(({ forecast }) => !forecast.isMoment && forecast.minute <= minute()).at(-1)?.forecast;
   });
+  const following = () => chosen() === undefined || chosen() === history.minutes().at(-1);
+  /** The outcome of a game that is over, unless an earlier moment of it is shown. */
+  const ended = () => (following() ? history.outcome("final") : undefined);
+  /** The margin at the end, where the course is known up to it. */
+  const finish = () => {
+    const [came, end] = [history.outcome("final"), endOf(overtimes())];
+    return came && end - (history.minutes().at(-1) ?? 0) <= HOLDS ? [{ minute: end, lead: came.differential }] : [];
+  };
+  /** The margin at the last play that the feed shows, where it is later than the newest forecast. */
+  const lastPlay = () => {
+    const now = following() && feed();
+    const at = now && now.status === "live" ? playedBy(now) : undefined;
+    return now && at !== undefined && at > minute() ? [{ minute: at, lead: now.homeScore - now.awayScore }] : [];
+  };
   return {
     minute,
     shown,
     explained,
-    played: before,
+    ended,
+    played: () => [...before(), ...(ended() ? finish() : lastPlay())],
     lead: () => before().at(-1)?.lead ?? 0,
     outcomes,
     overtimes,
@@ -68,13 +85,11 @@ export function createMoment(history: History) {
     standing,
     forecasts: () => standing(minute()),
     /** Margins after the shown time, as far as they are known. */
-    later: () => course().filter((one) => one.minute > minute()),
-    following: () => chosen() === undefined || chosen() === history.minutes().at(-1),
+    later: () => [...course().filter((one) => one.minute > minute()), ...(ended() ? [] : finish())],
+    following,
     choose: (next: number | undefined) => setQuery({ minute: next === undefined ? undefined : `${next}` }, { replace: true }),
     /** Range of all margins, later ones included, and of the shown bands: in large steps, so that the axis seldom moves. */
-    range: createMemo(() =>
-      yRange(extent(course(), standing(minute()), outcomes())),
-    ),
+    range: createMemo(() => yRange(extent([...course(), ...lastPlay()], standing(minute()), outcomes()))),
   };
 }
 

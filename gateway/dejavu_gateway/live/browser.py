@@ -316,7 +316,7 @@ class Browser:
         feed = self._feed
         self._reported = feed.board.report
         with self._sending():
-            await self._outlet.status(self._reported.as_json(feed.log.newest_time, demo=feed.settings.demo), token)
+            await self._outlet.status(feed.status(), token)
 
     async def _send_position(self) -> None:
         with self._sending():

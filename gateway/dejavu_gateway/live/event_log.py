@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
-from dejavu_common.clock import utc_now
+from dejavu_common.clock import game_day, utc_now
 from dejavu_gateway.messages.encode import to_json
 
 CURRENT_AGE: Final = timedelta(hours=12)
@@ -31,6 +31,7 @@ class LiveEvent:
         token: resume token of the position right after the event.
         time: when it was recorded, aware.
         json: the StreamPredictionsResponse.
+        day: local date of the game (ISO 8601); "" where the event names none.
     """
 
     sequence: int
@@ -38,13 +39,15 @@ class LiveEvent:
     token: str
     time: datetime
     json: bytes
+    day: str = ""
 
     @classmethod
     def of(cls, response: StreamPredictionsResponse) -> LiveEvent:
         """Return the event of a response that is not a heartbeat."""
         entry = response.outcome if response.HasField("outcome") else response.forecast
         time = entry.generated_time if isinstance(entry, Forecast) else entry.recorded_time
-        return cls(entry.sequence, entry.game_id, response.resume_token, time.ToDatetime(tzinfo=UTC), to_json(response))
+        recorded, day = time.ToDatetime(tzinfo=UTC), response.forecast.game_date
+        return cls(entry.sequence, entry.game_id, response.resume_token, recorded, to_json(response), day)
 
     @property
     def sse(self) -> bytes:
@@ -198,6 +201,14 @@ class EventLog:
         self._current = {key: each for key, each in self._current.items() if each[0].time >= since}
         found = (each for each in self._current.values() if each[0].wanted_by(games))
         return sorted(found, key=lambda each: each[0].sequence)
+
+    def days(self) -> dict[str, date]:
+        """Return the day of each game with a current forecast, the game that was forecast last at the end."""
+        found = dict[str, date]()
+        for event, _ in self.current(frozenset()):
+            found.pop(event.game_id, None)
+            found[event.game_id] = date.fromisoformat(event.day) if event.day else game_day(event.time)
+        return found
 
     def explained(self, game_id: str) -> list[Forecast]:
         """Return the newest forecasts of a game that came with their explanation, one for each horizon."""

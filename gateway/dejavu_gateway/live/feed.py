@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
+from datetime import date
 from typing import Final, Protocol
 
 from dejavu.ops.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE
@@ -23,6 +24,7 @@ from dejavu_gateway.live.event_log import EventLog, LiveEvent
 from dejavu_gateway.live.games import LiveGames
 from dejavu_gateway.live.status import StatusBoard, StatusReport
 from dejavu_gateway.logs import get_logger, on_repeat_failed
+from dejavu_gateway.messages.encode import JsonObject
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
 from dejavu_gateway.upstream import UpstreamClient
@@ -111,6 +113,15 @@ class LiveFeed:
             yield
         finally:
             self._readers.discard(reader)
+
+    @property
+    def evening(self) -> date:
+        """The day that is shown as tonight."""
+        return self.settings.evening or self.games.evening(self.log.days())
+
+    def status(self) -> JsonObject:
+        """Return the status as it is sent to browsers."""
+        return self.board.report.as_json(self.log.newest_time, demo=self.settings.demo, evening=self.evening)
 
     async def reach_back(self, token: str, address: str) -> bool:
         """Extend the log back to a token, with one stream to the server for all browsers that resume from there.

@@ -83,6 +83,7 @@ export const strings = {
     total: (points: number) => `${points} points`,
     line: "Line:",
     begins: "Forecasts begin after the first minute.",
+    none: "No forecast is known.",
   },
 
   tonight: {
@@ -95,8 +96,10 @@ export const strings = {
     empty: "No game of this evening is known.",
     emptyHint: "Games appear once a poller runs; forecasts begin after the first minutes of play.",
     replay: "replay",
+    replayed: (date: string) => `${date}, replayed`,
     inPlay: "In play",
-    later: "Later tonight",
+    later: "Later",
+    postponed: "Postponed",
     over: "Over",
     unreported: "Without an outcome",
     after: (minute: number) => (isWhole(minute) ? `after ${minute} min` : gameClock(minute)),
@@ -107,6 +110,7 @@ export const strings = {
     noForecast: {
       beyond: "last minute or overtime, no forecast",
       ended: "over, its outcome is not in the record yet",
+      postponed: "postponed, no forecast",
       unreported: "no outcome reported",
     },
     late: "late,",
@@ -205,6 +209,7 @@ export const strings = {
     noForecast: {
       beyond: "Last minute or overtime: there is no forecast.",
       ended: "The feed shows the game as over; its outcome is not in the record yet.",
+      postponed: "The game was postponed, or stopped and does not go on now.",
       unreported: "How this game ended was not reported.",
     },
     newest: (minute: number, chance: string) => `The newest one, ${afterOrAt(minute)}: ${chance}`,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -51,15 +52,22 @@ def test_it_is_today_unless_all_games_that_are_on_are_replays(
 def test_a_replayed_evening_is_tonight_with_its_forecasts_and_the_games_that_have_none_yet(
     tmp_path: Path, build: Path
 ) -> None:
-    with running_worker(tmp_path, shipped=True) as server, DejavuClient(server, timeout=60.0) as client:
+    with (
+        ExitStack() as gateways,
+        running_worker(tmp_path, shipped=True) as server,
+        DejavuClient(server, timeout=60.0) as client,
+    ):
         client.publish_games([state(REPLAYED), state(NEXT, home="DEN", away="MIA")])
         client.predict([1.0] * 24, game_id=REPLAYED, horizon=FINAL, home_team="BOS", away_team="LAL", game_date=PAST)
-        with running_gateway(server, "--web", str(build)) as gateway:
-            site = Site(server, gateway.address)
-            assert site.get("/api/status").json()["evening"] == "2024-01-15"
-            day = site.get("/api/games?includeReplays=1").json()
-            assert (day["date"], bool(day["resumeToken"])) == ("2024-01-15", True)
-            assert [(each["gameId"], each["forecasts"]) for each in day["games"]] == [(REPLAYED, 1), (NEXT, 0)]
-            assert not site.get(f"/api/games?includeReplays=1&date={TODAY}").json()["games"]
         with running_gateway(server, "--web", str(build), "--evening", "2023-12-23") as gateway:
             assert Site(server, gateway.address).get("/api/status").json()["evening"] == "2023-12-23"
+        site = Site(server, gateways.enter_context(running_gateway(server, "--web", str(build))).address)
+        assert site.get("/api/status").json()["evening"] == "2024-01-15"
+        day = site.get("/api/games?includeReplays=1").json()
+        assert (day["date"], bool(day["resumeToken"])) == ("2024-01-15", True)
+        assert [(each["gameId"], each["forecasts"]) for each in day["games"]] == [(REPLAYED, 1), (NEXT, 0)]
+        assert not site.get(f"/api/games?includeReplays=1&date={TODAY}").json()["games"]
+        left = gateways.pop_all()
+    with left:
+        assert site.get("/api/games?date=2024-01-14").status_code == 503
+        assert site.get("/api/games?includeReplays=1").json() == day, "a page is loaded again without the server"

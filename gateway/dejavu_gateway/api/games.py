@@ -75,12 +75,20 @@ class GameEndpoints:
     async def _answer(
         self, request: Request, key: Hashable, make: Callable[[], Coroutine[Any, Any, Content]]
     ) -> Response:
-        """Answer from memory, or make the answer when the request's address has its turn."""
+        """Answer from memory, or make the answer when the request's address has its turn.
+
+        If the server does not answer, that is the last answer: the status says so, and the live stream goes on from it.
+        """
         feed = context_of(request).feed
         answer = self._shared.kept(key, feed)
         if answer is None:
             async with asking(request):
-                answer = await self._shared.get(key, make, feed)
+                try:
+                    answer = await self._shared.get(key, make, feed)
+                except DejavuClientError:
+                    answer = self._shared.last(key)
+                    if answer is None:
+                        raise
         return await json_response(request, answer)
 
 

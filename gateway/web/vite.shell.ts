@@ -7,6 +7,7 @@ const PAGES = [
   ["/record", strings.nav.record],
   ["/what-if", strings.nav.whatIf],
   ["/system", strings.nav.system],
+  ["/help", strings.nav.help],
 ];
 
 /** The header as `Frame` draws it, with links that work before any script runs. */

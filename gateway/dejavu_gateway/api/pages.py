@@ -39,6 +39,7 @@ PAGE_PATHS: Final = (
     "/what-if",
     "/system",
     "/models",
+    "/help",
     "/embed/game/{id}",
     "/overlay/game/{id}",
 )

@@ -66,9 +66,14 @@ export function isReplay(id: string): boolean {
   return id.startsWith("99");
 }
 
+/** The day of a forecast's game. */
+export function dayOf(forecast: Forecast): string {
+  return forecast.day || gameDay(forecast.generated);
+}
+
 /** Whether a game is one of this evening: by the day of its forecasts; before the first, a replay is, and others are by their tip-off. */
 export function isOfEvening(evening: string, id: string, newest: Forecast | undefined, shown: Shown | undefined): boolean {
-  if (newest) return (newest.day || gameDay(newest.generated)) === evening;
+  if (newest) return dayOf(newest) === evening;
   return shown !== undefined && (isReplay(id) || (!Number.isNaN(shown.tipOff) && gameDay(shown.tipOff) === evening));
 }
 

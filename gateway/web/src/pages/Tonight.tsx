@@ -1,6 +1,7 @@
 /** The board: tonight's games live, or those of an earlier evening. */
 import { batch, createEffect, createMemo, createSignal, For, on, onCleanup, Show } from "solid-js";
 import { api } from "../api/client";
+import { Command } from "../components/Command";
 import { GameCard } from "../components/GameCard";
 import { Heading, Pending } from "../components/Frame";
 import { day, gameDay } from "../model/format";
@@ -100,7 +101,15 @@ export default function Tonight() {
             <>
               <p class="pending">{said.empty}</p>
               <Show when={!chosen()}>
-                <p class="pending">{said.emptyHint}</p>
+                <p>{said.emptyHint}</p>
+                <For each={strings.commands}>
+                  {([command, text]) => (
+                    <>
+                      <p class="sub">{text}</p>
+                      <Command command={command} />
+                    </>
+                  )}
+                </For>
               </Show>
             </>
           }

@@ -1,6 +1,7 @@
 /** The pages that the board does not need, with the charts: one file, loaded when the first of them is opened. */
 export { default as Embed } from "./Embed";
 export { default as Game } from "./Game";
+export { default as Help } from "./Help";
 export { default as Models } from "./Models";
 export { default as NotFound } from "./NotFound";
 export { default as Overlay } from "./Overlay";

@@ -390,7 +390,7 @@ export const strings = {
     lineHint: "by the ratings",
     lineOf: (home: string, away: string) => `The lead that the market expects, home − away: 5.5 if ${home} is the favorite by 5.5, −5.5 if ${away} is.`,
     lineUnfit: "Expected a number within ±35.",
-    date: "Day of the game",
+    date: "Day of the game, if not today",
     pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, an even one for an even lead, at most 500.`,
     total: { half: "Points of both at the half", final: "Points of both at the end" } as Record<string, string>,
     horizon: "Forecast of",

@@ -47,7 +47,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   closing: {
     name: "Closing line",
     forms: "closing[- ]line( value)?",
-    says: "The market's last line before tip-off: a bet at a better price than that has closing-line value, the surest sign that it was a good one.",
+    says: "The market's last line before tip-off: a bet at a better price than that has closing-line value, the earliest sign that it was a good one.",
   },
   line: {
     name: "Line before tip-off",

@@ -99,6 +99,11 @@ function Models() {
   );
 }
 
+/** A name in which a narrow column may break before a capital letter. */
+function breakable(name: string): string {
+  return name.replace(/(?=[A-Z])/g, "\u200b");
+}
+
 function seasons(years: readonly number[]): string {
   const first = Math.min(...years);
   const last = Math.max(...years);
@@ -117,7 +122,7 @@ function Stats() {
           <>
             <Table data={{ columns: said.columns, rows: stateRows(ready()) }} caption={said.stats.title} />
             <h3>{said.stats.calls}</h3>
-            <Table data={{ columns: said.stats.columns, rows: methodRows(ready()) }} caption={said.stats.calls} />
+            <Table data={{ columns: said.stats.columns, rows: methodRows(ready()).map(([name, ...figures]) => [breakable(name), ...figures]) }} caption={said.stats.calls} />
           </>
         )}
       </Show>

@@ -97,7 +97,7 @@ def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line
     assert "tip-off " in words(opened, LATER)
     assert "postponed" in words(opened, PUT_OFF)
     groups = opened.page.locator(".board-group h2").all_inner_texts()
-    assert groups == ["In play 5", "Later tonight 1", "Over 1"]
+    assert groups == ["In play 5", "Later 1", "Postponed 1"]
     assert not opened.errors
 
 
@@ -200,3 +200,4 @@ def test_an_evening_is_chosen_by_its_date(opened: Tab) -> None:
     opened.page.get_by_label("Choose an evening").fill("2024-01-15")
     opened.page.wait_for_selector("text=No game of this evening is known.")
     assert opened.page.url.endswith("/?date=2024-01-15")
+    assert opened.page.title() == "Monday, January 15, 2024 · Dejavu"

@@ -387,7 +387,6 @@ export const strings = {
     points: "Points of both so far",
     pointsUnknown: "not known",
     line: "Line before tip-off",
-    lineHint: "by the ratings",
     lineOf: (home: string, away: string) => `The lead that the market expects, home − away: 5.5 if ${home} is the favorite by 5.5, −5.5 if ${away} is.`,
     lineUnfit: "Expected a number within ±35.",
     date: "Day of the game, if not today",

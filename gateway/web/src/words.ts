@@ -131,7 +131,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   poller: {
     name: "Poller and feed",
-    forms: "\\bpoller\\b|\\bfeed\\b",
+    forms: "\\bpoller\\b|\\bthe feed\\b",
     says: "The feed is where the league's scores and plays come from; the poller is the program that reads it and asks for the forecasts.",
   },
 };

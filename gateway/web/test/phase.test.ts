@@ -96,12 +96,13 @@ test.each([
   ["9912670814", "2024-01-15", undefined, true],
   ["9912670814", "2023-12-23", undefined, false],
   ["9912670814", undefined, "2026-11-30T23:00:00Z", true],
+  ["9912670814", undefined, "2026-11-30T23:00:00Z", false, 400],
   ["0022600001", undefined, "2026-11-30T23:00:00Z", false],
   ["0022600001", undefined, "2024-01-16T02:00:00Z", true],
   ["0022600001", undefined, "", false],
   ["0022600001", "2024-01-15", "2026-11-30T23:00:00Z", true],
-])("a game belongs to the evening of its forecasts, else of its tip-off, and a replay to any: %s, %s, %s", (id, day, tipOff, isOf) => {
-  const shown = tipOff === undefined ? undefined : ({ status: "live", tipOff: Date.parse(tipOff) } as Shown);
+])("a game belongs to the evening of its forecasts, else of its tip-off, and a replay that begins to any: %s, %s, %s", (id, day, tipOff, isOf, played = 700) => {
+  const shown = tipOff === undefined ? undefined : ({ status: "live", period: 1, left: played, tipOff: Date.parse(tipOff) } as Shown);
   expect(isOfEvening("2024-01-15", id, day === undefined ? undefined : made({ day }), shown)).toBe(isOf);
 });
 

@@ -5,9 +5,8 @@ import { Sparkline } from "../charts/Sparkline";
 import type { Held } from "../api/client";
 import { changeOf } from "../model/course";
 import { fixed, lead, percent } from "../model/format";
-import { isReplay, unforecast, type Unforecast } from "../model/phase";
+import { isBeginning, isReplay, unforecast, type Unforecast } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
-import { playedBy } from "../model/shown";
 import { teamStyle } from "../model/teams";
 import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
 import { latest, outcomeOf, type Game } from "../state/games";
@@ -17,8 +16,6 @@ import { AgeBadge } from "./AgeBadge";
 import { lineText, Score } from "./ShownGame";
 
 const said = strings.tonight;
-/** Minutes of play after which a game has a forecast, if there are forecasts of it. */
-const BEGUN = 2;
 
 function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outcome | undefined; held: Held | undefined; home: string; away: string }) {
   const name = (value: number, digits = 1) => lead(value, props.home, props.away, digits);
@@ -86,7 +83,7 @@ function Unforecast(props: { game: Game; shown: Shown }) {
         )}
       </Show>
       <Show when={props.shown.status === "live"}>
-        <p class="sub">{(playedBy(props.shown) ?? 0) < BEGUN ? strings.shown.begins : strings.shown.none}</p>
+        <p class="sub">{isBeginning(props.shown) ? strings.shown.begins : strings.shown.none}</p>
       </Show>
     </a>
   );

@@ -1,6 +1,7 @@
 /** Phase of a game's newest forecast: it ages, and without forecasts of moments none follows in the last minute and in overtime. */
 import { gameDay } from "./format";
 import { timeOfPlay } from "./play";
+import { playedBy } from "./shown";
 import { MINUTE_OF, type Forecast, type Shown } from "./types";
 
 /**
@@ -71,10 +72,13 @@ export function dayOf(forecast: Forecast): string {
   return forecast.day || gameDay(forecast.generated);
 }
 
-/** Whether a game is one of this evening: by the day of its forecasts; before the first, a replay is, and others are by their tip-off. */
+/** Whether a game is one of this evening: by the day of its forecasts; before the first, a replay that begins is, and others are by their tip-off. */
 export function isOfEvening(evening: string, id: string, newest: Forecast | undefined, shown: Shown | undefined): boolean {
   if (newest) return dayOf(newest) === evening;
-  return shown !== undefined && (isReplay(id) || (!Number.isNaN(shown.tipOff) && gameDay(shown.tipOff) === evening));
+  if (shown === undefined) return false;
+  // A replay that has been played for longer, without a forecast that is known here, was of an evening before.
+  if (isReplay(id)) return shown.status === "scheduled" || (shown.status === "live" && isBeginning(shown));
+  return !Number.isNaN(shown.tipOff) && gameDay(shown.tipOff) === evening;
 }
 
 /** The games whose silence counts: those of the NBA, or of replays where there are no others. */
@@ -93,15 +97,28 @@ export function leftOf(games: readonly Shown[]): (one: Shown) => boolean {
   return (one) => published - one.published > SILENT_MS || observed - one.observed > SILENT_MS;
 }
 
+/** The live games that the poller and the feed follow, as far as their states tell. */
+export function followed(games: readonly Shown[], instant: number): Shown[] {
+  const left = leftOf(games);
+  return games.filter((one) => one.status === "live" && instant - one.published < GIVEN_UP_MS && !left(one));
+}
+
 /** The part from which nothing comes of games in play, and for how long: a poller that publishes old states only has no feed. */
 export function silentPart(games: readonly Shown[], instant: number): { part: "poller" | "feed"; age: number } | undefined {
-  const left = leftOf(games);
-  const inPlay = games.filter((one) => one.status === "live" && instant - one.published < GIVEN_UP_MS && !left(one));
+  const inPlay = followed(games, instant);
   if (!inPlay.length) return undefined;
   const published = instant - Math.max(...games.map((one) => one.published).filter(Number.isFinite));
   const observed = instant - Math.max(...inPlay.map((one) => one.observed));
   if (published > SILENT_MS) return { part: "poller", age: published };
   return observed > SILENT_MS ? { part: "feed", age: observed } : undefined;
+}
+
+/** Minutes of play after which a game has a forecast, if there are forecasts of it. */
+const BEGUN = 2;
+
+/** Whether the first forecast of a live game is still to come. */
+export function isBeginning(shown: Shown): boolean {
+  return (playedBy(shown) ?? 0) < BEGUN;
 }
 
 /** Whether the rest of the game has no forecast. */

@@ -149,7 +149,7 @@ export default function WhatIf() {
                 class="points"
                 inputmode="text"
                 maxlength={6}
-                placeholder={said.lineHint}
+                placeholder={said.pointsUnknown}
                 title={said.lineOf(homeName(), awayName())}
                 value={line()}
                 aria-invalid={unfitLine()}

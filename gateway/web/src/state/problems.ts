@@ -18,7 +18,8 @@ const SKEW_MS = 30_000;
 
 const watched = createMemo(() => watchedOf(games()));
 
-const states = createMemo(() => watched().flatMap((game) => game.shown ?? []));
+/** What the feed shows of the games whose silence counts. */
+export const states = createMemo(() => watched().flatMap((game) => game.shown ?? []));
 
 /** Age of the newest forecast if games are in play and all their forecasts have expired; at the half none comes for long. */
 export const quietFor = createMemo((): number | undefined => {

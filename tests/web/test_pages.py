@@ -22,12 +22,13 @@ PAGES = {
     "/what-if": '[data-answer="point"]',
     "/system": ".model",
     "/models": ".models",
+    "/help": "#crps",
     f"/embed/game/{OVER}": ".chart canvas",
     "/game/no-such-game": "h1",
 }
 """Path → what is visible once it is ready."""
 
-BY_DAY = ("/", f"/game/{OVER}?minute=12", "/record")
+BY_DAY = ("/", f"/game/{OVER}?minute=12", "/record", "/help")
 """Pages that axe checks by day: cards, charts with their tables, and forms."""
 
 AXE = WEB / "node_modules/axe-core/axe.min.js"
@@ -84,6 +85,25 @@ def test_the_tables_of_similar_games_and_of_what_moved_the_forecast_fit_a_phone(
         table = opened.page.locator(f"{place} .table-scroll")
         assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
         assert column in table.inner_text()
+
+
+def test_a_phone_shows_four_games_a_screen_and_no_table_of_the_system_is_cut(opened: Tab) -> None:
+    opened.page.set_viewport_size({"width": 390, "height": 844})
+    opened.open("/", f'[data-game="{IN_PLAY}"]')
+    for card in opened.page.locator(".game-card").all():
+        assert card.evaluate("each => each.offsetHeight") <= 844 / 6
+    opened.open("/system", ".whole table")
+    for table in opened.page.locator(".table-scroll").all():
+        assert table.evaluate("each => each.scrollWidth <= each.clientWidth && each.scrollHeight <= each.clientHeight")
+
+
+def test_a_word_leads_to_its_sentence(opened: Tab) -> None:
+    opened.open("/record", ".stats .word")
+    opened.page.get_by_role("link", name="CRPS").first.click()
+    opened.page.wait_for_function("document.activeElement?.id === 'crps'")
+    assert "error of the whole forecast" in opened.page.locator("#crps").inner_text()
+    assert opened.page.url.endswith("/help#crps")
+    assert opened.page.title() == "Help · Dejavu"
 
 
 def test_charts_are_painted(opened: Tab) -> None:

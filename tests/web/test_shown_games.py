@@ -63,7 +63,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
                 state(LIVE, "BOS", "LAL", "LIVE", home_score=49, away_score=38, period=2, seconds_left=360.0),
                 scoring(49, 360.0),
                 delayed(49),
-                state(EARLY, "MIA", "DEN", "LIVE", home_score=7, away_score=9, period=1, seconds_left=500.0),
+                state(EARLY, "MIA", "DEN", "LIVE", home_score=7, away_score=9, period=1, seconds_left=620.0),
                 state(
                     LATER,
                     "NYK",
@@ -92,7 +92,7 @@ def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line
     opened.open("/", f'[data-game="{PUT_OFF}"]')
     assert "LAL 38–BOS 49 Q2 6:00" in words(opened, LIVE)
     assert "points of both: " in words(opened, LIVE)
-    assert "DEN 9–MIA 7 Q1 8:20 Forecasts begin" in words(opened, EARLY)
+    assert "DEN 9–MIA 7 Q1 10:20 Forecasts begin" in words(opened, EARLY)
     assert "Line: CHI by 3.5 · 221.5 points" in words(opened, LATER)
     assert "tip-off " in words(opened, LATER)
     assert "postponed" in words(opened, PUT_OFF)

@@ -8,6 +8,7 @@ const PAGES = [
   ["/what-if", strings.nav.whatIf],
   ["/overlay", strings.nav.onAir],
   ["/system", strings.nav.system],
+  ["/help", strings.nav.help],
 ];
 
 /** The header as `Frame` draws it, with links that work before any script runs. */

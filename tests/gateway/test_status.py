@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import grpc
 import pytest
 
@@ -47,7 +49,7 @@ def test_a_status_says_what_is_wrong(
     report = board.report
     assert (report.reason, report.serving, report.streaming) == (reason, serving, streaming)
     assert report.message.endswith(".")
-    told = report.as_json(None, demo=False)
+    told = report.as_json(None, demo=False, evening=date(2026, 1, 2))
     assert told["ledger"]["ok"] is (ledger is UP)
     assert bool(told["ledger"]["message"]) is (serving and ledger is not UP)
     assert told["newestEventTime"] is None

@@ -39,7 +39,7 @@ def test_nothing_that_is_painted_first_waits_for_a_script() -> None:
 
 def test_the_head_of_the_page_is_there_before_its_script() -> None:
     index = (DIST / "index.html").read_text()
-    assert re.findall(r'<a href="([^"]+)">', index) == ["/", "/record", "/what-if", "/overlay", "/system"]
+    assert re.findall(r'<a href="([^"]+)">', index) == ["/", "/record", "/what-if", "/overlay", "/system", "/help"]
 
 
 def test_the_dark_theme_holds_before_the_script_has_chosen_one() -> None:
@@ -49,8 +49,8 @@ def test_the_dark_theme_holds_before_the_script_has_chosen_one() -> None:
 
 
 def test_the_page_names_no_other_host() -> None:
-    named = {host for path in FILES for host in re.findall(r"https?://([\w.-]+)", path.read_text())}
-    assert named <= {"www.w3.org"}  # names of SVG and MathML, which nobody asks
+    named = {host for path in FILES for host in re.findall(rb"https?://([\w.-]+)", path.read_bytes())}
+    assert named <= {b"www.w3.org"}  # names of SVG and MathML, which nobody asks
 
 
 def test_the_licenses_of_what_it_contains_are_shipped() -> None:

@@ -25,12 +25,13 @@ PAGES = {
     "/models": ".models",
     "/overlay": ".preview iframe",
     "/board": ".tv-game .air",
+    "/help": "#crps",
     f"/embed/game/{OVER}": ".chart canvas",
     "/game/no-such-game": "h1",
 }
 """Path → what is visible once it is ready."""
 
-BY_DAY = ("/", f"/game/{OVER}?minute=12", "/record", "/overlay")
+BY_DAY = ("/", f"/game/{OVER}?minute=12", "/record", "/overlay", "/help")
 """Pages that axe checks by day: cards, charts with their tables, and forms."""
 
 AXE = WEB / "node_modules/axe-core/axe.min.js"
@@ -86,6 +87,25 @@ def test_similar_games_and_the_table_of_what_moved_the_forecast_fit_a_phone(open
     assert "Changed by" in opened.page.locator(".figure > .table-scroll").inner_text()
     for part in (".figure > .table-scroll", ".dejavu", ".dejavu-list"):
         assert opened.page.locator(part).evaluate("each => each.scrollWidth <= each.clientWidth"), part
+
+
+def test_a_phone_shows_four_games_a_screen_and_no_table_of_the_system_is_cut(opened: Tab) -> None:
+    opened.page.set_viewport_size({"width": 390, "height": 844})
+    opened.open("/", f'[data-game="{IN_PLAY}"]')
+    for card in opened.page.locator(".game-card").all():
+        assert card.evaluate("each => each.offsetHeight") <= 844 / 6
+    opened.open("/system", ".whole table")
+    for table in opened.page.locator(".table-scroll").all():
+        assert table.evaluate("each => each.scrollWidth <= each.clientWidth && each.scrollHeight <= each.clientHeight")
+
+
+def test_a_word_leads_to_its_sentence(opened: Tab) -> None:
+    opened.open("/record", ".stats .word")
+    opened.page.get_by_role("link", name="CRPS").first.click()
+    opened.page.wait_for_function("document.activeElement?.id === 'crps'")
+    assert "error of the whole forecast" in opened.page.locator("#crps").inner_text()
+    assert opened.page.url.endswith("/help#crps")
+    assert opened.page.title() == "Help · Dejavu"
 
 
 def test_charts_are_painted(opened: Tab) -> None:

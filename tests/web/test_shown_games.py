@@ -64,7 +64,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
                 state(LIVE, "BOS", "LAL", "LIVE", home_score=49, away_score=38, period=2, seconds_left=360.0),
                 scoring(49, 360.0),
                 delayed(49),
-                state(EARLY, "MIA", "DEN", "LIVE", home_score=7, away_score=9, period=1, seconds_left=500.0),
+                state(EARLY, "MIA", "DEN", "LIVE", home_score=7, away_score=9, period=1, seconds_left=620.0),
                 state(
                     LATER,
                     "NYK",
@@ -93,12 +93,12 @@ def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line
     opened.open("/", f'[data-game="{PUT_OFF}"]')
     assert "LAL 38–BOS 49 Q2 6:00" in words(opened, LIVE)
     assert "points of both: " in words(opened, LIVE)
-    assert "DEN 9–MIA 7 Q1 8:20 Forecasts begin" in words(opened, EARLY)
+    assert "DEN 9–MIA 7 Q1 10:20 Forecasts begin" in words(opened, EARLY)
     assert "Line: CHI by 3.5 · 221.5 points" in words(opened, LATER)
     assert "tip-off " in words(opened, LATER)
     assert "postponed" in words(opened, PUT_OFF)
     groups = opened.page.locator(".board-group h2").all_inner_texts()
-    assert groups == ["In play 5", "Later tonight 1", "Over 1"]
+    assert groups == ["In play 5", "Later 1", "Postponed 1"]
     assert not opened.errors
 
 
@@ -206,6 +206,7 @@ def test_an_evening_is_chosen_by_its_date(opened: Tab) -> None:
     opened.page.get_by_label("Choose an evening").fill("2024-01-15")
     opened.page.wait_for_selector("text=No game of this evening is known.")
     assert opened.page.url.endswith("/?date=2024-01-15")
+    assert opened.page.title() == "Monday, January 15, 2024 · Dejavu"
 
 
 def test_the_evening_goes_on_the_air_by_itself(opened: Tab) -> None:

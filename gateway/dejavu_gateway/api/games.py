@@ -48,7 +48,7 @@ class GameEndpoints:
         """GET /api/games: the games of a day."""
         context = context_of(request)
         check_names(request.query_params, ("date", "includeReplays"))
-        day = _day(request.query_params.get("date"), _tonight(context))
+        day = _day(request.query_params.get("date"), context.feed.evening)
         default = "1" if context.settings.demo else "0"
         replays = check_flag(request.query_params.get("includeReplays", default), "includeReplays")
         return await self._answer(request, ("day", day, replays), lambda: _day_answer(context, day, replays))
@@ -60,7 +60,7 @@ class GameEndpoints:
         reads are not in memory.
         """
         await context.feed.begun.wait()
-        day = _tonight(context)
+        day = context.feed.evening
         with contextlib.suppress(DejavuClientError):
             await self._shared.get(("day", day, True), lambda: _day_answer(context, day, True), context.feed)
 
@@ -74,12 +74,20 @@ class GameEndpoints:
     async def _answer(
         self, request: Request, key: Hashable, make: Callable[[], Coroutine[Any, Any, Content]]
     ) -> Response:
-        """Answer from memory, or make the answer when the request's address has its turn."""
+        """Answer from memory, or make the answer when the request's address has its turn.
+
+        If the server does not answer, that is the last answer: the status says so, and the live stream goes on from it.
+        """
         feed = context_of(request).feed
         answer = self._shared.kept(key, feed)
         if answer is None:
             async with turn(request, context_of(request).reads):
-                answer = await self._shared.get(key, make, feed)
+                try:
+                    answer = await self._shared.get(key, make, feed)
+                except DejavuClientError:
+                    answer = self._shared.last(key)
+                    if answer is None:
+                        raise
         return await json_response(request, answer)
 
 
@@ -120,10 +128,6 @@ async def pages(
         request.page_token = page.next_page_token
 
 
-def _tonight(context: GatewayContext) -> date:
-    return context.settings.evening or game_day(utc_now())
-
-
 def _day(text: str | None, tonight: date) -> date:
     if text is None:
         return tonight
@@ -141,8 +145,9 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> Cont
         from_date=day.isoformat(), to_date=day.isoformat(), include_replays=replays, page_size=PAGE_SIZE
     )
     # Taken before anything is read, so that a stream that resumes from here sends again whatever is recorded meanwhile.
-    is_now = day == _tonight(context) and context.feed.board.report.streaming
-    token = context.feed.log.token if is_now else ""
+    feed = context.feed
+    evening, known = feed.evening, feed.log.days()
+    token = feed.log.token if day == evening and feed.board.report.streaming else ""
     games: dict[str, list[RecordedPrediction]] = {}
     async for each in pages(context.client, request):  # newest first
         games.setdefault(each.forecast.game_id, []).append(each)
@@ -150,13 +155,13 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> Cont
     following = await _first_day_after(context.client, day, replays)
     states = {
         state.game_id: state
-        for state in context.feed.games.of_day(None if day == context.settings.evening else day)
+        for state in feed.games.of_day(day, evening, known)
         if replays or not is_replay(state.game_id)
     }
     for game_id in games:
-        if (state := context.feed.games.of(game_id)) is not None:
+        if (state := feed.games.of(game_id)) is not None:
             states[game_id] = state
-    seen = {game_id: context.feed.log.explained(game_id) for game_id in games} if is_now else {}
+    seen = {game_id: feed.log.explained(game_id) for game_id in games} if day == evening else {}
     return await asyncio.to_thread(_dump_day, day, games, states, seen, (previous, following), token)
 
 

@@ -262,6 +262,7 @@ def _own_schemas() -> dict[str, JsonObject]:
             newestEventTime={"anyOf": [_TIME, _NULL]},
             serverTime=_TIME,
             demo=flag,
+            evening=_DAY,
             parquet=flag,
         ),
         "Day": _object(

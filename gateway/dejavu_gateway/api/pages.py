@@ -35,6 +35,7 @@ PAGE_PATHS: Final = (
     "/what-if",
     "/system",
     "/models",
+    "/help",
     "/embed/game/{id}",
     "/overlay",
     "/overlay/game/{id}",

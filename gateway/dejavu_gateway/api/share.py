@@ -48,7 +48,11 @@ SHOWN_BY_OTHERS: Final = {"cross-origin-resource-policy": "cross-origin"}
 
 _STEPS: Final = 24
 """Number of steps in which a band widens."""
-_ENDED: Final = {GameStatus.GAME_STATUS_FINAL, GameStatus.GAME_STATUS_POSTPONED}
+_ENDED: Final = {
+    GameStatus.GAME_STATUS_FINAL: "over, outcome not in the record yet",
+    GameStatus.GAME_STATUS_POSTPONED: "postponed",
+}
+"""What is said of a game that the feed shows as one that does not go on."""
 _BANDS: Final = ((0.95, "#cfe0f5"), (0.8, "#9dc3ec"), (0.5, "#5b9bdc"))
 _INK, _QUIET, _BACKGROUND = "#14202e", "#5a6775", "#ffffff"
 
@@ -102,7 +106,7 @@ async def share_drawing(request: Request) -> str:
         at = f" up to minute {minute}" if minute else ""
         raise RequestRefused("NOT_RECORDED", f"no forecast of the end of game {game_id}{at} is recorded")
     state = of_teams(context.feed.games.of(game_id), shown.forecast)
-    ended = state is not None and state.status in _ENDED
+    ended = "" if state is None else _ENDED.get(state.status, "")
     return drawn(shown, None if minute else utc_now(), history, seen, ended=ended)
 
 
@@ -129,7 +133,7 @@ def drawn(
     history: Sequence[RecordedPrediction] = (),
     seen: str = "",
     *,
-    ended: bool = False,
+    ended: str = "",
 ) -> str:
     """Return the image, SVG: the margin so far, the fan to the end, and the chance of the home team.
 
@@ -139,7 +143,7 @@ def drawn(
             play, regardless of later events.
         history: forecasts of the game, whose moments tell the margin between the minutes and after the last one.
         seen: a sentence on the past game most like this one, shown with the chance.
-        ended: whether the feed shows the game as over, or as one that does not go on.
+        ended: why the game does not go on, as the feed shows it; "" if it does.
     """
     forecast, course = prediction.forecast, _course(prediction, history)
     bands = [(*band(prediction, share), color) for share, color in _BANDS]
@@ -317,7 +321,7 @@ def _lead(points: float, home: str, away: str, digits: int = 1) -> str:
 
 
 def _words(
-    prediction: RecordedPrediction, home: str, away: str, now: datetime | None, *, ended: bool
+    prediction: RecordedPrediction, home: str, away: str, now: datetime | None, *, ended: str
 ) -> tuple[str, str, bool]:
     """Return two texts, the probability of a win and the forecast of the final, and whether the first is that.
 
@@ -335,7 +339,7 @@ def _words(
         kind = "late forecast" if forecast.late else "forecast"
         return f"{over} {_lead(prediction.outcome.differential, home, away, 0)}", f"{kind} of the {said}", False
     if now is not None and ended:  # a shot at the buzzer comes after the newest forecast
-        return "no forecast", "over, outcome not in the record yet", False
+        return "no forecast", ended, False
     if now is not None and is_given_up(forecast, now):
         return "no forecast", "no outcome reported", False
     is_last_minute = is_last(forecast) and not forecast.HasField("moment")

@@ -58,6 +58,11 @@ class SharedAnswers:
         self._kept.move_to_end(key)
         return kept.answer
 
+    def last(self, key: Hashable) -> Content | None:
+        """Return the newest answer of a key, however old; None if there is none in memory."""
+        kept = self._kept.get(key)
+        return None if kept is None else kept.answer
+
     async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Content]], feed: LiveFeed) -> Content:
         """Return the answer of a key: a kept one, one that is being made, or else a new one.
 

@@ -12,12 +12,12 @@ from starlette.responses import Response
 from dejavu_gateway.api.context import context_of
 from dejavu_gateway.api.openapi import document
 from dejavu_gateway.http.answers import JSON, json_response
-from dejavu_gateway.messages.encode import JsonObject, dump
+from dejavu_gateway.messages.encode import dump
 
 
 async def status(request: Request) -> Response:
     """GET /api/status: status of the server."""
-    return Response(dump(_status(request)), headers={"cache-control": "no-store"}, media_type=JSON)
+    return Response(dump(context_of(request).feed.status()), headers={"cache-control": "no-store"}, media_type=JSON)
 
 
 async def healthz(_request: Request) -> Response:
@@ -30,7 +30,7 @@ async def readyz(request: Request) -> Response:
     context = context_of(request)
     ready = context.feed.board.report.serving and not context.feed.draining
     code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return Response(dump(_status(request)), code, {"cache-control": "no-store"}, media_type=JSON)
+    return Response(dump(context.feed.status()), code, {"cache-control": "no-store"}, media_type=JSON)
 
 
 async def metrics(request: Request) -> Response:
@@ -47,7 +47,3 @@ async def openapi(request: Request) -> Response:
 @cache
 def _openapi() -> bytes:
     return dump(document())
-
-
-def _status(request: Request) -> JsonObject:
-    return context_of(request).feed.status()

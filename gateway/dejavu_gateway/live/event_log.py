@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
-from dejavu_common.clock import utc_now
+from dejavu_common.clock import game_day, utc_now
 from dejavu_gateway.live.messages import StreamMessage
 from dejavu_gateway.messages.encode import to_json
 
@@ -32,6 +32,7 @@ class LiveEvent:
         token: resume token of the position right after the event.
         time: when it was recorded, aware.
         message: the StreamPredictionsResponse, as it is sent.
+        day: local date of the game (ISO 8601); "" where the event names none.
     """
 
     sequence: int
@@ -39,14 +40,16 @@ class LiveEvent:
     token: str
     time: datetime
     message: StreamMessage
+    day: str = ""
 
     @classmethod
     def of(cls, response: StreamPredictionsResponse) -> LiveEvent:
         """Return the event of a response that is not a heartbeat."""
         entry = response.outcome if response.HasField("outcome") else response.forecast
         time = entry.generated_time if isinstance(entry, Forecast) else entry.recorded_time
+        recorded, day = time.ToDatetime(tzinfo=UTC), response.forecast.game_date
         message = StreamMessage("prediction", to_json(response), response.resume_token)
-        return cls(entry.sequence, entry.game_id, response.resume_token, time.ToDatetime(tzinfo=UTC), message)
+        return cls(entry.sequence, entry.game_id, response.resume_token, recorded, message, day)
 
     def wanted_by(self, games: frozenset[str]) -> bool:
         """Return whether a browser that follows these games (none: all games) gets the event."""
@@ -148,6 +151,14 @@ class EventLog:
         return sorted(
             (each for each in self._current.values() if each.wanted_by(games)), key=lambda each: each.sequence
         )
+
+    def days(self) -> dict[str, date]:
+        """Return the day of each game with a current forecast, the game that was forecast last at the end."""
+        found = dict[str, date]()
+        for event in self.current(frozenset()):
+            found.pop(event.game_id, None)
+            found[event.game_id] = date.fromisoformat(event.day) if event.day else game_day(event.time)
+        return found
 
     def explained(self, game_id: str) -> list[Forecast]:
         """Return the newest forecasts of a game that came with their explanation, one for each horizon."""

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
+from datetime import date
 from typing import Final, Protocol
 
 from dejavu.ops.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE
@@ -105,13 +106,18 @@ class LiveFeed:
         finally:
             self._readers.discard(reader)
 
+    @property
+    def evening(self) -> date:
+        """The day that is shown as tonight."""
+        return self.settings.evening or self.games.evening(self.log.days())
+
     def status_message(self) -> StreamMessage:
         """Return the status as it is sent to a browser."""
         return StreamMessage("status", dump(self.status()))
 
     def status(self) -> JsonObject:
         """Return the status as JSON."""
-        return self.board.report.as_json(self.log.newest_time, demo=self.settings.demo)
+        return self.board.report.as_json(self.log.newest_time, demo=self.settings.demo, evening=self.evening)
 
     def _new_log(self) -> EventLog:
         return EventLog(self.settings.limits.replay_events, self.settings.limits.replay_bytes)

@@ -9,6 +9,7 @@ from typing import Final
 
 from dejavu.v1.game_service_pb2 import Game
 from dejavu_common.clock import game_day, utc_now
+from dejavu_feed.game_ids import is_replay
 from dejavu_gateway.live.messages import StreamMessage
 from dejavu_gateway.messages.encode import to_json
 
@@ -68,13 +69,32 @@ class LiveGames:
         state = self._states.get(game_id)
         return None if state is None else state.game
 
-    def of_day(self, day: date | None) -> Iterator[Game]:
-        """Yield the states of the games that start on a day; None: of all games."""
+    def evening(self, days: dict[str, date]) -> date:
+        """Return the evening of the games that are on: today's, unless all of them replay games of another day.
+
+        Args:
+            days: the days of the games that were forecast lately, the newest last.
+        """
+        today = game_day(utc_now())
+        of_today = [game_id for game_id, day in days.items() if day == today]
+        of_today += [state.game_id for state in self.of_day(today, today, days)]
+        if not all(map(is_replay, of_today)):
+            return today
+        return next((day for game_id, day in reversed(days.items()) if is_replay(game_id)), today)
+
+    def of_day(self, day: date, evening: date, days: dict[str, date]) -> Iterator[Game]:
+        """Yield the states of the games of a day.
+
+        Args:
+            day: the day.
+            evening: the evening that is on: a replay belongs to it until its first forecast names its day.
+            days: the days of the games that were forecast lately; other games belong to the day of their tip-off.
+        """
         self._forget()
-        for state in self._states.values():
-            tip_off = state.game.tip_off_time.ToDatetime(tzinfo=UTC) if state.game.HasField("tip_off_time") else None
-            if day is None or (tip_off is not None and game_day(tip_off) == day):
-                yield state.game
+        for game in [state.game for state in self._states.values()]:
+            known = days.get(game.game_id) or (evening if is_replay(game.game_id) else _day_of_tip_off(game))
+            if known == day:
+                yield game
 
     def _forget(self) -> None:
         """Forget states older than a day."""
@@ -84,3 +104,7 @@ class LiveGames:
             for game_id, state in self._states.items()
             if state.game.published_time.ToDatetime(tzinfo=UTC) > oldest
         }
+
+
+def _day_of_tip_off(game: Game) -> date | None:
+    return game_day(game.tip_off_time.ToDatetime(tzinfo=UTC)) if game.HasField("tip_off_time") else None

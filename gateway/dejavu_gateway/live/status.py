@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from dejavu_client import (
@@ -73,12 +73,13 @@ class StatusReport:
     ledger_message: str
     since: datetime
 
-    def as_json(self, newest: datetime | None, *, demo: bool) -> JsonObject:
+    def as_json(self, newest: datetime | None, *, demo: bool, evening: date) -> JsonObject:
         """Return the status as it is sent.
 
         Args:
             newest: when the newest event was recorded; None if there is none.
             demo: whether this is a demonstration.
+            evening: the day that is shown as tonight.
         """
         return {
             "serving": self.serving,
@@ -90,6 +91,7 @@ class StatusReport:
             "newestEventTime": newest and _rfc3339(newest),
             "serverTime": _rfc3339(utc_now()),
             "demo": demo,
+            "evening": evening.isoformat(),
             "parquet": has_pyarrow(),
         }
 

@@ -20,7 +20,7 @@ export function App() {
     import("./pages/rest").then((pages) => setRest(() => pages)).catch(() => setFailed(true));
   });
   const Pages = (props: { rest: Rest }) => {
-    const { Game, Record, WhatIf, Models, System, OnAir, NotFound } = props.rest;
+    const { Game, Help, Record, WhatIf, Models, System, OnAir, NotFound } = props.rest;
     return (
       <Switch fallback={<NotFound />}>
         <Match when={idIn("game")} keyed>
@@ -40,6 +40,9 @@ export function App() {
         </Match>
         <Match when={path() === "/overlay"}>
           <OnAir />
+        </Match>
+        <Match when={path() === "/help"}>
+          <Help />
         </Match>
       </Switch>
     );

@@ -38,5 +38,5 @@ document.addEventListener("click", (event) => {
   if (!link || link.target || link.origin !== location.origin || /^\/(api|docs|share|metrics|openapi)/.test(link.pathname)) return;
   event.preventDefault();
   if (link.hash && link.pathname === location.pathname) document.querySelector<HTMLElement>(link.hash)?.focus();
-  else go(link.pathname + link.search);
+  else go(link.pathname + link.search + link.hash);
 });

@@ -1,4 +1,4 @@
-/** All texts of the page. */
+/** All texts of the page; the words of its help are in words.ts. */
 import { afterOrAt, gameClock, isWhole, named } from "./model/play";
 import type { SimilarSummary, TeamKnowledge } from "./model/types";
 
@@ -6,7 +6,7 @@ export const strings = {
   product: "Dejavu",
   title: (page: string) => `${page} · Dejavu`,
   skip: "Skip to the content",
-  nav: { label: "Pages", tonight: "Tonight", record: "Record", whatIf: "What if", onAir: "On air", system: "System" },
+  nav: { label: "Pages", tonight: "Tonight", record: "Record", whatIf: "What if", onAir: "On air", system: "System", help: "Help" },
   theme: { toDark: "Use dark colors", toLight: "Use light colors" },
   horizon: { half: "half", final: "end" } as Record<string, string>,
   atHorizon: { half: "At the half", final: "At the end" } as Record<string, string>,
@@ -15,6 +15,13 @@ export const strings = {
   loading: "Loading …",
   failed: "This could not be loaded.",
   retry: "Try again",
+  copy: "Copy",
+  /** Commands that start something to see, with what they do. */
+  commands: [
+    ["dejavu demo --page", "Eight simulated games, played in about a minute, on a page of their own:"],
+    ["dejavu poll", "Tonight's games of the NBA, live:"],
+    ["dejavu doctor", "What is missing, if something does not work:"],
+  ] as readonly (readonly [string, string])[],
   table: { show: "Show as table", hide: "Hide table" },
   connection: { connecting: "connecting", live: "live", lost: "no connection" } as Record<string, string>,
   /** Texts of the badge of a part with a problem, by the reason of the server's status or the name of the part. */
@@ -83,6 +90,7 @@ export const strings = {
     total: (points: number) => `${points} points`,
     line: "Line:",
     begins: "Forecasts begin after the first minute.",
+    none: "No forecast is known.",
   },
 
   tonight: {
@@ -93,10 +101,12 @@ export const strings = {
     toToday: "To tonight",
     chooseDay: "Choose an evening",
     empty: "No game of this evening is known.",
-    emptyHint: "Games appear once a poller runs; forecasts begin after the first minutes of play.",
+    emptyHint: "Games appear once a poller runs. In a terminal:",
     replay: "replay",
+    replayed: (date: string) => `${date}, replayed`,
     inPlay: "In play",
-    later: "Later tonight",
+    later: "Later",
+    postponed: "Postponed",
     over: "Over",
     unreported: "Without an outcome",
     after: (minute: number) => (isWhole(minute) ? `after ${minute} min` : gameClock(minute)),
@@ -107,6 +117,7 @@ export const strings = {
     noForecast: {
       beyond: "last minute or overtime, no forecast",
       ended: "over, its outcome is not in the record yet",
+      postponed: "postponed, no forecast",
       unreported: "no outcome reported",
     },
     late: "late,",
@@ -200,6 +211,7 @@ export const strings = {
     noForecast: {
       beyond: "Last minute or overtime: there is no forecast.",
       ended: "The feed shows the game as over; its outcome is not in the record yet.",
+      postponed: "The game was postponed, or stopped and does not go on now.",
       unreported: "How this game ended was not reported.",
     },
     newest: (minute: number, chance: string) => `The newest one, ${afterOrAt(minute)}: ${chance}`,
@@ -281,7 +293,7 @@ export const strings = {
     leader: "if the leader wins",
     leaderAt: (minute: number, model: string, leader: string) => `After minute ${minute} the Brier score is ${model}; if the leader wins, ${leader}.`,
     coverage: (level: string) => `${level} intervals`,
-    coverageNote: (width: string) => `held; mean width ${width} points`,
+    coverageNote: (games: number, width: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; mean width ${width} points`,
     ece: "Calibration error",
     eceNote: "of the probability, 20 bins",
     against: (difference: string) => `difference ${difference}`,
@@ -328,7 +340,6 @@ export const strings = {
     hash: "Hash",
     key: "Public key",
     commands: ["dejavu checkpoint --out today.json", "dejavu-server ledger verify --checkpoint today.json"],
-    copy: "Copy",
   },
 
   models: {
@@ -368,7 +379,7 @@ export const strings = {
     other: (name: string, score: string) => `${name}: ${score}`,
     margin: (margin: string) => `counts as no worse up to ${margin}`,
     intervals: (level: string) => `${level} intervals`,
-    bound: (bound: string) => `held; at least ${bound} needed`,
+    bound: (games: number, bound: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; at least ${bound} needed`,
     evidenceTitle: { crps: "Evidence by the CRPS", brier: "Evidence by the Brier score" },
     evidenceCaption: "E-values over the games, in the order in which they were settled. 1 is no evidence; from 20 on, the dashed line, a statement counts as shown. They may be looked at after every game: at most 1 of 20 comparisons misleads.",
     evidenceLabel: (notWorse: string, worse: string, games: number) =>
@@ -411,6 +422,10 @@ export const strings = {
     noTeam: "not named",
     points: "Points of both so far",
     pointsUnknown: "not known",
+    line: "Line before tip-off",
+    lineOf: (home: string, away: string) => `The lead that the market expects, home − away: 5.5 if ${home} is the favorite by 5.5, −5.5 if ${away} is.`,
+    lineUnfit: "Expected a number within ±35.",
+    date: "Day of the game, if not today",
     pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, an even one for an even lead, at most 500.`,
     total: { half: "Points of both at the half", final: "Points of both at the end" } as Record<string, string>,
     horizon: "Forecast of",
@@ -513,6 +528,22 @@ export const strings = {
     tooClose: "too close to call",
     board: "Games",
     none: "The evening's games appear here.",
+  },
+
+  help: {
+    title: "Help",
+    intro: "Dejavu forecasts NBA games while they are played: who leads at the half, who wins, by how many points, and how sure that is. Every forecast is recorded before the result is known.",
+    pages: "The pages",
+    ofPages: [
+      ["/", "Tonight", "All games of the evening, the most undecided first; earlier evenings by their date."],
+      ["/record", "Record", "How good the forecasts were, beside simpler ones, and how to check that none was changed."],
+      ["/models", "Models", "Which model answers, which ones challenge it, and on what evidence."],
+      ["/what-if", "What if", "Draw a game, and see its forecast."],
+      ["/system", "System", "Whether everything works."],
+      ["/docs", "Reference", "The same figures for programs."],
+    ],
+    words: "The words",
+    commands: "To start it, in a terminal",
   },
 
   notFound: { title: "There is no such page", back: "To tonight's games" },

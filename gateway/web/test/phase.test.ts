@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { link } from "../src/model/link";
-import { phase, silentPart, unforecast, watchedOf, type Phase } from "../src/model/phase";
+import { isOfEvening, phase, silentPart, unforecast, watchedOf, type Phase } from "../src/model/phase";
 import type { Shown } from "../src/model/types";
 import { strings } from "../src/strings";
 import { made } from "./made";
@@ -21,7 +21,7 @@ test("the forecast after the last minute is grey within a minute, and none stand
 test("a game without an outcome is not in overtime for ever", () => {
   expect(at(47, 7201)).toBe("unreported");
   expect(at(20, 7201)).toBe("unreported");
-  expect((["live", "last", "stale", "halftime", "over", "beyond", "ended", "unreported"] as const).filter(unforecast)).toEqual(["beyond", "ended", "unreported"]);
+  expect((["live", "last", "stale", "halftime", "over", "beyond", "ended", "postponed", "unreported"] as const).filter(unforecast)).toEqual(["beyond", "ended", "postponed", "unreported"]);
 });
 
 test("a forecast that the score of the feed has left behind is stale", () => {
@@ -40,7 +40,7 @@ test("near the end a forecast of another lead than the feed's is stale after hal
 test("a forecast of before a shot at the buzzer does not stand beside a final score", () => {
   const forecast = made({ minute: 47.95, isMoment: true, generated: MADE, expires: MADE + 300_000 });
   const with_ = (status: Shown["status"]) => phase(forecast, false, MADE + 4000, { status } as Shown);
-  expect([with_("live"), with_("final"), with_("postponed")]).toEqual(["live", "ended", "ended"]);
+  expect([with_("live"), with_("final"), with_("postponed")]).toEqual(["live", "ended", "postponed"]);
   expect(phase(forecast, true, MADE + 4000, { status: "final" } as Shown)).toBe("over");
 });
 
@@ -75,12 +75,35 @@ test.each([
   [[["live", 70, 61], ["live", 61, 3]], "feed"],
   [[["live", 300, 5]], "feed"],
   [[["live", 300, 5], ["live", 5, 5]], undefined],
+  [[["live", 700, 700], ["final", 20, 20]], undefined],
+  [[["live", 700, 5], ["scheduled", 20, 20]], undefined],
   [[["final", 600, 600], ["scheduled", 600, 600]], undefined],
   [[["live", 7300, 7300]], undefined],
   [[], undefined],
 ] as const)("the part that is silent is named: %j", (games, part) => {
   const states = games.map(([status, observed, published]) => ({ status, observed: -1000 * observed, published: -1000 * published }) as Shown);
   expect(silentPart(states, 0)?.part).toBe(part);
+});
+
+test("a game that its feed left is stale by itself, also while its last forecast has not expired", () => {
+  const forecast = made({ minute: 20, generated: MADE, expires: MADE + 300_000 });
+  const at_ = (read: number, seconds: number) =>
+    phase(forecast, false, MADE + 1000 * seconds, { status: "live", period: 2, left: 230, observed: MADE + 1000 * read } as Shown);
+  expect([at_(0, 59), at_(0, 61), at_(100, 110), at_(100, 161)]).toEqual(["live", "stale", "live", "stale"]);
+});
+
+test.each([
+  ["9912670814", "2024-01-15", undefined, true],
+  ["9912670814", "2023-12-23", undefined, false],
+  ["9912670814", undefined, "2026-11-30T23:00:00Z", true],
+  ["9912670814", undefined, "2026-11-30T23:00:00Z", false, 400],
+  ["0022600001", undefined, "2026-11-30T23:00:00Z", false],
+  ["0022600001", undefined, "2024-01-16T02:00:00Z", true],
+  ["0022600001", undefined, "", false],
+  ["0022600001", "2024-01-15", "2026-11-30T23:00:00Z", true],
+])("a game belongs to the evening of its forecasts, else of its tip-off, and a replay that begins to any: %s, %s, %s", (id, day, tipOff, isOf, played = 700) => {
+  const shown = tipOff === undefined ? undefined : ({ status: "live", period: 1, left: played, tipOff: Date.parse(tipOff) } as Shown);
+  expect(isOfEvening("2024-01-15", id, day === undefined ? undefined : made({ day }), shown)).toBe(isOf);
 });
 
 test("a replay neither hides nor causes the silence of the NBA's games", () => {

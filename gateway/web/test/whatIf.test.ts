@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { askedFor, fits } from "../src/model/whatIf";
+import { askedFor, fits, lineOf } from "../src/model/whatIf";
 
 const asked = (search: string) => {
   const parameters = new URLSearchParams(search);
@@ -7,14 +7,14 @@ const asked = (search: string) => {
 };
 
 test("an address asks for a course, teams, horizon, level and points", () => {
-  expect(asked("pattern=0,2,-1.5&home=BOS&away=LAL&horizon=half&alpha=0.2&points=96")).toEqual({
-    pattern: [0, 2, -1.5], home: "BOS", away: "LAL", horizon: "half", alpha: "0.2", points: "96",
+  expect(asked("pattern=0,2,-1.5&home=BOS&away=LAL&horizon=half&alpha=0.2&points=96&line=-5.5&date=2024-01-15")).toEqual({
+    pattern: [0, 2, -1.5], home: "BOS", away: "LAL", horizon: "half", alpha: "0.2", points: "96", line: "-5.5", date: "2024-01-15",
   });
 });
 
 test("what an address says wrongly is as usual", () => {
-  const usual = { pattern: undefined, home: "", away: "", horizon: "final", alpha: "0.05", points: "" };
-  for (const search of ["", "pattern=a,b&home=XYZ&away=bos&horizon=end&alpha=0.3&points=-3", "points=1e3", "pattern=&alpha=toString", "pattern=9999"])
+  const usual = { pattern: undefined, home: "", away: "", horizon: "final", alpha: "0.05", points: "", line: "", date: "" };
+  for (const search of ["", "line=36&date=tonight", "line=1e1", "pattern=a,b&home=XYZ&away=bos&horizon=end&alpha=0.3&points=-3", "points=1e3", "pattern=&alpha=toString", "pattern=9999"])
     expect(asked(search)).toEqual(usual);
   expect(asked(`pattern=${Array(60).fill(1).join()}`).pattern).toHaveLength(47);
 });
@@ -23,3 +23,5 @@ test.each([
   ["31", 7, true], ["31", -7, true], ["30", 0, true], ["8", 8, true], ["500", 2, true],
   ["31", 8, false], ["6", 8, false], ["502", 2, false], ["31", 1.5, false], ["", 0, false], ["x", 0, false], ["-3", 1, false],
 ])("points of both %s fit a lead of %d: %s", (points, lead, expected) => expect(fits(points, lead)).toBe(expected));
+
+test.each([["5.5", 5.5], ["−5,5", -5.5], ["+35", 35], ["0", 0], ["35.5", undefined], ["", undefined], ["-", undefined], ["x", undefined]])("the line %s is %s", (text, expected) => expect(lineOf(text)).toBe(expected));

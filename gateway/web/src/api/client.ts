@@ -38,6 +38,8 @@ export interface GatewayStatus {
   newestEventTime: string | null;
   serverTime: string;
   demo: boolean;
+  /** The day that is shown as tonight. */
+  evening: string;
   /** Whether the record is to be had as parquet. */
   parquet: boolean;
 }

@@ -25,6 +25,8 @@ export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined
         return said.noForecast;
       case "ended":
         return said.ended;
+      case "postponed":
+        return strings.shown.postponed;
       case "unreported":
         return said.unreported;
     }

@@ -5,6 +5,8 @@ import { time } from "../api/convert";
 import { exact } from "../model/format";
 import { createLoaded } from "../state/load";
 import { strings } from "../strings";
+import { Command } from "./Command";
+import { Words } from "./Words";
 
 const said = strings.record;
 
@@ -19,16 +21,11 @@ export function Checkpoint() {
   return (
     <section class="card">
       <h2>{said.checkpoint}</h2>
-      <p class="intro">{said.checkpointText}</p>
+      <p class="intro">
+        <Words text={said.checkpointText} />
+      </p>
       <For each={said.commands}>
-        {(command) => (
-          <div class="command">
-            <code>{command}</code>
-            <button type="button" class="quiet" aria-label={`${said.copy}: ${command}`} onClick={() => void navigator.clipboard?.writeText(command)}>
-              {said.copy}
-            </button>
-          </div>
-        )}
+        {(command) => <Command command={command} />}
       </For>
       <Show when={head()}>
         {(checkpoint) => (

@@ -1,6 +1,7 @@
 /** A chart with its title, its caption and, behind a toggle, the same figures as a table. */
 import { createSignal, createUniqueId, For, Show, type JSX } from "solid-js";
 import { strings } from "../strings";
+import { Words } from "./Words";
 
 export interface TableData {
   columns: readonly string[];
@@ -19,14 +20,20 @@ export function Table(props: { data: TableData; caption: string }) {
         <caption class="visually-hidden">{props.caption}</caption>
         <thead>
           <tr>
-            <For each={props.data.columns}>{(column) => <th scope="col">{column}</th>}</For>
+            <For each={props.data.columns}>
+              {(column) => (
+                <th scope="col">
+                  <Words text={column} />
+                </th>
+              )}
+            </For>
           </tr>
         </thead>
         <tbody>
           <For each={props.data.rows}>
             {(row) => (
               <tr>
-                <For each={row}>{(cell) => <td>{cell}</td>}</For>
+                <For each={row}>{(cell, column) => <td>{column() ? cell : <Words text={cell} />}</td>}</For>
               </tr>
             )}
           </For>
@@ -51,7 +58,9 @@ export function Figure(props: { title: string; caption: string; table: () => Tab
         </div>
       </div>
       {props.children}
-      <p class="caption">{props.caption}</p>
+      <p class="caption">
+        <Words text={props.caption} />
+      </p>
       <div id={id}>
         <Show when={open()}>
           <Table data={props.table()} caption={props.title} />

@@ -12,6 +12,7 @@ const LINKS = [
   ["/what-if", strings.nav.whatIf],
   ["/overlay", strings.nav.onAir],
   ["/system", strings.nav.system],
+  ["/help", strings.nav.help],
 ] as const;
 
 export function Problems() {
@@ -92,7 +93,7 @@ export function Heading(props: { children: string; hidden?: boolean }) {
 }
 
 /** Title and introduction of a page, with links or controls beside them. */
-export function PageHead(props: { title: string; intro: string; children?: JSX.Element }) {
+export function PageHead(props: { title: string; intro: JSX.Element; children?: JSX.Element }) {
   return (
     <div class="page-head">
       <div>

@@ -6,7 +6,7 @@ import type { Held } from "../api/client";
 import { changeOf } from "../model/course";
 import { seenBefore } from "../model/dejavu";
 import { fixed, lead, percent } from "../model/format";
-import { isReplay, unforecast, type Unforecast } from "../model/phase";
+import { isBeginning, isReplay, unforecast, type Unforecast } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
 import { teamStyle } from "../model/teams";
 import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
@@ -84,7 +84,7 @@ function Unforecast(props: { game: Game; shown: Shown }) {
         )}
       </Show>
       <Show when={props.shown.status === "live"}>
-        <p class="sub">{strings.shown.begins}</p>
+        <p class="sub">{isBeginning(props.shown) ? strings.shown.begins : strings.shown.none}</p>
       </Show>
     </a>
   );

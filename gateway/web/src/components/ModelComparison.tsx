@@ -71,7 +71,7 @@ function Result(props: { comparison: ModelComparisonJson; name: string; other: s
             )}
           </For>
           <For each={found().coverage ?? []}>
-            {(one) => <Stat name={said.intervals(percent(1 - num(one.alpha)))} value={percent(num(one.coverage), 1)} notes={[said.bound(percent(num(one.bound), 1))]} />}
+            {(one) => <Stat name={said.intervals(percent(1 - num(one.alpha)))} value={percent(num(one.coverage), 1)} notes={[said.bound(num(found().games), percent(num(one.bound), 1))]} />}
           </For>
         </dl>
       </Show>

@@ -1,8 +1,8 @@
 /** The top of a game's page: lead, probability of a win and forecasts at the shown minute. */
 import { For, Show } from "solid-js";
 import { covers } from "../model/course";
-import { expected, fixed, lead, percent, signed } from "../model/format";
-import { unforecast, type Unforecast } from "../model/phase";
+import { day, expected, fixed, lead, percent, signed } from "../model/format";
+import { dayOf, isReplay, unforecast, type Unforecast } from "../model/phase";
 import { HORIZONS, type Forecast, type Horizon } from "../model/types";
 import { teamName } from "../model/teams";
 import type { History } from "../state/history";
@@ -29,6 +29,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
   const state = createPhase(() => (props.moment.following() ? newest() : undefined), over, () => game(props.id)?.shown);
   return (
     <section class="card scoreboard">
+      <Show when={newest()}>{(one) => <p class="sub scoreboard-day">{isReplay(props.id) ? strings.tonight.replayed(day(dayOf(one()))) : day(dayOf(one()))}</p>}</Show>
       <div class="scoreboard-now">
         <TeamName side="away" code={away()} leads={margin() < 0} />
         <span class="scoreboard-lead">

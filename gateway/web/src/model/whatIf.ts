@@ -10,6 +10,12 @@ export type Alpha = keyof typeof ALPHAS;
 /** Points of both teams together; "" if they are not known. */
 export const POINTS = /^[1-9][0-9]{0,2}$/;
 
+/** A line: the lead expected before tip-off, home − away; undefined where a text is none that servers accept. */
+export function lineOf(text: string): number | undefined {
+  const value = /^[-+−]?\d{1,2}([.,]\d{1,2})?$/.test(text) ? Number(text.replace("−", "-").replace(",", ".")) : Number.NaN;
+  return Math.abs(value) <= 35 ? value : undefined;
+}
+
 /** Whether two teams can have so many points together with such a lead; servers refuse others. */
 export function fits(points: string, lead: number): boolean {
   const sum = Number(points);
@@ -22,12 +28,16 @@ export function askedFor(query: (name: string) => string | undefined) {
   const team = (name: string) => TEAMS.find((code) => code === query(name)) ?? "";
   const alpha = query("alpha") ?? "";
   const points = query("points") ?? "";
+  const line = query("line") ?? "";
+  const date = query("date") ?? "";
   return {
     pattern: "pattern" in parsed && parsed.pattern.length ? parsed.pattern.slice(0, MINUTE_OF.final - 1) : undefined,
     home: team("home"),
     away: team("away"),
     horizon: (query("horizon") === "half" ? "half" : "final") as Horizon,
     points: POINTS.test(points) ? points : "",
+    line: lineOf(line) === undefined ? "" : line,
+    date: /^\d{4}-\d\d-\d\d$/.test(date) ? date : "",
     alpha: (Object.hasOwn(ALPHAS, alpha) ? alpha : "0.05") as Alpha,
   };
 }

@@ -4,6 +4,7 @@ import { api } from "../api/client";
 import { Table } from "../components/Figure";
 import { PageHead, Pending } from "../components/Frame";
 import { ModelComparison } from "../components/ModelComparison";
+import { Words } from "../components/Words";
 import type { ModelChangeJson } from "../gen/dejavu/v1/model_change_pb";
 import type { ModelJson } from "../gen/dejavu/v1/model_service_pb";
 import { changeRows, hasStore, modelRows } from "../model/models";
@@ -87,7 +88,7 @@ export default function Models() {
   const answer = createLoaded(() => true, () => api.models());
   return (
     <>
-      <PageHead title={said.title} intro={said.intro}>
+      <PageHead title={said.title} intro={<Words text={said.intro} />}>
         <a href="/record">{said.back}</a>
       </PageHead>
       <div class="stack">

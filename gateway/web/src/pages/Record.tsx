@@ -9,6 +9,7 @@ import { PageHead, Pending } from "../components/Frame";
 import { HorizonChoice, Segmented } from "../components/Segmented";
 import { Stat } from "../components/Stat";
 import { TeamSelect } from "../components/TeamSelect";
+import { Words } from "../components/Words";
 import type { GetLeaderboardResponseJson } from "../gen/dejavu/v1/record_service_pb";
 import type { FigureJson, MarketRecordJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { fixed, percent, signed } from "../model/format";
@@ -32,7 +33,7 @@ function Overview(props: { card: ScorecardJson }) {
             <Stat
               name={said.coverage(percent(1 - num(one.alpha)))}
               value={`${percent(num(one.coverage), 1)} [${percent(num(one.lower), 1)}, ${percent(num(one.upper), 1)}]`}
-              notes={[said.coverageNote(fixed(num(one.meanWidth)))]}
+              notes={[said.coverageNote(num(one.games), fixed(num(one.meanWidth)))]}
             />
           )}
         </For>
@@ -169,7 +170,7 @@ export default function Record_() {
   const periods = Object.entries(said.periods) as [Period, string][];
   return (
     <>
-      <PageHead title={said.title} intro={said.intro}>
+      <PageHead title={said.title} intro={<Words text={said.intro} />}>
         <a href="/models">{strings.models.link}</a>
       </PageHead>
       <div class="stack">
@@ -180,7 +181,9 @@ export default function Record_() {
             <TeamSelect label={said.team} none={said.anyTeam} value={team()} onChange={setTeam} />
             <label class="check">
               <input type="checkbox" checked={replays()} onChange={(event) => setTicked(event.currentTarget.checked)} />
-              {said.replays}
+              <span>
+                <Words text={said.replays} />
+              </span>
             </label>
             <a href={forecastsFile(filter(), "csv")} download="">
               {said.download}

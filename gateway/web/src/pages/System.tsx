@@ -6,13 +6,13 @@ import { Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
 import { exact, span } from "../model/format";
 import { hasStore } from "../model/models";
+import { followed } from "../model/phase";
 import { methodRows, stateRows } from "../model/stats";
 import { tonight } from "../state/board";
 import { now, offset } from "../state/clock";
-import { games } from "../state/games";
 import { connection, status } from "../state/live";
 import { createLoaded } from "../state/load";
-import { problems, quietFor, silentFor } from "../state/problems";
+import { problems, quietFor, silentFor, states } from "../state/problems";
 import { strings } from "../strings";
 
 const said = strings.system;
@@ -31,7 +31,7 @@ function ledgerText(state: GatewayStatus): string {
 }
 
 function feedText(): string {
-  const read = games().flatMap((game) => (game.shown?.status === "live" ? [game.shown.observed] : []));
+  const read = followed(states(), now()).map((one) => one.observed);
   return read.length ? said.feedRead(span(now() - Math.max(...read))) : said.feedIdle;
 }
 
@@ -99,6 +99,11 @@ function Models() {
   );
 }
 
+/** A name in which a narrow column may break before a capital letter. */
+function breakable(name: string): string {
+  return name.replace(/(?=[A-Z])/g, "\u200b");
+}
+
 function seasons(years: readonly number[]): string {
   const first = Math.min(...years);
   const last = Math.max(...years);
@@ -110,14 +115,14 @@ function Stats() {
   const timer = setInterval(() => void stats.reload(), REFRESH_MS);
   onCleanup(() => clearInterval(timer));
   return (
-    <section class="card">
+    <section class="card whole">
       <h2>{said.stats.title}</h2>
       <Show when={stats.value()} fallback={<Pending error={stats.error()} retry={() => void stats.reload()} />}>
         {(ready) => (
           <>
             <Table data={{ columns: said.columns, rows: stateRows(ready()) }} caption={said.stats.title} />
             <h3>{said.stats.calls}</h3>
-            <Table data={{ columns: said.stats.columns, rows: methodRows(ready()) }} caption={said.stats.calls} />
+            <Table data={{ columns: said.stats.columns, rows: methodRows(ready()).map(([name, ...figures]) => [breakable(name), ...figures]) }} caption={said.stats.calls} />
           </>
         )}
       </Show>

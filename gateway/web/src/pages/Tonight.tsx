@@ -1,15 +1,15 @@
 /** The board: tonight's games live, or those of an earlier evening. */
 import { batch, createEffect, createMemo, createSignal, For, on, onCleanup, Show } from "solid-js";
 import { api } from "../api/client";
+import { Command } from "../components/Command";
 import { GameCard } from "../components/GameCard";
 import { Heading, Pending } from "../components/Frame";
 import { day, gameDay } from "../model/format";
-import { phase } from "../model/phase";
+import { isReplay, phase } from "../model/phase";
 import { go, query } from "../router";
-import { byId, byOpenness, byTipOff, failure, loadTonight, tonight } from "../state/board";
+import { byId, byOpenness, byTipOff, evening, failure, isTonight, loadTonight, tonight } from "../state/board";
 import { now } from "../state/clock";
 import { game as known, games, latest, outcomeOf, takeBoardGame, type Game } from "../state/games";
-import { status } from "../state/live";
 import { createLoaded } from "../state/load";
 import { strings } from "../strings";
 
@@ -23,33 +23,29 @@ const CARDS_A_TURN = 2;
 
 export default function Tonight() {
   const chosen = () => query("date");
-  const evening = createLoaded(chosen, async (date) => {
-    const answer = await api.board(date);
+  const past = createLoaded(chosen, async (day) => {
+    const answer = await api.board(day);
     batch(() => answer.games.forEach(takeBoardGame));
     return answer;
   });
-  const board = () => (chosen() ? (evening.value()?.date === chosen() ? evening.value() : undefined) : tonight());
-  const error = () => (chosen() ? evening.error() : failure());
-  const retry = () => void (chosen() ? evening.reload() : loadTonight());
+  const board = () => (chosen() ? (past.value()?.date === chosen() ? past.value() : undefined) : tonight());
+  const error = () => (chosen() ? past.error() : failure());
+  const retry = () => void (chosen() ? past.reload() : loadTonight());
   const [waited, setWaited] = createSignal(false);
   const timer = setTimeout(() => setWaited(true), WAIT_MS);
   onCleanup(() => clearTimeout(timer));
-  const live = () => !chosen() || chosen() === tonight()?.date;
-  // A board that stays open moves to the next evening, once for each day.
-  const today = createMemo(() => gameDay(now()));
-  createEffect(on(today, () => !chosen() && tonight() && void loadTonight(), { defer: true }));
+  const live = () => !chosen() || chosen() === evening();
+  const date = () => chosen() ?? evening();
+  // A board that stays open moves to the next evening, once for each.
+  createEffect(on(evening, (next) => tonight() && tonight()?.date !== next && void loadTonight(), { defer: true }));
   const shown = createMemo(() => {
     const listed = new Set((board()?.games ?? []).map((game) => game.gameId));
-    const evening = tonight()?.date ?? today();
-    // Games of a demonstration are played now, but belong to an evening of the past.
-    const isToday = (game: Game) =>
-      (status()?.demo && game.shown !== undefined) ||
-      Object.values(game.newest).some((one) => one?.day === evening) || (game.shown !== undefined && !Number.isNaN(game.shown.tipOff) && gameDay(game.shown.tipOff) === evening);
-    return games().filter((game) => listed.has(game.id) || (live() && isToday(game)));
+    return games().filter((game) => listed.has(game.id) || (live() && isTonight(game)));
   });
   const minute = createMemo(() => Math.floor(now() / 60_000));
   const groupOf = (game: Game): string => {
-    if (outcomeOf(game, "final") || game.shown?.status === "postponed") return said.over;
+    if (outcomeOf(game, "final")) return said.over;
+    if (game.shown?.status === "postponed") return said.postponed;
     if (game.shown?.status === "scheduled" && !latest(game)) return said.later;
     if (game.shown?.status === "final" && !latest(game)) return said.over;
     const newest = latest(game);
@@ -61,7 +57,7 @@ export default function Tonight() {
       .filter((game) => groupOf(game) === group)
       .sort(group === said.inPlay ? byOpenness : group === said.later ? byTipOff : byId)
       .map((game) => game.id);
-  const groups = [said.inPlay, said.later, said.unreported, said.over].map((name) => ({ name, ids: createMemo(() => sorted(name)) }));
+  const groups = [said.inPlay, said.later, said.postponed, said.unreported, said.over].map((name) => ({ name, ids: createMemo(() => sorted(name)) }));
   const [room, setRoom] = createSignal(CARDS_A_TURN);
   let further: ReturnType<typeof setTimeout> | undefined;
   createEffect(() => {
@@ -78,8 +74,10 @@ export default function Tonight() {
     <>
       <div class="page-head">
         <div>
-          <Heading>{said.title}</Heading>
-          <p class="sub">{day(board()?.date ?? chosen() ?? gameDay(now()))}</p>
+          <Heading>{live() ? said.title : day(date())}</Heading>
+          <Show when={live()}>
+            <p class="sub">{shown().length && shown().every((game) => isReplay(game.id)) ? said.replayed(day(date())) : day(date())}</p>
+          </Show>
         </div>
         <nav class="evenings" aria-label={said.evening}>
           <Show when={dates()?.previous}>{(date) => <a href={`/?date=${date()}`}>← {said.previous}</a>}</Show>
@@ -91,8 +89,8 @@ export default function Tonight() {
             <span class="visually-hidden">{said.chooseDay}</span>
             <input
               type="date"
-              value={board()?.date ?? chosen() ?? gameDay(now())}
-              max={tonight()?.date ?? gameDay(now())}
+              value={date()}
+              max={date() > gameDay(now()) ? date() : gameDay(now())}
               onChange={(event) => event.currentTarget.value && go(`/?date=${event.currentTarget.value}`)}
             />
           </label>
@@ -103,7 +101,15 @@ export default function Tonight() {
             <>
               <p class="pending">{said.empty}</p>
               <Show when={!chosen()}>
-                <p class="pending">{said.emptyHint}</p>
+                <p>{said.emptyHint}</p>
+                <For each={strings.commands}>
+                  {([command, text]) => (
+                    <>
+                      <p class="sub">{text}</p>
+                      <Command command={command} />
+                    </>
+                  )}
+                </For>
               </Show>
             </>
           }

@@ -7,10 +7,11 @@ import { PageHead } from "../components/Frame";
 import { PatternEditor } from "../components/PatternEditor";
 import { HorizonChoice, Segmented } from "../components/Segmented";
 import { TeamSelect } from "../components/TeamSelect";
+import { Words } from "../components/Words";
 import { expected, fixed, lead, percent } from "../model/format";
 import { LEVELS } from "../model/fan";
 import { parse, write } from "../model/pattern";
-import { ALPHAS, askedFor, fits, POINTS, type Alpha } from "../model/whatIf";
+import { ALPHAS, askedFor, fits, lineOf, POINTS, type Alpha } from "../model/whatIf";
 import { MINUTE_OF, type Forecast, type Horizon } from "../model/types";
 import { query, setQuery } from "../router";
 import { teamStyle } from "../model/teams";
@@ -33,6 +34,8 @@ export default function WhatIf() {
   const [away, setAway] = createSignal(asked.away);
   const [horizon, setHorizon] = createSignal<Horizon>(asked.horizon);
   const [points, setPoints] = createSignal(asked.points);
+  const [line, setLine] = createSignal(asked.line);
+  const [date, setDate] = createSignal(asked.date);
   const [alpha, setAlpha] = createSignal<Alpha>(asked.alpha);
   // The address shows what is asked, so that it can be sent to others; browsers limit how often it may change.
   createEffect(() => {
@@ -43,6 +46,8 @@ export default function WhatIf() {
       horizon: horizon() === "half" ? "half" : undefined,
       alpha: alpha() === "0.05" ? undefined : alpha(),
       points: POINTS.test(points()) ? points() : undefined,
+      line: lineOf(line()) === undefined ? undefined : line(),
+      date: date() || undefined,
     };
     const timer = setTimeout(() => setQuery(changes, { replace: true }), ADDRESS_MS);
     onCleanup(() => clearTimeout(timer));
@@ -76,6 +81,8 @@ export default function WhatIf() {
   /** The lead changes with every minute that is drawn: points that no longer fit it are left out, and that is said. */
   const unfit = () => points() !== "" && !fits(points(), pattern().at(-1) ?? 0);
 
+  const unfitLine = () => line() !== "" && lineOf(line()) === undefined;
+
   let pending: AbortController | undefined;
   const ask = async (request: Parameters<typeof api.predict>[0]) => {
     pending?.abort();
@@ -102,6 +109,8 @@ export default function WhatIf() {
       awayTeam: away(),
       quantileLevels: QUANTILE_LEVELS,
       returnExplanation: true,
+      ...(lineOf(line()) !== undefined && { pregameMargin: lineOf(line()) as number }),
+      ...(date() && { gameDate: date() }),
       ...(fits(points(), pattern().at(-1) ?? 0) && { totalPoints: Number(points()) }),
     };
     const timer = setTimeout(() => void ask(request), PAUSE_MS);
@@ -116,7 +125,7 @@ export default function WhatIf() {
   const name = (value: number) => lead(value, answeredHome(), answeredAway());
   return (
     <>
-      <PageHead title={said.title} intro={said.intro} />
+      <PageHead title={said.title} intro={<Words text={said.intro} />} />
       <div class="stack teams" style={teamStyle(answeredHome(), answeredAway())}>
         <section class="card">
           <div class="form-row">
@@ -137,7 +146,29 @@ export default function WhatIf() {
                 onInput={(event) => setPoints(event.currentTarget.value.trim())}
               />
             </label>
+            <label class="field">
+              <span>{said.line}</span>
+              <input
+                class="points"
+                inputmode="text"
+                maxlength={6}
+                placeholder={said.pointsUnknown}
+                title={said.lineOf(homeName(), awayName())}
+                value={line()}
+                aria-invalid={unfitLine()}
+                aria-describedby="line-hint"
+                onInput={(event) => setLine(event.currentTarget.value.trim())}
+              />
+            </label>
+            <label class="field">
+              <span>{said.date}</span>
+              <input class="points day" type="date" value={date()} onChange={(event) => setDate(event.currentTarget.value)} />
+            </label>
           </div>
+          <p id="line-hint" classList={{ sub: !unfitLine(), invalid: unfitLine() }} role="status">
+            {unfitLine() ? `${said.lineUnfit} ` : ""}
+            {line() ? said.lineOf(homeName(), awayName()) : ""}
+          </p>
           <p id="points-problem" class="invalid" role="status">
             {unfit() && said.pointsUnfit(lead(pattern().at(-1) ?? 0, homeName(), awayName(), 0))}
           </p>
@@ -175,7 +206,9 @@ export default function WhatIf() {
                 </Show>
                 <Show when={forecast().expectedMargin !== undefined}>
                   <div class="stat">
-                    <dt>{strings.game.expected}</dt>
+                    <dt>
+                      <Words text={strings.game.expected} />
+                    </dt>
                     <dd>
                       <strong>{expected(forecast().expectedMargin ?? 0, answeredHome(), answeredAway())}</strong>
                     </dd>

@@ -2,6 +2,7 @@
 export { default as Board } from "./Board";
 export { default as Embed } from "./Embed";
 export { default as Game } from "./Game";
+export { default as Help } from "./Help";
 export { default as Models } from "./Models";
 export { default as NotFound } from "./NotFound";
 export { default as OnAir } from "./OnAir";

@@ -2,13 +2,21 @@
 import { batch, createSignal } from "solid-js";
 import { api, type Board } from "../api/client";
 import { openness } from "../model/course";
+import { gameDay } from "../model/format";
+import { isOfEvening } from "../model/phase";
+import { now } from "./clock";
 import { later } from "./delay";
-import { takeBoardGame, type Game } from "./games";
-import { loadedUpTo, onRestart } from "./live";
+import { latest, takeBoardGame, type Game } from "./games";
+import { loadedUpTo, onRestart, status } from "./live";
 
 const [tonight, setTonight] = createSignal<Board>();
 const [failure, setFailure] = createSignal<unknown>();
 export { tonight, failure };
+
+/** The day that is tonight: the gateway tells it, the server behind it need not answer. */
+export function evening(): string {
+  return status()?.evening ?? tonight()?.date ?? gameDay(now());
+}
 
 const RETRY_MS = 3000;
 let loading = false;
@@ -44,6 +52,11 @@ export async function loadTonight(): Promise<void> {
 }
 
 onRestart(() => void ((tonight() || loading) && loadTonight()));
+
+/** Whether a game is one of tonight's. */
+export function isTonight(game: Game): boolean {
+  return isOfEvening(evening(), game.id, latest(game), game.shown);
+}
 
 /** The order of the board: open games first, in steps of a tenth, so that cards do not change places with every point. */
 export function byOpenness(a: Game, b: Game): number {

@@ -12,9 +12,10 @@ import type { History } from "./history";
 
 /** `feed`: what the feed shows of the game, which may be later than the newest forecast. */
 export function createMoment(history: History, feed: () => Shown | undefined = () => undefined) {
+  /** The newest forecast up to the minute of the address, as its picture shows it; of an earlier minute, the first one. */
   const chosen = () => {
     const minute = Number(query("minute"));
-    return history.minutes().includes(minute) ? minute : undefined;
+    return minute > 0 ? (history.minutes().filter((one) => one <= minute).at(-1) ?? history.minutes()[0]) : undefined;
   };
   const minute = () => chosen() ?? history.minutes().at(-1) ?? 0;
   const shown = createMemo((): Partial<Record<Horizon, Recorded>> => {

@@ -1,7 +1,7 @@
 /** Current problems in words; empty if there are none. */
 import { createMemo } from "solid-js";
 import { span } from "../model/format";
-import { GIVEN_UP_MS, silentPart, watchedOf } from "../model/phase";
+import { leftOf, phase, silentPart, watchedOf } from "../model/phase";
 import { strings } from "../strings";
 import { tonight } from "./board";
 import { now, offset } from "./clock";
@@ -18,20 +18,25 @@ const SKEW_MS = 30_000;
 
 const watched = createMemo(() => watchedOf(games()));
 
-/** Age of the newest forecast if games are in play and all their forecasts have expired. */
+/** What the feed shows of the games whose silence counts. */
+export const states = createMemo(() => watched().flatMap((game) => game.shown ?? []));
+
+/** Age of the newest forecast if games are in play and all their forecasts have expired; at the half none comes for long. */
 export const quietFor = createMemo((): number | undefined => {
   if (!tonight()) return undefined; // which games are over is not known yet
+  const left = leftOf(states());
   const inPlay = watched().flatMap((game) => {
     const newest = latest(game);
-    return newest && (newest.minute < 47 || newest.isMoment) && !outcomeOf(game, "final") ? [newest] : [];
+    if (!newest || outcomeOf(game, "final") || (game.shown && left(game.shown))) return [];
+    const state = phase(newest, false, now(), game.shown);
+    return state === "live" || state === "halftime" || state === "stale" ? [{ newest, isQuiet: state === "stale" && newest.expires <= now() }] : [];
   });
-  const recent = inPlay.filter((one) => now() - one.generated < GIVEN_UP_MS);
-  if (!recent.length || recent.some((one) => one.expires > now())) return undefined;
-  return now() - Math.max(...recent.map((one) => one.generated));
+  if (!inPlay.length || inPlay.some((one) => !one.isQuiet)) return undefined;
+  return now() - Math.max(...inPlay.map((one) => one.newest.generated));
 });
 
 /** The poller or the feed, if nothing has come from it for a while in which games are in play. */
-export const silentFor = createMemo(() => silentPart(watched().flatMap((game) => game.shown ?? []), now()));
+export const silentFor = createMemo(() => silentPart(states(), now()));
 
 /** The part on the path of new forecasts that is gone or quiet though the page is connected: the poller, or its feed. */
 export const source = createMemo(() => silentFor()?.part ?? (quietFor() === undefined ? undefined : "quiet"));

@@ -25,7 +25,7 @@ export function barOptions(bars: () => readonly Bar[], home: () => string, away:
       },
       axes: [
         { ...common(colors), grid: { show: false }, size: 28 * colors.unit, gap: 4, splits: (chart) => spread(bars(), chart.width / colors.unit), values: (_chart, places) => places.map((place) => bars()[place]?.name ?? "") },
-        leads(colors, home(), away()),
+        { ...leads(colors, home(), away()), space: 20 * colors.unit },
       ],
       series: [{}, series(colors.home), series(colors.away)],
     };

@@ -188,8 +188,8 @@ def _own_paths() -> dict[str, JsonObject]:
     return {
         "/api/stream": _get(
             "stream",
-            "Live events, as server-sent events: prediction (StreamPredictionsResponse), game (dejavu.v1.Game), status"
-            " (Status) and reset (Error); id: the resume token.",
+            "Live events, as server-sent events: prediction (StreamPredictionsResponse), game (dejavu.v1.Game), priced"
+            " (RecordedPrediction with the newest prices), status (Status) and reset (Error); id: the resume token.",
             _responses(_TEXT, "text/event-stream"),
             *follow,
             _parameter("Last-Event-ID", _TEXT, place="header"),
@@ -265,6 +265,7 @@ def _own_schemas() -> dict[str, JsonObject]:
         homeTeam=_TEXT,
         awayTeam=_TEXT,
         newest=_object(half=or_none, final=or_none),
+        priced=or_none,
         outcomes=outcomes,
         held=_object(half=held_or_none, final=held_or_none),
         forecasts={"type": "integer"},

@@ -107,7 +107,7 @@ class WebSocketOutlet:
     async def games(self, states: Sequence[PublishedGame]) -> None:
         """See `Outlet`."""
         for state in states:
-            await self._write(b"game", "", state.json)
+            await self._write(state.event, "", state.json)
 
     async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
         """See `Outlet`."""

@@ -1,13 +1,16 @@
-"""Newest states of games as the poller read them from the feed, for all browsers."""
+"""Newest states of games as the poller read them from the feed, and newest recorded prices, for all browsers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.game_service_pb2 import Game
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_RECORDING_RECORDED
+from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_common.clock import game_day, utc_now
 from dejavu_gateway.live.event_log import chunk_of
 from dejavu_gateway.messages.encode import to_json
@@ -18,75 +21,103 @@ KEPT: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class PublishedGame:
-    """State of a game, with its text as JSON, which all browsers share.
+    """State or prices of a game, with their text as JSON, which all browsers share.
 
     Attributes:
-        number: number of the state among all states received; later ones have greater numbers.
-        game: the state.
+        number: number among all that were received; later ones have greater numbers.
+        event: what it is: a "game", or the newest forecast that is "priced".
+        game_id: the game.
+        message: the state, or the forecast with its markets.
         json: the same as JSON.
         sse: the same as a server-sent event. It has no id: a stream resumes by its forecasts and outcomes.
         chunk: the event as a chunk of an HTTP/1.1 answer.
     """
 
     number: int
-    game: Game
+    event: bytes
+    game_id: str
+    message: Game | RecordedPrediction
     json: bytes
     sse: bytes
     chunk: bytes
 
 
+def is_priced(prediction: RecordedPrediction) -> bool:
+    """Return whether a forecast of the end was in time, and has recorded prices of the lead or the winner.
+
+    A market that was sent after the outcome had been observed is no price of the game.
+    """
+    forecast = prediction.forecast
+    return (
+        forecast.horizon == HORIZON_FINAL
+        and not forecast.late
+        and any(
+            each.answer.kind == MARKET_KIND_LEAD and each.answer.recording == MARKET_RECORDING_RECORDED
+            for each in prediction.markets
+        )
+    )
+
+
 class LiveGames:
-    """The newest state of each game.
+    """The newest state of each game, and its newest forecast with prices.
 
     Attributes:
-        count: number of states received.
+        count: number of them received.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self._states: dict[str, PublishedGame] = {}  # in order of their numbers
+        self._states: dict[tuple[bytes, str], PublishedGame] = {}  # in order of their numbers
 
     def take(self, game: Game) -> bool:
         """Take a state; return whether it is new. The server repeats all states after a broken connection."""
-        before = self._states.get(game.game_id)
-        if before is not None and before.game == game:
+        return self._take(b"game", game.game_id, game)
+
+    def take_priced(self, prediction: RecordedPrediction) -> bool:
+        """Take a forecast with prices, without its distribution; return whether it is new."""
+        prediction.forecast.ClearField("distribution")
+        return self._take(b"priced", prediction.forecast.game_id, prediction)
+
+    def _take(self, event: bytes, game_id: str, message: Game | RecordedPrediction) -> bool:
+        before = self._states.get((event, game_id))
+        if before is not None and before.message == message:
             return False
         self.count += 1
-        json = to_json(game)
-        sse = b"event: game\ndata: %b\n\n" % json
-        self._states.pop(game.game_id, None)
-        self._states[game.game_id] = PublishedGame(self.count, game, json, sse, chunk_of(sse))
+        json = to_json(message)
+        sse = b"event: %b\ndata: %b\n\n" % (event, json)
+        self._states.pop((event, game_id), None)
+        self._states[event, game_id] = PublishedGame(self.count, event, game_id, message, json, sse, chunk_of(sse))
         return True
 
     def after(self, number: int, games: frozenset[str]) -> list[PublishedGame]:
-        """Return the newest states with a greater number, oldest first, of some games (empty: of all)."""
+        """Return the newest ones with a greater number, oldest first, of some games (empty: of all)."""
         found = list[PublishedGame]()
         for state in reversed(self._states.values()):
             if state.number <= number:
                 break
-            if not games or state.game.game_id in games:
+            if not games or state.game_id in games:
                 found.append(state)
         return found[::-1]
 
     def of(self, game_id: str) -> Game | None:
         """Return the state of a game; None if none of the last day is known."""
-        self._forget()
-        state = self._states.get(game_id)
-        return None if state is None else state.game
+        return next((game for game in self._games() if game.game_id == game_id), None)
 
     def of_day(self, day: date | None) -> Iterator[Game]:
         """Yield the states of the games that start on a day; None: of all games."""
-        self._forget()
-        for state in self._states.values():
-            tip_off = state.game.tip_off_time.ToDatetime(tzinfo=UTC) if state.game.HasField("tip_off_time") else None
+        for game in self._games():
+            tip_off = game.tip_off_time.ToDatetime(tzinfo=UTC) if game.HasField("tip_off_time") else None
             if day is None or (tip_off is not None and game_day(tip_off) == day):
-                yield state.game
+                yield game
 
-    def _forget(self) -> None:
-        """Forget states older than a day."""
+    def _games(self) -> list[Game]:
+        """Return the states; forget what is older than a day."""
         oldest = utc_now() - KEPT
-        self._states = {
-            game_id: state
-            for game_id, state in self._states.items()
-            if state.game.published_time.ToDatetime(tzinfo=UTC) > oldest
-        }
+        self._states = {key: state for key, state in self._states.items() if _time(state.message) > oldest}
+        return [state.message for state in self._states.values() if isinstance(state.message, Game)]
+
+
+def _time(message: Game | RecordedPrediction) -> datetime:
+    """Return when a state was published, or a forecast was made."""
+    time = message.published_time if isinstance(message, Game) else message.forecast.generated_time
+    return time.ToDatetime(tzinfo=UTC)

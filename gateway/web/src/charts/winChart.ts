@@ -9,6 +9,8 @@ import type { Palette } from "./theme";
 
 export interface WinInput {
   points: readonly CoursePoint[];
+  /** The same by the market, at times of forecasts. */
+  market?: readonly { minute: number; probability: number }[] | undefined;
   home: string;
   away: string;
   /** The shown time of play. */
@@ -46,7 +48,18 @@ export function winData(input: WinInput): uPlot.AlignedData {
     probabilities.map((one) => (one === null ? null : Math.max(0.5, one))),
     probabilities.map((one) => (one === null ? null : Math.min(0.5, one))),
     probabilities,
+    marketAt(minutes, input.market ?? []),
   ];
+}
+
+/** The market's probability at each of some minutes: undefined where the price before still holds, and null, a gap, where it does not. */
+function marketAt(minutes: readonly number[], market: readonly { minute: number; probability: number }[]): (number | null | undefined)[] {
+  const at = new Map(market.map((one) => [one.minute, one.probability]));
+  let last = -Infinity;
+  return minutes.map((minute) => {
+    if (at.has(minute)) last = minute;
+    return at.get(minute) ?? (isGap(last, minute) ? null : undefined);
+  });
 }
 
 export function winOptions(input: () => WinInput): (colors: Palette, paths: Paths) => Omit<uPlot.Options, "width" | "height"> {
@@ -66,6 +79,7 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
         series({ width: 0, fill: colors.homeTint, fillTo: 0.5 }),
         series({ width: 0, fill: colors.awayTint, fillTo: 0.5 }),
         series({ stroke: colors.ink, width: 2 * colors.unit }),
+        series({ stroke: colors.muted, width: 2 * colors.unit, dash: [4 * colors.unit, 3 * colors.unit] }),
       ],
       hooks: {
         draw: [

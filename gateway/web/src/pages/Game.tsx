@@ -7,6 +7,7 @@ import { Chart } from "../charts/Chart";
 import { FanFigure } from "../components/FanFigure";
 import { Figure, Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
+import { MarketCard, marketCourse } from "../components/MarketBeside";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
 import { corrections, covers, held } from "../model/course";
@@ -30,13 +31,19 @@ interface Parts {
 }
 
 function WinFigure(props: Parts) {
+  const market = createMemo(() => marketCourse(props.history));
   const table = () => ({
-    columns: [said.columns.minute, said.columns.lead, strings.tonight.wins(props.moment.home())],
-    rows: winPoints(props.history).map((point) => [timeCell(point.minute), lead(point.lead, props.moment.home(), props.moment.away(), 0), percent(point.probability, 1)]),
+    columns: [said.columns.minute, said.columns.lead, strings.tonight.wins(props.moment.home()), ...(market().length ? [strings.market.wins(props.moment.home())] : [])],
+    rows: winPoints(props.history).map((point) => [
+      timeCell(point.minute),
+      lead(point.lead, props.moment.home(), props.moment.away(), 0),
+      percent(point.probability, 1),
+      ...(market().length ? [percent(market().find((one) => one.minute === point.minute)?.probability ?? Number.NaN, 1)] : []),
+    ]),
   });
   return (
-    <Figure title={said.winTitle} caption={said.winCaption(props.moment.home(), props.moment.away())} table={table}>
-      <WinChart history={props.history} moment={props.moment} ends />
+    <Figure title={said.winTitle} caption={`${said.winCaption(props.moment.home(), props.moment.away())}${market().length ? ` ${strings.market.course}` : ""}`} table={table}>
+      <WinChart history={props.history} moment={props.moment} market={market()} ends />
     </Figure>
   );
 }
@@ -225,6 +232,7 @@ export default function Game(props: { id: string }) {
         <Scrubber history={history} moment={moment} />
         <FanFigure history={history} moment={moment} similar={similar()} />
         <SimilarCard history={history} moment={moment} drawn={drawn()} onDraw={setChosen} />
+        <MarketCard id={props.id} history={history} moment={moment} />
         <WinFigure history={history} moment={moment} />
         <ReasonFigure history={history} moment={moment} />
         <HeldCard history={history} moment={moment} />

@@ -2,6 +2,7 @@
 import { batch, createEffect, createMemo, createSignal, For, on, onCleanup, Show } from "solid-js";
 import { api } from "../api/client";
 import { GameCard } from "../components/GameCard";
+import { MarketNote } from "../components/MarketBeside";
 import { Heading, Pending } from "../components/Frame";
 import { day, gameDay } from "../model/format";
 import { phase } from "../model/phase";
@@ -122,6 +123,7 @@ export default function Tonight() {
               </Show>
             )}
           </For>
+          <MarketNote />
         </Show>
       </Show>
     </>

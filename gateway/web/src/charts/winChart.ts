@@ -47,8 +47,8 @@ export function winData(input: WinInput): uPlot.AlignedData {
     minutes,
     probabilities.map((one) => (one === null ? null : Math.max(0.5, one))),
     probabilities.map((one) => (one === null ? null : Math.min(0.5, one))),
-    probabilities,
     marketAt(minutes, input.market ?? []),
+    probabilities,
   ];
 }
 
@@ -78,8 +78,8 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
         {},
         series({ width: 0, fill: colors.homeTint, fillTo: 0.5 }),
         series({ width: 0, fill: colors.awayTint, fillTo: 0.5 }),
-        series({ stroke: colors.ink, width: 2 * colors.unit }),
         series({ stroke: colors.muted, width: 2 * colors.unit, dash: [4 * colors.unit, 3 * colors.unit] }),
+        series({ stroke: colors.ink, width: 2 * colors.unit }), // last: the dots of the hook are drawn with its dashes
       ],
       hooks: {
         draw: [

@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu_client import HALFTIME, AsyncDejavuClient, predict_request
+from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient, market, predict_request, total_market
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
@@ -41,6 +41,7 @@ class FollowingBrowser:
         resets: all resets.
         reset_at: number of events before the last reset.
         games: all states of games.
+        priced: all forecasts with prices.
         last_id: the last id.
         connections: number of connections so far.
     """
@@ -53,6 +54,7 @@ class FollowingBrowser:
         self.resets: list[dict[str, Any]] = []
         self.reset_at = 0
         self.games: list[dict[str, Any]] = []
+        self.priced: list[dict[str, Any]] = []
         self.last_id = ""
         self.connections = 0
         self._more = asyncio.Condition()
@@ -105,6 +107,8 @@ class FollowingBrowser:
                 self.reset_at = len(self.sequences)
             case "game":
                 self.games.append(value)
+            case "priced":
+                self.priced.append(value)
 
 
 @asynccontextmanager
@@ -244,6 +248,24 @@ async def test_states_of_games_reach_browsers_and_answers_and_again_after_the_ga
         (game(1), 0, 0),
     ]
     assert (unforecast["predictions"], unforecast["state"]["period"]) == ([], 1)
+
+
+async def test_recorded_prices_reach_browsers_and_the_board_without_an_event_of_their_own(tmp_path: Path) -> None:
+    winner, total = market(0, -160, 140), total_market(221.5, 1.91, 1.91)
+    async with evening(tmp_path, "--demo", shipped=True) as (recorder, address, _), following(address) as browser:
+        for minute, prices in ((30, [winner, total]), (31, [total]), (32, [])):
+            request = predict_request([2.0] * minute, horizon=FINAL, game_id=game(0), total_points=150, markets=prices)
+            [result] = await recorder.client.predict_batch([request], timeout=60)
+            recorder.sequences.append(result.forecast.sequence)
+            await browser.until(has_all(recorder))
+        await browser.until(lambda each: bool(each.priced))
+        async with httpx.AsyncClient(timeout=60) as asking:
+            [on_board] = (await asking.get(f"http://{address}/api/games")).json()["games"]
+    assert [each["forecast"]["elapsedMinutes"] for each in browser.priced] == [30]
+    assert on_board["priced"] == browser.priced[0]
+    assert on_board["newest"]["final"]["forecast"]["elapsedMinutes"] == 32
+    kinds = [each["answer"]["kind"] for each in on_board["priced"]["markets"]]
+    assert kinds == ["MARKET_KIND_LEAD", "MARKET_KIND_TOTAL"]
 
 
 def _target(gateway: SpawnedServer) -> str:

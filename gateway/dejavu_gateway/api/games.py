@@ -22,6 +22,7 @@ from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_replay
 from dejavu_gateway.api.context import GatewayContext, context_of, turn
 from dejavu_gateway.api.shared_answers import SharedAnswers
 from dejavu_gateway.http.answers import Content, json_response
+from dejavu_gateway.live.games import is_priced
 from dejavu_gateway.messages.decode import check_flag, check_game_id, check_names
 from dejavu_gateway.messages.encode import JsonObject, dump, to_dict
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
@@ -206,11 +207,13 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | No
     newest = {
         name: latest(each for each in forecasts if each.forecast.horizon == horizon) for name, horizon in _HORIZONS
     }
+    priced = next(filter(is_priced, forecasts), None)
     return {
         "gameId": game_id,
         "homeTeam": teams.home_team if teams else "",
         "awayTeam": teams.away_team if teams else "",
         "newest": {name: each and _brief(each) for name, each in newest.items()},
+        "priced": priced and _brief(priced),
         "outcomes": [to_dict(each) for each in _outcomes(forecasts)],
         "held": {name: _held(forecasts, horizon) for name, horizon in _HORIZONS},
         "forecasts": len(forecasts),

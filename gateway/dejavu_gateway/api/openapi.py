@@ -31,7 +31,8 @@ _TIME: Final[JsonObject] = {"type": "string", "format": "date-time"}
 _FLAG: Final[JsonObject] = {"type": "string", "enum": ["0", "1"]}
 
 _EVENTS: Final = (
-    "prediction (StreamPredictionsResponse), game (dejavu.v1.Game), status (Status), position (empty) or reset (Error)."
+    "prediction (StreamPredictionsResponse), game (dejavu.v1.Game), priced (RecordedPrediction with the newest prices),"
+    " status (Status), position (empty) or reset (Error)."
 )
 
 _TAGS: Final = {
@@ -241,6 +242,7 @@ def _own_schemas() -> dict[str, JsonObject]:
         homeTeam=_TEXT,
         awayTeam=_TEXT,
         newest=_object(half=or_none, final=or_none),
+        priced=or_none,
         outcomes=outcomes,
         held=_object(half=held_or_none, final=held_or_none),
         forecasts={"type": "integer"},

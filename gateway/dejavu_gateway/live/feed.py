@@ -11,15 +11,17 @@ from datetime import date
 from typing import Final, Protocol
 
 from dejavu.ops.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu_client import AsyncDejavuClient, DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
 from dejavu_client.errors import CallCancelledError, ResourceExhaustedError, UnimplementedError
 from dejavu_client.transport.servers import LEDGER
 from dejavu_common.clock import Backoff, utc_now, wait_until_set
 from dejavu_common.tasks import BackgroundTask, repeat
 from dejavu_gateway.live.event_log import EventLog
-from dejavu_gateway.live.games import LiveGames
+from dejavu_gateway.live.games import LiveGames, is_priced
 from dejavu_gateway.live.messages import StreamMessage
 from dejavu_gateway.live.status import StatusBoard, StatusReport
 from dejavu_gateway.logs import get_logger, on_repeat_failed
@@ -57,7 +59,7 @@ class LiveFeed:
 
     Attributes:
         log: the newest events; replaced after the server's ledger was replaced.
-        games: the newest states of games.
+        games: the newest states and prices of games.
         board: the status of the server.
         begun: set once the log has begun, after the current forecasts.
     """
@@ -73,13 +75,16 @@ class LiveFeed:
         self.begun = asyncio.Event()
         self._answers = asyncio.Event()  # set when the server answers again, so that the rest of a pause is skipped
         self._readers = set[Reader]()
-        self._tasks = [BackgroundTask() for _ in range(4)]
+        self._unpriced = set[str]()  # games with a new forecast of the end, whose prices were not asked for
+        self._recorded = asyncio.Event()
+        self._tasks = [BackgroundTask() for _ in range(5)]
 
     def start(self) -> None:
         """Start to follow the server."""
-        follow, games, health, tick = self._tasks
+        follow, games, prices, health, tick = self._tasks
         follow.start(self._follow(), "upstream")
         games.start(self._follow_games(), "games")
+        prices.start(self._follow_prices(), "prices")
         seconds = self.settings.poll_seconds
         health.start(repeat(seconds, self._check_health, on_repeat_failed("health"), at_once=True), "health")
         tick.start(repeat(TICK_SECONDS, self._tick, on_repeat_failed("tick")), "tick")
@@ -175,6 +180,22 @@ class LiveFeed:
                 log.exception("games_failed")
             await asyncio.sleep(backoff.next())
 
+    async def _follow_prices(self) -> None:
+        """Ask for the prices recorded with new forecasts of the end, once for all browsers: the stream has none."""
+        while True:
+            await self._recorded.wait()
+            self._recorded.clear()
+            while self._unpriced:
+                request = ListPredictionsRequest(game_id=self._unpriced.pop(), horizon=HORIZON_FINAL, page_size=1)
+                try:
+                    page = await self.client.call(request)
+                    if any(self.games.take_priced(each) for each in page.predictions if is_priced(each)):
+                        self._wake_all()
+                except DejavuClientError as error:
+                    log.info("prices_not_read", reason=error.reason, message=error.message)
+                except Exception:
+                    log.exception("prices_failed")
+
     def _takes(self, game: Game) -> bool:
         """Take the state of a game, unless it cannot be shown; return whether it is new."""
         try:
@@ -191,6 +212,9 @@ class LiveFeed:
             self.metrics.received.inc()
             if self.log.begun:
                 self.metrics.lag.observe(max(0.0, (utc_now() - event.time).total_seconds()))
+                if response.forecast.horizon == HORIZON_FINAL:
+                    self._unpriced.add(event.game_id)
+                    self._recorded.set()
             self._wake_all()
         elif self.log.end == 0:
             self._wake_all()  # the log may just have begun

@@ -1,13 +1,16 @@
-"""Newest states of games as the poller read them from the feed, for all browsers."""
+"""Newest states of games as the poller read them from the feed, and newest recorded prices, for all browsers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.game_service_pb2 import Game
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_RECORDING_RECORDED
+from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_common.clock import game_day, utc_now
 from dejavu_feed.game_ids import is_replay
 from dejavu_gateway.live.messages import StreamMessage
@@ -19,55 +22,80 @@ KEPT: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class PublishedGame:
-    """State of a game.
+    """State or prices of a game.
 
     Attributes:
-        number: number of the state among all states received; later ones have greater numbers.
-        game: the state.
+        number: number among all that were received; later ones have greater numbers.
+        game_id: the game.
+        state: the state, or the newest forecast with its markets.
         message: the same as it is sent, without a position: a stream resumes by its forecasts and outcomes.
     """
 
     number: int
-    game: Game
+    game_id: str
+    state: Game | RecordedPrediction
     message: StreamMessage
 
 
+def is_priced(prediction: RecordedPrediction) -> bool:
+    """Return whether a forecast of the end was in time, and has recorded prices of the lead or the winner.
+
+    A market that was sent after the outcome had been observed is no price of the game.
+    """
+    forecast = prediction.forecast
+    return (
+        forecast.horizon == HORIZON_FINAL
+        and not forecast.late
+        and any(
+            each.answer.kind == MARKET_KIND_LEAD and each.answer.recording == MARKET_RECORDING_RECORDED
+            for each in prediction.markets
+        )
+    )
+
+
 class LiveGames:
-    """The newest state of each game.
+    """The newest state of each game, and its newest forecast with prices.
 
     Attributes:
-        count: number of states received.
+        count: number of them received.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self._states: dict[str, PublishedGame] = {}  # in order of their numbers
+        self._states: dict[tuple[str, str], PublishedGame] = {}  # in order of their numbers
 
     def take(self, game: Game) -> bool:
         """Take a state; return whether it is new. The server repeats all states after a broken connection."""
-        before = self._states.get(game.game_id)
-        if before is not None and before.game == game:
+        return self._take("game", game.game_id, game)
+
+    def take_priced(self, prediction: RecordedPrediction) -> bool:
+        """Take a forecast with prices, without its distribution; return whether it is new."""
+        prediction.forecast.ClearField("distribution")
+        return self._take("priced", prediction.forecast.game_id, prediction)
+
+    def _take(self, event: str, game_id: str, message: Game | RecordedPrediction) -> bool:
+        before = self._states.get((event, game_id))
+        if before is not None and before.state == message:
             return False
         self.count += 1
-        self._states.pop(game.game_id, None)
-        self._states[game.game_id] = PublishedGame(self.count, game, StreamMessage("game", to_json(game)))
+        self._states.pop((event, game_id), None)
+        sent = StreamMessage(event, to_json(message))
+        self._states[event, game_id] = PublishedGame(self.count, game_id, message, sent)
         return True
 
     def after(self, number: int, games: frozenset[str]) -> list[PublishedGame]:
-        """Return the newest states with a greater number, oldest first, of some games (empty: of all)."""
+        """Return the newest ones with a greater number, oldest first, of some games (empty: of all)."""
         found = list[PublishedGame]()
         for state in reversed(self._states.values()):
             if state.number <= number:
                 break
-            if not games or state.game.game_id in games:
+            if not games or state.game_id in games:
                 found.append(state)
         return found[::-1]
 
     def of(self, game_id: str) -> Game | None:
         """Return the state of a game; None if none of the last day is known."""
-        self._forget()
-        state = self._states.get(game_id)
-        return None if state is None else state.game
+        return next((game for game in self._games() if game.game_id == game_id), None)
 
     def evening(self, days: dict[str, date]) -> date:
         """Return the evening of the games that are on: today's, unless all of them replay games of another day.
@@ -77,7 +105,7 @@ class LiveGames:
         """
         today = game_day(utc_now())
         of_today = [game_id for game_id, day in days.items() if day == today]
-        of_today += [state.game_id for state in self.of_day(today, today, days)]
+        of_today += [game.game_id for game in self.of_day(today, today, days)]
         if not all(map(is_replay, of_today)):
             return today
         return next((day for game_id, day in reversed(days.items()) if is_replay(game_id)), today)
@@ -90,20 +118,22 @@ class LiveGames:
             evening: the evening that is on: a replay belongs to it until its first forecast names its day.
             days: the days of the games that were forecast lately; other games belong to the day of their tip-off.
         """
-        self._forget()
-        for game in [state.game for state in self._states.values()]:
+        for game in self._games():
             known = days.get(game.game_id) or (evening if is_replay(game.game_id) else _day_of_tip_off(game))
             if known == day:
                 yield game
 
-    def _forget(self) -> None:
-        """Forget states older than a day."""
+    def _games(self) -> list[Game]:
+        """Return the states; forget what is older than a day."""
         oldest = utc_now() - KEPT
-        self._states = {
-            game_id: state
-            for game_id, state in self._states.items()
-            if state.game.published_time.ToDatetime(tzinfo=UTC) > oldest
-        }
+        self._states = {key: state for key, state in self._states.items() if _time(state.state) > oldest}
+        return [state.state for state in self._states.values() if isinstance(state.state, Game)]
+
+
+def _time(message: Game | RecordedPrediction) -> datetime:
+    """Return when a state was published, or a forecast was made."""
+    time = message.published_time if isinstance(message, Game) else message.forecast.generated_time
+    return time.ToDatetime(tzinfo=UTC)
 
 
 def _day_of_tip_off(game: Game) -> date | None:

@@ -129,6 +129,32 @@ export const strings = {
     sparkline: (home: string, minute: number, then: string) => `Probability that ${home} wins, by minute; ${afterOrAt(minute)}: ${then}`,
   },
 
+  market: {
+    title: "The market beside the model",
+    handicap: (team: string, points: number) => `${team} ${points < 0 ? "−" : "+"}${Math.abs(points)}`,
+    /** What a handicap means. */
+    means: (points: number) => (points < 0 ? `wins by more than ${-points}` : `wins, or loses by less than ${points}`),
+    over: (points: string) => `more than ${points} points`,
+    under: (points: string) => `fewer than ${points} points`,
+    columns: ["Bet", "Price", "Market", "Model", "Model − market"],
+    current: (when: string, age: string) => `Prices recorded with the forecast ${when}, ${age} ago.`,
+    old: (when: string, age: string) => `Old prices: recorded with the forecast ${when}, ${age} ago. The market may have moved since. All numbers are of then.`,
+    then: (when: string) => `Prices recorded with the forecast ${when}; all numbers are of then.`,
+    last: (when: string) => `No price counts any more: the last ones recorded are those ${when}.`,
+    caption: (margins: string) =>
+      `Market: what both prices say together, without the bookmaker's margin (${margins}). Model − market: in percentage points; no advice.`,
+    noPrice: "No price is recorded up to this time of play. A line is in points and no price: by itself it gives no probability.",
+    line: (line: string) => `Line before tip-off: ${line}`,
+    closing: (line: string, read: string) => `Line before tip-off (closing line)${read && `, read at ${read}`}: ${line}`,
+    beside: (market: string, model: string, difference: string) => `market ${market} · model ${model}, ${difference}`,
+    besideThen: (when: string, market: string, model: string, difference: string) => `${when}: market ${market} · model then ${model}, ${difference}`,
+    oldShort: (when: string, age: string) => `old price, ${when}, ${age} ago`,
+    doubtful: "price doubtful",
+    note: "Market: what two prices say together, without the bookmaker's margin. The number behind both is model − market, in percentage points, and no advice.",
+    course: "Dashed: what the market held for likely, by the prices recorded then.",
+    wins: (home: string) => `${home} wins, by the market`,
+  },
+
   game: {
     title: (away: string, home: string) => `${away} @ ${home}`,
     titleWithScore: (away: string, awayScore: number, home: string, homeScore: number) => `${away} ${awayScore} @ ${home} ${homeScore}`,

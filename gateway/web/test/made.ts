@@ -24,6 +24,7 @@ export function made(fields: Partial<Forecast> = {}): Forecast {
     late: false,
     day: "2026-01-14",
     expectedMargin: undefined,
+    line: undefined,
     whoPlays: 0,
     known: [],
     warnings: [],
@@ -49,6 +50,7 @@ export function recorded(fields: Partial<Forecast> = {}, came?: number): Recorde
     forecast,
     pattern: [forecast.lead ?? 0],
     superseded: false,
+    quotes: [],
     outcome: came === undefined ? undefined : outcome({ differential: came, gameId: forecast.gameId }),
     covered: undefined,
   };

@@ -55,6 +55,8 @@ export interface BoardGame {
   awayTeam: string;
   replay?: boolean;
   newest: { half?: RecordedPredictionJson | null; final?: RecordedPredictionJson | null };
+  /** The newest forecast of the end with prices. */
+  priced?: RecordedPredictionJson | null;
   outcomes: OutcomeJson[];
   /** How many intervals of minutes held; null without an outcome. */
   held?: { half?: Held | null; final?: Held | null };

@@ -1,7 +1,10 @@
 /** From the JSON mapping of dejavu.v1 to the types of the page. */
 import type { ForecastJson, TeamKnowledgeJson } from "../gen/dejavu/v1/forecast_pb";
 import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
-import type { OutcomeJson, RecordedPredictionJson } from "../gen/dejavu/v1/record_pb";
+import type { MarketSideAnswerJson, OddsJson } from "../gen/dejavu/v1/market_pb";
+import type { OutcomeJson, RecordedMarketJson, RecordedPredictionJson } from "../gen/dejavu/v1/record_pb";
+import { fixed, signed } from "../model/format";
+import type { Line, Quote, Side } from "../model/market";
 import { timeOfPlay } from "../model/play";
 import type { Forecast, Horizon, Outcome, Recorded, Score, Shown, TeamKnowledge } from "../model/types";
 
@@ -42,6 +45,37 @@ function score(home: JsonNumber, away: JsonNumber): Score | undefined {
   return home === undefined || away === undefined ? undefined : [num(home), num(away)];
 }
 
+function line(json: ForecastJson): Line | undefined {
+  const given = !["MARGIN_SOURCE_UNSPECIFIED", "MARGIN_SOURCE_RATINGS"].includes(json.marginSource ?? "MARGIN_SOURCE_UNSPECIFIED");
+  const [margin, total] = [given ? optional(json.expectedMargin) : undefined, optional(json.pregameTotal)];
+  return margin === undefined && total === undefined ? undefined : { margin, total, read: time(json.marginTime) };
+}
+
+function side(odds: OddsJson | undefined, answer: MarketSideAnswerJson | undefined): Side {
+  const price = odds?.american === undefined ? fixed(num(odds?.decimal), 2) : signed(odds.american, 0);
+  return { price, market: num(answer?.fairProbability), model: num(answer?.winProbability) };
+}
+
+/** Reasons of warnings that doubt a price; the others doubt the model. */
+const OF_THE_PRICE = new Set<unknown>(["WARNING_REASON_IMPLAUSIBLE_DIFFERENCE", "WARNING_REASON_MARKETS_OWN_LINE", "WARNING_REASON_LATE_MOMENT"]);
+
+/** A recorded market; none if it was sent after the end of the game. */
+function quote({ market, answer }: RecordedMarketJson): Quote[] {
+  if (answer?.recording !== "MARKET_RECORDING_RECORDED") return [];
+  return [
+    {
+      kind: answer.kind === "MARKET_KIND_TOTAL" ? "total" : "lead",
+      line: num(market?.line),
+      above: side(market?.above, answer.above),
+      below: side(market?.below, answer.below),
+      margin: num(answer.overround),
+      warnings: (answer.warnings ?? []).map((warning) => warning.text ?? ""),
+      doubtful: (answer.warnings ?? []).some(({ reason }) => OF_THE_PRICE.has(reason)),
+      notice: answer.notice ?? "",
+    },
+  ];
+}
+
 export function forecast(json: ForecastJson): Forecast {
   const { explanation, moment } = json;
   const { attribution, similarSummary: summary } = explanation ?? {};
@@ -65,6 +99,7 @@ export function forecast(json: ForecastJson): Forecast {
     day: json.gameDate ?? "",
     late: (json.late ?? "LATE_REASON_UNSPECIFIED") !== "LATE_REASON_UNSPECIFIED",
     expectedMargin: optional(json.expectedMargin),
+    line: line(json),
     whoPlays: num(json.expectedMarginTerms?.missingPlayers),
     // Knowledge of the ratings does not apply to a market's line.
     known: json.marginSource === "MARGIN_SOURCE_RATINGS" ? [knowledge(json.homeTeam, json.homeKnown), knowledge(json.awayTeam, json.awayKnown)].flat() : [],
@@ -142,6 +177,7 @@ export function recorded(json: RecordedPredictionJson): Recorded {
     forecast: converted.isMoment ? converted : { ...converted, lead: pattern.at(-1) ?? converted.lead },
     pattern,
     superseded: json.superseded ?? false,
+    quotes: (json.markets ?? []).flatMap(quote),
     outcome: json.outcome ? outcome(json.outcome) : undefined,
     covered: json.settlement ? (json.settlement.covered ?? false) : undefined,
   };

@@ -14,6 +14,7 @@ import { latest, outcomeOf, type Game } from "../state/games";
 import { createPhase } from "../state/phase";
 import { strings } from "../strings";
 import { AgeBadge } from "./AgeBadge";
+import { MarketLine } from "./MarketBeside";
 import { lineText, Score } from "./ShownGame";
 
 const said = strings.tonight;
@@ -147,6 +148,9 @@ export function GameCard(props: { game: Game }) {
             <p class="change">{changed()}</p>
           </Show>
           <Show when={open() && seenBefore(props.game.seen)}>{(sentence) => <p class="sub">{sentence()}</p>}</Show>
+          <Show when={open()}>
+            <MarketLine game={props.game} phase={state()} side={favourite()} />
+          </Show>
           <Show when={props.game.newest.half}>
             {(half) => <HorizonRow horizon="half" forecast={half()} outcome={outcomeOf(props.game, "half")} held={props.game.held.half} home={home()} away={away()} />}
           </Show>

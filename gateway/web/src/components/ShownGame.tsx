@@ -34,7 +34,7 @@ function tipOff(instant: number): string {
 }
 
 /** The line of a game before its tip-off: "BOS by 5.5 · 221.5 points"; "" without one. */
-export function lineText(shown: Shown): string {
+export function lineText(shown: Pick<Shown, "home" | "away" | "margin" | "total">): string {
   const margin = shown.margin === undefined ? [] : [expected(shown.margin, shown.home, shown.away)];
   const total = shown.total === undefined ? [] : [said.total(shown.total)];
   return [...margin, ...total].join(" · ");

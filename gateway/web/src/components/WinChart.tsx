@@ -18,12 +18,13 @@ export function winPoints(history: History) {
 }
 
 /** `ends`: whether the last minutes are also drawn apart. */
-export function WinChart(props: { history: History; moment: Moment; ends?: boolean }) {
+export function WinChart(props: { history: History; moment: Moment; market?: WinInput["market"]; ends?: boolean }) {
   const input = createMemo((): WinInput => {
     const outcome = props.history.outcome("final");
     return {
       points: winPoints(props.history),
       swings: props.ends ? swings(winPoints(props.history)) : [],
+      market: props.market?.length ? props.market : undefined,
       home: props.moment.home(),
       away: props.moment.away(),
       minute: props.moment.minute(),

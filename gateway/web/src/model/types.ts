@@ -1,4 +1,5 @@
 /** Types of the page: the contract's messages with numbers and times in place of JSON's strings. */
+import type { Line, Quote } from "./market";
 
 export type Horizon = "half" | "final";
 export const HORIZONS: readonly Horizon[] = ["half", "final"];
@@ -109,6 +110,8 @@ export interface Forecast extends Teams {
   revision: number;
   late: boolean;
   expectedMargin: number | undefined;
+  /** Undefined where it had none. */
+  line: Line | undefined;
   /** Part of `expectedMargin` from line-ups so far; 0 if unknown. */
   whoPlays: number;
   /** Knowledge of the ratings about both teams; empty if they were not used. */
@@ -144,6 +147,8 @@ export interface Recorded {
   forecast: Forecast;
   pattern: number[];
   superseded: boolean;
+  /** The prices recorded with it. */
+  quotes: Quote[];
   outcome: Outcome | undefined;
   covered: boolean | undefined;
 }

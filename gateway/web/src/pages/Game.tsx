@@ -6,6 +6,7 @@ import { DejaVu } from "../components/DejaVu";
 import { FanFigure } from "../components/FanFigure";
 import { Figure, readRow, Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
+import { MarketCard, marketCourse } from "../components/MarketBeside";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
 import { corrections } from "../model/course";
@@ -28,13 +29,19 @@ interface Parts {
 }
 
 function WinFigure(props: Parts) {
+  const market = createMemo(() => marketCourse(props.history));
   const table = () => ({
-    columns: [said.columns.minute, said.columns.lead, strings.tonight.wins(props.moment.home())],
-    rows: winPoints(props.history).map((point) => [timeCell(point.minute), lead(point.lead, props.moment.home(), props.moment.away(), 0), percent(point.probability, 1)]),
+    columns: [said.columns.minute, said.columns.lead, strings.tonight.wins(props.moment.home()), ...(market().length ? [strings.market.wins(props.moment.home())] : [])],
+    rows: winPoints(props.history).map((point) => [
+      timeCell(point.minute),
+      lead(point.lead, props.moment.home(), props.moment.away(), 0),
+      percent(point.probability, 1),
+      ...(market().length ? [percent(market().find((one) => one.minute === point.minute)?.probability ?? Number.NaN, 1)] : []),
+    ]),
   });
   return (
-    <Figure title={said.winTitle} caption={said.winCaption(props.moment.home(), props.moment.away())} table={table}>
-      <WinChart history={props.history} moment={props.moment} ends />
+    <Figure title={said.winTitle} caption={`${said.winCaption(props.moment.home(), props.moment.away())}${market().length ? ` ${strings.market.course}` : ""}`} table={table}>
+      <WinChart history={props.history} moment={props.moment} market={market()} ends />
     </Figure>
   );
 }
@@ -146,6 +153,7 @@ export default function Game(props: { id: string }) {
           {(forecast) => <DejaVu title={strings.dejavu.title} forecast={forecast()} played={moment.played()} home={moment.home()} away={moment.away()} />}
         </Show>
         <FanFigure history={history} moment={moment} />
+        <MarketCard id={props.id} history={history} moment={moment} />
         <WinFigure history={history} moment={moment} />
         <ReasonFigure history={history} moment={moment} />
         <CorrectionsCard history={history} moment={moment} />

@@ -3,6 +3,7 @@ import { batch, createEffect, createMemo, createSignal, For, on, onCleanup, Show
 import { api } from "../api/client";
 import { Command } from "../components/Command";
 import { GameCard } from "../components/GameCard";
+import { MarketNote } from "../components/MarketBeside";
 import { Heading, Pending } from "../components/Frame";
 import { day, gameDay } from "../model/format";
 import { isReplay, phase } from "../model/phase";
@@ -128,6 +129,7 @@ export default function Tonight() {
               </Show>
             )}
           </For>
+          <MarketNote />
         </Show>
       </Show>
     </>

@@ -4,8 +4,9 @@ import type { BoardGame, Held } from "../api/client";
 import { forecast as toForecast, outcome as toOutcome, recorded as toRecorded, shown as toShown } from "../api/convert";
 import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
+import type { RecordedPredictionJson } from "../gen/dejavu/v1/record_pb";
 import { inMinutes, withPoint } from "../model/course";
-import type { CoursePoint, Forecast, Horizon, Outcome, Shown } from "../model/types";
+import type { CoursePoint, Forecast, Horizon, Outcome, Recorded, Shown } from "../model/types";
 
 /** Data of a game. Values are replaced, never changed. */
 export interface Game {
@@ -13,6 +14,8 @@ export interface Game {
   readonly home: string;
   readonly away: string;
   readonly newest: Readonly<Partial<Record<Horizon, Forecast>>>;
+  /** The newest forecast of the end with prices. */
+  readonly priced: Recorded | undefined;
   readonly outcomes: Readonly<Partial<Record<Horizon, Outcome>>>;
   /** How many intervals of minutes held of a game that was over when the board was loaded. */
   readonly held: Readonly<Partial<Record<Horizon, Held | undefined>>>;
@@ -40,7 +43,7 @@ export function game(id: string): Game | undefined {
 }
 
 function empty(id: string): Game {
-  return { id, home: "", away: "", newest: {}, outcomes: {}, held: {}, course: [], seen: undefined, shown: undefined };
+  return { id, home: "", away: "", newest: {}, priced: undefined, outcomes: {}, held: {}, course: [], seen: undefined, shown: undefined };
 }
 
 function change(id: string, next: (game: Game) => Game): void {
@@ -116,6 +119,7 @@ export function takeBoardGame(json: BoardGame): void {
     for (const recorded of [json.newest.half, json.newest.final])
       if (recorded?.forecast) next = withForecast(next, toRecorded(recorded).forecast);
     if (json.seen) next = withForecast(next, toForecast(json.seen));
+    next = withPrices(next, json.priced ? toRecorded(json.priced) : undefined);
     next = withShown(next, json.state ? toShown(json.state) : undefined);
     const over = json.outcomes.map(toOutcome).reduce(withOutcome, next);
     return { ...over, held: { half: json.held?.half ?? undefined, final: json.held?.final ?? undefined } };
@@ -128,6 +132,17 @@ export function withShown(game: Game, shown: Shown | undefined): Game {
   const { home, away } = Object.values(game.newest)[0] ?? shown;
   if (home && away && (home !== shown.home || away !== shown.away)) return game; // the record's teams stand
   return { ...game, home: game.home || shown.home, away: game.away || shown.away, shown };
+}
+
+/** Takes a forecast with prices, unless a newer one is known. */
+export function withPrices(game: Game, priced: Recorded | undefined): Game {
+  return priced && priced.forecast.generated >= (game.priced?.forecast.generated ?? 0) ? { ...game, priced } : game;
+}
+
+/** Takes a forecast with prices. */
+export function takePriced(json: RecordedPredictionJson): void {
+  const priced = toRecorded(json);
+  if (priced.forecast.gameId) change(priced.forecast.gameId, (game) => withPrices(game, priced));
 }
 
 /** Takes what the feed shows of a game. */

@@ -3,10 +3,11 @@ import { createSignal } from "solid-js";
 import { api, type GatewayStatus } from "../api/client";
 import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
+import type { RecordedPredictionJson } from "../gen/dejavu/v1/record_pb";
 import { serverSaid } from "./clock";
 import { later } from "./delay";
 import { link, type Connection, type Link } from "../model/link";
-import { forget, takeEvent, takeShown } from "./games";
+import { forget, takeEvent, takePriced, takeShown } from "./games";
 
 /** Whether the gateway and the server behind it can answer requests. */
 export function reachable(): boolean {
@@ -84,6 +85,11 @@ function connect(): void {
     heard = Date.now(); // it has no position
     const told = JSON.parse(event.data) as GameJson;
     later(() => takeShown(told));
+  });
+  mine.addEventListener("priced", (event: MessageEvent<string>) => {
+    heard = Date.now(); // likewise
+    const told = JSON.parse(event.data) as RecordedPredictionJson;
+    later(() => takePriced(told));
   });
   mine.addEventListener("status", (event: MessageEvent<string>) => {
     take(event);

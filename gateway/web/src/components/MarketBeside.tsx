@@ -1,0 +1,125 @@
+/** The market beside the model: a card on a game's page, a line on the board. Recorded prices only, never as advice. */
+import { For, Show } from "solid-js";
+import { clock, fixed, percent, span } from "../model/format";
+import { difference, isOld, type Line, type Quote, type Side } from "../model/market";
+import { unforecast, type Phase } from "../model/phase";
+import { afterOrAt } from "../model/play";
+import type { Recorded, Teams } from "../model/types";
+import { now } from "../state/clock";
+import { game, games, latest, outcomeOf, type Game } from "../state/games";
+import type { History } from "../state/history";
+import type { Moment } from "../state/moment";
+import { createPhase } from "../state/phase";
+import { strings } from "../strings";
+import { Table } from "./Figure";
+import { lineText } from "./ShownGame";
+
+const said = strings.market;
+
+/** A bet in words: "BOS wins", "BOS −5.5", in full "BOS −5.5: wins by more than 5.5", "more than 221.5 points". */
+function bet(quote: Quote, isAbove: boolean, teams: Teams, full = false): string {
+  if (quote.kind === "total") return (isAbove ? said.over : said.under)(fixed(quote.line, 1));
+  const [team, points] = isAbove ? [teams.home, -quote.line] : [teams.away, quote.line];
+  if (!points) return strings.tonight.wins(team);
+  return said.handicap(team, points) + (full ? `: ${said.means(points)}` : "");
+}
+
+/** The probabilities of the home win by the market at the times of its prices: of bets on the winner, not of handicaps. */
+export function marketCourse(history: History): { minute: number; probability: number }[] {
+  return history.series("final").flatMap(({ forecast, quotes }) => {
+    const winner = quotes.find((one) => one.kind === "lead" && !one.line);
+    return winner ? [{ minute: forecast.minute, probability: winner.above.market }] : [];
+  });
+}
+
+export function MarketCard(props: { id: string; history: History; moment: Moment }) {
+  const phase = createPhase(props.history.newest, () => props.history.outcome("final"), () => game(props.id)?.shown);
+  const priced = (): Recorded | undefined =>
+    props.history.series("final").filter((one) => one.forecast.minute <= props.moment.minute() && one.quotes.length).at(-1);
+  const when = ({ forecast }: Recorded) => {
+    const made = afterOrAt(forecast.minute);
+    const age = span(now() - forecast.generated);
+    if (!props.moment.following()) return said.then(made);
+    if (phase() === "over" || unforecast(phase())) return said.last(made);
+    return phase() === "stale" || isOld(forecast, props.history.newest(), now()) ? said.old(made, age) : said.current(made, age);
+  };
+  const table = ({ forecast, quotes }: Recorded) => ({
+    columns: said.columns,
+    rows: quotes.flatMap((quote) =>
+      ([[quote.above, true], [quote.below, false]] as [Side, boolean][]).map(([side, isAbove]) => [
+        bet(quote, isAbove, forecast, true),
+        side.price,
+        percent(side.market, 1),
+        percent(side.model, 1),
+        difference(side, 1),
+      ]),
+    ),
+  });
+  const line = (): Line | undefined => {
+    const shown = game(props.id)?.shown;
+    const read = props.moment.shown().final?.forecast.line;
+    if (read) return read;
+    return shown && (shown.margin !== undefined || shown.total !== undefined) ? { margin: shown.margin, total: shown.total, read: Number.NaN } : undefined;
+  };
+  const teams = () => ({ home: props.moment.home(), away: props.moment.away() });
+  return (
+    <Show when={priced() || line()}>
+      <section class="card market">
+        <h2>{said.title}</h2>
+        <Show when={priced()} fallback={<p>{said.noPrice}</p>}>
+          {(one) => (
+            <>
+              <p>{when(one())}</p>
+              <Table data={table(one())} caption={said.title} />
+              <p class="caption">
+                {said.caption(one().quotes.map((quote) => percent(quote.margin, 1)).join(", "))} <strong>{strings.record.noticeOf(one().quotes[0]?.notice ?? "")}</strong>
+              </p>
+              <For each={[...new Set(one().quotes.flatMap((quote) => quote.warnings))]}>{(warning) => <p class="warning">{warning}</p>}</For>
+            </>
+          )}
+        </Show>
+        <Show when={line()}>
+          {(known) => (
+            <p class="sub">
+              {said.closing(lineText({ ...known(), ...teams() }), Number.isNaN(known().read) ? "" : clock(known().read))}
+            </p>
+          )}
+        </Show>
+      </section>
+    </Show>
+  );
+}
+
+/** The newest price of a game in play in one line, for the likelier side; without one the line before tip-off. */
+export function MarketLine(props: { game: Game; phase: Phase; side: "home" | "away" }) {
+  const quote = () => props.game.priced?.quotes.find((one) => one.kind === "lead");
+  const words = () => {
+    const [one, priced, newest] = [quote(), props.game.priced?.forecast, latest(props.game)];
+    if (!one || !priced || !newest || priced.minute > newest.minute) {
+      const line = props.game.shown && lineText({ ...props.game.shown, total: undefined });
+      return line ? said.line(line) : "";
+    }
+    const isAbove = props.side === "home";
+    const side = isAbove ? one.above : one.below;
+    const numbers = [percent(side.market), percent(side.model), difference(side)] as const;
+    const old = props.phase === "stale" || isOld(priced, newest, now());
+    const made = afterOrAt(priced.minute);
+    const beside =
+      !old && priced.sequence === props.game.newest.final?.sequence
+        ? said.beside(...numbers)
+        : said.besideThen(old ? said.oldShort(made, span(now() - priced.generated)) : made, ...numbers);
+    // Who wins stands above it on the card.
+    return [one.line ? bet(one, isAbove, priced) : "", beside, one.doubtful ? said.doubtful : ""].filter(Boolean).join(" · ");
+  };
+  return (
+    <Show when={words()}>
+      {(text) => <p class="sub market-line">{text()}</p>}
+    </Show>
+  );
+}
+
+/** What has to be said of the differences on a board, where one is shown. */
+export function MarketNote() {
+  const notice = () => games().find((one) => one.priced && !outcomeOf(one, "final"))?.priced?.quotes[0]?.notice;
+  return <Show when={notice()}>{(text) => <p class="caption">{said.note} {strings.record.noticeOf(text())}</p>}</Show>;
+}

@@ -90,7 +90,6 @@ def market_record(
     earned = _by_game(placed, lambda each: stakes[each.sequence] * each.gain)
     bankroll = list(accumulate(np.maximum(1.0 + earned, 0.0).tolist(), lambda one, other: one * other, initial=1.0))
     roi = ratio(earned, staked) if placed else {}
-    after = dict(zip(dict.fromkeys(each.game for each in placed), bankroll[1:], strict=True))
     closing = _closing_line_values(every, placed)
     return {
         "bets": len(placed),
@@ -124,7 +123,6 @@ def market_record(
                 "fair_probability": each.fair if each.on_first else 1.0 - each.fair,
                 "stake": stakes[each.sequence],
                 "profit": stakes[each.sequence] * each.gain,
-                "total_return": after[each.game] - 1.0,
                 "closing_line_value": closing.get(each.sequence),
                 "sequence": each.sequence,
             }

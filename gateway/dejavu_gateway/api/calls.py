@@ -143,7 +143,7 @@ CALLS: Final = (
         "Scores of settled forecasts beside persistence.",
         ScoreFilter,
         partial(_scored, GetScorecardRequest),
-        also=("limit",),
+        also=("limit", "maxBets"),
         required=("horizon",),
     ),
     CallEndpoint(

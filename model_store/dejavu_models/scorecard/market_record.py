@@ -40,7 +40,6 @@ class PlacedBet(NamedTuple):
         kind, line, side, decimal_odds, sequence: those of its market.
         win_probability, fair_probability: of the side without a push, by the model and by the market.
         stake, profit: within the caps, as shares of the bankroll.
-        total_return: that of the record up to its game.
         closing_line_value: expected profit of 1 staked at its closing market; None without one.
     """
 
@@ -57,7 +56,6 @@ class PlacedBet(NamedTuple):
     fair_probability: float
     stake: float
     profit: float
-    total_return: float
     closing_line_value: float | None
     sequence: int
 
@@ -161,18 +159,14 @@ class _Markets(NamedTuple):
         difference = np.abs(market["model_probability"] - market["fair_probability"])
         chosen = (difference >= min_difference - _DUST) | (min_difference <= 0.0)
         market["stake"] = np.where(chosen, market["stake"], 0.0)
-        of = [getattr(settled, name)[at] for name in cls._fields[:-2]]
-        return cls(*of, market, chosen)
-
-    def places(self, of: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the place of each market's game in the order of the games' first ones."""
-        _, first, game = np.unique(self.game[of], return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[game]
+        of = {name: getattr(settled, name)[at] for name in cls._fields[:-2]}
+        return cls(**of, market=market, chosen=chosen)
 
     def by_game(self, of: NDArray[np.int64], *values: Floats) -> list[Floats]:
         """Return the sums over each game of values of some markets, in the order of the games' first ones."""
-        places = self.places(of)
-        return [np.bincount(places, weights=each).astype(np.float64) for each in values]
+        _, first, game = np.unique(self.game[of], return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        return [np.bincount(game, weights=each).astype(np.float64)[order] for each in values]
 
 
 def market_record(settled: SettledForecasts, min_difference: float = 0.0, max_bets: int = 0) -> MarketRecord | None:
@@ -202,7 +196,7 @@ def market_record(settled: SettledForecasts, min_difference: float = 0.0, max_be
         weights, values = markets.by_game(placed[valued], stake[placed][valued], (stake[placed] * closing)[valued])
         closing_line = ratio_estimate(values, weights)
     last = slice(max(len(placed) - max_bets, 0), None)
-    returns = bankroll[1:][markets.places(placed)] - 1.0
+    listed = _listed(markets, placed[last], stake[placed][last], earned[last], closing[last])
     return MarketRecord(
         bets=len(placed),
         markets=int(markets.chosen.sum()),
@@ -220,18 +214,18 @@ def market_record(settled: SettledForecasts, min_difference: float = 0.0, max_be
         capped=int((stake < market["stake"]).sum()),
         closing_line_value=closing_line,
         closing_line_bets=int(valued.sum()),
-        placed=_listed(markets, *(each[last] for each in (placed, stake[placed], earned, returns, closing))),
+        placed=listed,
         **_market_scores(markets),
     )
 
 
 def _listed(
-    markets: _Markets, placed: NDArray[np.int64], stakes: Floats, profits: Floats, returns: Floats, closing: Floats
+    markets: _Markets, placed: NDArray[np.int64], stakes: Floats, profits: Floats, closing: Floats
 ) -> tuple[PlacedBet, ...]:
     """Return bets, given the indexes of their markets and, of each, its figures."""
     bets = []
-    columns = (placed, stakes, profits, returns, closing)
-    for at, stake, profit, after, value in zip(*(each.tolist() for each in columns), strict=True):
+    columns = (placed, stakes, profits, closing)
+    for at, stake, profit, value in zip(*(each.tolist() for each in columns), strict=True):
         market = {name: column[at].item() for name, column in markets.market.items()}
         kind, above = MarketKind.TOTAL if market["on_total"] else MarketKind.LEAD, market["side"] > 0.0
         model, fair = market["model_probability"], market["fair_probability"]
@@ -250,7 +244,6 @@ def _listed(
                 fair_probability=fair if above else 1.0 - fair,
                 stake=stake,
                 profit=profit,
-                total_return=after,
                 closing_line_value=None if math.isnan(value) else value,
                 sequence=int(market["sequence"]),
             )

@@ -557,7 +557,6 @@ class PlacedBet(_message.Message):
     FAIR_PROBABILITY_FIELD_NUMBER: _builtins.int
     STAKE_FIELD_NUMBER: _builtins.int
     PROFIT_FIELD_NUMBER: _builtins.int
-    TOTAL_RETURN_FIELD_NUMBER: _builtins.int
     CLOSING_LINE_VALUE_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
@@ -586,8 +585,6 @@ class PlacedBet(_message.Message):
     """Stake within the caps, as a share of the bankroll before the game."""
     profit: _builtins.float
     """Profit of that stake, as a share of the same bankroll; 0: a push."""
-    total_return: _builtins.float
-    """Return of the bankroll up to the end of the game: total_return after its game."""
     closing_line_value: _builtins.float
     """Expected profit of 1 staked at the fair probability of the closing market (MarketRecord.closing_line_value). Absent
     without a closing market.
@@ -610,13 +607,12 @@ class PlacedBet(_message.Message):
         fair_probability: _builtins.float = ...,
         stake: _builtins.float = ...,
         profit: _builtins.float = ...,
-        total_return: _builtins.float = ...,
         closing_line_value: _builtins.float | None = ...,
         sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_closing_line_value", b"_closing_line_value", "closing_line_value", b"closing_line_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_closing_line_value", b"_closing_line_value", "away_team", b"away_team", "closing_line_value", b"closing_line_value", "decimal_odds", b"decimal_odds", "elapsed_seconds", b"elapsed_seconds", "fair_probability", b"fair_probability", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "kind", b"kind", "line", b"line", "profit", b"profit", "sequence", b"sequence", "side", b"side", "stake", b"stake", "total_return", b"total_return", "win_probability", b"win_probability"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_closing_line_value", b"_closing_line_value", "away_team", b"away_team", "closing_line_value", b"closing_line_value", "decimal_odds", b"decimal_odds", "elapsed_seconds", b"elapsed_seconds", "fair_probability", b"fair_probability", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "kind", b"kind", "line", b"line", "profit", b"profit", "sequence", b"sequence", "side", b"side", "stake", b"stake", "win_probability", b"win_probability"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__closing_line_value: _TypeAlias = _typing.Literal["closing_line_value"]  # noqa: Y015
     _WhichOneofArgType__closing_line_value: _TypeAlias = _typing.Literal["_closing_line_value", b"_closing_line_value"]  # noqa: Y015

@@ -249,7 +249,7 @@ def _add_brier_scores(rows: Table, market: MarketRecord) -> None:
     told = "; ".join(filter(None, (between(difference, 4, sign=True), judged)))
     rows.add_row("difference", signed(difference.value, 4), told)
     if market.HasField("rms_difference"):
-        apart = f"{100 * market.rms_difference.value:.1f} points of percent"
+        apart = f"{100 * market.rms_difference.value:.1f} percentage points"
         rows.add_row("distance", apart, f"root mean square, of {pluralize(market.scored_games, 'game')}")
 
 

@@ -290,7 +290,7 @@ export const strings = {
     counts: (bets: number, markets: number, games: number) =>
       `${markets.toLocaleString()} recorded prices; ${bets.toLocaleString()} of them with a stake, in ${games.toLocaleString()} games`,
     distance: "Distance from the market",
-    distanceNote: (markets: number, games: number) => `points of percent (root mean square), ${markets.toLocaleString()} prices of ${games.toLocaleString()} games`,
+    distanceNote: (markets: number, games: number) => `percentage points (root mean square), ${markets.toLocaleString()} prices of ${games.toLocaleString()} games`,
     brier: "Brier score on these prices",
     ofMarket: "of the market",
     implausible: (markets: number) => `${markets.toLocaleString()} prices are implausible: check signs of lines and order of prices`,

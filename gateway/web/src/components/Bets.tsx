@@ -1,5 +1,5 @@
 /** The recorded prices: bets by the recorded stakes one after another, and how far the model is from the market. */
-import { createMemo, createSignal, Show } from "solid-js";
+import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { num } from "../api/convert";
 import { Chart } from "../charts/Chart";
@@ -13,7 +13,6 @@ import { conditions, PARTS, type Filter } from "../state/record";
 import { strings } from "../strings";
 import { Figure } from "./Figure";
 import { Pending } from "./Frame";
-import { Segmented } from "./Segmented";
 import { Stat } from "./Stat";
 
 const said = strings.bets;
@@ -22,7 +21,7 @@ const FEW_IMPLAUSIBLE = 0.05;
 /** Games below which nothing is judged. */
 const FEW_GAMES = 100;
 const MOST_LISTED = 1000;
-const DIFFERENCES = ["0", "0.02", "0.05", "0.1"] as const;
+const DIFFERENCES = [0, 0.02, 0.05, 0.1];
 
 function share(value: number, digits = 1): string {
   return `${signed(100 * value, digits)} %`;
@@ -111,9 +110,20 @@ function Curve(props: { bets: readonly PlacedBetJson[]; all: number; closing: bo
   );
 }
 
+function Choice(props: { label: string; value: string; options: [string, string][]; onChange: (value: string) => void }) {
+  return (
+    <label class="field">
+      <span>{props.label}</span>
+      <select value={props.value} onChange={(event) => props.onChange(event.currentTarget.value)}>
+        <For each={props.options}>{([value, text]) => <option value={value}>{text}</option>}</For>
+      </select>
+    </label>
+  );
+}
+
 export function Bets(props: { filter: Filter }) {
   const [part, setPart] = createSignal("all");
-  const [least, setLeast] = createSignal<(typeof DIFFERENCES)[number]>("0");
+  const [least, setLeast] = createSignal("0");
   const parts = () => PARTS[props.filter.horizon];
   const shownPart = () => (parts()[part()] ? part() : "all");
   const asked = createMemo(() => ({ filter: props.filter, part: shownPart(), least: Number(least()) }));
@@ -126,8 +136,8 @@ export function Bets(props: { filter: Filter }) {
       <section class="card">
         <h2>{said.title}</h2>
         <div class="form-row">
-          <Segmented label={said.part} value={shownPart()} options={Object.keys(parts()).map((one) => [one, said.parts[one] ?? one] as const)} onChange={setPart} />
-          <Segmented label={said.least} value={least()} options={DIFFERENCES.map((one) => [one, said.points(100 * Number(one))] as const)} onChange={setLeast} />
+          <Choice label={said.part} value={shownPart()} options={Object.keys(parts()).map((one) => [one, said.parts[one] ?? one])} onChange={setPart} />
+          <Choice label={said.least} value={least()} options={DIFFERENCES.map((one) => [`${one}`, said.points(Math.round(100 * one))])} onChange={setLeast} />
         </div>
         <Show when={!answer.error() && answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
           {(found) => (

@@ -313,12 +313,14 @@ class ScoredGames(GameOptions):
         recorded_by: Only forecasts that this caller recorded, such as token:poller.
         min_minute: Only forecasts made after this minute of play or later.
         max_minute: Only forecasts made after this minute of play or earlier.
+        min_difference: Only markets from which the model's probability differs at least so much, such as 0.05.
     """
 
     horizon: Annotated[HorizonName, choice()] = "half"
     recorded_by: Annotated[str, option("CALLER")] = ""
     min_minute: Annotated[int | None, option("N", min=1)] = None
     max_minute: Annotated[int | None, option("N", min=1)] = None
+    min_difference: Annotated[float, option("P", min=0, max=1)] = 0.0
 
     @property
     def scope(self) -> Scope:
@@ -342,6 +344,7 @@ class ScoredGames(GameOptions):
             min_minutes=minutes[0],
             max_minutes=minutes[1],
             recorded_by=self.recorded_by,
+            min_difference=self.min_difference,
         )
 
 

@@ -363,6 +363,7 @@ FIGURE_COLUMNS: tuple[ExportColumn[FigureRow], ...] = (
     ExportColumn("min_minutes", int, _scope("min_minutes")),
     ExportColumn("max_minutes", int, _scope("max_minutes")),
     ExportColumn("min_confidence", float, _scope("min_confidence")),
+    ExportColumn("min_difference", float, _scope("min_difference")),
     ExportColumn("figure", str, lambda row: row.figure),
     ExportColumn("alpha", float, lambda row: row.alpha),
     ExportColumn("value", float, lambda row: row.value),

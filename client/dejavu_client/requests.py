@@ -154,7 +154,7 @@ def lineups(
 
 
 class StakeOptions(TypedDict, total=False):
-    """Bankroll, earlier stakes and rules of the stakes of a market.
+    """Bankroll, earlier stakes and rules of the stakes of a market; or that it is a trade, which has no stake.
 
     Attributes:
         bankroll: amount available for stakes, in any currency; None for 1: stakes are then shares of the bankroll.
@@ -164,12 +164,14 @@ class StakeOptions(TypedDict, total=False):
         evening_staked: amount of the bankroll that you have already staked this evening, on this game and others; None
             for game_staked.
         staking: rules of the stakes, as `Staking(kelly_fraction=0.5)`; None, and fields that are not set: the defaults.
+        traded_time: when an exchange's last trade was made at these odds, aware; None: they are on offer.
     """
 
     bankroll: float | None
     game_staked: float | None
     evening_staked: float | None
     staking: Staking | None
+    traded_time: datetime | None
 
 
 def market(
@@ -267,11 +269,13 @@ class Scope(CommonConditions, total=False):
     Attributes:
         min_minutes, max_minutes: first and last minute of play after which the forecasts were made, inclusive.
         recorded_by: caller who recorded the forecasts, such as "token:poller"; by default any.
+        min_difference: of markets: minimum difference between the model's probability and the market's, in [0, 1].
     """
 
     min_minutes: int | None
     max_minutes: int | None
     recorded_by: str
+    min_difference: float
 
 
 class ModelScope(Scope, total=False):

@@ -58,9 +58,11 @@ class GamePrices:
         """
         markets = []
         if self.lead is not None:
-            markets.append(market(self.lead.line, self.lead.first, self.lead.second))
+            lead = self.lead
+            markets.append(market(lead.line, lead.first, lead.second, traded_time=lead.traded_time))
         if self.total is not None and with_total:
-            markets.append(total_market(self.total.line, self.total.first, self.total.second))
+            total = self.total
+            markets.append(total_market(total.line, total.first, total.second, traded_time=total.traded_time))
         return {"markets": markets}
 
 

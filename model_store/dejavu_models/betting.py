@@ -22,6 +22,7 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from statistics import NormalDist
 from typing import Final
 
@@ -167,6 +168,8 @@ class Market:
         above_american, below_american: the American odds, if the odds were given in this form; else None. They are kept
             only to return the market as it was given, and must equal the decimal odds.
         kind: what it is on.
+        traded_time: when an exchange's last trade was made at these odds, aware, in UTC; such a market has no stake,
+            since nobody offers them. None: they are on offer.
 
     Raises:
         InvalidMarket: if a value is out of bounds, or American and decimal odds differ, with the field names of the
@@ -183,6 +186,7 @@ class Market:
     above_american: int | None = field(default=None, kw_only=True)
     below_american: int | None = field(default=None, kw_only=True)
     kind: MarketKind = field(default=MarketKind.LEAD, kw_only=True)
+    traded_time: datetime | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         faults, (least, most) = FieldErrors(), _LINES[self.kind]
@@ -366,8 +370,8 @@ def evaluate_market(
 ) -> MarketAnswer:
     """Evaluate both sides of a market and choose the side to bet on.
 
-    No side is chosen if the market has no prices, if the difference from the market is implausible, if the two prices
-    cannot belong to the same market, or if `unrated`. The stake does not depend on the confidence threshold;
+    No side is chosen if the market has no prices on offer, if the difference from the market is implausible, if the two
+    prices cannot belong to the same market, or if `unrated`. The stake does not depend on the confidence threshold;
     `confidence_met` reports whether it is reached.
 
     Args:
@@ -391,7 +395,7 @@ def evaluate_market(
         lowest, highest = PLAUSIBLE_OVERROUNDS
         mismatched = not lowest - _ROUNDING <= overround <= highest + _ROUNDING
         implausible = not mismatched and is_implausible(difference, policy.max_difference)
-    most = 0.0 if implausible or mismatched or unrated else 1.0
+    most = 0.0 if implausible or mismatched or unrated or market.traded_time is not None else 1.0
     on_game, on_evening = (
         amount / market.bankroll + lead_staked for amount in (market.game_staked, market.evening_staked)
     )

@@ -74,7 +74,7 @@ def test_the_document_has_every_route(site: Site) -> None:
         (f"/api/predictions{QUERY}&pageSize=4", "/api/predictions"),
         (f"/api/predictions{QUERY}&returnExplanation=true", "/api/predictions"),
         (f"/api/predictions/{game(0)}?horizon=HORIZON_FINAL", "/api/predictions/{gameId}"),
-        (f"/api/scorecard{QUERY}&limit=1", "/api/scorecard"),
+        (f"/api/scorecard{QUERY}&limit=1&maxBets=1&minDifference=0.02", "/api/scorecard"),
         (f"/api/leaderboard{QUERY}&metric=LEADERBOARD_METRIC_MAE&minGames=1&limit=1", "/api/leaderboard"),
         ("/api/models", "/api/models"),
         ("/api/checkpoint", "/api/checkpoint"),

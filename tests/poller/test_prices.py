@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from dejavu_client import FINAL, HALFTIME
 from dejavu_poller.events import Fault, Prediction, PricesTaken
 from dejavu_poller.prices import OLDEST, PriceFile
 
-HEADER = "game_id,home,away,market,line,home_odds,away_odds,over_odds,under_odds,time"
+HEADER = "game_id,home,away,market,line,home_odds,away_odds,over_odds,under_odds,time,last"
 MINUTE_SIX = 361
 
 
@@ -49,6 +49,7 @@ def of_minute_six(asked: Sequence[Asked]) -> PredictRequest:
 SPREAD = ",BOS,LAL,spread,-5.5,-110,-105,,,{now}"
 WINNER = ",BOS,LAL,moneyline,,-220,+180,,,{now}"
 TOTAL = ",BOS,LAL,total,221.5,,,1.91,1.95,{now}"
+TRADE = ",BOS,LAL,moneyline,,,,,,{now},0.01"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,9 @@ TOTAL = ",BOS,LAL,total,221.5,,,1.91,1.95,{now}"
         ),
         ([WINNER.replace("-220", "-9999999999")], None, None, "line 2: home_odds: -9999999999; expected decimal odds"),
         ([SPREAD.replace("{now}", "2026-11-28 01:00")], None, None, "expected a time with its zone"),
+        ([TRADE.replace("{now}", "")], None, None, "line 2: last: expected a time, and no odds in the same row"),
+        ([f"{SPREAD},0.5"], None, None, "line 2: last: expected a time, and no odds in the same row"),
+        ([TRADE.replace("0.01", "1")], None, None, "line 2: last: 1; expected a share of the payout from 0.001 to"),
         ([], None, None, "has no market"),
     ],
 )
@@ -91,6 +95,18 @@ async def test_only_current_prices_of_the_game_itself_are_sent(
     lines = {each.kind: each.line for each in request.markets}
     assert (lines.get(MARKET_KIND_LEAD), lines.get(MARKET_KIND_TOTAL)) == (line, total)
     assert [fault in each for each in faults] == [True] * bool(fault)
+
+
+async def test_an_exchange_s_last_trade_is_sent_with_its_time(tmp_path: Path) -> None:
+    """A price of 100 in place of 1 would be American odds."""
+    evening, predictor = Evening([game()]), StoringPredictor()
+    prices = prices_of(evening, tmp_path / "prices.csv", [TRADE])
+    async with watching(evening, predictor, prices=prices) as watch:
+        await watch.at(MINUTE_SIX)
+    [sent] = of_minute_six(predictor.asked).markets
+    assert timedelta(0) <= evening.clock.now - sent.traded_time.ToDatetime(UTC) < timedelta(seconds=2)
+    assert 1 / sent.above.decimal == pytest.approx(0.01)
+    assert 1 / sent.below.decimal == pytest.approx(0.99)
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,7 @@ def _weighed(
         "bankroll": stakes.bankroll,
         "game_staked": stakes.games.get(forecast.game_id, 0.0),
         "evening_staked": stakes.evening,
+        "traded_time": priced.traded_time,
     }
     options = _as_recorded(newest)
     try:

@@ -75,6 +75,8 @@ def _reason(each: WeighedMarket) -> str:
         return each.reason
     if each.answer.side:
         return ""
+    if each.priced.traded:
+        return "no stake: the price of a trade, which nobody offers"
     warnings = "; ".join(warning.text for warning in each.answer.warnings)
     return f"no stake: {warnings or no_stake_reason(each.answer)}"
 

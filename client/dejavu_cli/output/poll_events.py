@@ -274,14 +274,20 @@ def line_text(game: GameState, line: GameLine) -> str:
 
 
 def prices_text(game: GameState, prices: GamePrices) -> str:
-    """Format the prices of a game: BOS by 5.5 at −110/−110, total 221.5 at 1.91/1.91."""
+    """Format the prices of a game: BOS by 5.5 at −110/−110, total 221.5 at 1.91/1.91, BOS wins traded at 0.63."""
     parts = []
     if (lead := prices.lead) is not None:
         bet = f"{game.home} wins" if lead.kind == "moneyline" else margin_text(game, lead.line)
-        parts.append(f"{bet} at {_price_text(lead.first)}/{_price_text(lead.second)}")
+        parts.append(f"{bet} {_both_text(lead)}")
     if (total := prices.total) is not None:
-        parts.append(f"total {total.line:g} at {_price_text(total.first)}/{_price_text(total.second)}")
+        parts.append(f"total {total.line:g} {_both_text(total)}")
     return ", ".join(parts)
+
+
+def _both_text(priced: PricedMarket) -> str:
+    if priced.traded:
+        return f"traded at {1 / priced.first:.3g}"
+    return f"at {_price_text(priced.first)}/{_price_text(priced.second)}"
 
 
 def _price_text(price: float) -> str:

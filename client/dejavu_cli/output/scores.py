@@ -248,6 +248,9 @@ def _add_brier_scores(rows: Table, market: MarketRecord) -> None:
         judged = f"{market.implausible_markets:,} markets are implausible: check signs of lines and order of prices"
     told = "; ".join(filter(None, (between(difference, 4, sign=True), judged)))
     rows.add_row("difference", signed(difference.value, 4), told)
+    if market.HasField("rms_difference"):
+        apart = f"{100 * market.rms_difference.value:.1f} percentage points"
+        rows.add_row("distance", apart, f"root mean square, of {pluralize(market.scored_games, 'game')}")
 
 
 def _percent_ends(figure: Figure) -> str:
@@ -349,6 +352,7 @@ def _scope(scope: ScoreFilter) -> str:
     first, last = (f"{getattr(scope, field)}" * scope.HasField(field) for field in ("min_minutes", "max_minutes"))
     parts += _range("minute ", first, last)
     parts += [f"confidence {percent(scope.min_confidence)} or more"] if scope.HasField("min_confidence") else []
+    parts += [f"markets {100 * scope.min_difference:g} points or more apart"] if scope.min_difference else []
     parts += ["including replays"] if scope.include_replays else []
     return ", ".join(parts)
 

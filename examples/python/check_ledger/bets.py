@@ -37,7 +37,9 @@ class Bet:
     Attributes:
         points: the differential or total that decides it; None if that was not reported.
         above: by how many points that is above the line.
-        fair: the market's probability of the first side, home or over.
+        model, fair: the probability of the first side, home or over, by the model without a push, and by the market;
+            NaN for the model if a push is certain.
+        difference: how far the two are apart.
         policy: the rules of its stakes.
         side: the side to bet on; None for no bet.
         odds, stake, expected: of that side; the stake is a share of the bankroll.
@@ -53,6 +55,9 @@ class Bet:
         self.points: int | None = outcome.get("total_points" if self.kind == "total" else "differential")
         self.above: float = (self.points or 0) - self.line
         self.fair: float = asked["below_odds"] / (asked["above_odds"] + asked["below_odds"])
+        decided = 1.0 - self.answer["push_probability"]
+        self.model = self.answer["above"]["win_probability"] / decided if decided > 0.0 else math.nan
+        self.difference = abs(self.model - self.fair)
         self.side, self.on_first = self.answer["side"], self.answer["side"] in {"home", "over"}
         chosen = self.answer["above" if self.on_first else "below"]
         self.odds: float = chosen["decimal_odds"]
@@ -64,22 +69,28 @@ class Bet:
         self.spread = SPREADS[forecast.horizon, self.kind] * math.sqrt(left / minutes)
 
 
-def market_record(markets: list[Bet], orders: Mapping[str, int]) -> dict[str, Any] | None:
+def market_record(
+    every: list[Bet], orders: Mapping[str, int], least: float = 0.0, most: int = 0
+) -> dict[str, Any] | None:
     """Return the fields of a dejavu.v1.MarketRecord; None without a market.
 
     Args:
-        markets: the markets that count, and whose outcome was reported.
+        every: the markets that count, and whose outcome was reported.
         orders: the first reports of the games' outcomes.
+        least: minimum difference of the markets that are more than closing markets.
+        most: maximum number of bets to list.
     """
+    every = sorted(every, key=lambda each: each.sequence)
+    markets = [each for each in every if least == 0.0 or each.difference >= least - DUST]
     if not markets:
         return None
-    markets = sorted(markets, key=lambda each: each.sequence)
     stakes = _within_caps(markets)
     placed = sorted((each for each in markets if stakes[each.sequence] > 0.0), key=lambda each: orders[each.game])
     staked = _by_game(placed, lambda each: stakes[each.sequence])
     earned = _by_game(placed, lambda each: stakes[each.sequence] * each.gain)
     bankroll = list(accumulate(np.maximum(1.0 + earned, 0.0).tolist(), lambda one, other: one * other, initial=1.0))
     roi = ratio(earned, staked) if placed else {}
+    closing = _closing_line_values(every, placed)
     return {
         "bets": len(placed),
         "markets": len(markets),
@@ -97,8 +108,28 @@ def market_record(markets: list[Bet], orders: Mapping[str, int]) -> dict[str, An
         "pushed": sum(each.gain == 0.0 for each in placed),
         "games": len(earned),
         "capped": sum(stakes[each.sequence] < each.stake for each in markets),
-        **_closing_line(markets, placed, stakes),
-        **_brier_scores(markets),
+        "placed": [
+            {
+                "game_id": each.game,
+                "game_date": each.forecast.day,
+                "home_team": each.forecast.request["home_team"],
+                "away_team": each.forecast.request["away_team"],
+                "elapsed_seconds": each.forecast.elapsed,
+                "kind": each.kind,
+                "line": each.line,
+                "side": each.side,
+                "decimal_odds": each.odds,
+                "win_probability": each.model if each.on_first else 1.0 - each.model,
+                "fair_probability": each.fair if each.on_first else 1.0 - each.fair,
+                "stake": stakes[each.sequence],
+                "profit": stakes[each.sequence] * each.gain,
+                "closing_line_value": closing.get(each.sequence),
+                "sequence": each.sequence,
+            }
+            for each in placed[max(len(placed) - most, 0) :]
+        ],
+        **_closing_line(placed, stakes, closing),
+        **_scores(markets),
     }
 
 
@@ -124,48 +155,47 @@ def _by_game(markets: Iterable[Bet], value: Callable[[Bet], float]) -> np.ndarra
     return np.array(list(sums.values()))
 
 
-def _closing_line(markets: list[Bet], placed: list[Bet], stakes: Mapping[int, float]) -> dict[str, Any]:
-    """Return the closing-line value: each bet at the fair probability of its closing market."""
+def _closing_line_values(markets: list[Bet], placed: list[Bet]) -> dict[int, float]:
+    """Return the expected profit of 1 staked on each bet with a closing market, at its fair probability."""
     of_kind: defaultdict[tuple[str, str], list[Bet]] = defaultdict(list)
     for each in sorted(markets, key=lambda each: (each.forecast.elapsed, each.sequence)):
         of_kind[each.game, each.kind].append(each)
-    closing: dict[int, Bet] = {}
+    values: dict[int, float] = {}
     for each in placed:
-        for other in reversed(of_kind[each.game, each.kind]):
-            if 0.0 < other.forecast.elapsed - each.forecast.elapsed <= 120.0 and other.sequence > each.sequence:
-                closing[each.sequence] = other
-    fields: dict[str, Any] = {"closing_line_bets": len(closing)}
-    if not closing or len(closing) < 0.9 * len(placed):
-        return fields
+        for price in of_kind[each.game, each.kind]:
+            if 0.0 < price.forecast.elapsed - each.forecast.elapsed <= 120.0 and price.sequence > each.sequence:
+                score = NORMAL.inv_cdf(price.fair) + (price.line - each.line) / price.spread
+                values[each.sequence] = each.odds * NORMAL.cdf(score if each.on_first else -score) - 1.0
+                break
+    return values
 
-    def value(each: Bet) -> float:
-        price = closing[each.sequence]
-        score = NORMAL.inv_cdf(price.fair) + (price.line - each.line) / price.spread
-        return stakes[each.sequence] * (each.odds * NORMAL.cdf(score if each.on_first else -score) - 1.0)
 
+def _closing_line(placed: list[Bet], stakes: Mapping[int, float], closing: Mapping[int, float]) -> dict[str, Any]:
+    """Return the figures of the closing-line value, given that of each bet."""
     bets = [each for each in placed if each.sequence in closing]
-    sums = _by_game(bets, value), _by_game(bets, lambda each: stakes[each.sequence])
-    return fields | {"closing_line_value": ratio(*sums)}
+    if not bets or len(bets) < 0.9 * len(placed):
+        return {"closing_line_bets": len(bets)}
+    weighted = _by_game(bets, lambda each: stakes[each.sequence] * closing[each.sequence])
+    value = ratio(weighted, _by_game(bets, lambda each: stakes[each.sequence]))
+    return {"closing_line_bets": len(bets), "closing_line_value": value}
 
 
-def _brier_scores(markets: list[Bet]) -> dict[str, Any]:
-    """Return the Brier scores of the model and of the market on the markets without pushes."""
-    games: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    implausible = 0
-    for each in markets:
-        decided = 1.0 - each.answer["push_probability"]
-        if each.above != 0 and decided > 0.0:
-            won, model = float(each.above > 0), each.answer["above"]["win_probability"] / decided
-            games[each.game].append(((model - won) ** 2, (each.fair - won) ** 2))
-            implausible += abs(model - each.fair) > MAX_DIFFERENCE + 1e-9
+def _scores(markets: list[Bet]) -> dict[str, Any]:
+    """Return the Brier scores of the model and of the market, and their distance, on the markets without pushes."""
+    games: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    scored = [each for each in markets if each.above != 0 and not math.isnan(each.model)]
+    for each in scored:
+        won = float(each.above > 0)
+        games[each.game].append(((each.model - won) ** 2, (each.fair - won) ** 2, each.difference**2))
     if not games:
         return {}
-    model, market = np.array([np.mean(scores, axis=0) for scores in games.values()]).T
+    model, market, apart = np.array([np.mean(scores, axis=0) for scores in games.values()]).T
     return {
-        "scored_markets": sum(map(len, games.values())),
-        "implausible_markets": implausible,
+        "scored_markets": len(scored),
+        "implausible_markets": sum(each.difference > MAX_DIFFERENCE + 1e-9 for each in scored),
         "scored_games": len(games),
         "model_brier": estimate(model, 0.0, 1.0),
         "market_brier": estimate(market, 0.0, 1.0),
         "brier_difference": estimate(model - market, -1.0, 1.0),
+        "rms_difference": {name: math.sqrt(value) for name, value in estimate(apart, 0.0, 1.0).items()},
     }

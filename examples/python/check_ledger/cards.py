@@ -19,6 +19,7 @@ Fields = dict[str, Any]
 
 # Metrics of a leaderboard.
 LOWEST_FIRST = ("crps", "mae", "brier", "mae_difference", "coverage_gap")
+DIFFERENCE = 0.02  # minimum difference from the market of a scorecard
 DIGITS = 9  # of the values by which models are ranked: equal ones may differ by rounding
 METRICS = (*LOWEST_FIRST, "accuracy", "roc_auc", "roi")
 
@@ -87,7 +88,8 @@ class Cards:
         of_cards = [each for each in self._index if each[0][0] not in lists.NOT_OF_CARDS]
         most = {tuple(dict(each)): dict(each) for each in sorted(of_cards, key=lambda each: len(self._index[each]))}
         scopes = self.scopes()
-        return [(scope | each, 0) for scope in scopes[len(MINUTES) :] for each in most.values()] + [
+        conditions = [*most.values(), {"min_difference": DIFFERENCE}]
+        return [(scope | each, 0) for scope in scopes[len(MINUTES) :] for each in conditions] + [
             (scope, limit) for scope in scopes for limit in (0, 1, 10)
         ]
 
@@ -106,8 +108,9 @@ class Cards:
                 boards[metric].append(row | {"model_version": version, "scorecard": cards[version]})
         return boards
 
-    def scorecard(self, filter_: Fields, limit: int = 0) -> Fields:
+    def scorecard(self, filter_: Fields, limit: int = 0, max_bets: int = 0) -> Fields:
         """Return the fields of the scorecard of a filter, except the number of doubtful games."""
+        least = filter_.get("min_difference", 0.0)
         chosen = {*self._record.forecasts}.intersection(
             *(of for each, of in self._index.items() if filter_.items() >= {*each})
         )
@@ -138,7 +141,7 @@ class Cards:
             "revised_late": len(
                 {(each.forecast.game, each.forecast.elapsed) for each in behind if each.is_revision[of_caller]}
             ),
-            "market": market_record([each for each in bets if each.points is not None], first),
+            "market": market_record([each for each in bets if each.points is not None], first, least, max_bets),
             **_scores([each for each in matching if not each.left_out[of_caller]]),
         }
 

@@ -18,6 +18,9 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 
 TOLERANCE = 1e-9
 
+# Number of bets that a scorecard is asked to list; more are compared in its sums alone.
+MOST_BETS = 500
+
 # Maximum number of empty pages in a row; a server reads hundreds of forecasts for each.
 MOST_EMPTY_PAGES = 1000
 
@@ -159,9 +162,9 @@ def _compare_cards(server: Server, cards: Cards) -> tuple[int, int, int]:
     """Compare scorecards and leaderboards with the record; return the numbers of values, scorecards, leaderboards."""
     figures, filters = 0, cards.filters()
     for filter_, limit in filters:
-        shown = server.ask("GetScorecard", filter=filter_, limit=limit).scorecard
+        shown = server.ask("GetScorecard", filter=filter_, limit=limit, max_bets=MOST_BETS).scorecard
         name = f"the scorecard with {_words(filter_ | ({'limit': limit} if limit else {}))}"
-        figures += _compare(server, name, shown, cards.scorecard(filter_, limit))
+        figures += _compare(server, name, shown, cards.scorecard(filter_, limit, MOST_BETS))
     boards = [(filter_, cards.leaderboards(filter_)) for filter_ in cards.scopes()]
     for filter_, of_metrics in boards:
         for metric, rows in of_metrics.items():

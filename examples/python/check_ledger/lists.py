@@ -192,5 +192,5 @@ def _market(market: Entry, *, late: bool) -> dict[str, Any]:
         added[side] = answer[side] | ({"minimum_odds": decided / wins} if worth else {})
     if asked["kind"] == "total":
         added["lead_staked"] = answer.get("lead_staked", 0.0)
-    sent = asked | prices | {"staking": asked["policy"]}
+    sent = asked | prices | {"staking": asked["policy"], "traded_time": asked.get("traded_us")}
     return {"market": sent, "answer": answer | added, "sequence": market["sequence"]}

@@ -1,13 +1,16 @@
 """Reads an evening's prices from a table: one row per market, numbers as books print them.
 
-home,away,market,line,home_odds,away_odds,over_odds,under_odds,time
-BOS,LAL,spread,-5.5,-110,-110,,,2026-11-28T01:12:30Z
-BOS,LAL,moneyline,,-220,+180,,,2026-11-28T01:12:30Z
-BOS,LAL,total,221.5,,,1.91,1.91,2026-11-28T01:12:28Z
+home,away,market,line,home_odds,away_odds,over_odds,under_odds,time,last
+BOS,LAL,spread,-5.5,-110,-110,,,2026-11-28T01:12:30Z,
+BOS,LAL,total,221.5,,,1.91,1.91,2026-11-28T01:12:28Z,
+BOS,NYK,moneyline,,,,,,2026-11-28T01:12:29Z,0.63
+
+`last` is an exchange's last trade, in place of odds: the price of home, or over, as a share of its payout.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,13 +41,16 @@ _KINDS: Final[dict[str, Kind]] = {
 }
 _COLUMNS: Final = (
     *("game_id", "home", "away", "market", "line"),
-    *("home_odds", "away_odds", "over_odds", "under_odds", "time"),
+    *("home_odds", "away_odds", "over_odds", "under_odds", "time", "last"),
 )
 _BOUNDS: Final[dict[Kind, tuple[float, float]]] = {"spread": (-100.0, 100.0), "total": (0.0, 500.0)}
 """Smallest and largest line, in points. The server accepts no others, so that a price could cost a forecast."""
 
 _DECIMAL: Final = (1.001, 1_000.0)
 """Smallest and largest decimal odds: the server accepts no larger ones, and odds below are an error of their source."""
+
+_LAST: Final = (0.001, 0.999)
+"""Smallest and largest price of a trade: as decimal odds, the server accepts no others."""
 
 _LONGEST_SHOWN: Final = 40
 
@@ -61,7 +67,8 @@ class PricedMarket:
         line: differential (home − away) or total at which the bet is a push, in points; 0 for a moneyline.
         first, second: prices of home and away, or of over and under: American as whole numbers from 100 or to −100,
             otherwise decimal.
-        time: when the prices were offered, aware; None if the row does not say.
+        time: when the prices were offered, or the trade was made, aware; None if the row does not say.
+        traded: whether the prices are those of an exchange's last trade.
     """
 
     row: int
@@ -73,6 +80,12 @@ class PricedMarket:
     first: float
     second: float
     time: datetime | None = None
+    traded: bool = False
+
+    @property
+    def traded_time(self) -> datetime | None:
+        """When the trade was made; None for prices on offer."""
+        return self.time if self.traded else None
 
 
 def read_prices(path: Path) -> list[PricedMarket]:
@@ -120,8 +133,11 @@ def _market(row: dict[str, str], number_of_row: int) -> PricedMarket:
         raise ValueError(f"away: {row['away']!r} is the home team too")
     line = _number(row["line"], "line", kind)
     first, second = ("over_odds", "under_odds") if kind == "total" else ("home_odds", "away_odds")
-    prices = _price(row[first], first), _price(row[second], second)
-    return PricedMarket(number_of_row, game_id, home, away, kind, line, *prices, _time(row["time"]))
+    time, last = _time(row["time"]), row["last"]
+    if last and (row[first] or row[second] or time is None):
+        raise ValueError("last: expected a time, and no odds in the same row")
+    prices = _trade(last) if last else (_price(row[first], first), _price(row[second], second))
+    return PricedMarket(number_of_row, game_id, home, away, kind, line, *prices, time, bool(last))
 
 
 def _team(text: str, column: str) -> str:
@@ -154,6 +170,16 @@ def _price(text: str, column: str) -> float:
     if not least <= (decimal_of(value) if american else value) <= most:
         raise ValueError(f"{column}: {text}; expected decimal odds from {least:g} to {most:,.0f}")
     return value
+
+
+def _trade(text: str) -> tuple[float, float]:
+    """Return the decimal odds of both sides of a trade."""
+    value = in_column("last", number, text)
+    least, most = _LAST
+    if not least <= value <= most:
+        raise ValueError(f"last: {text}; expected a share of the payout from {least:g} to {most:g}, such as 0.63")
+    # Just below, as a whole number from 100 would be American odds.
+    return math.nextafter(1.0 / value, 1.0), math.nextafter(1.0 / (1.0 - value), 1.0)
 
 
 def _time(text: str) -> datetime | None:

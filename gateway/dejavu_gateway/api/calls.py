@@ -159,7 +159,7 @@ CALLS: Final = (
         "Scores of settled forecasts beside persistence.",
         ScoreFilter,
         partial(_scored, GetScorecardRequest),
-        also=("limit",),
+        also=("limit", "maxBets"),
         required=("horizon",),
         timeout=SCORES_TIMEOUT,
     ),

@@ -125,8 +125,10 @@ class Scorecard:
     revised_late: int = 0
 
 
-def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
-    """Compute the scorecard of settled forecasts, given the number of unsettled games."""
+def scorecard(
+    settled: SettledForecasts, unsettled_games: int = 0, min_difference: float = 0.0, max_bets: int = 0
+) -> Scorecard:
+    """Compute the scorecard of settled forecasts, given the number of unsettled games; see also `market_record`."""
     excluded = np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:]
     settled = settled.where(settled.exclusion != Exclusion.OTHERS)  # which make no game doubtful either
     bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
@@ -134,7 +136,7 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
     late_markets = sum(len(each) for each in settled.markets[observed] if each is not None)
     late_markets += sum(market.late for each in settled.markets[bet_on] if each is not None for market in each)
     left_out = LeftOut(*excluded)._replace(late_markets=late_markets)
-    market = market_record(settled.where(bet_on))
+    market = market_record(settled.where(bet_on), min_difference, max_bets)
     withdrawn = settled.exclusion == Exclusion.WITHDRAWN
     empty = Scorecard(
         market=market,

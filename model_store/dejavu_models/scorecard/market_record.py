@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
+from dejavu_models.betting import MarketKind, MarketSide
 from dejavu_models.scorecard.estimates import ScoreEstimate, estimate, ratio_estimate
 from dejavu_models.scorecard.settled import SettledForecasts, SettledMarket
 
@@ -28,6 +30,34 @@ _LONGEST_SECONDS: Final = 1e6
 
 _DUST: Final = 1e-9
 """Tolerance for rounding in sums of stakes, as a share of the bankroll."""
+
+
+class PlacedBet(NamedTuple):
+    """A bet.
+
+    Attributes:
+        order, day, home, away, elapsed_seconds: those of its forecast; see `SettledForecasts`.
+        kind, line, side, decimal_odds, sequence: those of its market.
+        win_probability, fair_probability: of the side without a push, by the model and by the market.
+        stake, profit: within the caps, as shares of the bankroll.
+        closing_line_value: expected profit of 1 staked at its closing market; None without one.
+    """
+
+    order: int
+    day: int
+    home: int
+    away: int
+    elapsed_seconds: float
+    kind: MarketKind
+    line: float
+    side: MarketSide
+    decimal_odds: float
+    win_probability: float
+    fair_probability: float
+    stake: float
+    profit: float
+    closing_line_value: float | None
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +95,9 @@ class MarketRecord:
         implausible_markets: number of those among them of which the model differed by more than is plausible: with more
             than a few, lines or prices are probably wrong.
         scored_games: number of their games.
+        rms_difference: root mean square of the difference between both probabilities, of the same markets and with the
+            same weights; None without such a market.
+        placed: the last bets in the order of outcomes, as many as were asked for.
     """
 
     bets: int
@@ -89,21 +122,30 @@ class MarketRecord:
     scored_markets: int = 0
     implausible_markets: int = 0
     scored_games: int = 0
+    rms_difference: ScoreEstimate | None = None
+    placed: tuple[PlacedBet, ...] = ()
 
 
 class _Markets(NamedTuple):
-    """Markets with an outcome as columns, in the order in which they were recorded; see `SettledMarket`."""
+    """Markets with an outcome as columns, in the order in which they were recorded; see `SettledMarket`.
+
+    Attributes:
+        chosen: whether they count as more than a closing market.
+    """
 
     game: NDArray[np.int64]
     order: NDArray[np.int64]
     day: NDArray[np.int32]
     caller: NDArray[np.int32]
+    home: NDArray[np.int32]
+    away: NDArray[np.int32]
     elapsed_s: Floats
     market: dict[str, Floats]
+    chosen: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, settled: SettledForecasts) -> _Markets:
-        """Return the markets that count."""
+    def of(cls, settled: SettledForecasts, min_difference: float) -> _Markets:
+        """Return the markets that count; those of a smaller difference are not chosen, and have no stake."""
         found = [
             (index, market)
             for index in np.flatnonzero(settled.markets != np.array(None)).tolist()
@@ -114,20 +156,30 @@ class _Markets(NamedTuple):
         at = np.array([index for index, _ in found], dtype=np.int64)
         columns = np.array([market for _, market in found], dtype=np.float64).reshape(-1, len(SettledMarket._fields)).T
         market = dict(zip(SettledMarket._fields, columns, strict=True))
-        of = settled
-        return cls(of.game[at], of.order[at], of.day[at], of.caller[at], of.elapsed_s[at], market)
+        difference = np.abs(market["model_probability"] - market["fair_probability"])
+        chosen = (difference >= min_difference - _DUST) | (min_difference <= 0.0)
+        market["stake"] = np.where(chosen, market["stake"], 0.0)
+        of = {name: getattr(settled, name)[at] for name in cls._fields[:-2]}
+        return cls(**of, market=market, chosen=chosen)
 
-    def by_game(self, chosen: NDArray[np.int64], *values: Floats) -> list[Floats]:
-        """Return the sums over each game of values of the chosen markets, in the order of the games' first ones."""
-        _, first, game = np.unique(self.game[chosen], return_index=True, return_inverse=True)
+    def by_game(self, of: NDArray[np.int64], *values: Floats) -> list[Floats]:
+        """Return the sums over each game of values of some markets, in the order of the games' first ones."""
+        _, first, game = np.unique(self.game[of], return_index=True, return_inverse=True)
         order = np.argsort(first)
         return [np.bincount(game, weights=each).astype(np.float64)[order] for each in values]
 
 
-def market_record(settled: SettledForecasts) -> MarketRecord | None:
-    """Compute the track record of settled forecasts; None if none had a market."""
-    markets = _Markets.of(settled)
-    if not len(markets.game):
+def market_record(settled: SettledForecasts, min_difference: float = 0.0, max_bets: int = 0) -> MarketRecord | None:
+    """Compute the track record of settled forecasts; None if none had such a market.
+
+    Args:
+        settled: the forecasts.
+        min_difference: minimum difference between the model's probability and the market's; markets of a smaller one
+            are closing markets only.
+        max_bets: maximum number of bets to list.
+    """
+    markets = _Markets.of(settled, min_difference)
+    if not markets.chosen.any():
         return None
     market, stake = markets.market, _within_caps(markets)
     placed = np.flatnonzero(stake > 0.0)
@@ -137,9 +189,17 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
     stakes, profits = markets.by_game(placed, stake[placed], earned)
     bankroll = np.concatenate(([1.0], np.cumprod(np.maximum(1.0 + profits, 0.0))))
     spread = float(profits.std(ddof=1)) if len(profits) > 1 and np.ptp(profits) > _DUST else 0.0
+    closing = _closing_line_values(markets, placed)
+    valued = ~np.isnan(closing)
+    closing_line = None
+    if valued.any() and valued.mean() >= CLOSING_SHARE:
+        weights, values = markets.by_game(placed[valued], stake[placed][valued], (stake[placed] * closing)[valued])
+        closing_line = ratio_estimate(values, weights)
+    last = slice(max(len(placed) - max_bets, 0), None)
+    listed = _listed(markets, placed[last], stake[placed][last], earned[last], closing[last])
     return MarketRecord(
         bets=len(placed),
-        markets=len(markets.game),
+        markets=int(markets.chosen.sum()),
         staked=float(stake[placed].sum()),
         profit=float(earned.sum()),
         roi=ratio_estimate(profits, stakes) if len(placed) else None,
@@ -152,25 +212,56 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
         pushed=int((earned == 0.0).sum()),
         games=len(profits),
         capped=int((stake < market["stake"]).sum()),
-        **_closing_line_value(markets, stake),
-        **_brier_scores(markets),
+        closing_line_value=closing_line,
+        closing_line_bets=int(valued.sum()),
+        placed=listed,
+        **_market_scores(markets),
     )
 
 
-def _closing_line_value(markets: _Markets, stake: Floats) -> dict[str, Any]:
-    """Return the figures of the closing-line value, given the stakes."""
-    placed = np.flatnonzero(stake > 0.0)
-    closing = _closing_markets(markets, placed)
+def _listed(
+    markets: _Markets, placed: NDArray[np.int64], stakes: Floats, profits: Floats, closing: Floats
+) -> tuple[PlacedBet, ...]:
+    """Return bets, given the indexes of their markets and, of each, its figures."""
+    bets = []
+    columns = (placed, stakes, profits, closing)
+    for at, stake, profit, value in zip(*(each.tolist() for each in columns), strict=True):
+        market = {name: column[at].item() for name, column in markets.market.items()}
+        kind, above = MarketKind.TOTAL if market["on_total"] else MarketKind.LEAD, market["side"] > 0.0
+        model, fair = market["model_probability"], market["fair_probability"]
+        bets.append(
+            PlacedBet(
+                order=markets.order[at].item(),
+                day=markets.day[at].item(),
+                home=markets.home[at].item(),
+                away=markets.away[at].item(),
+                elapsed_seconds=markets.elapsed_s[at].item(),
+                kind=kind,
+                line=market["line"],
+                side=kind.sides[0 if above else 1],
+                decimal_odds=market["odds"],
+                win_probability=model if above else 1.0 - model,
+                fair_probability=fair if above else 1.0 - fair,
+                stake=stake,
+                profit=profit,
+                closing_line_value=None if math.isnan(value) else value,
+                sequence=int(market["sequence"]),
+            )
+        )
+    return tuple(bets)
+
+
+def _closing_line_values(markets: _Markets, placed: NDArray[np.int64]) -> Floats:
+    """Return the closing-line value of each bet; NaN without a closing market."""
+    closing, found = _closing_markets(markets, placed), np.full(len(placed), np.nan)
     bets, at = placed[closing >= 0], closing[closing >= 0]
-    if not len(bets) or len(bets) < CLOSING_SHARE * len(placed):
-        return {"closing_line_bets": len(bets)}
     market = markets.market
     moved = (market["line"][at] - market["line"][bets]) / market["spread"][at]
     pairs = zip(market["fair_probability"][at].tolist(), moved.tolist(), strict=True)
     home = np.array([_NORMAL.cdf(_NORMAL.inv_cdf(fair) + score) for fair, score in pairs])
     fair = np.where(market["side"][bets] > 0, home, 1.0 - home)
-    stakes, values = markets.by_game(bets, stake[bets], stake[bets] * (market["odds"][bets] * fair - 1.0))
-    return {"closing_line_value": ratio_estimate(values, stakes), "closing_line_bets": len(bets)}
+    found[closing >= 0] = market["odds"][bets] * fair - 1.0
+    return found
 
 
 def _closing_markets(markets: _Markets, bets: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -184,17 +275,21 @@ def _closing_markets(markets: _Markets, bets: NDArray[np.int64]) -> NDArray[np.i
     return np.fromiter(later, dtype=np.int64)
 
 
-def _brier_scores(markets: _Markets) -> dict[str, Any]:
-    """Return the Brier scores of both probabilities; a market has the same weight as the others of its game."""
+def _market_scores(markets: _Markets) -> dict[str, Any]:
+    """Return how far both probabilities are from the results (Brier) and from each other (root mean square).
+
+    A market has the same weight as the others of its game.
+    """
     market = markets.market
-    scored = np.flatnonzero(~np.isnan(market["home_won"]) & ~np.isnan(market["model_probability"]))
+    scored = np.flatnonzero(markets.chosen & ~np.isnan(market["home_won"]) & ~np.isnan(market["model_probability"]))
     if not len(scored):
         return {}
-    won = market["home_won"][scored]
-    errors = (np.square(market[name][scored] - won) for name in ("model_probability", "fair_probability"))
-    number, model, fair = markets.by_game(scored, np.ones(len(scored)), *errors)
-    model, fair = model / number, fair / number
+    won, model, fair = (market[name][scored] for name in ("home_won", "model_probability", "fair_probability"))
+    squares = (np.square(each) for each in (model - won, fair - won, model - fair))
+    number, *sums = markets.by_game(scored, np.ones(len(scored)), *squares)
+    model, fair, apart = (each / number for each in sums)
     return {
+        "rms_difference": _root(estimate(apart, 0.0, 1.0)),
         "model_brier": estimate(model, 0.0, 1.0),
         "market_brier": estimate(fair, 0.0, 1.0),
         "brier_difference": estimate(model - fair, -1.0, 1.0),
@@ -202,6 +297,12 @@ def _brier_scores(markets: _Markets) -> dict[str, Any]:
         "implausible_markets": int(market["implausible"][scored].sum()),
         "scored_games": len(number),
     }
+
+
+def _root(square: ScoreEstimate) -> ScoreEstimate:
+    """Return the root of an estimate and of its interval."""
+    lower, upper = (None if end is None else math.sqrt(end) for end in (square.lower, square.upper))
+    return ScoreEstimate(math.sqrt(square.value), square.games, lower, upper)
 
 
 def _within_caps(markets: _Markets) -> Floats:

@@ -42,12 +42,14 @@ class ScoreFilter(CommonFilter):
     Attributes:
         min_minutes, max_minutes: bounds of the minute of play.
         recorded_by: identity of the caller who recorded them; empty: the owner of each game.
+        min_difference: of markets; selects no forecasts. See `market_record`.
     """
 
     horizon: Horizon = Horizon.HALFTIME
     min_minutes: int | None = None
     max_minutes: int | None = None
     recorded_by: str = ""
+    min_difference: float = 0.0
 
 
 class SettledByModel(NamedTuple):
@@ -248,6 +250,12 @@ def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
     rows = _rows(connection, _OF_FORECASTS, _conditions_of_games(filter_), filter_.parameters())
     with store.decoding():
         return _Forecasts.of(rows, {}, {}).selected(filter_)
+
+
+def game_ids(connection: Connection, horizon: Horizon, orders: Sequence[int]) -> dict[int, str]:
+    """Return the ids of games by the numbers that stand for them in settled forecasts (`SettledForecasts.order`)."""
+    query = "SELECT first_report, game_id FROM scores WHERE horizon = :horizon AND first_report IN :orders"
+    return dict(sql.rows(connection, query, horizon=horizon.value, orders=[*orders]))
 
 
 _OF_FORECASTS: Final = "texts, forecasts, markets"

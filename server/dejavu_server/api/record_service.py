@@ -108,14 +108,17 @@ class RecordService:
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, caller: Caller) -> pb.GetScorecardResponse:
         """Score settled forecasts."""
-        score_filter, limit = record_requests.scorecard_query(request)
+        asked = record_requests.scorecard_query(request)
 
-        def response(_: Connection, scored: _Scored) -> pb.GetScorecardResponse:
-            forecasts = scored.settled.forecasts.newest(limit) if limit else scored.settled.forecasts
-            card = scorecard(forecasts, len({each.game_id for each in scored.unsettled}))
-            return pb.GetScorecardResponse(scorecard=record.scorecard_message(card))
+        def response(connection: Connection, scored: _Scored) -> pb.GetScorecardResponse:
+            forecasts = scored.settled.forecasts.newest(asked.limit) if asked.limit else scored.settled.forecasts
+            unsettled = len({each.game_id for each in scored.unsettled})
+            card = scorecard(forecasts, unsettled, asked.filter.min_difference, asked.max_bets)
+            orders = {each.order for each in card.market.placed} if card.market else ()
+            games = scorecards.game_ids(connection, asked.filter.horizon, sorted(orders))
+            return pb.GetScorecardResponse(scorecard=record.scorecard_message(card, games))
 
-        return await self._share(caller, (score_filter, limit), score_filter, response)
+        return await self._share(caller, asked, asked.filter, response)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, caller: Caller) -> pb.GetLeaderboardResponse:
         """Rank the model versions, and compare the staged models with the champion."""
@@ -125,7 +128,9 @@ class RecordService:
         def response(connection: Connection, scored: _Scored) -> pb.GetLeaderboardResponse:
             settled, unsettled = scored.settled, Counter(each.model_version for each in scored.unsettled)
             cards = {
-                version: scorecard(settled.forecasts.where(settled.model == index), unsettled[version])
+                version: scorecard(
+                    settled.forecasts.where(settled.model == index), unsettled[version], asked.filter.min_difference
+                )
                 for index, version in enumerate(settled.models)
             }
             entries = leaderboard(cards, asked.metric, asked.min_games, asked.limit)

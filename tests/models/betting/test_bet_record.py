@@ -162,6 +162,8 @@ def test_the_model_is_compared_with_the_market_on_every_market_with_a_result() -
     record = record_of(*rows)
     model, fair = [(0.04 + 0.49) / 2, 0.16], [(0.25 + 0.36) / 2, 0.09]
     assert (record.scored_markets, record.scored_games) == (3, 2)
+    assert record.rms_difference is not None
+    assert record.rms_difference.value == pytest.approx(math.sqrt(((0.09 + 0.01) / 2 + 0.01) / 2))
     for found, expected in (
         (record.model_brier, model),
         (record.market_brier, fair),
@@ -170,3 +172,32 @@ def test_the_model_is_compared_with_the_market_on_every_market_with_a_result() -
         assert found is not None
         assert found.games == 2
         assert found.value == pytest.approx(mean(expected))
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "listed"),
+    [(0.0, 0, []), (0.0, 2, [4, 1]), (0.0, 9, [2, 4, 1]), (0.1, 9, [2, 1]), (0.2, 9, [1]), (0.21, 9, None)],
+)
+def test_the_last_bets_are_listed_as_the_record_counts_them(least: float, most: int, listed: list[int] | None) -> None:
+    """A market that is no bet for its small difference still closes others."""
+    rows = [
+        priced(1, 18, 1, side=-1, profit=-0.02, model_probability=0.3),
+        priced(1, 19, 3, stake=0.0, fair_probability=0.4, model_probability=0.4),
+        priced(0, 18, 2, model_probability=0.6, profit=0.03),
+        priced(0, 20, 4, model_probability=0.55, on_total=True, line=221.5),
+    ]
+    in_order = (row | {"order": row["game"]} for row in rows)
+    found = scorecard(settled(*in_order), 0, least, most).market
+    assert (found and [each.sequence for each in found.placed]) == listed
+    for each in found.placed if found else ():
+        of_side = (each.win_probability, each.fair_probability, each.closing_line_value, each.side.value)
+        assert (
+            of_side
+            == {
+                1: (0.7, 0.5, pytest.approx(0.2), "away"),
+                2: (0.6, 0.5, None, "home"),
+                4: (0.55, 0.5, None, "over"),
+            }[each.sequence]
+        )
+    if found and found.placed:
+        assert most < 9 or sum(each.profit for each in found.placed) == pytest.approx(found.profit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import assume, given
@@ -161,14 +162,17 @@ EVEN, BOOK = american_to_decimal(-110), american_to_decimal(-250)
         ((1 / 0.576, 1 / 0.576), 0.7, MODEL_ALONE, "mismatched"),
         ((1 / 0.494, 1 / 0.494), 0.7, ANY_EDGE, "mismatched"),
         ((2.0, 2.0), 0.55, MODEL_ALONE, "unrated"),
+        ((2.0, 2.0), 0.55, MODEL_ALONE, "traded"),
     ],
 )
 def test_a_market_that_is_not_weighed_has_no_stake_and_its_figures(
     odds: tuple[float, float], wins: float, policy: StakingPolicy, reason: str | None
 ) -> None:
-    market = Market(0.0, *odds, bankroll=1000.0, policy=policy)
+    traded = datetime(2026, 1, 14, tzinfo=UTC) if reason == "traded" else None
+    market = Market(0.0, *odds, bankroll=1000.0, policy=policy, traded_time=traded)
     answer = evaluate_market(market, three(wins), unrated=reason == "unrated")
-    assert {name for name in ("implausible", "mismatched", "unrated") if getattr(answer, name)} == {reason} - {None}
+    said = {name for name in ("implausible", "mismatched", "unrated") if getattr(answer, name)}
+    assert said == {reason} - {None, "traded"}
     if reason is None:
         assert answer == evaluate_market(replace(market, policy=ANY_EDGE), three(wins))
         assert answer.stake > 0
@@ -176,7 +180,7 @@ def test_a_market_that_is_not_weighed_has_no_stake_and_its_figures(
         assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
         assert answer.above.expected_value == pytest.approx(wins * odds[0] - 1)
         assert (answer.above.kelly_fraction, answer.above.stake, answer.below.stake) == (0.0, 0.0, 0.0)
-        assert answer.minimum_odds(answer.above) is answer.minimum_odds(answer.below) is None
+        assert traded or answer.minimum_odds(answer.above) is answer.minimum_odds(answer.below) is None
 
 
 @given(markets(), WEIGHTS)

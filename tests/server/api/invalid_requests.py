@@ -223,6 +223,8 @@ OF_PREDICT = list(_of(PREDICT, good(), {
           for rule in Staking.DESCRIPTOR.fields_by_name for value in (-0.1, 1.1, math.nan)),
         *(("markets[0].game_staked", f"{value}", "a number from 0 to the bankroll, 1", _markets(game_staked=value))
           for value in (-0.1, 20.0, math.nan)),
+        ("markets[0].traded_time", "1000000000 nano", "a time of the calendar",
+         _markets(traded_time=Timestamp(seconds=1, nanos=10**9))),
         ("markets[0].evening_staked", "0.4", "a number from game_staked, 0.5, to the bankroll, 1",
          _markets(game_staked=0.5, evening_staked=0.4)),
         ("markets[0].kind", "unspecified", KIND, _markets(kind=0)),
@@ -317,7 +319,10 @@ OF_RECORD = [
             ("filter.min_minutes", "0", "1 to 47", _filter(min_minutes=0)),
             ("filter.max_minutes", "99", "1 to 47", _filter(max_minutes=99)),
             ("filter.max_minutes", "8", "9, or more", _filter(min_minutes=9, max_minutes=8))],
-        "INVALID_FILTER": [("limit", "100001", "1 to 100000, or 0 for all", 100_001)]}),
+        "INVALID_FILTER": [
+            ("limit", "100001", "1 to 100000, or 0 for all", 100_001),
+            ("max_bets", "2001", "0 to 2000", 2_001),
+            ("filter.min_difference", "nan", "from 0 to 1", _filter(min_difference=math.nan))]}),
     *_of(f"{RECORD}/GetLeaderboard", record_service_pb2.GetLeaderboardRequest(**_filter(), metric=CRPS), {
         "INVALID_HORIZON": [("filter.horizon", "unspecified", HORIZON, _filter(horizon=0))],
         "INVALID_FILTER": [

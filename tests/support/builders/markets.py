@@ -21,7 +21,7 @@ POLICIES = st.builds(
 
 @st.composite
 def markets(draw: st.DrawFn) -> Market:
-    """Draw a market, often of prices that belong together, with what is staked already."""
+    """Draw a market on offer, often of prices that belong together, with what is staked already."""
     home = draw(st.floats(1.05, 20))
     away = draw(st.floats(1.01, 1000) | st.floats(-0.01, 0.15).map(lambda margin: 1 / (1 + margin - 1 / home)))
     assume(1 < away <= 1000)

@@ -116,6 +116,12 @@ def card(**fields: Any) -> Scorecard:
             games=12,
             capped=3,
             notice="not shown to be better than the market",
+            model_brier=Figure(value=0.2),
+            market_brier=Figure(value=0.19),
+            brier_difference=Figure(value=0.01, lower=-0.01, upper=0.03),
+            scored_markets=40,
+            scored_games=14,
+            rms_difference=Figure(value=0.031),
         ),
     }
     return Scorecard(**values | fields)

@@ -108,7 +108,9 @@ def _play_minute(
         for alpha in (0.2, 0.5):  # its forecast was recorded above, or is recorded together with the markets
             markets = [] if over is None else [over]
             if alpha == 0.5 or over is None:
-                markets.append(market(-line, *odds, staking=STAKING))  # the lead's is recorded first all the same
+                traded = datetime.now(UTC) if len(pattern) % 4 == 0 else None
+                # The lead's is recorded first all the same.
+                markets.append(market(-line, *odds, staking=STAKING, traded_time=traded))
             client.quote(pattern, *markets, game_id=game, horizon=FINAL, alpha=alpha, **told)
 
 

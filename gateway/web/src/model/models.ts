@@ -1,10 +1,11 @@
 /** Models, their changes and comparisons in words. */
 import type { ModelChangeJson, ModelEvidenceJson } from "../gen/dejavu/v1/model_change_pb";
 import type { ModelComparisonJson, ScoreComparisonJson } from "../gen/dejavu/v1/model_comparison_pb";
-import type { ModelJson } from "../gen/dejavu/v1/model_service_pb";
+import type { MetricJson, ModelJson } from "../gen/dejavu/v1/model_service_pb";
 import { num, time } from "../api/convert";
 import { strings } from "../strings";
-import { exact, fixed, signed } from "./format";
+import { exact, figure, fixed, signed } from "./format";
+import { afterOrAt } from "./play";
 
 const said = strings.models;
 
@@ -45,6 +46,17 @@ export function pairs(models: readonly ModelJson[]): Pair[] {
     ...(previous ? [pair(champion, previous.version ?? "", named(previous))] : []),
     pair(champion, "persistence", said.persistence),
   ];
+}
+
+/** Errors that a bundle states of its linear part beside persistence: horizon and minute, the two with their intervals, and the ratio. */
+export function statedErrors(metrics: readonly MetricJson[]): string[][] {
+  const of = (name: string, digits: number) => figure(metrics.find((one) => one.name === name), digits);
+  return metrics.flatMap(({ name = "" }) => {
+    const [, prefix, horizon, minute] = /^(unseen\.(halftime|final)\.minute_(\d+))\.linear\.mae$/.exec(name) ?? [];
+    if (!prefix) return [];
+    const when = `${strings.horizon[horizon === "final" ? "final" : "half"]}, ${afterOrAt(Number(minute))}`;
+    return [[when, of(name, 2), of(`${prefix}.persistence.mae`, 2), of(`${prefix}.linear.mae_over_persistence`, 3)]];
+  });
 }
 
 /** An e-value in a few characters. */

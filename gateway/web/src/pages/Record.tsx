@@ -2,25 +2,25 @@
 import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { num } from "../api/convert";
+import { Bets } from "../components/Bets";
 import { Checkpoint } from "../components/Checkpoint";
 import { CoverageFigure, ReliabilityFigure } from "../components/RecordFigures";
 import { Table } from "../components/Figure";
 import { PageHead, Pending } from "../components/Frame";
+import { PastSeasons } from "../components/PastSeasons";
 import { HorizonChoice, Segmented } from "../components/Segmented";
 import { Stat } from "../components/Stat";
 import { TeamSelect } from "../components/TeamSelect";
 import { Words } from "../components/Words";
 import type { GetLeaderboardResponseJson } from "../gen/dejavu/v1/record_service_pb";
-import type { FigureJson, MarketRecordJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
-import { fixed, percent, signed } from "../model/format";
+import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
+import { figure, fixed, percent, signed } from "../model/format";
 import { status } from "../state/live";
 import { createLoaded, type Loaded } from "../state/load";
-import { beware, byMinutes, byMonths, conditions, figure, forecastsFile, mainCoverage, type Filter, type Period } from "../state/record";
+import { beware, byMinutes, byMonths, conditions, forecastsFile, mainCoverage, type Filter, type Period } from "../state/record";
 import { strings } from "../strings";
 
 const said = strings.record;
-/** Share of implausible markets above which prices are probably wrong, and show nothing about the model. */
-const FEW_IMPLAUSIBLE = 0.05;
 
 function Overview(props: { card: ScorecardJson }) {
   const card = () => props.card;
@@ -52,53 +52,6 @@ function Overview(props: { card: ScorecardJson }) {
         />
         <Stat name={said.ece} value={fixed(num(card().ece), 3)} notes={[said.eceNote]} />
       </dl>
-    </section>
-  );
-}
-
-/** Results of the recorded stakes, beside the market's own probabilities. */
-function Bets(props: { market: MarketRecordJson }) {
-  const market = () => props.market;
-  const share = (value: number) => `${signed(100 * value, 1)} %`;
-  const roi = (): FigureJson => {
-    const { roi: value = 0, roiLower: lower, roiUpper: upper } = market();
-    return lower === undefined || upper === undefined ? { value } : { value, lower, upper };
-  };
-  return (
-    <section class="card">
-      <h2>{said.bets}</h2>
-      <p class="sub">{said.betsCount(num(market().bets), num(market().markets), num(market().games))}</p>
-      <dl class="stats">
-        <Show when={num(market().bets)}>
-          <Stat
-            name={said.roi}
-            value={figure(roi(), 1, share)}
-            notes={[said.roiNote(percent(num(market().staked), 1))]}
-          />
-          <Show
-            when={market().closingLineValue}
-            fallback={<Stat name={said.closingLine} value="–" notes={[said.noClosingLine(num(market().closingLineBets), num(market().bets))]} />}
-          >
-            <Stat name={said.closingLine} value={figure(market().closingLineValue, 1, share)} notes={[said.closingLineNote(num(market().closingLineBets))]} />
-          </Show>
-          <Stat name={said.drawdown} value={percent(num(market().maxDrawdown), 1)} notes={[said.bankroll(share(num(market().totalReturn)))]} />
-        </Show>
-        <Show when={market().brierDifference}>
-          <Stat
-            name={said.marketBrier}
-            value={figure(market().modelBrier, 3)}
-            notes={[
-              `${said.ofMarket}: ${figure(market().marketBrier, 3)}`,
-              num(market().implausibleMarkets) > FEW_IMPLAUSIBLE * num(market().scoredMarkets)
-                ? said.implausible(num(market().implausibleMarkets))
-                : said.against(figure(market().brierDifference, 3, signed)),
-            ]}
-          />
-        </Show>
-      </dl>
-      <p class="sub">
-        {num(market().games) < 100 ? said.fewBets : ""} {said.noticeOf(market().notice ?? "")}
-      </p>
     </section>
   );
 }
@@ -215,10 +168,13 @@ export default function Record_() {
                   <CoverageFigure title={said.byMinuteTitle} caption={said.byMinuteCaption} groups={minutes} />
                   <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />
                 </div>
-                <Show when={ready().market}>{(market) => <Bets market={market()} />}</Show>
+                <Show when={ready().market}>
+                  <Bets filter={filter()} />
+                </Show>
                 <Leaderboard answer={leaders} />
                 <Shadows answer={leaders} />
               </Show>
+              <PastSeasons />
             </>
           )}
         </Show>

@@ -1,8 +1,8 @@
 /** Requests of the record's page: scorecards of all forecasts, by minute and by month. */
 import { api, path, type Query } from "../api/client";
 import { num } from "../api/convert";
-import type { CoverageFigureJson, FigureJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
-import { fixed, gameDay } from "../model/format";
+import type { CoverageFigureJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
+import { gameDay } from "../model/format";
 import { MINUTE_OF, type Horizon } from "../model/types";
 
 export type Period = "all" | "days30" | "days365";
@@ -21,6 +21,12 @@ function fromDate(period: Period): string | undefined {
   const days = DAYS[period];
   return days === undefined ? undefined : gameDay(Date.now() - days * DAY_MS);
 }
+
+/** Parts of a game whose forecasts of a horizon can be chosen, as parameters; each is long enough that most bets in it have a next price. */
+export const PARTS: Record<Horizon, Record<string, Query>> = {
+  half: { all: {}, quarter1: { maxMinutes: 11 }, quarter2: { minMinutes: 12 } },
+  final: { all: {}, half1: { maxMinutes: 23 }, quarter3: { minMinutes: 24, maxMinutes: 35 }, quarter4: { minMinutes: 36 } },
+};
 
 /** The filter as parameters of scorecards, leaderboards and lists. */
 export function conditions(filter: Filter): Query {
@@ -100,11 +106,4 @@ export async function afterMinute(filter: Filter, minute: number): Promise<Score
 /** The coverage of the intervals that most forecasts have; undefined without any. */
 export function mainCoverage(card: ScorecardJson): CoverageFigureJson | undefined {
   return [...(card.coverage ?? [])].sort((a, b) => num(b.forecasts) - num(a.forecasts))[0];
-}
-
-/** A figure with its interval: "4.70 [4.61, 4.80]". */
-export function figure(one: FigureJson | undefined, digits: number, write = fixed): string {
-  if (!one) return "–";
-  const value = write(num(one.value), digits);
-  return one.lower === undefined || one.upper === undefined ? value : `${value} [${write(num(one.lower), digits)}, ${write(num(one.upper), digits)}]`;
 }

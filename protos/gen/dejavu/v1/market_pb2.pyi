@@ -7,6 +7,7 @@ from collections import abc as _abc
 from dejavu.v1 import forecast_pb2 as _forecast_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -180,6 +181,7 @@ class Market(_message.Message):
     GAME_STAKED_FIELD_NUMBER: _builtins.int
     EVENING_STAKED_FIELD_NUMBER: _builtins.int
     STAKING_FIELD_NUMBER: _builtins.int
+    TRADED_TIME_FIELD_NUMBER: _builtins.int
     kind: Global___MarketKind.ValueType
     """What it is on; required."""
     line: _builtins.float
@@ -216,6 +218,13 @@ class Market(_message.Message):
     def staking(self) -> Global___Staking:
         """Rules of the stakes; absent, and each absent field: the default."""
 
+    @_builtins.property
+    def traded_time(self) -> _timestamp_pb2.Timestamp:
+        """Time of an exchange's last trade, at whose price p of the side above the line the odds are 1 / p and 1 / (1 − p).
+        Such a market is recorded and compared with the model, and has no stake, since nobody offers that price. Absent: the
+        prices are on offer.
+        """
+
     def __init__(
         self,
         *,
@@ -227,10 +236,11 @@ class Market(_message.Message):
         game_staked: _builtins.float | None = ...,
         evening_staked: _builtins.float | None = ...,
         staking: Global___Staking | None = ...,
+        traded_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "staking", b"staking"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "staking", b"staking", "traded_time", b"traded_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "kind", b"kind", "line", b"line", "staking", b"staking"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "kind", b"kind", "line", b"line", "staking", b"staking", "traded_time", b"traded_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bankroll: _TypeAlias = _typing.Literal["bankroll"]  # noqa: Y015
     _WhichOneofArgType__bankroll: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll"]  # noqa: Y015

@@ -483,6 +483,7 @@ class ScoreFilter(_message.Message):
     GAME_ID_FIELD_NUMBER: _builtins.int
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
+    MIN_DIFFERENCE_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """The model version; empty: any."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -507,6 +508,10 @@ class ScoreFilter(_message.Message):
     """The caller who recorded the forecast (RecordedPrediction.recorded_by), for example "token:poller"; empty: the
     owners of the games.
     """
+    min_difference: _builtins.float
+    """Minimum difference between the model's probability and the market's (see MarketRecord.rms_difference), in [0, 1];
+    0: any. It selects the markets of MarketRecord alone; others are still closing markets.
+    """
     def __init__(
         self,
         *,
@@ -521,10 +526,11 @@ class ScoreFilter(_message.Message):
         game_id: _builtins.str = ...,
         min_confidence: _builtins.float | None = ...,
         recorded_by: _builtins.str = ...,
+        min_difference: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes", "model_version", b"model_version", "recorded_by", b"recorded_by", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_difference", b"min_difference", "min_minutes", b"min_minutes", "model_version", b"model_version", "recorded_by", b"recorded_by", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_minutes: _TypeAlias = _typing.Literal["max_minutes"]  # noqa: Y015
     _WhichOneofArgType__max_minutes: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes"]  # noqa: Y015
@@ -549,8 +555,11 @@ class GetScorecardRequest(_message.Message):
 
     FILTER_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    MAX_BETS_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     """Maximum number of games, at most 100,000: those with the newest outcomes count; 0: all."""
+    max_bets: _builtins.int
+    """Maximum number of bets to list (MarketRecord.placed), at most 2,000; 0: none."""
     @_builtins.property
     def filter(self) -> Global___ScoreFilter:
         """The forecasts that count."""
@@ -560,10 +569,11 @@ class GetScorecardRequest(_message.Message):
         *,
         filter: Global___ScoreFilter | None = ...,
         limit: _builtins.int = ...,
+        max_bets: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "limit", b"limit", "max_bets", b"max_bets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ isort:skip_file
 Scores of settled forecasts, with their uncertainty over games."""
 
 from collections import abc as _abc
+from dejavu.v1 import market_pb2 as _market_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -397,6 +398,8 @@ class MarketRecord(_message.Message):
     SCORED_MARKETS_FIELD_NUMBER: _builtins.int
     IMPLAUSIBLE_MARKETS_FIELD_NUMBER: _builtins.int
     SCORED_GAMES_FIELD_NUMBER: _builtins.int
+    RMS_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    PLACED_FIELD_NUMBER: _builtins.int
     bets: _builtins.int
     """Number of bets with a stake."""
     markets: _builtins.int
@@ -470,6 +473,17 @@ class MarketRecord(_message.Message):
     def brier_difference(self) -> Global___Figure:
         """model_brier − market_brier, game by game; below 0 the model is better than the market."""
 
+    @_builtins.property
+    def rms_difference(self) -> Global___Figure:
+        """Distance of the model from the market: root of the mean square of the difference between both probabilities of the
+        same markets, weighted as in the Brier scores; in [0, 1], 0.03 being 3 percentage points. Its interval is the root of
+        that of the mean square.
+        """
+
+    @_builtins.property
+    def placed(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlacedBet]:
+        """The bets, in the order of outcomes: the last GetScorecardRequest.max_bets of them."""
+
     def __init__(
         self,
         *,
@@ -498,10 +512,12 @@ class MarketRecord(_message.Message):
         scored_markets: _builtins.int = ...,
         implausible_markets: _builtins.int = ...,
         scored_games: _builtins.int = ...,
+        rms_difference: Global___Figure | None = ...,
+        placed: _abc.Iterable[Global___PlacedBet] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "brier_difference", b"brier_difference", "closing_line_value", b"closing_line_value", "market_brier", b"market_brier", "model_brier", b"model_brier", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "brier_difference", b"brier_difference", "closing_line_value", b"closing_line_value", "market_brier", b"market_brier", "model_brier", b"model_brier", "rms_difference", b"rms_difference", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "brier_difference", b"brier_difference", "capped", b"capped", "closing_line_bets", b"closing_line_bets", "closing_line_value", b"closing_line_value", "expected_profit", b"expected_profit", "games", b"games", "implausible_markets", b"implausible_markets", "lost", b"lost", "market_brier", b"market_brier", "markets", b"markets", "max_drawdown", b"max_drawdown", "model_brier", b"model_brier", "notice", b"notice", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "scored_games", b"scored_games", "scored_markets", b"scored_markets", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "brier_difference", b"brier_difference", "capped", b"capped", "closing_line_bets", b"closing_line_bets", "closing_line_value", b"closing_line_value", "expected_profit", b"expected_profit", "games", b"games", "implausible_markets", b"implausible_markets", "lost", b"lost", "market_brier", b"market_brier", "markets", b"markets", "max_drawdown", b"max_drawdown", "model_brier", b"model_brier", "notice", b"notice", "placed", b"placed", "profit", b"profit", "pushed", b"pushed", "rms_difference", b"rms_difference", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "scored_games", b"scored_games", "scored_markets", b"scored_markets", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__roi: _TypeAlias = _typing.Literal["roi"]  # noqa: Y015
     _WhichOneofArgType__roi: _TypeAlias = _typing.Literal["_roi", b"_roi"]  # noqa: Y015
@@ -521,6 +537,88 @@ class MarketRecord(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sharpe) -> _WhichOneofReturnType__sharpe | None: ...
 
 Global___MarketRecord: _TypeAlias = MarketRecord  # noqa: Y015
+
+@_typing.final
+class PlacedBet(_message.Message):
+    """A bet of a MarketRecord."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: _builtins.int
+    GAME_DATE_FIELD_NUMBER: _builtins.int
+    HOME_TEAM_FIELD_NUMBER: _builtins.int
+    AWAY_TEAM_FIELD_NUMBER: _builtins.int
+    ELAPSED_SECONDS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    DECIMAL_ODDS_FIELD_NUMBER: _builtins.int
+    WIN_PROBABILITY_FIELD_NUMBER: _builtins.int
+    FAIR_PROBABILITY_FIELD_NUMBER: _builtins.int
+    STAKE_FIELD_NUMBER: _builtins.int
+    PROFIT_FIELD_NUMBER: _builtins.int
+    CLOSING_LINE_VALUE_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    game_id: _builtins.str
+    """The NBA's id of the game."""
+    game_date: _builtins.str
+    """Date of the game, ISO 8601."""
+    home_team: _builtins.str
+    """NBA code of the home team; empty if the forecast names none."""
+    away_team: _builtins.str
+    """NBA code of the away team, as above."""
+    elapsed_seconds: _builtins.float
+    """Time of play of the forecast, in seconds since tip-off."""
+    kind: _market_pb2.MarketKind.ValueType
+    """Kind of the market."""
+    line: _builtins.float
+    """Its line, as in Market."""
+    side: _market_pb2.MarketSide.ValueType
+    """The side that the bet is on."""
+    decimal_odds: _builtins.float
+    """Price of that side."""
+    win_probability: _builtins.float
+    """P(the side wins) by the model, given no push."""
+    fair_probability: _builtins.float
+    """P(the side wins) by the market, given no push."""
+    stake: _builtins.float
+    """Stake within the caps, as a share of the bankroll before the game."""
+    profit: _builtins.float
+    """Profit of that stake, as a share of the same bankroll; 0: a push."""
+    closing_line_value: _builtins.float
+    """Expected profit of 1 staked at the fair probability of the closing market (MarketRecord.closing_line_value). Absent
+    without a closing market.
+    """
+    sequence: _builtins.int
+    """Position of its market in the ledger (RecordedMarket.sequence)."""
+    def __init__(
+        self,
+        *,
+        game_id: _builtins.str = ...,
+        game_date: _builtins.str = ...,
+        home_team: _builtins.str = ...,
+        away_team: _builtins.str = ...,
+        elapsed_seconds: _builtins.float = ...,
+        kind: _market_pb2.MarketKind.ValueType = ...,
+        line: _builtins.float = ...,
+        side: _market_pb2.MarketSide.ValueType = ...,
+        decimal_odds: _builtins.float = ...,
+        win_probability: _builtins.float = ...,
+        fair_probability: _builtins.float = ...,
+        stake: _builtins.float = ...,
+        profit: _builtins.float = ...,
+        closing_line_value: _builtins.float | None = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_closing_line_value", b"_closing_line_value", "closing_line_value", b"closing_line_value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_closing_line_value", b"_closing_line_value", "away_team", b"away_team", "closing_line_value", b"closing_line_value", "decimal_odds", b"decimal_odds", "elapsed_seconds", b"elapsed_seconds", "fair_probability", b"fair_probability", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "kind", b"kind", "line", b"line", "profit", b"profit", "sequence", b"sequence", "side", b"side", "stake", b"stake", "win_probability", b"win_probability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__closing_line_value: _TypeAlias = _typing.Literal["closing_line_value"]  # noqa: Y015
+    _WhichOneofArgType__closing_line_value: _TypeAlias = _typing.Literal["_closing_line_value", b"_closing_line_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__closing_line_value) -> _WhichOneofReturnType__closing_line_value | None: ...
+
+Global___PlacedBet: _TypeAlias = PlacedBet  # noqa: Y015
 
 @_typing.final
 class ReliabilityBin(_message.Message):

@@ -20,7 +20,7 @@ from dejavu_models.betting import (
     american_to_decimal,
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
-from dejavu_server.api.converters.fields import enum_value, message_of
+from dejavu_server.api.converters.fields import enum_value, message_of, requested_instant
 from dejavu_server.api.converters.forecast_warnings import market_warnings
 
 NOTICE: Final = "not shown to be better than the market"
@@ -50,6 +50,10 @@ def _market(given: market_pb2.Market, name: str, faults: FieldErrors) -> Market 
     checked_as = kind or MarketKind.LEAD
     above = faults.read(_decimal_odds, _EVEN, given.above, f"{name}.above")
     below = faults.read(_decimal_odds, _EVEN, given.below, f"{name}.below")
+    traded = None
+    if given.HasField("traded_time"):
+        of_trade = given.traded_time, f"{name}.traded_time", InvalidMarket, "a time of the calendar"
+        traded = faults.read(requested_instant, None, *of_trade)
     evening = given.evening_staked if given.HasField("evening_staked") else given.game_staked
     try:
         # −0 + 0 is 0. The line of an unknown kind is not checked.
@@ -64,6 +68,7 @@ def _market(given: market_pb2.Market, name: str, faults: FieldErrors) -> Market 
             above_american=_american_odds(given.above),
             below_american=_american_odds(given.below),
             kind=checked_as,
+            traded_time=traded,
         )
     except InvalidMarket as error:
         faults.add(_of(name, error))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Final
 
 from dejavu.v1 import record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_ledger.queries.predictions import RecordedGame
+from dejavu_ledger.queries.scorecards import TEAM_CODES
 from dejavu_ledger.records import (
     Checkpoint,
     RecordedForecast,
@@ -25,6 +28,8 @@ METRIC_VALUES = {
     metric: pb.LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.name}") for metric in LeaderboardMetric
 }
 """Enum numbers by domain metric."""
+
+_TEAMS: Final = {code: team for team, code in TEAM_CODES.items()}
 
 
 def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = None) -> record_pb2.RecordedPrediction:
@@ -83,20 +88,32 @@ def checkpoint_message(checkpoint: Checkpoint) -> record_pb2.Checkpoint:
     return message_of(record_pb2.Checkpoint, checkpoint)
 
 
-def scorecard_message(card: Scorecard) -> scorecard_pb2.Scorecard:
-    """Convert a scorecard to a message."""
+def scorecard_message(card: Scorecard, games: Mapping[int, str]) -> scorecard_pb2.Scorecard:
+    """Convert a scorecard to a message, given the ids of the games of its bets by their order."""
     return message_of(
         scorecard_pb2.Scorecard,
         card,
-        market=None if card.market is None else _market_message(card.market),
+        market=None if card.market is None else _market_message(card.market, games),
         left_out=card.left_out if any(card.left_out) else None,
     )
 
 
-def _market_message(market: MarketRecord) -> scorecard_pb2.MarketRecord:
+def _market_message(market: MarketRecord, games: Mapping[int, str]) -> scorecard_pb2.MarketRecord:
     roi = market.roi
     value, lower, upper = (None, None, None) if roi is None else (roi.value, roi.lower, roi.upper)
-    return message_of(scorecard_pb2.MarketRecord, market, notice=NOTICE, roi=value, roi_lower=lower, roi_upper=upper)
+    placed = [
+        message_of(
+            scorecard_pb2.PlacedBet,
+            each,
+            game_id=games[each.order],
+            game_date=date.fromordinal(each.day),
+            home_team=_TEAMS[each.home],
+            away_team=_TEAMS[each.away],
+        )
+        for each in market.placed
+    ]
+    ends = {"roi": value, "roi_lower": lower, "roi_upper": upper}
+    return message_of(scorecard_pb2.MarketRecord, market, notice=NOTICE, placed=placed, **ends)
 
 
 def leaderboard_message(
@@ -107,7 +124,7 @@ def leaderboard_message(
 ) -> pb.GetLeaderboardResponse:
     """Convert a leaderboard and the staged models to a message."""
     return pb.GetLeaderboardResponse(
-        rows=[message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard)) for each in entries],
+        rows=[message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard, {})) for each in entries],
         metric=METRIC_VALUES[metric],
         min_games=min_games,
         shadows=shadows,

@@ -52,6 +52,9 @@ DEFAULT_MIN_GAMES: Final = 100
 MAX_LIMIT: Final = 100_000
 """Largest limit of a scorecard's games, or of a leaderboard's rows: more than are recorded in seventy seasons."""
 
+MAX_BETS: Final = 2_000
+"""Largest number of bets that a scorecard lists: half a megabyte."""
+
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """Maximum time by which an observed time can be in the future, since clocks differ."""
 
@@ -189,8 +192,16 @@ def list_query(request: pb.ListPredictionsRequest) -> partial[pages.Page]:
     )
 
 
-def scorecard_query(request: pb.GetScorecardRequest) -> tuple[ScoreFilter, int]:
-    """Read a request for a scorecard: its filter, and its number of games; 0 for all.
+class ScorecardQuery(NamedTuple):
+    """Query for a scorecard of at most `limit` games, 0 for all, and at most `max_bets` bets."""
+
+    filter: ScoreFilter
+    limit: int
+    max_bets: int
+
+
+def scorecard_query(request: pb.GetScorecardRequest) -> ScorecardQuery:
+    """Read a request for a scorecard.
 
     Raises:
         InvalidInput: if a field is invalid.
@@ -198,8 +209,10 @@ def scorecard_query(request: pb.GetScorecardRequest) -> tuple[ScoreFilter, int]:
     faults = FieldErrors()
     score_filter = _score_filter(faults, request.filter)
     _check_limit(faults, request.limit)
+    if not 0 <= request.max_bets <= MAX_BETS:
+        faults.add(InvalidScoreFilter(f"{request.max_bets}", f"0 to {MAX_BETS}", field="max_bets"))
     faults.raise_first()
-    return score_filter, request.limit
+    return ScorecardQuery(score_filter, request.limit, request.max_bets)
 
 
 def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
@@ -236,8 +249,18 @@ def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
     last = faults.read(_minute, None, request, "max_minutes", "filter.")
     if first is not None and last is not None and last < first:
         faults.add(InvalidMinutes(f"{last}", f"min_minutes, {first}, or more", field="filter.max_minutes"))
-    caller = _storable(request.recorded_by)
-    return ScoreFilter(**common, horizon=horizon, min_minutes=first, max_minutes=last, recorded_by=caller)
+    if not 0.0 <= request.min_difference <= 1.0:  # false for NaN too
+        faults.add(
+            InvalidScoreFilter(f"{request.min_difference}", "a number from 0 to 1", field="filter.min_difference")
+        )
+    return ScoreFilter(
+        **common,
+        horizon=horizon,
+        min_minutes=first,
+        max_minutes=last,
+        recorded_by=_storable(request.recorded_by),
+        min_difference=request.min_difference,
+    )
 
 
 def _common_fields(

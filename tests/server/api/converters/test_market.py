@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -80,9 +80,9 @@ def test_markets_are_read_in_their_order_and_what_they_do_not_say_is_the_default
     assert read(message(above=None, below=None)) == (Market(5.5),)
 
 
-@given(markets(), st.sampled_from(MarketKind))
-def test_a_market_that_is_written_reads_as_it_was(market: Market, kind: MarketKind) -> None:
-    market = replace(market, line=abs(market.line), kind=kind)
+@given(markets(), st.sampled_from(MarketKind), st.none() | st.datetimes(timezones=st.just(UTC)))
+def test_a_market_that_is_written_reads_as_it_was(market: Market, kind: MarketKind, traded: datetime | None) -> None:
+    market = replace(market, line=abs(market.line), kind=kind, traded_time=traded)
     assert read(market_message(market)) == (market,)
 
 

@@ -63,11 +63,12 @@ def test_every_condition_of_a_list_and_of_a_scorecard_is_read() -> None:
     )
     expected = {"filter_": wanted, "token": "abc", "size": 500, "explanation": True}
     assert requests.list_query(request).keywords == expected
-    of_card = pb.ScoreFilter(
-        horizon=HORIZON_FINAL, min_minutes=6, max_minutes=6, game_id=GAME, min_confidence=1.0, **told
+    both: Any = {"min_minutes": 6, "max_minutes": 6, "game_id": GAME, "min_confidence": 1.0, "min_difference": 0.05}
+    of_card = pb.GetScorecardRequest(
+        filter=pb.ScoreFilter(horizon=HORIZON_FINAL, **both, **told), limit=7, max_bets=2_000
     )
-    card = ScoreFilter(horizon=Horizon.FINAL, min_minutes=6, max_minutes=6, game_id=GAME, min_confidence=1.0, **read)
-    assert requests.scorecard_query(pb.GetScorecardRequest(filter=of_card, limit=7)) == (card, 7)
+    card = ScoreFilter(horizon=Horizon.FINAL, **both, **read)
+    assert requests.scorecard_query(of_card) == (card, 7, 2_000)
 
 
 def test_a_leaderboard_is_of_a_hundred_games_unless_told_otherwise() -> None:

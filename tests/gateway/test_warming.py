@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from dejavu.v1.record_service_pb2 import ListPredictionsResponse
 from dejavu_client import UnavailableError
+from dejavu_common.clock import game_day, utc_now
 from dejavu_gateway.api.context import CONTEXT_KEY
 from dejavu_gateway.api.games import GameEndpoints
 from dejavu_gateway.limits import AddressSlots
@@ -34,7 +35,9 @@ class Server:
 def context_of(server: Server) -> Any:
     """A gateway's context with a stream that has not begun."""
     board = SimpleNamespace(report=SimpleNamespace(streaming=True))
-    feed = SimpleNamespace(games=LiveGames(), log=SimpleNamespace(token="a"), board=board, begun=asyncio.Event())
+    log = SimpleNamespace(token="a", days=dict)
+    evening = game_day(utc_now())
+    feed = SimpleNamespace(games=LiveGames(), log=log, board=board, begun=asyncio.Event(), evening=evening)
     settings = GatewaySettings()
     return SimpleNamespace(client=server, feed=feed, settings=settings, reads=AddressSlots(1, 1))
 

@@ -108,7 +108,7 @@ class LiveGames:
         of_today += [game.game_id for game in self.of_day(today, today, days)]
         if not all(map(is_replay, of_today)):
             return today
-        return next((day for game_id, day in reversed(days.items()) if is_replay(game_id)), today)
+        return next((days[game_id] for game_id in reversed(list(days)) if is_replay(game_id)), today)
 
     def of_day(self, day: date, evening: date, days: dict[str, date]) -> Iterator[Game]:
         """Yield the states of the games of a day.

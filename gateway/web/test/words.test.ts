@@ -8,7 +8,7 @@ test("a word links where it stands, once a text, and nothing of the text is lost
   const text = "CRPS and Brier score of late forecasts later: the intervals of an operating model; CRPS again";
   expect(found(text)).toEqual(["crps", "brier", "late", "interval"]);
   expect(partsOf(text).map((part) => part.text).join("")).toBe(text);
-  expect(found(strings.record.closingLine)).toEqual(["closing"]);
+  expect(found(strings.bets.closingLine)).toEqual(["closing"]);
   expect(found(strings.game.contribution.lstm ?? "")).toEqual(["lstm"]);
   expect(found("plain")).toEqual([]);
 });

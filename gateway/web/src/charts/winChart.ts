@@ -60,20 +60,9 @@ export function winData(input: WinInput): uPlot.AlignedData {
     minutes,
     probabilities.map((one) => (one === null ? null : Math.max(0.5, one))),
     probabilities.map((one) => (one === null ? null : Math.min(0.5, one))),
-    marketAt(minutes, input.market ?? []),
     probabilities,
     ...(input.market ? [minutes.map((minute) => standing(input.market ?? [], minute))] : []),
   ];
-}
-
-/** The market's probability at each of some minutes: undefined where the price before still holds, and null, a gap, where it does not. */
-function marketAt(minutes: readonly number[], market: readonly { minute: number; probability: number }[]): (number | null | undefined)[] {
-  const at = new Map(market.map((one) => [one.minute, one.probability]));
-  let last = -Infinity;
-  return minutes.map((minute) => {
-    if (at.has(minute)) last = minute;
-    return at.get(minute) ?? (isGap(last, minute) ? null : undefined);
-  });
 }
 
 export function winOptions(input: () => WinInput): (colors: Palette, paths: Paths) => Omit<uPlot.Options, "width" | "height"> {

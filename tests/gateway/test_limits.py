@@ -24,7 +24,7 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictions
 from dejavu_common.address import Address
 from dejavu_gateway.cli import command
 from dejavu_gateway.http.bodies import BodyMemory, read_body
-from dejavu_gateway.http.envelope import is_same_origin
+from dejavu_gateway.http.origins import is_same_origin
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.settings import TrustedProxies

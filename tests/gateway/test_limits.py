@@ -24,7 +24,7 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictions
 from dejavu_common.address import Address
 from dejavu_gateway.cli import command
 from dejavu_gateway.http.bodies import BodyMemory, read_body
-from dejavu_gateway.http.envelope import is_same_origin
+from dejavu_gateway.http.origins import is_same_origin
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.settings import TrustedProxies
@@ -33,8 +33,12 @@ from dejavu_gateway.settings import TrustedProxies
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A gateway with few streams."""
+    web = tmp_path_factory.mktemp("web")
+    (web / "large.txt").write_bytes(b"x" * 400_000)  # more than the kernel takes of an answer
     with running_worker(tmp_path_factory.mktemp("server")) as server:
         limits = (
+            "--web",
+            str(web),
             "--stalled-seconds",
             "1",
             "--max-streams-per-address",
@@ -99,7 +103,7 @@ def test_a_browser_that_reads_nothing_of_its_answer_is_disconnected(tight: Site)
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.settimeout(60)
         stalled.connect(Address.parse(tight.gateway))
-        stalled.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        stalled.sendall(b"GET /large.txt HTTP/1.1\r\nhost: localhost\r\n\r\n")
         with suppress(ConnectionError):
             for _ in range(600):  # until the other side has closed it, although nothing was read
                 stalled.sendall(b"x")

@@ -1,4 +1,4 @@
-"""A page of another site in a real browser: what it reads of a gateway that names it, and of one that does not."""
+"""A page of another site, in a real browser: what it reads of a gateway that names its site, and of another one."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from dejavu_common.clock import utc_now
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-LIVE, SCORING, EARLY, LATER, PUT_OFF, UNSHOWN, DELAYED = (f"99000000{number}" for number in range(11, 18))
+LIVE, SCORING, EARLY, LATER, PUT_OFF, UNSHOWN, DELAYED, OLD = (f"99000000{number}" for number in range(11, 19))
 
 
 def state(game_id: str, home: str, away: str, status: str, **fields: Any) -> Game:
@@ -59,8 +59,11 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
         client.predict(COURSE[:18], game_id=SCORING, horizon=FINAL, home_team="GSW", away_team="SAC")
         client.predict(COURSE[:18], game_id=UNSHOWN, horizon=FINAL, home_team="UTA", away_team="PHX")
         client.predict(COURSE[:18], game_id=DELAYED, horizon=FINAL, home_team="CHI", away_team="IND")
+        client.predict(COURSE[:18], game_id=OLD, horizon=FINAL, home_team="DAL", away_team="DEN")
+        read = utc_now() - timedelta(minutes=2)
         client.publish_games(
             [
+                state(OLD, "DAL", "DEN", "LIVE", home_score=49, away_score=38, period=2, observed_time=read),
                 state(LIVE, "BOS", "LAL", "LIVE", home_score=49, away_score=38, period=2, seconds_left=360.0),
                 scoring(49, 360.0),
                 delayed(49),
@@ -98,7 +101,7 @@ def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line
     assert "tip-off " in words(opened, LATER)
     assert "postponed" in words(opened, PUT_OFF)
     groups = opened.page.locator(".board-group h2").all_inner_texts()
-    assert groups == ["In play 5", "Later 1", "Postponed 1"]
+    assert groups == ["In play 6", "Later 1", "Postponed 1"]
     assert not opened.errors
 
 
@@ -244,15 +247,8 @@ def test_an_overlay_is_built_with_a_preview_and_its_address(opened: Tab) -> None
     assert not opened.errors
 
 
-def test_what_may_be_old_is_grey_and_still_tells_the_sides_apart(opened: Tab, evening: Evening) -> None:
-    old = "9900000018"
-    with DejavuClient(evening.server) as client:
-        client.predict(COURSE[:18], game_id=old, horizon=FINAL, home_team="DAL", away_team="DEN")
-        at = utc_now() - timedelta(minutes=2)
-        client.publish_games(
-            [state(old, "DAL", "DEN", "LIVE", home_score=49, away_score=38, period=2, observed_time=at)]
-        )
-    opened.open(f"/overlay/game/{old}", '.air[data-old="true"] .air-share')
+def test_what_may_be_old_is_grey_and_still_tells_the_sides_apart(opened: Tab) -> None:
+    opened.open(f"/overlay/game/{OLD}", '.air[data-old="true"] .air-share')
     home, away = (
         opened.page.locator(f"rect.side-{side}").evaluate("one => getComputedStyle(one).fill")
         for side in ("home", "away")

@@ -50,5 +50,5 @@ test.each([
   [2.6, 3.2, "BOS by 3"],
   [-0.4, 0.3, undefined],
 ])("the margins of %d to %d are those that it holds", (lower, upper, words) => {
-  expect(margins({ lower, upper }, "BOS", "LAL")).toBe(words);
+  expect(margins({ lower, upper }, "BOS", "LAL")?.replaceAll("\u00a0", " ")).toBe(words);
 });

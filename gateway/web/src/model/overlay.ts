@@ -98,8 +98,9 @@ export function margins(interval: { lower: number; upper: number }, home: string
   if (low === 0 && high === 0) return undefined;
   if (low === 0) low = 1;
   if (high === 0) high = -1;
-  const by = (margin: number) => `${margin > 0 ? home : away} by ${Math.abs(margin)}`;
+  // A line never breaks within a margin.
+  const by = (margin: number) => `${margin > 0 ? home : away}\u00a0by\u00a0${Math.abs(margin)}`;
   const [near, far] = Math.abs(low) < Math.abs(high) ? [low, high] : [high, low];
   if (near === far) return by(near);
-  return low < 0 && high > 0 ? `up to ${by(far)} or ${by(near)}` : `${by(near)} to ${Math.abs(far)}`;
+  return low < 0 && high > 0 ? `up to\u00a0${by(far)} or ${by(near)}` : `${by(near)} to ${Math.abs(far)}`;
 }

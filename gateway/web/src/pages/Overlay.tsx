@@ -76,7 +76,7 @@ function One(props: { id: string }) {
 }
 
 /** Games at a time in a ticker of the usual size, and how long they stay. */
-const AT_A_TIME = 4;
+const AT_A_TIME = 3;
 const TURN_MS = 8000;
 
 /** All games of the evening, a few at a time in turn: text that stands can be read. */

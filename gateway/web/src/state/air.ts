@@ -6,7 +6,7 @@ import { gameDay } from "../model/format";
 import { byInterest, follow, keepPlaces, type Followed, type InPlay } from "../model/follow";
 import { phase, unforecast } from "../model/phase";
 import type { Forecast, Shown } from "../model/types";
-import { byTipOff, loadTonight, tonight } from "./board";
+import { byTipOff, isTonight, loadTonight, tonight } from "./board";
 import { now } from "./clock";
 import { games, latest, outcomeOf, type Game } from "./games";
 import type { History } from "./history";
@@ -60,26 +60,14 @@ export function createAir(game: Accessor<Game | undefined>, history?: History): 
       lead: one?.lead ?? 0,
       minute: one?.minute ?? 0,
       forecast: outcome() || unforecast(state()) ? undefined : end(),
-      old: !outcome() && (isOld || !(isNewest || state() === "ended")),
+      old: !outcome() && (isOld || !(isNewest || ["ended", "postponed"].includes(state()))),
       oldChart: !outcome() && (isOld || !isNewest),
     };
   });
 }
 
-/** After so long without anything new a game is of another evening. */
-const EVENING_MS = 12 * 3_600_000;
-
-/** The games that were on in the last hours, or begin in the next ones, by tip-off. */
-export const gamesOn = createMemo(() => {
-  const instant = 60_000 * Math.floor(now() / 60_000);
-  const isNear = (game: Game) => {
-    const told = [game.shown?.published, game.shown?.observed, latest(game)?.generated, game.outcomes.final?.recorded];
-    const newest = Math.max(0, ...told.filter((one) => Number.isFinite(one)).map(Number));
-    const tipOff = game.shown?.status === "scheduled" ? game.shown.tipOff : Number.NaN;
-    return Number.isNaN(tipOff) ? instant - newest < EVENING_MS : Math.abs(tipOff - instant) < EVENING_MS;
-  };
-  return games().filter(isNear).sort(byTipOff);
-});
+/** The evening's games, by tip-off. */
+export const gamesOn = createMemo(() => games().filter(isTonight).sort(byTipOff));
 
 /** The games in play with a forecast that stands. */
 function inPlay(): InPlay[] {

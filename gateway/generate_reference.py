@@ -92,10 +92,10 @@ def generated() -> str:
 </head>
 <body>
 <header><a href="/">Dejavu</a>
-<a href="/">Tonight</a><a href="/record">Record</a><a href="/what-if">What if</a><a href="/system">System</a></header>
+<a href="/">Tonight</a><a href="/record">Record</a><a href="/what-if">What if</a><a href="/overlay">On air</a><a href="/system">System</a><a href="/help">Help</a></header>
 <main>
 <h1>Interface</h1>
-<p>All paths, with a command each, and the fields of all <a href="#messages">messages</a>.
+<p>All paths, with a command each, and the fields of all <a href="#messages">messages</a>: texts, where nothing else is said.
 For programs: <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
 {content}
 </main>
@@ -138,8 +138,9 @@ def _command(method: str, path: str, required: list[str], media_type: str, body:
 
 
 def _fields(properties: dict[str, Any]) -> str:
-    """Return a list of fields with their kinds; nothing if there are none."""
-    items = "\n".join(f"<li><b>{name}</b> {_kind(schema)}" for name, schema in properties.items())
+    """Return a list of fields with their kinds, except that of a text; nothing if there are none."""
+    kinds = {name: _kind(schema) for name, schema in properties.items()}
+    items = "\n".join(f"<li><b>{name}</b>" + f" {kind}" * (kind != "text") for name, kind in kinds.items())
     return f"<ul>\n{items}\n</ul>\n" if items else ""
 
 

@@ -92,10 +92,11 @@ def generated() -> str:
 </head>
 <body>
 <header><a href="/">Dejavu</a>
-<a href="/">Tonight</a><a href="/record">Record</a><a href="/what-if">What if</a><a href="/overlay">On air</a><a href="/system">System</a><a href="/help">Help</a></header>
+<a href="/">Tonight</a><a href="/record">Record</a><a href="/what-if">What if</a><a href="/system">System</a>
+<a href="/help">Help</a></header>
 <main>
 <h1>Interface</h1>
-<p>All paths, with a command each, and the fields of all <a href="#messages">messages</a>: texts, where nothing else is said.
+<p>All paths, with a command each, and the fields of all <a href="#messages">messages</a>; texts have no kind.
 For programs: <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
 {content}
 </main>

@@ -194,10 +194,12 @@ def _odds(rng: random.Random) -> Odds:
 
 
 def _market(rng: random.Random) -> Market:
+    above, below = (_odds(rng), _odds(rng)) if rng.random() < 0.9 else (None, None)
     return Market(
         kind=MARKET_KIND_LEAD,
         line=rng.randint(-60, 60) / 2,
-        **({"above": _odds(rng), "below": _odds(rng)} if rng.random() < 0.9 else {}),
+        above=above,
+        below=below,
         bankroll=rng.choice([None, 1000.0]),
         game_staked=rng.choice([None, 0.0, 0.01]),
         evening_staked=rng.choice([None, 0.01, 1.0]),

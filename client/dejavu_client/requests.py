@@ -216,7 +216,8 @@ def _market(
     if unknown := options.keys() - StakeOptions.__annotations__.keys():
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
     first, second = (None if price is None else _odds(price) for price in (above, below))
-    return Market(kind=kind, line=line, above=first, below=second, **options)
+    fields: dict[str, Any] = {**options}  # protobuf takes a datetime for a Timestamp; its stubs do not
+    return Market(kind=kind, line=line, above=first, below=second, **fields)
 
 
 def _odds(price: float) -> Odds:

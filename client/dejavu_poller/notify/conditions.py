@@ -129,9 +129,9 @@ def correction(rule: GameRule, told: Told, game: GameView, now: datetime) -> Fou
         before = lead_text(was.point_forecast, *told.teams)
         by = f"{lead_text(newest.point_forecast, *game.teams)} at the half, not {before}"
         return Found(f"Corrected half forecast: {_title(game)}", f"{by}. {_interval_text(game, newest)}")
-    home, before = newest.home_lead_probability, told.found.before
-    swing = was.home_lead_probability - before
-    if not is_exchanged and (home - before) / swing >= _LEFT_OF_A_SWING:
+    home, earlier = newest.home_lead_probability, told.found.before
+    swing = was.home_lead_probability - earlier
+    if not is_exchanged and (home - earlier) / swing >= _LEFT_OF_A_SWING:
         return None
     team = told.teams[swing < 0]
     chances = chance(home if team == game.teams[0] else 1 - home)

@@ -140,12 +140,6 @@ def test_what_is_no_line_is_refused_with_its_place(tmp_path: Path, content: str,
         read_lines(written(tmp_path, content))
 
 
-def test_a_key_that_json_has_twice_is_refused(tmp_path: Path) -> None:
-    file = written(tmp_path, '[{"gameId": "0022300500", "spread": "-3.5", "spread": "3.5"}]', "lines.json")
-    with pytest.raises(DataError, match="has 'spread' twice"):
-        read_lines(file)
-
-
 def test_the_margin_of_two_prices_has_the_sign_of_the_favorite() -> None:
     assert margin_of(1.2, 5.0) == -margin_of(5.0, 1.2) == 11.0
 

@@ -345,8 +345,8 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
                 differential=differential,
                 sequence=self.sequence,
                 revision=0 if known is None else known.revision + 1,
-                recorded_time=self._now(),
             )
+            known.recorded_time.FromDatetime(self._now())
             self._outcomes[game_id, horizon] = known
         settled = sum(key[:2] == (game_id, horizon) for key in self._newest)
         return ReportOutcomeResponse(outcome=known, settled_forecasts=settled)

@@ -142,7 +142,7 @@ def _fields(properties: dict[str, Any]) -> str:
     """Return a list of fields with their kinds, except that of a text; nothing if there are none."""
     kinds = {name: _kind(schema) for name, schema in properties.items()}
     items = "\n".join(f"<li><b>{name}</b>" + f" {kind}" * (kind != "text") for name, kind in kinds.items())
-    return f"<ul>\n{items}\n</ul>\n" if items else ""
+    return f"<ul>\n{items}</ul>" if items else ""
 
 
 def _kind(schema: dict[str, Any]) -> str:
@@ -160,7 +160,7 @@ def _kind(schema: dict[str, Any]) -> str:
         case {"type": "array", "items": items}:
             return f"list of {_kind(items)}"
         case {"type": "object", "properties": properties}:
-            return "{" + ", ".join(f"<b>{name}</b> {_kind(each)}" for name, each in properties.items()) + "}"
+            return "{" + ", ".join(f"{name} {_kind(each)}" for name, each in properties.items()) + "}"
         case {"type": "string", "format": form}:
             return TEXTS[form]
         case {"type": "string", "contentEncoding": form}:

@@ -94,6 +94,10 @@ class GamePublisher:
 
     A standby poller sends nothing: it follows no game, and the server keeps the newest state and report.
 
+    It stands beside the poller and is no `Enricher`: turns call those, and this one tells the server how old the
+    poller's data is. So it must go on every second while a turn hangs, between turns (near the end, plays are read more
+    often), and after the run, for the last finals.
+
     Args:
         poller: the poller.
         client: sends them.

@@ -52,12 +52,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def open_regular(path: Path, mode: str = "rb", *, follow_links: bool = False) -> BinaryIO:
-    """Open a file in a folder that others can write to; unlike `open`, never wait, as for the writer of a pipe.
+def open_regular(path: Path, *, follow_links: bool = False) -> BinaryIO:
+    """Open a file to read in a folder that others can write to; unlike `open`, never wait, as for a pipe's writer.
 
     Args:
         path: the file.
-        mode: as of `open`; a binary one.
         follow_links: whether the file may be a link.
 
     Raises:
@@ -78,7 +77,7 @@ def open_regular(path: Path, mode: str = "rb", *, follow_links: bool = False) ->
             raise irregular
         return descriptor
 
-    return cast("BinaryIO", open(path, mode, opener=opener))
+    return cast("BinaryIO", open(path, "rb", opener=opener))
 
 
 def read_regular(path: Path, most: int, *, follow_links: bool = True) -> bytes:

@@ -20,6 +20,41 @@ _MOST_FALLS: Final = 2
 44 falls, the others have at most one."""
 
 
+_MOST_WRONG: Final = 0.1
+"""Largest share of scoring plays that may raise the other team's score: a play may name the wrong team."""
+
+
+class Points(NamedTuple):
+    """Points of a play.
+
+    Attributes:
+        team: NBA code of the team that scores them.
+        is_home: whether they raise the score of the home team.
+    """
+
+    team: str
+    is_home: bool
+
+
+def exchanged_sides(points: Sequence[Points], home: str, away: str, recent: int | None = None) -> str:
+    """Return how the teams of scoring plays contradict the sides whose scores they raise; "" if they do not.
+
+    Args:
+        points: scoring plays in order.
+        home: NBA code of the home team.
+        away: NBA code of the away team.
+        recent: number of the newest plays, of which one at most may contradict the sides; None: not looked at alone.
+    """
+    right = [each.team == (home if each.is_home else away) for each in points]
+    wrong = right.count(False)
+    is_recent = recent is not None and right[-recent:].count(False) > 1
+    if not (wrong > _MOST_WRONG * len(right) or is_recent):
+        return ""
+    example = next(each for each, is_right in zip(reversed(points), reversed(right), strict=True) if not is_right)
+    raised = f"home team, {home}" if example.is_home else f"away team, {away}"
+    return f"in {wrong} of {len(right)} scoring plays, points of {example.team} raise the score of the {raised}"
+
+
 class Contradiction(NamedTuple):
     """A score that the scores before it do not explain.
 

@@ -67,6 +67,7 @@ TRADE = ",BOS,LAL,moneyline,,,,,,{now},0.01"
         ([",LAL,BOS,spread,-5.5,-110,-105,,,{now}"], None, None, "row 2 of the prices is not of LAL @ BOS"),
         (["{id},BOS,MIA,spread,-5.5,-110,-105,,,{now}"], None, None, "row 2 of the prices is not of LAL @ BOS"),
         ([",DEN,MIA,spread,-5.5,-110,-105,,,{now}"], None, None, ""),
+        ([SPREAD, TOTAL, SPREAD.replace("-110", "-120")], None, None, "line 4: line 2 has the same market at the same"),
         ([SPREAD.replace("-5.5", "-5.25")], None, None, "line 2: line: -5.25; expected a multiple of 0.5"),
         ([TOTAL.replace("221.5", "501")], None, None, "line 2: line: 501; expected a multiple of 0.5 from 0 to 500"),
         (

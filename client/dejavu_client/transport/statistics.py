@@ -57,11 +57,6 @@ class MethodStatistics:
         """Nearest-rank 95th percentile of the newest durations."""
         return percentile(sorted(self.newest), 0.95)
 
-    @property
-    def success_rate(self) -> float:
-        """Share of calls that were answered, in [0, 1]."""
-        return 1.0 - self.errors / self.count
-
 
 @dataclass(frozen=True, slots=True)
 class CallStatistics:

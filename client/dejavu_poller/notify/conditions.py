@@ -126,8 +126,8 @@ def correction(rule: GameRule, told: Told, game: GameView, now: datetime) -> Fou
     if is_half:
         if _shown(newest) == _shown(was) and not is_exchanged:
             return None
-        before = lead_text(was.point_forecast, *told.teams)
-        by = f"{lead_text(newest.point_forecast, *game.teams)} at the half, not {before}"
+        instead = lead_text(was.point_forecast, *told.teams)
+        by = f"{lead_text(newest.point_forecast, *game.teams)} at the half, not {instead}"
         return Found(f"Corrected half forecast: {_title(game)}", f"{by}. {_interval_text(game, newest)}")
     home, earlier = newest.home_lead_probability, told.found.before
     swing = was.home_lead_probability - earlier

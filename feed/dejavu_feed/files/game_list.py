@@ -7,7 +7,7 @@ rows of a game is enough.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "MATCHUP")
 _RESULT: Final = ("WL", "PTS")
 _MATCHUP: Final = re.compile(r"(\S+) (vs\.|@) (\S+)")
 _WINS: Final = {"W": True, "L": False}
-EXPECTED_DAY: Final = "a date such as 2024-10-22, or a time with its zone"
+EXPECTED_DAY: Final = "a date such as 2024-10-22, or a time with its zone, but not midnight in UTC"
 """Forms of dates that `day_of` accepts, for error messages."""
 
 _MISSING: Final = ("", "NA", "None", "nan")
@@ -86,7 +86,8 @@ def day_of(value: Any) -> date:
     An instant has a zone; its `game_day` counts, because a game may end after midnight in US Eastern.
 
     Raises:
-        ValueError: if the value is none of these, or a time of day without a zone, which may be of the next day.
+        ValueError: if the value is none of these, or a time of day without a zone, which may be of the next day, or
+            midnight in UTC, which the NBA's schedule writes for a date, and which is also a usual time of tip-off.
     """
     expected = f"{str(value)[:40]!r}, expected {EXPECTED_DAY}"
     try:
@@ -94,10 +95,12 @@ def day_of(value: Any) -> date:
             return value
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         if moment.tzinfo is not None:
-            return game_day(moment.astimezone(UTC))
+            moment = moment.astimezone(UTC)
+            if moment.time() != time():
+                return game_day(moment)
     except (ValueError, OverflowError):
         raise ValueError(expected) from None
-    if moment.time() != time():
+    if moment.tzinfo is not None or moment.time() != time():
         raise ValueError(expected)
     return moment.date()
 
@@ -127,12 +130,7 @@ def read_game_list(path: Path) -> GameList:
             raise DataError(f"{each.place(path)}: {column} is {error}") from None
         home, away = (team, opponent) if at_home else (opponent, team)
         game = games.setdefault(game_id, GameInList(game_id, day, matchup, home, away))
-        if (game.day, {game.home, game.away}) != (day, {home, away}):
-            game.fault = f"the list has it as {game} and as {matchup} on {day}"
-        elif matchup != game.matchup and "@" in matchup and "@" in game.matchup:
-            game.neutral = True
-        elif (game.home, game.away) != (home, away):
-            game.fault = f"the list has it as {game} and as {matchup}"
+        _compare(game, day, matchup, home, away)
         if points is not None and team and game.points.setdefault(team, points) != points:
             game.fault = f"the list has {team} with {game.points[team]} and with {points} points in {game}"
         if won is not None and team:
@@ -140,7 +138,28 @@ def read_game_list(path: Path) -> GameList:
             if game.winner not in ("", winner):
                 game.fault = f"the list has both {game.winner} and {winner} as the winner of {game}"
             game.winner = winner
-    return GameList(games, {key: game for game in games.values() if game.home for key in _keys(game)})
+    return GameList(games, _by_teams(games.values()))
+
+
+def _compare(game: GameInList, day: date, matchup: str, home: str, away: str) -> None:
+    """Compare the date and the teams of a row with those of its game."""
+    if (game.day, {game.home, game.away}) != (day, {home, away}):
+        game.fault = f"the list has it as {game} and as {matchup} on {day}"
+    elif matchup != game.matchup and "@" in matchup and "@" in game.matchup:
+        game.neutral = True
+    elif (game.home, game.away) != (home, away):
+        game.fault = f"the list has it as {game} and as {matchup}"
+
+
+def _by_teams(games: Iterable[GameInList]) -> dict[tuple[date, str, str], GameInList]:
+    """Return games by date, home and away team; two of the same are at fault."""
+    found: dict[tuple[date, str, str], GameInList] = {}
+    for game in games:
+        for key in _keys(game) if game.home else ():
+            other = found.setdefault(key, game)
+            if other is not game:
+                other.fault = game.fault = f"the list has it twice: {other}, and {game.game_id}"
+    return found
 
 
 def _keys(game: GameInList) -> list[tuple[date, str, str]]:

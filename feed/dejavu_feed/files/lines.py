@@ -94,9 +94,9 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
     present, spreads = set[str](), list[float]()
     for each in read_rows(path, (), every, most=most):
         where, values = each.place(path), each.values
-        row = {key: text for key, names in _NAMES.items() if (text := _first(values, names))}
         present.update(map(str, values))
         try:
+            row = {key: text for key, names in _NAMES.items() if (text := _value(values, names))}
             if None in values:  # e.g. a decimal comma in a file with commas, which cuts off the decimals
                 raise ValueError("there are more values than columns")
             if not row:
@@ -131,19 +131,27 @@ def _add(rows: dict[Key, tuple[int, SidedLine]], keys: Iterable[Key], line: tupl
         ValueError: if a row before it is of the same game.
     """
     for key in keys:
-        if key in rows:
-            raise ValueError(f"row {rows[key][0]} is of the same game; expected one row for each game")
+        turned = key if isinstance(key, str) else (key[0], key[2], key[1])
+        if (before := rows.get(key) or rows.get(turned)) is not None:
+            raise ValueError(f"row {before[0]} is of the same game; expected one row for each game")
         rows[key] = line
 
 
-def _first(values: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
-    """Return the first value that is not missing; numbers of parquet as they are, texts without spaces around."""
+def _value(values: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
+    """Return the value that is not missing; numbers of parquet as they are, texts without spaces around.
+
+    Raises:
+        ValueError: if columns of the same meaning have different values.
+    """
+    found: dict[str, Any] = {}
     for name in names:
         value = values.get(name)
         if value is None or value != value or str(value).strip() in ("", "NA"):  # noqa: PLR0124 - NaN of parquet
             continue
-        return value.strip() if isinstance(value, str) else value
-    return None
+        found[name] = value.strip() if isinstance(value, str) else value
+    if len(set(map(str, found.values()))) > 1:
+        raise ValueError(f"{' and '.join(found)} differ; expected one of them")
+    return next(iter(found.values()), None)
 
 
 def _check_columns(path: Path, present: set[str]) -> None:
@@ -153,13 +161,20 @@ def _check_columns(path: Path, present: set[str]) -> None:
 
 
 def _teams(row: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return home and away team of a row, both "" unless it names both; None if they are not of the NBA."""
+    """Return home and away team of a row, both "" unless it names both; None if they are not of the NBA.
+
+    Raises:
+        ValueError: if they are the same.
+    """
     if not {"home", "away"} <= row.keys():
         return "", ""
     try:
-        return team_code(str(row["home"])), team_code(str(row["away"]))
+        home, away = team_code(str(row["home"])), team_code(str(row["away"]))
     except ValueError:
         return None
+    if home == away:
+        raise ValueError(f"away: {row['away']!r} is the home team too")
+    return home, away
 
 
 def _keys(row: Mapping[str, Any], teams: tuple[str, str]) -> Iterator[Key]:
@@ -174,11 +189,14 @@ def _keys(row: Mapping[str, Any], teams: tuple[str, str]) -> Iterator[Key]:
 
 def _line(row: Mapping[str, Any]) -> Line:
     margin = None
-    if "margin" in row:
-        margin = _number("pregame_margin", row["margin"])
-    elif "spread" in row:
+    if "spread" in row:
         margin = 0.0 - _number("spread", row["spread"])
-    elif {"home_price", "away_price"} <= row.keys():
+    if "margin" in row:
+        given = _number("pregame_margin", row["margin"])
+        if margin not in (None, given):
+            raise ValueError("pregame_margin and spread contradict each other: a home favorite's spread is below 0")
+        margin = given
+    if margin is None and {"home_price", "away_price"} <= row.keys():
         margin = margin_of(*(_price(name, row[name]) for name in ("home_price", "away_price")))
     if margin is not None and not abs(margin) <= MAX_MARGIN:
         raise ValueError(f"a margin of {margin:g}; expected at most {MAX_MARGIN:g} points")

@@ -11,7 +11,7 @@ BOS,NYK,moneyline,,,,,,2026-11-28T01:12:29Z,0.63
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -94,11 +94,11 @@ def read_prices(path: Path) -> list[PricedMarket]:
     The line of a spread is the handicap of the home team as printed: −5.5 for a favorite.
 
     Raises:
-        DataError: if the file can't be read, has no market or too many, or has an invalid value; the message names line
-            and column.
+        DataError: if the file can't be read, has no market or too many, one twice at the same time, or an invalid
+            value; the message names line and column.
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
-    markets: list[PricedMarket] = []
+    markets, rows = list[PricedMarket](), dict[PricedMarket, int]()
     for each in read_rows(path, ("market",), _COLUMNS, most=MOST):
         where, values = each.place(path), each.values
         row = {name: _text(values.get(name)) for name in _COLUMNS}
@@ -109,7 +109,11 @@ def read_prices(path: Path) -> list[PricedMarket]:
         if None in values:  # such as a decimal comma in a file with commas
             raise DataError(f"{where}: there are more values than columns")
         try:
-            markets.append(_market(row, each.line or each.number))
+            market = _market(row, each.line or each.number)
+            before = rows.setdefault(replace(market, row=0, first=0.0, second=0.0), market.row)
+            if before != market.row:
+                raise ValueError(f"line {before} has the same market at the same time; expected one row for each")
+            markets.append(market)
         except ValueError as error:
             raise DataError(f"{where}: {error}") from None
     if not markets:

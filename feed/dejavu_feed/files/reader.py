@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +32,12 @@ from dejavu_feed.files.source_rows import FORMATS, Source, SourceEvent, SourceFo
 from dejavu_feed.files.tables import read_rows
 from dejavu_feed.game_ids import is_game_id, season_of
 from dejavu_feed.pattern import Score
-from dejavu_feed.score_changes import contradiction, score_changes
+from dejavu_feed.score_changes import Points, contradiction, exchanged_sides, score_changes
 
 _SUFFIXES: Final = {".csv", ".tsv", ".txt", ".parquet", ".json"}
+_FEWEST_POINTS: Final = 20
+"""Fewest scoring plays from which the sides of a game are judged; whole games have more than sixty."""
+
 _NO_GAMES: Final = GameList()
 
 
@@ -191,7 +195,8 @@ def _season(
             _check_belongs(name, game, source_format, season)
             matching = match(game.day, game.named, listed, games, matched)
             scores = score_changes(game.rows)
-            _check(scores, game, matching, season)
+            events = _events(game, scores, (matching.home, matching.away))
+            _check(scores, events, game, matching, season)
             key = matching.day, matching.game_id
             if key in kept:
                 raise UnusableGame(f"another game has the id {matching.game_id}")
@@ -205,7 +210,7 @@ def _season(
             matching.home,
             matching.away,
             scores,
-            _events(game, scores, (matching.home, matching.away)),
+            events,
             neutral_site=matching.neutral or None,
         )
     in_order = tuple(kept[key] for key in sorted(kept))
@@ -248,8 +253,8 @@ def _check_day(day: date, season: int) -> None:
         raise UnusableGame("of another season")
 
 
-def _check(scores: Sequence[Score], game: _Game, found: GameInList, season: int) -> None:
-    """Check the date and the scores of a game.
+def _check(scores: Sequence[Score], events: Sequence[Event], game: _Game, found: GameInList, season: int) -> None:
+    """Check the date, the scores and the sides of a game.
 
     Raises:
         UnusableGame: if it is of another season, or its scores contradict each other or the list.
@@ -259,6 +264,15 @@ def _check(scores: Sequence[Score], game: _Game, found: GameInList, season: int)
     if wrong := contradiction(scores):
         place = game.places.get(wrong.score)
         raise UnusableGame(f"{wrong.reason}{f' ({place})' * (place is not None)}")
+    rises = (
+        (event.team, event.home - before.home, event.away - before.away)
+        for before, event in pairwise((Event(1, 0.0, 0, EventKind.OTHER), *events))
+        if event.made and event.team
+    )
+    points = [Points(team, home > 0) for team, home, away in rises if (home > 0) != (away > 0)]
+    exchanged = exchanged_sides(points, found.home, found.away)
+    if exchanged and len(points) >= _FEWEST_POINTS:
+        raise UnusableGame(f"home and away are in doubt: {exchanged}")
 
 
 def read_games(

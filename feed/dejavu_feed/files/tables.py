@@ -233,12 +233,12 @@ def _check_length(path: Path, column: str, length: int) -> None:
 
 def _json_rows(path: Path, content: bytes, required: Sequence[str]) -> _Values:
     try:
-        document = json.loads(content, object_pairs_hook=partial(_unique_keys, path))
+        document = json.loads(content, object_pairs_hook=partial(_unique_keys, path), parse_constant=_refuse_constant)
     except DataError:
         raise
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: can't be read as JSON: {error}") from error
-    rows = _rows_of(document)
+    rows = _rows_of(path, document)
     if rows is None or not all(isinstance(row, Mapping) for row in rows):
         raise DataError(f"{path}: holds no table: expected a list of objects, resultSets, or a game with actions")
     # An action has only the keys that apply to it.
@@ -247,6 +247,11 @@ def _json_rows(path: Path, content: bytes, required: Sequence[str]) -> _Values:
         require_columns(path, sorted(present), required)
     for row in rows:
         yield None, dict(row)
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and infinities, which are no JSON."""
+    raise ValueError(f"{name} is not a value of JSON; expected null for a missing one")
 
 
 def _unique_keys(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -261,17 +266,28 @@ def _unique_keys(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]
     return found
 
 
-def _rows_of(document: Any) -> list[Any] | None:
-    """Return the rows of a response of the NBA's statistics or live feed, or of a list; None if it has none."""
+def _rows_of(path: Path, document: Any) -> list[Any] | None:
+    """Return the rows of a response of the NBA's statistics or live feed, or of a list; None if it has none.
+
+    Raises:
+        DataError: if a column or an id is given twice, or a row does not have a value for each column.
+    """
     match document:
         case list():
             return document
         case {"resultSets": [{"headers": list(headers), "rowSet": list(rows)}, *_]}:
             if not all(isinstance(header, str) for header in headers):
                 return None
-            return [dict(zip(headers, row, strict=False)) for row in rows if isinstance(row, list)]
+            require_columns(path, headers, ())
+            for number, row in enumerate(rows, start=1):
+                if not isinstance(row, list) or len(row) != len(headers):
+                    raise DataError(f"{path} row {number}: expected {len(headers)} values, one for each column")
+            return [dict(zip(headers, row, strict=True)) for row in rows]
         case {"game": {"gameId": game_id, "actions": list(actions)}}:
-            return [{"gameId": game_id, **action} for action in actions if isinstance(action, Mapping)]
+            for number, action in enumerate(actions, start=1):
+                if not isinstance(action, Mapping) or action.get("gameId", game_id) != game_id:
+                    raise DataError(f"{path} row {number}: expected an action of game {game_id!r}")
+            return [{"gameId": game_id, **action} for action in actions]
         case {"PlayByPlay": list(rows)}:
             return rows
     return None

@@ -12,13 +12,11 @@ from typing import Final
 from dejavu_feed.nba.live_payloads import GameState
 from dejavu_feed.nba.plays import Play, is_explained, own_points, periods_over
 from dejavu_feed.pattern import Score
+from dejavu_feed.score_changes import Points, exchanged_sides
 from dejavu_feed.teams import TEAMS
 
 _RECENT: Final = 5
 """Newest scoring plays, of which one at most may contradict the sides."""
-
-_MOST_WRONG: Final = 0.1
-"""Largest share of scoring plays that may contradict the sides: a play may name the wrong team."""
 
 _CLOSER: Final = 12
 """Points by which the score of the plays must fit the scoreboard better once it is exchanged: a scoreboard may be a
@@ -41,22 +39,14 @@ def contradiction(state: GameState, plays: Sequence[Play]) -> str:
 
 def _of_teams(state: GameState, plays: Sequence[Play]) -> str:
     """Return how the teams of scoring plays contradict the sides whose scores they raise."""
-    sides = {state.home: "home", state.away: "away"}
-    if not sides.keys() <= TEAMS.keys():
+    if not {state.home, state.away} <= TEAMS.keys():
         return ""
-    right, example, before = list[bool](), "", Score(0.0, 0, 0)
+    points, before = list[Points](), Score(0.0, 0, 0)
     for play in plays:
-        previous, before = before, play.score
-        if not play.team or not own_points(play) or not is_explained(previous, play):
-            continue
-        raised = "home" if play.home > previous.home else "away"
-        right.append(sides.get(play.team) == raised)
-        if not right[-1]:
-            example = f"points of {play.team} raise the score of the {raised} team, {getattr(state, raised)}"
-    wrong = right.count(False)
-    if wrong > _MOST_WRONG * len(right) or right[-_RECENT:].count(False) > 1:
-        return f"in {wrong} of {len(right)} scoring plays, {example}"
-    return ""
+        if play.team and own_points(play) and is_explained(before, play):
+            points.append(Points(play.team, play.home > before.home))
+        before = play.score
+    return exchanged_sides(points, state.home, state.away, _RECENT)
 
 
 def _of_periods(state: GameState, plays: Sequence[Play]) -> str:

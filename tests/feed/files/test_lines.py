@@ -124,6 +124,13 @@ def test_json_and_a_game_without_a_date(tmp_path: Path) -> None:
             "date,home,away,spread\n2024-01-05,BOS,UTA,3.5\n2024-01-05,BOS,UTA,4",
             "line 3: row 1 is of the same game; expected one row for each game",
         ),
+        (
+            "date,home,away,spread\n2024-01-05,BOS,UTA,3.5\n2024-01-05,UTA,BOS,-3.5",
+            "line 3: row 1 is of the same game",
+        ),
+        ("date,home,away,spread\n2024-01-05,BOS,BOS,3", "line 2: away: 'BOS' is the home team too"),
+        ("game_id,spread,home_spread\n0022300500,3.5,-3.5", "line 2: spread and home_spread differ; expected one"),
+        ("game_id,spread,pregame_margin\n0022300500,3.5,3.5", "line 2: pregame_margin and spread contradict"),
         ("game_id,spread,spread\n0022300500,3.5,-3.5", "has 'spread' twice; expected each column once"),
         ("date,home,away,spread\n2024-01-05,BOS,UTA,nan", "line 2: spread: 'nan' is not a number"),
     ],
@@ -131,12 +138,6 @@ def test_json_and_a_game_without_a_date(tmp_path: Path) -> None:
 def test_what_is_no_line_is_refused_with_its_place(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message.replace("(", r"\(").replace("'", ".")):
         read_lines(written(tmp_path, content))
-
-
-def test_a_key_that_json_has_twice_is_refused(tmp_path: Path) -> None:
-    file = written(tmp_path, '[{"gameId": "0022300500", "spread": "-3.5", "spread": "3.5"}]', "lines.json")
-    with pytest.raises(DataError, match="has 'spread' twice"):
-        read_lines(file)
 
 
 def test_the_margin_of_two_prices_has_the_sign_of_the_favorite() -> None:

@@ -10,7 +10,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.builders.plays_files import DAY, ELAPSED, GAME, LISTED, SOURCES, hoopr, nba_api, pbpstats, written
+from tests.support.builders.plays_files import (
+    DAY,
+    ELAPSED,
+    GAME,
+    LISTED,
+    SOURCES,
+    complete_hoopr,
+    hoopr,
+    hoopr_row,
+    nba_api,
+    pbpstats,
+    written,
+)
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.checked_games import MAX_PROBLEMS, CheckedGames
@@ -165,6 +177,11 @@ def test_a_game_with_an_nba_id_that_does_not_belong_is_left_out(
         ),
         (hoopr(), "DEN @ LAL,2023-10-24,,", "its plays have the teams the other way round; the list has DEN @ LAL"),
         (hoopr(), "LAL @ DEN,2023-10-23,,", "its plays are of 2023-10-24; the list has it a day off: LAL @ DEN on 20"),
+        (
+            hoopr(),
+            "LAL @ DEN,2023-10-24,,\n0022300063,LAL @ DEN,2023-10-24,,",
+            "the list has it twice: LAL @ DEN on 20",
+        ),
         (hoopr(), "LAL @ DEN,2023-10-24,W,5", "its plays end with DEN 5, LAL 3; the list has LAL 5"),
         ([*hoopr(), *hoopr(away_team_abbrev="BOS", away_team_id=2)], "", "its away team is LAL, and BOS in "),
         ([*hoopr(), *hoopr(game_date="2023-10-25")], "", "it has another date or season type in "),
@@ -205,12 +222,39 @@ def test_values_beyond_all_bounds_are_left_out_without_a_traceback(
             read_games([tmp_path / "pbp.json"], source, 2024, listed)
 
 
-@pytest.mark.parametrize("headers", [[["GAME_ID"]], [{}]])
-def test_a_table_whose_headers_are_no_texts_is_refused(headers: list[Any], tmp_path: Path, listed: Path) -> None:
+def result_set(headers: list[Any], row: list[Any]) -> str:
+    return json.dumps({"resultSets": [{"headers": headers, "rowSet": [row]}]})
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (result_set([["GAME_ID"]], [1]), "holds no table"),
+        (result_set([{}], [1]), "holds no table"),
+        (result_set(["gameId", "period", "gameId"], [1, 2, 3]), "has 'gameId' twice"),
+        (result_set(["gameId", "period"], [1, 2, 3]), "row 1: expected 2 values, one for each column"),
+        ('{"game": {"gameId": "1", "actions": [{"gameId": "2"}]}}', "row 1: expected an action of game '1'"),
+        ('{"meta": {"code": 1, "code": 2}, "game": {"gameId": "1", "actions": []}}', "has 'code' twice"),
+        ('[{"gameId": NaN}]', "can't be read as JSON: NaN is not a value of JSON"),
+    ],
+)
+def test_json_that_is_no_table_or_says_something_twice_is_refused(
+    content: str, complaint: str, tmp_path: Path, listed: Path
+) -> None:
     path = tmp_path / "pbp.json"
-    path.write_text(json.dumps({"resultSets": [{"headers": headers, "rowSet": [[1]]}]}))
-    with pytest.raises(DataError, match="holds no table"):
+    path.write_text(content)
+    with pytest.raises(DataError, match=complaint):
         read_games([path], Source.NBA_API, 2024, listed)
+
+
+@pytest.mark.parametrize("scorer", ["DEN", "LAL"])
+def test_a_game_whose_points_raise_the_score_of_the_other_team_is_left_out(scorer: str, tmp_path: Path) -> None:
+    team = {"DEN": 7, "LAL": 13}[scorer]
+    shots = [hoopr_row(1 + n // 10, f"{11 - n % 10}:00", 2 * n + 2, 0, team_id=team, scoring_play=1) for n in range(40)]
+    path = written(tmp_path / "pbp.csv", [*shots, *complete_hoopr("2023-10-26")])
+    reasons = [each.reason for each in read_games([path], Source.HOOPR, 2024).left_out]
+    said = "home and away are in doubt: in 40 of 40 scoring plays, points of LAL raise the score of the home team, DEN"
+    assert reasons == ([] if scorer == "DEN" else [said])
 
 
 def test_values_of_parquet_that_python_cannot_hold_are_refused(tmp_path: Path) -> None:
@@ -247,6 +291,7 @@ def test_at_a_neutral_site_the_plays_tell_the_home_team(tmp_path: Path) -> None:
         ("2024-01-06T17:00:00+00:00", "2024-01-06"),
         ("2024-01-06T00:00:00", "2024-01-06"),
         ("2024-01-06 00:30:00", None),
+        ("2024-01-06T00:00:00Z", None),  # 7:00 pm of the 5th, or the date 6, as the NBA's schedule writes it
         ("0001-01-01T00:00:00+09:00", None),
     ],
 )
@@ -255,7 +300,7 @@ def test_an_instant_is_dated_in_us_eastern(value: str, day: str | None, tmp_path
     checked = read_games([path], Source.HOOPR, 2024)
     if day is None:
         assert {problem.column for problem in checked.problems} == {"game_date"}
-        assert checked.problems[0].message.endswith("expected a date such as 2024-10-22, or a time with its zone")
+        assert checked.problems[0].message.endswith("or a time with its zone, but not midnight in UTC")
     else:
         assert {game_date.isoformat() for *_, game_date in labels(checked)} == {day}
 

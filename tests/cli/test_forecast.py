@@ -184,6 +184,7 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
     shown = run("predict", "0", "2", *given.split(), width=160).stdout
     assert server.next_call().request == PredictRequest(
         pattern=[0, 2],
+        return_explanation=True,
         horizon=HALFTIME,
         home_team="BOS",
         away_team="LAL",

@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -74,8 +74,8 @@ def possible(value: Any, others: Sequence[Any] = ()) -> list[Any]:
             for place in (0, len(value) // 2, len(value) - 1)
         ]
     seen = [each for each in dict.fromkeys([*others, *_NAMES.get(value, ())]) if each != value]
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):  # the 31st may be no date
-        seen = seen or [f"{value[:-2]}{'01' if value[-2:] != '01' else '02'}"]
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        seen = seen or [f"{date.fromisoformat(value) - timedelta(days=30)}"]
     return seen or [value[:-1] + ("1" if value[-1:] != "1" else "2")]
 
 

@@ -203,7 +203,7 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
     ):
         assert part in shown
     plain = run("predict", "0", "2").stdout
-    assert server.next_call().request == PredictRequest(pattern=[0, 2], horizon=HALFTIME)
+    assert server.next_call().request == PredictRequest(pattern=[0, 2], horizon=HALFTIME, return_explanation=True)
     assert "what-if" in plain
     assert not [text for text in ("points of both teams", "last score", "Warning") if text in plain]
 

@@ -23,7 +23,7 @@ EVENING_SECONDS = 120
 """Length of the evening; at the demo's default, 55 s, a minute of a game would last less than a second."""
 
 WIDTH, HEIGHT = 1000, 800
-"""Size of the window, in CSS pixels; the picture ends below the first chart, whatever its height."""
+"""Size of the window, in CSS pixels; the picture ends below the games seen before, whatever their height."""
 
 
 @contextmanager
@@ -66,12 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
     with evening(options.seed) as url, running_browser() as browser:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=1.25)
         page.goto(f"{url}game/{game_in_play(url, options.minute)}")
-        page.wait_for_selector("canvas")
-        page.wait_for_timeout(1000)  # until the charts are drawn; nothing else depends on it
-        chart = page.locator("section", has=page.locator("canvas")).first.bounding_box()
-        if chart is None:
-            raise RuntimeError("the page shows no chart")
-        clip: Any = {"x": 0, "y": 0, "width": WIDTH, "height": chart["y"] + chart["height"] + 16}
+        page.wait_for_selector(".course:not([data-own])")
+        seen = page.locator(".dejavu").bounding_box()
+        if seen is None:
+            raise RuntimeError("the page shows no game seen before")
+        clip: Any = {"x": 0, "y": 0, "width": WIDTH, "height": seen["y"] + seen["height"] + 16}
         page.screenshot(path=options.file, clip=clip, full_page=True)
     return 0
 

@@ -217,7 +217,8 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     home, away = rng.choice([("", ""), ("BOS", "LAL"), ("brk", "gs")])
     margin = rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)])
     source = rng.choice([None, MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE]) if margin is not None else None
-    last = LastScore(side=rng.choice([SIDE_HOME, SIDE_AWAY]), seconds=rng.randint(0, 60 * slots))
+    scored = [side for side, sign in ((SIDE_HOME, 1), (SIDE_AWAY, -1)) if both + sign * pattern[-1] > 0]
+    last = LastScore(side=rng.choice(scored or [SIDE_HOME]), seconds=rng.randint(0, 60 * slots))
     return pb.PredictRequest(
         game_id=game,
         pattern=pattern,
@@ -233,7 +234,7 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
         pregame_total=rng.choice([None, None, 221.5]),
         neutral_site=rng.choice([None, None, True, False]),
         total_points=rng.choice([None, both]),
-        last_score=rng.choice([None, last]),
+        last_score=rng.choice([None, last]) if scored else None,
         quantile_levels=[rng.uniform(0.01, 0.99) for _level in range(rng.choice([0, 0, 1, 9, 99]))],
     )
 

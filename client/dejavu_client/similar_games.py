@@ -14,9 +14,16 @@ def seen_before(forecast: Forecast) -> str:
     if not explanation.similar_games:
         return ""
     game, here = explanation.similar_games[0], round(explanation.baseline_prediction)
-    like = ", as here," if game.differential == here else f" (here {_lead(here, forecast)})"
-    story = _told(game, forecast.horizon, like)
+    story = _told(game, forecast.horizon, _likeness(game, here, forecast))
     return f"Seen before: {name_of(game)}. After minute {forecast.elapsed_minutes} {story}."
+
+
+def _likeness(game: SimilarGame, here: int, forecast: Forecast) -> str:
+    """Tell the lead that the forecast's game had after the same minute; by now it may have another one."""
+    side = (forecast.home_team or "the home team") if here > 0 else (forecast.away_team or "the away team")
+    if game.differential == here:
+        return f", as {side} did here," if here else ", as here,"
+    return f" (here {side} led by {abs(here)})" if here else " (here it was level)"
 
 
 def name_of(game: SimilarGame) -> str:

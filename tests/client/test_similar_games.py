@@ -62,9 +62,10 @@ def test_a_past_game_is_told_of_the_side_that_led(
 def test_one_sentence_names_the_nearest_game_beside_this_one() -> None:
     begin = "Seen before: CLE at ATL, 31 March 2022. After minute 18 ATL led by 6"
     games = [SimilarGame(**PAST), SimilarGame(**PAST)]
-    assert seen_before(forecast(similar_games=games)) == f"{begin}, as here, and lost by 4."
+    assert seen_before(forecast(similar_games=games)) == f"{begin}, as BOS did here, and lost by 4."
     assert (
-        seen_before(forecast(similar_games=games, baseline_prediction=-5.0)) == f"{begin} (here LAL +5) and lost by 4."
+        seen_before(forecast(similar_games=games, baseline_prediction=-5.0))
+        == f"{begin} (here LAL led by 5) and lost by 4."
     )
     assert not seen_before(Forecast())
 

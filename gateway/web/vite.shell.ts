@@ -15,7 +15,7 @@ const PAGES = [
 function shell(): string {
   const links = PAGES.map(([path, name]) => `<a href="${path}">${name}</a>`).join("");
   const nav = `<nav aria-label="${strings.nav.label}">${links}</nav>`;
-  return `<header class="site-header"><a class="brand" href="/">${strings.product}</a>${nav}</header><main><p class="pending">${strings.loading}</p></main>`;
+  return `<header class="row site-header"><a class="brand" href="/">${strings.product}</a>${nav}</header><main><p class="pending">${strings.loading}</p></main>`;
 }
 
 /** The dark theme also holds before the script has chosen one, if the system is dark. */

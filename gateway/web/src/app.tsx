@@ -1,11 +1,21 @@
 /** Paths of the pages. All pages except the board are loaded when the first of them is opened. */
-import { createEffect, createMemo, createSignal, Match, Show, Switch } from "solid-js";
+import { createEffect, createMemo, createSignal, Show } from "solid-js";
+import { Dynamic } from "solid-js/web";
 import { Frame } from "./components/Frame";
 import Tonight from "./pages/Tonight";
 import { here } from "./router";
 import { strings } from "./strings";
 
 type Rest = typeof import("./pages/rest");
+
+const PAGES: Record<string, "Help" | "Models" | "OnAir" | "Record" | "System" | "WhatIf"> = {
+  "/record": "Record",
+  "/what-if": "WhatIf",
+  "/models": "Models",
+  "/system": "System",
+  "/overlay": "OnAir",
+  "/help": "Help",
+};
 
 function idIn(folder: string): string | undefined {
   return new RegExp(`^/${folder}/([0-9]{10})/?$`).exec(here().pathname)?.[1];
@@ -19,34 +29,11 @@ export function App() {
     if (path() === "/" || rest()) return;
     import("./pages/rest").then((pages) => setRest(() => pages)).catch(() => setFailed(true));
   });
-  const Pages = (props: { rest: Rest }) => {
-    const { Game, Help, Record, WhatIf, Models, System, OnAir, NotFound } = props.rest;
-    return (
-      <Switch fallback={<NotFound />}>
-        <Match when={idIn("game")} keyed>
-          {(id) => <Game id={id} />}
-        </Match>
-        <Match when={path() === "/record"}>
-          <Record />
-        </Match>
-        <Match when={path() === "/what-if"}>
-          <WhatIf />
-        </Match>
-        <Match when={path() === "/models"}>
-          <Models />
-        </Match>
-        <Match when={path() === "/system"}>
-          <System />
-        </Match>
-        <Match when={path() === "/overlay"}>
-          <OnAir />
-        </Match>
-        <Match when={path() === "/help"}>
-          <Help />
-        </Match>
-      </Switch>
-    );
-  };
+  const Page = (props: { rest: Rest }) => (
+    <Show when={idIn("game")} keyed fallback={<Dynamic component={props.rest[PAGES[path()] ?? "NotFound"]} />}>
+      {(id) => <props.rest.Game id={id} />}
+    </Show>
+  );
   /** A page without the frame, for other pages and broadcasts. */
   const alone = createMemo(() => {
     const [embed, overlay] = [idIn("embed/game"), idIn("overlay/game") ?? /^\/overlay\/(closest|ticker)$/.exec(path())?.[1]];
@@ -62,7 +49,7 @@ export function App() {
         <Frame>
           <Show when={path() !== "/"} fallback={<Tonight />}>
             <Show when={rest()} fallback={pending()}>
-              {(pages) => <Pages rest={pages()} />}
+              {(pages) => <Page rest={pages()} />}
             </Show>
           </Show>
         </Frame>

@@ -16,6 +16,7 @@ export const strings = {
   failed: "This could not be loaded.",
   retry: "Try again",
   copy: "Copy",
+  copied: "Copied",
   /** Commands that start something to see, with what they do. */
   commands: [
     ["dejavu demo --page", "Eight simulated games, played in about a minute, on a page of their own:"],
@@ -171,7 +172,6 @@ export const strings = {
     later: "Later forecast",
     scrubber: "What was forecast, by time of play",
     copy: "Copy link to this moment",
-    copied: "Copied",
     fullScreen: "Full screen",
     embed: "Open the chart alone",
     overlay: "Overlay for a broadcast",
@@ -288,7 +288,6 @@ export const strings = {
     caption: (of: SimilarSummary) =>
       `Similar after minute ${of.minute}: the ${of.games.toLocaleString("en")} nearest of all past games and their mirror images, in which the teams have each other's parts. With this lead: within two points of it. Listed: the nearest.`,
     chartLabel: (now: string, names: string) => `Line chart of leads from tip-off: this game, now ${now}, and past games like it, to their ends: ${names}.`,
-    thisGame: "this game",
     play: "Play it through",
     stop: "Stop",
     list: "Past games like this one",
@@ -580,8 +579,6 @@ export const strings = {
     waiting: "The overlay is empty until a game is in play.",
     url: "Address of the overlay",
     boardUrl: "Address of a screen with the evening's games, for a bar or a studio",
-    copy: "Copy",
-    copied: "Copied",
     open: "Open",
     likely: "Likely",
     margin: " final margin",

@@ -86,7 +86,7 @@ export function CourseChart(props: Props) {
   };
   return (
     <>
-      <p class="readout" aria-hidden="true">
+      <p class="sub readout" aria-hidden="true">
         {readout()}
       </p>
       <div

@@ -1,5 +1,5 @@
 /** Fan chart of the lead: the lead so far and the intervals of the forecasts, with a table of all forecasts. */
-import { createMemo, For } from "solid-js";
+import { createMemo } from "solid-js";
 import { Chart } from "../charts/Chart";
 import { fanData, fanOptions, type FanInput } from "../charts/fanChart";
 import { covers } from "../model/course";
@@ -11,7 +11,7 @@ import type { Forecast } from "../model/types";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
-import { Figure } from "./Figure";
+import { Figure, Legend } from "./Figure";
 
 const said = strings.game;
 
@@ -61,23 +61,8 @@ export function FanChart(props: { moment: Moment; fill?: boolean }) {
 /** `over`: no forecast is drawn. */
 export function FanLegend(props: { over?: boolean }) {
   const words = said.legend;
-  const entries = () => [
-    ["played", words.played],
-    ...(props.over ? [] : [["forecast", words.forecast], ["band", words.band]]),
-    ["outcome", words.outcome],
-  ];
-  return (
-    <ul class="legend">
-      <For each={entries()}>
-        {([kind, text]) => (
-          <li>
-            <i class="key" data-kind={kind} aria-hidden="true" />
-            {text}
-          </li>
-        )}
-      </For>
-    </ul>
-  );
+  const entries = () => [["played", words.played], ...(props.over ? [] : [["forecast", words.forecast], ["band", words.band]] as const), ["outcome", words.outcome]] as const;
+  return <Legend entries={entries()} />;
 }
 
 export function FanFigure(props: { history: History; moment: Moment }) {

@@ -48,9 +48,9 @@ export function Figure(props: { title: string; caption: string; table: () => Tab
   const id = createUniqueId();
   return (
     <section class="card figure">
-      <div class="figure-head">
+      <div class="row apart figure-head">
         <h2>{props.title}</h2>
-        <div class="figure-tools">
+        <div class="row">
           {props.aside}
           <button type="button" class="quiet" aria-expanded={open()} aria-controls={id} onClick={() => setOpen(!open())}>
             {open() ? strings.table.hide : strings.table.show}
@@ -58,7 +58,7 @@ export function Figure(props: { title: string; caption: string; table: () => Tab
         </div>
       </div>
       {props.children}
-      <p class="caption">
+      <p class="sub caption">
         <Words text={props.caption} />
       </p>
       <div id={id}>
@@ -67,5 +67,21 @@ export function Figure(props: { title: string; caption: string; table: () => Tab
         </Show>
       </div>
     </section>
+  );
+}
+
+/** The lines and marks of a chart: the kind of each, and what it is. */
+export function Legend(props: { entries: readonly (readonly [string, string])[] }) {
+  return (
+    <ul class="row sub">
+      <For each={props.entries}>
+        {([kind, text]) => (
+          <li>
+            <i class="key" data-kind={kind} aria-hidden="true" />
+            {text}
+          </li>
+        )}
+      </For>
+    </ul>
   );
 }

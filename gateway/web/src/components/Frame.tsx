@@ -46,7 +46,7 @@ function Connection() {
   const state = () => (reaches() === "live" && source() ? "broken" : reaches());
   const part = () => (reaches() === "live" ? source() : status()?.reason) ?? "";
   return (
-    <span class="connection" data-state={state()}>
+    <span class="row sub connection" data-state={state()}>
       {state() === "broken" ? (strings.broken[part()] ?? strings.brokenOther) : strings.connection[state()]}
     </span>
   );
@@ -58,7 +58,7 @@ export function Frame(props: { children: JSX.Element }) {
       <a class="skip" href="#content">
         {strings.skip}
       </a>
-      <header class="site-header">
+      <header class="row site-header">
         <a class="brand" href="/">
           {strings.product}
         </a>
@@ -95,7 +95,7 @@ export function Heading(props: { children: string; hidden?: boolean }) {
 /** Title and introduction of a page, with links or controls beside them. */
 export function PageHead(props: { title: string; intro: JSX.Element; children?: JSX.Element }) {
   return (
-    <div class="page-head">
+    <div class="row apart page-head">
       <div>
         <Heading>{props.title}</Heading>
         <p class="intro">{props.intro}</p>

@@ -28,14 +28,14 @@ function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outc
     `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${interval()}.`;
   return (
     <div class="horizon-row" data-horizon={props.horizon}>
-      <span class="horizon-name">{strings.horizon[props.horizon]}</span>
+      <span class="sub">{strings.horizon[props.horizon]}</span>
       <Show when={outcome() !== undefined} fallback={<strong class="figure-number">{name(props.forecast.point)}</strong>}>
         <strong class="figure-number outcome">
           {name(outcome() as number, 0)}
         </strong>
       </Show>
       <IntervalBar {...props.forecast} outcome={outcome()} label={label()} />
-      <span class="interval-text">
+      <span class="sub interval-text">
         {interval()} {props.forecast.late && said.late}{" "}
         <Show when={props.held}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
       </span>
@@ -145,9 +145,9 @@ export function GameCard(props: { game: Game }) {
           </div>
           <Sparkline points={props.game.course} overtimes={overtimes()} label={course()} />
           <Show when={!final()}>
-            <p class="change">{changed()}</p>
+            <p class="sub change">{changed()}</p>
           </Show>
-          <Show when={open() && seenBefore(props.game.seen)}>{(sentence) => <p class="sub">{sentence()}</p>}</Show>
+          <Show when={open() && seenBefore(props.game.seen)}>{(sentence) => <p class="sub seen">{sentence()}</p>}</Show>
           <Show when={open()}>
             <MarketLine game={props.game} phase={state()} side={favourite()} />
           </Show>

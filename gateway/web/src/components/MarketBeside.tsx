@@ -71,7 +71,7 @@ export function MarketCard(props: { id: string; history: History; moment: Moment
             <>
               <p>{when(one())}</p>
               <Table data={table(one())} caption={said.title} />
-              <p class="caption">
+              <p class="sub caption">
                 {said.caption(one().quotes.map((quote) => percent(quote.margin, 1)).join(", "))} <strong>{strings.bets.notice(one().quotes[0]?.notice ?? "")}</strong>
               </p>
               <For each={[...new Set(one().quotes.flatMap((quote) => quote.warnings))]}>{(warning) => <p class="warning">{warning}</p>}</For>
@@ -121,5 +121,5 @@ export function MarketLine(props: { game: Game; phase: Phase; side: "home" | "aw
 /** What has to be said of the differences on a board, where one is shown. */
 export function MarketNote() {
   const notice = () => games().find((one) => one.priced && !outcomeOf(one, "final"))?.priced?.quotes[0]?.notice;
-  return <Show when={notice()}>{(text) => <p class="caption">{said.note} {strings.bets.notice(text())}</p>}</Show>;
+  return <Show when={notice()}>{(text) => <p class="sub caption">{said.note} {strings.bets.notice(text())}</p>}</Show>;
 }

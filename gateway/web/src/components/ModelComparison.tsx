@@ -12,9 +12,9 @@ import type { Horizon } from "../model/types";
 import { status } from "../state/live";
 import { createLoaded } from "../state/load";
 import { strings } from "../strings";
-import { readRow, Figure } from "./Figure";
+import { Check, HorizonChoice, Select } from "./Choices";
+import { Figure, Legend, readRow } from "./Figure";
 import { Pending } from "./Frame";
-import { HorizonChoice } from "./Segmented";
 import { Stat } from "./Stat";
 
 const said = strings.models;
@@ -27,20 +27,9 @@ function EvidenceFigure(props: { kind: Score; score: ScoreComparisonJson }) {
     (props.score.path ?? []).map((point) => ({ games: num(point.games), notWorse: num(point.notWorseEValue), worse: num(point.worseEValue) })),
   );
   const table = () => ({ columns: said.evidenceColumns, rows: points().map((point) => [`${point.games}`, evalue(point.notWorse), evalue(point.worse)]) });
-  const legend = (
-    <ul class="legend">
-      <For each={["notWorse", "worse"] as const}>
-        {(kind) => (
-          <li>
-            <i class="key" data-kind={kind} aria-hidden="true" />
-            {said.legend[kind]}
-          </li>
-        )}
-      </For>
-    </ul>
-  );
+  const legend = (["notWorse", "worse"] as const).map((kind) => [kind, said.legend[kind]] as const);
   return (
-    <Figure title={said.evidenceTitle[props.kind]} caption={said.evidenceCaption} table={table} aside={legend}>
+    <Figure title={said.evidenceTitle[props.kind]} caption={said.evidenceCaption} table={table} aside={<Legend entries={legend} />}>
       <Chart label={evidenceLabel(points(), evalue)} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} read={(index) => readRow(table(), index)} />
     </Figure>
   );
@@ -100,21 +89,13 @@ export function ModelComparison(props: { models: readonly ModelJson[] }) {
     <>
       <section class="card">
         <h2>{said.comparison}</h2>
-        <div class="form-row">
-          <label class="field">
-            <span>{said.pair}</span>
-            <select value={place()} onChange={(event) => setPlace(Number(event.currentTarget.value))}>
-              <For each={all()}>{(one, index) => <option value={index()}>{said.against(one.name, one.other)}</option>}</For>
-            </select>
-          </label>
+        <div class="row form-row">
+          <Select label={said.pair} value={`${place()}`} options={all().map((one, index) => [`${index}`, said.against(one.name, one.other)] as const)} onChange={(one) => setPlace(Number(one))} />
           <HorizonChoice label={strings.record.horizon} value={horizon()} onChange={setHorizon} />
-          <label class="check">
-            <input type="checkbox" checked={replays()} onChange={(event) => setTicked(event.currentTarget.checked)} />
-            {strings.record.replays}
-          </label>
+          <Check label={strings.record.replays} checked={replays()} onChange={setTicked} />
         </div>
         <Show when={!all().some((one) => props.models.some((model) => model.version === one.model && model.stage === "MODEL_STAGE_STAGED"))}>
-          <p class="caption">{said.none}</p>
+          <p class="sub caption">{said.none}</p>
         </Show>
         <Show when={!answer.error() && answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
           {(found) => <Result comparison={found().comparison} name={found().pair.name} other={found().pair.other} gate={challenges(found().pair.model)} />}

@@ -29,7 +29,7 @@ export default function Embed(props: { id: string }) {
           </Show>
         }
       >
-        <div class="embed-head">
+        <div class="row apart embed-head">
           <Heading>{strings.game.title(moment.away(), moment.home())}</Heading>
           <span>
             {lead(margin(), moment.home(), moment.away(), 0)} · {over() ? strings.age.final(over()?.overtimes) : strings.tonight.after(moment.minute())}
@@ -47,7 +47,7 @@ export default function Embed(props: { id: string }) {
           <Show when={!over() && history.newest()}>{(newest) => <AgeBadge newest={newest()} outcome={over()} shown={shown()} />}</Show>
         </div>
         <FanChart moment={moment} fill />
-        <div class="embed-foot">
+        <div class="row apart embed-foot">
           <FanLegend over={moment.ended() !== undefined} />
           <a href={`/game/${props.id}`} target="_blank" rel="noopener">
             {strings.product}

@@ -1,6 +1,6 @@
 /** What the page shows, and its words, each in one sentence. */
 import { For, onMount } from "solid-js";
-import { Command } from "../components/Command";
+import { Commands } from "../components/Command";
 import { PageHead } from "../components/Frame";
 import { strings } from "../strings";
 import { WORDS } from "../words";
@@ -44,14 +44,7 @@ export default function Help() {
         </section>
         <section class="card">
           <h2>{said.commands}</h2>
-          <For each={strings.commands}>
-            {([command, text]) => (
-              <>
-                <p>{text}</p>
-                <Command command={command} />
-              </>
-            )}
-          </For>
+          <Commands />
         </section>
       </div>
     </>

@@ -3,14 +3,13 @@ import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { num } from "../api/convert";
 import { Bets } from "../components/Bets";
+import { Check, HorizonChoice, Segmented, TeamSelect } from "../components/Choices";
 import { Checkpoint } from "../components/Checkpoint";
 import { CoverageFigure, ReliabilityFigure } from "../components/RecordFigures";
 import { Table } from "../components/Figure";
 import { PageHead, Pending } from "../components/Frame";
 import { PastSeasons } from "../components/PastSeasons";
-import { HorizonChoice, Segmented } from "../components/Segmented";
 import { Stat } from "../components/Stat";
-import { TeamSelect } from "../components/TeamSelect";
 import { Words } from "../components/Words";
 import type { GetLeaderboardResponseJson } from "../gen/dejavu/v1/record_service_pb";
 import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
@@ -79,7 +78,7 @@ function Leaderboard(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
       <section class="card">
         <h2>{said.leaderboard}</h2>
         <Table data={table()} caption={said.leaderboard} />
-        <p class="caption">{said.leaderboardCaption}</p>
+        <p class="sub caption">{said.leaderboardCaption}</p>
       </section>
     </Show>
   );
@@ -102,7 +101,7 @@ function Shadows(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
       <section class="card">
         <h2>{said.shadows}</h2>
         <Table data={table()} caption={said.shadows} />
-        <p class="caption">{said.shadowsCaption(rows()[0]?.againstVersion ?? "")}</p>
+        <p class="sub caption">{said.shadowsCaption(rows()[0]?.againstVersion ?? "")}</p>
       </section>
     </Show>
   );
@@ -128,16 +127,11 @@ export default function Record_() {
       </PageHead>
       <div class="stack">
         <section class="card" aria-label={said.filters}>
-          <div class="form-row">
+          <div class="row form-row">
             <HorizonChoice label={said.horizon} value={horizon()} onChange={setHorizon} />
             <Segmented label={said.period} value={period()} options={periods} onChange={setPeriod} />
             <TeamSelect label={said.team} none={said.anyTeam} value={team()} onChange={setTeam} />
-            <label class="check">
-              <input type="checkbox" checked={replays()} onChange={(event) => setTicked(event.currentTarget.checked)} />
-              <span>
-                <Words text={said.replays} />
-              </span>
-            </label>
+            <Check label={said.replays} checked={replays()} onChange={setTicked} />
             <a href={forecastsFile(filter(), "csv")} download="">
               {said.download}
             </a>

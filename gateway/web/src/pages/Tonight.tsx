@@ -1,7 +1,7 @@
 /** The board: tonight's games live, or those of an earlier evening. */
 import { batch, createEffect, createMemo, createSignal, For, on, onCleanup, Show } from "solid-js";
 import { api } from "../api/client";
-import { Command } from "../components/Command";
+import { Commands } from "../components/Command";
 import { GameCard } from "../components/GameCard";
 import { MarketNote } from "../components/MarketBeside";
 import { Heading, Pending } from "../components/Frame";
@@ -73,20 +73,20 @@ export default function Tonight() {
   const dates = () => board()?.dates;
   return (
     <>
-      <div class="page-head">
+      <div class="row apart page-head">
         <div>
           <Heading>{live() ? said.title : day(date())}</Heading>
           <Show when={live()}>
             <p class="sub">{shown().length && shown().every((game) => isReplay(game.id)) ? said.replayed(day(date())) : day(date())}</p>
           </Show>
         </div>
-        <nav class="evenings" aria-label={said.evening}>
+        <nav class="row sub evenings" aria-label={said.evening}>
           <Show when={dates()?.previous}>{(date) => <a href={`/?date=${date()}`}>← {said.previous}</a>}</Show>
           <Show when={dates()?.next}>{(date) => <a href={`/?date=${date()}`}>{said.next} →</a>}</Show>
           <Show when={chosen()}>
             <a href="/">{said.toToday}</a>
           </Show>
-          <label class="day-choice">
+          <label>
             <span class="visually-hidden">{said.chooseDay}</span>
             <input
               type="date"
@@ -103,14 +103,7 @@ export default function Tonight() {
               <p class="pending">{said.empty}</p>
               <Show when={!chosen()}>
                 <p>{said.emptyHint}</p>
-                <For each={strings.commands}>
-                  {([command, text]) => (
-                    <>
-                      <p class="sub">{text}</p>
-                      <Command command={command} />
-                    </>
-                  )}
-                </For>
+                <Commands />
               </Show>
             </>
           }

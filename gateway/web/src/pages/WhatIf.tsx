@@ -2,11 +2,11 @@
 import { createEffect, createSignal, For, onCleanup, Show } from "solid-js";
 import { api, ApiError } from "../api/client";
 import { forecast as toForecast } from "../api/convert";
+import { HorizonChoice, Segmented, TeamSelect } from "../components/Choices";
 import { DejaVu } from "../components/DejaVu";
 import { PageHead } from "../components/Frame";
 import { PatternEditor } from "../components/PatternEditor";
-import { HorizonChoice, Segmented } from "../components/Segmented";
-import { TeamSelect } from "../components/TeamSelect";
+import { Stat } from "../components/Stat";
 import { Words } from "../components/Words";
 import { expected, fixed, lead, percent } from "../model/format";
 import { LEVELS } from "../model/fan";
@@ -128,13 +128,13 @@ export default function WhatIf() {
       <PageHead title={said.title} intro={<Words text={said.intro} />} />
       <div class="stack teams" style={teamStyle(answeredHome(), answeredAway())}>
         <section class="card">
-          <div class="form-row">
+          <div class="row form-row">
             <HorizonChoice label={said.horizon} value={horizon()} onChange={setHorizon} />
             <Segmented label={said.level} value={alpha()} options={Object.entries(ALPHAS) as [Alpha, string][]} onChange={setAlpha} />
             <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
             <label class="field">
-              <span>{said.points}</span>
+              <span class="sub">{said.points}</span>
               <input
                 class="points"
                 inputmode="numeric"
@@ -147,7 +147,7 @@ export default function WhatIf() {
               />
             </label>
             <label class="field">
-              <span>{said.line}</span>
+              <span class="sub">{said.line}</span>
               <input
                 class="points"
                 inputmode="text"
@@ -161,7 +161,7 @@ export default function WhatIf() {
               />
             </label>
             <label class="field">
-              <span>{said.date}</span>
+              <span class="sub">{said.date}</span>
               <input class="points day" type="date" value={date()} onChange={(event) => setDate(event.currentTarget.value)} />
             </label>
           </div>
@@ -178,41 +178,25 @@ export default function WhatIf() {
           <Show when={shown()} fallback={<p class="pending">{said.waiting}</p>}>
             {(forecast) => (
               <dl class="stats">
-                <div class="stat">
-                  <dt>{strings.atHorizon[forecast().horizon]}</dt>
-                  <dd>
-                    <strong data-answer="point">{name(forecast().point)}</strong>
-                    <span class="sub" data-answer="interval">
-                      {strings.tonight.interval(percent(1 - forecast().alpha), name(forecast().lower), name(forecast().upper))}
-                    </span>
-                  </dd>
-                </div>
-                <div class="stat">
-                  <dt>{said.wins[forecast().horizon]?.(answeredHome())}</dt>
-                  <dd>
-                    <strong data-answer="probability">{percent(forecast().probability)}</strong>
-                  </dd>
-                </div>
+                <Stat
+                  name={strings.atHorizon[forecast().horizon] ?? ""}
+                  value={name(forecast().point)}
+                  notes={[strings.tonight.interval(percent(1 - forecast().alpha), name(forecast().lower), name(forecast().upper))]}
+                  data={{ "data-answer": "point" }}
+                />
+                <Stat name={said.wins[forecast().horizon]?.(answeredHome()) ?? ""} value={percent(forecast().probability)} data={{ "data-answer": "probability" }} />
                 <Show when={forecast().total}>
                   {(total) => (
-                    <div class="stat">
-                      <dt>{said.total[forecast().horizon]}</dt>
-                      <dd>
-                        <strong data-answer="total">{fixed(total().point)}</strong>
-                        <span class="sub">{strings.game.totalInterval(percent(1 - forecast().alpha), total().lower, total().upper)}</span>
-                      </dd>
-                    </div>
+                    <Stat
+                      name={said.total[forecast().horizon] ?? ""}
+                      value={fixed(total().point)}
+                      notes={[strings.game.totalInterval(percent(1 - forecast().alpha), total().lower, total().upper)]}
+                      data={{ "data-answer": "total" }}
+                    />
                   )}
                 </Show>
                 <Show when={forecast().expectedMargin !== undefined}>
-                  <div class="stat">
-                    <dt>
-                      <Words text={strings.game.expected} />
-                    </dt>
-                    <dd>
-                      <strong>{expected(forecast().expectedMargin ?? 0, answeredHome(), answeredAway())}</strong>
-                    </dd>
-                  </div>
+                  <Stat name={strings.game.expected} value={expected(forecast().expectedMargin ?? 0, answeredHome(), answeredAway())} />
                 </Show>
               </dl>
             )}
@@ -221,9 +205,9 @@ export default function WhatIf() {
         </section>
         <section class="card">
           <PatternEditor pattern={pattern()} forecast={shown()} most={most()} home={homeName()} away={awayName()} onChange={take} />
-          <p class="caption">{said.draw}</p>
+          <p class="sub caption">{said.draw}</p>
           <label class="field">
-            <span>{said.pattern}</span>
+            <span class="sub">{said.pattern}</span>
             <textarea
               value={text()}
               inputmode="text"
@@ -239,7 +223,7 @@ export default function WhatIf() {
           <p id="pattern-problem" class="invalid" role="alert">
             {problem() || refusal()}
           </p>
-          <div class="form-row">
+          <div class="row form-row">
             <button type="button" onClick={() => take(EXAMPLE)}>
               {said.reset}
             </button>

@@ -1,12 +1,20 @@
 /** All texts of the page; the words of its help are in words.ts. */
 import { afterOrAt, gameClock, isWhole, named } from "./model/play";
-import type { SimilarSummary, TeamKnowledge } from "./model/types";
+import type { Horizon, SimilarSummary, TeamKnowledge } from "./model/types";
 
 export const strings = {
   product: "Dejavu",
   title: (page: string) => `${page} · Dejavu`,
   skip: "Skip to the content",
-  nav: { label: "Pages", tonight: "Tonight", record: "Record", whatIf: "What if", onAir: "On air", system: "System", help: "Help" },
+  nav: "Pages",
+  pages: [
+    ["/", "Tonight"],
+    ["/record", "Record"],
+    ["/what-if", "What if"],
+    ["/overlay", "On air"],
+    ["/system", "System"],
+    ["/help", "Help"],
+  ] as const,
   theme: { toDark: "Use dark colors", toLight: "Use light colors" },
   horizon: { half: "half", final: "end" } as Record<string, string>,
   atHorizon: { half: "At the half", final: "At the end" } as Record<string, string>,
@@ -74,17 +82,13 @@ export const strings = {
   age: {
     live: (age: string) => `${age} ago`,
     stale: (age: string) => `stale · ${age}`,
-    halftime: "halftime",
     final: (overtimes: number | undefined) => (overtimes ? `final, ${overtimes === 1 ? "" : `${overtimes} `}OT` : "final"),
-    noForecast: "no forecast",
-    ended: "over",
-    unreported: "no outcome reported",
+    states: { halftime: "halftime", beyond: "no forecast", ended: "over", postponed: "postponed", unreported: "no outcome reported" },
     liveTitle: "The newest forecast still counts as current.",
     staleTitle: "The newest forecast has expired: the feed or the server is silent.",
   },
 
   shown: {
-    postponed: "postponed",
     scheduled: "scheduled",
     tipOff: (time: string) => `tip-off ${time}`,
     old: (age: string) => `${age} old`,
@@ -132,11 +136,8 @@ export const strings = {
 
   market: {
     title: "The market beside the model",
-    handicap: (team: string, points: number) => `${team} ${points < 0 ? "−" : "+"}${Math.abs(points)}`,
     /** What a handicap means. */
     means: (points: number) => (points < 0 ? `wins by more than ${-points}` : `wins, or loses by less than ${points}`),
-    over: (points: string) => `more than ${points} points`,
-    under: (points: string) => `fewer than ${points} points`,
     columns: ["Bet", "Price", "Market", "Model", "Model − market"],
     current: (when: string, age: string) => `Prices recorded with the forecast ${when}, ${age} ago.`,
     old: (when: string, age: string) => `Old prices: recorded with the forecast ${when}, ${age} ago. The market may have moved since. All numbers are of then.`,
@@ -274,10 +275,8 @@ export const strings = {
     story: (then: string, like: string, ended: string) => `${then}${like} and ${ended}`,
     afterMinute: (minute: number, story: string) => `After minute ${minute} ${story}.`,
     seen: (name: string, minute: number, story: string) => `Seen before: ${name}. After minute ${minute} ${story}.`,
-    counts: {
-      half: (of: SimilarSummary, side: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were led by ${side} at the half`,
-      final: (of: SimilarSummary, side: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were won by ${side}`,
-    },
+    counts: (of: SimilarSummary, horizon: Horizon, side: string) =>
+      `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were ${horizon === "half" ? `led by ${side} at the half` : `won by ${side}`}`,
     turned: (games: number) => `, ${games.toLocaleString("en")} were turned by the side behind.`,
     noneAlike: (of: SimilarSummary) => `None of the ${of.games.toLocaleString("en")} similar games had a lead like this one.`,
     forecast: (horizon: string, points: string, mean: string, correction: string) =>
@@ -328,9 +327,10 @@ export const strings = {
     minuteOf: "Forecasts after minute",
     everyMinute: "any",
     byMinuteTitle: "Does the interval hold, early and late?",
-    byMinuteCaption: (level: string) => `Share of ${level} intervals that held the outcome, by minute of play. The dashed line is the promise.`,
+    coverageCaption: (level: string, by: string) => `Share of ${level} intervals that held the outcome, by ${by}. The dashed line is the promise.`,
+    byMinute: "minute of play",
     byMonthTitle: "Does it hold, month after month?",
-    byMonthCaption: (level: string) => `Share of ${level} intervals that held the outcome, by month. The dashed line is the promise.`,
+    byMonth: "month",
     coverageNone: "No settled forecast of this span.",
     coverageLabel: "Chart: coverage of the intervals with its 95 % interval, beside the nominal coverage.",
     columns: { probability: "Forecast", rate: "Happened", interval: "95 % interval", forecasts: "Forecasts", games: "Games", group: "Group", coverage: "Held", mae: "Mean error", persistence: "Persistence", model: "Model", rank: "Rank", crps: "CRPS", brier: "Brier" },
@@ -387,8 +387,8 @@ export const strings = {
     atClosing: "worth at the next price",
     columns: ["Date", "Game", "When", "Bet", "Price", "Model", "Market", "Stake", "Result", "Profit", "All so far", "Next price"],
     result: (profit: number) => (profit > 0 ? "won" : profit < 0 ? "lost" : "returned"),
-    over: (line: number) => `over ${line}`,
-    under: (line: number) => `under ${line}`,
+    over: (line: number) => `more than ${line} points`,
+    under: (line: number) => `fewer than ${line} points`,
     home: "Home",
     away: "Away",
   },
@@ -419,7 +419,6 @@ export const strings = {
     comparison: "Side by side on the same games",
     pair: "Compare",
     against: (model: string, other: string) => `${model} with ${other}`,
-    persistence: "repeating the lead",
     roles: { champion: "champion", challenger: "challenger", previous: "previous champion" } as Record<string, string>,
     none: "No model challenges the champion at present.",
     noGames: "No game that both forecast has been settled yet.",
@@ -437,7 +436,6 @@ export const strings = {
     scores: { crps: "CRPS, points; lower is better", brier: "Brier score; lower is better" },
     other: (name: string, score: string) => `${name}: ${score}`,
     margin: (margin: string) => `counts as no worse up to ${margin}`,
-    intervals: (level: string) => `${level} intervals`,
     bound: (games: number, bound: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; at least ${bound} needed`,
     evidenceTitle: { crps: "Evidence by the CRPS", brier: "Evidence by the Brier score" },
     evidenceCaption: "E-values over the games, in the order in which they were settled. 1 is no evidence; from 20 on, the dashed line, a statement counts as shown. They may be looked at after every game: at most 1 of 20 comparisons misleads.",
@@ -549,7 +547,6 @@ export const strings = {
       behind: (entries: number, age: string, outcomes: number) => `streams ${entries} (${age}), models ${outcomes}`,
       cache: "Cache hits",
       feed: (name: string) => `Data of ${name}`,
-      idle: "no game in play",
       coverage: { half: "Intervals, half", final: "Intervals, end" },
       held: (held: string, nominal: string, games: number) => `${held} held, expected ${nominal} (${games} games)`,
     },

@@ -2,8 +2,8 @@
 
 export interface Word {
   name: string;
-  /** Forms in which it stands in texts, as a regular expression without regard to case. */
-  forms: string;
+  /** Forms in which it stands in texts, as a regular expression without regard to case; without them its name. */
+  forms?: string;
   says: string;
 }
 
@@ -31,7 +31,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   lstm: {
     name: "LSTM",
-    forms: "\\bLSTM\\b",
     says: "A small neural network that reads the course of the lead minute by minute; its forecast may be mixed into the one that is shown.",
   },
   linear: {
@@ -71,17 +70,14 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   leader: {
     name: "If the leader wins",
-    forms: "if the leader wins",
     says: "The simplest tip, that the team that is ahead wins for certain.",
   },
   error: {
     name: "Mean error",
-    forms: "mean error",
     says: "By how many points the forecasts of the lead were off, on average.",
   },
   crps: {
     name: "CRPS",
-    forms: "\\bCRPS\\b",
     says: "The error of the whole forecast in points, of its width as well as its middle: lower is better, and for a forecast without any doubt it is the plain error.",
   },
   brier: {
@@ -116,7 +112,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   late: {
     name: "Late",
-    forms: "\\blate\\b",
     says: "A forecast that was recorded after its time, perhaps with hindsight: it is kept, and does not count.",
   },
   replay: {
@@ -137,7 +132,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
 };
 
 const ANY = new RegExp(
-  Object.entries(WORDS).map(([id, word]) => `(?<${id}>${word.forms})`).join("|"),
+  Object.entries(WORDS).map(([id, word]) => `(?<${id}>${word.forms ?? `\\b${word.name}\\b`})`).join("|"),
   "giu",
 );
 

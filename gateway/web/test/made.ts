@@ -44,14 +44,7 @@ export function outcome(fields: Partial<Outcome> = {}): Outcome {
   return { gameId: "0022400061", horizon: "final", differential: 7, withdrawn: false, overtimes: undefined, sequence: 100, revision: 0, recorded: 0, ...fields };
 }
 
-export function recorded(fields: Partial<Forecast> = {}, came?: number): Recorded {
+export function recorded(fields: Partial<Forecast> = {}): Recorded {
   const forecast = made(fields);
-  return {
-    forecast,
-    pattern: [forecast.lead ?? 0],
-    superseded: false,
-    quotes: [],
-    outcome: came === undefined ? undefined : outcome({ differential: came, gameId: forecast.gameId }),
-    covered: undefined,
-  };
+  return { forecast, pattern: [forecast.lead ?? 0], quotes: [] };
 }

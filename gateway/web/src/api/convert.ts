@@ -176,9 +176,6 @@ export function recorded(json: RecordedPredictionJson): Recorded {
   return {
     forecast: converted.isMoment ? converted : { ...converted, lead: pattern.at(-1) ?? converted.lead },
     pattern,
-    superseded: json.superseded ?? false,
     quotes: (json.markets ?? []).flatMap(quote),
-    outcome: json.outcome ? outcome(json.outcome) : undefined,
-    covered: json.settlement ? (json.settlement.covered ?? false) : undefined,
   };
 }

@@ -4,7 +4,7 @@ import { api } from "../api/client";
 import { num } from "../api/convert";
 import { Chart } from "../charts/Chart";
 import { returnData, returnOptions } from "../charts/returnChart";
-import type { FigureJson, MarketRecordJson, PlacedBetJson } from "../gen/dejavu/v1/scorecard_pb";
+import type { MarketRecordJson, PlacedBetJson } from "../gen/dejavu/v1/scorecard_pb";
 import { betName, sums } from "../model/bets";
 import { figure, fixed, percent, signed } from "../model/format";
 import { afterOrAt } from "../model/play";
@@ -30,19 +30,16 @@ function share(value: number, digits = 1): string {
 
 function Returns(props: { market: MarketRecordJson }) {
   const market = () => props.market;
-  const roi = (): FigureJson => {
-    const { roi: value = 0, roiLower: lower, roiUpper: upper } = market();
-    return lower === undefined || upper === undefined ? { value } : { value, lower, upper };
-  };
+  const roi = () => ({ value: market().roi, lower: market().roiLower, upper: market().roiUpper });
+  const followed = () => num(market().closingLineBets);
   return (
     <>
       <Stat name={said.roi} value={figure(roi(), 1, share)} notes={[said.roiNote(share(num(market().profit)), percent(num(market().staked), 1))]} />
-      <Show
-        when={market().closingLineValue}
-        fallback={<Stat name={said.closingLine} value="–" notes={[said.noClosingLine(num(market().closingLineBets), num(market().bets))]} />}
-      >
-        <Stat name={said.closingLine} value={figure(market().closingLineValue, 1, share)} notes={[said.closingLineNote(num(market().closingLineBets))]} />
-      </Show>
+      <Stat
+        name={said.closingLine}
+        value={figure(market().closingLineValue, 1, share)}
+        notes={[market().closingLineValue ? said.closingLineNote(followed()) : said.noClosingLine(followed(), num(market().bets))]}
+      />
       <Stat name={said.drawdown} value={percent(num(market().maxDrawdown), 1)} notes={[said.bankroll(share(num(market().totalReturn)))]} />
     </>
   );

@@ -1,5 +1,5 @@
 /** Choices in a form: one of a few, all visible; one of many, in a list; yes or no. */
-import { createUniqueId, For } from "solid-js";
+import { createUniqueId, For, type JSX } from "solid-js";
 import { TEAMS, teamName } from "../model/teams";
 import type { Horizon } from "../model/types";
 import { strings } from "../strings";
@@ -36,10 +36,19 @@ export function HorizonChoice(props: Omit<Choice<Horizon>, "options">) {
   return <Segmented {...props} options={[["half", strings.horizon.half ?? ""], ["final", strings.horizon.final ?? ""]]} />;
 }
 
-export function Select<T extends string>(props: Choice<T>) {
+/** Something to fill in, below its name. */
+export function Field(props: { label: string; children: JSX.Element }) {
   return (
     <label class="field">
       <span class="sub">{props.label}</span>
+      {props.children}
+    </label>
+  );
+}
+
+export function Select<T extends string>(props: Choice<T>) {
+  return (
+    <Field label={props.label}>
       <select onChange={(event) => props.onChange(event.currentTarget.value as T)}>
         <For each={props.options}>
           {([value, text]) => (
@@ -49,7 +58,7 @@ export function Select<T extends string>(props: Choice<T>) {
           )}
         </For>
       </select>
-    </label>
+    </Field>
   );
 }
 

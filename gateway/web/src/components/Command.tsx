@@ -20,7 +20,7 @@ export function Copy(props: { name?: string; label?: string; failed?: string; co
 
 export function Command(props: { command: string }) {
   return (
-    <div class="command">
+    <div class="row apart command">
       <code>{props.command}</code>
       <Copy label={`${strings.copy}: ${props.command}`} copy={(to) => to.writeText(props.command)} />
     </div>

@@ -43,12 +43,23 @@ export function Table(props: { data: TableData; caption: string }) {
   );
 }
 
+/** A table that no chart stands above. */
+export function TableCard(props: { title: string; caption?: string; data: TableData }) {
+  return (
+    <section class="card">
+      <h2>{props.title}</h2>
+      <Table data={props.data} caption={props.title} />
+      <Show when={props.caption}>{(caption) => <p class="sub caption">{caption()}</p>}</Show>
+    </section>
+  );
+}
+
 export function Figure(props: { title: string; caption: string; table: () => TableData; children: JSX.Element; aside?: JSX.Element }) {
   const [open, setOpen] = createSignal(false);
   const id = createUniqueId();
   return (
     <section class="card figure">
-      <div class="row apart figure-head">
+      <div class="row apart">
         <h2>{props.title}</h2>
         <div class="row">
           {props.aside}

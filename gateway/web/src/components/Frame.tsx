@@ -6,15 +6,6 @@ import { problems, source } from "../state/problems";
 import { theme, toggleTheme } from "../state/theme";
 import { strings } from "../strings";
 
-const LINKS = [
-  ["/", strings.nav.tonight],
-  ["/record", strings.nav.record],
-  ["/what-if", strings.nav.whatIf],
-  ["/overlay", strings.nav.onAir],
-  ["/system", strings.nav.system],
-  ["/help", strings.nav.help],
-] as const;
-
 export function Problems() {
   return (
     <div role="status" aria-live="polite" aria-label={strings.problems.label} class="problems">
@@ -62,8 +53,8 @@ export function Frame(props: { children: JSX.Element }) {
         <a class="brand" href="/">
           {strings.product}
         </a>
-        <nav aria-label={strings.nav.label}>
-          <For each={LINKS}>
+        <nav aria-label={strings.nav}>
+          <For each={strings.pages}>
             {([path, name]) => (
               <a href={path} aria-current={here().pathname === path ? "page" : path === "/record" && here().pathname === "/models" ? "true" : undefined}>
                 {name}

@@ -6,8 +6,8 @@ import { Chart } from "../charts/Chart";
 import { evidenceData, evidenceLabel, evidenceOptions, type EvidencePoint } from "../charts/evidenceChart";
 import type { ModelComparisonJson, ScoreComparisonJson } from "../gen/dejavu/v1/model_comparison_pb";
 import type { ModelJson } from "../gen/dejavu/v1/model_service_pb";
-import { percent } from "../model/format";
-import { difference, evalue, pairs, score, verdict } from "../model/models";
+import { fixed, percent } from "../model/format";
+import { difference, evalue, pairs, verdict } from "../model/models";
 import type { Horizon } from "../model/types";
 import { status } from "../state/live";
 import { createLoaded } from "../state/load";
@@ -52,15 +52,15 @@ function Result(props: { comparison: ModelComparisonJson; name: string; other: s
                 {(one) => (
                   <Stat
                     name={said.scores[kind]}
-                    value={score(one().score, DIGITS[kind])}
-                    notes={[said.other(props.other, score(one().againstScore, DIGITS[kind])), strings.record.against(difference(one(), DIGITS[kind])), said.margin(score(one().margin, DIGITS[kind] + 1))]}
+                    value={fixed(num(one().score), DIGITS[kind])}
+                    notes={[said.other(props.other, fixed(num(one().againstScore), DIGITS[kind])), strings.record.against(difference(one(), DIGITS[kind])), said.margin(fixed(num(one().margin), DIGITS[kind] + 1))]}
                   />
                 )}
               </Show>
             )}
           </For>
           <For each={found().coverage ?? []}>
-            {(one) => <Stat name={said.intervals(percent(1 - num(one.alpha)))} value={percent(num(one.coverage), 1)} notes={[said.bound(num(found().games), percent(num(one.bound), 1))]} />}
+            {(one) => <Stat name={strings.record.coverage(percent(1 - num(one.alpha)))} value={percent(num(one.coverage), 1)} notes={[said.bound(num(found().games), percent(num(one.bound), 1))]} />}
           </For>
         </dl>
       </Show>

@@ -58,7 +58,7 @@ export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson })
   );
 }
 
-export function CoverageFigure(props: { title: string; caption: (level: string) => string; groups: Loaded<Group[]> }) {
+export function CoverageFigure(props: { title: string; by: string; groups: Loaded<Group[]> }) {
   const groups = createMemo(() =>
     (props.groups.value() ?? []).flatMap((group) => {
       const coverage = mainCoverage(group.card);
@@ -90,7 +90,7 @@ export function CoverageFigure(props: { title: string; caption: (level: string) 
     ]),
   });
   return (
-    <Figure title={props.title} caption={props.caption(percent(nominal()))} table={table}>
+    <Figure title={props.title} caption={said.coverageCaption(percent(nominal()), props.by)} table={table}>
       <Show when={groups().length} fallback={<Pending error={props.groups.error()} retry={() => void props.groups.reload()} none={props.groups.value() && said.coverageNone} />}>
         <Chart
           label={`${props.title} ${said.coverageLabel}`}

@@ -64,7 +64,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
         )}
       </Show>
       <Show when={ended()}>
-        <h2 class="story">{said.story}</h2>
+        <h2>{said.story}</h2>
       </Show>
       <dl class="stats">
         <Show when={ended()} fallback={<For each={HORIZONS}>{(horizon) => <Statement horizon={horizon} history={props.history} moment={props.moment} />}</For>}>

@@ -4,7 +4,7 @@ import type { ModelComparisonJson, ScoreComparisonJson } from "../gen/dejavu/v1/
 import type { MetricJson, ModelJson } from "../gen/dejavu/v1/model_service_pb";
 import { num, time } from "../api/convert";
 import { strings } from "../strings";
-import { exact, figure, fixed, signed } from "./format";
+import { exact, figure, signed } from "./format";
 import { afterOrAt } from "./play";
 
 const said = strings.models;
@@ -44,7 +44,7 @@ export function pairs(models: readonly ModelJson[]): Pair[] {
   return [
     ...challengers.map((model) => pair(model, champion.version ?? "", named(champion))),
     ...(previous ? [pair(champion, previous.version ?? "", named(previous))] : []),
-    pair(champion, "persistence", said.persistence),
+    pair(champion, "persistence", strings.record.persistence),
   ];
 }
 
@@ -78,8 +78,7 @@ export function verdict(comparison: ModelComparisonJson, name: string, other: st
 
 /** A difference with its interval: "−0.011 [−0.020, −0.002]". */
 export function difference(score: ScoreComparisonJson, digits: number): string {
-  const value = signed(num(score.difference), digits);
-  return score.lower === undefined || score.upper === undefined ? value : `${value} [${signed(num(score.lower), digits)}, ${signed(num(score.upper), digits)}]`;
+  return figure({ ...score, value: score.difference }, digits, signed);
 }
 
 export function modelRows(models: readonly ModelJson[]): string[][] {
@@ -108,8 +107,4 @@ export function changeRows(changes: readonly ModelChangeJson[]): string[][] {
     change.reason || "–",
     evidence(change.evidence),
   ]);
-}
-
-export function score(value: number | string | undefined, digits: number): string {
-  return fixed(num(value), digits);
 }

@@ -146,11 +146,8 @@ export interface Outcome {
 export interface Recorded {
   forecast: Forecast;
   pattern: number[];
-  superseded: boolean;
   /** The prices recorded with it. */
   quotes: Quote[];
-  outcome: Outcome | undefined;
-  covered: boolean | undefined;
 }
 
 /** A differential at a time of play. */

@@ -2,7 +2,7 @@
 import { createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { Select } from "../components/Choices";
-import { Table } from "../components/Figure";
+import { Table, TableCard } from "../components/Figure";
 import { PageHead, Pending } from "../components/Frame";
 import { ModelComparison } from "../components/ModelComparison";
 import { Facts } from "../components/Stat";
@@ -84,10 +84,7 @@ export default function Models() {
         <Show when={answer.value()?.models} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
           {(models) => (
             <>
-              <section class="card models">
-                <h2>{said.list}</h2>
-                <Table data={{ columns: said.columns, rows: modelRows(models()) }} caption={said.list} />
-              </section>
+              <TableCard title={said.list} data={{ columns: said.columns, rows: modelRows(models()) }} />
               <Show when={hasStore(models())} fallback={<p class="card">{said.noStore}</p>}>
                 <ModelComparison models={models()} />
                 <Origin models={models()} />

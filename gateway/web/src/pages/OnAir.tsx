@@ -1,6 +1,6 @@
 /** Builds the address of an overlay, with a preview over a picture. The choices stand in the address of this page too. */
 import { createMemo, createSignal, createUniqueId, For, onCleanup, onMount, Show } from "solid-js";
-import { Check, Segmented, Select } from "../components/Choices";
+import { Check, Field, Segmented, Select } from "../components/Choices";
 import { Copy } from "../components/Command";
 import { PageHead } from "../components/Frame";
 import { FORMS, frameOf, PARTS, PLACES, shownOf, type Form, type Part } from "../model/overlay";
@@ -74,10 +74,9 @@ export default function OnAir() {
           <Segmented label={said.theme} value={theme()} options={said.themes} onChange={set("theme", "dark")} />
           <Select label={said.place} value={query("place") ?? ""} options={PLACES_TO_CHOOSE} onChange={set("place")} />
           <Segmented label={said.size} value={query("size") ?? "100"} options={SIZES} onChange={set("size", "100")} />
-          <label class="field">
-            <span class="sub">{said.delay}</span>
+          <Field label={said.delay}>
             <input class="points" type="number" min="0" max="600" value={query("delay") ?? ""} onChange={(event) => set("delay", "0")(event.currentTarget.value)} />
-          </label>
+          </Field>
           <Segmented label={said.frame} value={`${frame().width}x${frame().height}`} options={FRAMES} onChange={set("frame", "1920x1080")} />
           <Segmented label={said.behind} value={behind()} options={said.grounds} onChange={setBehind} />
         </section>
@@ -101,7 +100,7 @@ function Address(props: { label: string; url: string }) {
       <label class="sub" for={name}>
         {props.label}
       </label>
-      <div class="command">
+      <div class="row apart command">
         <input id={name} class="address" readonly value={props.url} onFocus={(event) => event.currentTarget.select()} />
         <a href={props.url} target="_blank" rel="noopener">
           {said.open}

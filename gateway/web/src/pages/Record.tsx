@@ -6,7 +6,7 @@ import { Bets } from "../components/Bets";
 import { Check, HorizonChoice, Segmented, TeamSelect } from "../components/Choices";
 import { Checkpoint } from "../components/Checkpoint";
 import { CoverageFigure, ReliabilityFigure } from "../components/RecordFigures";
-import { Table } from "../components/Figure";
+import { TableCard } from "../components/Figure";
 import { PageHead, Pending } from "../components/Frame";
 import { PastSeasons } from "../components/PastSeasons";
 import { Stat } from "../components/Stat";
@@ -75,11 +75,7 @@ function Leaderboard(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
   });
   return (
     <Show when={props.answer.value()?.rows?.length}>
-      <section class="card">
-        <h2>{said.leaderboard}</h2>
-        <Table data={table()} caption={said.leaderboard} />
-        <p class="sub caption">{said.leaderboardCaption}</p>
-      </section>
+      <TableCard title={said.leaderboard} data={table()} caption={said.leaderboardCaption} />
     </Show>
   );
 }
@@ -98,11 +94,7 @@ function Shadows(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
   });
   return (
     <Show when={rows().length}>
-      <section class="card">
-        <h2>{said.shadows}</h2>
-        <Table data={table()} caption={said.shadows} />
-        <p class="sub caption">{said.shadowsCaption(rows()[0]?.againstVersion ?? "")}</p>
-      </section>
+      <TableCard title={said.shadows} data={table()} caption={said.shadowsCaption(rows()[0]?.againstVersion ?? "")} />
     </Show>
   );
 }
@@ -159,8 +151,8 @@ export default function Record_() {
                 <Overview card={ready()} />
                 <div class="two-columns record-figures">
                   <ReliabilityFigure filter={filter()} all={ready()} />
-                  <CoverageFigure title={said.byMinuteTitle} caption={said.byMinuteCaption} groups={minutes} />
-                  <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />
+                  <CoverageFigure title={said.byMinuteTitle} by={said.byMinute} groups={minutes} />
+                  <CoverageFigure title={said.byMonthTitle} by={said.byMonth} groups={months} />
                 </div>
                 <Show when={ready().market}>
                   <Bets filter={filter()} />

@@ -2,7 +2,7 @@
 import { createEffect, createSignal, For, onCleanup, Show } from "solid-js";
 import { api, ApiError } from "../api/client";
 import { forecast as toForecast } from "../api/convert";
-import { HorizonChoice, Segmented, TeamSelect } from "../components/Choices";
+import { Field, HorizonChoice, Segmented, TeamSelect } from "../components/Choices";
 import { DejaVu } from "../components/DejaVu";
 import { PageHead } from "../components/Frame";
 import { PatternEditor } from "../components/PatternEditor";
@@ -133,8 +133,7 @@ export default function WhatIf() {
             <Segmented label={said.level} value={alpha()} options={Object.entries(ALPHAS) as [Alpha, string][]} onChange={setAlpha} />
             <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
-            <label class="field">
-              <span class="sub">{said.points}</span>
+            <Field label={said.points}>
               <input
                 class="points"
                 inputmode="numeric"
@@ -145,9 +144,8 @@ export default function WhatIf() {
                 aria-describedby="points-problem"
                 onInput={(event) => setPoints(event.currentTarget.value.trim())}
               />
-            </label>
-            <label class="field">
-              <span class="sub">{said.line}</span>
+            </Field>
+            <Field label={said.line}>
               <input
                 class="points"
                 inputmode="text"
@@ -159,11 +157,10 @@ export default function WhatIf() {
                 aria-describedby="line-hint"
                 onInput={(event) => setLine(event.currentTarget.value.trim())}
               />
-            </label>
-            <label class="field">
-              <span class="sub">{said.date}</span>
+            </Field>
+            <Field label={said.date}>
               <input class="points day" type="date" value={date()} onChange={(event) => setDate(event.currentTarget.value)} />
-            </label>
+            </Field>
           </div>
           <p id="line-hint" classList={{ sub: !unfitLine(), invalid: unfitLine() }} role="status">
             {unfitLine() ? `${said.lineUnfit} ` : ""}
@@ -206,8 +203,7 @@ export default function WhatIf() {
         <section class="card">
           <PatternEditor pattern={pattern()} forecast={shown()} most={most()} home={homeName()} away={awayName()} onChange={take} />
           <p class="sub caption">{said.draw}</p>
-          <label class="field">
-            <span class="sub">{said.pattern}</span>
+          <Field label={said.pattern}>
             <textarea
               value={text()}
               inputmode="text"
@@ -216,7 +212,7 @@ export default function WhatIf() {
               aria-describedby="pattern-hint pattern-problem"
               onInput={(event) => typed(event.currentTarget.value)}
             />
-          </label>
+          </Field>
           <p id="pattern-hint" class="sub">
             {said.patternHint}
           </p>

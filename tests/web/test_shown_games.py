@@ -169,7 +169,7 @@ def test_a_what_if_is_in_its_address(opened: Tab) -> None:
     address = "/what-if?pattern=0,2,5&home=BOS&away=LAL&horizon=half&alpha=0.2&points=15"
     opened.open(address, '[data-answer="point"]')
     assert opened.page.locator("textarea, input[type=text]").first.input_value() == "0 2 5"
-    assert "80 %" in opened.page.locator('[data-answer="interval"]').inner_text()
+    assert "80 %" in opened.page.locator('[data-answer="point"] dd .sub').inner_text()
     assert opened.page.get_by_label("Points of both so far").input_value() == "15"
     assert "Points of both at the half" in opened.page.locator(".stats").inner_text()
     assert opened.page.url.endswith(address)

@@ -33,45 +33,35 @@ export const strings = {
   ] as readonly (readonly [string, string])[],
   table: { show: "Show as table", hide: "Hide table" },
   connection: { connecting: "connecting", live: "live", lost: "no connection" } as Record<string, string>,
-  /** Texts of the badge of a part with a problem, by the reason of the server's status or the name of the part. */
-  broken: {
-    SERVER_GONE: "no server",
-    TOKEN_REJECTED: "refused",
-    LEDGER_BROKEN: "not recording",
-    STREAM_BROKEN: "interrupted",
-    poller: "no poller",
-    feed: "no feed",
-    quiet: "quiet feed",
-  } as Record<string, string>,
-  brokenOther: "server trouble",
-
   problems: {
     label: "Problems",
     pageLost: {
       title: "The page has lost its server.",
       detail: "The figures may be old. The page keeps trying to reconnect.",
     },
-    reasons: {
-      SERVER_GONE: { title: "The forecast server does not answer.", detail: "No new forecasts arrive until it is back." },
+    /** By the reason of the server's status, or the name of the part: its badge, and what is said of it, with the age of what came last. */
+    of: {
+      SERVER_GONE: { badge: "no server", title: "The forecast server does not answer.", detail: () => "No new forecasts arrive until it is back." },
       TOKEN_REJECTED: {
+        badge: "refused",
         title: "The forecast server refuses the page's token.",
-        detail: "It expired or was withdrawn; the operator must renew it.",
+        detail: () => "It expired or was withdrawn; the operator must renew it.",
       },
-      STREAM_BROKEN: { title: "The stream of forecasts is interrupted.", detail: "Nothing is lost." },
-    } as Record<string, { title: string; detail: string }>,
-    other: { title: "The forecast server has a problem.", detail: "" },
-    ledger: { title: "The ledger is not working.", detail: "Forecasts are not recorded until it is repaired." },
-    silent: {
+      STREAM_BROKEN: { badge: "interrupted", title: "The stream of forecasts is interrupted.", detail: () => "Nothing is lost." },
+      LEDGER_BROKEN: { badge: "not recording", title: "The ledger is not working.", detail: () => "Forecasts are not recorded until it is repaired." },
       poller: {
+        badge: "no poller",
         title: "The poller is gone.",
-        detail: (age: string) => `It has published nothing of the games in play for ${age}. Scores and forecasts go on once it is back.`,
+        detail: (age) => `It has published nothing of the games in play for ${age}. Scores and forecasts go on once it is back.`,
       },
       feed: {
+        badge: "no feed",
         title: "The feed is gone.",
-        detail: (age: string) => `The poller works, but has read nothing of the games in play for ${age}.`,
+        detail: (age) => `The poller works, but has read nothing of the games in play for ${age}.`,
       },
-    },
-    quiet: { title: "The feed is quiet.", detail: (age: string) => `The newest forecast of a game in play is ${age} old.` },
+      quiet: { badge: "quiet feed", title: "The feed is quiet.", detail: (age) => `The newest forecast of a game in play is ${age} old.` },
+      other: { badge: "server trouble", title: "The forecast server has a problem.", detail: () => "" },
+    } as Record<string, { badge: string; title: string; detail: (age: string) => string }>,
     skew: {
       title: "Your clock differs from the server's.",
       detail: (by: string, behind: boolean) =>

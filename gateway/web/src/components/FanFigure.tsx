@@ -4,7 +4,7 @@ import { Chart } from "../charts/Chart";
 import { fanData, fanOptions, type FanInput } from "../charts/fanChart";
 import { covers } from "../model/course";
 import { LEVELS } from "../model/fan";
-import { exact, lead, percent } from "../model/format";
+import { exact, percent } from "../model/format";
 import { endOf, gameClock, timeCell } from "../model/play";
 import { reading } from "../model/reading";
 import type { Forecast } from "../model/types";
@@ -26,7 +26,7 @@ export function FanChart(props: { moment: Moment; fill?: boolean }) {
     later: props.moment.later(),
     range: props.moment.range(),
   }));
-  const name = (value: number) => lead(value, input().home, input().away);
+  const name = props.moment.named;
   const statement = (one: Forecast) => `${strings.atHorizon[one.horizon]} ${name(one.point)}, ${strings.tonight.interval(percent(1 - one.alpha), name(one.lower), name(one.upper))}`;
   const data = createMemo(() => fanData(input()));
   const read = (index: number) => {
@@ -45,7 +45,7 @@ export function FanChart(props: { moment: Moment; fill?: boolean }) {
     if (bands.length) lines.push(said.fromHere(props.moment.minute()), ...bands);
     return lines.length > 1 ? lines : [];
   };
-  const label = () => said.fanLabel(lead(props.moment.lead(), input().home, input().away, 0), input().forecasts.map((one) => `${statement(one)}.`).join(" "));
+  const label = () => said.fanLabel(name(props.moment.lead(), 0), input().forecasts.map((one) => `${statement(one)}.`).join(" "));
   return (
     <Chart
       label={label()}
@@ -66,7 +66,7 @@ export function FanLegend(props: { over?: boolean }) {
 }
 
 export function FanFigure(props: { history: History; moment: Moment }) {
-  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  const name = props.moment.named;
   const columns = said.columns;
   const table = () => ({
     columns: [columns.minute, columns.horizon, columns.lead, columns.point, columns.lower, columns.upper, columns.probability, columns.made, columns.held],

@@ -2,7 +2,7 @@
 import { createEffect, For, Show, type JSX } from "solid-js";
 import { here } from "../router";
 import { reaches, status } from "../state/live";
-import { problems, source } from "../state/problems";
+import { problemOf, problems, source } from "../state/problems";
 import { theme, toggleTheme } from "../state/theme";
 import { strings } from "../strings";
 
@@ -38,7 +38,7 @@ function Connection() {
   const part = () => (reaches() === "live" ? source() : status()?.reason) ?? "";
   return (
     <span class="row sub connection" data-state={state()}>
-      {state() === "broken" ? (strings.broken[part()] ?? strings.brokenOther) : strings.connection[state()]}
+      {state() === "broken" ? problemOf(part()).badge : strings.connection[state()]}
     </span>
   );
 }

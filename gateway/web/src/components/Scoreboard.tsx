@@ -1,7 +1,7 @@
 /** The top of a game's page: lead, probability of a win and forecasts at the shown minute. */
 import { For, Show } from "solid-js";
 import { covers } from "../model/course";
-import { day, expected, fixed, lead, percent } from "../model/format";
+import { day, expected, fixed, percent } from "../model/format";
 import { dayOf, isReplay, unforecast, type Unforecast } from "../model/phase";
 import { HORIZONS, type Forecast, type Horizon } from "../model/types";
 import { teamName } from "../model/teams";
@@ -34,7 +34,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
       <div class="scoreboard-now">
         <TeamName side="away" code={away()} leads={margin() < 0} />
         <span class="scoreboard-lead">
-          <strong data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>{lead(margin(), home(), away(), 0)}</strong>
+          <strong data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>{props.moment.named(margin(), 0)}</strong>
           <span class="sub">{ended() ? strings.age.final(over()?.overtimes) : strings.tonight.after(props.moment.minute())}</span>
         </span>
         <TeamName side="home" code={home()} leads={margin() > 0} />
@@ -81,7 +81,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
             <Stat
               name={said.expected}
               value={expected(forecast().expectedMargin as number, home(), away())}
-              notes={[...(forecast().whoPlays ? [said.whoPlays(lead(forecast().whoPlays, home(), away()))] : []), ...forecast().known.map(said.known)]}
+              notes={[...(forecast().whoPlays ? [said.whoPlays(props.moment.named(forecast().whoPlays))] : []), ...forecast().known.map(said.known)]}
             />
           )}
         </Show>
@@ -116,7 +116,7 @@ function TeamName(props: { side: "home" | "away"; code: string; leads: boolean }
 function Statement(props: { horizon: Horizon; history: History; moment: Moment }) {
   const forecast = () => props.moment.shown()[props.horizon]?.forecast;
   const outcome = () => props.history.outcome(props.horizon);
-  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  const name = props.moment.named;
   return (
     <Show when={forecast()}>
       {(one) => (

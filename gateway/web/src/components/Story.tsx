@@ -1,7 +1,7 @@
 /** How a game went that is over, and whether the intervals of a horizon that came held: in place of what was still forecast. */
 import { createMemo, For, Show } from "solid-js";
 import { held } from "../model/course";
-import { lead, percent } from "../model/format";
+import { percent } from "../model/format";
 import { clockSpan, gameClock } from "../model/play";
 import { story, swings } from "../model/story";
 import { HORIZONS, type CoursePoint } from "../model/types";
@@ -24,7 +24,7 @@ export function Story(props: { history: History; moment: Moment; differential: n
       <Show when={told()}>
         {(one) => (
           <>
-            <Stat name={said.lowest(team(one().homeWon))} value={percent(one().chance)} notes={[`${gameClock(one().lowest.minute)} · ${lead(one().lowest.lead, props.moment.home(), props.moment.away(), 0)}`]} />
+            <Stat name={said.lowest(team(one().homeWon))} value={percent(one().chance)} notes={[`${gameClock(one().lowest.minute)} · ${props.moment.named(one().lowest.lead, 0)}`]} />
             <Show when={one().behind}>{(then) => <Stat name={said.behind(team(one().homeWon))} value={said.points(Math.abs(then().lead))} notes={[gameClock(then().minute)]} />}</Show>
           </>
         )}
@@ -48,7 +48,7 @@ export function Held(props: { history: History; moment: Moment }) {
         <Show when={props.history.outcome(horizon)}>
           {(outcome) => {
             const share = () => held(props.history.series(horizon), outcome());
-            const came = () => lead(outcome().differential, props.moment.home(), props.moment.away(), 0) + (outcome().overtimes ? said.afterOvertime : "");
+            const came = () => props.moment.named(outcome().differential, 0) + (outcome().overtimes ? said.afterOvertime : "");
             return <Stat name={said.held(strings.atHorizon[horizon] ?? "", came())} value={strings.tonight.heldOf(share().held, share().of)} notes={[strings.tonight.heldMeans]} />;
           }}
         </Show>

@@ -3,7 +3,7 @@ import { Show } from "solid-js";
 import { AgeBadge } from "../components/AgeBadge";
 import { FanChart, FanLegend } from "../components/FanFigure";
 import { Heading, Pending, Problems } from "../components/Frame";
-import { lead, percent } from "../model/format";
+import { percent } from "../model/format";
 import { unforecast, type Unforecast } from "../model/phase";
 import { teamStyle } from "../model/teams";
 import { game } from "../state/games";
@@ -32,7 +32,7 @@ export default function Embed(props: { id: string }) {
         <div class="row apart embed-head">
           <Heading>{strings.game.title(moment.away(), moment.home())}</Heading>
           <span>
-            {lead(margin(), moment.home(), moment.away(), 0)} · {over() ? strings.age.final(over()?.overtimes) : strings.tonight.after(moment.minute())}
+            {moment.named(margin(), 0)} · {over() ? strings.age.final(over()?.overtimes) : strings.tonight.after(moment.minute())}
           </span>
           <Show when={!over() && unforecast(state())}>
             <span class="no-forecast">{strings.tonight.noForecast[state() as Unforecast]}</span>

@@ -11,7 +11,7 @@ import { MarketCard, marketCourse } from "../components/MarketBeside";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
 import { corrections } from "../model/course";
-import { exact, lead, percent } from "../model/format";
+import { exact, percent } from "../model/format";
 import { REGULATION, timeCell } from "../model/play";
 import { teamStyle } from "../model/teams";
 import { nowText } from "../components/ShownGame";
@@ -35,7 +35,7 @@ function WinFigure(props: Parts) {
     columns: [said.columns.minute, said.columns.lead, strings.tonight.wins(props.moment.home()), ...(market().length ? [strings.market.wins(props.moment.home())] : [])],
     rows: winPoints(props.history).map((point) => [
       timeCell(point.minute),
-      lead(point.lead, props.moment.home(), props.moment.away(), 0),
+      props.moment.named(point.lead, 0),
       percent(point.probability, 1),
       ...(market().length ? [percent(market().find((one) => one.minute === point.minute)?.probability ?? Number.NaN, 1)] : []),
     ]),
@@ -61,7 +61,7 @@ function ReasonFigure(props: Parts) {
   const title = () => (inOvertime() ? said.reasonOvertime : props.moment.explained()?.horizon === "half" ? said.reasonHalf : said.reason);
   const minutes = () => props.moment.explained()?.attribution?.minutes.length ?? 0;
   const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : index > minutes() ? said.othersLong : `${index}`);
-  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  const name = props.moment.named;
   const table = () => ({ columns: [said.minute, said.changedBy], rows: bars().map((bar, index) => [longName(index), name(bar.value, 2)]) });
   const ranked = () => ({
     columns: [said.whatMoved, said.changedBy],
@@ -80,7 +80,7 @@ function ReasonFigure(props: Parts) {
 
 function CorrectionsCard(props: Parts) {
   const found = createMemo(() => corrections(props.history.predictions()));
-  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  const name = props.moment.named;
   return (
     <Show when={found().length}>
       <section class="card">

@@ -13,7 +13,7 @@ import { tonight } from "../state/board";
 import { now, offset } from "../state/clock";
 import { connection, status } from "../state/live";
 import { createLoaded } from "../state/load";
-import { problems, quietFor, silentFor, states } from "../state/problems";
+import { problemOf, problems, quietFor, silentFor, states } from "../state/problems";
 import { strings } from "../strings";
 
 const said = strings.system;
@@ -52,7 +52,7 @@ function checks(): Fact[] {
     const text = gone
       ? said.unknown
       : silent
-        ? strings.problems.silent[silent.part].title
+        ? problemOf(silent.part).title
         : quiet === undefined
           ? feedText()
           : said.feedQuiet(span(quiet));

@@ -2,10 +2,10 @@
 import { For, Show } from "solid-js";
 import { betName } from "../model/bets";
 import { clock, percent, span } from "../model/format";
-import { difference, isOld, type Line, type Quote, type Side } from "../model/market";
+import { difference, isOld } from "../model/market";
 import { unforecast, type Phase } from "../model/phase";
 import { afterOrAt } from "../model/play";
-import type { Recorded, Teams } from "../model/types";
+import type { Line, Quote, Recorded, Side, Teams } from "../model/types";
 import { now } from "../state/clock";
 import { game, games, latest, outcomeOf, type Game } from "../state/games";
 import type { History } from "../state/history";

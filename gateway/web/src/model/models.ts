@@ -12,15 +12,6 @@ const said = strings.models;
 /** E-value from which a statement is shown, with an error rate of at most 1 in 20 over all looks. */
 export const THRESHOLD = 20;
 
-/** Two models to compare, by version; "persistence" is the last known lead. */
-export interface Pair {
-  model: string;
-  against: string;
-  /** Names of the two, as shown. */
-  name: string;
-  other: string;
-}
-
 /** Whether the server has a store of models: without one no model has a stage. */
 export function hasStore(models: readonly ModelJson[]): boolean {
   return models.some((model) => (model.stage ?? "MODEL_STAGE_UNSPECIFIED") !== "MODEL_STAGE_UNSPECIFIED");
@@ -32,13 +23,13 @@ function named(model: ModelJson): string {
   return [role, (model.version ?? "").slice(0, 8)].filter(Boolean).join(" ");
 }
 
-/** Pairs to compare: each challenger with the champion, the newest first, then the champion with its predecessor and with persistence. */
-export function pairs(models: readonly ModelJson[]): Pair[] {
+/** Pairs to compare: each challenger with the champion, the newest first, then the champion with its predecessor and with persistence, the last known lead; by version, with both names as shown. */
+export function pairs(models: readonly ModelJson[]) {
   const has = (alias: string) => models.find((model) => model.aliases?.includes(alias));
   const champion = has("champion");
   if (!champion) return [];
   const previous = has("previous");
-  const pair = (model: ModelJson, against: string, other: string): Pair => ({ model: model.version ?? "", against, name: named(model), other });
+  const pair = (model: ModelJson, against: string, other: string) => ({ model: model.version ?? "", against, name: named(model), other });
   const challengers = models.filter((model) => model.stage === "MODEL_STAGE_STAGED" && !model.aliases?.includes("previous"));
   challengers.sort((a, b) => Number(b.aliases?.includes("challenger") ?? false) - Number(a.aliases?.includes("challenger") ?? false));
   return [

@@ -4,7 +4,7 @@ import { strings } from "./src/strings";
 
 /** The header as `Frame` draws it, with links that work before any script runs. */
 function shell(): string {
-  const links = strings.pages.map(([path, name]) => `<a href="${path}">${name}</a>`).join("");
+  const links = Object.entries(strings.pages).map(([path, name]) => `<a href="${path}">${name}</a>`).join("");
   const nav = `<nav aria-label="${strings.nav}">${links}</nav>`;
   return `<header class="row site-header"><a class="brand" href="/">${strings.product}</a>${nav}</header><main><p class="pending">${strings.loading}</p></main>`;
 }

@@ -1,5 +1,5 @@
 /** Paths of the pages. All pages except the board are loaded when the first of them is opened. */
-import { createEffect, createMemo, createSignal, Show } from "solid-js";
+import { createEffect, createMemo, createSignal, Match, Show, Switch } from "solid-js";
 import { Dynamic } from "solid-js/web";
 import { Frame } from "./components/Frame";
 import Tonight from "./pages/Tonight";
@@ -8,7 +8,8 @@ import { strings } from "./strings";
 
 type Rest = typeof import("./pages/rest");
 
-const PAGES: Record<string, "Help" | "Models" | "OnAir" | "Record" | "System" | "WhatIf"> = {
+const PAGES: Record<string, "Board" | "Help" | "Models" | "OnAir" | "Record" | "System" | "WhatIf"> = {
+  "/board": "Board",
   "/record": "Record",
   "/what-if": "WhatIf",
   "/models": "Models",
@@ -29,40 +30,37 @@ export function App() {
     if (path() === "/" || rest()) return;
     import("./pages/rest").then((pages) => setRest(() => pages)).catch(() => setFailed(true));
   });
-  const Page = (props: { rest: Rest }) => (
-    <Show when={idIn("game")} keyed fallback={<Dynamic component={props.rest[PAGES[path()] ?? "NotFound"]} />}>
-      {(id) => <props.rest.Game id={id} />}
+  const overlay = () => idIn("overlay/game") ?? /^\/overlay\/(closest|ticker)$/.exec(path())?.[1];
+  /** Whether a page is without the frame, for other pages, broadcasts and televisions. */
+  const alone = createMemo(() => Boolean(path() === "/board" || idIn("embed/game") || overlay()));
+  const Page = (props: { rest: Rest }) => {
+    const { Embed, Game, Overlay } = props.rest;
+    return (
+      <Switch fallback={<Dynamic component={props.rest[PAGES[path()] ?? "NotFound"]} />}>
+        <Match when={idIn("game")} keyed>
+          {(id) => <Game id={id} />}
+        </Match>
+        <Match when={idIn("embed/game")} keyed>
+          {(id) => <Embed id={id} />}
+        </Match>
+        <Match when={overlay()} keyed>
+          {(what) => <Overlay what={what} />}
+        </Match>
+      </Switch>
+    );
+  };
+  /** On the air nothing is said while it loads. */
+  const pending = () => <Show when={!alone() || idIn("embed/game")}>{<p class="pending">{failed() ? strings.failed : strings.loading}</p>}</Show>;
+  const Content = () => (
+    <Show when={path() !== "/"} fallback={<Tonight />}>
+      <Show when={rest()} fallback={pending()}>
+        {(pages) => <Page rest={pages()} />}
+      </Show>
     </Show>
   );
-  /** A page without the frame, for other pages and broadcasts. */
-  const alone = createMemo(() => {
-    const [embed, overlay] = [idIn("embed/game"), idIn("overlay/game") ?? /^\/overlay\/(closest|ticker)$/.exec(path())?.[1]];
-    if (path() === "/board") return { page: "Board" as const, id: "" };
-    return embed ? { page: "Embed" as const, id: embed } : overlay ? { page: "Overlay" as const, id: overlay } : undefined;
-  });
-  const pending = () => <p class="pending">{failed() ? strings.failed : strings.loading}</p>;
   return (
-    <Show
-      when={alone()}
-      keyed
-      fallback={
-        <Frame>
-          <Show when={path() !== "/"} fallback={<Tonight />}>
-            <Show when={rest()} fallback={pending()}>
-              {(pages) => <Page rest={pages()} />}
-            </Show>
-          </Show>
-        </Frame>
-      }
-    >
-      {(one) => (
-        <Show when={rest()} fallback={<main>{one.page === "Embed" && pending()}</main>}>
-          {(pages) => {
-            const { Board, Embed, Overlay } = pages();
-            return one.page === "Board" ? <Board /> : one.page === "Embed" ? <Embed id={one.id} /> : <Overlay what={one.id} />;
-          }}
-        </Show>
-      )}
+    <Show when={alone()} fallback={<Frame children={<Content />} />}>
+      <Content />
     </Show>
   );
 }

@@ -7,14 +7,15 @@ export const strings = {
   title: (page: string) => `${page} · Dejavu`,
   skip: "Skip to the content",
   nav: "Pages",
-  pages: [
-    ["/", "Tonight"],
-    ["/record", "Record"],
-    ["/what-if", "What if"],
-    ["/overlay", "On air"],
-    ["/system", "System"],
-    ["/help", "Help"],
-  ] as const,
+  /** The pages with links at the top, by path. */
+  pages: {
+    "/": "Tonight",
+    "/record": "Record",
+    "/what-if": "What if",
+    "/overlay": "On air",
+    "/system": "System",
+    "/help": "Help",
+  },
   theme: { toDark: "Use dark colors", toLight: "Use light colors" },
   horizon: { half: "half", final: "end" } as Record<string, string>,
   atHorizon: { half: "At the half", final: "At the end" } as Record<string, string>,
@@ -89,7 +90,6 @@ export const strings = {
   },
 
   tonight: {
-    title: "Tonight",
     evening: "Games of",
     previous: "Earlier evening",
     next: "Later evening",
@@ -284,7 +284,6 @@ export const strings = {
   },
 
   record: {
-    title: "Record",
     intro: "Every forecast except what-ifs is recorded before anybody sees it, and compared with the outcome. 95 % intervals are in brackets; games are the sampling unit.",
     filters: "Filters",
     horizon: "Forecasts of",
@@ -458,7 +457,6 @@ export const strings = {
   },
 
   whatIf: {
-    title: "What if",
     intro: "Draw the course of a game, or type it. The forecast follows. Nothing is recorded.",
     pattern: "Lead at the end of each minute (home − away)",
     patternHint: "Numbers from minute 1 on, separated by spaces; below zero the away team leads.",
@@ -490,7 +488,6 @@ export const strings = {
   },
 
   system: {
-    title: "System",
     interface: "Reference of the interface",
     overall: "State",
     good: "All is well.",
@@ -543,7 +540,6 @@ export const strings = {
   },
 
   onAir: {
-    title: "On air",
     intro: "An overlay for a broadcast: choose, look at it over a picture, and add its address as a browser source. What may be old turns grey; no words about faults go on the air.",
     what: "Game",
     closest: "The closest game, followed by itself",
@@ -575,7 +571,6 @@ export const strings = {
   },
 
   help: {
-    title: "Help",
     intro: "Dejavu forecasts NBA games while they are played: who leads at the half, who wins, by how many points, and how sure that is. Every forecast is recorded before the result is known.",
     pages: "The pages",
     ofPages: [

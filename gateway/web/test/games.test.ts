@@ -63,11 +63,6 @@ test("the newest forecast that names similar games is kept beside newer ones tha
   expect(withForecast(game("9900000009")!, made({ minute: 22, late: true, similar: game("9900000009")!.seen!.similar })).seen?.minute).toBe(20);
 });
 
-test("a late forecast is not the newest one", () => {
-  const before = game(ID)!;
-  expect(withForecast(before, made({ minute: 30, sequence: 99, late: true }))).toEqual(before);
-});
-
 test("nothing of a record that was replaced is left, and its followers see the games of the other one", () => {
   forget();
   expect(games()).toEqual([]);
@@ -85,6 +80,8 @@ test("a late forecast is shown where there is no other, until there is one", () 
   expect(alone.newest.final).toEqual(late);
   expect(alone.course).toEqual([]);
   expect(withForecast(alone, next).newest.final).toEqual(next);
+  const known = withForecast(game(ID)!, next);
+  expect(withForecast(known, late)).toEqual(known);
 });
 
 test("a moment is newer than its minute and stands beside it, in the stream and on a board", () => {

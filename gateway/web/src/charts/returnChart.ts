@@ -1,12 +1,12 @@
 /** What bets have returned one after another, and would have at the market's next price. */
 import type uPlot from "uplot";
-import type { Sums } from "../model/bets";
+import type { sums as summed } from "../model/bets";
 import { signed } from "../model/format";
 import { axis, line, quiet } from "./axes";
 import type { Palette } from "./theme";
 
 /** Series: return, and return at the next price if that is known. The first point is before the first bet. */
-export function returnData(sums: readonly Sums[], closing: boolean): uPlot.AlignedData {
+export function returnData(sums: ReturnType<typeof summed>, closing: boolean): uPlot.AlignedData {
   const all = [{ profit: 0, closing: 0 }, ...sums];
   return [all.map((_sums, place) => place), all.map((one) => one.profit), all.map((one) => (closing ? one.closing : null))];
 }

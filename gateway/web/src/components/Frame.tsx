@@ -54,7 +54,7 @@ export function Frame(props: { children: JSX.Element }) {
           {strings.product}
         </a>
         <nav aria-label={strings.nav}>
-          <For each={strings.pages}>
+          <For each={Object.entries(strings.pages)}>
             {([path, name]) => (
               <a href={path} aria-current={here().pathname === path ? "page" : path === "/record" && here().pathname === "/models" ? "true" : undefined}>
                 {name}
@@ -84,12 +84,12 @@ export function Heading(props: { children: string; hidden?: boolean }) {
 }
 
 /** Title and introduction of a page, with links or controls beside them. */
-export function PageHead(props: { title: string; intro: JSX.Element; children?: JSX.Element }) {
+export function PageHead(props: { title: string; intro?: JSX.Element; children?: JSX.Element }) {
   return (
     <div class="row apart page-head">
       <div>
         <Heading>{props.title}</Heading>
-        <p class="intro">{props.intro}</p>
+        <Show when={props.intro}>{(intro) => <p class="intro">{intro()}</p>}</Show>
       </div>
       {props.children}
     </div>

@@ -129,7 +129,7 @@ function Statement(props: { horizon: Horizon; history: History; moment: Moment }
         >
           <Show when={outcome()}>
             {(came) => (
-              <span class="came" data-held={covers(one(), came().differential)}>
+              <span class="sub came" data-held={covers(one(), came().differential)}>
                 {name(came().differential, 0)} · {strings.tonight.held(covers(one(), came().differential), one().minute)}
               </span>
             )}

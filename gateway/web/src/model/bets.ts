@@ -25,12 +25,7 @@ export function betName(bet: PlacedBetJson, horizon: Horizon): string {
 }
 
 /** What the bets up to each of them, in their order, have returned, and would have at the market's next price; shares of the bankroll. */
-export interface Sums {
-  profit: number;
-  closing: number;
-}
-
-export function sums(bets: readonly PlacedBetJson[]): Sums[] {
+export function sums(bets: readonly PlacedBetJson[]) {
   let [profit, closing] = [0, 0];
   return bets.map((bet) => {
     profit += num(bet.profit);

@@ -12,7 +12,7 @@ export default function Help() {
   onMount(() => setTimeout(() => location.hash && document.getElementById(location.hash.slice(1))?.focus()));
   return (
     <>
-      <PageHead title={said.title} intro={said.intro} />
+      <PageHead title={strings.pages["/help"]} intro={said.intro} />
       <div class="stack help">
         <section class="card">
           <h2>{said.pages}</h2>

@@ -1,5 +1,6 @@
 /** Builds the address of an overlay, with a preview over a picture. The choices stand in the address of this page too. */
-import { createMemo, createSignal, createUniqueId, For, onCleanup, onMount, Show } from "solid-js";
+import { createMemo, createSignal, createUniqueId, For, Show } from "solid-js";
+import { createWidth } from "../charts/theme";
 import { Check, Field, Segmented, Select } from "../components/Choices";
 import { Copy } from "../components/Command";
 import { PageHead } from "../components/Frame";
@@ -41,16 +42,11 @@ export default function OnAir() {
     for (const name of ["theme", "delay"]) if (query(name)) one.searchParams.set(name, query(name) ?? "");
     return one.href;
   };
-  const [width, setWidth] = createSignal(0);
   let place!: HTMLDivElement;
-  onMount(() => {
-    const observer = new ResizeObserver(() => setWidth(place.clientWidth));
-    observer.observe(place);
-    onCleanup(() => observer.disconnect());
-  });
+  const width = createWidth(() => place);
   return (
     <>
-      <PageHead title={said.title} intro={said.intro} />
+      <PageHead title={strings.pages["/overlay"]} intro={said.intro} />
       <div class="stack">
         <section class="card row form-row">
           <Select label={said.what} value={what()} options={games()} onChange={set("game", "closest")} />

@@ -114,7 +114,7 @@ export default function Record_() {
   const periods = Object.entries(said.periods) as [Period, string][];
   return (
     <>
-      <PageHead title={said.title} intro={<Words text={said.intro} />}>
+      <PageHead title={strings.pages["/record"]} intro={<Words text={said.intro} />}>
         <a href="/models">{strings.models.link}</a>
       </PageHead>
       <div class="stack">

@@ -3,7 +3,7 @@ import { For, onCleanup, Show } from "solid-js";
 import { api, type GatewayStatus } from "../api/client";
 import { num } from "../api/convert";
 import { Table } from "../components/Figure";
-import { Heading, Pending } from "../components/Frame";
+import { PageHead, Pending } from "../components/Frame";
 import { Facts, type Fact } from "../components/Stat";
 import { exact, span } from "../model/format";
 import { hasStore } from "../model/models";
@@ -128,9 +128,7 @@ function Stats() {
 export default function System() {
   return (
     <>
-      <div class="row apart page-head">
-        <Heading>{said.title}</Heading>
-      </div>
+      <PageHead title={strings.pages["/system"]} />
       <div class="stack">
         <section class="card">
           <h2>{problems().length || !status() || !tonight() ? said.overall : said.good}</h2>

@@ -4,7 +4,7 @@ import { api } from "../api/client";
 import { Commands } from "../components/Command";
 import { GameCard } from "../components/GameCard";
 import { MarketNote } from "../components/MarketBeside";
-import { Heading, Pending } from "../components/Frame";
+import { PageHead, Pending } from "../components/Frame";
 import { day, gameDay } from "../model/format";
 import { isReplay, phase } from "../model/phase";
 import { go, query } from "../router";
@@ -73,13 +73,10 @@ export default function Tonight() {
   const dates = () => board()?.dates;
   return (
     <>
-      <div class="row apart page-head">
-        <div>
-          <Heading>{live() ? said.title : day(date())}</Heading>
-          <Show when={live()}>
-            <p class="sub">{shown().length && shown().every((game) => isReplay(game.id)) ? said.replayed(day(date())) : day(date())}</p>
-          </Show>
-        </div>
+      <PageHead
+        title={live() ? strings.pages["/"] : day(date())}
+        intro={live() && (shown().length && shown().every((game) => isReplay(game.id)) ? said.replayed(day(date())) : day(date()))}
+      >
         <nav class="row sub evenings" aria-label={said.evening}>
           <Show when={dates()?.previous}>{(date) => <a href={`/?date=${date()}`}>← {said.previous}</a>}</Show>
           <Show when={dates()?.next}>{(date) => <a href={`/?date=${date()}`}>{said.next} →</a>}</Show>
@@ -96,7 +93,7 @@ export default function Tonight() {
             />
           </label>
         </nav>
-      </div>
+      </PageHead>
       <Show when={board() || ((error() || waited()) && shown().length)} fallback={<Pending error={error()} retry={retry} />}>
         <Show when={shown().length} fallback={
             <>

@@ -125,7 +125,7 @@ export default function WhatIf() {
   const name = (value: number) => lead(value, answeredHome(), answeredAway());
   return (
     <>
-      <PageHead title={said.title} intro={<Words text={said.intro} />} />
+      <PageHead title={strings.pages["/what-if"]} intro={<Words text={said.intro} />} />
       <div class="stack teams" style={teamStyle(answeredHome(), answeredAway())}>
         <section class="card">
           <div class="row form-row">

@@ -8,12 +8,6 @@ import { now, offset } from "./clock";
 import { games, latest, outcomeOf } from "./games";
 import { connection, reaches, status } from "./live";
 
-export interface Problem {
-  key: string;
-  title: string;
-  detail: string;
-}
-
 const SKEW_MS = 30_000;
 
 const watched = createMemo(() => watchedOf(games()));
@@ -51,10 +45,10 @@ export function problemOf(key: string): { badge: string; title: string; detail: 
   return (strings.problems.of[key] ?? strings.problems.of.other) as ReturnType<typeof problemOf>;
 }
 
-export const problems = createMemo((): Problem[] => {
+export const problems = createMemo(() => {
   const words = strings.problems;
   if (connection() === "lost") return [{ key: "page", ...words.pageLost }];
-  const found: Problem[] = [];
+  const found: { key: string; title: string; detail: string }[] = [];
   const state = status();
   const [silent, quiet] = [silentFor(), quietFor()];
   const tell = (key: string, age = 0, told = "") => {

@@ -97,7 +97,7 @@ def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line
     assert "LAL 38–BOS 49 Q2 6:00" in words(opened, LIVE)
     assert "points of both: " in words(opened, LIVE)
     assert "DEN 9–MIA 7 Q1 10:20 Forecasts begin" in words(opened, EARLY)
-    assert "Line: CHI by 3.5 · 221.5 points" in words(opened, LATER)
+    assert "Line before tip-off: CHI by 3.5 · 221.5 points" in words(opened, LATER)
     assert "tip-off " in words(opened, LATER)
     assert "postponed" in words(opened, PUT_OFF)
     groups = opened.page.locator(".board-group h2").all_inner_texts()

@@ -2,7 +2,7 @@
 
 export interface Word {
   name: string;
-  /** Forms in which it stands in texts, as a regular expression without regard to case; without them its name. */
+  /** Forms in which it stands in texts, as a regular expression without regard to case; without them its name, of one or of several. */
   forms?: string;
   says: string;
 }
@@ -11,7 +11,6 @@ export interface Word {
 export const WORDS: Readonly<Record<string, Word>> = {
   interval: {
     name: "Interval",
-    forms: "\\bintervals?\\b",
     says: "A range that is meant to hold the result: of a hundred 95 % intervals about 95 should.",
   },
   fan: {
@@ -35,7 +34,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   linear: {
     name: "Linear model",
-    forms: "linear models?",
     says: "The plain forecast from the lead, the time that is left and the strength of both teams, on which the others build.",
   },
   rating: {
@@ -60,7 +58,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   drawdown: {
     name: "Drawdown",
-    forms: "(maximum )?drawdown",
     says: "The deepest fall of the bankroll from an earlier high.",
   },
   persistence: {
@@ -97,7 +94,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   evalue: {
     name: "E-value",
-    forms: "e-values?",
     says: "Evidence as the winnings of a fair bet against a claim: if the claim is true, 20 is reached at most once in 20 tries, however often one looks.",
   },
   champion: {
@@ -121,7 +117,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   whatIf: {
     name: "What-if",
-    forms: "what-ifs?",
     says: "A forecast of a course that somebody drew: it is answered and not recorded.",
   },
   poller: {
@@ -132,7 +127,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
 };
 
 const ANY = new RegExp(
-  Object.entries(WORDS).map(([id, word]) => `(?<${id}>${word.forms ?? `\\b${word.name}\\b`})`).join("|"),
+  Object.entries(WORDS).map(([id, word]) => `(?<${id}>${word.forms ?? `\\b${word.name}s?\\b`})`).join("|"),
   "giu",
 );
 

@@ -38,7 +38,6 @@ test("a board that was made before the newest event takes nothing back", () => {
     awayTeam: "LAL",
     newest: { final: forecast(11, 4), half: null },
     outcomes: [],
-    forecasts: 1,
     course: [{ elapsedMinutes: 10, lead: 1, homeLeadProbability: 0.5 }, { elapsedMinutes: 12, lead: 1, homeLeadProbability: 0.99 }],
   });
   expect(latest(game(ID)!)?.minute).toBe(12);
@@ -55,7 +54,7 @@ test("an outcome counts until it is withdrawn", () => {
 
 test("the newest forecast that names similar games is kept beside newer ones that name none", () => {
   const seen = { explanation: { baselinePrediction: 3, similarGames: [{ homeTeam: "ATL", awayTeam: "CLE" }] } };
-  const next = (extra: object, sequence: number) => ({ gameId: "9900000009", newest: {}, outcomes: [], forecasts: 1, homeTeam: "BOS", awayTeam: "LAL", seen: { ...forecast(20, sequence).forecast, ...seen, gameId: "9900000009", ...extra } });
+  const next = (extra: object, sequence: number) => ({ gameId: "9900000009", newest: {}, outcomes: [], homeTeam: "BOS", awayTeam: "LAL", seen: { ...forecast(20, sequence).forecast, ...seen, gameId: "9900000009", ...extra } });
   takeBoardGame(next({}, 30));
   takeEvent(forecast(21, 31, { gameId: "9900000009" }));
   takeEvent(forecast(20, 29, { gameId: "9900000009", horizon: "HORIZON_HALFTIME", ...seen }));
@@ -97,7 +96,7 @@ test("a moment is newer than its minute and stands beside it, in the stream and 
   forget();
   const course = [{ elapsedMinutes: 47, lead: 3, homeLeadProbability: 0.6 }, { elapsedMinutes: 50.825, lead: -2, homeLeadProbability: 0.35 }];
   const newest = { ...forecast(47, 6, { ...moment, homeLeadProbability: 0.35 }), pattern: [1, 3] };
-  takeBoardGame({ gameId: ID, homeTeam: "BOS", awayTeam: "LAL", newest: { final: newest, half: null }, outcomes: [], forecasts: 2, course });
+  takeBoardGame({ gameId: ID, homeTeam: "BOS", awayTeam: "LAL", newest: { final: newest, half: null }, outcomes: [], course });
   expect(latest(game(ID)!)?.lead).toBe(-2);
   expect(points()).toEqual([[47, 3, 0.6], [50.825, -2, 0.35]]);
 });

@@ -1,7 +1,6 @@
 /** E-values over the games, on a logarithmic scale, beside the value from which a statement is shown. */
 import type uPlot from "uplot";
 import { THRESHOLD } from "../model/models";
-import { strings } from "../strings";
 import { axis, line, quiet } from "./axes";
 import type { Palette } from "./theme";
 
@@ -51,9 +50,4 @@ export function evidenceOptions(points: () => readonly EvidencePoint[]): (colors
 function tick(power: number): string {
   const text = power < 0 ? (10 ** power).toFixed(-power) : (10 ** power).toLocaleString();
   return power === MOST ? `≥ ${text}` : power === LEAST ? `≤ ${text}` : text;
-}
-
-export function evidenceLabel(points: readonly EvidencePoint[], write: (value: number) => string): string {
-  const last = points.at(-1);
-  return last ? strings.models.evidenceLabel(write(last.notWorse), write(last.worse), last.games) : "";
 }

@@ -74,13 +74,7 @@ function Unforecast(props: { game: Game; shown: Shown }) {
   const margin = () => (props.shown.status === "scheduled" ? 0 : props.shown.homeScore - props.shown.awayScore);
   return (
     <Card game={props.game} phase={props.shown.status} margin={margin()}>
-      <Show when={lineText(props.shown)}>
-        {(line) => (
-          <p class="sub">
-            {strings.shown.line} {line()}
-          </p>
-        )}
-      </Show>
+      <Show when={lineText(props.shown)}>{(line) => <p class="sub">{strings.market.line(line())}</p>}</Show>
       <Show when={props.shown.status === "live"}>
         <p class="sub">{isBeginning(props.shown) ? strings.shown.begins : strings.shown.none}</p>
       </Show>

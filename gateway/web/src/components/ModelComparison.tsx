@@ -3,7 +3,7 @@ import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { num } from "../api/convert";
 import { Chart } from "../charts/Chart";
-import { evidenceData, evidenceLabel, evidenceOptions, type EvidencePoint } from "../charts/evidenceChart";
+import { evidenceData, evidenceOptions, type EvidencePoint } from "../charts/evidenceChart";
 import type { ModelComparisonJson, ScoreComparisonJson } from "../gen/dejavu/v1/model_comparison_pb";
 import type { ModelJson } from "../gen/dejavu/v1/model_service_pb";
 import { fixed, percent } from "../model/format";
@@ -27,10 +27,14 @@ function EvidenceFigure(props: { kind: Score; score: ScoreComparisonJson }) {
     (props.score.path ?? []).map((point) => ({ games: num(point.games), notWorse: num(point.notWorseEValue), worse: num(point.worseEValue) })),
   );
   const table = () => ({ columns: said.evidenceColumns, rows: points().map((point) => [`${point.games}`, evalue(point.notWorse), evalue(point.worse)]) });
+  const label = () => {
+    const last = points().at(-1);
+    return last ? said.evidenceLabel(evalue(last.notWorse), evalue(last.worse), last.games) : "";
+  };
   const legend = (["notWorse", "worse"] as const).map((kind) => [kind, said.legend[kind]] as const);
   return (
     <Figure title={said.evidenceTitle[props.kind]} caption={said.evidenceCaption} table={table} aside={<Legend entries={legend} />}>
-      <Chart label={evidenceLabel(points(), evalue)} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} read={(index) => readRow(table(), index)} />
+      <Chart label={label()} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} read={(index) => readRow(table(), index)} />
     </Figure>
   );
 }

@@ -73,7 +73,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
         <Held history={props.history} moment={props.moment} />
         <Show when={!over() && end()?.total}>
           {(total) => (
-            <Stat name={said.total} value={fixed(total().point)} notes={[said.totalInterval(percent(1 - (end() as Forecast).alpha), total().lower, total().upper)]} />
+            <Stat name={strings.whatIf.total.final ?? ""} value={fixed(total().point)} notes={[strings.tonight.interval(percent(1 - (end() as Forecast).alpha), `${total().lower}`, `${total().upper}`)]} />
           )}
         </Show>
         <Show when={known()}>

@@ -37,7 +37,7 @@ function Overview(props: { card: ScorecardJson }) {
           )}
         </For>
         <Stat
-          name={`${said.mae}, ${said.maeUnit}`}
+          name={said.mae}
           value={figure(card().mae, 2)}
           notes={[`${said.persistence}: ${figure(card().persistenceMae, 2)}`, said.against(figure(card().maeDifference, 2, signed))]}
         />

@@ -69,7 +69,7 @@ function Models() {
   const models = createLoaded(() => true, () => api.models());
   return (
     <section class="card">
-      <h2>{said.models}</h2>
+      <h2>{strings.models.title}</h2>
       <p>
         <a href="/models">{strings.models.link}</a>
       </p>

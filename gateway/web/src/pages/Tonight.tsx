@@ -60,11 +60,11 @@ export default function Tonight() {
       .map((game) => game.id);
   const groups = [said.inPlay, said.later, said.postponed, said.unreported, said.over].map((name) => ({ name, ids: createMemo(() => sorted(name)) }));
   const [room, setRoom] = createSignal(CARDS_A_TURN);
-  let further: ReturnType<typeof setTimeout> | undefined;
   createEffect(() => {
-    if (room() < shown().length) further = setTimeout(() => setRoom(room() + CARDS_A_TURN));
+    if (room() >= shown().length) return;
+    const further = setTimeout(() => setRoom(room() + CARDS_A_TURN));
+    onCleanup(() => clearTimeout(further));
   });
-  onCleanup(() => clearTimeout(further));
   /** The cards of a group that have room: those of the groups before it come first. */
   const drawn = (place: number) => {
     const before = groups.slice(0, place).reduce((sum, group) => sum + group.ids().length, 0);

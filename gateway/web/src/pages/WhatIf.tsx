@@ -129,7 +129,7 @@ export default function WhatIf() {
       <div class="stack teams" style={teamStyle(answeredHome(), answeredAway())}>
         <section class="card">
           <div class="row form-row">
-            <HorizonChoice label={said.horizon} value={horizon()} onChange={setHorizon} />
+            <HorizonChoice label={strings.record.horizon} value={horizon()} onChange={setHorizon} />
             <Segmented label={said.level} value={alpha()} options={Object.entries(ALPHAS) as [Alpha, string][]} onChange={setAlpha} />
             <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
@@ -159,7 +159,7 @@ export default function WhatIf() {
               />
             </Field>
             <Field label={said.date}>
-              <input class="points day" type="date" value={date()} onChange={(event) => setDate(event.currentTarget.value)} />
+              <input class="points" type="date" value={date()} onChange={(event) => setDate(event.currentTarget.value)} />
             </Field>
           </div>
           <p id="line-hint" classList={{ sub: !unfitLine(), invalid: unfitLine() }} role="status">
@@ -187,7 +187,7 @@ export default function WhatIf() {
                     <Stat
                       name={said.total[forecast().horizon] ?? ""}
                       value={fixed(total().point)}
-                      notes={[strings.game.totalInterval(percent(1 - forecast().alpha), total().lower, total().upper)]}
+                      notes={[strings.tonight.interval(percent(1 - forecast().alpha), `${total().lower}`, `${total().upper}`)]}
                       data={{ "data-answer": "total" }}
                     />
                   )}

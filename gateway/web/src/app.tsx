@@ -1,6 +1,5 @@
 /** Paths of the pages. All pages except the board are loaded when the first of them is opened. */
-import { createEffect, createMemo, createSignal, Match, Show, Switch } from "solid-js";
-import { Dynamic } from "solid-js/web";
+import { createEffect, createMemo, createSignal, Match, Show, Switch, type JSX } from "solid-js";
 import { Frame } from "./components/Frame";
 import Tonight from "./pages/Tonight";
 import { here } from "./router";
@@ -8,15 +7,16 @@ import { strings } from "./strings";
 
 type Rest = typeof import("./pages/rest");
 
-const PAGES: Record<string, "Board" | "Help" | "Models" | "OnAir" | "Record" | "System" | "WhatIf"> = {
-  "/board": "Board",
-  "/record": "Record",
-  "/what-if": "WhatIf",
-  "/models": "Models",
-  "/system": "System",
-  "/overlay": "OnAir",
-  "/help": "Help",
+const PAGES: Record<string, (rest: Rest) => JSX.Element> = {
+  "/board": ({ Board }) => <Board />,
+  "/record": ({ Record }) => <Record />,
+  "/what-if": ({ WhatIf }) => <WhatIf />,
+  "/models": ({ Models }) => <Models />,
+  "/system": ({ System }) => <System />,
+  "/overlay": ({ OnAir }) => <OnAir />,
+  "/help": ({ Help }) => <Help />,
 };
+const missing = ({ NotFound }: Rest) => <NotFound />;
 
 function idIn(folder: string): string | undefined {
   return new RegExp(`^/${folder}/([0-9]{10})/?$`).exec(here().pathname)?.[1];
@@ -36,7 +36,7 @@ export function App() {
   const Page = (props: { rest: Rest }) => {
     const { Embed, Game, Overlay } = props.rest;
     return (
-      <Switch fallback={<Dynamic component={props.rest[PAGES[path()] ?? "NotFound"]} />}>
+      <Switch fallback={(PAGES[path()] ?? missing)(props.rest)}>
         <Match when={idIn("game")} keyed>
           {(id) => <Game id={id} />}
         </Match>

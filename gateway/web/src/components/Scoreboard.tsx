@@ -124,7 +124,7 @@ function Statement(props: { horizon: Horizon; history: History; moment: Moment }
           name={said.asForecast(strings.atHorizon[props.horizon] ?? "", one().minute)}
           value={name(one().point)}
           notes={[strings.tonight.interval(percent(1 - one().alpha), name(one().lower), name(one().upper))]}
-          data={{ "data-horizon": props.horizon }}
+          horizon={props.horizon}
           title={said.games(one().calibrationGames)}
         >
           <Show when={outcome()}>

@@ -39,7 +39,7 @@ export function Scrubber(props: { history: History; moment: Moment }) {
           ›
         </button>
       </div>
-      <div class="row">
+      <div class="row apart">
         <p class="sub scrubber-text" title={exact(made())}>
           {said.then(props.moment.minute(), clock(made()))}
         </p>

@@ -2,10 +2,10 @@
 import { For, Show, type JSX } from "solid-js";
 import { Words } from "./Words";
 
-/** `data`: attributes of the whole. */
-export function Stat(props: { name: string; value: string; notes?: readonly (string | undefined)[]; data?: Record<`data-${string}`, string>; title?: string; children?: JSX.Element }) {
+/** `answer` and `horizon`: what it is, for who looks for it. */
+export function Stat(props: { name: string; value: string; notes?: readonly (string | undefined)[]; answer?: string; horizon?: string; title?: string; children?: JSX.Element }) {
   return (
-    <div class="stat" title={props.title} {...props.data}>
+    <div class="stat" title={props.title} data-answer={props.answer} data-horizon={props.horizon}>
       <dt class="sub">
         <Words text={props.name} />
       </dt>

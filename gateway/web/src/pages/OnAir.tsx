@@ -22,11 +22,12 @@ export default function OnAir() {
   const frame = createMemo(() => frameOf(query("frame")));
   const theme = () => (query("theme") === "light" ? "light" : "dark");
   const closest = createClosest();
-  const games = () => {
+  /** Lists of choices stay while scores change. */
+  const games = createMemo(() => {
     const known = gamesOn().map((game) => [game.id, strings.game.title(game.away, game.home)] as const);
     const other = /^\d+$/.test(what()) && !known.some(([id]) => id === what()) ? [[what(), what()] as const] : [];
     return [["closest", said.closest] as const, ["ticker", said.ticker] as const, ...known, ...other];
-  };
+  }, undefined, { equals: (before, now) => `${before}` === `${now}` });
   const ofGame = () => what() !== "ticker";
   const hasParts = () => ofGame() && (shown().form === "third" || shown().form === "bug");
   const show = (form: Form, parts: readonly Part[]) => set("show")([form, ...(parts.length ? parts : ["score"])].join(","));

@@ -179,16 +179,16 @@ export default function WhatIf() {
                   name={strings.atHorizon[forecast().horizon] ?? ""}
                   value={name(forecast().point)}
                   notes={[strings.tonight.interval(percent(1 - forecast().alpha), name(forecast().lower), name(forecast().upper))]}
-                  data={{ "data-answer": "point" }}
+                  answer="point"
                 />
-                <Stat name={said.wins[forecast().horizon]?.(answeredHome()) ?? ""} value={percent(forecast().probability)} data={{ "data-answer": "probability" }} />
+                <Stat name={said.wins[forecast().horizon]?.(answeredHome()) ?? ""} value={percent(forecast().probability)} answer="probability" />
                 <Show when={forecast().total}>
                   {(total) => (
                     <Stat
                       name={said.total[forecast().horizon] ?? ""}
                       value={fixed(total().point)}
                       notes={[strings.tonight.interval(percent(1 - forecast().alpha), `${total().lower}`, `${total().upper}`)]}
-                      data={{ "data-answer": "total" }}
+                      answer="total"
                     />
                   )}
                 </Show>

@@ -2,20 +2,11 @@
 import type { Plugin } from "vite";
 import { strings } from "./src/strings";
 
-const PAGES = [
-  ["/", strings.nav.tonight],
-  ["/record", strings.nav.record],
-  ["/what-if", strings.nav.whatIf],
-  ["/overlay", strings.nav.onAir],
-  ["/system", strings.nav.system],
-  ["/help", strings.nav.help],
-];
-
 /** The header as `Frame` draws it, with links that work before any script runs. */
 function shell(): string {
-  const links = PAGES.map(([path, name]) => `<a href="${path}">${name}</a>`).join("");
-  const nav = `<nav aria-label="${strings.nav.label}">${links}</nav>`;
-  return `<header class="site-header"><a class="brand" href="/">${strings.product}</a>${nav}</header><main><p class="pending">${strings.loading}</p></main>`;
+  const links = Object.entries(strings.pages).map(([path, name]) => `<a href="${path}">${name}</a>`).join("");
+  const nav = `<nav aria-label="${strings.nav}">${links}</nav>`;
+  return `<header class="row site-header"><a class="brand" href="/">${strings.product}</a>${nav}</header><main><p class="pending">${strings.loading}</p></main>`;
 }
 
 /** The dark theme also holds before the script has chosen one, if the system is dark. */

@@ -145,7 +145,7 @@ def test_the_champion_is_compared_with_persistence(challenged_tab: Tab, challeng
 def test_a_server_without_a_store_says_so_and_asks_for_nothing_more(opened: Tab) -> None:
     asked = list[str]()
     opened.page.on("request", lambda request: asked.append(request.url))
-    opened.open("/models", ".models")
+    opened.open("/models", ".stack table")
     opened.page.get_by_text("It has no store of models").wait_for()
     assert opened.page.locator('[role="alert"], .problem').count() == 0
     assert not [url for url in asked if "comparison" in url or "model-changes" in url]

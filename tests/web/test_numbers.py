@@ -109,11 +109,11 @@ def test_a_what_if_shows_the_answer_to_what_was_typed(opened: Tab, evening: Even
             opened.page.get_by_label("Lead at the end").fill(" ".join(f"{value:g}" for value in pattern))
         forecast = client.predict(pattern, home_team=HOME, away_team=AWAY, total_points=25)
         opened.page.wait_for_selector('.stat dt:text-is("Points of both at the half")')
-        total = opened.page.locator('[data-answer="total"]').inner_text()
+        total = opened.page.locator('[data-answer="total"] strong').inner_text()
         assert abs(float(total) - forecast.total.point_forecast) < 0.051
-        assert_shows(opened.page.locator('[data-answer="point"]').inner_text(), forecast.point_forecast)
-        assert_interval(opened.page.locator('[data-answer="interval"]').inner_text(), forecast)
-        assert_percent(opened.page.locator('[data-answer="probability"]').inner_text(), forecast.home_lead_probability)
+        assert_shows(opened.page.locator('[data-answer="point"] strong').inner_text(), forecast.point_forecast)
+        assert_interval(opened.page.locator('[data-answer="point"] dd .sub').inner_text(), forecast)
+        assert_percent(opened.page.locator('[data-answer="probability"] strong').inner_text(), forecast.home_lead_probability)
 
 
 def test_a_what_if_is_not_recorded_and_names_what_is_wrong(opened: Tab, evening: Evening) -> None:

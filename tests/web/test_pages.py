@@ -22,7 +22,7 @@ PAGES = {
     "/record": ".stats",
     "/what-if": '[data-answer="point"]',
     "/system": ".model",
-    "/models": ".models",
+    "/models": ".stack table",
     "/overlay": ".preview iframe",
     "/board": ".tv-game .air",
     "/help": "#crps",

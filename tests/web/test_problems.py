@@ -138,7 +138,7 @@ GONE: dict[str, object] = {
             marks=pytest.mark.nightly,
         ),
         pytest.param(
-            *({"ledger": {"ok": False, "message": "No disk."}, "reason": "LEDGER_BROKEN"}, "ledger", "No disk."),
+            *({"ledger": {"ok": False, "message": "No disk."}, "reason": "LEDGER_BROKEN"}, "LEDGER_BROKEN", "No disk."),
             marks=pytest.mark.nightly,
         ),
         (GONE, "SERVER_GONE", "cannot be reached"),

@@ -97,7 +97,7 @@ def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line
     assert "LAL 38–BOS 49 Q2 6:00" in words(opened, LIVE)
     assert "points of both: " in words(opened, LIVE)
     assert "DEN 9–MIA 7 Q1 10:20 Forecasts begin" in words(opened, EARLY)
-    assert "Line: CHI by 3.5 · 221.5 points" in words(opened, LATER)
+    assert "Line before tip-off: CHI by 3.5 · 221.5 points" in words(opened, LATER)
     assert "tip-off " in words(opened, LATER)
     assert "postponed" in words(opened, PUT_OFF)
     groups = opened.page.locator(".board-group h2").all_inner_texts()
@@ -169,7 +169,7 @@ def test_a_what_if_is_in_its_address(opened: Tab) -> None:
     address = "/what-if?pattern=0,2,5&home=BOS&away=LAL&horizon=half&alpha=0.2&points=15"
     opened.open(address, '[data-answer="point"]')
     assert opened.page.locator("textarea, input[type=text]").first.input_value() == "0 2 5"
-    assert "80 %" in opened.page.locator('[data-answer="interval"]').inner_text()
+    assert "80 %" in opened.page.locator('[data-answer="point"] dd .sub').inner_text()
     assert opened.page.get_by_label("Points of both so far").input_value() == "15"
     assert "Points of both at the half" in opened.page.locator(".stats").inner_text()
     assert opened.page.url.endswith(address)

@@ -1,11 +1,22 @@
 /** Paths of the pages. All pages except the board are loaded when the first of them is opened. */
-import { createEffect, createMemo, createSignal, Match, Show, Switch } from "solid-js";
+import { createEffect, createMemo, createSignal, Match, Show, Switch, type JSX } from "solid-js";
 import { Frame } from "./components/Frame";
 import Tonight from "./pages/Tonight";
 import { here } from "./router";
 import { strings } from "./strings";
 
 type Rest = typeof import("./pages/rest");
+
+const PAGES: Record<string, (rest: Rest) => JSX.Element> = {
+  "/board": ({ Board }) => <Board />,
+  "/record": ({ Record }) => <Record />,
+  "/what-if": ({ WhatIf }) => <WhatIf />,
+  "/models": ({ Models }) => <Models />,
+  "/system": ({ System }) => <System />,
+  "/overlay": ({ OnAir }) => <OnAir />,
+  "/help": ({ Help }) => <Help />,
+};
+const missing = ({ NotFound }: Rest) => <NotFound />;
 
 function idIn(folder: string): string | undefined {
   return new RegExp(`^/${folder}/([0-9]{10})/?$`).exec(here().pathname)?.[1];
@@ -19,63 +30,37 @@ export function App() {
     if (path() === "/" || rest()) return;
     import("./pages/rest").then((pages) => setRest(() => pages)).catch(() => setFailed(true));
   });
-  const Pages = (props: { rest: Rest }) => {
-    const { Game, Help, Record, WhatIf, Models, System, OnAir, NotFound } = props.rest;
+  const overlay = () => idIn("overlay/game") ?? /^\/overlay\/(closest|ticker)$/.exec(path())?.[1];
+  /** Whether a page is without the frame, for other pages, broadcasts and televisions. */
+  const alone = createMemo(() => Boolean(path() === "/board" || idIn("embed/game") || overlay()));
+  const Page = (props: { rest: Rest }) => {
+    const { Embed, Game, Overlay } = props.rest;
     return (
-      <Switch fallback={<NotFound />}>
+      <Switch fallback={(PAGES[path()] ?? missing)(props.rest)}>
         <Match when={idIn("game")} keyed>
           {(id) => <Game id={id} />}
         </Match>
-        <Match when={path() === "/record"}>
-          <Record />
+        <Match when={idIn("embed/game")} keyed>
+          {(id) => <Embed id={id} />}
         </Match>
-        <Match when={path() === "/what-if"}>
-          <WhatIf />
-        </Match>
-        <Match when={path() === "/models"}>
-          <Models />
-        </Match>
-        <Match when={path() === "/system"}>
-          <System />
-        </Match>
-        <Match when={path() === "/overlay"}>
-          <OnAir />
-        </Match>
-        <Match when={path() === "/help"}>
-          <Help />
+        <Match when={overlay()} keyed>
+          {(what) => <Overlay what={what} />}
         </Match>
       </Switch>
     );
   };
-  /** A page without the frame, for other pages and broadcasts. */
-  const alone = createMemo(() => {
-    const [embed, overlay] = [idIn("embed/game"), idIn("overlay/game") ?? /^\/overlay\/(closest|ticker)$/.exec(path())?.[1]];
-    if (path() === "/board") return { page: "Board" as const, id: "" };
-    return embed ? { page: "Embed" as const, id: embed } : overlay ? { page: "Overlay" as const, id: overlay } : undefined;
-  });
-  const pending = () => <p class="pending">{failed() ? strings.failed : strings.loading}</p>;
+  /** On the air nothing is said while it loads. */
+  const pending = () => <Show when={!alone() || idIn("embed/game")}>{<p class="pending">{failed() ? strings.failed : strings.loading}</p>}</Show>;
+  const Content = () => (
+    <Show when={path() !== "/"} fallback={<Tonight />}>
+      <Show when={rest()} fallback={pending()}>
+        {(pages) => <Page rest={pages()} />}
+      </Show>
+    </Show>
+  );
   return (
-    <Show
-      when={alone()}
-      keyed
-      fallback={
-        <Frame>
-          <Show when={path() !== "/"} fallback={<Tonight />}>
-            <Show when={rest()} fallback={pending()}>
-              {(pages) => <Pages rest={pages()} />}
-            </Show>
-          </Show>
-        </Frame>
-      }
-    >
-      {(one) => (
-        <Show when={rest()} fallback={<main>{one.page === "Embed" && pending()}</main>}>
-          {(pages) => {
-            const { Board, Embed, Overlay } = pages();
-            return one.page === "Board" ? <Board /> : one.page === "Embed" ? <Embed id={one.id} /> : <Overlay what={one.id} />;
-          }}
-        </Show>
-      )}
+    <Show when={alone()} fallback={<Frame children={<Content />} />}>
+      <Content />
     </Show>
   );
 }

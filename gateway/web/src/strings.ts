@@ -1,12 +1,21 @@
 /** All texts of the page; the words of its help are in words.ts. */
 import { afterOrAt, gameClock, isWhole, named } from "./model/play";
-import type { SimilarSummary, TeamKnowledge } from "./model/types";
+import type { Horizon, SimilarSummary, TeamKnowledge } from "./model/types";
 
 export const strings = {
   product: "Dejavu",
   title: (page: string) => `${page} · Dejavu`,
   skip: "Skip to the content",
-  nav: { label: "Pages", tonight: "Tonight", record: "Record", whatIf: "What if", onAir: "On air", system: "System", help: "Help" },
+  nav: "Pages",
+  /** The pages with links at the top, by path. */
+  pages: {
+    "/": "Tonight",
+    "/record": "Record",
+    "/what-if": "What if",
+    "/overlay": "On air",
+    "/system": "System",
+    "/help": "Help",
+  },
   theme: { toDark: "Use dark colors", toLight: "Use light colors" },
   horizon: { half: "half", final: "end" } as Record<string, string>,
   atHorizon: { half: "At the half", final: "At the end" } as Record<string, string>,
@@ -16,6 +25,7 @@ export const strings = {
   failed: "This could not be loaded.",
   retry: "Try again",
   copy: "Copy",
+  copied: "Copied",
   /** Commands that start something to see, with what they do. */
   commands: [
     ["dejavu demo --page", "Eight simulated games, played in about a minute, on a page of their own:"],
@@ -24,45 +34,35 @@ export const strings = {
   ] as readonly (readonly [string, string])[],
   table: { show: "Show as table", hide: "Hide table" },
   connection: { connecting: "connecting", live: "live", lost: "no connection" } as Record<string, string>,
-  /** Texts of the badge of a part with a problem, by the reason of the server's status or the name of the part. */
-  broken: {
-    SERVER_GONE: "no server",
-    TOKEN_REJECTED: "refused",
-    LEDGER_BROKEN: "not recording",
-    STREAM_BROKEN: "interrupted",
-    poller: "no poller",
-    feed: "no feed",
-    quiet: "quiet feed",
-  } as Record<string, string>,
-  brokenOther: "server trouble",
-
   problems: {
     label: "Problems",
     pageLost: {
       title: "The page has lost its server.",
       detail: "The figures may be old. The page keeps trying to reconnect.",
     },
-    reasons: {
-      SERVER_GONE: { title: "The forecast server does not answer.", detail: "No new forecasts arrive until it is back." },
+    /** By the reason of the server's status, or the name of the part: its badge, and what is said of it, with the age of what came last. */
+    of: {
+      SERVER_GONE: { badge: "no server", title: "The forecast server does not answer.", detail: () => "No new forecasts arrive until it is back." },
       TOKEN_REJECTED: {
+        badge: "refused",
         title: "The forecast server refuses the page's token.",
-        detail: "It expired or was withdrawn; the operator must renew it.",
+        detail: () => "It expired or was withdrawn; the operator must renew it.",
       },
-      STREAM_BROKEN: { title: "The stream of forecasts is interrupted.", detail: "Nothing is lost." },
-    } as Record<string, { title: string; detail: string }>,
-    other: { title: "The forecast server has a problem.", detail: "" },
-    ledger: { title: "The ledger is not working.", detail: "Forecasts are not recorded until it is repaired." },
-    silent: {
+      STREAM_BROKEN: { badge: "interrupted", title: "The stream of forecasts is interrupted.", detail: () => "Nothing is lost." },
+      LEDGER_BROKEN: { badge: "not recording", title: "The ledger is not working.", detail: () => "Forecasts are not recorded until it is repaired." },
       poller: {
+        badge: "no poller",
         title: "The poller is gone.",
-        detail: (age: string) => `It has published nothing of the games in play for ${age}. Scores and forecasts go on once it is back.`,
+        detail: (age) => `It has published nothing of the games in play for ${age}. Scores and forecasts go on once it is back.`,
       },
       feed: {
+        badge: "no feed",
         title: "The feed is gone.",
-        detail: (age: string) => `The poller works, but has read nothing of the games in play for ${age}.`,
+        detail: (age) => `The poller works, but has read nothing of the games in play for ${age}.`,
       },
-    },
-    quiet: { title: "The feed is quiet.", detail: (age: string) => `The newest forecast of a game in play is ${age} old.` },
+      quiet: { badge: "quiet feed", title: "The feed is quiet.", detail: (age) => `The newest forecast of a game in play is ${age} old.` },
+      other: { badge: "server trouble", title: "The forecast server has a problem.", detail: () => "" },
+    } as Record<string, { badge: string; title: string; detail: (age: string) => string }>,
     skew: {
       title: "Your clock differs from the server's.",
       detail: (by: string, behind: boolean) =>
@@ -73,28 +73,22 @@ export const strings = {
   age: {
     live: (age: string) => `${age} ago`,
     stale: (age: string) => `stale · ${age}`,
-    halftime: "halftime",
     final: (overtimes: number | undefined) => (overtimes ? `final, ${overtimes === 1 ? "" : `${overtimes} `}OT` : "final"),
-    noForecast: "no forecast",
-    ended: "over",
-    unreported: "no outcome reported",
+    states: { halftime: "halftime", beyond: "no forecast", ended: "over", postponed: "postponed", unreported: "no outcome reported" },
     liveTitle: "The newest forecast still counts as current.",
     staleTitle: "The newest forecast has expired: the feed or the server is silent.",
   },
 
   shown: {
-    postponed: "postponed",
     scheduled: "scheduled",
     tipOff: (time: string) => `tip-off ${time}`,
     old: (age: string) => `${age} old`,
     total: (points: number) => `${points} points`,
-    line: "Line:",
     begins: "Forecasts begin after the first minute.",
     none: "No forecast is known.",
   },
 
   tonight: {
-    title: "Tonight",
     evening: "Games of",
     previous: "Earlier evening",
     next: "Later evening",
@@ -131,11 +125,8 @@ export const strings = {
 
   market: {
     title: "The market beside the model",
-    handicap: (team: string, points: number) => `${team} ${points < 0 ? "−" : "+"}${Math.abs(points)}`,
     /** What a handicap means. */
     means: (points: number) => (points < 0 ? `wins by more than ${-points}` : `wins, or loses by less than ${points}`),
-    over: (points: string) => `more than ${points} points`,
-    under: (points: string) => `fewer than ${points} points`,
     columns: ["Bet", "Price", "Market", "Model", "Model − market"],
     current: (when: string, age: string) => `Prices recorded with the forecast ${when}, ${age} ago.`,
     old: (when: string, age: string) => `Old prices: recorded with the forecast ${when}, ${age} ago. The market may have moved since. All numbers are of then.`,
@@ -159,8 +150,6 @@ export const strings = {
     title: (away: string, home: string) => `${away} @ ${home}`,
     titleWithScore: (away: string, awayScore: number, home: string, homeScore: number) => `${away} ${awayScore} @ ${home} ${homeScore}`,
     notYet: "No forecast of this game is recorded yet.",
-    total: "Points of both at the end",
-    totalInterval: (level: string, lower: number, upper: number) => `${level}: ${lower} to ${upper}`,
     unknown: "The ledger has no forecast of this game.",
     onlyLate: "All forecasts of this game were made late. They may have been made with hindsight: they do not count, and are not shown.",
     then: (minute: number, time: string) => `${isWhole(minute) ? "After" : "At"} ${named(minute)}, as forecast at ${time}`,
@@ -171,7 +160,6 @@ export const strings = {
     later: "Later forecast",
     scrubber: "What was forecast, by time of play",
     copy: "Copy link to this moment",
-    copied: "Copied",
     fullScreen: "Full screen",
     embed: "Open the chart alone",
     overlay: "Overlay for a broadcast",
@@ -274,10 +262,8 @@ export const strings = {
     story: (then: string, like: string, ended: string) => `${then}${like} and ${ended}`,
     afterMinute: (minute: number, story: string) => `After minute ${minute} ${story}.`,
     seen: (name: string, minute: number, story: string) => `Seen before: ${name}. After minute ${minute} ${story}.`,
-    counts: {
-      half: (of: SimilarSummary, side: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were led by ${side} at the half`,
-      final: (of: SimilarSummary, side: string) => `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were won by ${side}`,
-    },
+    counts: (of: SimilarSummary, horizon: Horizon, side: string) =>
+      `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were ${horizon === "half" ? `led by ${side} at the half` : `won by ${side}`}`,
     turned: (games: number) => `, ${games.toLocaleString("en")} were turned by the side behind.`,
     noneAlike: (of: SimilarSummary) => `None of the ${of.games.toLocaleString("en")} similar games had a lead like this one.`,
     forecast: (horizon: string, points: string, mean: string, correction: string) =>
@@ -288,7 +274,6 @@ export const strings = {
     caption: (of: SimilarSummary) =>
       `Similar after minute ${of.minute}: the ${of.games.toLocaleString("en")} nearest of all past games and their mirror images, in which the teams have each other's parts. With this lead: within two points of it. Listed: the nearest.`,
     chartLabel: (now: string, names: string) => `Line chart of leads from tip-off: this game, now ${now}, and past games like it, to their ends: ${names}.`,
-    thisGame: "this game",
     play: "Play it through",
     stop: "Stop",
     list: "Past games like this one",
@@ -296,7 +281,6 @@ export const strings = {
   },
 
   record: {
-    title: "Record",
     intro: "Every forecast except what-ifs is recorded before anybody sees it, and compared with the outcome. 95 % intervals are in brackets; games are the sampling unit.",
     filters: "Filters",
     horizon: "Forecasts of",
@@ -310,8 +294,7 @@ export const strings = {
     empty: "No forecast that matches has been settled yet.",
     emptyReplays: "Replays count only if you tick the box above.",
     counts: (games: number, forecasts: number) => `${games.toLocaleString()} games, ${forecasts.toLocaleString()} forecasts`,
-    mae: "Mean error",
-    maeUnit: "points",
+    mae: "Mean error, points",
     persistence: "repeating the lead",
     crps: "CRPS",
     crpsNote: "error of the whole distribution, points",
@@ -329,9 +312,10 @@ export const strings = {
     minuteOf: "Forecasts after minute",
     everyMinute: "any",
     byMinuteTitle: "Does the interval hold, early and late?",
-    byMinuteCaption: (level: string) => `Share of ${level} intervals that held the outcome, by minute of play. The dashed line is the promise.`,
+    coverageCaption: (level: string, by: string) => `Share of ${level} intervals that held the outcome, by ${by}. The dashed line is the promise.`,
+    byMinute: "minute of play",
     byMonthTitle: "Does it hold, month after month?",
-    byMonthCaption: (level: string) => `Share of ${level} intervals that held the outcome, by month. The dashed line is the promise.`,
+    byMonth: "month",
     coverageNone: "No settled forecast of this span.",
     coverageLabel: "Chart: coverage of the intervals with its 95 % interval, beside the nominal coverage.",
     columns: { probability: "Forecast", rate: "Happened", interval: "95 % interval", forecasts: "Forecasts", games: "Games", group: "Group", coverage: "Held", mae: "Mean error", persistence: "Persistence", model: "Model", rank: "Rank", crps: "CRPS", brier: "Brier" },
@@ -388,8 +372,8 @@ export const strings = {
     atClosing: "worth at the next price",
     columns: ["Date", "Game", "When", "Bet", "Price", "Model", "Market", "Stake", "Result", "Profit", "All so far", "Next price"],
     result: (profit: number) => (profit > 0 ? "won" : profit < 0 ? "lost" : "returned"),
-    over: (line: number) => `over ${line}`,
-    under: (line: number) => `under ${line}`,
+    over: (line: number) => `more than ${line} points`,
+    under: (line: number) => `fewer than ${line} points`,
     home: "Home",
     away: "Away",
   },
@@ -420,7 +404,6 @@ export const strings = {
     comparison: "Side by side on the same games",
     pair: "Compare",
     against: (model: string, other: string) => `${model} with ${other}`,
-    persistence: "repeating the lead",
     roles: { champion: "champion", challenger: "challenger", previous: "previous champion" } as Record<string, string>,
     none: "No model challenges the champion at present.",
     noGames: "No game that both forecast has been settled yet.",
@@ -438,7 +421,6 @@ export const strings = {
     scores: { crps: "CRPS, points; lower is better", brier: "Brier score; lower is better" },
     other: (name: string, score: string) => `${name}: ${score}`,
     margin: (margin: string) => `counts as no worse up to ${margin}`,
-    intervals: (level: string) => `${level} intervals`,
     bound: (games: number, bound: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; at least ${bound} needed`,
     evidenceTitle: { crps: "Evidence by the CRPS", brier: "Evidence by the Brier score" },
     evidenceCaption: "E-values over the games, in the order in which they were settled. 1 is no evidence; from 20 on, the dashed line, a statement counts as shown. They may be looked at after every game: at most 1 of 20 comparisons misleads.",
@@ -471,7 +453,6 @@ export const strings = {
   },
 
   whatIf: {
-    title: "What if",
     intro: "Draw the course of a game, or type it. The forecast follows. Nothing is recorded.",
     pattern: "Lead at the end of each minute (home − away)",
     patternHint: "Numbers from minute 1 on, separated by spaces; below zero the away team leads.",
@@ -488,7 +469,6 @@ export const strings = {
     date: "Day of the game, if not today",
     pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, an even one for an even lead, at most 500.`,
     total: { half: "Points of both at the half", final: "Points of both at the end" } as Record<string, string>,
-    horizon: "Forecast of",
     level: "Interval",
     reset: "Example",
     clear: "Clear",
@@ -503,7 +483,6 @@ export const strings = {
   },
 
   system: {
-    title: "System",
     interface: "Reference of the interface",
     overall: "State",
     good: "All is well.",
@@ -530,7 +509,6 @@ export const strings = {
     clock: "Your clock",
     clockGood: (offset: string) => `within ${offset} of the server's`,
     clockOff: (offset: string) => `${offset} from the server's`,
-    models: "Models",
     active: "active",
     fit: { VERDICT_FIT: "passed its backtest, its maker states", VERDICT_UNFIT: "failed its backtest, its maker states" } as Record<string, string>,
     trained: (games: string, seasons: string) => `trained on ${games} games of the seasons ${seasons}`,
@@ -550,14 +528,12 @@ export const strings = {
       behind: (entries: number, age: string, outcomes: number) => `streams ${entries} (${age}), models ${outcomes}`,
       cache: "Cache hits",
       feed: (name: string) => `Data of ${name}`,
-      idle: "no game in play",
       coverage: { half: "Intervals, half", final: "Intervals, end" },
       held: (held: string, nominal: string, games: number) => `${held} held, expected ${nominal} (${games} games)`,
     },
   },
 
   onAir: {
-    title: "On air",
     intro: "An overlay for a broadcast: choose, look at it over a picture, and add its address as a browser source. What may be old turns grey; no words about faults go on the air.",
     what: "Game",
     closest: "The closest game, followed by itself",
@@ -580,8 +556,6 @@ export const strings = {
     waiting: "The overlay is empty until a game is in play.",
     url: "Address of the overlay",
     boardUrl: "Address of a screen with the evening's games, for a bar or a studio",
-    copy: "Copy",
-    copied: "Copied",
     open: "Open",
     likely: "Likely",
     margin: " final margin",
@@ -591,7 +565,6 @@ export const strings = {
   },
 
   help: {
-    title: "Help",
     intro: "Dejavu forecasts NBA games while they are played: who leads at the half, who wins, by how many points, and how sure that is. Every forecast is recorded before the result is known.",
     pages: "The pages",
     ofPages: [

@@ -2,8 +2,8 @@
 
 export interface Word {
   name: string;
-  /** Forms in which it stands in texts, as a regular expression without regard to case. */
-  forms: string;
+  /** Forms in which it stands in texts, as a regular expression without regard to case; without them its name, of one or of several. */
+  forms?: string;
   says: string;
 }
 
@@ -11,7 +11,6 @@ export interface Word {
 export const WORDS: Readonly<Record<string, Word>> = {
   interval: {
     name: "Interval",
-    forms: "\\bintervals?\\b",
     says: "A range that is meant to hold the result: of a hundred 95 % intervals about 95 should.",
   },
   fan: {
@@ -31,12 +30,10 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   lstm: {
     name: "LSTM",
-    forms: "\\bLSTM\\b",
     says: "A small neural network that reads the course of the lead minute by minute; its forecast may be mixed into the one that is shown.",
   },
   linear: {
     name: "Linear model",
-    forms: "linear models?",
     says: "The plain forecast from the lead, the time that is left and the strength of both teams, on which the others build.",
   },
   rating: {
@@ -61,7 +58,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   drawdown: {
     name: "Drawdown",
-    forms: "(maximum )?drawdown",
     says: "The deepest fall of the bankroll from an earlier high.",
   },
   persistence: {
@@ -71,17 +67,14 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   leader: {
     name: "If the leader wins",
-    forms: "if the leader wins",
     says: "The simplest tip, that the team that is ahead wins for certain.",
   },
   error: {
     name: "Mean error",
-    forms: "mean error",
     says: "By how many points the forecasts of the lead were off, on average.",
   },
   crps: {
     name: "CRPS",
-    forms: "\\bCRPS\\b",
     says: "The error of the whole forecast in points, of its width as well as its middle: lower is better, and for a forecast without any doubt it is the plain error.",
   },
   brier: {
@@ -101,7 +94,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   evalue: {
     name: "E-value",
-    forms: "e-values?",
     says: "Evidence as the winnings of a fair bet against a claim: if the claim is true, 20 is reached at most once in 20 tries, however often one looks.",
   },
   champion: {
@@ -116,7 +108,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   late: {
     name: "Late",
-    forms: "\\blate\\b",
     says: "A forecast that was recorded after its time, perhaps with hindsight: it is kept, and does not count.",
   },
   replay: {
@@ -126,7 +117,6 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   whatIf: {
     name: "What-if",
-    forms: "what-ifs?",
     says: "A forecast of a course that somebody drew: it is answered and not recorded.",
   },
   poller: {
@@ -137,7 +127,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
 };
 
 const ANY = new RegExp(
-  Object.entries(WORDS).map(([id, word]) => `(?<${id}>${word.forms})`).join("|"),
+  Object.entries(WORDS).map(([id, word]) => `(?<${id}>${word.forms ?? `\\b${word.name}s?\\b`})`).join("|"),
   "giu",
 );
 

@@ -11,8 +11,8 @@ describe("a bet of the record", () => {
     ["MARKET_SIDE_HOME", -3, "final", "BOS +3"],
     ["MARKET_SIDE_AWAY", 0, "final", "LAL wins"],
     ["MARKET_SIDE_HOME", 0, "half", "BOS leads at the half"],
-    ["MARKET_SIDE_OVER", 221.5, "final", "over 221.5"],
-    ["MARKET_SIDE_UNDER", 110, "half", "under 110"],
+    ["MARKET_SIDE_OVER", 221.5, "final", "more than 221.5 points"],
+    ["MARKET_SIDE_UNDER", 110, "half", "fewer than 110 points"],
   ] as const)("on %s at a line of %d of the %s is %s", (side, line, horizon, name) => {
     expect(betName({ ...OF_LEAD, side, line }, horizon)).toBe(name);
   });

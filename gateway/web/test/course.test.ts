@@ -3,6 +3,8 @@ import { byMinute, changeOf, corrections, covers, held, inOrder, openness, playe
 import { strings } from "../src/strings";
 import { made, outcome, recorded } from "./made";
 
+const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
+
 test("of each minute the newest revision in time is shown", () => {
   const first = recorded({ minute: 12, sequence: 1 });
   const corrected = recorded({ minute: 12, sequence: 5, revision: 1 });
@@ -45,13 +47,11 @@ test("a game is most open at even chances", () => {
 });
 
 test("a point of a known minute replaces it", () => {
-  const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
   expect(withPoint([point(6, 0.5), point(8, 0.6)], point(7, 0.4)).map((one) => one.minute)).toEqual([6, 7, 8]);
   expect(withPoint([point(6, 0.5)], point(6, 0.9))).toEqual([point(6, 0.9)]);
 });
 
 test("a change of the win probability says since when, and is in percentage points", () => {
-  const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
   expect(changeOf([point(17, 0.66), point(18, 0.72)])).toEqual({ percent: 6, since: 17 });
   expect(changeOf([point(12, 0.72), point(18, 0.66)])).toEqual({ percent: -6, since: 12 });
   expect(changeOf([point(18, 0.66)])).toBeUndefined();
@@ -60,7 +60,6 @@ test("a change of the win probability says since when, and is in percentage poin
 });
 
 test("a change between moments is that of at least a minute of play", () => {
-  const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
   const course = [point(46, 0.5), point(47, 0.6), point(47.4, 0.3), point(47.9, 0.9), point(48.1, 0.4)];
   expect(changeOf(course)).toEqual({ percent: -20, since: 47 });
   expect(changeOf(course.slice(0, 4))).toEqual({ percent: 40, since: 46 });

@@ -8,6 +8,8 @@ const LEVELS = Array.from({ length: 50 }, (_unused, place) => (1 + 2 * place) / 
 /** A normal distribution's quantiles would do; a uniform one's are easier to check. */
 const uniform = (low: number, high: number) => LEVELS.map((level) => ({ level, value: low + level * (high - low) }));
 
+const point = (minute: number, probability = 0.5) => ({ minute, lead: 0, probability, sequence: 0 });
+
 test("a quantile between two levels lies in a straight line between them", () => {
   expect(quantile(uniform(-50, 50), 0.1)).toBeCloseTo(-40, 9);
   expect(quantile(uniform(-50, 50), 0.25)).toBeCloseTo(-25, 9);
@@ -97,14 +99,12 @@ test("the played line goes through the moments to the shown one, the later line 
 });
 
 test("the chance of a win is drawn to the end of the last overtime, and its last minutes apart if they have moments", () => {
-  const point = (minute: number) => ({ minute, lead: 0, probability: 0.5, sequence: 0 });
   const [minutes] = winData({ home: "BOS", away: "LAL", points: [point(47), point(50.8)], minute: 47, homeWon: true, overtimes: 2, start: 0, swings: [] });
   expect([...minutes]).toEqual([47, 48, 50.8, 51.8, 58]); // with gaps after what is followed by nothing soon
-  expect([[45.5, 46, 47], [46.5], [47, 50]].map((shown) => hasLastMinutes(shown.map(point)))).toEqual([false, true, true]);
+  expect([[45.5, 46, 47], [46.5], [47, 50]].map((shown) => hasLastMinutes(shown.map((minute) => point(minute))))).toEqual([false, true, true]);
 });
 
 test("the market's course has its own times, and each line holds until its next value", () => {
-  const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
   const market = [{ minute: 1.5, probability: 0.7 }, { minute: 2.5, probability: 0.3 }];
   const data = winData({ home: "BOS", away: "LAL", points: [point(1, 0.6), point(2, 0.4)], market, minute: 2, homeWon: undefined, overtimes: 0, start: 0, swings: [] });
   expect(data).toEqual([[1, 1.5, 2, 2.5], [0.6, 0.6, 0.5, null], [0.5, 0.5, 0.4, null], [0.6, 0.6, 0.4, null], [null, 0.7, 0.7, 0.3]]);

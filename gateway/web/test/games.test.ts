@@ -38,7 +38,6 @@ test("a board that was made before the newest event takes nothing back", () => {
     awayTeam: "LAL",
     newest: { final: forecast(11, 4), half: null },
     outcomes: [],
-    forecasts: 1,
     course: [{ elapsedMinutes: 10, lead: 1, homeLeadProbability: 0.5 }, { elapsedMinutes: 12, lead: 1, homeLeadProbability: 0.99 }],
   });
   expect(latest(game(ID)!)?.minute).toBe(12);
@@ -55,17 +54,12 @@ test("an outcome counts until it is withdrawn", () => {
 
 test("the newest forecast that names similar games is kept beside newer ones that name none", () => {
   const seen = { explanation: { baselinePrediction: 3, similarGames: [{ homeTeam: "ATL", awayTeam: "CLE" }] } };
-  const next = (extra: object, sequence: number) => ({ gameId: "9900000009", newest: {}, outcomes: [], forecasts: 1, homeTeam: "BOS", awayTeam: "LAL", seen: { ...forecast(20, sequence).forecast, ...seen, gameId: "9900000009", ...extra } });
+  const next = (extra: object, sequence: number) => ({ gameId: "9900000009", newest: {}, outcomes: [], homeTeam: "BOS", awayTeam: "LAL", seen: { ...forecast(20, sequence).forecast, ...seen, gameId: "9900000009", ...extra } });
   takeBoardGame(next({}, 30));
   takeEvent(forecast(21, 31, { gameId: "9900000009" }));
   takeEvent(forecast(20, 29, { gameId: "9900000009", horizon: "HORIZON_HALFTIME", ...seen }));
   expect([game("9900000009")!.seen?.minute, game("9900000009")!.seen?.horizon]).toEqual([20, "final"]);
   expect(withForecast(game("9900000009")!, made({ minute: 22, late: true, similar: game("9900000009")!.seen!.similar })).seen?.minute).toBe(20);
-});
-
-test("a late forecast is not the newest one", () => {
-  const before = game(ID)!;
-  expect(withForecast(before, made({ minute: 30, sequence: 99, late: true }))).toEqual(before);
 });
 
 test("nothing of a record that was replaced is left, and its followers see the games of the other one", () => {
@@ -85,6 +79,8 @@ test("a late forecast is shown where there is no other, until there is one", () 
   expect(alone.newest.final).toEqual(late);
   expect(alone.course).toEqual([]);
   expect(withForecast(alone, next).newest.final).toEqual(next);
+  const known = withForecast(game(ID)!, next);
+  expect(withForecast(known, late)).toEqual(known);
 });
 
 test("a moment is newer than its minute and stands beside it, in the stream and on a board", () => {
@@ -100,7 +96,7 @@ test("a moment is newer than its minute and stands beside it, in the stream and 
   forget();
   const course = [{ elapsedMinutes: 47, lead: 3, homeLeadProbability: 0.6 }, { elapsedMinutes: 50.825, lead: -2, homeLeadProbability: 0.35 }];
   const newest = { ...forecast(47, 6, { ...moment, homeLeadProbability: 0.35 }), pattern: [1, 3] };
-  takeBoardGame({ gameId: ID, homeTeam: "BOS", awayTeam: "LAL", newest: { final: newest, half: null }, outcomes: [], forecasts: 2, course });
+  takeBoardGame({ gameId: ID, homeTeam: "BOS", awayTeam: "LAL", newest: { final: newest, half: null }, outcomes: [], course });
   expect(latest(game(ID)!)?.lead).toBe(-2);
   expect(points()).toEqual([[47, 3, 0.6], [50.825, -2, 0.35]]);
 });

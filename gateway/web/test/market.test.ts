@@ -66,7 +66,7 @@ test.each([
 test("the newest price stands, whether it came with the board or in the stream", () => {
   forget();
   takePriced(priced(31, "2026-11-30T01:10:00Z"));
-  const board = { gameId: ID, homeTeam: "BOS", awayTeam: "LAL", newest: {}, outcomes: [], forecasts: 1 };
+  const board = { gameId: ID, homeTeam: "BOS", awayTeam: "LAL", newest: {}, outcomes: [] };
   takeBoardGame({ ...board, priced: priced(30, "2026-11-30T01:08:00Z") });
   expect(game(ID)?.priced?.forecast.minute).toBe(31);
   takePriced(priced(3, "2026-11-30T02:00:00Z")); // of the record after a restore

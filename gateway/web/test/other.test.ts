@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import { strings } from "../src/strings";
 import { parse, withValue, write } from "../src/model/pattern";
 
 test("a typed course may use spaces, commas and true minus signs", () => {
@@ -16,8 +15,4 @@ test("minutes that a drawing skips are filled in a straight line", () => {
   expect(withValue([0, 2], 5, 8)).toEqual([0, 2, 4, 6, 8]);
   expect(withValue([0, 2, 9], 2, 3.4)).toEqual([0, 3, 9]);
   expect(withValue([], 1, 999)).toEqual([60]);
-});
-
-test("an interval is said to be from the games of its calibration, whatever their leads", () => {
-  expect(strings.game.games(7240)).toBe("from 7240 past games");
 });

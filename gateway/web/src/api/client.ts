@@ -17,15 +17,10 @@ export class ApiError extends Error {
   constructor(
     message: string,
     readonly status: number,
-    readonly reason: string,
     readonly fields: { field: string; description: string }[],
   ) {
     super(message);
   }
-}
-
-interface ErrorBody {
-  error?: { message?: string; reason?: string; fields?: { field: string; description: string }[] };
 }
 
 export interface GatewayStatus {
@@ -53,14 +48,12 @@ export interface BoardGame {
   gameId: string;
   homeTeam: string;
   awayTeam: string;
-  replay?: boolean;
   newest: { half?: RecordedPredictionJson | null; final?: RecordedPredictionJson | null };
   /** The newest forecast of the end with prices. */
   priced?: RecordedPredictionJson | null;
   outcomes: OutcomeJson[];
   /** How many intervals of minutes held; null without an outcome. */
   held?: { half?: Held | null; final?: Held | null };
-  forecasts: number;
   course?: { elapsedMinutes: number; lead: number; homeLeadProbability: number }[];
   state?: GameJson | null;
   /** The newest forecast of the last minutes that names similar games. */
@@ -76,10 +69,8 @@ export interface Board {
 }
 
 export interface GameHistory {
-  gameId: string;
   predictions: RecordedPredictionJson[];
   outcomes: OutcomeJson[];
-  state?: GameJson | null;
 }
 
 export type Query = Record<string, string | number | boolean | undefined>;
@@ -103,12 +94,12 @@ async function call<T>(url: string, init: RequestInit = {}, milliseconds = TIMEO
     response = await fetch(url, { ...init, signal });
   } catch (error) {
     if (init.signal?.aborted) throw error;
-    throw new ApiError("", 0, "UNREACHABLE", []);
+    throw new ApiError("", 0, []);
   }
   if (response.ok) return (await response.json()) as T;
-  const body = (await response.json().catch(() => ({}))) as ErrorBody;
-  const { message = "", reason = "", fields = [] } = body.error ?? {};
-  throw new ApiError(message, response.status, reason, fields);
+  const body = (await response.json().catch(() => ({}))) as { error?: Partial<ApiError> };
+  const { message = "", fields = [] } = body.error ?? {};
+  throw new ApiError(message, response.status, fields);
 }
 
 export const api = {

@@ -38,10 +38,9 @@ export interface ChartProps {
   read?: (index: number) => readonly string[];
 }
 
-const HEIGHT = { small: 0.28, medium: 0.42, tall: 0.56, square: 0.95 };
-/** Least and most pixels, the most at the usual size of type. */
-const BOUNDS = { small: [150, 260], medium: [200, 340], tall: [260, 420], square: [260, 420] } as const;
-type Size = keyof typeof HEIGHT;
+/** Heights by size: the share of the width, and least and most pixels, the most at the usual size of type. */
+const HEIGHTS = { small: [0.28, 150, 260], medium: [0.42, 200, 340], tall: [0.56, 260, 420], square: [0.95, 260, 420] } as const;
+type Size = keyof typeof HEIGHTS;
 
 /** Pixels below a chart that what it says of a place may need; without them it stands above the chart. */
 const READING_ROOM = 200;
@@ -50,8 +49,8 @@ const READING_ROOM = 200;
 const AHEAD = { rootMargin: "25% 0px" };
 
 function heightFor(size: Size, width: number): number {
-  const [least, most] = BOUNDS[size];
-  return Math.round(Math.max(least, Math.min(most * typeUnit(), HEIGHT[size] * width)));
+  const [share, least, most] = HEIGHTS[size];
+  return Math.round(Math.max(least, Math.min(most * typeUnit(), share * width)));
 }
 
 export function Chart(props: ChartProps) {

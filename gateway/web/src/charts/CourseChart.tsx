@@ -1,11 +1,12 @@
 /** Courses of the lead from tip-off: this game strong, past games thin, the chosen one marked; pointing at one names it. */
-import { createMemo, createSignal, For, onCleanup, onMount, Show } from "solid-js";
+import { createMemo, createSignal, For, Show } from "solid-js";
 import { leadAt } from "../model/dejavu";
 import { yRange } from "../model/fan";
 import { lead } from "../model/format";
 import { gameClock } from "../model/play";
 import type { Played } from "../model/types";
 import { strings } from "../strings";
+import { createWidth } from "./theme";
 
 /** A past game: its course up to the horizon, seen from this game's sides, and the teams on them. */
 export interface PastCourse {
@@ -37,13 +38,9 @@ const STEPS = [5, 10, 20, 50, 100];
 
 export function CourseChart(props: Props) {
   let place!: HTMLDivElement;
-  const [width, setWidth] = createSignal(640);
+  const measured = createWidth(() => place);
+  const width = () => Math.max(200, measured() || 640);
   const [pointed, setPointed] = createSignal<{ place: number; minute: number }>();
-  onMount(() => {
-    const observer = new ResizeObserver(() => setWidth(Math.max(200, place.clientWidth)));
-    observer.observe(place);
-    onCleanup(() => observer.disconnect());
-  });
   const height = () => Math.round(Math.max(200, Math.min(340, 0.42 * width())));
   const range = createMemo(() => yRange([...props.played, ...props.past.flatMap((one) => one.points)].map((one) => one.lead)));
   const x = (minute: number) => ROOM.left + (minute / props.end) * (width() - ROOM.left - ROOM.right);
@@ -86,7 +83,7 @@ export function CourseChart(props: Props) {
   };
   return (
     <>
-      <p class="readout" aria-hidden="true">
+      <p class="sub readout" aria-hidden="true">
         {readout()}
       </p>
       <div

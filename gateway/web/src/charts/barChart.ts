@@ -1,6 +1,6 @@
 /** Bars above and below zero: the terms of the forecast. */
 import type uPlot from "uplot";
-import { common, leads, quiet } from "./axes";
+import { axis, leads, quiet } from "./axes";
 import type { Paths } from "./Chart";
 import type { Palette } from "./theme";
 
@@ -24,7 +24,7 @@ export function barOptions(bars: () => readonly Bar[], home: () => string, away:
         y: { range: (_chart, low, high) => [Math.min(-1, low * 1.1), Math.max(1, high * 1.1)] },
       },
       axes: [
-        { ...common(colors), grid: { show: false }, size: 28 * colors.unit, gap: 4, splits: (chart) => spread(bars(), chart.width / colors.unit), values: (_chart, places) => places.map((place) => bars()[place]?.name ?? "") },
+        axis(colors, 28, { grid: { show: false }, splits: (chart) => spread(bars(), chart.width / colors.unit), values: (_chart, places) => places.map((place) => bars()[place]?.name ?? "") }),
         { ...leads(colors, home(), away()), space: 20 * colors.unit },
       ],
       series: [{}, series(colors.home), series(colors.away)],

@@ -1,8 +1,7 @@
 /** E-values over the games, on a logarithmic scale, beside the value from which a statement is shown. */
 import type uPlot from "uplot";
 import { THRESHOLD } from "../model/models";
-import { strings } from "../strings";
-import { common, quiet } from "./axes";
+import { axis, line, quiet } from "./axes";
 import type { Palette } from "./theme";
 
 export interface EvidencePoint {
@@ -31,7 +30,7 @@ export function evidenceData(points: readonly EvidencePoint[]): uPlot.AlignedDat
 
 export function evidenceOptions(points: () => readonly EvidencePoint[]): (colors: Palette) => Omit<uPlot.Options, "width" | "height"> {
   return (colors) => {
-    const line = (extra: uPlot.Series): uPlot.Series => ({ width: 2 * colors.unit, points: { show: points().length === 1 }, ...extra });
+    const series = (one: uPlot.Series): uPlot.Series => ({ ...one, points: { show: points().length === 1 } });
     return {
       ...quiet(colors),
       scales: {
@@ -39,15 +38,10 @@ export function evidenceOptions(points: () => readonly EvidencePoint[]): (colors
         y: { range: (_chart, low, high) => [Math.min(-1, Math.floor(low)), Math.max(2, Math.ceil(high))] },
       },
       axes: [
-        { ...common(colors), grid: { show: false }, size: 28 * colors.unit, gap: 4, values: (_chart, games) => games.map((value) => (Number.isInteger(value) ? `${value || ""}` : "")) },
-        { ...common(colors), size: 76 * colors.unit, gap: 6, splits: (_chart, _axis, low, high) => Array.from({ length: high - low + 1 }, (_unused, place) => low + place), values: (_chart, powers) => powers.map(tick) },
+        axis(colors, 28, { grid: { show: false }, values: (_chart, games) => games.map((value) => (Number.isInteger(value) ? `${value || ""}` : "")) }),
+        axis(colors, 76, { splits: (_chart, _axis, low, high) => Array.from({ length: high - low + 1 }, (_unused, place) => low + place), values: (_chart, powers) => powers.map(tick) }),
       ],
-      series: [
-        {},
-        { stroke: colors.muted, width: 1.5 * colors.unit, dash: [6, 4], points: { show: false } },
-        line({ stroke: colors.forecast }),
-        line({ stroke: colors.away, dash: [2, 3].map((length) => length * colors.unit) }),
-      ],
+      series: [{}, line(colors, colors.muted, 1.5, [6, 4]), series(line(colors, colors.forecast, 2)), series(line(colors, colors.away, 2, [2, 3]))],
     };
   };
 }
@@ -56,9 +50,4 @@ export function evidenceOptions(points: () => readonly EvidencePoint[]): (colors
 function tick(power: number): string {
   const text = power < 0 ? (10 ** power).toFixed(-power) : (10 ** power).toLocaleString();
   return power === MOST ? `≥ ${text}` : power === LEAST ? `≤ ${text}` : text;
-}
-
-export function evidenceLabel(points: readonly EvidencePoint[], write: (value: number) => string): string {
-  const last = points.at(-1);
-  return last ? strings.models.evidenceLabel(write(last.notWorse), write(last.worse), last.games) : "";
 }

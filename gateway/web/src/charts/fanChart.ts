@@ -3,7 +3,8 @@ import type uPlot from "uplot";
 import { LEVELS, anchors, fan, horizonOf, type FanMoment } from "../model/fan";
 import { endOf } from "../model/play";
 import type { Forecast, Played } from "../model/types";
-import { across, leads, periods, quiet } from "./axes";
+import { across, leads, line, periods, quiet } from "./axes";
+import { dot, stroke } from "./marks";
 import type { Palette } from "./theme";
 
 export interface FanInput {
@@ -22,7 +23,6 @@ export interface FanInput {
   range: [number, number];
 }
 
-export const FAN_SERIES = 1 + 3 + 2 * LEVELS.length;
 const TIP_OFF: Played = { minute: 0, lead: 0 };
 
 /** Series: played, played later, point, then upper and lower for each level. */
@@ -60,8 +60,7 @@ export function extent(margins: readonly Played[], forecasts: readonly Forecast[
 
 export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPlot.Options, "width" | "height"> {
   return (colors) => {
-    const line = (extra: uPlot.Series): uPlot.Series => ({ points: { show: false }, spanGaps: true, ...extra });
-    const edge = line({ width: 0 });
+    const edge: uPlot.Series = { width: 0, points: { show: false } };
     const shown = input();
     return {
       ...quiet(colors),
@@ -69,11 +68,11 @@ export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPl
       axes: [periods(colors, shown.overtimes), leads(colors, shown.home, shown.away)],
       series: [
         {},
-        line({ stroke: colors.ink, width: 2.5 * colors.unit }),
-        line({ stroke: colors.muted, width: 1.5 * colors.unit, dash: [2, 3].map((length) => length * colors.unit) }),
-        line({ stroke: colors.forecast, width: 2 * colors.unit }),
+        line(colors, colors.ink, 2.5),
+        line(colors, colors.muted, 1.5, [2, 3]),
+        line(colors, colors.forecast, 2),
         ...LEVELS.flatMap(() => [edge, edge]),
-      ],
+      ].map((one) => ({ ...one, spanGaps: true })),
       // Outermost first, so that the inner bands lie on top of it.
       bands: LEVELS.map((_level, place) => ({ series: [4 + 2 * place, 5 + 2 * place] as [number, number], fill: colors.fan[place] ?? "" })).reverse(),
       hooks: { drawAxes: [(chart) => zeroLine(chart, colors)], draw: [(chart) => marks(chart, colors, input())] },
@@ -82,16 +81,8 @@ export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPl
 }
 
 function zeroLine(chart: uPlot, colors: Palette): void {
-  const { ctx, bbox } = chart;
   const y = chart.valToPos(0, "y", true);
-  ctx.save();
-  ctx.strokeStyle = colors.muted;
-  ctx.lineWidth = devicePixelRatio;
-  ctx.beginPath();
-  ctx.moveTo(bbox.left, y);
-  ctx.lineTo(bbox.left + bbox.width, y);
-  ctx.stroke();
-  ctx.restore();
+  stroke(chart, colors.muted, 1, [chart.bbox.left, y], [chart.bbox.left + chart.bbox.width, y]);
 }
 
 /** Dots: the margin now, filled; the forecast, as a ring; the outcome, as a dot with a rim. */
@@ -102,18 +93,4 @@ function marks(chart: uPlot, colors: Palette, input: FanInput): void {
   for (const one of input.forecasts)
     if (horizonOf(one) > (now?.minute ?? 0)) dot(chart, horizonOf(one), one.point, 4 * unit, colors.surface, colors.forecast);
   for (const one of input.outcomes) dot(chart, one.minute, one.differential, 6 * unit, one.differential > 0 ? colors.home : colors.away, colors.surface);
-}
-
-export function dot(chart: uPlot, x: number, y: number, radius: number, fill: string, rim: string): void {
-  const { ctx } = chart;
-  ctx.save();
-  ctx.beginPath();
-  ctx.arc(chart.valToPos(x, "x", true), chart.valToPos(y, "y", true), radius * devicePixelRatio, 0, 2 * Math.PI);
-  ctx.fillStyle = fill;
-  ctx.fill();
-  ctx.strokeStyle = rim;
-  ctx.setLineDash([]); // a dashed line may have been drawn before
-  ctx.lineWidth = 0.4 * radius * devicePixelRatio;
-  ctx.stroke();
-  ctx.restore();
 }

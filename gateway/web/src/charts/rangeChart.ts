@@ -1,7 +1,7 @@
 /** Measured points with their intervals, and a reference line. */
 import type uPlot from "uplot";
-import { names, percents, quiet } from "./axes";
-import { dot } from "./fanChart";
+import { line, names, percents, quiet } from "./axes";
+import { dot, stroke } from "./marks";
 import type { Palette } from "./theme";
 
 export interface RangePoint {
@@ -48,26 +48,14 @@ export function rangeOptions(input: () => RangeInput): (colors: Palette) => Omit
         y: { range: () => [input().range[0] - 0.01, input().range[1] + 0.01] },
       },
       axes: [labels ? names(colors, labels) : percents(colors), { ...percents(colors), splits: ticks }],
-      series: [
-        {},
-        { stroke: colors.muted, width: 1.5 * colors.unit, dash: [6, 4], points: { show: false } },
-        { stroke: "transparent", points: { show: false } },
-      ],
+      series: [{}, line(colors, colors.muted, 1.5, [6, 4]), line(colors, "transparent", 1)],
       hooks: { draw: [(chart) => input().points.forEach((point) => whisker(chart, colors, point))] },
     };
   };
 }
 
 function whisker(chart: uPlot, colors: Palette, point: RangePoint): void {
-  const { ctx } = chart;
   const x = chart.valToPos(point.x, "x", true);
-  ctx.save();
-  ctx.strokeStyle = colors.forecast;
-  ctx.lineWidth = 2 * colors.unit * devicePixelRatio;
-  ctx.beginPath();
-  ctx.moveTo(x, chart.valToPos(point.lower, "y", true));
-  ctx.lineTo(x, chart.valToPos(point.upper, "y", true));
-  ctx.stroke();
-  ctx.restore();
+  stroke(chart, colors.forecast, 2 * colors.unit, [x, chart.valToPos(point.lower, "y", true)], [x, chart.valToPos(point.upper, "y", true)]);
   dot(chart, point.x, point.y, 5 * colors.unit, colors.forecast, colors.surface);
 }

@@ -1,4 +1,5 @@
 /** Colours of the charts: the page's own tokens, as a canvas needs them, with the colors of the teams of its game. */
+import { createSignal, onCleanup, onMount, type Accessor } from "solid-js";
 
 export interface Palette {
   /** As `typeUnit`; charts scale with it on large screens. */
@@ -36,4 +37,15 @@ export function palette(place: Element): Palette {
     forecast: token("forecast"),
     fan: [token("fan-50"), token("fan-80"), token("fan-95")],
   };
+}
+
+/** The width of an element in pixels, as it changes. */
+export function createWidth(element: () => Element): Accessor<number> {
+  const [width, setWidth] = createSignal(0);
+  onMount(() => {
+    const observer = new ResizeObserver(() => setWidth(element().clientWidth));
+    observer.observe(element());
+    onCleanup(() => observer.disconnect());
+  });
+  return width;
 }

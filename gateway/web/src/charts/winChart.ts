@@ -3,8 +3,8 @@ import type uPlot from "uplot";
 import { endOf, HOLDS, isGap, isWhole, REGULATION } from "../model/play";
 import type { Swing } from "../model/story";
 import type { Chance, CoursePoint } from "../model/types";
-import { across, chances, lastMinutes, periods, quiet } from "./axes";
-import { dot } from "./fanChart";
+import { across, chances, lastMinutes, line, periods, quiet } from "./axes";
+import { dot } from "./marks";
 import type { Paths } from "./Chart";
 import type { Palette } from "./theme";
 
@@ -81,8 +81,8 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
         {},
         series({ width: 0, fill: colors.homeTint, fillTo: 0.5 }),
         series({ width: 0, fill: colors.awayTint, fillTo: 0.5 }),
-        series({ stroke: colors.ink, width: 2 * colors.unit }),
-        ...(input().market ? [series({ stroke: colors.forecast, width: 1.5 * colors.unit, dash: [6, 3].map((length) => length * colors.unit) })] : []),
+        series(line(colors, colors.ink, 2)),
+        ...(input().market ? [series(line(colors, colors.forecast, 1.5, [6, 3]))] : []),
       ],
       hooks: {
         drawAxes: [(chart) => shadeSwings(chart, colors, input())],

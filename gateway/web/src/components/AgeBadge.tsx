@@ -11,25 +11,10 @@ export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined
   const age = () => span(now() - props.newest.generated);
   const words = () => {
     const said = strings.age;
-    switch (state()) {
-      case "over":
-        return said.final(props.outcome?.overtimes);
-      case "live":
-      case "last":
-        return said.live(age());
-      case "stale":
-        return said.stale(age());
-      case "halftime":
-        return said.halftime;
-      case "beyond":
-        return said.noForecast;
-      case "ended":
-        return said.ended;
-      case "postponed":
-        return strings.shown.postponed;
-      case "unreported":
-        return said.unreported;
-    }
+    const one = state();
+    if (one === "over") return said.final(props.outcome?.overtimes);
+    if (one === "stale") return said.stale(age());
+    return one === "live" || one === "last" ? said.live(age()) : said.states[one];
   };
   /** Set when the pointer enters: on a phone, formatting a time takes longer than drawing a card. */
   const title = () => {

@@ -1,17 +1,18 @@
 /** The recorded prices: bets by the recorded stakes one after another, and how far the model is from the market. */
-import { createMemo, createSignal, For, Show } from "solid-js";
+import { createMemo, createSignal, Show } from "solid-js";
 import { api } from "../api/client";
 import { num } from "../api/convert";
 import { Chart } from "../charts/Chart";
 import { returnData, returnOptions } from "../charts/returnChart";
-import type { FigureJson, MarketRecordJson, PlacedBetJson } from "../gen/dejavu/v1/scorecard_pb";
+import type { MarketRecordJson, PlacedBetJson } from "../gen/dejavu/v1/scorecard_pb";
 import { betName, sums } from "../model/bets";
 import { figure, fixed, percent, signed } from "../model/format";
 import { afterOrAt } from "../model/play";
 import { createLoaded } from "../state/load";
 import { conditions, PARTS, type Filter } from "../state/record";
 import { strings } from "../strings";
-import { Figure } from "./Figure";
+import { Select } from "./Choices";
+import { Figure, Legend } from "./Figure";
 import { Pending } from "./Frame";
 import { Stat } from "./Stat";
 
@@ -29,19 +30,16 @@ function share(value: number, digits = 1): string {
 
 function Returns(props: { market: MarketRecordJson }) {
   const market = () => props.market;
-  const roi = (): FigureJson => {
-    const { roi: value = 0, roiLower: lower, roiUpper: upper } = market();
-    return lower === undefined || upper === undefined ? { value } : { value, lower, upper };
-  };
+  const roi = () => ({ value: market().roi, lower: market().roiLower, upper: market().roiUpper });
+  const followed = () => num(market().closingLineBets);
   return (
     <>
       <Stat name={said.roi} value={figure(roi(), 1, share)} notes={[said.roiNote(share(num(market().profit)), percent(num(market().staked), 1))]} />
-      <Show
-        when={market().closingLineValue}
-        fallback={<Stat name={said.closingLine} value="–" notes={[said.noClosingLine(num(market().closingLineBets), num(market().bets))]} />}
-      >
-        <Stat name={said.closingLine} value={figure(market().closingLineValue, 1, share)} notes={[said.closingLineNote(num(market().closingLineBets))]} />
-      </Show>
+      <Stat
+        name={said.closingLine}
+        value={figure(market().closingLineValue, 1, share)}
+        notes={[market().closingLineValue ? said.closingLineNote(followed()) : said.noClosingLine(followed(), num(market().bets))]}
+      />
       <Stat name={said.drawdown} value={percent(num(market().maxDrawdown), 1)} notes={[said.bankroll(share(num(market().totalReturn)))]} />
     </>
   );
@@ -87,37 +85,13 @@ function Curve(props: { bets: readonly PlacedBetJson[]; all: number; closing: bo
       ])
       .reverse(),
   });
-  const legend = (
-    <ul class="legend">
-      <li>
-        <i class="key" data-kind="forecast" aria-hidden="true" />
-        {said.returned}
-      </li>
-      <Show when={props.closing}>
-        <li>
-          <i class="key" data-kind="worse" aria-hidden="true" />
-          {said.atClosing}
-        </li>
-      </Show>
-    </ul>
-  );
+  const legend = () => [["forecast", said.returned], ...(props.closing ? [["worse", said.atClosing] as const] : [])] as const;
   const caption = () => said.curveCaption(props.closing) + (props.bets.length < props.all ? said.cut(props.bets.length, props.all) : "");
   const label = () => said.curveLabel(props.bets.length, share(last()?.profit ?? 0, 2), props.closing ? share(last()?.closing ?? 0, 2) : "");
   return (
-    <Figure title={said.curve} caption={caption()} table={table} aside={legend}>
+    <Figure title={said.curve} caption={caption()} table={table} aside={<Legend entries={legend()} />}>
       <Chart label={label()} size="small" data={returnData(after(), props.closing)} options={returnOptions} />
     </Figure>
-  );
-}
-
-function Choice(props: { label: string; value: string; options: [string, string][]; onChange: (value: string) => void }) {
-  return (
-    <label class="field">
-      <span>{props.label}</span>
-      <select value={props.value} onChange={(event) => props.onChange(event.currentTarget.value)}>
-        <For each={props.options}>{([value, text]) => <option value={value}>{text}</option>}</For>
-      </select>
-    </label>
   );
 }
 
@@ -135,9 +109,9 @@ export function Bets(props: { filter: Filter }) {
     <>
       <section class="card">
         <h2>{said.title}</h2>
-        <div class="form-row">
-          <Choice label={said.part} value={shownPart()} options={Object.keys(parts()).map((one) => [one, said.parts[one] ?? one])} onChange={setPart} />
-          <Choice label={said.least} value={least()} options={DIFFERENCES.map((one) => [`${one}`, said.points(Math.round(100 * one))])} onChange={setLeast} />
+        <div class="row form-row">
+          <Select label={said.part} value={shownPart()} options={Object.keys(parts()).map((one) => [one, said.parts[one] ?? one] as const)} onChange={setPart} />
+          <Select label={said.least} value={least()} options={DIFFERENCES.map((one) => [`${one}`, said.points(Math.round(100 * one))] as const)} onChange={setLeast} />
         </div>
         <Show when={!answer.error() && answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
           {(found) => (

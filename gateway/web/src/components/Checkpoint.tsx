@@ -2,10 +2,12 @@
 import { For, Show } from "solid-js";
 import { api } from "../api/client";
 import { time } from "../api/convert";
+import type { CheckpointJson } from "../gen/dejavu/v1/record_pb";
 import { exact } from "../model/format";
 import { createLoaded } from "../state/load";
 import { strings } from "../strings";
 import { Command } from "./Command";
+import { Facts } from "./Stat";
 import { Words } from "./Words";
 
 const said = strings.record;
@@ -17,6 +19,8 @@ function hex(base64: string | undefined): string {
 
 export function Checkpoint() {
   const answer = createLoaded(() => true, () => api.checkpoint());
+  const facts = (one: CheckpointJson) =>
+    [[said.ledgerId, one.ledgerId], [said.hash, hex(one.hash)], [said.key, hex(one.publicKey)]].map(([name = "", value]) => ({ name, text: <code>{value}</code> }));
   const head = () => answer.value()?.checkpoint;
   return (
     <section class="card">
@@ -24,33 +28,12 @@ export function Checkpoint() {
       <p class="intro">
         <Words text={said.checkpointText} />
       </p>
-      <For each={said.commands}>
-        {(command) => <Command command={command} />}
-      </For>
+      <For each={said.commands}>{(command) => <Command command={command} />}</For>
       <Show when={head()}>
         {(checkpoint) => (
           <>
-            <p class="caption">{said.checkpointEntry(`${checkpoint().sequence}`, exact(time(checkpoint().signedTime)))}</p>
-            <dl class="checks">
-              <div>
-                <dt>{said.ledgerId}</dt>
-                <dd class="plain-value">
-                  <code>{checkpoint().ledgerId}</code>
-                </dd>
-              </div>
-              <div>
-                <dt>{said.hash}</dt>
-                <dd class="plain-value">
-                  <code>{hex(checkpoint().hash)}</code>
-                </dd>
-              </div>
-              <div>
-                <dt>{said.key}</dt>
-                <dd class="plain-value">
-                  <code>{hex(checkpoint().publicKey)}</code>
-                </dd>
-              </div>
-            </dl>
+            <p class="sub caption">{said.checkpointEntry(`${checkpoint().sequence}`, exact(time(checkpoint().signedTime)))}</p>
+            <Facts facts={facts(checkpoint())} />
           </>
         )}
       </Show>

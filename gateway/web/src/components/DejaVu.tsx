@@ -74,7 +74,7 @@ export function DejaVu(props: Props) {
           )}
         </For>
       </ul>
-      <Show when={props.forecast.summary}>{(summary) => <p class="caption">{said.caption(summary())}</p>}</Show>
+      <Show when={props.forecast.summary}>{(summary) => <p class="sub caption">{said.caption(summary())}</p>}</Show>
     </section>
   );
 }

@@ -1,17 +1,17 @@
 /** Fan chart of the lead: the lead so far and the intervals of the forecasts, with a table of all forecasts. */
-import { createMemo, For } from "solid-js";
+import { createMemo } from "solid-js";
 import { Chart } from "../charts/Chart";
 import { fanData, fanOptions, type FanInput } from "../charts/fanChart";
 import { covers } from "../model/course";
 import { LEVELS } from "../model/fan";
-import { exact, lead, percent } from "../model/format";
+import { exact, percent } from "../model/format";
 import { endOf, gameClock, timeCell } from "../model/play";
 import { reading } from "../model/reading";
 import type { Forecast } from "../model/types";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
-import { Figure } from "./Figure";
+import { Figure, Legend } from "./Figure";
 
 const said = strings.game;
 
@@ -26,7 +26,7 @@ export function FanChart(props: { moment: Moment; fill?: boolean }) {
     later: props.moment.later(),
     range: props.moment.range(),
   }));
-  const name = (value: number) => lead(value, input().home, input().away);
+  const name = props.moment.named;
   const statement = (one: Forecast) => `${strings.atHorizon[one.horizon]} ${name(one.point)}, ${strings.tonight.interval(percent(1 - one.alpha), name(one.lower), name(one.upper))}`;
   const data = createMemo(() => fanData(input()));
   const read = (index: number) => {
@@ -45,7 +45,7 @@ export function FanChart(props: { moment: Moment; fill?: boolean }) {
     if (bands.length) lines.push(said.fromHere(props.moment.minute()), ...bands);
     return lines.length > 1 ? lines : [];
   };
-  const label = () => said.fanLabel(lead(props.moment.lead(), input().home, input().away, 0), input().forecasts.map((one) => `${statement(one)}.`).join(" "));
+  const label = () => said.fanLabel(name(props.moment.lead(), 0), input().forecasts.map((one) => `${statement(one)}.`).join(" "));
   return (
     <Chart
       label={label()}
@@ -61,27 +61,12 @@ export function FanChart(props: { moment: Moment; fill?: boolean }) {
 /** `over`: no forecast is drawn. */
 export function FanLegend(props: { over?: boolean }) {
   const words = said.legend;
-  const entries = () => [
-    ["played", words.played],
-    ...(props.over ? [] : [["forecast", words.forecast], ["band", words.band]]),
-    ["outcome", words.outcome],
-  ];
-  return (
-    <ul class="legend">
-      <For each={entries()}>
-        {([kind, text]) => (
-          <li>
-            <i class="key" data-kind={kind} aria-hidden="true" />
-            {text}
-          </li>
-        )}
-      </For>
-    </ul>
-  );
+  const entries = () => [["played", words.played], ...(props.over ? [] : [["forecast", words.forecast], ["band", words.band]] as const), ["outcome", words.outcome]] as const;
+  return <Legend entries={entries()} />;
 }
 
 export function FanFigure(props: { history: History; moment: Moment }) {
-  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  const name = props.moment.named;
   const columns = said.columns;
   const table = () => ({
     columns: [columns.minute, columns.horizon, columns.lead, columns.point, columns.lower, columns.upper, columns.probability, columns.made, columns.held],

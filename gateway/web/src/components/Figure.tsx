@@ -43,14 +43,25 @@ export function Table(props: { data: TableData; caption: string }) {
   );
 }
 
+/** A table that no chart stands above. */
+export function TableCard(props: { title: string; caption?: string; data: TableData }) {
+  return (
+    <section class="card">
+      <h2>{props.title}</h2>
+      <Table data={props.data} caption={props.title} />
+      <Show when={props.caption}>{(caption) => <p class="sub caption">{caption()}</p>}</Show>
+    </section>
+  );
+}
+
 export function Figure(props: { title: string; caption: string; table: () => TableData; children: JSX.Element; aside?: JSX.Element }) {
   const [open, setOpen] = createSignal(false);
   const id = createUniqueId();
   return (
     <section class="card figure">
-      <div class="figure-head">
+      <div class="row apart">
         <h2>{props.title}</h2>
-        <div class="figure-tools">
+        <div class="row">
           {props.aside}
           <button type="button" class="quiet" aria-expanded={open()} aria-controls={id} onClick={() => setOpen(!open())}>
             {open() ? strings.table.hide : strings.table.show}
@@ -58,7 +69,7 @@ export function Figure(props: { title: string; caption: string; table: () => Tab
         </div>
       </div>
       {props.children}
-      <p class="caption">
+      <p class="sub caption">
         <Words text={props.caption} />
       </p>
       <div id={id}>
@@ -67,5 +78,21 @@ export function Figure(props: { title: string; caption: string; table: () => Tab
         </Show>
       </div>
     </section>
+  );
+}
+
+/** The lines and marks of a chart: the kind of each, and what it is. */
+export function Legend(props: { entries: readonly (readonly [string, string])[] }) {
+  return (
+    <ul class="row sub">
+      <For each={props.entries}>
+        {([kind, text]) => (
+          <li>
+            <i class="key" data-kind={kind} aria-hidden="true" />
+            {text}
+          </li>
+        )}
+      </For>
+    </ul>
   );
 }

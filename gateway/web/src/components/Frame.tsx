@@ -2,18 +2,9 @@
 import { createEffect, For, Show, type JSX } from "solid-js";
 import { here } from "../router";
 import { reaches, status } from "../state/live";
-import { problems, source } from "../state/problems";
+import { problemOf, problems, source } from "../state/problems";
 import { theme, toggleTheme } from "../state/theme";
 import { strings } from "../strings";
-
-const LINKS = [
-  ["/", strings.nav.tonight],
-  ["/record", strings.nav.record],
-  ["/what-if", strings.nav.whatIf],
-  ["/overlay", strings.nav.onAir],
-  ["/system", strings.nav.system],
-  ["/help", strings.nav.help],
-] as const;
 
 export function Problems() {
   return (
@@ -46,8 +37,8 @@ function Connection() {
   const state = () => (reaches() === "live" && source() ? "broken" : reaches());
   const part = () => (reaches() === "live" ? source() : status()?.reason) ?? "";
   return (
-    <span class="connection" data-state={state()}>
-      {state() === "broken" ? (strings.broken[part()] ?? strings.brokenOther) : strings.connection[state()]}
+    <span class="row sub connection" data-state={state()}>
+      {state() === "broken" ? problemOf(part()).badge : strings.connection[state()]}
     </span>
   );
 }
@@ -58,12 +49,12 @@ export function Frame(props: { children: JSX.Element }) {
       <a class="skip" href="#content">
         {strings.skip}
       </a>
-      <header class="site-header">
+      <header class="row site-header">
         <a class="brand" href="/">
           {strings.product}
         </a>
-        <nav aria-label={strings.nav.label}>
-          <For each={LINKS}>
+        <nav aria-label={strings.nav}>
+          <For each={Object.entries(strings.pages)}>
             {([path, name]) => (
               <a href={path} aria-current={here().pathname === path ? "page" : path === "/record" && here().pathname === "/models" ? "true" : undefined}>
                 {name}
@@ -93,12 +84,12 @@ export function Heading(props: { children: string; hidden?: boolean }) {
 }
 
 /** Title and introduction of a page, with links or controls beside them. */
-export function PageHead(props: { title: string; intro: JSX.Element; children?: JSX.Element }) {
+export function PageHead(props: { title: string; intro?: JSX.Element; children?: JSX.Element }) {
   return (
-    <div class="page-head">
+    <div class="row apart page-head">
       <div>
         <Heading>{props.title}</Heading>
-        <p class="intro">{props.intro}</p>
+        <Show when={props.intro}>{(intro) => <p class="intro">{intro()}</p>}</Show>
       </div>
       {props.children}
     </div>

@@ -1,5 +1,5 @@
 /** One game on the board: lead, forecast and probability of a win at a glance. */
-import { Show } from "solid-js";
+import { Show, type JSX } from "solid-js";
 import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
 import type { Held } from "../api/client";
@@ -24,18 +24,15 @@ function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outc
   const level = () => percent(1 - props.forecast.alpha);
   const interval = () => said.interval(level(), name(props.forecast.lower), name(props.forecast.upper));
   const outcome = () => props.outcome?.differential;
-  const label = () =>
-    `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${interval()}.`;
+  const label = () => `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${interval()}.`;
   return (
     <div class="horizon-row" data-horizon={props.horizon}>
-      <span class="horizon-name">{strings.horizon[props.horizon]}</span>
-      <Show when={outcome() !== undefined} fallback={<strong class="figure-number">{name(props.forecast.point)}</strong>}>
-        <strong class="figure-number outcome">
-          {name(outcome() as number, 0)}
-        </strong>
-      </Show>
+      <span class="sub">{strings.horizon[props.horizon]}</span>
+      <strong class="figure-number" classList={{ outcome: outcome() !== undefined }}>
+        {outcome() === undefined ? name(props.forecast.point) : name(outcome() as number, 0)}
+      </strong>
       <IntervalBar {...props.forecast} outcome={outcome()} label={label()} />
-      <span class="interval-text">
+      <span class="sub interval-text">
         {interval()} {props.forecast.late && said.late}{" "}
         <Show when={props.held}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
       </span>
@@ -43,51 +40,45 @@ function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outc
   );
 }
 
-function Matchup(props: { home: string; away: string; margin: number }) {
+/** The card of a game: its teams, of which one leads, and score and clock where the feed shows them. */
+function Card(props: { game: Game; phase: string; margin: number; over?: boolean; badge?: JSX.Element; children: JSX.Element }) {
+  const home = () => props.game.home || strings.homeName;
+  const away = () => props.game.away || strings.awayName;
   return (
-    <span class="matchup">
-      <span class="team" data-side="away" data-leads={props.margin < 0}>
-        {props.away}
-      </span>
-      <span class="at" aria-hidden="true">
-        @
-      </span>
-      <span class="team" data-side="home" data-leads={props.margin > 0}>
-        {props.home}
-      </span>
-    </span>
-  );
-}
-
-function ReplayBadge(props: { id: string }) {
-  return (
-    <Show when={isReplay(props.id)}>
-      <span class="badge">{said.replay}</span>
-    </Show>
+    <a class="card game-card teams" style={teamStyle(home(), away())} href={`/game/${props.game.id}`} data-game={props.game.id} data-over={props.over} data-phase={props.phase}>
+      <div class="game-top">
+        <span class="matchup">
+          <span class="team" data-side="away" data-leads={props.margin < 0}>
+            {away()}
+          </span>
+          <span class="at" aria-hidden="true">
+            @
+          </span>
+          <span class="team" data-side="home" data-leads={props.margin > 0}>
+            {home()}
+          </span>
+        </span>
+        <Show when={isReplay(props.game.id)}>
+          <span class="badge">{said.replay}</span>
+        </Show>
+        {props.badge}
+      </div>
+      <Show when={props.game.shown}>{(shown) => <Score shown={shown()} />}</Show>
+      {props.children}
+    </a>
   );
 }
 
 /** A game without a forecast yet: what the feed shows of it. */
 function Unforecast(props: { game: Game; shown: Shown }) {
-  const margin = () => props.shown.homeScore - props.shown.awayScore;
+  const margin = () => (props.shown.status === "scheduled" ? 0 : props.shown.homeScore - props.shown.awayScore);
   return (
-    <a class="card game-card teams" style={teamStyle(props.game.home, props.game.away)} href={`/game/${props.game.id}`} data-game={props.game.id} data-phase={props.shown.status}>
-      <div class="game-top">
-        <Matchup home={props.game.home} away={props.game.away} margin={props.shown.status === "scheduled" ? 0 : margin()} />
-        <ReplayBadge id={props.game.id} />
-      </div>
-      <Score shown={props.shown} />
-      <Show when={lineText(props.shown)}>
-        {(line) => (
-          <p class="sub">
-            {strings.shown.line} {line()}
-          </p>
-        )}
-      </Show>
+    <Card game={props.game} phase={props.shown.status} margin={margin()}>
+      <Show when={lineText(props.shown)}>{(line) => <p class="sub">{strings.market.line(line())}</p>}</Show>
       <Show when={props.shown.status === "live"}>
         <p class="sub">{isBeginning(props.shown) ? strings.shown.begins : strings.shown.none}</p>
       </Show>
-    </a>
+    </Card>
   );
 }
 
@@ -117,13 +108,13 @@ export function GameCard(props: { game: Game }) {
   return (
     <Show when={newest()} fallback={<Show when={props.game.shown}>{(shown) => <Unforecast game={props.game} shown={shown()} />}</Show>}>
       {(current) => (
-        <a class="card game-card teams" style={teamStyle(home(), away())} href={`/game/${props.game.id}`} data-game={props.game.id} data-over={final() !== undefined} data-phase={state()}>
-          <div class="game-top">
-            <Matchup home={home()} away={away()} margin={margin()} />
-            <ReplayBadge id={props.game.id} />
-            <AgeBadge newest={current()} outcome={final()} shown={props.game.shown} />
-          </div>
-          <Show when={props.game.shown}>{(shown) => <Score shown={shown()} />}</Show>
+        <Card
+          game={props.game}
+          phase={state()}
+          margin={margin()}
+          over={final() !== undefined}
+          badge={<AgeBadge newest={current()} outcome={final()} shown={props.game.shown} />}
+        >
           <div class="game-now">
             <div>
               <span class="lead-now" data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>
@@ -145,9 +136,9 @@ export function GameCard(props: { game: Game }) {
           </div>
           <Sparkline points={props.game.course} overtimes={overtimes()} label={course()} />
           <Show when={!final()}>
-            <p class="change">{changed()}</p>
+            <p class="sub change">{changed()}</p>
           </Show>
-          <Show when={open() && seenBefore(props.game.seen)}>{(sentence) => <p class="sub">{sentence()}</p>}</Show>
+          <Show when={open() && seenBefore(props.game.seen)}>{(sentence) => <p class="sub seen">{sentence()}</p>}</Show>
           <Show when={open()}>
             <MarketLine game={props.game} phase={state()} side={favourite()} />
           </Show>
@@ -160,7 +151,7 @@ export function GameCard(props: { game: Game }) {
           <Show when={open() && props.game.newest.final?.total}>
             {(total) => <p class="sub total">{said.total(fixed(total().point), percent(1 - (props.game.newest.final as Forecast).alpha), total().lower, total().upper)}</p>}
           </Show>
-        </a>
+        </Card>
       )}
     </Show>
   );

@@ -1,10 +1,11 @@
 /** The market beside the model: a card on a game's page, a line on the board. Recorded prices only, never as advice. */
 import { For, Show } from "solid-js";
-import { clock, fixed, percent, span } from "../model/format";
-import { difference, isOld, type Line, type Quote, type Side } from "../model/market";
+import { betName } from "../model/bets";
+import { clock, percent, span } from "../model/format";
+import { difference, isOld } from "../model/market";
 import { unforecast, type Phase } from "../model/phase";
 import { afterOrAt } from "../model/play";
-import type { Recorded, Teams } from "../model/types";
+import type { Line, Quote, Recorded, Side, Teams } from "../model/types";
 import { now } from "../state/clock";
 import { game, games, latest, outcomeOf, type Game } from "../state/games";
 import type { History } from "../state/history";
@@ -16,12 +17,11 @@ import { lineText } from "./ShownGame";
 
 const said = strings.market;
 
-/** A bet in words: "BOS wins", "BOS −5.5", in full "BOS −5.5: wins by more than 5.5", "more than 221.5 points". */
-function bet(quote: Quote, isAbove: boolean, teams: Teams, full = false): string {
-  if (quote.kind === "total") return (isAbove ? said.over : said.under)(fixed(quote.line, 1));
-  const [team, points] = isAbove ? [teams.home, -quote.line] : [teams.away, quote.line];
-  if (!points) return strings.tonight.wins(team);
-  return said.handicap(team, points) + (full ? `: ${said.means(points)}` : "");
+/** A bet in words; `full`: with what a handicap means. */
+function bet({ kind, line }: Quote, isAbove: boolean, { home, away }: Teams, full = false): string {
+  const sides = kind === "total" ? (["MARKET_SIDE_OVER", "MARKET_SIDE_UNDER"] as const) : (["MARKET_SIDE_HOME", "MARKET_SIDE_AWAY"] as const);
+  const name = betName({ side: sides[isAbove ? 0 : 1], line, homeTeam: home, awayTeam: away }, "final");
+  return full && line && kind === "lead" ? `${name}: ${said.means(isAbove ? -line : line)}` : name;
 }
 
 /** The probabilities of the home win by the market at the times of its prices: of bets on the winner, not of handicaps. */
@@ -71,7 +71,7 @@ export function MarketCard(props: { id: string; history: History; moment: Moment
             <>
               <p>{when(one())}</p>
               <Table data={table(one())} caption={said.title} />
-              <p class="caption">
+              <p class="sub caption">
                 {said.caption(one().quotes.map((quote) => percent(quote.margin, 1)).join(", "))} <strong>{strings.bets.notice(one().quotes[0]?.notice ?? "")}</strong>
               </p>
               <For each={[...new Set(one().quotes.flatMap((quote) => quote.warnings))]}>{(warning) => <p class="warning">{warning}</p>}</For>
@@ -121,5 +121,5 @@ export function MarketLine(props: { game: Game; phase: Phase; side: "home" | "aw
 /** What has to be said of the differences on a board, where one is shown. */
 export function MarketNote() {
   const notice = () => games().find((one) => one.priced && !outcomeOf(one, "final"))?.priced?.quotes[0]?.notice;
-  return <Show when={notice()}>{(text) => <p class="caption">{said.note} {strings.bets.notice(text())}</p>}</Show>;
+  return <Show when={notice()}>{(text) => <p class="sub caption">{said.note} {strings.bets.notice(text())}</p>}</Show>;
 }

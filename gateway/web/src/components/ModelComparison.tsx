@@ -3,18 +3,18 @@ import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { num } from "../api/convert";
 import { Chart } from "../charts/Chart";
-import { evidenceData, evidenceLabel, evidenceOptions, type EvidencePoint } from "../charts/evidenceChart";
+import { evidenceData, evidenceOptions, type EvidencePoint } from "../charts/evidenceChart";
 import type { ModelComparisonJson, ScoreComparisonJson } from "../gen/dejavu/v1/model_comparison_pb";
 import type { ModelJson } from "../gen/dejavu/v1/model_service_pb";
-import { percent } from "../model/format";
-import { difference, evalue, pairs, score, verdict } from "../model/models";
+import { fixed, percent } from "../model/format";
+import { difference, evalue, pairs, verdict } from "../model/models";
 import type { Horizon } from "../model/types";
 import { status } from "../state/live";
 import { createLoaded } from "../state/load";
 import { strings } from "../strings";
-import { readRow, Figure } from "./Figure";
+import { Check, HorizonChoice, Select } from "./Choices";
+import { Figure, Legend, readRow } from "./Figure";
 import { Pending } from "./Frame";
-import { HorizonChoice } from "./Segmented";
 import { Stat } from "./Stat";
 
 const said = strings.models;
@@ -27,21 +27,14 @@ function EvidenceFigure(props: { kind: Score; score: ScoreComparisonJson }) {
     (props.score.path ?? []).map((point) => ({ games: num(point.games), notWorse: num(point.notWorseEValue), worse: num(point.worseEValue) })),
   );
   const table = () => ({ columns: said.evidenceColumns, rows: points().map((point) => [`${point.games}`, evalue(point.notWorse), evalue(point.worse)]) });
-  const legend = (
-    <ul class="legend">
-      <For each={["notWorse", "worse"] as const}>
-        {(kind) => (
-          <li>
-            <i class="key" data-kind={kind} aria-hidden="true" />
-            {said.legend[kind]}
-          </li>
-        )}
-      </For>
-    </ul>
-  );
+  const label = () => {
+    const last = points().at(-1);
+    return last ? said.evidenceLabel(evalue(last.notWorse), evalue(last.worse), last.games) : "";
+  };
+  const legend = (["notWorse", "worse"] as const).map((kind) => [kind, said.legend[kind]] as const);
   return (
-    <Figure title={said.evidenceTitle[props.kind]} caption={said.evidenceCaption} table={table} aside={legend}>
-      <Chart label={evidenceLabel(points(), evalue)} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} read={(index) => readRow(table(), index)} />
+    <Figure title={said.evidenceTitle[props.kind]} caption={said.evidenceCaption} table={table} aside={<Legend entries={legend} />}>
+      <Chart label={label()} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} read={(index) => readRow(table(), index)} />
     </Figure>
   );
 }
@@ -63,15 +56,15 @@ function Result(props: { comparison: ModelComparisonJson; name: string; other: s
                 {(one) => (
                   <Stat
                     name={said.scores[kind]}
-                    value={score(one().score, DIGITS[kind])}
-                    notes={[said.other(props.other, score(one().againstScore, DIGITS[kind])), strings.record.against(difference(one(), DIGITS[kind])), said.margin(score(one().margin, DIGITS[kind] + 1))]}
+                    value={fixed(num(one().score), DIGITS[kind])}
+                    notes={[said.other(props.other, fixed(num(one().againstScore), DIGITS[kind])), strings.record.against(difference(one(), DIGITS[kind])), said.margin(fixed(num(one().margin), DIGITS[kind] + 1))]}
                   />
                 )}
               </Show>
             )}
           </For>
           <For each={found().coverage ?? []}>
-            {(one) => <Stat name={said.intervals(percent(1 - num(one.alpha)))} value={percent(num(one.coverage), 1)} notes={[said.bound(num(found().games), percent(num(one.bound), 1))]} />}
+            {(one) => <Stat name={strings.record.coverage(percent(1 - num(one.alpha)))} value={percent(num(one.coverage), 1)} notes={[said.bound(num(found().games), percent(num(one.bound), 1))]} />}
           </For>
         </dl>
       </Show>
@@ -100,21 +93,13 @@ export function ModelComparison(props: { models: readonly ModelJson[] }) {
     <>
       <section class="card">
         <h2>{said.comparison}</h2>
-        <div class="form-row">
-          <label class="field">
-            <span>{said.pair}</span>
-            <select value={place()} onChange={(event) => setPlace(Number(event.currentTarget.value))}>
-              <For each={all()}>{(one, index) => <option value={index()}>{said.against(one.name, one.other)}</option>}</For>
-            </select>
-          </label>
+        <div class="row form-row">
+          <Select label={said.pair} value={`${place()}`} options={all().map((one, index) => [`${index}`, said.against(one.name, one.other)] as const)} onChange={(one) => setPlace(Number(one))} />
           <HorizonChoice label={strings.record.horizon} value={horizon()} onChange={setHorizon} />
-          <label class="check">
-            <input type="checkbox" checked={replays()} onChange={(event) => setTicked(event.currentTarget.checked)} />
-            {strings.record.replays}
-          </label>
+          <Check label={strings.record.replays} checked={replays()} onChange={setTicked} />
         </div>
         <Show when={!all().some((one) => props.models.some((model) => model.version === one.model && model.stage === "MODEL_STAGE_STAGED"))}>
-          <p class="caption">{said.none}</p>
+          <p class="sub caption">{said.none}</p>
         </Show>
         <Show when={!answer.error() && answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
           {(found) => <Result comparison={found().comparison} name={found().pair.name} other={found().pair.other} gate={challenges(found().pair.model)} />}

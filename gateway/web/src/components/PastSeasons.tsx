@@ -24,7 +24,7 @@ export function PastSeasons() {
           </p>
           <Show when={rows().length}>
             <Table data={{ columns: said.columns, rows: rows() }} caption={said.title} />
-            <p class="caption">{said.caption}</p>
+            <p class="sub caption">{said.caption}</p>
           </Show>
           <p class="sub">{said.notMeasured}</p>
         </section>

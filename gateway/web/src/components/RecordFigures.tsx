@@ -8,6 +8,7 @@ import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { createLoaded, type Loaded } from "../state/load";
 import { afterMinute, mainCoverage, type Filter, type Group } from "../state/record";
 import { strings } from "../strings";
+import { Select } from "./Choices";
 import { Figure, readRow } from "./Figure";
 import { Pending } from "./Frame";
 
@@ -46,17 +47,8 @@ export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson })
       `${num(bin.games)}`,
     ]),
   });
-  const select = (
-    <label class="check">
-      {said.minuteOf}
-      <select value={minute() ?? ""} onChange={(event) => setChosen(event.currentTarget.value ? Number(event.currentTarget.value) : undefined)}>
-        <option value="">{said.everyMinute}</option>
-        {MINUTES[props.filter.horizon].map((one) => (
-          <option value={one}>{one}</option>
-        ))}
-      </select>
-    </label>
-  );
+  const minutes = () => [["", said.everyMinute] as const, ...MINUTES[props.filter.horizon].map((one) => [`${one}`, `${one}`] as const)];
+  const select = <Select label={said.minuteOf} value={`${minute() ?? ""}`} options={minutes()} onChange={(one) => setChosen(Number(one))} />;
   return (
     <Figure title={said.reliabilityTitle} caption={caption()} table={table} aside={select}>
       <Show when={card()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
@@ -66,7 +58,7 @@ export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson })
   );
 }
 
-export function CoverageFigure(props: { title: string; caption: (level: string) => string; groups: Loaded<Group[]> }) {
+export function CoverageFigure(props: { title: string; by: string; groups: Loaded<Group[]> }) {
   const groups = createMemo(() =>
     (props.groups.value() ?? []).flatMap((group) => {
       const coverage = mainCoverage(group.card);
@@ -98,7 +90,7 @@ export function CoverageFigure(props: { title: string; caption: (level: string) 
     ]),
   });
   return (
-    <Figure title={props.title} caption={props.caption(percent(nominal()))} table={table}>
+    <Figure title={props.title} caption={said.coverageCaption(percent(nominal()), props.by)} table={table}>
       <Show when={groups().length} fallback={<Pending error={props.groups.error()} retry={() => void props.groups.reload()} none={props.groups.value() && said.coverageNone} />}>
         <Chart
           label={`${props.title} ${said.coverageLabel}`}

@@ -1,7 +1,7 @@
 /** The top of a game's page: lead, probability of a win and forecasts at the shown minute. */
 import { For, Show } from "solid-js";
 import { covers } from "../model/course";
-import { day, expected, fixed, lead, percent, signed } from "../model/format";
+import { day, expected, fixed, percent } from "../model/format";
 import { dayOf, isReplay, unforecast, type Unforecast } from "../model/phase";
 import { HORIZONS, type Forecast, type Horizon } from "../model/types";
 import { teamName } from "../model/teams";
@@ -12,6 +12,7 @@ import { strings } from "../strings";
 import { game } from "../state/games";
 import { AgeBadge } from "./AgeBadge";
 import { Score } from "./ShownGame";
+import { Stat } from "./Stat";
 import { Held, Story } from "./Story";
 
 const said = strings.game;
@@ -33,7 +34,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
       <div class="scoreboard-now">
         <TeamName side="away" code={away()} leads={margin() < 0} />
         <span class="scoreboard-lead">
-          <strong data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>{lead(margin(), home(), away(), 0)}</strong>
+          <strong data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>{props.moment.named(margin(), 0)}</strong>
           <span class="sub">{ended() ? strings.age.final(over()?.overtimes) : strings.tonight.after(props.moment.minute())}</span>
         </span>
         <TeamName side="home" code={home()} leads={margin() > 0} />
@@ -47,7 +48,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
       </Show>
       <Show when={!ended() && !unforecast(state()) && end()}>
         {(forecast) => (
-          <div class="winbar" data-phase={state()}>
+          <div class="row apart winbar" data-phase={state()}>
             <span data-side="away">
               {percent(1 - forecast().probability)} <span class="sub">{strings.tonight.wins(away())}</span>
             </span>
@@ -63,42 +64,31 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
         )}
       </Show>
       <Show when={ended()}>
-        <h2 class="story">{said.story}</h2>
+        <h2>{said.story}</h2>
       </Show>
-      <dl class="said">
+      <dl class="stats">
         <Show when={ended()} fallback={<For each={HORIZONS}>{(horizon) => <Statement horizon={horizon} history={props.history} moment={props.moment} />}</For>}>
           {(came) => <Story history={props.history} moment={props.moment} differential={came().differential} />}
         </Show>
         <Held history={props.history} moment={props.moment} />
         <Show when={!over() && end()?.total}>
           {(total) => (
-            <div>
-              <dt>{said.total}</dt>
-              <dd>
-                <strong>{fixed(total().point)}</strong>
-                <span class="sub">{said.totalInterval(percent(1 - (end() as Forecast).alpha), total().lower, total().upper)}</span>
-              </dd>
-            </div>
+            <Stat name={strings.whatIf.total.final ?? ""} value={fixed(total().point)} notes={[strings.tonight.interval(percent(1 - (end() as Forecast).alpha), `${total().lower}`, `${total().upper}`)]} />
           )}
         </Show>
         <Show when={known()}>
           {(forecast) => (
-            <div>
-              <dt>{said.expected}</dt>
-              <dd>
-                <strong>{expected(forecast().expectedMargin as number, home(), away())}</strong>
-                <Show when={forecast().whoPlays}>
-                  {(points) => <span class="sub">{said.whoPlays(lead(points(), home(), away()))}</span>}
-                </Show>
-                <For each={forecast().known}>{(team) => <span class="sub">{said.known(team)}</span>}</For>
-              </dd>
-            </div>
+            <Stat
+              name={said.expected}
+              value={expected(forecast().expectedMargin as number, home(), away())}
+              notes={[...(forecast().whoPlays ? [said.whoPlays(props.moment.named(forecast().whoPlays))] : []), ...forecast().known.map(said.known)]}
+            />
           )}
         </Show>
       </dl>
       <Show when={newest()}>
         {(forecast) => (
-          <p class="scoreboard-foot">
+          <p class="row apart">
             <AgeBadge newest={forecast()} outcome={over()} shown={game(props.id)?.shown} />
             <span class="sub">
               {said.model} {forecast().modelVersion}
@@ -126,26 +116,25 @@ function TeamName(props: { side: "home" | "away"; code: string; leads: boolean }
 function Statement(props: { horizon: Horizon; history: History; moment: Moment }) {
   const forecast = () => props.moment.shown()[props.horizon]?.forecast;
   const outcome = () => props.history.outcome(props.horizon);
-  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  const name = props.moment.named;
   return (
     <Show when={forecast()}>
       {(one) => (
-        <div data-horizon={props.horizon}>
-          <dt>{said.asForecast(strings.atHorizon[props.horizon] ?? "", one().minute)}</dt>
-          <dd>
-            <strong data-value={signed(one().point)}>{name(one().point)}</strong>
-            <span class="sub" title={said.games(one().calibrationGames)}>
-              {strings.tonight.interval(percent(1 - one().alpha), name(one().lower), name(one().upper))}
-            </span>
-            <Show when={outcome()}>
-              {(came) => (
-                <span class="came" data-held={covers(one(), came().differential)}>
-                  {name(came().differential, 0)} · {strings.tonight.held(covers(one(), came().differential), one().minute)}
-                </span>
-              )}
-            </Show>
-          </dd>
-        </div>
+        <Stat
+          name={said.asForecast(strings.atHorizon[props.horizon] ?? "", one().minute)}
+          value={name(one().point)}
+          notes={[strings.tonight.interval(percent(1 - one().alpha), name(one().lower), name(one().upper))]}
+          horizon={props.horizon}
+          title={said.games(one().calibrationGames)}
+        >
+          <Show when={outcome()}>
+            {(came) => (
+              <span class="sub came" data-held={covers(one(), came().differential)}>
+                {name(came().differential, 0)} · {strings.tonight.held(covers(one(), came().differential), one().minute)}
+              </span>
+            )}
+          </Show>
+        </Stat>
       )}
     </Show>
   );

@@ -1,10 +1,11 @@
 /** Moves through the forecasts of a game, by time of play. */
-import { createSignal, Show } from "solid-js";
+import { Show } from "solid-js";
 import { clock, exact } from "../model/format";
 import { named } from "../model/play";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
+import { Copy } from "./Command";
 
 const said = strings.game;
 
@@ -14,16 +15,14 @@ export function Scrubber(props: { history: History; moment: Moment }) {
   /** At the last place, the page follows the newest forecast. */
   const choose = (index: number) => props.moment.choose(index >= minutes().length - 1 ? undefined : minutes()[Math.max(0, index)]);
   const made = () => props.moment.forecasts()[0]?.generated ?? Number.NaN;
-  const [copied, setCopied] = createSignal(false);
-  const copy = async () => {
+  const copy = (to: Clipboard) => {
     const url = new URL(location.href);
     url.searchParams.set("minute", `${props.moment.minute()}`);
-    setCopied(await navigator.clipboard.writeText(url.href).then(() => true, () => false));
-    setTimeout(() => setCopied(false), 2000);
+    return to.writeText(url.href);
   };
   return (
     <div class="card scrubber">
-      <div class="scrubber-row">
+      <div class="row">
         <button type="button" class="icon-button" aria-label={said.earlier} disabled={place() <= 0} onClick={() => choose(place() - 1)}>
           ‹
         </button>
@@ -40,8 +39,8 @@ export function Scrubber(props: { history: History; moment: Moment }) {
           ›
         </button>
       </div>
-      <div class="scrubber-row">
-        <p class="scrubber-text" title={exact(made())}>
+      <div class="row apart">
+        <p class="sub scrubber-text" title={exact(made())}>
           {said.then(props.moment.minute(), clock(made()))}
         </p>
         <Show when={!props.moment.following()}>
@@ -49,12 +48,7 @@ export function Scrubber(props: { history: History; moment: Moment }) {
             {props.history.outcome("final") ? said.toLast : said.toLive}
           </button>
         </Show>
-        {/* Over plain HTTP browsers have no clipboard; the address bar has the link all the same. */}
-        <Show when={navigator.clipboard}>
-          <button type="button" class="quiet" onClick={() => void copy()}>
-            <span aria-live="polite">{copied() ? said.copied : said.copy}</span>
-          </button>
-        </Show>
+        <Copy name={said.copy} copy={copy} />
       </div>
     </div>
   );

@@ -15,7 +15,7 @@ export const OLD_MS = 60_000;
 export function nowText(shown: Shown, withAge = true): string {
   switch (shown.status) {
     case "postponed":
-      return said.postponed;
+      return strings.age.states.postponed;
     case "final":
       return strings.age.final(Math.max(0, shown.period - 4));
     case "scheduled":

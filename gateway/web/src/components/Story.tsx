@@ -1,13 +1,14 @@
 /** How a game went that is over, and whether the intervals of a horizon that came held: in place of what was still forecast. */
 import { createMemo, For, Show } from "solid-js";
 import { held } from "../model/course";
-import { lead, percent } from "../model/format";
+import { percent } from "../model/format";
 import { clockSpan, gameClock } from "../model/play";
 import { story, swings } from "../model/story";
 import { HORIZONS, type CoursePoint } from "../model/types";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
+import { Stat } from "./Stat";
 import { winPoints } from "./WinChart";
 
 const said = strings.game;
@@ -23,15 +24,15 @@ export function Story(props: { history: History; moment: Moment; differential: n
       <Show when={told()}>
         {(one) => (
           <>
-            <Entry name={said.lowest(team(one().homeWon))} value={percent(one().chance)} note={`${gameClock(one().lowest.minute)} · ${lead(one().lowest.lead, props.moment.home(), props.moment.away(), 0)}`} />
-            <Show when={one().behind}>{(then) => <Entry name={said.behind(team(one().homeWon))} value={said.points(Math.abs(then().lead))} note={gameClock(then().minute)} />}</Show>
+            <Stat name={said.lowest(team(one().homeWon))} value={percent(one().chance)} notes={[`${gameClock(one().lowest.minute)} · ${props.moment.named(one().lowest.lead, 0)}`]} />
+            <Show when={one().behind}>{(then) => <Stat name={said.behind(team(one().homeWon))} value={said.points(Math.abs(then().lead))} notes={[gameClock(then().minute)]} />}</Show>
           </>
         )}
       </Show>
       <Show when={largest()}>
         {(one) => {
           const chance = ({ probability }: CoursePoint) => percent(one().percent > 0 ? probability : 1 - probability);
-          return <Entry name={said.largestSwing} value={said.fromTo(team(one().percent > 0), chance(one().from), chance(one().to))} note={clockSpan(one().from.minute, one().to.minute)} />;
+          return <Stat name={said.largestSwing} value={said.fromTo(team(one().percent > 0), chance(one().from), chance(one().to))} notes={[clockSpan(one().from.minute, one().to.minute)]} />;
         }}
       </Show>
     </>
@@ -47,23 +48,11 @@ export function Held(props: { history: History; moment: Moment }) {
         <Show when={props.history.outcome(horizon)}>
           {(outcome) => {
             const share = () => held(props.history.series(horizon), outcome());
-            const came = () => lead(outcome().differential, props.moment.home(), props.moment.away(), 0) + (outcome().overtimes ? said.afterOvertime : "");
-            return <Entry name={said.held(strings.atHorizon[horizon] ?? "", came())} value={strings.tonight.heldOf(share().held, share().of)} note={strings.tonight.heldMeans} />;
+            const came = () => props.moment.named(outcome().differential, 0) + (outcome().overtimes ? said.afterOvertime : "");
+            return <Stat name={said.held(strings.atHorizon[horizon] ?? "", came())} value={strings.tonight.heldOf(share().held, share().of)} notes={[strings.tonight.heldMeans]} />;
           }}
         </Show>
       )}
     </For>
-  );
-}
-
-function Entry(props: { name: string; value: string; note: string }) {
-  return (
-    <div>
-      <dt>{props.name}</dt>
-      <dd>
-        <strong>{props.value}</strong>
-        <span class="sub">{props.note}</span>
-      </dd>
-    </div>
   );
 }

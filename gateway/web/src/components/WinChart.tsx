@@ -51,7 +51,7 @@ export function WinChart(props: { history: History; moment: Moment; market?: Win
     <>
       <Chart label={label()} size="small" data={winData(input())} options={winOptions(input)} shape={shape()} read={(index) => read(input(), index)} />
       <Show when={input().swings.length}>
-        <ul class="swings">
+        <ul class="row sub">
           <For each={input().swings}>
             {({ from, to, percent: by }) => <li>{said.swing(said.rise(by > 0 ? input().home : input().away, Math.abs(by)), clockSpan(from.minute, to.minute))}</li>}
           </For>

@@ -7,7 +7,7 @@ import type { Horizon } from "./types";
 
 const said = strings.bets;
 
-/** A bet as books print it: "BOS −5.5", "over 221.5"; without a handicap "BOS wins", or "BOS leads at the half". */
+/** A bet as books print it: "BOS −5.5", "more than 221.5 points"; without a handicap "BOS wins", or "BOS leads at the half". */
 export function betName(bet: PlacedBetJson, horizon: Horizon): string {
   const line = num(bet.line);
   const points = (value: number) => signed(value, Number.isInteger(value) ? 0 : 1);
@@ -25,12 +25,7 @@ export function betName(bet: PlacedBetJson, horizon: Horizon): string {
 }
 
 /** What the bets up to each of them, in their order, have returned, and would have at the market's next price; shares of the bankroll. */
-export interface Sums {
-  profit: number;
-  closing: number;
-}
-
-export function sums(bets: readonly PlacedBetJson[]): Sums[] {
+export function sums(bets: readonly PlacedBetJson[]) {
   let [profit, closing] = [0, 0];
   return bets.map((bet) => {
     profit += num(bet.profit);

@@ -61,15 +61,8 @@ export function held(predictions: readonly Recorded[], outcome: Outcome): { held
 }
 
 /** A correction: the same minute forecast again from other plays. At a moment, other plays are usually later ones of the same second. */
-export interface Correction {
-  minute: number;
-  horizon: Horizon;
-  from: Recorded;
-  to: Recorded;
-}
-
-export function corrections(predictions: readonly Recorded[]): Correction[] {
-  const found: Correction[] = [];
+export function corrections(predictions: readonly Recorded[]) {
+  const found: { minute: number; horizon: Horizon; from: Recorded; to: Recorded }[] = [];
   const last = new Map<string, Recorded>();
   for (const one of inOrder(predictions)) {
     const { horizon, minute, modelVersion, alpha } = one.forecast;

@@ -57,7 +57,7 @@ export function together(forecast: Forecast, home: string, away: string): string
       ? said.forecast(strings.horizon[horizon] ?? "", name(dejavu.points), name(dejavu.points - summary.correction), name(summary.correction))
       : said.changes;
   if (!summary.sameLead) return [said.noneAlike(summary), part];
-  return [said.counts[horizon](summary, said.side(home)) + (forecast.lead ? said.turned(summary.turned) : "."), part];
+  return [said.counts(summary, horizon, said.side(home)) + (forecast.lead ? said.turned(summary.turned) : "."), part];
 }
 
 /** The course of a past game from tip-off to the horizon; if it is not known, a straight line from the compared minute on. */

@@ -85,8 +85,10 @@ export function gameDay(instant: number): string {
   return new Date(instant - 11 * 3_600_000).toISOString().slice(0, 10);
 }
 
+type Written = number | string | undefined;
+
 /** A value with its interval, as the server and bundles state it: "4.70 [4.61, 4.80]". */
-export function figure(one: { value?: number | string; lower?: number | string; upper?: number | string } | undefined, digits: number, write = fixed): string {
+export function figure(one: { value?: Written; lower?: Written; upper?: Written } | undefined, digits: number, write = fixed): string {
   if (!one) return "–";
   const value = write(Number(one.value ?? 0), digits);
   return one.lower === undefined || one.upper === undefined ? value : `${value} [${write(Number(one.lower), digits)}, ${write(Number(one.upper), digits)}]`;

@@ -1,40 +1,6 @@
 /** Prices recorded with a forecast: what the market held for likely, beside the model. The server computed every probability. */
 import { fixed } from "./format";
-import type { Forecast } from "./types";
-
-/** One side of a bet. */
-export interface Side {
-  /** The price as the book printed it. */
-  price: string;
-  /** P(it wins) by both prices without the bookmaker's margin, and by the model. */
-  market: number;
-  model: number;
-}
-
-/** A bet on the end of a game, as it was recorded: on who wins or by how much, or on the points of both. */
-export interface Quote {
-  kind: "lead" | "total";
-  /** Points above which the first side wins; 0 of a lead: who wins. */
-  line: number;
-  /** Home and away, or over and under. */
-  above: Side;
-  below: Side;
-  /** The bookmaker's margin. */
-  margin: number;
-  /** Reasons why the difference says less than usual, in the server's words. */
-  warnings: string[];
-  /** Whether a reason is the price itself: it may be from before tip-off, mistyped, or know what the model does not. */
-  doubtful: boolean;
-  /** What has to stand beside every difference. */
-  notice: string;
-}
-
-/** The line before tip-off that a forecast knew, in points, and when it was read (NaN if unknown). */
-export interface Line {
-  margin: number | undefined;
-  total: number | undefined;
-  read: number;
-}
+import type { Forecast, Side } from "./types";
 
 /** A price may be older than this no longer: several have followed it. */
 const OLD_MS = 2 * 60_000;

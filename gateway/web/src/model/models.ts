@@ -4,22 +4,13 @@ import type { ModelComparisonJson, ScoreComparisonJson } from "../gen/dejavu/v1/
 import type { MetricJson, ModelJson } from "../gen/dejavu/v1/model_service_pb";
 import { num, time } from "../api/convert";
 import { strings } from "../strings";
-import { exact, figure, fixed, signed } from "./format";
+import { exact, figure, signed } from "./format";
 import { afterOrAt } from "./play";
 
 const said = strings.models;
 
 /** E-value from which a statement is shown, with an error rate of at most 1 in 20 over all looks. */
 export const THRESHOLD = 20;
-
-/** Two models to compare, by version; "persistence" is the last known lead. */
-export interface Pair {
-  model: string;
-  against: string;
-  /** Names of the two, as shown. */
-  name: string;
-  other: string;
-}
 
 /** Whether the server has a store of models: without one no model has a stage. */
 export function hasStore(models: readonly ModelJson[]): boolean {
@@ -32,19 +23,19 @@ function named(model: ModelJson): string {
   return [role, (model.version ?? "").slice(0, 8)].filter(Boolean).join(" ");
 }
 
-/** Pairs to compare: each challenger with the champion, the newest first, then the champion with its predecessor and with persistence. */
-export function pairs(models: readonly ModelJson[]): Pair[] {
+/** Pairs to compare: each challenger with the champion, the newest first, then the champion with its predecessor and with persistence, the last known lead; by version, with both names as shown. */
+export function pairs(models: readonly ModelJson[]) {
   const has = (alias: string) => models.find((model) => model.aliases?.includes(alias));
   const champion = has("champion");
   if (!champion) return [];
   const previous = has("previous");
-  const pair = (model: ModelJson, against: string, other: string): Pair => ({ model: model.version ?? "", against, name: named(model), other });
+  const pair = (model: ModelJson, against: string, other: string) => ({ model: model.version ?? "", against, name: named(model), other });
   const challengers = models.filter((model) => model.stage === "MODEL_STAGE_STAGED" && !model.aliases?.includes("previous"));
   challengers.sort((a, b) => Number(b.aliases?.includes("challenger") ?? false) - Number(a.aliases?.includes("challenger") ?? false));
   return [
     ...challengers.map((model) => pair(model, champion.version ?? "", named(champion))),
     ...(previous ? [pair(champion, previous.version ?? "", named(previous))] : []),
-    pair(champion, "persistence", said.persistence),
+    pair(champion, "persistence", strings.record.persistence),
   ];
 }
 
@@ -78,8 +69,7 @@ export function verdict(comparison: ModelComparisonJson, name: string, other: st
 
 /** A difference with its interval: "−0.011 [−0.020, −0.002]". */
 export function difference(score: ScoreComparisonJson, digits: number): string {
-  const value = signed(num(score.difference), digits);
-  return score.lower === undefined || score.upper === undefined ? value : `${value} [${signed(num(score.lower), digits)}, ${signed(num(score.upper), digits)}]`;
+  return figure({ ...score, value: score.difference }, digits, signed);
 }
 
 export function modelRows(models: readonly ModelJson[]): string[][] {
@@ -108,8 +98,4 @@ export function changeRows(changes: readonly ModelChangeJson[]): string[][] {
     change.reason || "–",
     evidence(change.evidence),
   ]);
-}
-
-export function score(value: number | string | undefined, digits: number): string {
-  return fixed(num(value), digits);
 }

@@ -52,7 +52,7 @@ export function stateRows(stats: GetServiceStatsResponseJson): Rows {
     [said.lag, said.behind(num(lag?.entries), age(lag?.lagSeconds), num(lag?.outcomes))],
   ];
   if (start?.cache) rows.push([said.cache, percent(num(start.cache.hitRate))]);
-  for (const feed of feeds ?? []) rows.push([said.feed(feed.feed ?? ""), feed.dataAgeSeconds === undefined ? said.idle : age(feed.dataAgeSeconds)]);
+  for (const feed of feeds ?? []) rows.push([said.feed(feed.feed ?? ""), feed.dataAgeSeconds === undefined ? strings.system.feedIdle : age(feed.dataAgeSeconds)]);
   for (const each of stats.coverage ?? []) {
     const horizon = each.horizon === "HORIZON_FINAL" ? "final" : "half";
     rows.push([said.coverage[horizon], said.held(percent(num(each.coverage), 1), percent(num(each.nominalCoverage), 1), num(each.games))]);

@@ -26,17 +26,11 @@ export function swings(points: readonly CoursePoint[]): Swing[] {
   return found.map(({ from, to, rise }) => ({ from, to, percent: Math.round(100 * rise) }));
 }
 
-export interface Story {
-  homeWon: boolean;
-  /** The forecast at which the winner was least likely to win, and that probability. */
-  lowest: CoursePoint;
-  chance: number;
-  /** Where the winner was furthest behind, of the known leads; undefined if never. */
-  behind: Played | undefined;
-}
-
-/** How the winner of a game came there; undefined without forecasts. */
-export function story(points: readonly CoursePoint[], played: readonly Played[], differential: number): Story | undefined {
+/**
+ * How the winner of a game came there; undefined without forecasts. `lowest`: the forecast at which it was least likely to
+ * win, with that chance. `behind`: where it was furthest behind, of the known leads; undefined if never.
+ */
+export function story(points: readonly CoursePoint[], played: readonly Played[], differential: number) {
   const homeWon = differential > 0;
   const chance = ({ probability }: CoursePoint) => (homeWon ? probability : 1 - probability);
   const ahead = ({ lead }: Played) => (homeWon ? lead : -lead);

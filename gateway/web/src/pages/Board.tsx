@@ -18,7 +18,7 @@ export default function Board() {
   const ids = () => asked().ids ?? chosen();
   const columns = () => [1, 1, 2, 2, 2, 3, 3, 4, 4][ids().length];
   return (
-    <main class="tv" data-columns={columns()}>
+    <main class="tv" style={{ "--columns": columns() }}>
       <Heading hidden>{said.board}</Heading>
       <For each={ids()} fallback={<p class="tv-none">{said.none}</p>}>
         {(id) => (

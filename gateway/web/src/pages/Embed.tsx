@@ -3,7 +3,7 @@ import { Show } from "solid-js";
 import { AgeBadge } from "../components/AgeBadge";
 import { FanChart, FanLegend } from "../components/FanFigure";
 import { Heading, Pending, Problems } from "../components/Frame";
-import { lead, percent } from "../model/format";
+import { percent } from "../model/format";
 import { unforecast, type Unforecast } from "../model/phase";
 import { teamStyle } from "../model/teams";
 import { game } from "../state/games";
@@ -29,10 +29,10 @@ export default function Embed(props: { id: string }) {
           </Show>
         }
       >
-        <div class="embed-head">
+        <div class="row apart embed-head">
           <Heading>{strings.game.title(moment.away(), moment.home())}</Heading>
           <span>
-            {lead(margin(), moment.home(), moment.away(), 0)} · {over() ? strings.age.final(over()?.overtimes) : strings.tonight.after(moment.minute())}
+            {moment.named(margin(), 0)} · {over() ? strings.age.final(over()?.overtimes) : strings.tonight.after(moment.minute())}
           </span>
           <Show when={!over() && unforecast(state())}>
             <span class="no-forecast">{strings.tonight.noForecast[state() as Unforecast]}</span>
@@ -47,7 +47,7 @@ export default function Embed(props: { id: string }) {
           <Show when={!over() && history.newest()}>{(newest) => <AgeBadge newest={newest()} outcome={over()} shown={shown()} />}</Show>
         </div>
         <FanChart moment={moment} fill />
-        <div class="embed-foot">
+        <div class="row apart embed-foot">
           <FanLegend over={moment.ended() !== undefined} />
           <a href={`/game/${props.id}`} target="_blank" rel="noopener">
             {strings.product}

@@ -1,7 +1,8 @@
 /** One game: similar games, fan, probability of a win, terms of the forecast, and coverage. */
-import { createMemo, createSignal, For, Show } from "solid-js";
+import { createMemo, For, Show } from "solid-js";
 import { barData, barOptions, type Bar } from "../charts/barChart";
 import { Chart } from "../charts/Chart";
+import { Copy } from "../components/Command";
 import { DejaVu } from "../components/DejaVu";
 import { FanFigure } from "../components/FanFigure";
 import { Figure, readRow, Table } from "../components/Figure";
@@ -10,7 +11,7 @@ import { MarketCard, marketCourse } from "../components/MarketBeside";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
 import { corrections } from "../model/course";
-import { exact, lead, percent } from "../model/format";
+import { exact, percent } from "../model/format";
 import { REGULATION, timeCell } from "../model/play";
 import { teamStyle } from "../model/teams";
 import { nowText } from "../components/ShownGame";
@@ -34,7 +35,7 @@ function WinFigure(props: Parts) {
     columns: [said.columns.minute, said.columns.lead, strings.tonight.wins(props.moment.home()), ...(market().length ? [strings.market.wins(props.moment.home())] : [])],
     rows: winPoints(props.history).map((point) => [
       timeCell(point.minute),
-      lead(point.lead, props.moment.home(), props.moment.away(), 0),
+      props.moment.named(point.lead, 0),
       percent(point.probability, 1),
       ...(market().length ? [percent(market().find((one) => one.minute === point.minute)?.probability ?? Number.NaN, 1)] : []),
     ]),
@@ -60,7 +61,7 @@ function ReasonFigure(props: Parts) {
   const title = () => (inOvertime() ? said.reasonOvertime : props.moment.explained()?.horizon === "half" ? said.reasonHalf : said.reason);
   const minutes = () => props.moment.explained()?.attribution?.minutes.length ?? 0;
   const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : index > minutes() ? said.othersLong : `${index}`);
-  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  const name = props.moment.named;
   const table = () => ({ columns: [said.minute, said.changedBy], rows: bars().map((bar, index) => [longName(index), name(bar.value, 2)]) });
   const ranked = () => ({
     columns: [said.whatMoved, said.changedBy],
@@ -79,12 +80,12 @@ function ReasonFigure(props: Parts) {
 
 function CorrectionsCard(props: Parts) {
   const found = createMemo(() => corrections(props.history.predictions()));
-  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  const name = props.moment.named;
   return (
     <Show when={found().length}>
       <section class="card">
         <h2>{said.corrections}</h2>
-        <ul class="plain">
+        <ul class="corrections">
           <For each={found()}>
             {(one) => (
               <li>
@@ -101,24 +102,6 @@ function CorrectionsCard(props: Parts) {
   );
 }
 
-/** Copies the picture itself, for programs that take pasted pictures; browsers allow that over HTTPS and on this machine only. */
-function CopyPicture(props: { url: string }) {
-  const [done, setDone] = createSignal<string>();
-  const copy = async () => {
-    // The promise, not its result: Safari lets nothing be copied later than the click.
-    const loaded = fetch(props.url).then((answer) => (answer.ok ? answer.blob() : Promise.reject(new Error(answer.statusText))));
-    setDone(await navigator.clipboard.write([new ClipboardItem({ "image/png": loaded })]).then(() => said.copied, () => said.notCopied));
-  };
-  return (
-    <>
-      <button type="button" class="quiet" onClick={() => void copy()}>
-        {said.copyPicture}
-      </button>
-      <span role="status">{done() && ` ${done()}`}</span>
-    </>
-  );
-}
-
 export default function Game(props: { id: string }) {
   const history = createHistory(() => props.id);
   const moment = createMoment(history, () => known(props.id)?.shown);
@@ -131,6 +114,11 @@ export default function Game(props: { id: string }) {
     return said.titleWithScore(moment.away(), now.awayScore, moment.home(), now.homeScore);
   };
   const picture = () => `/share/game/${props.id}.png?minute=${moment.minute()}`;
+  // Programs take pasted pictures. The promise, not its result: Safari lets nothing be copied later than the click.
+  const copyPicture = (to: Clipboard) => {
+    const loaded = fetch(picture()).then((answer) => (answer.ok ? answer.blob() : Promise.reject(new Error(answer.statusText))));
+    return to.write([new ClipboardItem({ "image/png": loaded })]);
+  };
   const error = () => (history.predictions().length ? undefined : history.loaded.error());
   return (
     <Show
@@ -146,7 +134,7 @@ export default function Game(props: { id: string }) {
       }
     >
       <Heading hidden>{title()}</Heading>
-      <div class="game-page teams" style={teamStyle(moment.home(), moment.away())}>
+      <div class="stack teams" style={teamStyle(moment.home(), moment.away())}>
         <Scoreboard id={props.id} history={history} moment={moment} />
         <Scrubber history={history} moment={moment} />
         <Show when={explained()?.similar.length ? explained() : undefined}>
@@ -157,7 +145,7 @@ export default function Game(props: { id: string }) {
         <WinFigure history={history} moment={moment} />
         <ReasonFigure history={history} moment={moment} />
         <CorrectionsCard history={history} moment={moment} />
-        <p class="page-foot">
+        <p class="sub page-foot">
           <Show when={document.fullscreenEnabled}>
             <button type="button" class="quiet" onClick={() => void document.documentElement.requestFullscreen().catch(() => undefined)}>
               {said.fullScreen}
@@ -168,7 +156,7 @@ export default function Game(props: { id: string }) {
           <a href={picture()}>{said.picture}</a>
           <Show when={window.ClipboardItem && navigator.clipboard}>
             {" "}
-            · <CopyPicture url={picture()} />
+            · <Copy name={said.copyPicture} failed={said.notCopied} copy={copyPicture} />
           </Show>
         </p>
       </div>

@@ -1,6 +1,6 @@
 /** What the page shows, and its words, each in one sentence. */
 import { For, onMount } from "solid-js";
-import { Command } from "../components/Command";
+import { Commands } from "../components/Command";
 import { PageHead } from "../components/Frame";
 import { strings } from "../strings";
 import { WORDS } from "../words";
@@ -12,7 +12,7 @@ export default function Help() {
   onMount(() => setTimeout(() => location.hash && document.getElementById(location.hash.slice(1))?.focus()));
   return (
     <>
-      <PageHead title={said.title} intro={said.intro} />
+      <PageHead title={strings.pages["/help"]} intro={said.intro} />
       <div class="stack help">
         <section class="card">
           <h2>{said.pages}</h2>
@@ -44,14 +44,7 @@ export default function Help() {
         </section>
         <section class="card">
           <h2>{said.commands}</h2>
-          <For each={strings.commands}>
-            {([command, text]) => (
-              <>
-                <p>{text}</p>
-                <Command command={command} />
-              </>
-            )}
-          </For>
+          <Commands />
         </section>
       </div>
     </>

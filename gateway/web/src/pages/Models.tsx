@@ -1,9 +1,11 @@
 /** The models of a server: champion, challengers, evidence, and changes with their authors. */
 import { createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
-import { Table } from "../components/Figure";
+import { Select } from "../components/Choices";
+import { Table, TableCard } from "../components/Figure";
 import { PageHead, Pending } from "../components/Frame";
 import { ModelComparison } from "../components/ModelComparison";
+import { Facts } from "../components/Stat";
 import { Words } from "../components/Words";
 import type { ModelChangeJson } from "../gen/dejavu/v1/model_change_pb";
 import type { ModelJson } from "../gen/dejavu/v1/model_service_pb";
@@ -19,35 +21,22 @@ function Origin(props: { models: readonly ModelJson[] }) {
   const [chosen, setChosen] = createSignal<string>();
   const version = () => chosen() ?? newest();
   const answer = createLoaded(version, (one) => api.model(one));
-  const rows = () => {
+  const versions = () => props.models.map(({ version = "" }) => [version, version] as const);
+  const facts = () => {
     const { model, replicas = [] } = answer.value() ?? {};
     const lineage = Object.entries(said.lineage).flatMap(([name, title]) => {
       const value = model?.lineage?.[name as keyof typeof said.lineage];
-      return value ? [[title, value]] : [];
+      return value ? [{ name: title, text: value }] : [];
     });
     const loaded = replicas.filter((one) => one.loaded).length;
-    return [...lineage, ...(replicas.length ? [[said.loadedBy, said.workers(loaded, replicas.length)]] : [])];
+    return [...lineage, ...(replicas.length ? [{ name: said.loadedBy, text: said.workers(loaded, replicas.length) }] : [])];
   };
   return (
     <section class="card">
       <h2>{said.origin}</h2>
-      <label class="field">
-        <span>{said.columns[0]}</span>
-        <select value={version()} onChange={(event) => setChosen(event.currentTarget.value)}>
-          <For each={props.models}>{(model) => <option value={model.version}>{model.version}</option>}</For>
-        </select>
-      </label>
+      <Select label={said.columns[0] ?? ""} value={version()} options={versions()} onChange={setChosen} />
       <Show when={!answer.error() && answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
-        <dl class="checks">
-          <For each={rows()}>
-            {([name, value]) => (
-              <div>
-                <dt>{name}</dt>
-                <dd class="plain-value">{value}</dd>
-              </div>
-            )}
-          </For>
-        </dl>
+        <Facts facts={facts()} />
         <For each={(answer.value()?.replicas ?? []).filter((one) => one.error)}>{(one) => <p class="warning">{said.cannotLoad(one.worker ?? "", one.error ?? "")}</p>}</For>
       </Show>
     </section>
@@ -72,7 +61,7 @@ function Changes() {
       <Show when={answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
         <Show when={changes().length} fallback={<p class="pending">{said.changesNone}</p>}>
           <Table data={{ columns: said.changeColumns, rows: changeRows(changes()) }} caption={said.changes} />
-          <p class="caption">{said.changesCaption}</p>
+          <p class="sub caption">{said.changesCaption}</p>
           <Show when={newest()?.nextPageToken}>
             <button type="button" onClick={older}>
               {said.older}
@@ -95,10 +84,7 @@ export default function Models() {
         <Show when={answer.value()?.models} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
           {(models) => (
             <>
-              <section class="card models">
-                <h2>{said.list}</h2>
-                <Table data={{ columns: said.columns, rows: modelRows(models()) }} caption={said.list} />
-              </section>
+              <TableCard title={said.list} data={{ columns: said.columns, rows: modelRows(models()) }} />
               <Show when={hasStore(models())} fallback={<p class="card">{said.noStore}</p>}>
                 <ModelComparison models={models()} />
                 <Origin models={models()} />

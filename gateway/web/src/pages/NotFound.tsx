@@ -1,13 +1,6 @@
-import { Heading } from "../components/Frame";
+import { PageHead } from "../components/Frame";
 import { strings } from "../strings";
 
 export default function NotFound() {
-  return (
-    <>
-      <Heading>{strings.notFound.title}</Heading>
-      <p>
-        <a href="/">{strings.notFound.back}</a>
-      </p>
-    </>
-  );
+  return <PageHead title={strings.notFound.title} intro={<a href="/">{strings.notFound.back}</a>} />;
 }

@@ -1,7 +1,9 @@
 /** Builds the address of an overlay, with a preview over a picture. The choices stand in the address of this page too. */
-import { createMemo, createSignal, createUniqueId, For, onCleanup, onMount, Show, type JSX } from "solid-js";
+import { createMemo, createSignal, createUniqueId, For, Show } from "solid-js";
+import { createWidth } from "../charts/theme";
+import { Check, Field, Segmented, Select } from "../components/Choices";
+import { Copy } from "../components/Command";
 import { PageHead } from "../components/Frame";
-import { Segmented } from "../components/Segmented";
 import { FORMS, frameOf, PARTS, PLACES, shownOf, type Form, type Part } from "../model/overlay";
 import { here, query, setQuery } from "../router";
 import { createClosest, gamesOn } from "../state/air";
@@ -9,6 +11,7 @@ import { strings } from "../strings";
 
 const said = strings.onAir;
 const FRAMES = [["1280x720", "1280 × 720"], ["1920x1080", "1920 × 1080"]] as const;
+const PLACES_TO_CHOOSE = [["", said.usualPlace] as const, ...PLACES.map((one) => [one, said.places[one] ?? one] as const)];
 const SIZES = ["75", "100", "125", "150"].map((size) => [size, `${size} %`] as const);
 
 const set = (name: string, usual?: string) => (value: string) => setQuery({ [name]: value === usual ? undefined : value || undefined }, { replace: true });
@@ -19,6 +22,12 @@ export default function OnAir() {
   const frame = createMemo(() => frameOf(query("frame")));
   const theme = () => (query("theme") === "light" ? "light" : "dark");
   const closest = createClosest();
+  /** Lists of choices stay while scores change. */
+  const games = createMemo(() => {
+    const known = gamesOn().map((game) => [game.id, strings.game.title(game.away, game.home)] as const);
+    const other = /^\d+$/.test(what()) && !known.some(([id]) => id === what()) ? [[what(), what()] as const] : [];
+    return [["closest", said.closest] as const, ["ticker", said.ticker] as const, ...known, ...other];
+  }, undefined, { equals: (before, now) => `${before}` === `${now}` });
   const ofGame = () => what() !== "ticker";
   const hasParts = () => ofGame() && (shown().form === "third" || shown().form === "bug");
   const show = (form: Form, parts: readonly Part[]) => set("show")([form, ...(parts.length ? parts : ["score"])].join(","));
@@ -34,58 +43,37 @@ export default function OnAir() {
     for (const name of ["theme", "delay"]) if (query(name)) one.searchParams.set(name, query(name) ?? "");
     return one.href;
   };
-  const [width, setWidth] = createSignal(0);
   let place!: HTMLDivElement;
-  onMount(() => {
-    const observer = new ResizeObserver(() => setWidth(place.clientWidth));
-    observer.observe(place);
-    onCleanup(() => observer.disconnect());
-  });
+  const width = createWidth(() => place);
   return (
     <>
-      <PageHead title={said.title} intro={said.intro} />
+      <PageHead title={strings.pages["/overlay"]} intro={said.intro} />
       <div class="stack">
-        <section class="card form-row">
-          <Choice label={said.what} value={what()} onChange={set("game", "closest")}>
-            <option value="closest">{said.closest}</option>
-            <option value="ticker">{said.ticker}</option>
-            <For each={gamesOn()}>{(game) => <option value={game.id} selected={what() === game.id}>{strings.game.title(game.away, game.home)}</option>}</For>
-            <Show when={/^\d+$/.test(what()) && !gamesOn().some((game) => game.id === what())}>
-              <option value={what()} selected>
-                {what()}
-              </option>
-            </Show>
-          </Choice>
+        <section class="card row form-row">
+          <Select label={said.what} value={what()} options={games()} onChange={set("game", "closest")} />
           <Show when={ofGame()}>
             <Segmented label={said.form} value={shown().form} options={FORMS.map((one) => [one, said.forms[one] ?? one] as const)} onChange={(form) => set("show", "third")(form)} />
           </Show>
           <Show when={hasParts()}>
             <fieldset class="field">
-              <legend>{said.parts}</legend>
+              <legend class="sub">{said.parts}</legend>
               <For each={PARTS}>
                 {(part) => (
-                  <label>
-                    <input
-                      type="checkbox"
-                      checked={shown().parts.includes(part)}
-                      onChange={(event) => show(shown().form, PARTS.filter((one) => (one === part ? event.currentTarget.checked : shown().parts.includes(one))))}
-                    />{" "}
-                    {said.part[part]}
-                  </label>
+                  <Check
+                    label={said.part[part] ?? part}
+                    checked={shown().parts.includes(part)}
+                    onChange={(on) => show(shown().form, PARTS.filter((one) => (one === part ? on : shown().parts.includes(one))))}
+                  />
                 )}
               </For>
             </fieldset>
           </Show>
           <Segmented label={said.theme} value={theme()} options={said.themes} onChange={set("theme", "dark")} />
-          <Choice label={said.place} value={query("place") ?? ""} onChange={set("place")}>
-            <option value="">{said.usualPlace}</option>
-            <For each={PLACES}>{(one) => <option value={one}>{said.places[one]}</option>}</For>
-          </Choice>
+          <Select label={said.place} value={query("place") ?? ""} options={PLACES_TO_CHOOSE} onChange={set("place")} />
           <Segmented label={said.size} value={query("size") ?? "100"} options={SIZES} onChange={set("size", "100")} />
-          <label class="field">
-            <span>{said.delay}</span>
+          <Field label={said.delay}>
             <input class="points" type="number" min="0" max="600" value={query("delay") ?? ""} onChange={(event) => set("delay", "0")(event.currentTarget.value)} />
-          </label>
+          </Field>
           <Segmented label={said.frame} value={`${frame().width}x${frame().height}`} options={FRAMES} onChange={set("frame", "1920x1080")} />
           <Segmented label={said.behind} value={behind()} options={said.grounds} onChange={setBehind} />
         </section>
@@ -102,35 +90,19 @@ export default function OnAir() {
   );
 }
 
-function Choice(props: { label: string; value: string; onChange: (value: string) => void; children: JSX.Element }) {
-  return (
-    <label class="field">
-      <span>{props.label}</span>
-      <select value={props.value} onChange={(event) => props.onChange(event.currentTarget.value)}>
-        {props.children}
-      </select>
-    </label>
-  );
-}
-
 function Address(props: { label: string; url: string }) {
   const name = createUniqueId();
-  const [copied, setCopied] = createSignal<string>();
   return (
     <section class="card">
       <label class="sub" for={name}>
         {props.label}
       </label>
-      <div class="command">
+      <div class="row apart command">
         <input id={name} class="address" readonly value={props.url} onFocus={(event) => event.currentTarget.select()} />
         <a href={props.url} target="_blank" rel="noopener">
           {said.open}
         </a>
-        <Show when={navigator.clipboard}>
-          <button type="button" onClick={() => void navigator.clipboard.writeText(props.url).then(() => setCopied(props.url))}>
-            {copied() === props.url ? said.copied : said.copy}
-          </button>
-        </Show>
+        <Copy copy={(to) => to.writeText(props.url)} />
       </div>
     </section>
   );

@@ -3,14 +3,13 @@ import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { num } from "../api/convert";
 import { Bets } from "../components/Bets";
+import { Check, HorizonChoice, Segmented, TeamSelect } from "../components/Choices";
 import { Checkpoint } from "../components/Checkpoint";
 import { CoverageFigure, ReliabilityFigure } from "../components/RecordFigures";
-import { Table } from "../components/Figure";
+import { TableCard } from "../components/Figure";
 import { PageHead, Pending } from "../components/Frame";
 import { PastSeasons } from "../components/PastSeasons";
-import { HorizonChoice, Segmented } from "../components/Segmented";
 import { Stat } from "../components/Stat";
-import { TeamSelect } from "../components/TeamSelect";
 import { Words } from "../components/Words";
 import type { GetLeaderboardResponseJson } from "../gen/dejavu/v1/record_service_pb";
 import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
@@ -38,7 +37,7 @@ function Overview(props: { card: ScorecardJson }) {
           )}
         </For>
         <Stat
-          name={`${said.mae}, ${said.maeUnit}`}
+          name={said.mae}
           value={figure(card().mae, 2)}
           notes={[`${said.persistence}: ${figure(card().persistenceMae, 2)}`, said.against(figure(card().maeDifference, 2, signed))]}
         />
@@ -76,11 +75,7 @@ function Leaderboard(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
   });
   return (
     <Show when={props.answer.value()?.rows?.length}>
-      <section class="card">
-        <h2>{said.leaderboard}</h2>
-        <Table data={table()} caption={said.leaderboard} />
-        <p class="caption">{said.leaderboardCaption}</p>
-      </section>
+      <TableCard title={said.leaderboard} data={table()} caption={said.leaderboardCaption} />
     </Show>
   );
 }
@@ -99,11 +94,7 @@ function Shadows(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
   });
   return (
     <Show when={rows().length}>
-      <section class="card">
-        <h2>{said.shadows}</h2>
-        <Table data={table()} caption={said.shadows} />
-        <p class="caption">{said.shadowsCaption(rows()[0]?.againstVersion ?? "")}</p>
-      </section>
+      <TableCard title={said.shadows} data={table()} caption={said.shadowsCaption(rows()[0]?.againstVersion ?? "")} />
     </Show>
   );
 }
@@ -123,21 +114,16 @@ export default function Record_() {
   const periods = Object.entries(said.periods) as [Period, string][];
   return (
     <>
-      <PageHead title={said.title} intro={<Words text={said.intro} />}>
+      <PageHead title={strings.pages["/record"]} intro={<Words text={said.intro} />}>
         <a href="/models">{strings.models.link}</a>
       </PageHead>
       <div class="stack">
         <section class="card" aria-label={said.filters}>
-          <div class="form-row">
+          <div class="row form-row">
             <HorizonChoice label={said.horizon} value={horizon()} onChange={setHorizon} />
             <Segmented label={said.period} value={period()} options={periods} onChange={setPeriod} />
             <TeamSelect label={said.team} none={said.anyTeam} value={team()} onChange={setTeam} />
-            <label class="check">
-              <input type="checkbox" checked={replays()} onChange={(event) => setTicked(event.currentTarget.checked)} />
-              <span>
-                <Words text={said.replays} />
-              </span>
-            </label>
+            <Check label={said.replays} checked={replays()} onChange={setTicked} />
             <a href={forecastsFile(filter(), "csv")} download="">
               {said.download}
             </a>
@@ -165,8 +151,8 @@ export default function Record_() {
                 <Overview card={ready()} />
                 <div class="two-columns record-figures">
                   <ReliabilityFigure filter={filter()} all={ready()} />
-                  <CoverageFigure title={said.byMinuteTitle} caption={said.byMinuteCaption} groups={minutes} />
-                  <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />
+                  <CoverageFigure title={said.byMinuteTitle} by={said.byMinute} groups={minutes} />
+                  <CoverageFigure title={said.byMonthTitle} by={said.byMonth} groups={months} />
                 </div>
                 <Show when={ready().market}>
                   <Bets filter={filter()} />

@@ -3,7 +3,8 @@ import { For, onCleanup, Show } from "solid-js";
 import { api, type GatewayStatus } from "../api/client";
 import { num } from "../api/convert";
 import { Table } from "../components/Figure";
-import { Heading, Pending } from "../components/Frame";
+import { PageHead, Pending } from "../components/Frame";
+import { Facts, type Fact } from "../components/Stat";
 import { exact, span } from "../model/format";
 import { hasStore } from "../model/models";
 import { followed } from "../model/phase";
@@ -12,18 +13,12 @@ import { tonight } from "../state/board";
 import { now, offset } from "../state/clock";
 import { connection, status } from "../state/live";
 import { createLoaded } from "../state/load";
-import { problems, quietFor, silentFor, states } from "../state/problems";
+import { problemOf, problems, quietFor, silentFor, states } from "../state/problems";
 import { strings } from "../strings";
 
 const said = strings.system;
 const CLOCK_GOOD_MS = 2000;
 const REFRESH_MS = 5000;
-
-interface Check {
-  name: string;
-  good: boolean;
-  text: string;
-}
 
 function ledgerText(state: GatewayStatus): string {
   if (!state.serving) return said.unknown;
@@ -35,12 +30,12 @@ function feedText(): string {
   return read.length ? said.feedRead(span(now() - Math.max(...read))) : said.feedIdle;
 }
 
-function checks(): Check[] {
+function checks(): Fact[] {
   const state = status();
   const quiet = quietFor();
   const skew = offset();
   const open = connection() === "open";
-  const list: Check[] = [{ name: said.page, good: open, text: open ? said.connected : (strings.connection[connection()] ?? "") }];
+  const list: Fact[] = [{ name: said.page, good: open, text: open ? said.connected : (strings.connection[connection()] ?? "") }];
   if (state) {
     const newest = state.newestEventTime ? said.ago(exact(Date.parse(state.newestEventTime)), span(now() - Date.parse(state.newestEventTime))) : said.never;
     list.push(
@@ -57,7 +52,7 @@ function checks(): Check[] {
     const text = gone
       ? said.unknown
       : silent
-        ? strings.problems.silent[silent.part].title
+        ? problemOf(silent.part).title
         : quiet === undefined
           ? feedText()
           : said.feedQuiet(span(quiet));
@@ -74,7 +69,7 @@ function Models() {
   const models = createLoaded(() => true, () => api.models());
   return (
     <section class="card">
-      <h2>{said.models}</h2>
+      <h2>{strings.models.title}</h2>
       <p>
         <a href="/models">{strings.models.link}</a>
       </p>
@@ -133,26 +128,15 @@ function Stats() {
 export default function System() {
   return (
     <>
-      <div class="page-head">
-        <Heading>{said.title}</Heading>
-      </div>
+      <PageHead title={strings.pages["/system"]} />
       <div class="stack">
         <section class="card">
           <h2>{problems().length || !status() || !tonight() ? said.overall : said.good}</h2>
-          <dl class="checks">
-            <For each={checks()}>
-              {(check) => (
-                <div data-good={check.good}>
-                  <dt>{check.name}</dt>
-                  <dd>{check.text}</dd>
-                </div>
-              )}
-            </For>
-          </dl>
+          <Facts facts={checks()} />
         </section>
         <Models />
         <Stats />
-        <p class="page-foot">
+        <p class="sub page-foot">
           <a href="/docs">{said.interface}</a>
         </p>
       </div>

@@ -1,10 +1,10 @@
 /** The board: tonight's games live, or those of an earlier evening. */
 import { batch, createEffect, createMemo, createSignal, For, on, onCleanup, Show } from "solid-js";
 import { api } from "../api/client";
-import { Command } from "../components/Command";
+import { Commands } from "../components/Command";
 import { GameCard } from "../components/GameCard";
 import { MarketNote } from "../components/MarketBeside";
-import { Heading, Pending } from "../components/Frame";
+import { PageHead, Pending } from "../components/Frame";
 import { day, gameDay } from "../model/format";
 import { isReplay, phase } from "../model/phase";
 import { go, query } from "../router";
@@ -60,11 +60,11 @@ export default function Tonight() {
       .map((game) => game.id);
   const groups = [said.inPlay, said.later, said.postponed, said.unreported, said.over].map((name) => ({ name, ids: createMemo(() => sorted(name)) }));
   const [room, setRoom] = createSignal(CARDS_A_TURN);
-  let further: ReturnType<typeof setTimeout> | undefined;
   createEffect(() => {
-    if (room() < shown().length) further = setTimeout(() => setRoom(room() + CARDS_A_TURN));
+    if (room() >= shown().length) return;
+    const further = setTimeout(() => setRoom(room() + CARDS_A_TURN));
+    onCleanup(() => clearTimeout(further));
   });
-  onCleanup(() => clearTimeout(further));
   /** The cards of a group that have room: those of the groups before it come first. */
   const drawn = (place: number) => {
     const before = groups.slice(0, place).reduce((sum, group) => sum + group.ids().length, 0);
@@ -73,20 +73,17 @@ export default function Tonight() {
   const dates = () => board()?.dates;
   return (
     <>
-      <div class="page-head">
-        <div>
-          <Heading>{live() ? said.title : day(date())}</Heading>
-          <Show when={live()}>
-            <p class="sub">{shown().length && shown().every((game) => isReplay(game.id)) ? said.replayed(day(date())) : day(date())}</p>
-          </Show>
-        </div>
-        <nav class="evenings" aria-label={said.evening}>
+      <PageHead
+        title={live() ? strings.pages["/"] : day(date())}
+        intro={live() && <span class="sub">{shown().length && shown().every((game) => isReplay(game.id)) ? said.replayed(day(date())) : day(date())}</span>}
+      >
+        <nav class="row sub evenings" aria-label={said.evening}>
           <Show when={dates()?.previous}>{(date) => <a href={`/?date=${date()}`}>← {said.previous}</a>}</Show>
           <Show when={dates()?.next}>{(date) => <a href={`/?date=${date()}`}>{said.next} →</a>}</Show>
           <Show when={chosen()}>
             <a href="/">{said.toToday}</a>
           </Show>
-          <label class="day-choice">
+          <label>
             <span class="visually-hidden">{said.chooseDay}</span>
             <input
               type="date"
@@ -96,21 +93,14 @@ export default function Tonight() {
             />
           </label>
         </nav>
-      </div>
+      </PageHead>
       <Show when={board() || ((error() || waited()) && shown().length)} fallback={<Pending error={error()} retry={retry} />}>
         <Show when={shown().length} fallback={
             <>
               <p class="pending">{said.empty}</p>
               <Show when={!chosen()}>
                 <p>{said.emptyHint}</p>
-                <For each={strings.commands}>
-                  {([command, text]) => (
-                    <>
-                      <p class="sub">{text}</p>
-                      <Command command={command} />
-                    </>
-                  )}
-                </For>
+                <Commands />
               </Show>
             </>
           }

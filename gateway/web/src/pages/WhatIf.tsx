@@ -2,11 +2,11 @@
 import { createEffect, createSignal, For, onCleanup, Show } from "solid-js";
 import { api, ApiError } from "../api/client";
 import { forecast as toForecast } from "../api/convert";
+import { Field, HorizonChoice, Segmented, TeamSelect } from "../components/Choices";
 import { DejaVu } from "../components/DejaVu";
 import { PageHead } from "../components/Frame";
 import { PatternEditor } from "../components/PatternEditor";
-import { HorizonChoice, Segmented } from "../components/Segmented";
-import { TeamSelect } from "../components/TeamSelect";
+import { Stat } from "../components/Stat";
 import { Words } from "../components/Words";
 import { expected, fixed, lead, percent } from "../model/format";
 import { LEVELS } from "../model/fan";
@@ -125,16 +125,15 @@ export default function WhatIf() {
   const name = (value: number) => lead(value, answeredHome(), answeredAway());
   return (
     <>
-      <PageHead title={said.title} intro={<Words text={said.intro} />} />
+      <PageHead title={strings.pages["/what-if"]} intro={<Words text={said.intro} />} />
       <div class="stack teams" style={teamStyle(answeredHome(), answeredAway())}>
         <section class="card">
-          <div class="form-row">
-            <HorizonChoice label={said.horizon} value={horizon()} onChange={setHorizon} />
+          <div class="row form-row">
+            <HorizonChoice label={strings.record.horizon} value={horizon()} onChange={setHorizon} />
             <Segmented label={said.level} value={alpha()} options={Object.entries(ALPHAS) as [Alpha, string][]} onChange={setAlpha} />
             <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
-            <label class="field">
-              <span>{said.points}</span>
+            <Field label={said.points}>
               <input
                 class="points"
                 inputmode="numeric"
@@ -145,9 +144,8 @@ export default function WhatIf() {
                 aria-describedby="points-problem"
                 onInput={(event) => setPoints(event.currentTarget.value.trim())}
               />
-            </label>
-            <label class="field">
-              <span>{said.line}</span>
+            </Field>
+            <Field label={said.line}>
               <input
                 class="points"
                 inputmode="text"
@@ -159,11 +157,10 @@ export default function WhatIf() {
                 aria-describedby="line-hint"
                 onInput={(event) => setLine(event.currentTarget.value.trim())}
               />
-            </label>
-            <label class="field">
-              <span>{said.date}</span>
-              <input class="points day" type="date" value={date()} onChange={(event) => setDate(event.currentTarget.value)} />
-            </label>
+            </Field>
+            <Field label={said.date}>
+              <input class="points" type="date" value={date()} onChange={(event) => setDate(event.currentTarget.value)} />
+            </Field>
           </div>
           <p id="line-hint" classList={{ sub: !unfitLine(), invalid: unfitLine() }} role="status">
             {unfitLine() ? `${said.lineUnfit} ` : ""}
@@ -178,41 +175,25 @@ export default function WhatIf() {
           <Show when={shown()} fallback={<p class="pending">{said.waiting}</p>}>
             {(forecast) => (
               <dl class="stats">
-                <div class="stat">
-                  <dt>{strings.atHorizon[forecast().horizon]}</dt>
-                  <dd>
-                    <strong data-answer="point">{name(forecast().point)}</strong>
-                    <span class="sub" data-answer="interval">
-                      {strings.tonight.interval(percent(1 - forecast().alpha), name(forecast().lower), name(forecast().upper))}
-                    </span>
-                  </dd>
-                </div>
-                <div class="stat">
-                  <dt>{said.wins[forecast().horizon]?.(answeredHome())}</dt>
-                  <dd>
-                    <strong data-answer="probability">{percent(forecast().probability)}</strong>
-                  </dd>
-                </div>
+                <Stat
+                  name={strings.atHorizon[forecast().horizon] ?? ""}
+                  value={name(forecast().point)}
+                  notes={[strings.tonight.interval(percent(1 - forecast().alpha), name(forecast().lower), name(forecast().upper))]}
+                  answer="point"
+                />
+                <Stat name={said.wins[forecast().horizon]?.(answeredHome()) ?? ""} value={percent(forecast().probability)} answer="probability" />
                 <Show when={forecast().total}>
                   {(total) => (
-                    <div class="stat">
-                      <dt>{said.total[forecast().horizon]}</dt>
-                      <dd>
-                        <strong data-answer="total">{fixed(total().point)}</strong>
-                        <span class="sub">{strings.game.totalInterval(percent(1 - forecast().alpha), total().lower, total().upper)}</span>
-                      </dd>
-                    </div>
+                    <Stat
+                      name={said.total[forecast().horizon] ?? ""}
+                      value={fixed(total().point)}
+                      notes={[strings.tonight.interval(percent(1 - forecast().alpha), `${total().lower}`, `${total().upper}`)]}
+                      answer="total"
+                    />
                   )}
                 </Show>
                 <Show when={forecast().expectedMargin !== undefined}>
-                  <div class="stat">
-                    <dt>
-                      <Words text={strings.game.expected} />
-                    </dt>
-                    <dd>
-                      <strong>{expected(forecast().expectedMargin ?? 0, answeredHome(), answeredAway())}</strong>
-                    </dd>
-                  </div>
+                  <Stat name={strings.game.expected} value={expected(forecast().expectedMargin ?? 0, answeredHome(), answeredAway())} />
                 </Show>
               </dl>
             )}
@@ -221,9 +202,8 @@ export default function WhatIf() {
         </section>
         <section class="card">
           <PatternEditor pattern={pattern()} forecast={shown()} most={most()} home={homeName()} away={awayName()} onChange={take} />
-          <p class="caption">{said.draw}</p>
-          <label class="field">
-            <span>{said.pattern}</span>
+          <p class="sub caption">{said.draw}</p>
+          <Field label={said.pattern}>
             <textarea
               value={text()}
               inputmode="text"
@@ -232,14 +212,14 @@ export default function WhatIf() {
               aria-describedby="pattern-hint pattern-problem"
               onInput={(event) => typed(event.currentTarget.value)}
             />
-          </label>
+          </Field>
           <p id="pattern-hint" class="sub">
             {said.patternHint}
           </p>
           <p id="pattern-problem" class="invalid" role="alert">
             {problem() || refusal()}
           </p>
-          <div class="form-row">
+          <div class="row form-row">
             <button type="button" onClick={() => take(EXAMPLE)}>
               {said.reset}
             </button>

@@ -5,7 +5,7 @@ import { openness } from "../model/course";
 import { gameDay } from "../model/format";
 import { byInterest, follow, keepPlaces, type Followed, type InPlay } from "../model/follow";
 import { phase, unforecast } from "../model/phase";
-import type { Forecast, Shown } from "../model/types";
+import type { Shown } from "../model/types";
 import { byTipOff, isTonight, loadTonight, tonight } from "./board";
 import { now } from "./clock";
 import { games, latest, outcomeOf, type Game } from "./games";
@@ -14,24 +14,10 @@ import { createPhase } from "./phase";
 import { isCurrent } from "./problems";
 
 /** What may go on the air of a game. Viewers see no words about faults: what may be old is grey. */
-export interface Air {
-  home: string;
-  away: string;
-  shown: Shown | undefined;
-  /** The differential at the end, once it is known. */
-  final: number | undefined;
-  /** Lead and time of play of the newest forecast, for a game whose score is not known. */
-  lead: number;
-  minute: number;
-  /** The standing forecast of the end of a game in play. */
-  forecast: Forecast | undefined;
-  /** Whether the score may be old; and whether a chart may be, which is of the newest forecast. */
-  old: boolean;
-  oldChart: boolean;
-}
+export type Air = NonNullable<ReturnType<ReturnType<typeof createAir>>>;
 
 /** What may be said of a game, by the stream, and by its history where the stream has told nothing yet; undefined if nothing is known. */
-export function createAir(game: Accessor<Game | undefined>, history?: History): Accessor<Air | undefined> {
+export function createAir(game: Accessor<Game | undefined>, history?: History) {
   const shown = () => game()?.shown;
   const newest = createMemo(() => {
     const one = game();
@@ -56,10 +42,14 @@ export function createAir(game: Accessor<Game | undefined>, history?: History): 
       home: teams.home,
       away: teams.away,
       shown: shown(),
+      /** The differential at the end, once it is known. */
       final: outcome()?.differential,
+      /** Lead and time of play of the newest forecast, for a game whose score is not known. */
       lead: one?.lead ?? 0,
       minute: one?.minute ?? 0,
+      /** The standing forecast of the end of a game in play. */
       forecast: outcome() || unforecast(state()) ? undefined : end(),
+      /** Whether the score may be old; and whether a chart may be, which is of the newest forecast. */
       old: !outcome() && (isOld || !(isNewest || ["ended", "postponed"].includes(state()))),
       oldChart: !outcome() && (isOld || !isNewest),
     };

@@ -71,33 +71,25 @@ function connect(): void {
     if (!resumed) restart(); // loaded data may lack events up to now
     setConnection("open");
   };
-  function take(event: MessageEvent<string>): void {
-    heard = Date.now();
-    token = event.lastEventId || token;
-  }
-  mine.addEventListener("position", take);
-  mine.addEventListener("prediction", (event: MessageEvent<string>) => {
-    take(event);
-    const told = JSON.parse(event.data) as StreamPredictionsResponseJson;
-    later(() => takeEvent(told));
-  });
-  mine.addEventListener("game", (event: MessageEvent<string>) => {
-    heard = Date.now(); // it has no position
-    const told = JSON.parse(event.data) as GameJson;
-    later(() => takeShown(told));
-  });
-  mine.addEventListener("priced", (event: MessageEvent<string>) => {
-    heard = Date.now(); // likewise
-    const told = JSON.parse(event.data) as RecordedPredictionJson;
-    later(() => takePriced(told));
-  });
-  mine.addEventListener("status", (event: MessageEvent<string>) => {
-    take(event);
-    takeStatus(JSON.parse(event.data) as GatewayStatus);
-  });
-  mine.addEventListener("reset", () => {
+  /** `placed`: whether such messages have a position. */
+  const on = (kind: string, placed: boolean, take: (data: string) => void) =>
+    mine.addEventListener(kind, (event: MessageEvent<string>) => {
+      heard = Date.now();
+      if (placed) token = event.lastEventId || token;
+      take(event.data);
+    });
+  const onTold = <T>(kind: string, placed: boolean, take: (told: T) => void) =>
+    on(kind, placed, (data) => {
+      const told = JSON.parse(data) as T;
+      later(() => take(told));
+    });
+  on("position", true, () => undefined);
+  on("status", true, (data) => takeStatus(JSON.parse(data) as GatewayStatus));
+  onTold<StreamPredictionsResponseJson>("prediction", true, takeEvent);
+  onTold<GameJson>("game", false, takeShown);
+  onTold<RecordedPredictionJson>("priced", false, takePriced);
+  on("reset", false, () => {
     // The server does not know the position, as after a restore: the newest forecasts follow.
-    heard = Date.now();
     token = "";
     later(() => {
       forget();

@@ -3,6 +3,7 @@ import { createMemo } from "solid-js";
 import { extent } from "../charts/fanChart";
 import { played } from "../model/course";
 import { yRange } from "../model/fan";
+import { lead } from "../model/format";
 import { endOf, HOLDS, overtimesBy } from "../model/play";
 import { playedBy } from "../model/shown";
 import { HORIZONS, MINUTE_OF, type Forecast, type Horizon, type Recorded, type Shown } from "../model/types";
@@ -31,6 +32,8 @@ export function createMoment(history: History, feed: () => Shown | undefined = (
     const one = (shown().final ?? shown().half)?.forecast;
     return one && one.home && one.away ? one : history.teams();
   };
+  const home = () => teams().home || strings.homeName;
+  const away = () => teams().away || strings.awayName;
   /** The shown forecasts, of the latest time first. */
   const newestShown = () => HORIZONS.flatMap((horizon) => shown()[horizon] ?? []).sort((a, b) => b.forecast.minute - a.forecast.minute);
   const series = () => [...history.series("final"), ...history.series("half")];
@@ -81,8 +84,10 @@ export function createMoment(history: History, feed: () => Shown | undefined = (
     overtimes,
     /** Whether overtime was played, and none of it has a forecast. */
     overtimeUnforecast: () => overtimes() > 0 && !overtimesBy(history.minutes().at(-1) ?? 0),
-    home: () => teams().home || strings.homeName,
-    away: () => teams().away || strings.awayName,
+    home,
+    away,
+    /** A lead by the team that is ahead: "BOS +7.3". */
+    named: (points: number, digits = 1) => lead(points, home(), away(), digits),
     standing,
     forecasts: () => standing(minute()),
     /** Margins after the shown time, as far as they are known. */

@@ -8,12 +8,6 @@ import { now, offset } from "./clock";
 import { games, latest, outcomeOf } from "./games";
 import { connection, reaches, status } from "./live";
 
-export interface Problem {
-  key: string;
-  title: string;
-  detail: string;
-}
-
 const SKEW_MS = 30_000;
 
 const watched = createMemo(() => watchedOf(games()));
@@ -46,21 +40,25 @@ export function isCurrent(): boolean {
   return reaches() === "live" && source() === undefined;
 }
 
-export const problems = createMemo((): Problem[] => {
+/** What is said of a problem, by the reason of the server's status or the name of the part. */
+export function problemOf(key: string): { badge: string; title: string; detail: (age: string) => string } {
+  return (strings.problems.of[key] ?? strings.problems.of.other) as ReturnType<typeof problemOf>;
+}
+
+export const problems = createMemo(() => {
   const words = strings.problems;
   if (connection() === "lost") return [{ key: "page", ...words.pageLost }];
-  const found: Problem[] = [];
+  const found: { key: string; title: string; detail: string }[] = [];
   const state = status();
-  if (state && state.reason !== "OK" && state.reason !== "LEDGER_BROKEN") {
-    const known = words.reasons[state.reason] ?? words.other;
-    found.push({ key: state.reason, title: known.title, detail: state.message || known.detail });
-  }
+  const [silent, quiet] = [silentFor(), quietFor()];
+  const tell = (key: string, age = 0, told = "") => {
+    const { title, detail } = problemOf(key);
+    found.push({ key, title, detail: key === "LEDGER_BROKEN" ? `${detail("")} ${told}` : told || detail(span(age)) });
+  };
   // The state of the ledger of an unreachable server is unknown.
-  if (state?.reason === "LEDGER_BROKEN") found.push({ key: "ledger", title: words.ledger.title, detail: `${words.ledger.detail} ${state.ledger.message}` });
-  const silent = silentFor();
-  if (silent && !found.length) found.push({ key: silent.part, title: words.silent[silent.part].title, detail: words.silent[silent.part].detail(span(silent.age)) });
-  const quiet = quietFor();
-  if (quiet !== undefined && !found.length) found.push({ key: "quiet", title: words.quiet.title, detail: words.quiet.detail(span(quiet)) });
+  if (state && state.reason !== "OK") tell(state.reason, 0, state.reason === "LEDGER_BROKEN" ? state.ledger.message : state.message);
+  else if (silent) tell(silent.part, silent.age);
+  else if (quiet !== undefined) tell("quiet", quiet);
   const skew = offset();
   if (skew !== undefined && Math.abs(skew) > SKEW_MS)
     found.push({ key: "skew", title: words.skew.title, detail: words.skew.detail(span(Math.abs(skew)), skew > 0) });

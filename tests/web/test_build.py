@@ -15,7 +15,8 @@ def compressed(files: list[Path]) -> int:
 
 
 def test_the_page_has_less_than_90_kb() -> None:
-    assert compressed(FILES) < 90_000
+    loaded = [path for path in FILES if path.suffix not in {".ico", ".png"}]  # others are for what reads no SVG
+    assert compressed(loaded) < 90_000
 
 
 def test_no_source_map_is_shipped_or_asked_for() -> None:

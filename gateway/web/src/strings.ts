@@ -253,8 +253,8 @@ export const strings = {
     name: (away: string, home: string, day: string) => `${away} at ${home}, ${day}`,
     led: (team: string, points: number) => `${team} led by ${points}`,
     level: "it was level",
-    asHere: ", as here,",
-    here: (lead: string) => ` (here ${lead})`,
+    asHere: (team: string, points: number) => (points ? `, as ${team} did here,` : ", as here,"),
+    here: (team: string, points: number) => (points ? ` (here ${team} led by ${points})` : " (here it was level)"),
     ended: {
       half: (by: number) => (by > 0 ? `led by ${by} at the half` : by < 0 ? `was behind by ${-by} at the half` : "was level at the half"),
       final: (by: number) => (by > 0 ? `won by ${by}` : `lost by ${-by}`),

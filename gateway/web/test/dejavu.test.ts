@@ -19,12 +19,12 @@ test.each<[string, SimilarGame, "half" | "final", string]>([
 ])("%s", (_name, past, horizon, story) => expect(storyOf(past, horizon)).toBe(story));
 
 test("a past game stands beside this one: as here, or with the lead here", () => {
-  expect(storyBeside(game, made({ lead: 6 }))).toBe("ATL led by 6, as here, and lost by 4");
-  expect(storyBeside(game, made({ lead: 5 }))).toBe("ATL led by 6 (here BOS +5) and lost by 4");
+  expect(storyBeside(game, made({ lead: 6 }))).toBe("ATL led by 6, as BOS did here, and lost by 4");
+  expect(storyBeside(game, made({ lead: 5 }))).toBe("ATL led by 6 (here BOS led by 5) and lost by 4");
 });
 
 test("one sentence names the nearest game; there is none without similar games", () => {
-  expect(seenBefore(made({ lead: 6, similar: [game] }))).toMatch(/^Seen before: CLE at ATL, .*2022.*\. After minute 18 ATL led by 6, as here, and lost by 4\.$/);
+  expect(seenBefore(made({ lead: 6, similar: [game] }))).toMatch(/^Seen before: CLE at ATL, .*2022.*\. After minute 18 ATL led by 6, as BOS did here, and lost by 4\.$/);
   expect(seenBefore(made())).toBeUndefined();
   expect(seenBefore(undefined)).toBeUndefined();
 });

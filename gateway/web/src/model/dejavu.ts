@@ -21,11 +21,11 @@ export function storyOf(game: SimilarGame, horizon: Horizon): string {
   return told(game, horizon, "", game);
 }
 
-/** The same beside a forecast that names the game, without scores: "CLE led by 6, as here, and lost by 4". */
+/** The same without scores beside the lead that a forecast's game had then, which may be another by now: "CLE led by 6, as BOS did here, and lost by 4". */
 export function storyBeside(game: SimilarGame, forecast: Forecast): string {
-  const { lead: here, home, away } = forecast;
-  const like = here === undefined ? "" : here === game.lead ? said.asHere : said.here(lead(here, home || strings.homeName, away || strings.awayName, 0));
-  return told(game, forecast.horizon, like, {});
+  const here = forecast.lead ?? game.lead;
+  const side = here > 0 ? forecast.home || strings.homeName : forecast.away || strings.awayName;
+  return told(game, forecast.horizon, (here === game.lead ? said.asHere : said.here)(side, Math.abs(here)), {});
 }
 
 /** Tells it of the side that led then, or of the one that led at the horizon if it was level. */

@@ -53,7 +53,8 @@ function One(props: { id: string }) {
   const moment = createMoment(history, () => game(props.id)?.shown);
   const air = createAir(() => game(props.id), history);
   return (
-    <Show when={air()}>
+    // Nothing is shown before all of it is known.
+    <Show when={history.loaded.value() && air()}>
       {(one) => (
         <Box form={shown().form}>
           <h1 class="visually-hidden">{strings.game.title(one().away, one().home)}</h1>

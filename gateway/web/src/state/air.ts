@@ -1,6 +1,5 @@
 /** Games for a broadcast: what may be said of one, which one is followed, and which are on a board. */
 import { createEffect, createMemo, createSignal, on, untrack, type Accessor } from "solid-js";
-import { OLD_MS } from "../components/ShownGame";
 import { openness } from "../model/course";
 import { gameDay } from "../model/format";
 import { byInterest, follow, keepPlaces, type Followed, type InPlay } from "../model/follow";
@@ -13,7 +12,11 @@ import type { History } from "./history";
 import { createPhase } from "./phase";
 import { isCurrent } from "./problems";
 
+/** A poller tells of a live game every 15 seconds, and after each read that changes it: on the air, longer silence is too long. */
+const SILENT_MS = 30_000;
+
 /** What may go on the air of a game. Viewers see no words about faults: what may be old is grey. */
+
 export type Air = NonNullable<ReturnType<ReturnType<typeof createAir>>>;
 
 /** What may be said of a game, by the stream, and by its history where the stream has told nothing yet; undefined if nothing is known. */
@@ -36,7 +39,7 @@ export function createAir(game: Accessor<Game | undefined>, history?: History) {
   return createMemo(() => {
     const [teams, one] = [game()?.home ? game() : (newest() ?? history?.teams()), newest()];
     if (!teams?.home || !(one || shown() || outcome())) return undefined;
-    const isOld = !isCurrent() || (shown()?.status === "live" && now() - (shown() as Shown).observed > OLD_MS);
+    const isOld = !isCurrent() || (shown()?.status === "live" && now() - (shown() as Shown).observed > SILENT_MS);
     const isNewest = ["live", "halftime"].includes(state());
     return {
       home: teams.home,

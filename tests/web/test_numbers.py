@@ -113,7 +113,9 @@ def test_a_what_if_shows_the_answer_to_what_was_typed(opened: Tab, evening: Even
         assert abs(float(total) - forecast.total.point_forecast) < 0.051
         assert_shows(opened.page.locator('[data-answer="point"] strong').inner_text(), forecast.point_forecast)
         assert_interval(opened.page.locator('[data-answer="point"] dd .sub').inner_text(), forecast)
-        assert_percent(opened.page.locator('[data-answer="probability"] strong').inner_text(), forecast.home_lead_probability)
+        assert_percent(
+            opened.page.locator('[data-answer="probability"] strong').inner_text(), forecast.home_lead_probability
+        )
 
 
 def test_a_what_if_is_not_recorded_and_names_what_is_wrong(opened: Tab, evening: Evening) -> None:

@@ -23,7 +23,8 @@ function idIn(folder: string): string | undefined {
 }
 
 export function App() {
-  const path = () => here().pathname.replace(/\/+$/, "") || "/";
+  // A memo: another query of the same path must not make the page anew.
+  const path = createMemo(() => here().pathname.replace(/\/+$/, "") || "/");
   const [rest, setRest] = createSignal<Rest>();
   const [failed, setFailed] = createSignal(false);
   createEffect(() => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, SimilarGame
-from dejavu_client.formatting import horizon_label
+from dejavu_client.formatting import horizon_label, percent
 
 
 def seen_before(forecast: Forecast) -> str:
@@ -66,10 +66,16 @@ def seen_together(forecast: Forecast) -> str:
         return ""
     if not of.same_lead:
         return f"None of the {of.games:,} similar games had a lead like this one."
-    side = f"{forecast.home_team}'s side" if forecast.home_team else "the home side"
-    led = f"were won by {side}" if forecast.horizon == HORIZON_FINAL else f"were led by {side} at the half"
-    turned = f", {of.turned:,} were turned by the side behind" if forecast.explanation.baseline_prediction else ""
-    return f"Of the {of.same_lead:,} similar games with this lead {of.home_led:,} {led}{turned}."
+    lead = forecast.explanation.baseline_prediction
+    home, away = forecast.home_team or "the home side", forecast.away_team or "the away side"
+    behind, ahead = (
+        f"{each}'s side" if forecast.home_team else each for each in ((away, home) if lead > 0 else (home, away))
+    )
+    first, led = (f"{behind}, which was behind,", of.turned) if lead else (behind, of.home_led)
+    found = f"Of the {of.same_lead:,} similar games with this lead {first}"
+    if forecast.horizon != HORIZON_FINAL:  # a half may be level
+        return f"{found} led in {led:,} at the half."
+    return f"{found} won {led:,}, and {ahead} {of.same_lead - led:,}."
 
 
 def seen_forecast(forecast: Forecast) -> str:
@@ -82,12 +88,15 @@ def seen_forecast(forecast: Forecast) -> str:
         return "They are shown for comparison: this forecast is not made of them."
     if not explanation.similar_summary.same_lead:
         return "Dejavu, the forecast made of similar games, counts how their leads changed."
-    correction = explanation.similar_summary.correction
-    mean = _lead(dejavu.prediction - correction, forecast)
+    # Of the numbers as they are shown, so that they sum.
+    says, mean = (
+        round(each, 1) for each in (dejavu.prediction, dejavu.prediction - explanation.similar_summary.correction)
+    )
+    strength = "team strength, " * forecast.HasField("expected_margin")
     return (
-        f"Dejavu, the forecast made of similar games, says {_lead(dejavu.prediction, forecast)} at the "
-        f"{horizon_label(forecast.horizon)}: their mean is {mean}, and {_lead(correction, forecast)} is for team "
-        "strength, home advantage and what else differs here."
+        f"Dejavu, the forecast made of similar games and {percent(dejavu.weight)} of this one, says "
+        f"{_lead(says, forecast)} at the {horizon_label(forecast.horizon)}: their mean is {_lead(mean, forecast)}, and "
+        f"{_lead(round(says - mean, 1), forecast)} is for {strength}home advantage and what else differs here."
     )
 
 

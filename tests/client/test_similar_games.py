@@ -26,7 +26,7 @@ PAST: dict[str, Any] = {
     "differential_at_horizon": -4,
 }
 SCORES = {"home_points": 49, "away_points": 43, "final_home_points": 98, "final_away_points": 102}
-SUMMARY = SimilarSummary(minute=18, games=3076, same_lead=50, home_led=38, turned=11, correction=-0.5)
+SUMMARY = SimilarSummary(minute=18, games=3076, same_lead=50, home_led=38, turned=12, correction=-0.5)
 PARTS = (ComponentPrediction(name="dejavu", prediction=7.0, weight=0.25),)
 
 
@@ -73,14 +73,14 @@ def test_one_sentence_names_the_nearest_game_beside_this_one() -> None:
 def test_the_mean_of_all_and_its_correction_sum_to_what_dejavu_says() -> None:
     assert (
         seen_together(forecast())
-        == "Of the 50 similar games with this lead 38 were won by BOS's side, 11 were turned by the side behind."
+        == "Of the 50 similar games with this lead LAL's side, which was behind, won 12, and BOS's side 38."
     )
     assert seen_forecast(forecast()) == (
-        "Dejavu, the forecast made of similar games, says BOS +7 at the end: their mean is BOS +7.5, and LAL +0.5 is"
-        " for team strength, home advantage and what else differs here."
+        "Dejavu, the forecast made of similar games and 25 % of this one, says BOS +7 at the end: their mean is BOS"
+        " +7.5, and LAL +0.5 is for home advantage and what else differs here."
     )
     level = forecast(HORIZON_HALFTIME, baseline_prediction=0.0)
-    assert seen_together(level) == "Of the 50 similar games with this lead 38 were led by BOS's side at the half."
+    assert seen_together(level) == "Of the 50 similar games with this lead BOS's side led in 38 at the half."
     alone = forecast(similar_summary=SimilarSummary(games=3076))
     assert seen_together(alone) == "None of the 3,076 similar games had a lead like this one."
     assert "not made of them" in seen_forecast(forecast(components=()))

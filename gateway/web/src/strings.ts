@@ -1,6 +1,6 @@
 /** All texts of the page; the words of its help are in words.ts. */
 import { afterOrAt, gameClock, isWhole, named } from "./model/play";
-import type { Horizon, SimilarSummary, TeamKnowledge } from "./model/types";
+import type { SimilarSummary, TeamKnowledge } from "./model/types";
 
 export const strings = {
   product: "Dejavu",
@@ -104,6 +104,7 @@ export const strings = {
     over: "Over",
     unreported: "Without an outcome",
     after: (minute: number) => (isWhole(minute) ? `after ${minute} min` : gameClock(minute)),
+    forecast: (minute: number) => `forecast ${isWhole(minute) ? `after ${minute} min` : `at ${gameClock(minute)}`}`,
     wins: (team: string) => `${team} wins`,
     change: (team: string, percent: number, since: string) => `${team} win probability +${percent} percentage point${percent === 1 ? "" : "s"} since ${since}`,
     unchanged: (since: string) => `win probability unchanged since ${since}`,
@@ -133,16 +134,17 @@ export const strings = {
     then: (when: string) => `Prices recorded with the forecast ${when}; all numbers are of then.`,
     last: (when: string) => `No price counts any more: the last ones recorded are those ${when}.`,
     caption: (margins: string) =>
-      `Market: what both prices say together, without the bookmaker's margin (${margins}). Model − market: in percentage points; no advice.`,
+      `Market: what both prices say together, without the bookmaker's margin${margins && ` (${margins})`}. Model − market: in percentage points; no advice.`,
     noPrice: "No price is recorded up to this time of play. A line is in points and no price: by itself it gives no probability.",
     line: (line: string) => `Line before tip-off: ${line}`,
     closing: (line: string, read: string) => `Line before tip-off (closing line)${read && `, read at ${read}`}: ${line}`,
-    beside: (market: string, model: string, difference: string) => `market ${market} · model ${model}, ${difference}`,
-    besideThen: (when: string, market: string, model: string, difference: string) => `${when}: market ${market} · model then ${model}, ${difference}`,
+    beside: (bet: string, market: string, model: string, difference: string) => `${bet}: market ${market} · model ${model}, ${difference}`,
+    besideThen: (when: string, bet: string, market: string, model: string, difference: string) => `${when}: ${bet}: market ${market} · model then ${model}, ${difference}`,
     oldShort: (when: string, age: string) => `old price, ${when}, ${age} ago`,
     doubtful: "price doubtful",
     note: "Market: what two prices say together, without the bookmaker's margin. The number behind both is model − market, in percentage points, and no advice.",
-    course: "Dashed: what the market held for likely, by the prices recorded then.",
+    course: "Dashed: how likely the market thought it, by the prices recorded then.",
+    trade: (time: string) => `an exchange's last trade, at ${time}, which nobody need offer`,
     wins: (home: string) => `${home} wins, by the market`,
   },
 
@@ -175,7 +177,7 @@ export const strings = {
       return `${team}: ${month && `${month} and `}${finals || "no"} final${finals === 1 ? "" : "s"}, ${how} known`;
     },
     whoPlays: (lead: string) => `with who has played so far: ${lead}`,
-    asForecast: (when: string, minute: number) => `${when}, forecast ${isWhole(minute) ? `after ${minute} min` : afterOrAt(minute)}`,
+    asForecast: (when: string, minute: number) => `${when}, ${strings.tonight.forecast(minute)}`,
     model: "Model",
     games: (n: number) => `from ${n} past games`,
     winTitle: "Who wins",
@@ -262,17 +264,20 @@ export const strings = {
     story: (then: string, like: string, ended: string) => `${then}${like} and ${ended}`,
     afterMinute: (minute: number, story: string) => `After minute ${minute} ${story}.`,
     seen: (name: string, minute: number, story: string) => `Seen before: ${name}. After minute ${minute} ${story}.`,
-    counts: (of: SimilarSummary, horizon: Horizon, side: string) =>
-      `Of the ${of.sameLead.toLocaleString("en")} similar games with this lead ${of.homeLed.toLocaleString("en")} were ${horizon === "half" ? `led by ${side} at the half` : `won by ${side}`}`,
-    turned: (games: number) => `, ${games.toLocaleString("en")} were turned by the side behind.`,
+    /** `behind`: the side that was behind; none if it was level. Overtimes decide ends, and a half may be level. */
+    counts: {
+      half: (all: string, side: string, led: string) => `Of the ${all} similar games with this lead ${side} led in ${led} at the half.`,
+      final: (all: string, side: string, won: string, other: string, rest: string) => `Of the ${all} similar games with this lead ${side} won ${won}, and ${other} ${rest}.`,
+    },
+    behind: (side: string) => `${side}, which was behind,`,
     noneAlike: (of: SimilarSummary) => `None of the ${of.games.toLocaleString("en")} similar games had a lead like this one.`,
-    forecast: (horizon: string, points: string, mean: string, correction: string) =>
-      `Dejavu, the forecast made of similar games, says ${points} at the ${horizon}: their mean is ${mean}, and ${correction} is for team strength, home advantage and what else differs here.`,
+    forecast: (share: string, horizon: string, points: string, mean: string, correction: string, rated: boolean) =>
+      `Dejavu, the forecast made of similar games and ${share} of this one, says ${points} at the ${horizon}: their mean is ${mean}, and ${correction} is for ${rated ? "team strength, " : ""}home advantage and what else differs here.`,
     changes: "Dejavu, the forecast made of similar games, counts how their leads changed.",
     noPart: "They are shown for comparison: this forecast is not made of them.",
-    side: (home: string) => (home === "home" ? "the home side" : `${home}'s side`),
+    side: (team: string) => (team === "home" || team === "away" ? `the ${team} side` : `${team}'s side`),
     caption: (of: SimilarSummary) =>
-      `Similar after minute ${of.minute}: the ${of.games.toLocaleString("en")} nearest of all past games and their mirror images, in which the teams have each other's parts. With this lead: within two points of it. Listed: the nearest.`,
+      `Similar after minute ${of.minute}: the ${of.games.toLocaleString("en")} nearest of all past games, each also with home and away exchanged. With this lead: within two points of it. Ends include overtime. Listed: the nearest.`,
     chartLabel: (now: string, names: string) => `Line chart of leads from tip-off: this game, now ${now}, and past games like it, to their ends: ${names}.`,
     play: "Play it through",
     stop: "Stop",
@@ -344,8 +349,8 @@ export const strings = {
     least: "Model and market apart by",
     points: (points: number) => (points ? `${points} points or more` : "any"),
     none: "No recorded price matches.",
-    counts: (bets: number, markets: number, games: number) =>
-      `${markets.toLocaleString()} recorded prices; ${bets.toLocaleString()} of them with a stake, in ${games.toLocaleString()} games`,
+    counts: (bets: number, markets: number, games: number, capped: number) =>
+      `${markets.toLocaleString()} recorded prices; ${bets.toLocaleString()} of them with a stake, in ${games.toLocaleString()} games; ${capped.toLocaleString()} stakes cut by the caps of a game and an evening. A filter computes stakes anew, as if nothing else had been bet.`,
     distance: "Distance from the market",
     distanceNote: (markets: number, games: number) => `percentage points (root mean square), ${markets.toLocaleString()} prices of ${games.toLocaleString()} games`,
     brier: "Brier score on these prices",
@@ -464,7 +469,7 @@ export const strings = {
     points: "Points of both so far",
     pointsUnknown: "not known",
     line: "Line before tip-off",
-    lineOf: (home: string, away: string) => `The lead that the market expects, home − away: 5.5 if ${home} is the favorite by 5.5, −5.5 if ${away} is.`,
+    lineOf: (home: string, away: string) => `The lead that the market expects, home − away: 5.5 if ${home} is the favorite by 5.5, which books print as −5.5; −5.5 if ${away} is.`,
     lineUnfit: "Expected a number within ±35.",
     date: "Day of the game, if not today",
     pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, an even one for an even lead, at most 500.`,
@@ -572,6 +577,7 @@ export const strings = {
       ["/record", "Record", "How good the forecasts were, beside simpler ones, and how to check that none was changed."],
       ["/models", "Models", "Which model answers, which ones challenge it, and on what evidence."],
       ["/what-if", "What if", "Draw a game, and see its forecast."],
+      ["/overlay", "On air", "Overlays for a broadcast, and a board for a television."],
       ["/system", "System", "Whether everything works."],
       ["/docs", "Reference", "The same figures for programs."],
     ],

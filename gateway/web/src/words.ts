@@ -21,7 +21,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   similar: {
     name: "Déjà vu, similar games",
     forms: "déjà vu|similar games|like this one",
-    says: "The past games whose course up to this minute was most like this one's: how they went on is shown, and may be mixed into the forecast.",
+    says: "The past games whose course up to this minute was most like this one's: how they went on is shown, and is one part of the forecast.",
   },
   mirrored: {
     name: "Mirrored",
@@ -30,7 +30,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   lstm: {
     name: "LSTM",
-    says: "A small neural network that reads the course of the lead minute by minute; its forecast may be mixed into the one that is shown.",
+    says: "A small neural network that reads the course of the lead minute by minute; its forecast is one part of the one that is shown.",
   },
   linear: {
     name: "Linear model",
@@ -44,7 +44,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   closing: {
     name: "Closing line",
     forms: "closing[- ]line( value)?",
-    says: "The market's last line before tip-off: a bet at a better price than that has closing-line value, the earliest sign that it was a good one.",
+    says: "The market's last line before tip-off. The closing-line value of a bet on the record is by how much it was better than the market's next recorded price, the earliest sign that it was a good one.",
   },
   line: {
     name: "Line before tip-off",

@@ -30,14 +30,14 @@ test("one sentence names the nearest game; there is none without similar games",
 });
 
 test("all similar games together: their mean and the correction sum to what Dejavu says", () => {
-  const summary = { minute: 18, games: 3076, sameLead: 50, homeLed: 38, turned: 11, correction: -0.5 };
+  const summary = { minute: 18, games: 3076, sameLead: 50, homeLed: 38, turned: 12, correction: -0.5 };
   const components = [{ name: "dejavu", points: 7, weight: 0.25 }];
   expect(together(made({ summary, components }), "BOS", "LAL")).toEqual([
-    "Of the 50 similar games with this lead 38 were won by BOS's side, 11 were turned by the side behind.",
-    "Dejavu, the forecast made of similar games, says BOS +7 at the end: their mean is BOS +7.5, and LAL +0.5 is for team strength, home advantage and what else differs here.",
+    "Of the 50 similar games with this lead LAL's side, which was behind, won 12, and BOS's side 38.",
+    "Dejavu, the forecast made of similar games and 25 % of this one, says BOS +7 at the end: their mean is BOS +7.5, and LAL +0.5 is for home advantage and what else differs here.",
   ]);
-  expect(together(made({ summary, components, lead: 0 }), "BOS", "LAL")[0]).toBe("Of the 50 similar games with this lead 38 were won by BOS's side.");
-  expect(together(made({ summary, components, horizon: "half" }), "BOS", "LAL")[0]).toContain("38 were led by BOS's side at the half");
+  expect(together(made({ summary, components, lead: 0 }), "BOS", "LAL")[0]).toBe("Of the 50 similar games with this lead BOS's side won 38, and LAL's side 12.");
+  expect(together(made({ summary, components, horizon: "half" }), "BOS", "LAL")[0]).toBe("Of the 50 similar games with this lead LAL's side, which was behind, led in 12 at the half.");
   expect(together(made({ summary: { ...summary, sameLead: 0 }, components }), "BOS", "LAL")[0]).toBe("None of the 3,076 similar games had a lead like this one.");
   expect(together(made({ summary, components: [] }), "BOS", "LAL")[1]).toContain("not made of them");
   expect(together(made(), "BOS", "LAL")).toEqual([]);

@@ -83,6 +83,8 @@ function quote({ market, answer }: RecordedMarketJson) {
       /** Home and away, or over and under. */
       above: side(market?.above, answer.above),
       below: side(market?.below, answer.below),
+      /** When an exchange's last trade was made; undefined of prices on offer. */
+      traded: market?.tradedTime && time(market.tradedTime),
       /** The bookmaker's margin. */
       margin: num(answer.overround),
       /** Reasons why the difference says less than usual, in the server's words. */

@@ -120,7 +120,7 @@ function nameSwings(chart: uPlot, colors: Palette, { swings, home, away }: WinIn
   ctx.textAlign = "left";
   for (const swing of swings) {
     const top = swing.percent > 0;
-    const text = `${top ? home : away} +${Math.abs(swing.percent)}`;
+    const text = `${top ? home : away} +${Math.abs(swing.percent)} %`;
     const width = ctx.measureText(text).width;
     const [first, last] = placeOf(chart, swing);
     const left = Math.max(bbox.left, Math.min(bbox.left + bbox.width - width - 4 * room, (first + last - width) / 2));

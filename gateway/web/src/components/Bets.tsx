@@ -118,7 +118,7 @@ export function Bets(props: { filter: Filter }) {
             <Show when={found().market} fallback={<p class="pending">{said.none}</p>}>
               {(market) => (
                 <>
-                  <p class="sub">{said.counts(num(market().bets), num(market().markets), num(market().games))}</p>
+                  <p class="sub">{said.counts(num(market().bets), num(market().markets), num(market().games), num(market().capped))}</p>
                   <dl class="stats">
                     <Show when={num(market().scoredMarkets)}>
                       <Beside market={market()} />

@@ -8,6 +8,7 @@ import { seenBefore } from "../model/dejavu";
 import { fixed, lead, percent } from "../model/format";
 import { isBeginning, isReplay, unforecast, type Unforecast } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
+import { leadBy } from "../model/shown";
 import { teamStyle } from "../model/teams";
 import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
 import { latest, outcomeOf, type Game } from "../state/games";
@@ -33,7 +34,7 @@ function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outc
       </strong>
       <IntervalBar {...props.forecast} outcome={outcome()} label={label()} />
       <span class="sub interval-text">
-        {interval()} {props.forecast.late && said.late}{" "}
+        {outcome() === undefined && interval()} {props.forecast.late && said.late}{" "}
         <Show when={props.held}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
       </span>
     </div>
@@ -91,7 +92,7 @@ export function GameCard(props: { game: Game }) {
   const favourite = () => ((probability() ?? 0.5) >= 0.5 ? "home" : "away");
   const favouriteName = () => (favourite() === "home" ? home() : away());
   const chance = () => percent(Math.max(probability() ?? 0.5, 1 - (probability() ?? 0.5)));
-  const margin = () => final()?.differential ?? newest()?.lead ?? 0;
+  const margin = () => final()?.differential ?? leadBy(props.game.shown) ?? newest()?.lead ?? 0;
   const state = createPhase(newest, final, () => props.game.shown);
   const overtimes = () => Math.max(final()?.overtimes ?? 0, overtimesBy(props.game.course.at(-1)?.minute ?? 0));
   const open = () => !final() && !unforecast(state());
@@ -120,7 +121,7 @@ export function GameCard(props: { game: Game }) {
               <span class="lead-now" data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>
                 {lead(margin(), home(), away(), 0)}
               </span>
-              <span class="sub">{final() ? strings.age.final(final()?.overtimes) : said.after(current().minute)}</span>
+              <span class="sub">{final() ? strings.age.final(final()?.overtimes) : leadBy(props.game.shown) === undefined ? said.after(current().minute) : said.forecast(current().minute)}</span>
             </div>
             <Show when={unforecast(state())}>
               <span class="no-forecast">{said.noForecast[state() as Unforecast]}</span>

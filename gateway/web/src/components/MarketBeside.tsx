@@ -48,7 +48,7 @@ export function MarketCard(props: { id: string; history: History; moment: Moment
     rows: quotes.flatMap((quote) =>
       ([[quote.above, true], [quote.below, false]] as [Side, boolean][]).map(([side, isAbove]) => [
         bet(quote, isAbove, forecast, true),
-        side.price,
+        quote.traded ? `${side.price}, ${said.trade(clock(quote.traded))}` : side.price,
         percent(side.market, 1),
         percent(side.model, 1),
         difference(side, 1),
@@ -72,7 +72,7 @@ export function MarketCard(props: { id: string; history: History; moment: Moment
               <p>{when(one())}</p>
               <Table data={table(one())} caption={said.title} />
               <p class="sub caption">
-                {said.caption(one().quotes.map((quote) => percent(quote.margin, 1)).join(", "))} <strong>{strings.bets.notice(one().quotes[0]?.notice ?? "")}</strong>
+                {said.caption(one().quotes.filter((quote) => !quote.traded).map((quote) => percent(quote.margin, 1)).join(", "))} <strong>{strings.bets.notice(one().quotes[0]?.notice ?? "")}</strong>
               </p>
               <For each={[...new Set(one().quotes.flatMap((quote) => quote.warnings))]}>{(warning) => <p class="warning">{warning}</p>}</For>
             </>
@@ -101,15 +101,14 @@ export function MarketLine(props: { game: Game; phase: Phase; side: "home" | "aw
     }
     const isAbove = props.side === "home";
     const side = isAbove ? one.above : one.below;
-    const numbers = [percent(side.market), percent(side.model), difference(side)] as const;
+    const numbers = [bet(one, isAbove, priced), percent(side.market), percent(side.model), difference(side)] as const;
     const old = props.phase === "stale" || isOld(priced, newest, now());
     const made = afterOrAt(priced.minute);
     const beside =
       !old && priced.sequence === props.game.newest.final?.sequence
         ? said.beside(...numbers)
         : said.besideThen(old ? said.oldShort(made, span(now() - priced.generated)) : made, ...numbers);
-    // Who wins stands above it on the card.
-    return [one.line ? bet(one, isAbove, priced) : "", beside, one.doubtful ? said.doubtful : ""].filter(Boolean).join(" · ");
+    return [beside, one.traded ? said.trade(clock(one.traded)) : "", one.doubtful ? said.doubtful : ""].filter(Boolean).join(" · ");
   };
   return (
     <Show when={words()}>

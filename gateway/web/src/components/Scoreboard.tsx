@@ -4,6 +4,7 @@ import { covers } from "../model/course";
 import { day, expected, fixed, percent } from "../model/format";
 import { dayOf, isReplay, unforecast, type Unforecast } from "../model/phase";
 import { HORIZONS, type Forecast, type Horizon } from "../model/types";
+import { leadBy } from "../model/shown";
 import { teamName } from "../model/teams";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
@@ -22,7 +23,8 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
   const away = () => props.moment.away();
   const over = () => props.history.outcome("final");
   const ended = () => props.moment.ended();
-  const margin = () => ended()?.differential ?? props.moment.lead();
+  const shown = () => (props.moment.following() ? leadBy(game(props.id)?.shown) : undefined);
+  const margin = () => ended()?.differential ?? shown() ?? props.moment.lead();
   const end = () => props.moment.shown().final?.forecast;
   const known = () => [end(), props.moment.shown().half?.forecast].find((one) => one?.expectedMargin !== undefined);
   const newest = () => props.history.newest();
@@ -35,7 +37,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
         <TeamName side="away" code={away()} leads={margin() < 0} />
         <span class="scoreboard-lead">
           <strong data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>{props.moment.named(margin(), 0)}</strong>
-          <span class="sub">{ended() ? strings.age.final(over()?.overtimes) : strings.tonight.after(props.moment.minute())}</span>
+          <span class="sub">{ended() ? strings.age.final(over()?.overtimes) : shown() === undefined ? strings.tonight.after(props.moment.minute()) : strings.tonight.forecast(props.moment.minute())}</span>
         </span>
         <TeamName side="home" code={home()} leads={margin() > 0} />
       </div>

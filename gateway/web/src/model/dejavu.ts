@@ -1,6 +1,6 @@
 /** Past games that went like this one, in words and as courses. */
 import { strings } from "../strings";
-import { calendarDay, lead } from "./format";
+import { calendarDay, lead, percent } from "./format";
 import { MINUTE_OF, type Forecast, type Horizon, type Played, type Score, type SimilarGame } from "./types";
 
 const said = strings.dejavu;
@@ -51,13 +51,21 @@ export function together(forecast: Forecast, home: string, away: string): string
   if (!summary) return [];
   const dejavu = forecast.components.find((each) => each.name === "dejavu");
   const name = (points: number) => lead(points, home, away);
+  // Of the numbers as they are shown, so that they sum.
+  const shown = (points: number) => Math.round(10 * points) / 10;
+  const [says, mean] = dejavu ? [shown(dejavu.points), shown(dejavu.points - summary.correction)] : [0, 0];
   const part = !dejavu?.weight
     ? said.noPart
     : summary.sameLead
-      ? said.forecast(strings.horizon[horizon] ?? "", name(dejavu.points), name(dejavu.points - summary.correction), name(summary.correction))
+      ? said.forecast(percent(dejavu.weight), strings.horizon[horizon] ?? "", name(says), name(mean), name(shown(says - mean)), forecast.expectedMargin !== undefined)
       : said.changes;
   if (!summary.sameLead) return [said.noneAlike(summary), part];
-  return [said.counts(summary, horizon, said.side(home)) + (forecast.lead ? said.turned(summary.turned) : "."), part];
+  const sides = [home, away].map(said.side) as [string, string];
+  const [behind, ahead] = (forecast.lead ?? 0) > 0 ? sides.reverse() : sides;
+  const first = forecast.lead ? said.behind(behind ?? "") : (behind ?? "");
+  const led = forecast.lead ? summary.turned : summary.homeLed;
+  const number = (games: number) => games.toLocaleString("en");
+  return [said.counts[horizon](number(summary.sameLead), first, number(led), ahead ?? "", number(summary.sameLead - led)), part];
 }
 
 /** The course of a past game from tip-off to the horizon; if it is not known, a straight line from the compared minute on. */

@@ -7,6 +7,11 @@ export function playedBy(shown: Shown): number | undefined {
   return shown.period > 0 && shown.left !== undefined ? timeOfPlay(shown.period, shown.left) : undefined;
 }
 
+/** The lead in a game in play, by its score; undefined of any other. */
+export function leadBy(shown: Shown | undefined): number | undefined {
+  return shown?.status === "live" ? shown.homeScore - shown.awayScore : undefined;
+}
+
 /** The quarter and its clock, "Q2 6:00": a break is named "End Q1", "Half" or "End OT". */
 export function clockOf(shown: Shown): string {
   const { period, left } = shown;

@@ -142,7 +142,7 @@ export const strings = {
     besideThen: (when: string, bet: string, market: string, model: string, difference: string) => `${when}: ${bet}: market ${market} · model then ${model}, ${difference}`,
     oldShort: (when: string, age: string) => `old price, ${when}, ${age} ago`,
     doubtful: "price doubtful",
-    note: "Market: what two prices say together, without the bookmaker's margin. The number behind both is model − market, in percentage points, and no advice.",
+    note: "Market: what two prices say together, without the bookmaker's margin. Model − market: in percentage points; no advice.",
     course: "Dashed: how likely the market thought it, by the prices recorded then.",
     trade: (time: string) => `an exchange's last trade, at ${time}, which nobody need offer`,
     wins: (home: string) => `${home} wins, by the market`,
@@ -286,7 +286,7 @@ export const strings = {
   },
 
   record: {
-    intro: "Every forecast except what-ifs is recorded before anybody sees it, and compared with the outcome. 95 % intervals are in brackets; games are the sampling unit.",
+    intro: "Every forecast except what-ifs is recorded before anybody sees it, and compared with the outcome. Brackets: 95 % intervals over games.",
     filters: "Filters",
     horizon: "Forecasts of",
     period: "Evenings",
@@ -350,7 +350,7 @@ export const strings = {
     points: (points: number) => (points ? `${points} points or more` : "any"),
     none: "No recorded price matches.",
     counts: (bets: number, markets: number, games: number, capped: number) =>
-      `${markets.toLocaleString()} recorded prices; ${bets.toLocaleString()} of them with a stake, in ${games.toLocaleString()} games; ${capped.toLocaleString()} stakes cut by the caps of a game and an evening. A filter computes stakes anew, as if nothing else had been bet.`,
+      `${markets.toLocaleString()} recorded prices; ${bets.toLocaleString()} of them with a stake, in ${games.toLocaleString()} games; ${capped.toLocaleString()} stakes cut by caps. A filter computes stakes anew, as if nothing else had been bet.`,
     distance: "Distance from the market",
     distanceNote: (markets: number, games: number) => `percentage points (root mean square), ${markets.toLocaleString()} prices of ${games.toLocaleString()} games`,
     brier: "Brier score on these prices",
@@ -387,13 +387,13 @@ export const strings = {
     title: "On past seasons, stated by the model's maker",
     verdict: { VERDICT_FIT: "It passed its test on games that it was not trained on.", VERDICT_UNFIT: "It failed its test on games that it was not trained on." } as Record<string, string>,
     columns: ["Forecast of", "Its linear part", "Repeating the lead", "Ratio"],
-    caption: "Mean errors in points. The linear part is one of the models that a forecast is made of. Each season was forecast by models fitted without it; brackets hold 95 %, over games drawn anew. A ratio below 1 is better than repeating the lead.",
+    caption: "Mean errors in points, each season forecast by models fitted without it, with 95 % intervals over games. The linear part is one of the models of a forecast. Below 1 is better than repeating the lead.",
     notMeasured: "Not measured by this server: what it has measured itself stands above, once games have ended.",
   },
 
   models: {
     title: "Models",
-    intro: "Which model answers, which ones try to replace it, and on what evidence. A challenger makes every forecast beside the champion, on the same games and minutes; nobody sees it before the game is over.",
+    intro: "Which model answers, which ones try to replace it, and on what evidence. A challenger makes every forecast too, unseen until the game is over.",
     link: "Models: who answers, who challenges, and the evidence",
     back: "To the record",
     noStore: "This server serves the models it was started with. It has no store of models, so there are no challengers and no changes.",
@@ -539,7 +539,7 @@ export const strings = {
   },
 
   onAir: {
-    intro: "An overlay for a broadcast: choose, look at it over a picture, and add its address as a browser source. What may be old turns grey; no words about faults go on the air.",
+    intro: "An overlay for a broadcast: add its address as a browser source. What may be old turns grey and striped; no words about faults go on the air.",
     what: "Game",
     closest: "The closest game, followed by itself",
     ticker: "All games, as a ticker",
@@ -570,7 +570,7 @@ export const strings = {
   },
 
   help: {
-    intro: "Dejavu forecasts NBA games while they are played: who leads at the half, who wins, by how many points, and how sure that is. Every forecast is recorded before the result is known.",
+    intro: "Dejavu forecasts NBA games while they are played: who wins, by how many points, and how sure that is. Every forecast is recorded before the result is known.",
     pages: "The pages",
     ofPages: [
       ["/", "Tonight", "All games of the evening, the most undecided first; earlier evenings by their date."],

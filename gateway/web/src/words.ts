@@ -21,7 +21,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   similar: {
     name: "Déjà vu, similar games",
     forms: "déjà vu|similar games|like this one",
-    says: "The past games whose course up to this minute was most like this one's: how they went on is shown, and is one part of the forecast.",
+    says: "Past games whose course up to this minute was most like this one's; how they went on is one part of the forecast.",
   },
   mirrored: {
     name: "Mirrored",
@@ -44,7 +44,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   closing: {
     name: "Closing line",
     forms: "closing[- ]line( value)?",
-    says: "The market's last line before tip-off. The closing-line value of a bet on the record is by how much it was better than the market's next recorded price, the earliest sign that it was a good one.",
+    says: "The market's last line before tip-off. A recorded bet's closing-line value is by how much it beat the market's next price: the earliest sign of a good one.",
   },
   line: {
     name: "Line before tip-off",
@@ -54,7 +54,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   kelly: {
     name: "Stake",
     forms: "\\bstakes?\\b",
-    says: "The share of the bankroll that the difference between the model's probability and the price is worth, kept small by caps; it is no advice to bet.",
+    says: "The share of the bankroll that the model's difference from the price is worth, kept small by caps; no advice to bet.",
   },
   drawdown: {
     name: "Drawdown",
@@ -75,7 +75,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   },
   crps: {
     name: "CRPS",
-    says: "The error of the whole forecast in points, of its width as well as its middle: lower is better, and for a forecast without any doubt it is the plain error.",
+    says: "The error of a whole forecast in points, its width as well as its middle: lower is better; without any doubt it is the plain error.",
   },
   brier: {
     name: "Brier score",
@@ -99,12 +99,12 @@ export const WORDS: Readonly<Record<string, Word>> = {
   champion: {
     name: "Champion, challenger, shadow",
     forms: "\\bchampion\\b|\\bchallengers?\\b|\\bshadow( models?)?",
-    says: "The champion is the model that answers; a challenger makes the same forecasts in its shadow, unseen, until the evidence says which is better.",
+    says: "The champion answers; a challenger makes the same forecasts unseen, until the evidence says which is better.",
   },
   ledger: {
     name: "Ledger, signed head",
     forms: "\\bledger\\b|signed head",
-    says: "The list of all forecasts, in which every entry holds a fingerprint of the one before: who has kept its signed head can prove that nothing earlier was changed.",
+    says: "The list of all forecasts, each with a fingerprint of the one before: who keeps its signed head can prove that nothing was changed.",
   },
   late: {
     name: "Late",

@@ -186,7 +186,7 @@ export const strings = {
     winLabel: (home: string, now: string) => `Line chart: probability that ${home} wins, by minute. At the shown time: ${now}.`,
     lastMinutes: (overtime: boolean) => (overtime ? "The last two minutes, and overtime" : "The last two minutes"),
     fanTitle: "The lead, and where it may go",
-    fanCaption: "Shades hold the outcome in 50, 80 and 95 of 100 games. Between now and the half or the end they widen as a random walk does.",
+    fanCaption: "Shades hold the outcome in 50, 80 and 95 of 100 games.",
     fanOver: "The lead as it went. An earlier moment, chosen above, shows what was forecast then.",
     fanLabel: (lead: string, forecasts: string) => `Fan chart of the lead by minute. Now ${lead}. ${forecasts}`,
     swing: (rise: string, when: string) => `${rise}, ${when}`,
@@ -428,7 +428,7 @@ export const strings = {
     margin: (margin: string) => `counts as no worse up to ${margin}`,
     bound: (games: number, bound: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; at least ${bound} needed`,
     evidenceTitle: { crps: "Evidence by the CRPS", brier: "Evidence by the Brier score" },
-    evidenceCaption: "E-values over the games, in the order in which they were settled. 1 is no evidence; from 20 on, the dashed line, a statement counts as shown. They may be looked at after every game: at most 1 of 20 comparisons misleads.",
+    evidenceCaption: "E-values over the games as they were settled: 1 is no evidence, from 20 on (dashed) a statement counts as shown. They may be looked at after every game: at most 1 of 20 comparisons misleads.",
     evidenceLabel: (notWorse: string, worse: string, games: number) =>
       `Line chart of the evidence (e-values) by number of games. After ${games}: no worse ${notWorse}, worse ${worse}; 20 is needed.`,
     evidenceColumns: ["Games", "No worse", "Worse"],

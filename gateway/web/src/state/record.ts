@@ -4,6 +4,7 @@ import { num } from "../api/convert";
 import type { CoverageFigureJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { gameDay } from "../model/format";
 import { MINUTE_OF, type Horizon } from "../model/types";
+import { evening } from "./board";
 
 export type Period = "all" | "days30" | "days365";
 
@@ -85,9 +86,9 @@ export function byMinutes(filter: Filter): Promise<Group[]> {
 
 const MONTHS = 12;
 
-/** Scorecards of the last twelve months, oldest first. */
+/** Scorecards of the last twelve months up to the evening that is on, oldest first. */
 export function byMonths(filter: Filter): Promise<Group[]> {
-  const today = new Date(`${gameDay(Date.now())}T00:00:00Z`);
+  const today = new Date(`${evening()}T00:00:00Z`);
   const earliest = fromDate(filter.period) ?? "";
   const groups = Array.from({ length: MONTHS }, (_unused, place) => {
     const back = MONTHS - 1 - place;

@@ -16,6 +16,7 @@ import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { figure, fixed, percent, signed } from "../model/format";
 import { status } from "../state/live";
 import { createLoaded, type Loaded } from "../state/load";
+import { evening } from "../state/board";
 import { beware, byMinutes, byMonths, conditions, forecastsFile, mainCoverage, type Filter, type Period } from "../state/record";
 import { strings } from "../strings";
 
@@ -109,7 +110,7 @@ export default function Record_() {
   const card = createLoaded(filter, async (chosen) => (await api.scorecard(conditions(chosen))).scorecard ?? {});
   const scored = () => (num(card.value()?.games) ? filter() : undefined);
   const minutes = createLoaded(scored, byMinutes);
-  const months = createLoaded(scored, byMonths);
+  const months = createLoaded(scored, (chosen) => byMonths(chosen, evening()));
   const leaders = createLoaded(scored, (chosen) => api.leaderboard({ ...conditions(chosen), metric: "LEADERBOARD_METRIC_CRPS", minGames: 1 }));
   const periods = Object.entries(said.periods) as [Period, string][];
   return (

@@ -4,7 +4,6 @@ import { num } from "../api/convert";
 import type { CoverageFigureJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { gameDay } from "../model/format";
 import { MINUTE_OF, type Horizon } from "../model/types";
-import { evening } from "./board";
 
 export type Period = "all" | "days30" | "days365";
 
@@ -86,9 +85,9 @@ export function byMinutes(filter: Filter): Promise<Group[]> {
 
 const MONTHS = 12;
 
-/** Scorecards of the last twelve months up to the evening that is on, oldest first. */
-export function byMonths(filter: Filter): Promise<Group[]> {
-  const today = new Date(`${evening()}T00:00:00Z`);
+/** Scorecards of the twelve months up to an evening, oldest first. */
+export function byMonths(filter: Filter, evening: string): Promise<Group[]> {
+  const today = new Date(`${evening}T00:00:00Z`);
   const earliest = fromDate(filter.period) ?? "";
   const groups = Array.from({ length: MONTHS }, (_unused, place) => {
     const back = MONTHS - 1 - place;

@@ -159,10 +159,10 @@ def test_uncounted_refusals_failed_health_checks_and_wasted_work_are_found() -> 
 @pytest.mark.parametrize(
     ("received", "wrong"),
     [
-        (Received([1, 2], deliveries=4, wrong=0, resets=0), 0),
-        (Received([1, 2], deliveries=3, wrong=0, resets=0), 1),
-        (Received([1], deliveries=2, wrong=0, resets=0), 2),
-        (Received([1, 2], deliveries=4, wrong=1, resets=1), 2),
+        (Received([1, 2], deliveries=4, wrong=0, resets=2), 0),
+        (Received([1, 2], deliveries=4, wrong=0, resets=1), 1),
+        (Received([1], deliveries=2, wrong=0, resets=1), 2),
+        (Received([1, 2], deliveries=4, wrong=1, resets=3), 2),
     ],
 )
 def test_what_browsers_miss_is_counted(received: Received, wrong: int) -> None:

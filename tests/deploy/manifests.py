@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -114,8 +115,16 @@ def variables(program: str) -> frozenset[str]:
     if program == "server":
         # The server's image has the client too, whose `dejavu health` the probes run.
         return frozenset(option.variable for option in options().values()) | {"DEJAVU_CA"}
-    sources = [path for folder in ("client", "gateway") for path in (ROOT / folder).rglob("*.py")]
-    return frozenset(name for path in sources for name in re.findall(r'"(DEJAVU_[A-Z_]+)"', path.read_text()))
+    told = subprocess.run(
+        [sys.executable, "-m", "dejavu_gateway", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+    sources = (path.read_text() for path in (ROOT / "client").rglob("*.py"))
+    named = (re.findall(r'"(DEJAVU_[A-Z_]+)"', source) for source in sources)
+    return frozenset(re.findall(r"DEJAVU_[A-Z_]+", told.stdout)).union(*named)
 
 
 def settings(environment: dict[str, str]) -> Settings:

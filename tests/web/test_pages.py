@@ -103,7 +103,7 @@ def test_a_word_leads_to_its_sentence(opened: Tab) -> None:
     opened.open("/record", ".stats .word")
     opened.page.get_by_role("link", name="CRPS").first.click()
     opened.page.wait_for_function("document.activeElement?.id === 'crps'")
-    assert "error of the whole forecast" in opened.page.locator("#crps").inner_text()
+    assert "error of a whole forecast" in opened.page.locator("#crps").inner_text()
     assert opened.page.url.endswith("/help#crps")
     assert opened.page.title() == "Help · Dejavu"
 

@@ -60,6 +60,12 @@ def lead_text(points: float, home: str, away: str, digits: int = 1) -> str:
     return f"{home if shown > 0 else away} by {abs(shown):g}" if shown else "level"
 
 
+def short_lead(points: float, home: str, away: str, digits: int = 1) -> str:
+    """Describe a lead as the page does, with all digits: BOS +7.3; even. See `lead_text` for the arguments."""
+    shown = round(points, digits)
+    return f"{home if shown > 0 else away} +{abs(shown):.{digits}f}" if shown else "even"
+
+
 def outcome_range(lower: float, upper: float) -> str:
     """Format an interval by its smallest and largest outcome, both included: −28…−10.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, SimilarGame
-from dejavu_client.formatting import horizon_label, percent
+from dejavu_client.formatting import horizon_label, percent, short_lead
 
 
 def seen_before(forecast: Forecast) -> str:
@@ -114,7 +114,5 @@ def _score(home: int, away: int, *, is_home: bool) -> str:
 
 
 def _lead(points: float, forecast: Forecast) -> str:
-    """Format a lead as team and points, as the page does: BOS +7.3, even."""
-    text = f"{abs(points):.{0 if points == round(points) else 1}f}"
-    team = (forecast.home_team or "home") if points > 0 else (forecast.away_team or "away")
-    return f"{team} +{text}" if float(text) else "even"
+    digits = 0 if points == round(points) else 1
+    return short_lead(points, forecast.home_team or "home", forecast.away_team or "away", digits)

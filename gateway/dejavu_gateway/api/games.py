@@ -180,10 +180,7 @@ def _dump_day(
         {
             "date": day.isoformat(),
             "games": [
-                {
-                    **_summary(game_id, games.get(game_id, []), states.get(game_id)),
-                    "seen": _seen(seen.get(game_id, ())),
-                }
+                _summary(game_id, games.get(game_id, []), states.get(game_id), seen.get(game_id, ()))
                 for game_id in known
             ],
             "dates": {"previous": previous and previous.isoformat(), "next": following and following.isoformat()},
@@ -193,13 +190,16 @@ def _dump_day(
     return Content(answer)
 
 
-def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | None = None) -> JsonObject:
+def _summary(
+    game_id: str, forecasts: list[RecordedPrediction], state: Game | None = None, explained: Iterable[Forecast] = ()
+) -> JsonObject:
     """Return a game of a day. Its newest forecasts omit their distributions, which are two thirds of their bytes.
 
     Args:
         game_id: the game.
         forecasts: its forecasts, newest first; none before its sixth minute.
         state: what the feed shows of it; None if that is not known.
+        explained: its newest forecasts that came with their explanation.
     """
     recorded = _teams(forecasts)
     state = of_teams(state, recorded)
@@ -219,6 +219,7 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | No
         "forecasts": len(forecasts),
         "course": _course(forecasts),
         "state": state and to_dict(state),
+        "seen": _seen(explained),
     }
 
 

@@ -19,7 +19,7 @@ from dejavu.v1.game_service_pb2 import GameStatus
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionRequest
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name
+from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name, short_lead
 from dejavu_client.similar_games import seen_before
 from dejavu_common.clock import game_day, utc_now
 from dejavu_feed.horizon import MAX_OVERTIMES
@@ -168,7 +168,7 @@ def drawn(
 
     image = _Image(f"{away} at {home}, {when}: {headline}")
     image.text(EDGE, 80, ((away, of_away), (" @ ", _QUIET), (home, of_home)), 52, "start", 700)
-    image.text(EDGE, 126, f"{when}: {_lead(margin, home, away, 0)}", 28, "start")
+    image.text(EDGE, 126, f"{when}: {short_lead(margin, home, away, 0)}", 28, "start")
     image.text(WIDTH - EDGE, 80, ((headline, _INK),), 52, "end", 700)
     image.text(WIDTH - EDGE, 126, detail, 28, "end")
     if tells_chance:
@@ -179,7 +179,7 @@ def drawn(
     for points in _round_leads(lowest, highest):
         image.line(LEFT, y(points), x(last), y(points), "#e3e8ee")
         color = of_home if points > 0 else of_away if points < 0 else _QUIET
-        image.text(LEFT - 12, y(points) + 8, ((_lead(points, home, away, 0), color),), 22, "end")
+        image.text(LEFT - 12, y(points) + 8, ((short_lead(points, home, away, 0), color),), 22, "end")
     for name, begin, end in _periods(last):
         image.line(x(end), TOP, x(end), BOTTOM, "#e3e8ee")
         image.text(x((begin + end) / 2), BOTTOM + 32, name, 22)
@@ -313,13 +313,6 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def _lead(points: float, home: str, away: str, digits: int = 1) -> str:
-    """Return a lead as team and points, as the page says it."""
-    if not (rounded := round(points, digits)):
-        return "even"
-    return f"{home if rounded > 0 else away} +{abs(rounded):.{digits}f}"
-
-
 def _words(
     prediction: RecordedPrediction, home: str, away: str, now: datetime | None, *, ended: str
 ) -> tuple[str, str, bool]:
@@ -330,14 +323,16 @@ def _words(
     count: it may have been made with hindsight.
     """
     forecast = prediction.forecast
-    ends = f"{_lead(forecast.interval_lower, home, away, 0)} … {_lead(forecast.interval_upper, home, away, 0)}"
+    ends = (
+        f"{short_lead(forecast.interval_lower, home, away, 0)} … {short_lead(forecast.interval_upper, home, away, 0)}"
+    )
     covered = f"{100 * forecast.coverage_probability:.6g} %"
-    said = f"end {_lead(forecast.point_forecast, home, away)}, {covered} in {ends}"
+    said = f"end {short_lead(forecast.point_forecast, home, away)}, {covered} in {ends}"
     if now is not None and prediction.HasField("outcome"):
         overtimes = prediction.outcome.overtimes
         over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"
         kind = "late forecast" if forecast.late else "forecast"
-        return f"{over} {_lead(prediction.outcome.differential, home, away, 0)}", f"{kind} of the {said}", False
+        return f"{over} {short_lead(prediction.outcome.differential, home, away, 0)}", f"{kind} of the {said}", False
     if now is not None and ended:  # a shot at the buzzer comes after the newest forecast
         return "no forecast", ended, False
     if now is not None and is_given_up(forecast, now):

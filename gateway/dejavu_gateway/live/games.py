@@ -95,7 +95,9 @@ class LiveGames:
 
     def of(self, game_id: str) -> Game | None:
         """Return the state of a game; None if none of the last day is known."""
-        return next((game for game in self._games() if game.game_id == game_id), None)
+        self._forget()
+        published = self._states.get(("game", game_id))
+        return published.state if published is not None and isinstance(published.state, Game) else None
 
     def evening(self, days: dict[str, date]) -> date:
         """Return the evening of the games that are on: today's, unless all of them replay games of another day.
@@ -118,16 +120,16 @@ class LiveGames:
             evening: the evening that is on: a replay belongs to it until its first forecast names its day.
             days: the days of the games that were forecast lately; other games belong to the day of their tip-off.
         """
-        for game in self._games():
+        self._forget()
+        for game in [each.state for each in self._states.values() if isinstance(each.state, Game)]:
             known = days.get(game.game_id) or (evening if is_replay(game.game_id) else _day_of_tip_off(game))
             if known == day:
                 yield game
 
-    def _games(self) -> list[Game]:
-        """Return the states; forget what is older than a day."""
+    def _forget(self) -> None:
+        """Forget what is older than a day."""
         oldest = utc_now() - KEPT
         self._states = {key: state for key, state in self._states.items() if _time(state.state) > oldest}
-        return [state.state for state in self._states.values() if isinstance(state.state, Game)]
 
 
 def _time(message: Game | RecordedPrediction) -> datetime:

@@ -12,7 +12,7 @@ class StreamMessage:
     """A message of a live stream.
 
     Attributes:
-        event: its kind: prediction, game, status, position or reset.
+        event: its kind: prediction, game, priced, status, position or reset.
         data: its JSON.
         token: the position after it, from which a stream resumes; empty: none is known any more; None: as before.
         chunk: the message as a server-sent event (html.spec.whatwg.org, 9.2), in a chunk of an HTTP/1.1 answer.

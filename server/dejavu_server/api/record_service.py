@@ -114,8 +114,8 @@ class RecordService:
             forecasts = scored.settled.forecasts.newest(asked.limit) if asked.limit else scored.settled.forecasts
             unsettled = len({each.game_id for each in scored.unsettled})
             card = scorecard(forecasts, unsettled, asked.filter.min_difference, asked.max_bets)
-            orders = {each.order for each in card.market.placed} if card.market else ()
-            games = scorecards.game_ids(connection, asked.filter.horizon, sorted(orders))
+            orders = {each.order for each in card.market.placed} if card.market else set()
+            games = scorecards.game_ids(connection, asked.filter.horizon, sorted(orders)) if orders else {}
             return pb.GetScorecardResponse(scorecard=record.scorecard_message(card, games))
 
         return await self._share(caller, asked, asked.filter, response)

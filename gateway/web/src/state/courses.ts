@@ -10,10 +10,15 @@ const PAUSE_MS = 250;
 
 /** The forecast with the courses of its similar games, once they are known. */
 export function createWithCourses(shown: Accessor<Forecast | undefined>): Accessor<Forecast | undefined> {
-  const lacking = createMemo(() => {
-    const one = shown();
-    return one?.similar.length && !one.similar.some((game) => game.course.length) ? one : undefined;
-  });
+  // A game's history is loaded again after each event: an equal forecast is not asked for again.
+  const lacking = createMemo(
+    () => {
+      const one = shown();
+      return one?.similar.length && !one.similar.some((game) => game.course.length) ? one : undefined;
+    },
+    undefined,
+    { equals: (before, after) => before?.sequence === after?.sequence },
+  );
   const [asked, setAsked] = createSignal<Forecast>();
   createEffect(() => {
     const one = lacking();

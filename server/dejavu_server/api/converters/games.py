@@ -12,7 +12,7 @@ from dejavu.v1 import game_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
 from dejavu_server.api.converters.fields import check_game_id, requested_instant, set_timestamp, team
-from dejavu_server.api.converters.line_origin import line_origin, put_origin
+from dejavu_server.api.converters.line_origin import ORIGIN_FIELDS, line_origin, put_origin
 from dejavu_server.coordination.games import KEPT, GameRow
 
 MAX_GAMES: Final = 100
@@ -82,7 +82,7 @@ def _checked(game: pb.Game, at: str, now: datetime) -> pb.Game:
         expected = f"at most {_LONGEST_TEXT} printable characters"
         raise InvalidGame(quoted(game.status_text), expected, field=f"{at}.status_text")
     _copy_numbers(game, state, at)
-    if game.HasField("margin_source") or game.HasField("margin_time"):
+    if not ORIGIN_FIELDS.isdisjoint(field.name for field, _ in game.ListFields()):
         put_origin(state, line_origin(game, now.date(), f"{at}."))
     observed = _time(game.observed_time, f"{at}.observed_time")
     if not now - KEPT <= observed <= now + _MOST_AHEAD:

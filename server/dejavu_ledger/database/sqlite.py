@@ -64,20 +64,27 @@ class WalCheckpointer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._timer: threading.Timer | None = None
+        self._due, self._closed = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
 
     def committed(self) -> None:
-        """Copy the log soon, unless that will happen anyway; call this after a commit, one thread at a time."""
-        if self._timer is None or not self._timer.is_alive():
-            self._timer = threading.Timer(PAUSE_SECONDS, self._copy)
-            self._timer.name, self._timer.daemon = "wal-checkpointer", True
-            self._timer.start()
+        """Copy the log soon; call this after a commit, one thread at a time."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wal-checkpointer", daemon=True)
+            self._thread.start()
+        self._due.set()
 
     def close(self) -> None:
         """Copy nothing more. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer.join()
+        self._closed.set()
+        self._due.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while self._due.wait() and not self._closed.wait(PAUSE_SECONDS):
+            self._due.clear()  # first: a commit during the copy is due again
+            self._copy()
 
     def _copy(self) -> None:
         # A full or broken disk fails commits too, which report it.

@@ -1,5 +1,8 @@
 """Builds the compiled models (model_store/native) with the package, `dejavu_models._native`, and records its revision.
 
+One extension serves every Python from 3.11 on: it is limited to the stable ABI, and what of nanobind depends on the
+version comes at run time from nanobind-backend (https://nanobind.readthedocs.io/en/latest/split.html).
+
 Where there is no C++ compiler, or DEJAVU_COMPILE=0 is set, the package is built without them: the typed client does not
 need them, and a server refuses to start. DEJAVU_COMPILE=1 makes a build fail that cannot compile them.
 """
@@ -9,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -37,6 +41,11 @@ FLAGS = [
 ]
 """Signals of floats are not looked at, so loops may be vectorised; nanobind needs objects that may alias."""
 
+STABLE_ABI = [
+    "-DPy_LIMITED_API=0x030B0000",
+    "-DNB_BACKEND_MODULE=nanobind_backend",
+    "-DNB_BACKEND_PYPI=nanobind-backend",
+]
 
 REVISION = Path("common", "dejavu_common", "revision.txt")
 """Read by `dejavu_common.build`."""
@@ -61,7 +70,7 @@ class CompiledModels(BuildHookInterface[Any]):
             return
         build_data["artifacts"].append(f"/{extension.as_posix()}")
         build_data["pure_python"] = False
-        build_data["infer_tag"] = True
+        build_data["tag"] = "cp311-abi3-" + re.sub("[-.]", "_", sysconfig.get_platform())
 
 
 def _record_revision(root: Path) -> None:
@@ -82,18 +91,16 @@ def compiled(root: Path) -> Path:
     """
     import nanobind  # type: ignore[import-untyped] # noqa: PLC0415 - needed for the extension only
 
-    target = PACKAGE / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+    target = PACKAGE / "_native.abi3.so"
     newest = max(path.stat().st_mtime for path in [*(root / SOURCES).rglob("*.?pp"), Path(__file__)])
     if (root / target).exists() and (root / target).stat().st_mtime >= newest:
         return target
-    library = Path(nanobind.source_dir())
-    includes = [sysconfig.get_path("include"), nanobind.include_dir(), library.parent / "ext/robin_map/include"]
+    includes = [sysconfig.get_path("include"), nanobind.include_dir()]
     compiler = shlex.split(os.environ.get("CXX") or "c++")
     cached = _cached(root, compiler, (nanobind.__version__, target.name))
-    compile_ = [*compiler, *FLAGS, *(f"-I{folder}" for folder in [*includes, root / SOURCES])]
+    compile_ = [*compiler, *FLAGS, *STABLE_ABI, *(f"-I{folder}" for folder in [*includes, root / SOURCES])]
     # The longest first, as far as their sizes tell.
     sources = sorted((root / SOURCES).rglob("*.cpp"), key=lambda path: -path.stat().st_size)
-    sources.insert(0, library / "nb_combined.cpp")
     with tempfile.TemporaryDirectory(dir=root / PACKAGE, prefix=".native-") as folder:
         built = Path(folder, target.name)
         if cached.exists():
@@ -118,7 +125,7 @@ def compiled(root: Path) -> Path:
 def _cached(root: Path, compiler: Sequence[str], names: Sequence[str]) -> Path:
     """Return where the extension is kept for the user's other clones, by the hash of all that it is compiled from."""
     version = subprocess.run([*compiler, "--version"], check=True, capture_output=True).stdout  # noqa: S603
-    digest = hashlib.sha256(repr((compiler, version, FLAGS, names)).encode())
+    digest = hashlib.sha256(repr((compiler, version, FLAGS, STABLE_ABI, names)).encode())
     for path in sorted((root / SOURCES).rglob("*.?pp")):
         digest.update(path.name.encode() + path.read_bytes())
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -16,40 +16,46 @@ import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
+def _extras(*names: str) -> tuple[str, ...]:
+    return tuple(each for name in names for each in ("--extra", name))
+
+
 LOCKS: dict[str, tuple[str, ...]] = {
-    "server/requirements.txt": ("--extra", "server"),
-    "server/requirements-postgres.txt": ("--extra", "postgres"),
-    "server/requirements-redis.txt": ("--extra", "redis"),
+    "server/requirements.txt": _extras("server"),
+    "server/requirements-postgres.txt": _extras("postgres"),
+    "server/requirements-redis.txt": _extras("redis"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     "server/requirements-uv.txt": ("--group", "pyproject.toml:uv"),
     "deploy/requirements-release.txt": ("--group", "pyproject.toml:release"),
     "trainer/requirements-build.txt": ("--group", "pyproject.toml:build-hnswlib"),
     # Requirements of the server's image (deploy/Dockerfile): everything its options may need, stores in S3 included.
-    "deploy/requirements-server.txt": tuple(
-        each for extra in ("server", "postgres", "redis", "tracing", "model-store") for each in ("--extra", extra)
-    ),
+    "deploy/requirements-server.txt": _extras("server", "postgres", "redis", "tracing", "model-store"),
     # Requirements of the trainer's image: the server exports ledgers, challengers go to shared stores and MLflow, and
     # workers of clusters run it too.
-    "deploy/requirements-trainer.txt": tuple(
-        each
-        for extra in ("trainer", "server", "postgres", "model-store", "mlflow", "ray")
-        for each in ("--extra", extra)
-    ),
+    "deploy/requirements-trainer.txt": _extras("trainer", "server", "postgres", "model-store", "mlflow", "ray"),
     "client/requirements.txt": (),
-    "gateway/requirements.txt": ("--extra", "dashboard"),
-    "client/requirements-live.txt": ("--extra", "live"),
-    "trainer/requirements.txt": ("--extra", "trainer"),
+    "gateway/requirements.txt": _extras("dashboard"),
+    "client/requirements-live.txt": _extras("live"),
+    "trainer/requirements.txt": _extras("trainer"),
     "docs/requirements.txt": ("--group", "pyproject.toml:docs"),
-    "requirements-dev.txt": ("--extra", "dev"),
+    "requirements-dev.txt": (
+        *_extras("dashboard", "live", "mcp", "mlflow", "model-store", "notebook", "notify"),
+        *_extras("postgres", "ray", "redis", "server", "tracing", "trainer"),
+        "--group",
+        "pyproject.toml:dev",
+    ),
 }
-"""Each lock, with the parts of pyproject.toml that it locks: a group alone, or extras with the base requirements."""
+"""Each lock, with the parts of pyproject.toml that it locks: a group alone, or extras with the base requirements and
+groups.
+"""
 
 OMITTED: dict[str, str] = dict.fromkeys(
     ("deploy/requirements-trainer.txt", "requirements-dev.txt"), r"torch|triton|nvidia-.*|cuda-.*"
@@ -105,14 +111,16 @@ def pins(text: str) -> dict[str, str]:
 
 def requirements(project: dict[str, object], options: Sequence[str]) -> list[Requirement]:
     """Return the direct requirements of parts of pyproject.toml."""
-    table: dict[str, list[str]]
-    match options:
-        case ("--group", name):
-            table = project["dependency-groups"]  # type: ignore[assignment]
-            return [Requirement(text) for text in table[name.partition(":")[2]]]
-    table = project["project"]["optional-dependencies"]  # type: ignore[index]
-    more = [text for name in options if name != "--extra" for text in table[name]]
-    return [Requirement(text) for text in (*project["project"]["dependencies"], *more)]  # type: ignore[index]
+    groups: dict[str, list[str]] = project["dependency-groups"]  # type: ignore[assignment]
+    base: dict[str, Any] = project["project"]  # type: ignore[assignment]
+    found = [] if _is_group_alone(options) else list(base["dependencies"])
+    for option, name in zip(options[::2], options[1::2], strict=True):
+        found += groups[name.partition(":")[2]] if option == "--group" else base["optional-dependencies"][name]
+    return [Requirement(text) for text in found]
+
+
+def _is_group_alone(options: Sequence[str]) -> bool:
+    return options[:1] == ("--group",)
 
 
 def needed(direct: Iterable[Requirement]) -> Iterator[str]:
@@ -183,7 +191,7 @@ def write(name: str, options: Sequence[str]) -> None:
         subprocess.CalledProcessError: if the requirements can't be resolved.
     """
     uv = str(Path(sys.executable).with_name("uv"))
-    source = () if "--group" in options else ("pyproject.toml",)
+    source = () if _is_group_alone(options) else ("pyproject.toml",)
     command = [uv, "pip", "compile", *source, *options, "-c", "constraints.txt", "--generate-hashes"]
     command += ["--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout

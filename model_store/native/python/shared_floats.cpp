@@ -29,16 +29,16 @@ nb::tuple tuple_of(std::size_t size, Number number) {
     auto result = nb::steal<nb::tuple>(PyTuple_New(static_cast<Py_ssize_t>(size)));
     if (!result) throw nb::python_error();
     for (std::size_t place = 0; place < size; ++place)
-        PyTuple_SET_ITEM(result.ptr(), static_cast<Py_ssize_t>(place), shared(number(place)).release().ptr());
+        PyTuple_SetItem(result.ptr(), static_cast<Py_ssize_t>(place), shared(number(place)).release().ptr());
     return result;
 }
 
 // Returns a list of floats, which protobuf gives for a repeated field, as a tuple.
 nb::tuple of_list(const nb::list &values) {
     return tuple_of(values.size(), [&](std::size_t place) {
-        PyObject *const value = PyList_GET_ITEM(values.ptr(), static_cast<Py_ssize_t>(place));
+        PyObject *const value = PyList_GetItem(values.ptr(), static_cast<Py_ssize_t>(place));
         if (!PyFloat_CheckExact(value)) throw nb::type_error("the items are floats");
-        return PyFloat_AS_DOUBLE(value);
+        return PyFloat_AsDouble(value);
     });
 }
 

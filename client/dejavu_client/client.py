@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -30,18 +30,45 @@ class _LoopThread(threading.Thread):
         """Run the loop."""
         self.loop.run_forever()
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start work in the loop.
+    def submit(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call a function in the loop; to cancel the future cancels the call.
+
+        The coroutine is created in the loop too: one of a caller that is interrupted would never be awaited, which
+        Python reports on the terminal.
 
         Raises:
             ClientClosedError: in a process that was forked from the one of this thread.
         """
         if not self.is_alive():
-            work.close()
             raise ClientClosedError(
                 "forked from a process with a client, which gRPC does not survive; spawn it instead"
             )
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
+        future: Future[T] = Future()
+
+        def start() -> None:
+            if future.cancelled():
+                return
+            try:
+                task = self.loop.create_task(function(*args, **kwargs))
+            except Exception as error:  # wrong arguments
+                future.set_exception(error)
+                return
+            future.add_done_callback(
+                lambda done: self.loop.call_soon_threadsafe(task.cancel) if done.cancelled() else None
+            )
+            task.add_done_callback(finish)
+
+        def finish(task: asyncio.Task[T]) -> None:
+            error = CancelledError() if task.cancelled() else task.exception()
+            if not future.set_running_or_notify_cancel():
+                return  # cancelled meanwhile
+            if error is None:
+                future.set_result(task.result())
+            else:
+                future.set_exception(error)
+
+        self.loop.call_soon_threadsafe(start)
+        return future
 
 
 _thread = cache(_LoopThread)
@@ -60,7 +87,7 @@ def _call(
 ) -> Callable[Concatenate[DejavuClient, P], T]:
     @wraps(method)
     def call(self: DejavuClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._wait(method(self._client, *args, **kwargs))
+        return self._wait(method, self._client, *args, **kwargs)
 
     return call
 
@@ -120,9 +147,9 @@ class DejavuClient:
         """Statistics of the calls so far."""
         return self._client.stats
 
-    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
-        """Run a call in the event loop and return its result; cancel it if the wait is interrupted."""
-        future = self._thread.submit(call)
+    def _wait(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in the event loop and return its result; cancel it if the wait is interrupted."""
+        future = self._thread.submit(function, *args, **kwargs)
         try:
             return future.result()
         finally:
@@ -131,11 +158,11 @@ class DejavuClient:
     def _each(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """Yield items of the event loop, and end their generator with this one."""
         try:
-            while (item := self._wait(_next(items))) is not None:
+            while (item := self._wait(_next, items)) is not None:
                 yield item
         finally:
             # Without waiting for it: the garbage collector may close this generator in any thread.
-            self._thread.submit(_end(items))
+            self._thread.submit(_end, items)
 
     close = _call(AsyncDejavuClient.close)
     call = _call(AsyncDejavuClient.call)

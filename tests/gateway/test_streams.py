@@ -173,7 +173,8 @@ async def test_every_event_comes_once_and_in_order_across_kills_of_a_worker_and_
                     await browser.until(has_all(recorder))
                     server.workers[0].kill()
                     await recorder.record(20)
-                    await browser.until(has_all(recorder))
+                    for each in (browser, other):
+                        await each.until(has_all(recorder))
                     recording = asyncio.create_task(recorder.record(200))
                     first.process.kill()
                     await recording

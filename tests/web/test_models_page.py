@@ -146,7 +146,7 @@ def test_a_server_without_a_store_says_so_and_asks_for_nothing_more(opened: Tab)
     asked = list[str]()
     opened.page.on("request", lambda request: asked.append(request.url))
     opened.open("/models", ".stack table")
-    opened.page.get_by_text("It has no store of models").wait_for()
+    opened.page.get_by_text("This server has no store of models").wait_for()
     assert opened.page.locator('[role="alert"], .problem').count() == 0
     assert not [url for url in asked if "comparison" in url or "model-changes" in url]
     assert not opened.errors

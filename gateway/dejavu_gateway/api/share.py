@@ -98,15 +98,17 @@ async def share_drawing(request: Request) -> str:
     until = float(minute) if minute else LAST_MINUTE
     async with turn(request, context.reads):
         history = await game_history(context.client, game_id, explain=False)
-        # Forecasts of moments name no similar games.
-        whole = prediction_at([each for each in history if not each.forecast.HasField("moment")], until)
-        seen = "" if whole is None else await _seen_before(context.client, whole.forecast)
-    shown = prediction_at(history, until)
-    if shown is None:
-        at = f" up to minute {minute}" if minute else ""
-        raise RequestRefused("NOT_RECORDED", f"no forecast of the end of game {game_id}{at} is recorded")
-    state = of_teams(context.feed.games.of(game_id), shown.forecast)
-    ended = "" if state is None else _ENDED.get(state.status, "")
+        shown = prediction_at(history, until)
+        if shown is None:
+            at = f" up to minute {minute}" if minute else ""
+            raise RequestRefused("NOT_RECORDED", f"no forecast of the end of game {game_id}{at} is recorded")
+        state = of_teams(context.feed.games.of(game_id), shown.forecast)
+        ended = "" if state is None else _ENDED.get(state.status, "")
+        seen = ""
+        if minute or not (ended or shown.HasField("outcome")):
+            # Forecasts of moments name no similar games.
+            whole = prediction_at([each for each in history if not each.forecast.HasField("moment")], until)
+            seen = "" if whole is None else await _seen_before(context.client, whole.forecast)
     return drawn(shown, None if minute else utc_now(), history, seen, ended=ended)
 
 

@@ -30,7 +30,7 @@ export const strings = {
   commands: [
     ["dejavu demo --page", "Eight simulated games, played in about a minute, on a page of their own:"],
     ["dejavu poll", "Tonight's games of the NBA, live:"],
-    ["dejavu doctor", "What is missing, if something does not work:"],
+    ["dejavu doctor", "What is missing, if something fails:"],
   ] as readonly (readonly [string, string])[],
   table: { show: "Show as table", hide: "Hide table" },
   connection: { connecting: "connecting", live: "live", lost: "no connection" } as Record<string, string>,
@@ -46,14 +46,14 @@ export const strings = {
       TOKEN_REJECTED: {
         badge: "refused",
         title: "The forecast server refuses the page's token.",
-        detail: () => "It expired or was withdrawn; the operator must renew it.",
+        detail: () => "The operator must renew it.",
       },
       STREAM_BROKEN: { badge: "interrupted", title: "The stream of forecasts is interrupted.", detail: () => "Nothing is lost." },
       LEDGER_BROKEN: { badge: "not recording", title: "The ledger is not working.", detail: () => "Forecasts are not recorded until it is repaired." },
       poller: {
         badge: "no poller",
         title: "The poller is gone.",
-        detail: (age) => `It has published nothing of the games in play for ${age}. Scores and forecasts go on once it is back.`,
+        detail: (age) => `It has published nothing of the games in play for ${age}.`,
       },
       feed: {
         badge: "no feed",
@@ -66,7 +66,7 @@ export const strings = {
     skew: {
       title: "Your clock differs from the server's.",
       detail: (by: string, behind: boolean) =>
-        `It is ${by} ${behind ? "behind" : "ahead"}. Ages follow the server's clock; times of day are in your zone.`,
+        `It is ${by} ${behind ? "behind" : "ahead"}. Ages follow the server's clock.`,
     },
   },
 
@@ -135,14 +135,13 @@ export const strings = {
     last: (when: string) => `No price counts any more: the last ones recorded are those ${when}.`,
     caption: (margins: string) =>
       `Market: what both prices say together, without the bookmaker's margin${margins && ` (${margins})`}. Model − market: in percentage points; no advice.`,
-    noPrice: "No price is recorded up to this time of play. A line is in points and no price: by itself it gives no probability.",
+    noPrice: "No price is recorded up to this time of play. A line alone gives no probability.",
     line: (line: string) => `Line before tip-off: ${line}`,
     closing: (line: string, read: string) => `Line before tip-off (closing line)${read && `, read at ${read}`}: ${line}`,
     beside: (bet: string, market: string, model: string, difference: string) => `${bet}: market ${market} · model ${model}, ${difference}`,
     besideThen: (when: string, bet: string, market: string, model: string, difference: string) => `${when}: ${bet}: market ${market} · model then ${model}, ${difference}`,
     oldShort: (when: string, age: string) => `old price, ${when}, ${age} ago`,
     doubtful: "price doubtful",
-    note: "Market: what two prices say together, without the bookmaker's margin. Model − market: in percentage points; no advice.",
     course: "Dashed: how likely the market thought it, by the prices recorded then.",
     trade: (time: string) => `an exchange's last trade, at ${time}, which nobody need offer`,
     wins: (home: string) => `${home} wins, by the market`,
@@ -153,7 +152,7 @@ export const strings = {
     titleWithScore: (away: string, awayScore: number, home: string, homeScore: number) => `${away} ${awayScore} @ ${home} ${homeScore}`,
     notYet: "No forecast of this game is recorded yet.",
     unknown: "The ledger has no forecast of this game.",
-    onlyLate: "All forecasts of this game were made late. They may have been made with hindsight: they do not count, and are not shown.",
+    onlyLate: "All forecasts of this game were made late, perhaps with hindsight: they do not count, and are not shown.",
     then: (minute: number, time: string) => `${isWhole(minute) ? "After" : "At"} ${named(minute)}, as forecast at ${time}`,
     toLive: "Follow live",
     toLast: "To the last forecast",
@@ -298,6 +297,8 @@ export const strings = {
     downloadParquet: "as parquet",
     empty: "No forecast that matches has been settled yet.",
     emptyReplays: "Replays count only if you tick the box above.",
+    plain: (forecasts: number, share: string) => `Of the ${forecasts.toLocaleString()} forecasts that gave a team about 70 %, ${share} came true.`,
+    tooFew: "Too few games so far to say whether 70 % comes true 7 times in 10.",
     counts: (games: number, forecasts: number) => `${games.toLocaleString()} games, ${forecasts.toLocaleString()} forecasts`,
     mae: "Mean error, points",
     persistence: "repeating the lead",
@@ -334,7 +335,7 @@ export const strings = {
     shadowsCaption: (champion: string) => `Staged models compared with the serving model ${champion} on the same games and minutes. Below 0 is better.`,
     shadowColumns: { crps: "CRPS, difference", brier: "Brier, difference" },
     checkpoint: "Check it yourself",
-    checkpointText: "The ledger is a chain of hashes with a signed head. Store it today; later, prove that nothing before it was changed:",
+    checkpointText: "Keep the signed head of the ledger today; later, prove that nothing before it was changed:",
     checkpointEntry: (sequence: string, time: string) => `Newest signed head: entry ${sequence}, ${time}`,
     ledgerId: "Ledger",
     hash: "Hash",
@@ -388,7 +389,7 @@ export const strings = {
     verdict: { VERDICT_FIT: "It passed its test on games that it was not trained on.", VERDICT_UNFIT: "It failed its test on games that it was not trained on." } as Record<string, string>,
     columns: ["Forecast of", "Its linear part", "Repeating the lead", "Ratio"],
     caption: "Mean errors in points, each season forecast by models fitted without it, with 95 % intervals over games. The linear part is one of the models of a forecast. Below 1 is better than repeating the lead.",
-    notMeasured: "Not measured by this server: what it has measured itself stands above, once games have ended.",
+    notMeasured: "Not measured by this server.",
   },
 
   models: {
@@ -396,7 +397,7 @@ export const strings = {
     intro: "Which model answers, which ones try to replace it, and on what evidence. A challenger makes every forecast too, unseen until the game is over.",
     link: "Models: who answers, who challenges, and the evidence",
     back: "To the record",
-    noStore: "This server serves the models it was started with. It has no store of models, so there are no challengers and no changes.",
+    noStore: "This server has no store of models, so there are no challengers and no changes.",
     list: "The models",
     columns: ["Model", "Stage", "Role", "Backtest, stated by its maker", "Created"],
     stages: {
@@ -428,7 +429,7 @@ export const strings = {
     margin: (margin: string) => `counts as no worse up to ${margin}`,
     bound: (games: number, bound: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; at least ${bound} needed`,
     evidenceTitle: { crps: "Evidence by the CRPS", brier: "Evidence by the Brier score" },
-    evidenceCaption: "E-values over the games as they were settled: 1 is no evidence, from 20 on (dashed) a statement counts as shown. They may be looked at after every game: at most 1 of 20 comparisons misleads.",
+    evidenceCaption: "E-values over the games as they were settled: 1 is no evidence, from 20 on (dashed) a statement counts as shown. However often one looks, at most 1 of 20 comparisons misleads.",
     evidenceLabel: (notWorse: string, worse: string, games: number) =>
       `Line chart of the evidence (e-values) by number of games. After ${games}: no worse ${notWorse}, worse ${worse}; 20 is needed.`,
     evidenceColumns: ["Games", "No worse", "Worse"],
@@ -439,7 +440,7 @@ export const strings = {
     workers: (loaded: number, all: number) => `${loaded} of ${all} workers`,
     cannotLoad: (where: string, why: string) => `${where} cannot load it: ${why}`,
     changes: "Who changed what, and when",
-    changesCaption: "Newest first. Each change is an entry of the ledger, as each forecast is.",
+    changesCaption: "Newest first.",
     changesNone: "No model has been changed yet.",
     older: "Older changes",
     changeColumns: ["When", "What", "Model", "Instead of", "By", "Why", "Evidence"],
@@ -472,7 +473,7 @@ export const strings = {
     lineOf: (home: string, away: string) => `The lead that the market expects, home − away: 5.5 if ${home} is the favorite by 5.5, which books print as −5.5; −5.5 if ${away} is.`,
     lineUnfit: "Expected a number within ±35.",
     date: "Day of the game, if not today",
-    pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, an even one for an even lead, at most 500.`,
+    pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, else an even one, at most 500.`,
     total: { half: "Points of both at the half", final: "Points of both at the end" } as Record<string, string>,
     level: "Interval",
     reset: "Example",
@@ -539,7 +540,7 @@ export const strings = {
   },
 
   onAir: {
-    intro: "An overlay for a broadcast: add its address as a browser source. What may be old turns grey and striped; no words about faults go on the air.",
+    intro: "An overlay for a broadcast: add its address as a browser source. What may be old turns grey and striped, without words.",
     what: "Game",
     closest: "The closest game, followed by itself",
     ticker: "All games, as a ticker",
@@ -559,6 +560,7 @@ export const strings = {
     grounds: [["picture", "a game"], ["dark", "dark"], ["light", "light"]] as const,
     preview: "Preview",
     waiting: "The overlay is empty until a game is in play.",
+    unknown: "No game of this evening has this id.",
     url: "Address of the overlay",
     boardUrl: "Address of a screen with the evening's games, for a bar or a studio",
     open: "Open",

@@ -74,7 +74,7 @@ export function AirOf(props: { id: string; parts: readonly Part[] }) {
 
 function Share(props: { side: "away" | "home"; code: string; chance: number }) {
   return (
-    <span class="air-share" data-side={props.side} data-likely={props.chance > 0.5}>
+    <span class="air-share" data-side={props.side} data-likely={Math.round(100 * props.chance) > 50}>
       {props.code} {percent(props.chance)}
     </span>
   );

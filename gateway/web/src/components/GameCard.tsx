@@ -2,13 +2,13 @@
 import { Show, type JSX } from "solid-js";
 import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
-import type { Held } from "../api/client";
 import { changeOf } from "../model/course";
 import { seenBefore } from "../model/dejavu";
 import { fixed, lead, percent } from "../model/format";
 import { isBeginning, isReplay, unforecast, type Unforecast } from "../model/phase";
-import { named, overtimesBy } from "../model/play";
+import { gameClock, named, overtimesBy } from "../model/play";
 import { leadBy } from "../model/shown";
+import { story } from "../model/story";
 import { teamStyle } from "../model/teams";
 import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
 import { latest, outcomeOf, type Game } from "../state/games";
@@ -20,22 +20,18 @@ import { lineText, Score } from "./ShownGame";
 
 const said = strings.tonight;
 
-function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outcome | undefined; held: Held | undefined; home: string; away: string }) {
-  const name = (value: number, digits = 1) => lead(value, props.home, props.away, digits);
-  const level = () => percent(1 - props.forecast.alpha);
-  const interval = () => said.interval(level(), name(props.forecast.lower), name(props.forecast.upper));
-  const outcome = () => props.outcome?.differential;
+/** What is forecast of a horizon that is still to come. */
+function HorizonRow(props: { horizon: Horizon; forecast: Forecast; home: string; away: string }) {
+  const name = (value: number) => lead(value, props.home, props.away);
+  const interval = () => said.interval(percent(1 - props.forecast.alpha), name(props.forecast.lower), name(props.forecast.upper));
   const label = () => `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${interval()}.`;
   return (
     <div class="horizon-row" data-horizon={props.horizon}>
       <span class="sub">{strings.horizon[props.horizon]}</span>
-      <strong class="figure-number" classList={{ outcome: outcome() !== undefined }}>
-        {outcome() === undefined ? name(props.forecast.point) : name(outcome() as number, 0)}
-      </strong>
-      <IntervalBar {...props.forecast} outcome={outcome()} label={label()} />
+      <strong class="figure-number">{name(props.forecast.point)}</strong>
+      <IntervalBar {...props.forecast} label={label()} />
       <span class="sub interval-text">
-        {outcome() === undefined && interval()} {props.forecast.late && said.late}{" "}
-        <Show when={props.held}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
+        {interval()} {props.forecast.late && said.late}
       </span>
     </div>
   );
@@ -102,6 +98,11 @@ export function GameCard(props: { game: Game }) {
     const since = change.since === (newest()?.minute ?? 0) - 1 ? said.minuteBefore : named(change.since);
     return change.percent ? said.change(change.percent > 0 ? home() : away(), Math.abs(change.percent), since) : said.unchanged(since);
   };
+  /** Of a game that is over: how unlikely its winner was. */
+  const told = () => {
+    const one = story(props.game.course, [], (final() as Outcome).differential);
+    return one ? `${strings.game.lowest(one.homeWon ? home() : away())}: ${percent(one.chance)}, ${gameClock(one.lowest.minute)}.` : "";
+  };
   const course = () => {
     const last = props.game.course.at(-1);
     return said.sparkline(home(), last?.minute ?? 0, percent(last?.probability ?? 0.5));
@@ -136,18 +137,20 @@ export function GameCard(props: { game: Game }) {
             </Show>
           </div>
           <Sparkline points={props.game.course} overtimes={overtimes()} label={course()} />
-          <Show when={!final()}>
-            <p class="sub change">{changed()}</p>
+          <Show when={final()} fallback={<p class="sub change">{changed()}</p>}>
+            <p class="sub change">
+              {told()} <Show when={props.game.held.final}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
+            </p>
           </Show>
           <Show when={open() && seenBefore(props.game.seen)}>{(sentence) => <p class="sub seen">{sentence()}</p>}</Show>
           <Show when={open()}>
             <MarketLine game={props.game} phase={state()} side={favourite()} />
           </Show>
-          <Show when={props.game.newest.half}>
-            {(half) => <HorizonRow horizon="half" forecast={half()} outcome={outcomeOf(props.game, "half")} held={props.game.held.half} home={home()} away={away()} />}
+          <Show when={!final() && !outcomeOf(props.game, "half") && props.game.newest.half}>
+            {(half) => <HorizonRow horizon="half" forecast={half()} home={home()} away={away()} />}
           </Show>
-          <Show when={!unforecast(state()) && props.game.newest.final}>
-            {(end) => <HorizonRow horizon="final" forecast={end()} outcome={final()} held={props.game.held.final} home={home()} away={away()} />}
+          <Show when={open() && props.game.newest.final}>
+            {(end) => <HorizonRow horizon="final" forecast={end()} home={home()} away={away()} />}
           </Show>
           <Show when={open() && props.game.newest.final?.total}>
             {(total) => <p class="sub total">{said.total(fixed(total().point), percent(1 - (props.game.newest.final as Forecast).alpha), total().lower, total().upper)}</p>}

@@ -120,5 +120,5 @@ export function MarketLine(props: { game: Game; phase: Phase; side: "home" | "aw
 /** What has to be said of the differences on a board, where one is shown. */
 export function MarketNote() {
   const notice = () => games().find((one) => one.priced && !outcomeOf(one, "final"))?.priced?.quotes[0]?.notice;
-  return <Show when={notice()}>{(text) => <p class="sub caption">{said.note} {strings.bets.notice(text())}</p>}</Show>;
+  return <Show when={notice()}>{(text) => <p class="sub caption">{said.caption("")} {strings.bets.notice(text())}</p>}</Show>;
 }

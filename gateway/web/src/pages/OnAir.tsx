@@ -7,6 +7,7 @@ import { PageHead } from "../components/Frame";
 import { FORMS, frameOf, PARTS, PLACES, shownOf, type Form, type Part } from "../model/overlay";
 import { here, query, setQuery } from "../router";
 import { createClosest, gamesOn } from "../state/air";
+import { game as known } from "../state/games";
 import { strings } from "../strings";
 
 const said = strings.onAir;
@@ -24,9 +25,9 @@ export default function OnAir() {
   const closest = createClosest();
   /** Lists of choices stay while scores change. */
   const games = createMemo(() => {
-    const known = gamesOn().map((game) => [game.id, strings.game.title(game.away, game.home)] as const);
-    const other = /^\d+$/.test(what()) && !known.some(([id]) => id === what()) ? [[what(), what()] as const] : [];
-    return [["closest", said.closest] as const, ["ticker", said.ticker] as const, ...known, ...other];
+    const listed = gamesOn().map((game) => [game.id, strings.game.title(game.away, game.home)] as const);
+    const chosen = [["closest", said.closest] as const, ["ticker", said.ticker] as const, ...listed];
+    return chosen.some(([id]) => id === what()) ? chosen : [...chosen, [what(), what()] as const];
   }, undefined, { equals: (before, now) => `${before}` === `${now}` });
   const ofGame = () => what() !== "ticker";
   const hasParts = () => ofGame() && (shown().form === "third" || shown().form === "bug");
@@ -34,7 +35,7 @@ export default function OnAir() {
   const [behind, setBehind] = createSignal<string>(said.grounds[0][0]);
   /** The address of this page without its game is the query of the overlay; the preview is not late. */
   const address = (preview = false) => {
-    const one = new URL(/^\d{10}$/.test(what()) ? `/overlay/game/${what()}` : ofGame() ? "/overlay/closest" : "/overlay/ticker", location.origin);
+    const one = new URL(/^[a-z]+$/.test(what()) ? `/overlay/${what()}` : `/overlay/game/${what()}`, location.origin);
     for (const [name, value] of here().searchParams) if (name !== "game" && !(preview && name === "delay")) one.searchParams.set(name, value);
     return one.href.replaceAll("%2C", ",");
   };
@@ -42,6 +43,11 @@ export default function OnAir() {
     const one = new URL("/board", location.origin);
     for (const name of ["theme", "delay"]) if (query(name)) one.searchParams.set(name, query(name) ?? "");
     return one.href;
+  };
+  /** Why nothing is on the air: viewers see an empty frame, and only this page says so. */
+  const empty = () => {
+    if (what() === "closest" ? closest() : what() === "ticker" ? gamesOn().length : known(what())) return "";
+    return what() === "closest" || what() === "ticker" ? said.waiting : said.unknown;
   };
   let place!: HTMLDivElement;
   const width = createWidth(() => place);
@@ -81,9 +87,7 @@ export default function OnAir() {
         <div ref={place} class="preview" data-behind={behind()} style={{ "aspect-ratio": `${frame().width} / ${frame().height}` }}>
           <iframe title={said.preview} src={address(true)} width={frame().width} height={frame().height} style={{ transform: `scale(${width() / frame().width})` }} />
         </div>
-        <Show when={what() === "closest" ? !closest() : !gamesOn().length}>
-          <p class="sub">{said.waiting}</p>
-        </Show>
+        <Show when={empty()}>{(why) => <p class="sub">{why()}</p>}</Show>
         <Address label={said.boardUrl} url={board()} />
       </div>
     </>

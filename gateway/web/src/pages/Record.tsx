@@ -17,7 +17,7 @@ import { figure, fixed, percent, signed } from "../model/format";
 import { status } from "../state/live";
 import { createLoaded, type Loaded } from "../state/load";
 import { evening } from "../state/board";
-import { beware, byMinutes, byMonths, conditions, forecastsFile, mainCoverage, type Filter, type Period } from "../state/record";
+import { aboutSeventy, beware, byMinutes, byMonths, conditions, forecastsFile, mainCoverage, type Filter, type Period } from "../state/record";
 import { strings } from "../strings";
 
 const said = strings.record;
@@ -26,6 +26,9 @@ function Overview(props: { card: ScorecardJson }) {
   const card = () => props.card;
   return (
     <section class="card">
+      <Show when={aboutSeventy(card())} fallback={<p>{said.tooFew}</p>}>
+        {(of) => <p>{said.plain(of().forecasts, percent(of().share))}</p>}
+      </Show>
       <p class="sub">{said.counts(num(card().games), num(card().forecasts))}</p>
       <dl class="stats">
         <For each={card().coverage ?? []}>

@@ -75,7 +75,7 @@ export default function Tonight() {
     <>
       <PageHead
         title={live() ? strings.pages["/"] : day(date())}
-        intro={live() && <span class="sub">{shown().length && shown().every((game) => isReplay(game.id)) ? said.replayed(day(date())) : day(date())}</span>}
+        intro={live() && <span class="sub">{shown().length && shown().every((game) => isReplay(game.id)) ? (shown().some(latest) ? said.replayed(day(date())) : said.replay) : day(date())}</span>}
       >
         <nav class="row sub evenings" aria-label={said.evening}>
           <Show when={dates()?.previous}>{(date) => <a href={`/?date=${date()}`}>← {said.previous}</a>}</Show>

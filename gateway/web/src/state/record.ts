@@ -103,6 +103,21 @@ export async function afterMinute(filter: Filter, minute: number): Promise<Score
   return (await api.scorecard({ ...conditions(filter), minMinutes: minute, maxMinutes: minute })).scorecard ?? {};
 }
 
+/** Games from which on a share of them says something. */
+const FEW_GAMES = 30;
+
+/** How many forecasts gave a team about 70 %, and the share of them that came true; undefined without any, and of fewer than 30 games. */
+export function aboutSeventy(card: ScorecardJson): { forecasts: number; share: number } | undefined {
+  let [forecasts, came] = [0, 0];
+  for (const bin of card.reliability ?? []) {
+    const [count, rate, chance] = [num(bin.forecasts), num(bin.rate), num(bin.meanProbability)];
+    if (Math.abs(Math.abs(chance - 0.5) - 0.2) > 0.05) continue;
+    forecasts += count;
+    came += count * (chance < 0.5 ? 1 - rate : rate);
+  }
+  return num(card.games) < FEW_GAMES || !forecasts ? undefined : { forecasts, share: came / forecasts };
+}
+
 /** The coverage of the intervals that most forecasts have; undefined without any. */
 export function mainCoverage(card: ScorecardJson): CoverageFigureJson | undefined {
   return [...(card.coverage ?? [])].sort((a, b) => num(b.forecasts) - num(a.forecasts))[0];

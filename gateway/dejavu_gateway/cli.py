@@ -157,7 +157,7 @@ def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
         log.warning(
             "reachable_by_others",
             listen=str(settings.listen),
-            advice="it has no accounts and no TLS: let others reach it through a reverse proxy only; see docs/page.md",
+            advice="it has no accounts and no TLS: let others reach it through a reverse proxy only; see docs/watch.md",
         )
     try:
         listener = bind(settings.listen, settings.limits.stalled_seconds)

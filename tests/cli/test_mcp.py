@@ -97,7 +97,7 @@ async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path
 
 
 def test_the_documented_configuration_starts_it() -> None:
-    [block] = [block for block in blocks("docs/assistants.md", "json") if "mcpServers" in block.text]
+    [block] = [block for block in blocks("docs/watch.md", "json") if "mcpServers" in block.text]
     [server] = json.loads(block.text)["mcpServers"].values()
     assert server["args"][0] == "mcp"
 

@@ -1,4 +1,4 @@
-"""nginx with the configuration of docs/page.md in front of a gateway."""
+"""nginx with the configuration of docs/watch.md in front of a gateway."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UPGRADE = (
     b"origin: http://dejavu.example\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 PER_ADDRESS = 64
-"""Requests in progress of an address in docs/page.md."""
+"""Requests in progress of an address in docs/watch.md."""
 CONNECTIONS = 150
 """Connections of the gateway."""
 
@@ -44,7 +44,7 @@ class Nginx(NamedTuple):
 @pytest.fixture(scope="module")
 def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     folder = tmp_path_factory.mktemp("nginx")
-    configured = {block.about: block.text for block in blocks("docs/page.md", "nginx")}
+    configured = {block.about: block.text for block in blocks("docs/watch.md", "nginx")}
     limits = ("--max-connections", str(CONNECTIONS), "--max-streams-per-address", "1000")
     options = ("--trusted-proxy", "127.0.0.1", "--host", "dejavu.example", *limits)
     with running_worker(folder / "server") as server, running_gateway(server, *options) as gateway:

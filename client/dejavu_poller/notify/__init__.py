@@ -2,7 +2,7 @@
 
 A notifier follows the streams of a server and checks the rules of a file after each event. A rule is told once a game.
 Any number of notifiers may run with the same file: each notification is claimed in the ledger's database before it is
-sent, and confirmed afterwards (docs/notifications.md).
+sent, and confirmed afterwards (docs/watch.md).
 
 | file | contents |
 |---|---|

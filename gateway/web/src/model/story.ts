@@ -1,7 +1,7 @@
 /** What a game was: its swings, and how its winner came there. */
 import type { CoursePoint, Played } from "./types";
 
-/** A rise of a team's win probability within so few minutes of play: the definition of `dejavu notify` (docs/notifications.md). */
+/** A rise of a team's win probability within so few minutes of play: the definition of `dejavu notify` (docs/watch.md). */
 const SWING_MINUTES = 6;
 /** Rise of the smallest swing that is named. */
 const NAMED_FROM = 0.1;

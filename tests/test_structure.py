@@ -62,6 +62,20 @@ def test_no_public_class_is_defined_twice() -> None:
     assert not [name for name, count in names.items() if count > 1]
 
 
+def test_no_test_imports_a_private_name() -> None:
+    """What only a module knows is tested through its public names; ruff's SLF001 finds private attributes."""
+    private = [
+        f"{file.relative_to(ROOT)}: {name.name}"
+        for file in SOURCES
+        if ROOT / "tests" in file.parents
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dejavu_")
+        for name in node.names
+        if name.name.startswith("_") and name.name != "_native"
+    ]
+    assert private == []
+
+
 def test_modules_are_imported_where_a_static_tool_sees_it() -> None:
     """No module of ours is looked up by a string, which import-linter would not see, but commands by their names."""
     lookups = {"import_module", "__import__", "spec_from_file_location", "resolve_name"}

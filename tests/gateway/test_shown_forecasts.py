@@ -9,7 +9,7 @@ import pytest
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, LATE_REASON_TIME, Forecast, Moment
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
-from dejavu_gateway.api.games import _summary
+from dejavu_gateway.api.games import summary
 from dejavu_gateway.api.share import drawn, prediction_at
 
 
@@ -33,7 +33,7 @@ def test_a_late_forecast_is_not_the_newest(minute: int) -> None:
     shown = prediction_at(history, 48)
     assert shown is not None
     assert shown.forecast.home_lead_probability == 0.6
-    newest = _summary("0022500001", history[::-1])["newest"]
+    newest = summary("0022500001", history[::-1])["newest"]
     assert newest["final"]["forecast"]["homeLeadProbability"] == 0.6
 
 
@@ -43,7 +43,7 @@ def test_a_correction_of_an_earlier_minute_is_not_the_newest() -> None:
     history = [recorded(1, 47, 0.5), moment, recorded(3, 47, 0.78)]
     shown = prediction_at(history, 48)
     assert shown is moment
-    assert _summary("0022500001", history[::-1])["newest"]["final"]["forecast"]["sequence"] == "2"
+    assert summary("0022500001", history[::-1])["newest"]["final"]["forecast"]["sequence"] == "2"
 
 
 def test_where_all_are_late_the_newest_of_them_is_shown() -> None:
@@ -51,7 +51,7 @@ def test_where_all_are_late_the_newest_of_them_is_shown() -> None:
     shown = prediction_at(history, 48)
     assert shown is not None
     assert shown.forecast.home_lead_probability == 0.6
-    newest = _summary("0022500001", history[::-1])["newest"]
+    newest = summary("0022500001", history[::-1])["newest"]
     assert newest["final"]["forecast"]["homeLeadProbability"] == 0.6
     assert newest["half"] is None
 
@@ -63,8 +63,8 @@ def test_a_game_that_is_over_says_how_many_intervals_of_minutes_held() -> None:
     history[0].settlement.covered = False
     for each in history[1:]:
         each.settlement.covered = True
-    assert _summary("0022500001", history[::-1])["held"] == {"half": None, "final": {"held": 1, "of": 2}}
-    assert _summary("0022500001", [recorded(1, 46, 0.5)])["held"] == {"half": None, "final": None}
+    assert summary("0022500001", history[::-1])["held"] == {"half": None, "final": {"held": 1, "of": 2}}
+    assert summary("0022500001", [recorded(1, 46, 0.5)])["held"] == {"half": None, "final": None}
 
 
 @pytest.mark.parametrize("now", [None, datetime(2026, 1, 2, tzinfo=UTC)])
@@ -128,7 +128,7 @@ def at_moment(sequence: int, period: int, left: float, lead: int) -> RecordedPre
 
 def test_a_moment_stands_beside_its_minute_with_its_own_lead() -> None:
     history = [newest(47), at_moment(2, 4, 42.5, 3), at_moment(3, 5, 130.5, -2)]
-    course = _summary("0022500001", history[::-1])["course"]
+    course = summary("0022500001", history[::-1])["course"]
     assert [(each["elapsedMinutes"], each["lead"]) for each in course] == [(47, 1.0), (47.2917, 3.0), (50.825, -2.0)]
     for minute, place in ((47, 0), (47.2917, 1), (48, 1), (50.825, 2), (148, 2)):
         assert prediction_at(history, minute) is history[place]

@@ -180,7 +180,7 @@ def _dump_day(
         {
             "date": day.isoformat(),
             "games": [
-                _summary(game_id, games.get(game_id, []), states.get(game_id), seen.get(game_id, ()))
+                summary(game_id, games.get(game_id, []), states.get(game_id), seen.get(game_id, ()))
                 for game_id in known
             ],
             "dates": {"previous": previous and previous.isoformat(), "next": following and following.isoformat()},
@@ -190,7 +190,7 @@ def _dump_day(
     return Content(answer)
 
 
-def _summary(
+def summary(
     game_id: str, forecasts: list[RecordedPrediction], state: Game | None = None, explained: Iterable[Forecast] = ()
 ) -> JsonObject:
     """Return a game of a day. Its newest forecasts omit their distributions, which are two thirds of their bytes.

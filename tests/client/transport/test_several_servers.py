@@ -104,7 +104,7 @@ async def test_a_stream_resumes_on_another_server_with_its_token(two_servers: tu
             if len(received) == 2:
                 begun, other = (first, second) if first.of("StreamPredictions") else (second, first)
                 begun.stop()
-                other._answers["StreamPredictions"].clear()
+                other.forget("StreamPredictions")
                 other.answers("StreamPredictions", [event(2), event(3)])
             if len(received) == 3:
                 break

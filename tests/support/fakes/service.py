@@ -256,6 +256,10 @@ class FakeServer:
         """
         self._answers[method].extend(answers)
 
+    def forget(self, method: str) -> None:
+        """Drop the queued answers of a method."""
+        self._answers[method].clear()
+
     def of(self, method: str) -> list[Call]:
         """Return the calls of one method so far."""
         return [call for call in self.calls if call.method == method]
@@ -392,7 +396,7 @@ class _Servicer:
     def __init__(self, fake: FakeServer) -> None:
         self._fake = fake
 
-    def _answer(self, method: str, plausible: Callable[[Any], Message], request: Message, context: Any) -> Any:
+    def answer(self, method: str, plausible: Callable[[Any], Message], request: Message, context: Any) -> Any:
         answer = self._fake.arrived(method, request, context)
         return plausible(request) if answer is None else self._fake.carry_out(answer, request, context)
 
@@ -419,4 +423,4 @@ for _file in (
     for _method in next(iter(_file.DESCRIPTOR.services_by_name.values())).methods:
         if not (_method.client_streaming or _method.server_streaming):
             _plausible = _PLAUSIBLE.get(_method.name, _empty(GetMessageClass(_method.output_type)))
-            setattr(_Servicer, _method.name, partialmethod(_Servicer._answer, _method.name, _plausible))
+            setattr(_Servicer, _method.name, partialmethod(_Servicer.answer, _method.name, _plausible))

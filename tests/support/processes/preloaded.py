@@ -352,7 +352,7 @@ def _run_child(command: Sequence[str], stdin: int, pass_fds: Sequence[int], envi
                     os.dup2(nothing, file, inheritable=False)
         os.environ.clear()
         os.environ.update(environment)
-        asyncio._set_running_loop(None)
+        asyncio._set_running_loop(None)  # noqa: SLF001 - of the interpreter, as are the two below
         from prometheus_client import values
 
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # its import reads the environment
@@ -366,8 +366,8 @@ def _run_child(command: Sequence[str], stdin: int, pass_fds: Sequence[int], envi
         traceback.print_exc()
     finally:
         with contextlib.suppress(BaseException):  # the interpreter's shutdown, without freeing the supervisor's objects
-            threading._shutdown()  # type: ignore[attr-defined]
-            atexit._run_exitfuncs()
+            threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
+            atexit._run_exitfuncs()  # noqa: SLF001
             sys.stderr.flush()
         os._exit(code)
 

@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.symbol_database import Default
 from tests.support.builders.evenings import Evening, game
-from tests.support.harness.documents import PLACE, ROOT, Block, blocks, commands
+from tests.support.harness.documents import PLACE, ROOT, Block, blocks, commands, rows
 from tests.support.programs import examples
 
 from dejavu.v1 import prediction_service_pb2
@@ -142,6 +142,14 @@ def anchors(document: Path) -> set[str]:
     """Return the anchors that GitHub gives the headings of a document."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_glossary_has_each_word_that_the_page_explains() -> None:
+    terms = [row[0].lower() for row in rows("docs/glossary.md", "term")]
+    words = re.findall(r'^    name: "(.+)",$', (ROOT / "gateway/web/src/words.ts").read_text(), re.MULTILINE)
+    assert len(words) > 20
+    parts = [[part.strip().lower() for part in re.split(",| and ", word)] for word in words]
+    assert [word for word in parts if not any(part in term or term in part for part in word for term in terms)] == []
 
 
 LINKED = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]

@@ -75,8 +75,6 @@ export const strings = {
     stale: (age: string) => `stale · ${age}`,
     final: (overtimes: number | undefined) => (overtimes ? `final, ${overtimes === 1 ? "" : `${overtimes} `}OT` : "final"),
     states: { halftime: "halftime", beyond: "no forecast", ended: "over", postponed: "postponed", unreported: "no outcome reported" },
-    liveTitle: "The newest forecast still counts as current.",
-    staleTitle: "The newest forecast has expired: the feed or the server is silent.",
   },
 
   shown: {
@@ -129,6 +127,7 @@ export const strings = {
     /** What a handicap means. */
     means: (points: number) => (points < 0 ? `wins by more than ${-points}` : `wins, or loses by less than ${points}`),
     columns: ["Bet", "Price", "Market", "Model", "Model − market"],
+    worth: ["A stake returns", "Stake"],
     current: (when: string, age: string) => `Prices recorded with the forecast ${when}, ${age} ago.`,
     old: (when: string, age: string) => `Old prices: recorded with the forecast ${when}, ${age} ago. The market may have moved since. All numbers are of then.`,
     then: (when: string) => `Prices recorded with the forecast ${when}; all numbers are of then.`,
@@ -142,7 +141,6 @@ export const strings = {
     besideThen: (when: string, bet: string, market: string, model: string, difference: string) => `${when}: ${bet}: market ${market} · model then ${model}, ${difference}`,
     oldShort: (when: string, age: string) => `old price, ${when}, ${age} ago`,
     doubtful: "price doubtful",
-    note: "Market: what two prices say together, without the bookmaker's margin. Model − market: in percentage points; no advice.",
     course: "Dashed: how likely the market thought it, by the prices recorded then.",
     trade: (time: string) => `an exchange's last trade, at ${time}, which nobody need offer`,
     wins: (home: string) => `${home} wins, by the market`,
@@ -215,7 +213,6 @@ export const strings = {
       dejavu: "similar games",
       lstm: "LSTM",
     } as Record<string, string>,
-    reasonLabel: "Bar chart: change of the forecast by each minute.",
     beforeTipoff: "tip-off",
     beforeTipoffLong: "Before tip-off",
     others: "models",
@@ -224,12 +221,6 @@ export const strings = {
     correction: (minute: number, horizon: string) => `After minute ${minute}, forecast of the ${horizon}`,
     correctionFrom: (from: string, to: string) => `lead ${from} became ${to}`,
     correctionPoint: (from: string, to: string) => `forecast ${from} became ${to}`,
-    noForecast: {
-      beyond: "Last minute or overtime: there is no forecast.",
-      ended: "The feed shows the game as over; its outcome is not in the record yet.",
-      postponed: "The game was postponed, or stopped and does not go on now.",
-      unreported: "How this game ended was not reported.",
-    },
     newest: (minute: number, chance: string) => `The newest one, ${afterOrAt(minute)}: ${chance}`,
     overtime: (overtimes: number) =>
       `The game went to ${overtimes === 1 ? "overtime" : `${overtimes} overtimes`}, which has no forecasts. The end of the chart shows the outcome.`,
@@ -238,6 +229,12 @@ export const strings = {
     lowest: (team: string) => `Lowest chance of ${team}`,
     behind: (team: string) => `${team} came back from`,
     points: (points: number) => `${points} point${points === 1 ? "" : "s"} behind`,
+    decided: "Decided at",
+    decidedMeans: "from then on 95 % or more",
+    open: "the very end",
+    /** Of a game that is over, on its card. */
+    told: (team: string, chance: string, when: string, behind: number) => `${team} won from ${chance} at ${when}${behind > 0 ? `, ${behind} point${behind === 1 ? "" : "s"} behind` : ""}`,
+    never: (team: string, chance: string) => `${team} never fell below ${chance}`,
     largestSwing: "Largest swing",
     fromTo: (team: string, from: string, to: string) => `${team} ${from} → ${to}`,
     rise: (team: string, percent: number) => `${team} +${percent} percentage points`,
@@ -251,6 +248,7 @@ export const strings = {
   /** Similar games: a past game is told of the side that led. */
   dejavu: {
     title: "You have seen this before",
+    overtime: (minute: number) => `Games are compared by the minutes of regulation: all of this is as it was after minute ${minute}, before overtime.`,
     drawn: "The game that you drew has been played before",
     name: (away: string, home: string, day: string) => `${away} at ${home}, ${day}`,
     led: (team: string, points: number) => `${team} led by ${points}`,
@@ -287,6 +285,9 @@ export const strings = {
 
   record: {
     intro: "Every forecast except what-ifs is recorded before anybody sees it, and compared with the outcome. Brackets: 95 % intervals over games.",
+    called: (games: number, tenths: number, won: number, share: string) =>
+      `Of the ${games} games in which it gave one side ${tenths < 10 ? `about ${tenths}0 %` : "95 % or more"} at halftime, that side won ${won} (${share}).`,
+    few: (games: number) => `${games} game${games === 1 ? "" : "s"} so far: too few to say how often it is right.`,
     filters: "Filters",
     horizon: "Forecasts of",
     period: "Evenings",
@@ -305,7 +306,6 @@ export const strings = {
     crpsNote: "error of the whole distribution, points",
     brier: "Brier score",
     leader: "if the leader wins",
-    leaderAt: (minute: number, model: string, leader: string) => `After minute ${minute} the Brier score is ${model}; if the leader wins, ${leader}.`,
     coverage: (level: string) => `${level} intervals`,
     coverageNote: (games: number, width: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; mean width ${width} points`,
     ece: "Calibration error",
@@ -313,7 +313,6 @@ export const strings = {
     against: (difference: string) => `difference ${difference}`,
     reliabilityTitle: "When it says 70 %, does it happen 7 times in 10?",
     reliabilityCaption: (forecasts: number, games: number) => `${forecasts.toLocaleString()} forecasts of ${games.toLocaleString()} games. On the dashed line the probability is right; bars are 95 % intervals.`,
-    reliabilityLabel: "Reliability diagram: share of games that the home team led, by forecast probability.",
     minuteOf: "Forecasts after minute",
     everyMinute: "any",
     byMinuteTitle: "Does the interval hold, early and late?",
@@ -322,7 +321,6 @@ export const strings = {
     byMonthTitle: "Does it hold, month after month?",
     byMonth: "month",
     coverageNone: "No settled forecast of this span.",
-    coverageLabel: "Chart: coverage of the intervals with its 95 % interval, beside the nominal coverage.",
     columns: { probability: "Forecast", rate: "Happened", interval: "95 % interval", forecasts: "Forecasts", games: "Games", group: "Group", coverage: "Held", mae: "Mean error", persistence: "Persistence", model: "Model", rank: "Rank", crps: "CRPS", brier: "Brier" },
     leaderboard: "Models side by side",
     doubts: (...counts: number[]) =>
@@ -330,9 +328,6 @@ export const strings = {
         .flatMap((word, place) => (counts[place] ? `${word}: ${counts[place]}.` : []))
         .join(" "),
     leaderboardCaption: "Ranked by CRPS; each on the games it was used for.",
-    shadows: "Shadow models",
-    shadowsCaption: (champion: string) => `Staged models compared with the serving model ${champion} on the same games and minutes. Below 0 is better.`,
-    shadowColumns: { crps: "CRPS, difference", brier: "Brier, difference" },
     checkpoint: "Check it yourself",
     checkpointText: "The ledger is a chain of hashes with a signed head. Store it today; later, prove that nothing before it was changed:",
     checkpointEntry: (sequence: string, time: string) => `Newest signed head: entry ${sequence}, ${time}`,
@@ -371,8 +366,6 @@ export const strings = {
     curveCaption: (closing: boolean) =>
       `Sum of the profits, in the order in which the games ended, as a share of the bankroll${closing ? "; dashed, what the same stakes were worth at the market's next price" : ""}.`,
     cut: (listed: number, all: number) => ` The last ${listed.toLocaleString()} of ${all.toLocaleString()} bets.`,
-    curveLabel: (bets: number, profit: string, closing: string) =>
-      `Line chart of the sum of the profits. After ${bets.toLocaleString()} bets: ${profit} of the bankroll${closing && `, at the market's next price ${closing}`}.`,
     returned: "returned",
     atClosing: "worth at the next price",
     columns: ["Date", "Game", "When", "Bet", "Price", "Model", "Market", "Stake", "Result", "Profit", "All so far", "Next price"],
@@ -429,8 +422,6 @@ export const strings = {
     bound: (games: number, bound: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; at least ${bound} needed`,
     evidenceTitle: { crps: "Evidence by the CRPS", brier: "Evidence by the Brier score" },
     evidenceCaption: "E-values over the games as they were settled: 1 is no evidence, from 20 on (dashed) a statement counts as shown. They may be looked at after every game: at most 1 of 20 comparisons misleads.",
-    evidenceLabel: (notWorse: string, worse: string, games: number) =>
-      `Line chart of the evidence (e-values) by number of games. After ${games}: no worse ${notWorse}, worse ${worse}; 20 is needed.`,
     evidenceColumns: ["Games", "No worse", "Worse"],
     legend: { notWorse: "no worse", worse: "worse" },
     origin: "Where it comes from",
@@ -442,7 +433,8 @@ export const strings = {
     changesCaption: "Newest first. Each change is an entry of the ledger, as each forecast is.",
     changesNone: "No model has been changed yet.",
     older: "Older changes",
-    changeColumns: ["When", "What", "Model", "Instead of", "By", "Why", "Evidence"],
+    changeColumns: ["When", "What", "Model", "By", "Why"],
+    insteadOf: (version: string) => `instead of ${version}`,
     actions: {
       MODEL_ACTION_REGISTER: "registered",
       MODEL_ACTION_LOAD: "staged",
@@ -474,6 +466,10 @@ export const strings = {
     date: "Day of the game, if not today",
     pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, an even one for an even lead, at most 500.`,
     total: { half: "Points of both at the half", final: "Points of both at the end" } as Record<string, string>,
+    price: (team: string) => `Price of ${team}`,
+    priceHint: "decimal or American",
+    pricesUnfit: "Expected the prices of both, such as 1.91 or −110: one alone is not compared.",
+    worth: "A stake returns: on average, with the probability half way between market and model. Stake: share of the bankroll, by the usual rules.",
     level: "Interval",
     reset: "Example",
     clear: "Clear",
@@ -550,7 +546,6 @@ export const strings = {
     theme: "Theme",
     themes: [["dark", "Dark glass"], ["light", "Light"]] as const,
     place: "Place",
-    places: { "top-left": "top left", top: "top", "top-right": "top right", "bottom-left": "bottom left", bottom: "bottom", "bottom-right": "bottom right" } as Record<string, string>,
     usualPlace: "as usual",
     size: "Size",
     delay: "Seconds late, as the picture is",
@@ -559,6 +554,8 @@ export const strings = {
     grounds: [["picture", "a game"], ["dark", "dark"], ["light", "light"]] as const,
     preview: "Preview",
     waiting: "The overlay is empty until a game is in play.",
+    noId: (text: string) => `“${text}” is no game's id, which has ten digits: this is the overlay of the closest game.`,
+    unknown: (id: string) => `No game ${id} is known: its overlay is empty.`,
     url: "Address of the overlay",
     boardUrl: "Address of a screen with the evening's games, for a bar or a studio",
     open: "Open",

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { beware } from "../src/state/record";
+import { beware, calls } from "../src/state/record";
 import { strings } from "../src/strings";
 
 test.each([
@@ -10,4 +10,11 @@ test.each([
   [{ leftOut: { withdrawn: 4, lateTime: 1, observed: 2, gameDate: 3, lateMarkets: 9 } }, "Left out as withdrawn: 4. Left out as late: 6."],
 ])("a record says how many games are to be looked at, and what it leaves out", (card, words) => {
   expect(strings.record.doubts(...beware(card))).toBe(words);
+});
+
+test("the record begins with the largest group of games of which it named a side about as likely", () => {
+  const bin = (meanProbability: number, games: number, rate: number) => ({ meanProbability, games, rate });
+  expect(calls([bin(0.68, 20, 0.75), bin(0.28, 20, 0.3), bin(0.52, 90, 0.5), bin(0.97, 39, 1)])).toEqual({ tenths: 7, games: 40, won: 29 });
+  expect(calls([bin(0.68, 3, 0.75), bin(0.98, 9, 1), bin(0.03, 1, 0)])).toEqual({ tenths: 10, games: 10, won: 10 });
+  expect(calls([bin(0.5, 9, 0.5)])).toBeUndefined();
 });

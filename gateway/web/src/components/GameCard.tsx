@@ -1,16 +1,16 @@
 /** One game on the board: lead, forecast and probability of a win at a glance. */
-import { Show, type JSX } from "solid-js";
+import { For, Show, type JSX } from "solid-js";
 import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
-import type { Held } from "../api/client";
 import { changeOf } from "../model/course";
 import { seenBefore } from "../model/dejavu";
 import { fixed, lead, percent } from "../model/format";
 import { isBeginning, isReplay, unforecast, type Unforecast } from "../model/phase";
-import { named, overtimesBy } from "../model/play";
+import { gameClock, named, overtimesBy, REGULATION } from "../model/play";
 import { leadBy } from "../model/shown";
+import { story } from "../model/story";
 import { teamStyle } from "../model/teams";
-import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
+import { HORIZONS, type Forecast, type Outcome, type Shown } from "../model/types";
 import { latest, outcomeOf, type Game } from "../state/games";
 import { createPhase } from "../state/phase";
 import { strings } from "../strings";
@@ -19,23 +19,19 @@ import { MarketLine } from "./MarketBeside";
 import { lineText, Score } from "./ShownGame";
 
 const said = strings.tonight;
+/** A chance below which a winner came back. */
+const CAME_BACK = 0.4;
 
-function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outcome | undefined; held: Held | undefined; home: string; away: string }) {
-  const name = (value: number, digits = 1) => lead(value, props.home, props.away, digits);
-  const level = () => percent(1 - props.forecast.alpha);
-  const interval = () => said.interval(level(), name(props.forecast.lower), name(props.forecast.upper));
-  const outcome = () => props.outcome?.differential;
-  const label = () => `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${interval()}.`;
+function HorizonRow(props: { forecast: Forecast; home: string; away: string }) {
+  const name = (value: number) => lead(value, props.home, props.away);
+  const interval = () => said.interval(percent(1 - props.forecast.alpha), name(props.forecast.lower), name(props.forecast.upper));
   return (
-    <div class="horizon-row" data-horizon={props.horizon}>
-      <span class="sub">{strings.horizon[props.horizon]}</span>
-      <strong class="figure-number" classList={{ outcome: outcome() !== undefined }}>
-        {outcome() === undefined ? name(props.forecast.point) : name(outcome() as number, 0)}
-      </strong>
-      <IntervalBar {...props.forecast} outcome={outcome()} label={label()} />
+    <div class="horizon-row" data-horizon={props.forecast.horizon}>
+      <span class="sub">{strings.horizon[props.forecast.horizon]}</span>
+      <strong class="figure-number">{name(props.forecast.point)}</strong>
+      <IntervalBar {...props.forecast} label={`${strings.atHorizon[props.forecast.horizon]}: ${name(props.forecast.point)}. ${interval()}.`} />
       <span class="sub interval-text">
-        {outcome() === undefined && interval()} {props.forecast.late && said.late}{" "}
-        <Show when={props.held}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
+        {interval()} {props.forecast.late && said.late}
       </span>
     </div>
   );
@@ -102,6 +98,15 @@ export function GameCard(props: { game: Game }) {
     const since = change.since === (newest()?.minute ?? 0) - 1 ? said.minuteBefore : named(change.since);
     return change.percent ? said.change(change.percent > 0 ? home() : away(), Math.abs(change.percent), since) : said.unchanged(since);
   };
+  const told = () => {
+    const outcome = final();
+    const one = outcome && story(props.game.course, props.game.course, outcome.differential);
+    if (!one) return "";
+    const [{ minute, lead: then }, team] = [one.lowest, one.homeWon ? home() : away()];
+    const chance = percent(one.chance);
+    const how = one.chance < CAME_BACK ? strings.game.told(team, chance, gameClock(minute), one.homeWon ? -then : then) : strings.game.never(team, chance);
+    return `${how} · ${strings.game.decided.toLowerCase()} ${one.decided ? gameClock(one.decided.minute) : strings.game.open}`;
+  };
   const course = () => {
     const last = props.game.course.at(-1);
     return said.sparkline(home(), last?.minute ?? 0, percent(last?.probability ?? 0.5));
@@ -121,7 +126,7 @@ export function GameCard(props: { game: Game }) {
               <span class="lead-now" data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>
                 {lead(margin(), home(), away(), 0)}
               </span>
-              <span class="sub">{final() ? strings.age.final(final()?.overtimes) : leadBy(props.game.shown) === undefined ? said.after(current().minute) : said.forecast(current().minute)}</span>
+              <span class="sub">{final() ? "" : leadBy(props.game.shown) === undefined ? said.after(current().minute) : said.forecast(current().minute)}</span>
             </div>
             <Show when={unforecast(state())}>
               <span class="no-forecast">{said.noForecast[state() as Unforecast]}</span>
@@ -136,19 +141,19 @@ export function GameCard(props: { game: Game }) {
             </Show>
           </div>
           <Sparkline points={props.game.course} overtimes={overtimes()} label={course()} />
-          <Show when={!final()}>
-            <p class="sub change">{changed()}</p>
+          <Show when={final()} fallback={<p class="sub change">{changed()}</p>}>
+            <p class="sub story">
+              {told()}
+              <Show when={props.game.held.final}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
+            </p>
           </Show>
-          <Show when={open() && seenBefore(props.game.seen)}>{(sentence) => <p class="sub seen">{sentence()}</p>}</Show>
+          <Show when={open() && current().minute < REGULATION && seenBefore(props.game.seen)}>{(sentence) => <p class="sub seen">{sentence()}</p>}</Show>
           <Show when={open()}>
             <MarketLine game={props.game} phase={state()} side={favourite()} />
           </Show>
-          <Show when={props.game.newest.half}>
-            {(half) => <HorizonRow horizon="half" forecast={half()} outcome={outcomeOf(props.game, "half")} held={props.game.held.half} home={home()} away={away()} />}
-          </Show>
-          <Show when={!unforecast(state()) && props.game.newest.final}>
-            {(end) => <HorizonRow horizon="final" forecast={end()} outcome={final()} held={props.game.held.final} home={home()} away={away()} />}
-          </Show>
+          <For each={HORIZONS.filter((horizon) => !outcomeOf(props.game, horizon) && (horizon === "half" || open()))}>
+            {(horizon) => <Show when={props.game.newest[horizon]}>{(one) => <HorizonRow forecast={one()} home={home()} away={away()} />}</Show>}
+          </For>
           <Show when={open() && props.game.newest.final?.total}>
             {(total) => <p class="sub total">{said.total(fixed(total().point), percent(1 - (props.game.newest.final as Forecast).alpha), total().lower, total().upper)}</p>}
           </Show>

@@ -1,7 +1,7 @@
 /** Requests of the record's page: scorecards of all forecasts, by minute and by month. */
 import { api, path, type Query } from "../api/client";
 import { num } from "../api/convert";
-import type { CoverageFigureJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
+import type { CoverageFigureJson, ReliabilityBinJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { gameDay } from "../model/format";
 import { MINUTE_OF, type Horizon } from "../model/types";
 
@@ -106,4 +106,23 @@ export async function afterMinute(filter: Filter, minute: number): Promise<Score
 /** The coverage of the intervals that most forecasts have; undefined without any. */
 export function mainCoverage(card: ScorecardJson): CoverageFigureJson | undefined {
   return [...(card.coverage ?? [])].sort((a, b) => num(b.forecasts) - num(a.forecasts))[0];
+}
+
+/** The minute after which each game is counted once in the record's first sentence: the half. */
+export const CALLED_AFTER = 24;
+
+/**
+ * The best-populated group of games in which one side was called with about the same chance, in tenths; undefined without
+ * games that were not called even. `won`: the games that this side won. Bins have one forecast of each game, of its end.
+ */
+export function calls(bins: readonly ReliabilityBinJson[]): { tenths: number; games: number; won: number } | undefined {
+  const groups = new Map<number, { tenths: number; games: number; won: number }>();
+  for (const bin of bins) {
+    const [home, games, rate] = [num(bin.meanProbability), num(bin.games), num(bin.rate)];
+    const tenths = Math.round(10 * Math.max(home, 1 - home));
+    const before = groups.get(tenths) ?? { tenths, games: 0, won: 0 };
+    groups.set(tenths, { tenths, games: before.games + games, won: before.won + Math.round(games * (home > 0.5 ? rate : 1 - rate)) });
+  }
+  groups.delete(5);
+  return [...groups.values()].sort((a, b) => b.games - a.games)[0];
 }

@@ -140,6 +140,7 @@ def test_the_record_shows_the_scorecard(opened: Tab, evening: Evening) -> None:
         opened.page.wait_for_selector(".checks")  # the checkpoint is asked for after the figures
         text = opened.page.locator("main").inner_text()
         assert f"{card.games} games, {card.forecasts} forecasts" in text
+        assert opened.page.locator(".opening").inner_text().endswith("too few to say how often it is right.")
         for value, digits in ((card.mae.value, 2), (card.crps.value, 2), (card.brier.value, 3)):
             assert f"{value:.{digits}f}" in text
         assert f"{100 * card.coverage[0].coverage:.1f} %" in text

@@ -286,7 +286,7 @@ export const strings = {
   record: {
     intro: "Every forecast except what-ifs is recorded before anybody sees it, and compared with the outcome. Brackets: 95 % intervals over games.",
     called: (games: number, tenths: number, won: number, share: string) =>
-      `Of the ${games} games in which it gave one side ${tenths < 10 ? `about ${tenths}0 %` : "95 % or more"} at halftime, that side won ${won} (${share}).`,
+      `Of the ${games} games in which it gave one side ${10 * tenths} to ${10 * tenths + 10} % at halftime, that side won ${won} (${share}).`,
     few: (games: number) => `${games} game${games === 1 ? "" : "s"} so far: too few to say how often it is right.`,
     filters: "Filters",
     horizon: "Forecasts of",

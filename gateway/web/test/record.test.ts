@@ -13,8 +13,8 @@ test.each([
 });
 
 test("the record begins with the largest group of games of which it named a side about as likely", () => {
-  const bin = (meanProbability: number, games: number, rate: number) => ({ meanProbability, games, rate });
-  expect(calls([bin(0.68, 20, 0.75), bin(0.28, 20, 0.3), bin(0.52, 90, 0.5), bin(0.97, 39, 1)])).toEqual({ tenths: 7, games: 40, won: 29 });
-  expect(calls([bin(0.68, 3, 0.75), bin(0.98, 9, 1), bin(0.03, 1, 0)])).toEqual({ tenths: 10, games: 10, won: 10 });
-  expect(calls([bin(0.5, 9, 0.5)])).toBeUndefined();
+  const bin = (fromProbability: number, games: number, rate: number) => ({ fromProbability, toProbability: fromProbability + 0.1, games, rate });
+  expect(calls([bin(0.7, 20, 0.75), bin(0.2, 20, 0.3), bin(0.5, 90, 0.5), bin(0.9, 39, 1)])).toEqual({ tenths: 7, games: 40, won: 29 });
+  expect(calls([bin(0.6, 3, 0.75), bin(0.9, 9, 1), bin(0, 1, 0)])).toEqual({ tenths: 9, games: 10, won: 10 });
+  expect(calls([bin(0.5, 9, 0.5), bin(0.4, 9, 0.5)])).toBeUndefined();
 });

@@ -112,14 +112,15 @@ export function mainCoverage(card: ScorecardJson): CoverageFigureJson | undefine
 export const CALLED_AFTER = 24;
 
 /**
- * The best-populated group of games in which one side was called with about the same chance, in tenths; undefined without
- * games that were not called even. `won`: the games that this side won. Bins have one forecast of each game, of its end.
+ * The best-populated group of games in which one side had a chance from so many tenths to one more, from 6 on, as below
+ * neither side was called; undefined without such games. `won`: the games that this side won. Bins have one forecast of
+ * each game, of its end.
  */
 export function calls(bins: readonly ReliabilityBinJson[]): { tenths: number; games: number; won: number } | undefined {
   const groups = new Map<number, { tenths: number; games: number; won: number }>();
   for (const bin of bins) {
-    const [home, games, rate] = [num(bin.meanProbability), num(bin.games), num(bin.rate)];
-    const tenths = Math.round(10 * Math.max(home, 1 - home));
+    const [home, games, rate] = [(num(bin.fromProbability) + num(bin.toProbability)) / 2, num(bin.games), num(bin.rate)];
+    const tenths = Math.floor(10 * Math.max(home, 1 - home));
     const before = groups.get(tenths) ?? { tenths, games: 0, won: 0 };
     groups.set(tenths, { tenths, games: before.games + games, won: before.won + Math.round(games * (home > 0.5 ? rate : 1 - rate)) });
   }

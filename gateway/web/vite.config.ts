@@ -1,13 +1,14 @@
 import solid from "vite-plugin-solid";
 import { defineConfig } from "vitest/config";
 import { shellInPage } from "./vite.shell";
+import { trimmedSolid } from "./vite.solid";
 import { trimmedUplot } from "./vite.uplot";
 
 // `npm run dev` proxies to a gateway on its default port; a build needs no server.
 const gateway = "http://127.0.0.1:8080";
 
 export default defineConfig({
-  plugins: [solid(), trimmedUplot, shellInPage],
+  plugins: [solid(), trimmedSolid, trimmedUplot, shellInPage],
   build: {
     outDir: "../dejavu_gateway/page",
     emptyOutDir: true,

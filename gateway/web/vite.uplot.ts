@@ -1,5 +1,5 @@
 /** Removes the parts of uPlot that no chart here uses, some 40 % of it: legend, cursor, times, and scales that are not linear. */
-import type { Plugin } from "vite";
+import { trimmed } from "./vite.trimmed";
 
 /** Pieces of its source, each with the replacement: of the first place, or of all if the pattern has the flag g. */
 const REPLACED: [RegExp, string][] = [
@@ -40,19 +40,9 @@ const EMPTIED = (
   "setFocus setAlpha toggleDOM addSeries delSeries setBand addBand delBand pubSync pub invalidateRects"
 ).split(" ");
 
-export const trimmedUplot: Plugin = {
-  name: "uplot-without-unused",
-  transform: {
-    filter: { id: /uPlot\.esm\.js$/ },
-    handler(code) {
-      let changed = code;
-      const replace = (pattern: RegExp, instead: string) => {
-        if (changed.search(pattern) < 0) throw new Error(`uPlot has no ${pattern} any more: look what stands there now`);
-        changed = changed.replace(pattern, instead);
-      };
-      for (const [pattern, instead] of REPLACED) replace(pattern, instead);
-      for (const name of EMPTIED) replace(new RegExp(`\\n(\\t*)function ${name}\\(.*\\) \\{\\n[\\s\\S]*?\\n\\1\\}\\n`), `\n$1function ${name}() {}\n`);
-      return { code: changed, map: null };
-    },
-  },
-};
+export const trimmedUplot = trimmed(
+  "uplot-without-unused",
+  /uPlot\.esm\.js$/,
+  REPLACED,
+  EMPTIED.map((name) => [new RegExp(`\\n(\\t*)function ${name}\\(.*\\) \\{\\n[\\s\\S]*?\\n\\1\\}\\n`), `\n$1function ${name}() {}\n`] as const),
+);

@@ -63,8 +63,13 @@ def test_the_board_shows_the_newest_forecasts(opened: Tab, evening: Evening) -> 
         assert card.locator(".lead-now").inner_text() == f"{HOME} +{COURSE[MINUTES[-1] - 1]}"
         over = opened.page.locator(f'[data-game="{OVER}"]')
         assert over.locator(".lead-now").inner_text() == f"LAL +{-END}"
-        assert over.locator("[data-horizon]").count() == 0  # nothing is open
-        assert re.match(r"Lowest chance of LAL: \d+ %, Q\d", over.locator(".change").inner_text())
+        story = over.locator(".story").inner_text()
+        lowest = max(
+            client.get_prediction(OVER, horizon=FINAL, elapsed_minutes=minute).prediction.forecast.home_lead_probability
+            for minute in MINUTES
+        )
+        assert re.search(r"LAL won from (.*?) at .*, \d+ points behind · decided at the very end", story), story
+        assert_percent(story.removeprefix("LAL won from "), 1 - lowest)
 
 
 def test_the_board_draws_what_was_forecast_before_it_was_opened(opened: Tab, evening: Evening) -> None:
@@ -135,6 +140,7 @@ def test_the_record_shows_the_scorecard(opened: Tab, evening: Evening) -> None:
         opened.page.wait_for_selector(".checks")  # the checkpoint is asked for after the figures
         text = opened.page.locator("main").inner_text()
         assert f"{card.games} games, {card.forecasts} forecasts" in text
+        assert opened.page.locator(".opening").inner_text().endswith("too few to say how often it is right.")
         for value, digits in ((card.mae.value, 2), (card.crps.value, 2), (card.brier.value, 3)):
             assert f"{value:.{digits}f}" in text
         assert f"{100 * card.coverage[0].coverage:.1f} %" in text

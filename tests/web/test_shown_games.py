@@ -124,7 +124,7 @@ def test_an_overlay_has_the_exact_frame_and_paints_nothing_but_its_box(
     with tab(browser, evening.origin, viewport={"width": width, "height": height}) as opened:
         for kind, ready in (
             ("third", ".air-line"),
-            ("bug", ".air-share"),
+            ("bug", ".winbar"),
             ("fan", ".chart canvas"),
             ("win", ".chart canvas"),
         ):
@@ -141,15 +141,15 @@ def test_an_overlay_has_the_exact_frame_and_paints_nothing_but_its_box(
             assert painted is not None
             assert painted[0] >= box["x"] - 1  # its edge may be smoothed
             assert painted[1] >= box["y"] - 1
-            assert painted[2] <= box["x"] + box["width"] + 1
-            assert painted[3] <= box["y"] + box["height"] + 1
+            assert painted[2] <= round(box["x"] + box["width"]) + 1
+            assert painted[3] <= round(box["y"] + box["height"]) + 1
             assert not opened.errors
             assert not opened.foreign
         opened.open(f"/overlay/game/{LIVE}?x=10&y=20&width=600", ".air-line")
         placed = opened.page.locator(".overlay-box").bounding_box()
         assert placed is not None
         assert (placed["x"], placed["y"], placed["width"]) == (10, 20, 600)
-        assert "BOS" in opened.page.locator(".air-chance").inner_text()
+        assert "BOS" in opened.page.locator(".winbar").inner_text()
 
 
 def test_an_overlay_is_as_late_as_the_picture_that_it_lies_on(opened: Tab, evening: Evening) -> None:
@@ -178,6 +178,19 @@ def test_a_what_if_is_in_its_address(opened: Tab) -> None:
     opened.page.reload()
     opened.page.wait_for_selector('[data-answer="point"]')
     assert opened.page.get_by_label("Points of both so far").input_value() == "17"
+
+
+def test_a_what_if_says_what_prices_are_worth(opened: Tab) -> None:
+    opened.open("/what-if?pattern=0,2,5&home=BOS&away=LAL&homePrice=1.5", '[data-answer="point"]')
+    assert "Expected the prices of both" in opened.page.locator("#form-note").inner_text()
+    opened.page.get_by_label("Price of LAL").fill("-110")
+    opened.page.wait_for_selector(".market table")
+    home, away = (row.split("\t") for row in opened.page.locator(".market tbody").inner_text().split("\n"))
+    assert home[:2] == ["BOS wins", "1.50"]
+    assert away[:2] == ["LAL wins", "−110"]
+    market, model = (float(cell.removesuffix(" %")) / 100 for cell in home[2:4])
+    returns = float(home[5].removesuffix(" %").replace("−", "-"))
+    assert returns == pytest.approx(100 * (1.5 * (market + model) / 2 - 1), abs=0.2)
 
 
 def test_a_state_that_comes_after_the_page_is_shown_too(opened: Tab, evening: Evening) -> None:
@@ -213,10 +226,10 @@ def test_an_evening_is_chosen_by_its_date(opened: Tab) -> None:
 
 
 def test_the_evening_goes_on_the_air_by_itself(opened: Tab) -> None:
-    opened.open("/overlay/closest", ".air-share")
+    opened.open("/overlay/closest", ".winbar")
     opened.open("/overlay/ticker", ".air + .air")
     opened.page.set_viewport_size({"width": 1920, "height": 1080})
-    opened.open("/board?games=4&theme=light", ".tv-game .air-share")
+    opened.open("/board?games=4&theme=light", ".tv-game .winbar")
     assert opened.page.locator(".tv-game").count() == 4
     opened.page.wait_for_selector(".tv-game:nth-of-type(4) .air")
     low = opened.page.evaluate(
@@ -228,6 +241,15 @@ def test_the_evening_goes_on_the_air_by_itself(opened: Tab) -> None:
     opened.open(f"/board?games={LIVE}", '.tv-game:has-text("LAL")')
     assert opened.page.locator(".tv-game").count() == 1
     assert not opened.errors
+
+
+@pytest.mark.parametrize(("wrong", "said"), [("0022399999", "No game 0022399999 is known"), ("abc", "is no game's id")])
+def test_the_builder_tells_of_a_wrong_game_and_its_overlay_stays_empty(opened: Tab, wrong: str, said: str) -> None:
+    opened.open(f"/overlay?game={wrong}", '[role="alert"]')
+    assert said in opened.page.get_by_role("alert").inner_text()
+    opened.open(f"/overlay/game/{wrong}", ".overlay")
+    opened.page.wait_for_load_state("networkidle")
+    assert not opened.page.locator("body").inner_text().strip()
 
 
 def test_an_overlay_is_built_with_a_preview_and_its_address(opened: Tab) -> None:
@@ -248,7 +270,7 @@ def test_an_overlay_is_built_with_a_preview_and_its_address(opened: Tab) -> None
 
 
 def test_what_may_be_old_is_grey_and_still_tells_the_sides_apart(opened: Tab) -> None:
-    opened.open(f"/overlay/game/{OLD}", '.air[data-old="true"] .air-share')
+    opened.open(f"/overlay/game/{OLD}", '.air[data-old="true"] .winbar')
     home, away = (
         opened.page.locator(f"rect.side-{side}").evaluate("one => getComputedStyle(one).fill")
         for side in ("home", "away")
@@ -257,4 +279,4 @@ def test_what_may_be_old_is_grey_and_still_tells_the_sides_apart(opened: Tab) ->
     for color in (home, away):
         parts = [int(part) for part in re.findall(r"\d+", color)]
         assert max(parts) - min(parts) < 30, f"{color} is no grey"
-    assert "DEN" in opened.page.locator(".air-chance").inner_text()
+    assert "DEN" in opened.page.locator(".winbar").inner_text()

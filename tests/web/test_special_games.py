@@ -114,6 +114,7 @@ def test_overtime_with_forecasts_of_moments_is_live_until_they_expire(opened: Ta
     assert "LAL +2" in words
     assert "OT 2:10.5" in words
     assert "no forecast" not in words
+    assert "Seen before" not in words
     assert opened.page.locator(place).locator(".chance-number, .winbar, .chance-now").count() == 1
     with later(opened, 7) as page:
         page.wait_for_selector(f'{place} .badge[data-state="stale"]')
@@ -126,6 +127,7 @@ def test_a_game_is_followed_from_moment_to_moment(opened: Tab) -> None:
     assert "The last two minutes, and overtime" in main.inner_text()
     assert "What moved the forecast before overtime" in main.inner_text()
     assert "Both sum to the forecast after minute 47." in main.inner_text()
+    assert "as it was after minute 47, before overtime" in opened.page.locator(".dejavu").inner_text()
     assert "which has no forecasts" not in main.inner_text()
     back = opened.page.get_by_role("button", name="Earlier forecast")
     for text, address in (

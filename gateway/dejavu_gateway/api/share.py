@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.game_service_pb2 import GameStatus
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionRequest
@@ -102,20 +102,25 @@ async def share_drawing(request: Request) -> str:
         if shown is None:
             at = f" up to minute {minute}" if minute else ""
             raise RequestRefused("NOT_RECORDED", f"no forecast of the end of game {game_id}{at} is recorded")
-        state = of_teams(context.feed.games.of(game_id), shown.forecast)
-        ended = "" if state is None else _ENDED.get(state.status, "")
-        seen = ""
-        if minute or not (ended or shown.HasField("outcome")):
-            # Forecasts of moments name no similar games.
-            whole = prediction_at([each for each in history if not each.forecast.HasField("moment")], until)
-            seen = "" if whole is None else await _seen_before(context.client, whole.forecast)
+        seen = await _seen_before(context.client, history, shown, over=not minute and shown.HasField("outcome"))
+    state = of_teams(context.feed.games.of(game_id), shown.forecast)
+    ended = "" if state is None else _ENDED.get(state.status, "")
     return drawn(shown, None if minute else utc_now(), history, seen, ended=ended)
 
 
-async def _seen_before(client: AsyncDejavuClient, forecast: Forecast) -> str:
-    """Return a sentence on the past game most like a recorded forecast's; lists of forecasts are read without them."""
+async def _seen_before(
+    client: AsyncDejavuClient, history: list[RecordedPrediction], shown: RecordedPrediction, *, over: bool
+) -> str:
+    """Return a sentence on the past game most like the shown one, which lists are read without.
+
+    It is empty once the game is over, and in overtime, for which past games are not compared.
+    """
+    # Forecasts of moments name no similar games.
+    whole = prediction_at([each for each in history if not each.forecast.HasField("moment")], time_of_play(shown))
+    if over or whole is None or time_of_play(shown) >= REGULATION_MINUTES:
+        return ""
     asked = GetPredictionRequest(
-        game_id=forecast.game_id, horizon=HORIZON_FINAL, elapsed_minutes=forecast.elapsed_minutes
+        game_id=whole.forecast.game_id, horizon=HORIZON_FINAL, elapsed_minutes=whole.forecast.elapsed_minutes
     )
     return seen_before((await client.call(asked)).prediction.forecast)
 

@@ -77,6 +77,7 @@ class LiveFeed:
         self._readers = set[Reader]()
         self._unpriced = set[str]()  # games with a new forecast of the end, whose prices were not asked for
         self._recorded = asyncio.Event()
+        self._has_prices = False  # until one is seen, nobody is asked for those of moments
         self._tasks = [BackgroundTask() for _ in range(5)]
 
     def start(self) -> None:
@@ -190,6 +191,7 @@ class LiveFeed:
                 try:
                     page = await self.client.call(request)
                     if any(self.games.take_priced(each) for each in page.predictions if is_priced(each)):
+                        self._has_prices = True
                         self._wake_all()
                 except DejavuClientError as error:
                     log.info("prices_not_read", reason=error.reason, message=error.message)
@@ -212,7 +214,8 @@ class LiveFeed:
             self.metrics.received.inc()
             if self.log.begun:
                 self.metrics.lag.observe(max(0.0, (utc_now() - event.time).total_seconds()))
-                if response.forecast.horizon == HORIZON_FINAL:
+                is_moment = response.forecast.HasField("moment")
+                if response.forecast.horizon == HORIZON_FINAL and (self._has_prices or not is_moment):
                     self._unpriced.add(event.game_id)
                     self._recorded.set()
             self._wake_all()

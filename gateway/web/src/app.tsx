@@ -31,7 +31,7 @@ export function App() {
     if (path() === "/" || rest()) return;
     import("./pages/rest").then((pages) => setRest(() => pages)).catch(() => setFailed(true));
   });
-  const overlay = () => idIn("overlay/game") ?? /^\/overlay\/(closest|ticker)$/.exec(path())?.[1];
+  const overlay = () => /^\/overlay\/(?:game\/)?(.+)$/.exec(path())?.[1];
   /** Whether a page is without the frame, for other pages, broadcasts and televisions. */
   const alone = createMemo(() => Boolean(path() === "/board" || idIn("embed/game") || overlay()));
   const Page = (props: { rest: Rest }) => {

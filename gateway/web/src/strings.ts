@@ -30,7 +30,7 @@ export const strings = {
   commands: [
     ["dejavu demo --page", "Eight simulated games, played in about a minute, on a page of their own:"],
     ["dejavu poll", "Tonight's games of the NBA, live:"],
-    ["dejavu doctor", "What is missing, if something fails:"],
+    ["dejavu doctor", "What is missing, if something does not work:"],
   ] as readonly (readonly [string, string])[],
   table: { show: "Show as table", hide: "Hide table" },
   connection: { connecting: "connecting", live: "live", lost: "no connection" } as Record<string, string>,
@@ -46,14 +46,14 @@ export const strings = {
       TOKEN_REJECTED: {
         badge: "refused",
         title: "The forecast server refuses the page's token.",
-        detail: () => "The operator must renew it.",
+        detail: () => "It expired or was withdrawn; the operator must renew it.",
       },
       STREAM_BROKEN: { badge: "interrupted", title: "The stream of forecasts is interrupted.", detail: () => "Nothing is lost." },
       LEDGER_BROKEN: { badge: "not recording", title: "The ledger is not working.", detail: () => "Forecasts are not recorded until it is repaired." },
       poller: {
         badge: "no poller",
         title: "The poller is gone.",
-        detail: (age) => `It has published nothing of the games in play for ${age}.`,
+        detail: (age) => `It has published nothing of the games in play for ${age}. Scores and forecasts go on once it is back.`,
       },
       feed: {
         badge: "no feed",
@@ -66,7 +66,7 @@ export const strings = {
     skew: {
       title: "Your clock differs from the server's.",
       detail: (by: string, behind: boolean) =>
-        `It is ${by} ${behind ? "behind" : "ahead"}. Ages follow the server's clock.`,
+        `It is ${by} ${behind ? "behind" : "ahead"}. Ages follow the server's clock; times of day are in your zone.`,
     },
   },
 
@@ -75,8 +75,6 @@ export const strings = {
     stale: (age: string) => `stale · ${age}`,
     final: (overtimes: number | undefined) => (overtimes ? `final, ${overtimes === 1 ? "" : `${overtimes} `}OT` : "final"),
     states: { halftime: "halftime", beyond: "no forecast", ended: "over", postponed: "postponed", unreported: "no outcome reported" },
-    liveTitle: "The newest forecast still counts as current.",
-    staleTitle: "The newest forecast has expired: the feed or the server is silent.",
   },
 
   shown: {
@@ -129,13 +127,14 @@ export const strings = {
     /** What a handicap means. */
     means: (points: number) => (points < 0 ? `wins by more than ${-points}` : `wins, or loses by less than ${points}`),
     columns: ["Bet", "Price", "Market", "Model", "Model − market"],
+    worth: ["A stake returns", "Stake"],
     current: (when: string, age: string) => `Prices recorded with the forecast ${when}, ${age} ago.`,
     old: (when: string, age: string) => `Old prices: recorded with the forecast ${when}, ${age} ago. The market may have moved since. All numbers are of then.`,
     then: (when: string) => `Prices recorded with the forecast ${when}; all numbers are of then.`,
     last: (when: string) => `No price counts any more: the last ones recorded are those ${when}.`,
     caption: (margins: string) =>
       `Market: what both prices say together, without the bookmaker's margin${margins && ` (${margins})`}. Model − market: in percentage points; no advice.`,
-    noPrice: "No price is recorded up to this time of play. A line alone gives no probability.",
+    noPrice: "No price is recorded up to this time of play. A line is in points and no price: by itself it gives no probability.",
     line: (line: string) => `Line before tip-off: ${line}`,
     closing: (line: string, read: string) => `Line before tip-off (closing line)${read && `, read at ${read}`}: ${line}`,
     beside: (bet: string, market: string, model: string, difference: string) => `${bet}: market ${market} · model ${model}, ${difference}`,
@@ -152,7 +151,7 @@ export const strings = {
     titleWithScore: (away: string, awayScore: number, home: string, homeScore: number) => `${away} ${awayScore} @ ${home} ${homeScore}`,
     notYet: "No forecast of this game is recorded yet.",
     unknown: "The ledger has no forecast of this game.",
-    onlyLate: "All forecasts of this game were made late, perhaps with hindsight: they do not count, and are not shown.",
+    onlyLate: "All forecasts of this game were made late. They may have been made with hindsight: they do not count, and are not shown.",
     then: (minute: number, time: string) => `${isWhole(minute) ? "After" : "At"} ${named(minute)}, as forecast at ${time}`,
     toLive: "Follow live",
     toLast: "To the last forecast",
@@ -214,7 +213,6 @@ export const strings = {
       dejavu: "similar games",
       lstm: "LSTM",
     } as Record<string, string>,
-    reasonLabel: "Bar chart: change of the forecast by each minute.",
     beforeTipoff: "tip-off",
     beforeTipoffLong: "Before tip-off",
     others: "models",
@@ -223,12 +221,6 @@ export const strings = {
     correction: (minute: number, horizon: string) => `After minute ${minute}, forecast of the ${horizon}`,
     correctionFrom: (from: string, to: string) => `lead ${from} became ${to}`,
     correctionPoint: (from: string, to: string) => `forecast ${from} became ${to}`,
-    noForecast: {
-      beyond: "Last minute or overtime: there is no forecast.",
-      ended: "The feed shows the game as over; its outcome is not in the record yet.",
-      postponed: "The game was postponed, or stopped and does not go on now.",
-      unreported: "How this game ended was not reported.",
-    },
     newest: (minute: number, chance: string) => `The newest one, ${afterOrAt(minute)}: ${chance}`,
     overtime: (overtimes: number) =>
       `The game went to ${overtimes === 1 ? "overtime" : `${overtimes} overtimes`}, which has no forecasts. The end of the chart shows the outcome.`,
@@ -237,6 +229,12 @@ export const strings = {
     lowest: (team: string) => `Lowest chance of ${team}`,
     behind: (team: string) => `${team} came back from`,
     points: (points: number) => `${points} point${points === 1 ? "" : "s"} behind`,
+    decided: "Decided at",
+    decidedMeans: "from then on 95 % or more",
+    open: "the very end",
+    /** Of a game that is over, on its card. */
+    told: (team: string, chance: string, when: string, behind: number) => `${team} won from ${chance} at ${when}${behind > 0 ? `, ${behind} point${behind === 1 ? "" : "s"} behind` : ""}`,
+    never: (team: string, chance: string) => `${team} never fell below ${chance}`,
     largestSwing: "Largest swing",
     fromTo: (team: string, from: string, to: string) => `${team} ${from} → ${to}`,
     rise: (team: string, percent: number) => `${team} +${percent} percentage points`,
@@ -250,6 +248,7 @@ export const strings = {
   /** Similar games: a past game is told of the side that led. */
   dejavu: {
     title: "You have seen this before",
+    overtime: (minute: number) => `Games are compared by the minutes of regulation: all of this is as it was after minute ${minute}, before overtime.`,
     drawn: "The game that you drew has been played before",
     name: (away: string, home: string, day: string) => `${away} at ${home}, ${day}`,
     led: (team: string, points: number) => `${team} led by ${points}`,
@@ -286,6 +285,9 @@ export const strings = {
 
   record: {
     intro: "Every forecast except what-ifs is recorded before anybody sees it, and compared with the outcome. Brackets: 95 % intervals over games.",
+    called: (games: number, tenths: number, won: number, share: string) =>
+      `Of the ${games} games in which it gave one side ${10 * tenths} to ${10 * tenths + 10} % at halftime, that side won ${won} (${share}).`,
+    few: (games: number) => `${games} game${games === 1 ? "" : "s"} so far: too few to say how often it is right.`,
     filters: "Filters",
     horizon: "Forecasts of",
     period: "Evenings",
@@ -297,8 +299,6 @@ export const strings = {
     downloadParquet: "as parquet",
     empty: "No forecast that matches has been settled yet.",
     emptyReplays: "Replays count only if you tick the box above.",
-    plain: (forecasts: number, share: string) => `Of the ${forecasts.toLocaleString()} forecasts that gave a team about 70 %, ${share} came true.`,
-    tooFew: "Too few games so far to say whether 70 % comes true 7 times in 10.",
     counts: (games: number, forecasts: number) => `${games.toLocaleString()} games, ${forecasts.toLocaleString()} forecasts`,
     mae: "Mean error, points",
     persistence: "repeating the lead",
@@ -306,7 +306,6 @@ export const strings = {
     crpsNote: "error of the whole distribution, points",
     brier: "Brier score",
     leader: "if the leader wins",
-    leaderAt: (minute: number, model: string, leader: string) => `After minute ${minute} the Brier score is ${model}; if the leader wins, ${leader}.`,
     coverage: (level: string) => `${level} intervals`,
     coverageNote: (games: number, width: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; mean width ${width} points`,
     ece: "Calibration error",
@@ -314,7 +313,6 @@ export const strings = {
     against: (difference: string) => `difference ${difference}`,
     reliabilityTitle: "When it says 70 %, does it happen 7 times in 10?",
     reliabilityCaption: (forecasts: number, games: number) => `${forecasts.toLocaleString()} forecasts of ${games.toLocaleString()} games. On the dashed line the probability is right; bars are 95 % intervals.`,
-    reliabilityLabel: "Reliability diagram: share of games that the home team led, by forecast probability.",
     minuteOf: "Forecasts after minute",
     everyMinute: "any",
     byMinuteTitle: "Does the interval hold, early and late?",
@@ -323,7 +321,6 @@ export const strings = {
     byMonthTitle: "Does it hold, month after month?",
     byMonth: "month",
     coverageNone: "No settled forecast of this span.",
-    coverageLabel: "Chart: coverage of the intervals with its 95 % interval, beside the nominal coverage.",
     columns: { probability: "Forecast", rate: "Happened", interval: "95 % interval", forecasts: "Forecasts", games: "Games", group: "Group", coverage: "Held", mae: "Mean error", persistence: "Persistence", model: "Model", rank: "Rank", crps: "CRPS", brier: "Brier" },
     leaderboard: "Models side by side",
     doubts: (...counts: number[]) =>
@@ -331,11 +328,8 @@ export const strings = {
         .flatMap((word, place) => (counts[place] ? `${word}: ${counts[place]}.` : []))
         .join(" "),
     leaderboardCaption: "Ranked by CRPS; each on the games it was used for.",
-    shadows: "Shadow models",
-    shadowsCaption: (champion: string) => `Staged models compared with the serving model ${champion} on the same games and minutes. Below 0 is better.`,
-    shadowColumns: { crps: "CRPS, difference", brier: "Brier, difference" },
     checkpoint: "Check it yourself",
-    checkpointText: "Keep the signed head of the ledger today; later, prove that nothing before it was changed:",
+    checkpointText: "The ledger is a chain of hashes with a signed head. Store it today; later, prove that nothing before it was changed:",
     checkpointEntry: (sequence: string, time: string) => `Newest signed head: entry ${sequence}, ${time}`,
     ledgerId: "Ledger",
     hash: "Hash",
@@ -372,8 +366,6 @@ export const strings = {
     curveCaption: (closing: boolean) =>
       `Sum of the profits, in the order in which the games ended, as a share of the bankroll${closing ? "; dashed, what the same stakes were worth at the market's next price" : ""}.`,
     cut: (listed: number, all: number) => ` The last ${listed.toLocaleString()} of ${all.toLocaleString()} bets.`,
-    curveLabel: (bets: number, profit: string, closing: string) =>
-      `Line chart of the sum of the profits. After ${bets.toLocaleString()} bets: ${profit} of the bankroll${closing && `, at the market's next price ${closing}`}.`,
     returned: "returned",
     atClosing: "worth at the next price",
     columns: ["Date", "Game", "When", "Bet", "Price", "Model", "Market", "Stake", "Result", "Profit", "All so far", "Next price"],
@@ -389,7 +381,7 @@ export const strings = {
     verdict: { VERDICT_FIT: "It passed its test on games that it was not trained on.", VERDICT_UNFIT: "It failed its test on games that it was not trained on." } as Record<string, string>,
     columns: ["Forecast of", "Its linear part", "Repeating the lead", "Ratio"],
     caption: "Mean errors in points, each season forecast by models fitted without it, with 95 % intervals over games. The linear part is one of the models of a forecast. Below 1 is better than repeating the lead.",
-    notMeasured: "Not measured by this server.",
+    notMeasured: "Not measured by this server: what it has measured itself stands above, once games have ended.",
   },
 
   models: {
@@ -397,7 +389,7 @@ export const strings = {
     intro: "Which model answers, which ones try to replace it, and on what evidence. A challenger makes every forecast too, unseen until the game is over.",
     link: "Models: who answers, who challenges, and the evidence",
     back: "To the record",
-    noStore: "This server has no store of models, so there are no challengers and no changes.",
+    noStore: "This server serves the models it was started with. It has no store of models, so there are no challengers and no changes.",
     list: "The models",
     columns: ["Model", "Stage", "Role", "Backtest, stated by its maker", "Created"],
     stages: {
@@ -429,9 +421,7 @@ export const strings = {
     margin: (margin: string) => `counts as no worse up to ${margin}`,
     bound: (games: number, bound: string) => `held, in ${games.toLocaleString()} game${games === 1 ? "" : "s"}; at least ${bound} needed`,
     evidenceTitle: { crps: "Evidence by the CRPS", brier: "Evidence by the Brier score" },
-    evidenceCaption: "E-values over the games as they were settled: 1 is no evidence, from 20 on (dashed) a statement counts as shown. However often one looks, at most 1 of 20 comparisons misleads.",
-    evidenceLabel: (notWorse: string, worse: string, games: number) =>
-      `Line chart of the evidence (e-values) by number of games. After ${games}: no worse ${notWorse}, worse ${worse}; 20 is needed.`,
+    evidenceCaption: "E-values over the games as they were settled: 1 is no evidence, from 20 on (dashed) a statement counts as shown. They may be looked at after every game: at most 1 of 20 comparisons misleads.",
     evidenceColumns: ["Games", "No worse", "Worse"],
     legend: { notWorse: "no worse", worse: "worse" },
     origin: "Where it comes from",
@@ -440,10 +430,11 @@ export const strings = {
     workers: (loaded: number, all: number) => `${loaded} of ${all} workers`,
     cannotLoad: (where: string, why: string) => `${where} cannot load it: ${why}`,
     changes: "Who changed what, and when",
-    changesCaption: "Newest first.",
+    changesCaption: "Newest first. Each change is an entry of the ledger, as each forecast is.",
     changesNone: "No model has been changed yet.",
     older: "Older changes",
-    changeColumns: ["When", "What", "Model", "Instead of", "By", "Why", "Evidence"],
+    changeColumns: ["When", "What", "Model", "By", "Why"],
+    insteadOf: (version: string) => `instead of ${version}`,
     actions: {
       MODEL_ACTION_REGISTER: "registered",
       MODEL_ACTION_LOAD: "staged",
@@ -473,8 +464,12 @@ export const strings = {
     lineOf: (home: string, away: string) => `The lead that the market expects, home − away: 5.5 if ${home} is the favorite by 5.5, which books print as −5.5; −5.5 if ${away} is.`,
     lineUnfit: "Expected a number within ±35.",
     date: "Day of the game, if not today",
-    pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, else an even one, at most 500.`,
+    pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, an even one for an even lead, at most 500.`,
     total: { half: "Points of both at the half", final: "Points of both at the end" } as Record<string, string>,
+    price: (team: string) => `Price of ${team}`,
+    priceHint: "decimal or American",
+    pricesUnfit: "Expected the prices of both, such as 1.91 or −110: one alone is not compared.",
+    worth: "A stake returns: on average, with the probability half way between market and model. Stake: share of the bankroll, by the usual rules.",
     level: "Interval",
     reset: "Example",
     clear: "Clear",
@@ -540,7 +535,7 @@ export const strings = {
   },
 
   onAir: {
-    intro: "An overlay for a broadcast: add its address as a browser source. What may be old turns grey and striped, without words.",
+    intro: "An overlay for a broadcast: add its address as a browser source. What may be old turns grey and striped; no words about faults go on the air.",
     what: "Game",
     closest: "The closest game, followed by itself",
     ticker: "All games, as a ticker",
@@ -551,7 +546,6 @@ export const strings = {
     theme: "Theme",
     themes: [["dark", "Dark glass"], ["light", "Light"]] as const,
     place: "Place",
-    places: { "top-left": "top left", top: "top", "top-right": "top right", "bottom-left": "bottom left", bottom: "bottom", "bottom-right": "bottom right" } as Record<string, string>,
     usualPlace: "as usual",
     size: "Size",
     delay: "Seconds late, as the picture is",
@@ -560,7 +554,8 @@ export const strings = {
     grounds: [["picture", "a game"], ["dark", "dark"], ["light", "light"]] as const,
     preview: "Preview",
     waiting: "The overlay is empty until a game is in play.",
-    unknown: "No game of this evening has this id.",
+    noId: (text: string) => `“${text}” is no game's id, which has ten digits: this is the overlay of the closest game.`,
+    unknown: (id: string) => `No game ${id} is known: its overlay is empty.`,
     url: "Address of the overlay",
     boardUrl: "Address of a screen with the evening's games, for a bar or a studio",
     open: "Open",

@@ -55,8 +55,8 @@ test("a change says what was done to which model, by whom, why and on what evide
     { action: "MODEL_ACTION_PROMOTE", modelVersion: "bbbb", fromVersion: "aaaa", forced: true, changedBy: "token:trainer", reason: "better", changedTime: "2026-11-21T20:00:00Z", evidence },
     { action: "MODEL_ACTION_RETIRE", modelVersion: "cccc" },
   ]);
-  expect(first?.slice(1)).toEqual(["promoted by force", "bbbb", "aaaa", "token:trainer", "better", "135 games against aaaa: CRPS −0.011 (E 24.50), Brier +0.0002 (E ∞)"]);
-  expect(second).toEqual(["–", "retired", "cccc", "–", "–", "–", "–"]);
+  expect(first?.slice(1)).toEqual(["promoted by force", "bbbb instead of aaaa", "token:trainer", "better; 135 games against aaaa: CRPS −0.011 (E 24.50), Brier +0.0002 (E ∞)"]);
+  expect(second).toEqual(["–", "retired", "cccc", "–", "–"]);
 });
 
 test("the chart holds e-values of any size", () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { aboutSeventy, beware } from "../src/state/record";
+import { beware, calls } from "../src/state/record";
 import { strings } from "../src/strings";
 
 test.each([
@@ -12,10 +12,9 @@ test.each([
   expect(strings.record.doubts(...beware(card))).toBe(words);
 });
 
-test.each([
-  [{ games: 30, reliability: [{ meanProbability: 0.68, rate: 0.75, forecasts: 30 }, { meanProbability: 0.31, rate: 0.4, forecasts: 10 }, { meanProbability: 0.8, rate: 1, forecasts: 99 }] }, { forecasts: 40, share: 0.7125 }],
-  [{ games: 29, reliability: [{ meanProbability: 0.7, rate: 0.7, forecasts: 90 }] }, undefined],
-  [{ games: 30, reliability: [{ meanProbability: 0.9, rate: 0.9, forecasts: 90 }] }, undefined],
-])("what became of about 70 % counts for either team, and from thirty games on", (card, expected) => {
-  expect(aboutSeventy(card)).toEqual(expected && { ...expected, share: expect.closeTo(expected.share, 9) });
+test("the record begins with the largest group of games of which it named a side about as likely", () => {
+  const bin = (fromProbability: number, games: number, rate: number) => ({ fromProbability, toProbability: fromProbability + 0.1, games, rate });
+  expect(calls([bin(0.7, 20, 0.75), bin(0.2, 20, 0.3), bin(0.5, 90, 0.5), bin(0.9, 39, 1)])).toEqual({ tenths: 7, games: 40, won: 29 });
+  expect(calls([bin(0.6, 3, 0.75), bin(0.9, 9, 1), bin(0, 1, 0)])).toEqual({ tenths: 9, games: 10, won: 10 });
+  expect(calls([bin(0.5, 9, 0.5), bin(0.4, 9, 0.5)])).toBeUndefined();
 });

@@ -20,6 +20,9 @@ test("a game's story is told of its winner", () => {
   expect(story(points, points, -4)).toMatchObject({ homeWon: false, chance: expect.closeTo(0.2), lowest: { minute: 40 }, behind: { lead: 5 } });
   expect(story(points.slice(2), points.slice(2), 4)?.behind).toBeUndefined();
   expect(story([], [], 4)).toBeUndefined();
+  const end = course([6, 0.96], [40, 0.8], [47, 0.97], [47.5, 0.95]);
+  expect([4, -4].map((differential) => story(end, end, differential)?.decided?.minute)).toEqual([47, undefined]);
+  expect(story(end.slice(2), end.slice(2), 4)?.decided?.minute).toBe(47);
 });
 
 test("a reading has time, lead, score where it is recorded, and probability", () => {

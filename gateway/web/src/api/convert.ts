@@ -66,35 +66,35 @@ function side(odds: OddsJson | undefined, answer: MarketSideAnswerJson | undefin
     /** P(it wins) by both prices without the bookmaker's margin, and by the model. */
     market: num(answer?.fairProbability),
     model: num(answer?.winProbability),
+    /** What a stake of 1 is expected to win, and the share of the bankroll that the usual rules stake. */
+    worth: num(answer?.expectedValue),
+    stake: num(answer?.stakeFraction),
   };
 }
 
 /** Reasons of warnings that doubt a price; the others doubt the model. */
 const OF_THE_PRICE = new Set<unknown>(["WARNING_REASON_IMPLAUSIBLE_DIFFERENCE", "WARNING_REASON_MARKETS_OWN_LINE", "WARNING_REASON_LATE_MOMENT"]);
 
-/** A recorded market; none if it was sent after the end of the game. The server computed every probability. */
-function quote({ market, answer }: RecordedMarketJson) {
-  if (answer?.recording !== "MARKET_RECORDING_RECORDED") return [];
-  return [
-    {
-      kind: answer.kind === "MARKET_KIND_TOTAL" ? ("total" as const) : ("lead" as const),
-      /** Points above which the first side wins; 0 of a lead: who wins. */
-      line: num(market?.line),
-      /** Home and away, or over and under. */
-      above: side(market?.above, answer.above),
-      below: side(market?.below, answer.below),
-      /** When an exchange's last trade was made; undefined of prices on offer. */
-      traded: market?.tradedTime && time(market.tradedTime),
-      /** The bookmaker's margin. */
-      margin: num(answer.overround),
-      /** Reasons why the difference says less than usual, in the server's words. */
-      warnings: (answer.warnings ?? []).map((warning) => warning.text ?? ""),
-      /** Whether a reason is the price itself: it may be from before tip-off, mistyped, or know what the model does not. */
-      doubtful: (answer.warnings ?? []).some(({ reason }) => OF_THE_PRICE.has(reason)),
-      /** What has to stand beside every difference. */
-      notice: answer.notice ?? "",
-    },
-  ];
+/** A market with its evaluation. The server computed every probability. */
+export function quote({ market, answer = {} }: RecordedMarketJson) {
+  return {
+    kind: answer.kind === "MARKET_KIND_TOTAL" ? ("total" as const) : ("lead" as const),
+    /** Points above which the first side wins; 0 of a lead: who wins. */
+    line: num(market?.line),
+    /** Home and away, or over and under. */
+    above: side(market?.above, answer.above),
+    below: side(market?.below, answer.below),
+    /** When an exchange's last trade was made; undefined of prices on offer. */
+    traded: market?.tradedTime && time(market.tradedTime),
+    /** The bookmaker's margin. */
+    margin: num(answer.overround),
+    /** Reasons why the difference says less than usual, in the server's words. */
+    warnings: (answer.warnings ?? []).map((warning) => warning.text ?? ""),
+    /** Whether a reason is the price itself: it may be from before tip-off, mistyped, or know what the model does not. */
+    doubtful: (answer.warnings ?? []).some(({ reason }) => OF_THE_PRICE.has(reason)),
+    /** What has to stand beside every difference. */
+    notice: answer.notice ?? "",
+  };
 }
 
 export function forecast(json: ForecastJson) {
@@ -219,7 +219,7 @@ export function recorded(json: RecordedPredictionJson) {
   return {
     forecast: converted.isMoment ? converted : { ...converted, lead: pattern.at(-1) ?? converted.lead },
     pattern,
-    /** The prices recorded with it. */
-    quotes: (json.markets ?? []).flatMap(quote),
+    /** The prices recorded with it; none that were sent after the end of the game. */
+    quotes: (json.markets ?? []).filter(({ answer }) => answer?.recording === "MARKET_RECORDING_RECORDED").map(quote),
   };
 }

@@ -1,5 +1,4 @@
 /** A forecast and its interval on a line from "away far ahead" to "home far ahead". */
-
 const REACH = 40;
 
 function place(value: number): number {

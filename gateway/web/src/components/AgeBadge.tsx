@@ -16,17 +16,12 @@ export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined
     if (one === "stale") return said.stale(age());
     return one === "live" || one === "last" ? said.live(age()) : said.states[one];
   };
-  /** Set when the pointer enters: on a phone, formatting a time takes longer than drawing a card. */
-  const title = () => {
-    const made = exact(props.newest.generated);
-    if (state() === "stale") return `${strings.age.staleTitle} ${made}`;
-    return state() === "live" ? `${strings.age.liveTitle} ${made}` : made;
-  };
   return (
     <span
       class="badge"
       data-state={state() === "live" && !isCurrent() ? "unsure" : state()}
-      onPointerEnter={(event) => (event.currentTarget.title = title())}
+      // When the pointer enters: on a phone, formatting a time takes longer than drawing a card.
+      onPointerEnter={(event) => (event.currentTarget.title = exact(props.newest.generated))}
     >
       {words()}
     </span>

@@ -65,7 +65,6 @@ function Beside(props: { market: MarketRecordJson }) {
 
 function Curve(props: { bets: readonly PlacedBetJson[]; all: number; closing: boolean; filter: Filter }) {
   const after = createMemo(() => sums(props.bets));
-  const last = () => after().at(-1);
   const table = () => ({
     columns: said.columns,
     rows: props.bets
@@ -87,10 +86,9 @@ function Curve(props: { bets: readonly PlacedBetJson[]; all: number; closing: bo
   });
   const legend = () => [["forecast", said.returned], ...(props.closing ? [["worse", said.atClosing] as const] : [])] as const;
   const caption = () => said.curveCaption(props.closing) + (props.bets.length < props.all ? said.cut(props.bets.length, props.all) : "");
-  const label = () => said.curveLabel(props.bets.length, share(last()?.profit ?? 0, 2), props.closing ? share(last()?.closing ?? 0, 2) : "");
   return (
     <Figure title={said.curve} caption={caption()} table={table} aside={<Legend entries={legend()} />}>
-      <Chart label={label()} size="small" data={returnData(after(), props.closing)} options={returnOptions} />
+      <Chart label={said.curve} size="small" data={returnData(after(), props.closing)} options={returnOptions} />
     </Figure>
   );
 }

@@ -15,6 +15,8 @@ interface Props {
   /** A forecast with similar games. */
   forecast: Forecast;
   played: readonly Played[];
+  /** Whether the game has gone on into overtime, for which past games are not compared. */
+  overtime?: boolean;
   home: string;
   away: string;
 }
@@ -52,6 +54,7 @@ export function DejaVu(props: Props) {
   return (
     <section class="card dejavu">
       <h2>{props.title}</h2>
+      <Show when={props.overtime}>{<p>{said.overtime(props.forecast.minute)}</p>}</Show>
       <Show when={chosen()}>
         {(game) => (
           <p class="dejavu-story">

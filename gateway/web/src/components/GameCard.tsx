@@ -1,16 +1,16 @@
 /** One game on the board: lead, forecast and probability of a win at a glance. */
-import { Show, type JSX } from "solid-js";
+import { For, Show, type JSX } from "solid-js";
 import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
 import { changeOf } from "../model/course";
 import { seenBefore } from "../model/dejavu";
 import { fixed, lead, percent } from "../model/format";
 import { isBeginning, isReplay, unforecast, type Unforecast } from "../model/phase";
-import { gameClock, named, overtimesBy } from "../model/play";
+import { gameClock, named, overtimesBy, REGULATION } from "../model/play";
 import { leadBy } from "../model/shown";
 import { story } from "../model/story";
 import { teamStyle } from "../model/teams";
-import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
+import { HORIZONS, type Forecast, type Outcome, type Shown } from "../model/types";
 import { latest, outcomeOf, type Game } from "../state/games";
 import { createPhase } from "../state/phase";
 import { strings } from "../strings";
@@ -19,17 +19,17 @@ import { MarketLine } from "./MarketBeside";
 import { lineText, Score } from "./ShownGame";
 
 const said = strings.tonight;
+/** A chance below which a winner came back. */
+const CAME_BACK = 0.4;
 
-/** What is forecast of a horizon that is still to come. */
-function HorizonRow(props: { horizon: Horizon; forecast: Forecast; home: string; away: string }) {
+function HorizonRow(props: { forecast: Forecast; home: string; away: string }) {
   const name = (value: number) => lead(value, props.home, props.away);
   const interval = () => said.interval(percent(1 - props.forecast.alpha), name(props.forecast.lower), name(props.forecast.upper));
-  const label = () => `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${interval()}.`;
   return (
-    <div class="horizon-row" data-horizon={props.horizon}>
-      <span class="sub">{strings.horizon[props.horizon]}</span>
+    <div class="horizon-row" data-horizon={props.forecast.horizon}>
+      <span class="sub">{strings.horizon[props.forecast.horizon]}</span>
       <strong class="figure-number">{name(props.forecast.point)}</strong>
-      <IntervalBar {...props.forecast} label={label()} />
+      <IntervalBar {...props.forecast} label={`${strings.atHorizon[props.forecast.horizon]}: ${name(props.forecast.point)}. ${interval()}.`} />
       <span class="sub interval-text">
         {interval()} {props.forecast.late && said.late}
       </span>
@@ -98,10 +98,14 @@ export function GameCard(props: { game: Game }) {
     const since = change.since === (newest()?.minute ?? 0) - 1 ? said.minuteBefore : named(change.since);
     return change.percent ? said.change(change.percent > 0 ? home() : away(), Math.abs(change.percent), since) : said.unchanged(since);
   };
-  /** Of a game that is over: how unlikely its winner was. */
   const told = () => {
-    const one = story(props.game.course, [], (final() as Outcome).differential);
-    return one ? `${strings.game.lowest(one.homeWon ? home() : away())}: ${percent(one.chance)}, ${gameClock(one.lowest.minute)}.` : "";
+    const outcome = final();
+    const one = outcome && story(props.game.course, props.game.course, outcome.differential);
+    if (!one) return "";
+    const [{ minute, lead: then }, team] = [one.lowest, one.homeWon ? home() : away()];
+    const chance = percent(one.chance);
+    const how = one.chance < CAME_BACK ? strings.game.told(team, chance, gameClock(minute), one.homeWon ? -then : then) : strings.game.never(team, chance);
+    return `${how} · ${strings.game.decided.toLowerCase()} ${one.decided ? gameClock(one.decided.minute) : strings.game.open}`;
   };
   const course = () => {
     const last = props.game.course.at(-1);
@@ -122,7 +126,7 @@ export function GameCard(props: { game: Game }) {
               <span class="lead-now" data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>
                 {lead(margin(), home(), away(), 0)}
               </span>
-              <span class="sub">{final() ? strings.age.final(final()?.overtimes) : leadBy(props.game.shown) === undefined ? said.after(current().minute) : said.forecast(current().minute)}</span>
+              <span class="sub">{final() ? "" : leadBy(props.game.shown) === undefined ? said.after(current().minute) : said.forecast(current().minute)}</span>
             </div>
             <Show when={unforecast(state())}>
               <span class="no-forecast">{said.noForecast[state() as Unforecast]}</span>
@@ -138,20 +142,18 @@ export function GameCard(props: { game: Game }) {
           </div>
           <Sparkline points={props.game.course} overtimes={overtimes()} label={course()} />
           <Show when={final()} fallback={<p class="sub change">{changed()}</p>}>
-            <p class="sub change">
-              {told()} <Show when={props.game.held.final}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
+            <p class="sub story">
+              {told()}
+              <Show when={props.game.held.final}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
             </p>
           </Show>
-          <Show when={open() && seenBefore(props.game.seen)}>{(sentence) => <p class="sub seen">{sentence()}</p>}</Show>
+          <Show when={open() && current().minute < REGULATION && seenBefore(props.game.seen)}>{(sentence) => <p class="sub seen">{sentence()}</p>}</Show>
           <Show when={open()}>
             <MarketLine game={props.game} phase={state()} side={favourite()} />
           </Show>
-          <Show when={!final() && !outcomeOf(props.game, "half") && props.game.newest.half}>
-            {(half) => <HorizonRow horizon="half" forecast={half()} home={home()} away={away()} />}
-          </Show>
-          <Show when={open() && props.game.newest.final}>
-            {(end) => <HorizonRow horizon="final" forecast={end()} home={home()} away={away()} />}
-          </Show>
+          <For each={HORIZONS.filter((horizon) => !outcomeOf(props.game, horizon) && (horizon === "half" || open()))}>
+            {(horizon) => <Show when={props.game.newest[horizon]}>{(one) => <HorizonRow forecast={one()} home={home()} away={away()} />}</Show>}
+          </For>
           <Show when={open() && props.game.newest.final?.total}>
             {(total) => <p class="sub total">{said.total(fixed(total().point), percent(1 - (props.game.newest.final as Forecast).alpha), total().lower, total().upper)}</p>}
           </Show>

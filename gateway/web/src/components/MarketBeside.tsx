@@ -1,11 +1,11 @@
 /** The market beside the model: a card on a game's page, a line on the board. Recorded prices only, never as advice. */
 import { For, Show } from "solid-js";
 import { betName } from "../model/bets";
-import { clock, percent, span } from "../model/format";
+import { clock, percent, signed, span } from "../model/format";
 import { difference, isOld } from "../model/market";
 import { unforecast, type Phase } from "../model/phase";
 import { afterOrAt } from "../model/play";
-import type { Line, Quote, Recorded, Side, Teams } from "../model/types";
+import type { Forecast, Line, Quote, Recorded, Side } from "../model/types";
 import { now } from "../state/clock";
 import { game, games, latest, outcomeOf, type Game } from "../state/games";
 import type { History } from "../state/history";
@@ -18,10 +18,36 @@ import { lineText } from "./ShownGame";
 const said = strings.market;
 
 /** A bet in words; `full`: with what a handicap means. */
-function bet({ kind, line }: Quote, isAbove: boolean, { home, away }: Teams, full = false): string {
+function bet({ kind, line }: Quote, isAbove: boolean, { home, away, horizon }: Forecast, full = false): string {
   const sides = kind === "total" ? (["MARKET_SIDE_OVER", "MARKET_SIDE_UNDER"] as const) : (["MARKET_SIDE_HOME", "MARKET_SIDE_AWAY"] as const);
-  const name = betName({ side: sides[isAbove ? 0 : 1], line, homeTeam: home, awayTeam: away }, "final");
+  const name = betName({ side: sides[isAbove ? 0 : 1], line, homeTeam: home, awayTeam: away }, horizon);
   return full && line && kind === "lead" ? `${name}: ${said.means(isAbove ? -line : line)}` : name;
+}
+
+/** Prices with what market and model say, and what has to stand beside every difference; `worth`: and what a stake is worth. */
+export function MarketTable(props: { forecast: Forecast; quotes: readonly Quote[]; worth?: boolean }) {
+  const table = () => ({
+    columns: [...said.columns, ...(props.worth ? said.worth : [])],
+    rows: props.quotes.flatMap((quote) =>
+      ([[quote.above, true], [quote.below, false]] as [Side, boolean][]).map(([side, isAbove]) => [
+        bet(quote, isAbove, props.forecast, true),
+        quote.traded ? `${side.price}, ${said.trade(clock(quote.traded))}` : side.price,
+        percent(side.market, 1),
+        percent(side.model, 1),
+        difference(side, 1),
+        ...(props.worth ? [`${signed(100 * side.worth, 1)} %`, side.stake ? percent(side.stake, 2) : "–"] : []),
+      ]),
+    ),
+  });
+  return (
+    <>
+      <Table data={table()} caption={said.title} />
+      <p class="sub caption">
+        {said.caption(props.quotes.filter((quote) => !quote.traded).map((quote) => percent(quote.margin, 1)).join(", "))} <strong>{strings.bets.notice(props.quotes[0]?.notice ?? "")}</strong>
+      </p>
+      <For each={[...new Set(props.quotes.flatMap((quote) => quote.warnings))]}>{(warning) => <p class="warning">{warning}</p>}</For>
+    </>
+  );
 }
 
 /** The probabilities of the home win by the market at the times of its prices: of bets on the winner, not of handicaps. */
@@ -43,18 +69,6 @@ export function MarketCard(props: { id: string; history: History; moment: Moment
     if (phase() === "over" || unforecast(phase())) return said.last(made);
     return phase() === "stale" || isOld(forecast, props.history.newest(), now()) ? said.old(made, age) : said.current(made, age);
   };
-  const table = ({ forecast, quotes }: Recorded) => ({
-    columns: said.columns,
-    rows: quotes.flatMap((quote) =>
-      ([[quote.above, true], [quote.below, false]] as [Side, boolean][]).map(([side, isAbove]) => [
-        bet(quote, isAbove, forecast, true),
-        quote.traded ? `${side.price}, ${said.trade(clock(quote.traded))}` : side.price,
-        percent(side.market, 1),
-        percent(side.model, 1),
-        difference(side, 1),
-      ]),
-    ),
-  });
   const line = (): Line | undefined => {
     const shown = game(props.id)?.shown;
     const read = props.moment.shown().final?.forecast.line;
@@ -70,11 +84,7 @@ export function MarketCard(props: { id: string; history: History; moment: Moment
           {(one) => (
             <>
               <p>{when(one())}</p>
-              <Table data={table(one())} caption={said.title} />
-              <p class="sub caption">
-                {said.caption(one().quotes.filter((quote) => !quote.traded).map((quote) => percent(quote.margin, 1)).join(", "))} <strong>{strings.bets.notice(one().quotes[0]?.notice ?? "")}</strong>
-              </p>
-              <For each={[...new Set(one().quotes.flatMap((quote) => quote.warnings))]}>{(warning) => <p class="warning">{warning}</p>}</For>
+              <MarketTable forecast={one().forecast} quotes={one().quotes} />
             </>
           )}
         </Show>
@@ -111,9 +121,7 @@ export function MarketLine(props: { game: Game; phase: Phase; side: "home" | "aw
     return [beside, one.traded ? said.trade(clock(one.traded)) : "", one.doubtful ? said.doubtful : ""].filter(Boolean).join(" · ");
   };
   return (
-    <Show when={words()}>
-      {(text) => <p class="sub market-line">{text()}</p>}
-    </Show>
+    <Show when={words()}>{(text) => <p class="sub market-line">{text()}</p>}</Show>
   );
 }
 

@@ -27,14 +27,10 @@ function EvidenceFigure(props: { kind: Score; score: ScoreComparisonJson }) {
     (props.score.path ?? []).map((point) => ({ games: num(point.games), notWorse: num(point.notWorseEValue), worse: num(point.worseEValue) })),
   );
   const table = () => ({ columns: said.evidenceColumns, rows: points().map((point) => [`${point.games}`, evalue(point.notWorse), evalue(point.worse)]) });
-  const label = () => {
-    const last = points().at(-1);
-    return last ? said.evidenceLabel(evalue(last.notWorse), evalue(last.worse), last.games) : "";
-  };
   const legend = (["notWorse", "worse"] as const).map((kind) => [kind, said.legend[kind]] as const);
   return (
     <Figure title={said.evidenceTitle[props.kind]} caption={said.evidenceCaption} table={table} aside={<Legend entries={legend} />}>
-      <Chart label={label()} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} read={(index) => readRow(table(), index)} />
+      <Chart label={said.evidenceTitle[props.kind]} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} read={(index) => readRow(table(), index)} />
     </Figure>
   );
 }

@@ -3,7 +3,7 @@ import { createMemo, createSignal, Show } from "solid-js";
 import { num } from "../api/convert";
 import { Chart } from "../charts/Chart";
 import { rangeData, rangeOptions, type RangeInput } from "../charts/rangeChart";
-import { figure, fixed, percent } from "../model/format";
+import { fixed, percent } from "../model/format";
 import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { createLoaded, type Loaded } from "../state/load";
 import { afterMinute, mainCoverage, type Filter, type Group } from "../state/record";
@@ -32,9 +32,8 @@ export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson })
     }),
   );
   const caption = () => {
-    const { games, forecasts, brier, leaderBrier } = card() ?? {};
-    const beside = minute() && leaderBrier ? said.leaderAt(minute() as number, figure(brier, 3), figure(leaderBrier, 3)) : "";
-    return `${said.reliabilityCaption(num(forecasts), num(games))} ${beside}`;
+    const { games, forecasts } = card() ?? {};
+    return said.reliabilityCaption(num(forecasts), num(games));
   };
   const columns = said.columns;
   const table = () => ({
@@ -52,7 +51,7 @@ export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson })
   return (
     <Figure title={said.reliabilityTitle} caption={caption()} table={table} aside={select}>
       <Show when={card()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
-        <Chart label={said.reliabilityLabel} size="square" data={rangeData(input())} options={rangeOptions(input)} read={(index) => readRow(table(), index - 1)} />
+        <Chart label={said.reliabilityTitle} size="square" data={rangeData(input())} options={rangeOptions(input)} read={(index) => readRow(table(), index - 1)} />
       </Show>
     </Figure>
   );
@@ -93,7 +92,7 @@ export function CoverageFigure(props: { title: string; by: string; groups: Loade
     <Figure title={props.title} caption={said.coverageCaption(percent(nominal()), props.by)} table={table}>
       <Show when={groups().length} fallback={<Pending error={props.groups.error()} retry={() => void props.groups.reload()} none={props.groups.value() && said.coverageNone} />}>
         <Chart
-          label={`${props.title} ${said.coverageLabel}`}
+          label={props.title}
           data={rangeData(input())}
           options={rangeOptions(input)}
           read={(index) => readRow(table(), index - 1)}

@@ -15,6 +15,7 @@ import { AgeBadge } from "./AgeBadge";
 import { Score } from "./ShownGame";
 import { Stat } from "./Stat";
 import { Held, Story } from "./Story";
+import { WinBar } from "./WinBar";
 
 const said = strings.game;
 
@@ -44,26 +45,12 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
       <Show when={props.moment.following() && game(props.id)?.shown}>{(shown) => <Score shown={shown()} />}</Show>
       <Show when={!ended() && unforecast(state())}>
         <p class="no-forecast">
-          {said.noForecast[state() as Unforecast]}{" "}
+          {strings.tonight.noForecast[state() as Unforecast]}{" "}
           <Show when={end()}>{(one) => <span class="sub">{said.newest(one().minute, `${strings.tonight.wins(home())} ${percent(one().probability)}`)}</span>}</Show>
         </p>
       </Show>
       <Show when={!ended() && !unforecast(state()) && end()}>
-        {(forecast) => (
-          <div class="row apart winbar" data-phase={state()}>
-            <span data-side="away">
-              {percent(1 - forecast().probability)} <span class="sub">{strings.tonight.wins(away())}</span>
-            </span>
-            <span data-side="home">
-              <span class="sub">{strings.tonight.wins(home())}</span> {percent(forecast().probability)}
-            </span>
-            <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
-              <rect class="side-away" width={100 * (1 - forecast().probability)} height={4} />
-              <rect class="side-home" x={100 * (1 - forecast().probability)} width={100 * forecast().probability} height={4} />
-              <line class="winbar-even" x1={50} x2={50} y1={0} y2={4} />
-            </svg>
-          </div>
-        )}
+        {(forecast) => <WinBar teams={{ home: home(), away: away() }} probability={forecast().probability} phase={state()} wins />}
       </Show>
       <Show when={ended()}>
         <h2>{said.story}</h2>

@@ -26,6 +26,7 @@ export function Story(props: { history: History; moment: Moment; differential: n
           <>
             <Stat name={said.lowest(team(one().homeWon))} value={percent(one().chance)} notes={[`${gameClock(one().lowest.minute)} · ${props.moment.named(one().lowest.lead, 0)}`]} />
             <Show when={one().behind}>{(then) => <Stat name={said.behind(team(one().homeWon))} value={said.points(Math.abs(then().lead))} notes={[gameClock(then().minute)]} />}</Show>
+            <Stat name={said.decided} value={one().decided ? gameClock(one().decided?.minute ?? 0) : said.open} notes={[one().decided && said.decidedMeans]} />
           </>
         )}
       </Show>

@@ -13,7 +13,7 @@ export function isOld(priced: Forecast, newest: Forecast | undefined, instant: n
 }
 
 /** Model − market in percentage points, of the numbers as they are shown: "+5", "−0.4". */
-export function difference(side: Side, digits = 0): string {
+export function difference(side: Pick<Side, "market" | "model">, digits = 0): string {
   const shown = (probability: number) => Number((100 * probability).toFixed(digits));
   const points = shown(side.model) - shown(side.market);
   return points > 0 ? `+${fixed(points, digits)}` : fixed(points, digits);

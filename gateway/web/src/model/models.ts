@@ -17,10 +17,15 @@ export function hasStore(models: readonly ModelJson[]): boolean {
   return models.some((model) => (model.stage ?? "MODEL_STAGE_UNSPECIFIED") !== "MODEL_STAGE_UNSPECIFIED");
 }
 
+/** The beginning of a version, by which people tell models apart: a phone has no room for all of it. */
+function short(version = ""): string {
+  return version.slice(0, 8);
+}
+
 /** A model by its role where it has one: "champion 24a8ff78". */
 function named(model: ModelJson): string {
   const role = said.roles[model.aliases?.[0] ?? ""];
-  return [role, (model.version ?? "").slice(0, 8)].filter(Boolean).join(" ");
+  return [role, short(model.version)].filter(Boolean).join(" ");
 }
 
 /** Pairs to compare: each challenger with the champion, the newest first, then the champion with its predecessor and with persistence, the last known lead; by version, with both names as shown. */
@@ -74,7 +79,7 @@ export function difference(score: ScoreComparisonJson, digits: number): string {
 
 export function modelRows(models: readonly ModelJson[]): string[][] {
   return models.map((model) => [
-    model.version ?? "",
+    short(model.version),
     said.stages[model.stage ?? ""] ?? "–",
     (model.aliases ?? []).map((alias) => said.roles[alias] ?? alias).join(", ") || "–",
     said.fit[model.verdict ?? ""] ?? "–",
@@ -82,8 +87,7 @@ export function modelRows(models: readonly ModelJson[]): string[][] {
   ]);
 }
 
-function evidence(found: ModelEvidenceJson | undefined): string {
-  if (!found) return "–";
+function evidence(found: ModelEvidenceJson): string {
   const { crpsDifference, crpsEValue, brierDifference, brierEValue } = found;
   return said.evidence(num(found.games), found.againstVersion ?? "", signed(num(crpsDifference), 3), evalue(num(crpsEValue)), signed(num(brierDifference), 4), evalue(num(brierEValue)));
 }
@@ -92,10 +96,8 @@ export function changeRows(changes: readonly ModelChangeJson[]): string[][] {
   return changes.map((change) => [
     exact(time(change.changedTime)),
     [said.actions[change.action ?? ""] ?? said.changed, change.forced ? said.forced : ""].filter(Boolean).join(" "),
-    change.modelVersion || "–",
-    change.fromVersion || "–",
+    [short(change.modelVersion), change.fromVersion && said.insteadOf(short(change.fromVersion))].filter(Boolean).join(" "),
     change.changedBy || "–",
-    change.reason || "–",
-    evidence(change.evidence),
+    [change.reason, change.evidence && evidence(change.evidence)].filter(Boolean).join("; ") || "–",
   ]);
 }

@@ -36,6 +36,11 @@ function whole(text: string | undefined, least: number, most: number, usual: num
   return text !== undefined && /^\d{1,4}$/.test(text) ? Math.min(most, Math.max(least, Number(text))) : usual;
 }
 
+/** Whether a text can be the id of a game. */
+export function isGameId(text: string): boolean {
+  return /^\d{10}$/.test(text);
+}
+
 const LONGEST_DELAY_SECONDS = 600;
 
 /** By how many milliseconds a page is behind what the server knows, as the picture that it lies on is. */
@@ -52,7 +57,7 @@ const BOARD = { least: 4, most: 8 };
 
 /** The games of a board, from a list of ids; else how many are chosen: "6". */
 export function boardOf(text: string | undefined): { ids: string[] | undefined; count: number } {
-  const ids = (text ?? "").split(",").filter((one) => /^\d{10}$/.test(one)).slice(0, BOARD.most);
+  const ids = (text ?? "").split(",").filter(isGameId).slice(0, BOARD.most);
   return { ids: ids.length ? ids : undefined, count: whole(text, BOARD.least, BOARD.most, BOARD.most) };
 }
 

@@ -1,7 +1,7 @@
 /** What a game was: its swings, and how its winner came there. */
 import type { CoursePoint, Played } from "./types";
 
-/** A rise of a team's win probability within so few minutes of play: the definition of `dejavu notify` (docs/watch.md). */
+/** A rise of a team's win probability within so few minutes of play: the definition of `dejavu notify` (docs/notifications.md). */
 const SWING_MINUTES = 6;
 /** Rise of the smallest swing that is named. */
 const NAMED_FROM = 0.1;
@@ -26,9 +26,13 @@ export function swings(points: readonly CoursePoint[]): Swing[] {
   return found.map(({ from, to, rise }) => ({ from, to, percent: Math.round(100 * rise) }));
 }
 
+/** The chance from which on a game counts as decided. */
+const DECIDED = 0.95;
+
 /**
  * How the winner of a game came there; undefined without forecasts. `lowest`: the forecast at which it was least likely to
- * win, with that chance. `behind`: where it was furthest behind, of the known leads; undefined if never.
+ * win, with that chance. `behind`: where it was furthest behind, of the known leads; undefined if never. `decided`: the
+ * forecast from which on its chance stayed at 95 % or more; undefined if the last one was below.
  */
 export function story(points: readonly CoursePoint[], played: readonly Played[], differential: number) {
   const homeWon = differential > 0;
@@ -36,5 +40,6 @@ export function story(points: readonly CoursePoint[], played: readonly Played[],
   const ahead = ({ lead }: Played) => (homeWon ? lead : -lead);
   const lowest = [...points].sort((a, b) => chance(a) - chance(b))[0];
   const least = [...played].sort((a, b) => ahead(a) - ahead(b))[0];
-  return lowest && { homeWon, lowest, chance: chance(lowest), behind: least && ahead(least) < 0 ? least : undefined };
+  const open = points.filter((one) => chance(one) < DECIDED).at(-1);
+  return lowest && { homeWon, lowest, chance: chance(lowest), behind: least && ahead(least) < 0 ? least : undefined, decided: points[open ? points.indexOf(open) + 1 : 0] };
 }

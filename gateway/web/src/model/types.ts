@@ -1,5 +1,5 @@
 /** Types of the page. What the contract's messages become, with numbers and times in place of JSON's strings, api/convert.ts states field by field. */
-import type { forecast, outcome, recorded, shown } from "../api/convert";
+import type { forecast, outcome, quote, recorded, shown } from "../api/convert";
 
 export type Horizon = "half" | "final";
 export const HORIZONS: readonly Horizon[] = ["half", "final"];
@@ -18,8 +18,8 @@ export type TeamKnowledge = Forecast["known"][number];
 /** The line before tip-off that a forecast knew. */
 export type Line = NonNullable<Forecast["line"]>;
 export type Recorded = ReturnType<typeof recorded>;
-/** A bet on the end of a game, as it was recorded: on who wins or by how much, or on the points of both. */
-export type Quote = Recorded["quotes"][number];
+/** A bet: on who wins or by how much, or on the points of both. */
+export type Quote = ReturnType<typeof quote>;
 export type Side = Quote["above"];
 export type Outcome = ReturnType<typeof outcome>;
 /** What the feed shows of a game. */

@@ -1,4 +1,5 @@
 /** What an address of the what-if page asks for, so that it can be sent to others. */
+import type { OddsJson } from "../gen/dejavu/v1/market_pb";
 import { parse } from "./pattern";
 import { TEAMS } from "./teams";
 import { MINUTE_OF, type Horizon } from "./types";
@@ -10,9 +11,20 @@ export type Alpha = keyof typeof ALPHAS;
 /** Points of both teams together; "" if they are not known. */
 export const POINTS = /^[1-9][0-9]{0,2}$/;
 
+/** A price as sportsbooks print it: American if it is whole, and at least 100 or below 0; else decimal. */
+export function priceOf(text: string): OddsJson | undefined {
+  const value = numberIn(text);
+  if (Number.isInteger(value) && Math.abs(value) >= 100) return { american: value };
+  return value > 1 && value <= 1000 ? { decimal: value } : undefined;
+}
+
+function numberIn(text: string): number {
+  return /^[-+−]?\d{1,5}([.,]\d{1,3})?$/.test(text) ? Number(text.replace("−", "-").replace(",", ".")) : Number.NaN;
+}
+
 /** A line: the lead expected before tip-off, home − away; undefined where a text is none that servers accept. */
 export function lineOf(text: string): number | undefined {
-  const value = /^[-+−]?\d{1,2}([.,]\d{1,2})?$/.test(text) ? Number(text.replace("−", "-").replace(",", ".")) : Number.NaN;
+  const value = numberIn(text);
   return Math.abs(value) <= 35 ? value : undefined;
 }
 
@@ -30,6 +42,7 @@ export function askedFor(query: (name: string) => string | undefined) {
   const points = query("points") ?? "";
   const line = query("line") ?? "";
   const date = query("date") ?? "";
+  const price = (name: string) => (priceOf(query(name) ?? "") ? (query(name) as string) : "");
   return {
     pattern: "pattern" in parsed && parsed.pattern.length ? parsed.pattern.slice(0, MINUTE_OF.final - 1) : undefined,
     home: team("home"),
@@ -38,6 +51,8 @@ export function askedFor(query: (name: string) => string | undefined) {
     points: POINTS.test(points) ? points : "",
     line: lineOf(line) === undefined ? "" : line,
     date: /^\d{4}-\d\d-\d\d$/.test(date) ? date : "",
+    homePrice: price("homePrice"),
+    awayPrice: price("awayPrice"),
     alpha: (Object.hasOwn(ALPHAS, alpha) ? alpha : "0.05") as Alpha,
   };
 }

@@ -72,7 +72,7 @@ function ReasonFigure(props: Parts) {
     <Show when={bars().length}>
       <Figure title={title()} caption={`${inOvertime() ? said.noReasons : ""}${said.reasonCaption(minutes(), components())}`} table={table}>
         <Table data={ranked()} caption={said.ranked} />
-        <Chart label={said.reasonLabel} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} read={(index) => readRow(table(), index)} />
+        <Chart label={title()} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} read={(index) => readRow(table(), index)} />
       </Figure>
     </Show>
   );
@@ -138,7 +138,7 @@ export default function Game(props: { id: string }) {
         <Scoreboard id={props.id} history={history} moment={moment} />
         <Scrubber history={history} moment={moment} />
         <Show when={explained()?.similar.length ? explained() : undefined}>
-          {(forecast) => <DejaVu title={strings.dejavu.title} forecast={forecast()} played={moment.played()} home={moment.home()} away={moment.away()} />}
+          {(forecast) => <DejaVu title={strings.dejavu.title} forecast={forecast()} played={moment.played().filter((one) => one.minute <= REGULATION)} overtime={moment.minute() >= REGULATION} home={moment.home()} away={moment.away()} />}
         </Show>
         <FanFigure history={history} moment={moment} />
         <MarketCard id={props.id} history={history} moment={moment} />

@@ -1,18 +1,20 @@
 /** Builds the address of an overlay, with a preview over a picture. The choices stand in the address of this page too. */
 import { createMemo, createSignal, createUniqueId, For, Show } from "solid-js";
+import { api, ApiError } from "../api/client";
 import { createWidth } from "../charts/theme";
 import { Check, Field, Segmented, Select } from "../components/Choices";
 import { Copy } from "../components/Command";
 import { PageHead } from "../components/Frame";
-import { FORMS, frameOf, PARTS, PLACES, shownOf, type Form, type Part } from "../model/overlay";
+import { FORMS, frameOf, isGameId, PARTS, PLACES, shownOf, type Form, type Part } from "../model/overlay";
 import { here, query, setQuery } from "../router";
 import { createClosest, gamesOn } from "../state/air";
-import { game as known } from "../state/games";
+import { game } from "../state/games";
+import { createLoaded } from "../state/load";
 import { strings } from "../strings";
 
 const said = strings.onAir;
 const FRAMES = [["1280x720", "1280 × 720"], ["1920x1080", "1920 × 1080"]] as const;
-const PLACES_TO_CHOOSE = [["", said.usualPlace] as const, ...PLACES.map((one) => [one, said.places[one] ?? one] as const)];
+const PLACES_TO_CHOOSE = [["", said.usualPlace] as const, ...PLACES.map((one) => [one, one.replace("-", " ")] as const)];
 const SIZES = ["75", "100", "125", "150"].map((size) => [size, `${size} %`] as const);
 
 const set = (name: string, usual?: string) => (value: string) => setQuery({ [name]: value === usual ? undefined : value || undefined }, { replace: true });
@@ -25,17 +27,25 @@ export default function OnAir() {
   const closest = createClosest();
   /** Lists of choices stay while scores change. */
   const games = createMemo(() => {
-    const listed = gamesOn().map((game) => [game.id, strings.game.title(game.away, game.home)] as const);
-    const chosen = [["closest", said.closest] as const, ["ticker", said.ticker] as const, ...listed];
-    return chosen.some(([id]) => id === what()) ? chosen : [...chosen, [what(), what()] as const];
+    const known = gamesOn().map((game) => [game.id, strings.game.title(game.away, game.home)] as const);
+    const other = isGameId(what()) && !known.some(([id]) => id === what()) ? [[what(), what()] as const] : [];
+    return [["closest", said.closest] as const, ["ticker", said.ticker] as const, ...known, ...other];
   }, undefined, { equals: (before, now) => `${before}` === `${now}` });
+  /** A game that the page does not know may be one of an earlier evening. */
+  const asked = createLoaded(() => (isGameId(what()) && !game(what()) ? what() : undefined), (id) => api.game(id));
+  const problem = () => {
+    if (what() === "closest" || what() === "ticker") return "";
+    if (!isGameId(what())) return said.noId(what());
+    const error = asked.error();
+    return !game(what()) && error instanceof ApiError && error.status === 404 ? said.unknown(what()) : "";
+  };
   const ofGame = () => what() !== "ticker";
   const hasParts = () => ofGame() && (shown().form === "third" || shown().form === "bug");
   const show = (form: Form, parts: readonly Part[]) => set("show")([form, ...(parts.length ? parts : ["score"])].join(","));
   const [behind, setBehind] = createSignal<string>(said.grounds[0][0]);
   /** The address of this page without its game is the query of the overlay; the preview is not late. */
   const address = (preview = false) => {
-    const one = new URL(/^[a-z]+$/.test(what()) ? `/overlay/${what()}` : `/overlay/game/${what()}`, location.origin);
+    const one = new URL(isGameId(what()) ? `/overlay/game/${what()}` : ofGame() ? "/overlay/closest" : "/overlay/ticker", location.origin);
     for (const [name, value] of here().searchParams) if (name !== "game" && !(preview && name === "delay")) one.searchParams.set(name, value);
     return one.href.replaceAll("%2C", ",");
   };
@@ -43,11 +53,6 @@ export default function OnAir() {
     const one = new URL("/board", location.origin);
     for (const name of ["theme", "delay"]) if (query(name)) one.searchParams.set(name, query(name) ?? "");
     return one.href;
-  };
-  /** Why nothing is on the air: viewers see an empty frame, and only this page says so. */
-  const empty = () => {
-    if (what() === "closest" ? closest() : what() === "ticker" ? gamesOn().length : known(what())) return "";
-    return what() === "closest" || what() === "ticker" ? said.waiting : said.unknown;
   };
   let place!: HTMLDivElement;
   const width = createWidth(() => place);
@@ -83,11 +88,14 @@ export default function OnAir() {
           <Segmented label={said.frame} value={`${frame().width}x${frame().height}`} options={FRAMES} onChange={set("frame", "1920x1080")} />
           <Segmented label={said.behind} value={behind()} options={said.grounds} onChange={setBehind} />
         </section>
+        <Show when={problem()}>{(text) => <p class="problem" role="alert">{text()}</p>}</Show>
         <Address label={said.url} url={address()} />
         <div ref={place} class="preview" data-behind={behind()} style={{ "aspect-ratio": `${frame().width} / ${frame().height}` }}>
           <iframe title={said.preview} src={address(true)} width={frame().width} height={frame().height} style={{ transform: `scale(${width() / frame().width})` }} />
         </div>
-        <Show when={empty()}>{(why) => <p class="sub">{why()}</p>}</Show>
+        <Show when={what() === "closest" ? !closest() : !gamesOn().length}>
+          <p class="sub">{said.waiting}</p>
+        </Show>
         <Address label={said.boardUrl} url={board()} />
       </div>
     </>

@@ -4,7 +4,8 @@ import { AirGame, AirOf } from "../components/AirGame";
 import { FanChart } from "../components/FanFigure";
 import { WinChart } from "../components/WinChart";
 import { seenBefore } from "../model/dejavu";
-import { boxOf, frameOf, shownOf, sizeOf, type Form } from "../model/overlay";
+import { boxOf, frameOf, isGameId, shownOf, sizeOf, type Form } from "../model/overlay";
+import { REGULATION } from "../model/play";
 import { teamStyle } from "../model/teams";
 import { query } from "../router";
 import { createAir, createClosest, gamesOn, keepEvening } from "../state/air";
@@ -21,13 +22,13 @@ const shown = createMemo(() => shownOf(query("show")));
 const frame = createMemo(() => frameOf(query("frame")));
 const size = () => sizeOf(query("size")) / 100;
 
-/** `what`: the id of a game, "closest" or "ticker". */
+/** `what`: the id of a game, "closest" or "ticker"; empty of anything else, since viewers see no errors. */
 export default function Overlay(props: { what: string }) {
   onMount(() => (document.documentElement.dataset.page = "overlay"));
   onCleanup(() => delete document.documentElement.dataset.page);
   keepEvening();
   const closest = createClosest();
-  const id = createMemo(() => (props.what === "closest" ? closest() : props.what));
+  const id = createMemo(() => (props.what === "closest" ? closest() : isGameId(props.what) ? props.what : undefined));
   return (
     <main class="overlay" style={{ width: `${frame().width}px`, height: `${frame().height}px`, "font-size": `${(size() * frame().height) / LINES}px` }}>
       <Show when={props.what === "ticker"} fallback={<Show when={id()} keyed>{(one) => <One id={one} />}</Show>}>
@@ -68,7 +69,7 @@ function One(props: { id: string }) {
               </Show>
             }
           >
-            <AirGame air={one()} parts={shown().parts} seen={seenBefore(moment.explained())} />
+            <AirGame air={one()} parts={shown().parts} seen={moment.minute() < REGULATION ? seenBefore(moment.explained()) : undefined} />
           </Show>
         </Box>
       )}

@@ -17,18 +17,17 @@ import { figure, fixed, percent, signed } from "../model/format";
 import { status } from "../state/live";
 import { createLoaded, type Loaded } from "../state/load";
 import { evening } from "../state/board";
-import { aboutSeventy, beware, byMinutes, byMonths, conditions, forecastsFile, mainCoverage, type Filter, type Period } from "../state/record";
+import { afterMinute, beware, byMinutes, byMonths, CALLED_AFTER, calls, conditions, forecastsFile, mainCoverage, type Filter, type Period } from "../state/record";
 import { strings } from "../strings";
 
 const said = strings.record;
+/** Games of a group below which nothing is claimed. */
+const ENOUGH = 20;
 
 function Overview(props: { card: ScorecardJson }) {
   const card = () => props.card;
   return (
     <section class="card">
-      <Show when={aboutSeventy(card())} fallback={<p>{said.tooFew}</p>}>
-        {(of) => <p>{said.plain(of().forecasts, percent(of().share))}</p>}
-      </Show>
       <p class="sub">{said.counts(num(card().games), num(card().forecasts))}</p>
       <dl class="stats">
         <For each={card().coverage ?? []}>
@@ -84,25 +83,6 @@ function Leaderboard(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
   );
 }
 
-function Shadows(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
-  const rows = () => props.answer.value()?.shadows ?? [];
-  const table = () => ({
-    columns: [said.columns.rank, said.columns.model, said.columns.games, said.shadowColumns.crps, said.shadowColumns.brier],
-    rows: rows().map(({ rank, modelVersion, games, crps, brier }) => [
-      `${rank}`,
-      modelVersion ?? "",
-      num(games).toLocaleString(),
-      figure(crps?.difference, 3, signed),
-      figure(brier?.difference, 4, signed),
-    ]),
-  });
-  return (
-    <Show when={rows().length}>
-      <TableCard title={said.shadows} data={table()} caption={said.shadowsCaption(rows()[0]?.againstVersion ?? "")} />
-    </Show>
-  );
-}
-
 export default function Record_() {
   const [horizon, setHorizon] = createSignal<Filter["horizon"]>("final");
   const [period, setPeriod] = createSignal<Period>("all");
@@ -115,6 +95,13 @@ export default function Record_() {
   const minutes = createLoaded(scored, byMinutes);
   const months = createLoaded(scored, (chosen) => byMonths(chosen, evening()));
   const leaders = createLoaded(scored, (chosen) => api.leaderboard({ ...conditions(chosen), metric: "LEADERBOARD_METRIC_CRPS", minGames: 1 }));
+  const halves = createLoaded(() => (horizon() === "final" ? scored() : undefined), async (chosen) => ({ chosen, card: await afterMinute(chosen, CALLED_AFTER) }));
+  const opening = () => {
+    const answer = halves.value();
+    if (!scored() || answer?.chosen !== filter()) return "";
+    const found = calls(answer.card.reliability ?? []);
+    return found && found.games >= ENOUGH ? said.called(found.games, found.tenths, found.won, percent(found.won / found.games)) : said.few(num(card.value()?.games));
+  };
   const periods = Object.entries(said.periods) as [Period, string][];
   return (
     <>
@@ -122,6 +109,7 @@ export default function Record_() {
         <a href="/models">{strings.models.link}</a>
       </PageHead>
       <div class="stack">
+        <p class="opening">{opening()}</p>
         <section class="card" aria-label={said.filters}>
           <div class="row form-row">
             <HorizonChoice label={said.horizon} value={horizon()} onChange={setHorizon} />
@@ -141,9 +129,7 @@ export default function Record_() {
         <Show when={!card.error() && card.value()} fallback={<Pending error={card.error()} retry={() => void card.reload()} />}>
           {(ready) => (
             <>
-              <Show when={said.doubts(...beware(ready()))}>
-                {(doubts) => <p class="doubts">{doubts()}</p>}
-              </Show>
+              <Show when={said.doubts(...beware(ready()))}>{(doubts) => <p class="doubts">{doubts()}</p>}</Show>
               <Show
                 when={num(ready().games)}
                 fallback={
@@ -162,7 +148,6 @@ export default function Record_() {
                   <Bets filter={filter()} />
                 </Show>
                 <Leaderboard answer={leaders} />
-                <Shadows answer={leaders} />
               </Show>
               <PastSeasons />
             </>

@@ -49,13 +49,8 @@ function checks(): Fact[] {
   if (tonight()) {
     const gone = state?.serving === false;
     const silent = silentFor();
-    const text = gone
-      ? said.unknown
-      : silent
-        ? problemOf(silent.part).title
-        : quiet === undefined
-          ? feedText()
-          : said.feedQuiet(span(quiet));
+    const told = () => (quiet === undefined ? feedText() : said.feedQuiet(span(quiet)));
+    const text = gone ? said.unknown : silent ? problemOf(silent.part).title : told();
     list.push({ name: said.feed, good: quiet === undefined && !silent && !gone, text });
   }
   if (skew !== undefined) {

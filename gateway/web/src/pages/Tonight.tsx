@@ -71,11 +71,16 @@ export default function Tonight() {
     return groups[place]?.ids().slice(0, Math.max(0, room() - before)) ?? [];
   };
   const dates = () => board()?.dates;
+  /** The date of the games: of replays it is known with their first forecast. */
+  const when = () => {
+    if (!shown().length || !shown().every((game) => isReplay(game.id))) return day(date());
+    return shown().some(latest) ? said.replayed(day(date())) : said.replay;
+  };
   return (
     <>
       <PageHead
         title={live() ? strings.pages["/"] : day(date())}
-        intro={live() && <span class="sub">{shown().length && shown().every((game) => isReplay(game.id)) ? (shown().some(latest) ? said.replayed(day(date())) : said.replay) : day(date())}</span>}
+        intro={live() && <span class="sub">{when()}</span>}
       >
         <nav class="row sub evenings" aria-label={said.evening}>
           <Show when={dates()?.previous}>{(date) => <a href={`/?date=${date()}`}>← {said.previous}</a>}</Show>

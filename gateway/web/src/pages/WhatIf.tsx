@@ -1,18 +1,19 @@
 /** A course of the score, typed or drawn, and its forecast, which follows every change. Nothing is recorded. */
 import { createEffect, createSignal, For, onCleanup, Show } from "solid-js";
 import { api, ApiError } from "../api/client";
-import { forecast as toForecast } from "../api/convert";
+import { forecast as toForecast, quote } from "../api/convert";
 import { Field, HorizonChoice, Segmented, TeamSelect } from "../components/Choices";
 import { DejaVu } from "../components/DejaVu";
 import { PageHead } from "../components/Frame";
+import { MarketTable } from "../components/MarketBeside";
 import { PatternEditor } from "../components/PatternEditor";
 import { Stat } from "../components/Stat";
 import { Words } from "../components/Words";
 import { expected, fixed, lead, percent } from "../model/format";
 import { LEVELS } from "../model/fan";
 import { parse, write } from "../model/pattern";
-import { ALPHAS, askedFor, fits, lineOf, POINTS, type Alpha } from "../model/whatIf";
-import { MINUTE_OF, type Forecast, type Horizon } from "../model/types";
+import { ALPHAS, askedFor, fits, lineOf, POINTS, priceOf, type Alpha } from "../model/whatIf";
+import { MINUTE_OF, type Forecast, type Horizon, type Quote } from "../model/types";
 import { query, setQuery } from "../router";
 import { teamStyle } from "../model/teams";
 import { strings } from "../strings";
@@ -35,6 +36,8 @@ export default function WhatIf() {
   const [horizon, setHorizon] = createSignal<Horizon>(asked.horizon);
   const [points, setPoints] = createSignal(asked.points);
   const [line, setLine] = createSignal(asked.line);
+  const [homePrice, setHomePrice] = createSignal(asked.homePrice);
+  const [awayPrice, setAwayPrice] = createSignal(asked.awayPrice);
   const [date, setDate] = createSignal(asked.date);
   const [alpha, setAlpha] = createSignal<Alpha>(asked.alpha);
   // The address shows what is asked, so that it can be sent to others; browsers limit how often it may change.
@@ -47,13 +50,15 @@ export default function WhatIf() {
       alpha: alpha() === "0.05" ? undefined : alpha(),
       points: POINTS.test(points()) ? points() : undefined,
       line: lineOf(line()) === undefined ? undefined : line(),
+      homePrice: priceOf(homePrice()) && homePrice(),
+      awayPrice: priceOf(awayPrice()) && awayPrice(),
       date: date() || undefined,
     };
     const timer = setTimeout(() => setQuery(changes, { replace: true }), ADDRESS_MS);
     onCleanup(() => clearTimeout(timer));
   });
-  /** The forecast, with the teams of its request: other teams may be chosen by now. */
-  const [answer, setAnswer] = createSignal<{ forecast: Forecast; home: string; away: string }>();
+  /** The forecast and the market, with the teams of the request: other teams may be chosen by now. */
+  const [answer, setAnswer] = createSignal<{ forecast: Forecast; quotes: Quote[]; home: string; away: string }>();
   const [refusal, setRefusal] = createSignal("");
   const most = () => MINUTE_OF[horizon()] - 1;
   const homeName = () => home() || strings.homeName;
@@ -81,7 +86,16 @@ export default function WhatIf() {
   /** The lead changes with every minute that is drawn: points that no longer fit it are left out, and that is said. */
   const unfit = () => points() !== "" && !fits(points(), pattern().at(-1) ?? 0);
 
+  const prices = () => [priceOf(homePrice()), priceOf(awayPrice())];
+  const unfitPrices = () => homePrice() + awayPrice() !== "" && !prices().every(Boolean);
   const unfitLine = () => line() !== "" && lineOf(line()) === undefined;
+
+  const unfitNote = () =>
+    [
+      unfit() && said.pointsUnfit(lead(pattern().at(-1) ?? 0, homeName(), awayName(), 0)),
+      unfitLine() && `${said.lineUnfit} ${said.lineOf(homeName(), awayName())}`,
+      unfitPrices() && said.pricesUnfit,
+    ].filter(Boolean).join(" ");
 
   let pending: AbortController | undefined;
   const ask = async (request: Parameters<typeof api.predict>[0]) => {
@@ -89,9 +103,9 @@ export default function WhatIf() {
     const mine = new AbortController();
     pending = mine;
     try {
-      const { forecast } = await api.predict(request, mine.signal);
+      const { forecast, markets = [] } = await api.predict(request, mine.signal);
       if (pending !== mine) return;
-      setAnswer(forecast && { forecast: toForecast(forecast), home: request.homeTeam ?? "", away: request.awayTeam ?? "" });
+      setAnswer(forecast && { forecast: toForecast(forecast), quotes: (request.markets ?? []).map((market, place) => quote({ market, answer: markets[place] ?? {} })), home: request.homeTeam ?? "", away: request.awayTeam ?? "" });
       setRefusal("");
     } catch (error) {
       if (mine.signal.aborted) return;
@@ -101,6 +115,7 @@ export default function WhatIf() {
   };
   createEffect(() => {
     if (problem()) return;
+    const [above, below] = prices();
     const request = {
       pattern: pattern(),
       alpha: Number(alpha()),
@@ -111,6 +126,7 @@ export default function WhatIf() {
       returnExplanation: true,
       ...(lineOf(line()) !== undefined && { pregameMargin: lineOf(line()) as number }),
       ...(date() && { gameDate: date() }),
+      ...(above && below && { markets: [{ kind: "MARKET_KIND_LEAD" as const, above, below }] }),
       ...(fits(points(), pattern().at(-1) ?? 0) && { totalPoints: Number(points()) }),
     };
     const timer = setTimeout(() => void ask(request), PAUSE_MS);
@@ -133,41 +149,16 @@ export default function WhatIf() {
             <Segmented label={said.level} value={alpha()} options={Object.entries(ALPHAS) as [Alpha, string][]} onChange={setAlpha} />
             <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
-            <Field label={said.points}>
-              <input
-                class="points"
-                inputmode="numeric"
-                maxlength={3}
-                placeholder={said.pointsUnknown}
-                value={points()}
-                aria-invalid={unfit()}
-                aria-describedby="points-problem"
-                onInput={(event) => setPoints(event.currentTarget.value.trim())}
-              />
-            </Field>
-            <Field label={said.line}>
-              <input
-                class="points"
-                inputmode="text"
-                maxlength={6}
-                placeholder={said.pointsUnknown}
-                title={said.lineOf(homeName(), awayName())}
-                value={line()}
-                aria-invalid={unfitLine()}
-                aria-describedby="line-hint"
-                onInput={(event) => setLine(event.currentTarget.value.trim())}
-              />
-            </Field>
+            <Entry label={said.points} value={points()} mode="numeric" most={3} unfit={unfit()} onChange={setPoints} />
+            <Entry label={said.line} value={line()} most={6} unfit={unfitLine()} hint={said.lineOf(homeName(), awayName())} onChange={setLine} />
+            <Entry label={said.price(awayName())} value={awayPrice()} most={7} unfit={unfitPrices()} hint={said.priceHint} onChange={setAwayPrice} />
+            <Entry label={said.price(homeName())} value={homePrice()} most={7} unfit={unfitPrices()} hint={said.priceHint} onChange={setHomePrice} />
             <Field label={said.date}>
               <input class="points" type="date" value={date()} onChange={(event) => setDate(event.currentTarget.value)} />
             </Field>
           </div>
-          <p id="line-hint" classList={{ sub: !unfitLine(), invalid: unfitLine() }} role="status">
-            {unfitLine() ? `${said.lineUnfit} ` : ""}
-            {line() ? said.lineOf(homeName(), awayName()) : ""}
-          </p>
-          <p id="points-problem" class="invalid" role="status">
-            {unfit() && said.pointsUnfit(lead(pattern().at(-1) ?? 0, homeName(), awayName(), 0))}
+          <p id="form-note" classList={{ sub: !unfitNote(), invalid: unfitNote() !== "" }} role="status">
+            {unfitNote() || (line() && said.lineOf(homeName(), awayName()))}
           </p>
         </section>
         <section class="card" aria-live="polite">
@@ -200,6 +191,15 @@ export default function WhatIf() {
           </Show>
           <For each={shown()?.warnings ?? []}>{(warning) => <p class="warning">{warning}</p>}</For>
         </section>
+        <Show when={shown() && answer()?.quotes.length ? answer() : undefined}>
+          {(one) => (
+            <section class="card market">
+              <h2>{strings.market.title}</h2>
+              <MarketTable forecast={one().forecast} quotes={one().quotes} worth />
+              <p class="sub">{said.worth}</p>
+            </section>
+          )}
+        </Show>
         <section class="card">
           <PatternEditor pattern={pattern()} forecast={shown()} most={most()} home={homeName()} away={awayName()} onChange={take} />
           <p class="sub caption">{said.draw}</p>
@@ -233,6 +233,25 @@ export default function WhatIf() {
         </Show>
       </div>
     </>
+  );
+}
+
+/** Something that need not be filled in. */
+function Entry(props: { label: string; value: string; mode?: "numeric"; most: number; unfit: boolean; hint?: string; onChange: (text: string) => void }) {
+  return (
+    <Field label={props.label}>
+      <input
+        class="points"
+        inputmode={props.mode}
+        maxlength={props.most}
+        placeholder={said.pointsUnknown}
+        title={props.hint}
+        value={props.value}
+        aria-invalid={props.unfit}
+        aria-describedby="form-note"
+        onInput={(event) => props.onChange(event.currentTarget.value.trim())}
+      />
+    </Field>
   );
 }
 

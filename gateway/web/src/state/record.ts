@@ -1,7 +1,7 @@
 /** Requests of the record's page: scorecards of all forecasts, by minute and by month. */
 import { api, path, type Query } from "../api/client";
 import { num } from "../api/convert";
-import type { CoverageFigureJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
+import type { CoverageFigureJson, ReliabilityBinJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { gameDay } from "../model/format";
 import { MINUTE_OF, type Horizon } from "../model/types";
 
@@ -103,22 +103,27 @@ export async function afterMinute(filter: Filter, minute: number): Promise<Score
   return (await api.scorecard({ ...conditions(filter), minMinutes: minute, maxMinutes: minute })).scorecard ?? {};
 }
 
-/** Games from which on a share of them says something. */
-const FEW_GAMES = 30;
-
-/** How many forecasts gave a team about 70 %, and the share of them that came true; undefined without any, and of fewer than 30 games. */
-export function aboutSeventy(card: ScorecardJson): { forecasts: number; share: number } | undefined {
-  let [forecasts, came] = [0, 0];
-  for (const bin of card.reliability ?? []) {
-    const [count, rate, chance] = [num(bin.forecasts), num(bin.rate), num(bin.meanProbability)];
-    if (Math.abs(Math.abs(chance - 0.5) - 0.2) > 0.05) continue;
-    forecasts += count;
-    came += count * (chance < 0.5 ? 1 - rate : rate);
-  }
-  return num(card.games) < FEW_GAMES || !forecasts ? undefined : { forecasts, share: came / forecasts };
-}
-
 /** The coverage of the intervals that most forecasts have; undefined without any. */
 export function mainCoverage(card: ScorecardJson): CoverageFigureJson | undefined {
   return [...(card.coverage ?? [])].sort((a, b) => num(b.forecasts) - num(a.forecasts))[0];
+}
+
+/** The minute after which each game is counted once in the record's first sentence: the half. */
+export const CALLED_AFTER = 24;
+
+/**
+ * The best-populated group of games in which one side had a chance from so many tenths to one more, from 6 on, as below
+ * neither side was called; undefined without such games. `won`: the games that this side won. Bins have one forecast of
+ * each game, of its end.
+ */
+export function calls(bins: readonly ReliabilityBinJson[]): { tenths: number; games: number; won: number } | undefined {
+  const groups = new Map<number, { tenths: number; games: number; won: number }>();
+  for (const bin of bins) {
+    const [home, games, rate] = [(num(bin.fromProbability) + num(bin.toProbability)) / 2, num(bin.games), num(bin.rate)];
+    const tenths = Math.floor(10 * Math.max(home, 1 - home));
+    const before = groups.get(tenths) ?? { tenths, games: 0, won: 0 };
+    groups.set(tenths, { tenths, games: before.games + games, won: before.won + Math.round(games * (home > 0.5 ? rate : 1 - rate)) });
+  }
+  groups.delete(5);
+  return [...groups.values()].sort((a, b) => b.games - a.games)[0];
 }

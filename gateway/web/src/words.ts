@@ -30,6 +30,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   evalue: { name: "E-value", says: "Evidence as the winnings of a fair bet against a claim: if the claim is true, 20 is reached at most once in 20 tries, however often one looks." },
   champion: { name: "Champion, challenger, shadow", forms: "\\bchampion\\b|\\bchallengers?\\b|\\bshadow( models?)?", says: "The champion answers; a challenger makes the same forecasts unseen, until the evidence says which is better." },
   ledger: { name: "Ledger, signed head", forms: "\\bledger\\b|signed head", says: "The list of all forecasts, each with a fingerprint of the one before: who keeps its signed head can prove that nothing was changed." },
+  doubtful: { name: "Doubtful", says: "A game whose forecasts and outcome contradict each other in teams, dates, times or lines: it counts, and should be looked at." },
   late: { name: "Late", says: "A forecast that was recorded after its time, perhaps with hindsight: it is kept, and does not count." },
   replay: { name: "Replay", forms: "\\breplay(s|ed)?\\b", says: "A game of the past that is played again from its recorded plays, to try everything out; the record leaves it out unless asked." },
   whatIf: { name: "What-if", says: "A forecast of a course that somebody drew: it is answered and not recorded." },

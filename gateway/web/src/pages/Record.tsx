@@ -129,7 +129,7 @@ export default function Record_() {
         <Show when={!card.error() && card.value()} fallback={<Pending error={card.error()} retry={() => void card.reload()} />}>
           {(ready) => (
             <>
-              <Show when={said.doubts(...beware(ready()))}>{(doubts) => <p class="doubts">{doubts()}</p>}</Show>
+              <Show when={said.doubts(...beware(ready()))}>{(doubts) => <p class="doubts"><Words text={doubts()} /></p>}</Show>
               <Show
                 when={num(ready().games)}
                 fallback={

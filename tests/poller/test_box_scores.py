@@ -110,8 +110,8 @@ async def test_the_report_of_a_final_has_the_box_score() -> None:
     evening, predictor, court = Evening([game()]), StoringPredictor(), Court()
     async with watching(evening, predictor, box_scores=BoxScores(court.read)) as watch:
         await to_the_end(watch)
-    assert [bool(lines) for lines in predictor.box_scores] == [False, True], "the half has none"
-    assert predictor.box_scores[1][0] == Line(player_id=1, home=True, seconds=2880, plus_minus=LEAD, started=True)
+    assert [bool(each.players) for each in predictor.reports] == [False, True], "the half has none"
+    assert predictor.reports[1].players[0] == Line(player_id=1, home=True, seconds=2880, plus_minus=LEAD, started=True)
 
 
 def few(lines: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
@@ -150,7 +150,7 @@ async def test_a_box_score_that_is_not_one_is_not_reported(
     async with watching(evening, predictor, box_scores=BoxScores(court.read, pause=0.0)) as watch:
         await to_the_end(watch)
     assert [report.differential for report in predictor.reports] != []
-    assert predictor.box_scores == [(), ()]
+    assert not [each for each in predictor.reports if each.players]
 
 
 async def test_a_final_is_reported_without_a_box_score_that_the_server_refuses() -> None:
@@ -161,4 +161,4 @@ async def test_a_final_is_reported_without_a_box_score_that_the_server_refuses()
         wrong = InvalidArgumentError("players", field_violations=(FieldViolation("players[3].seconds", "0"),))
         predictor.untaken.append(wrong)
         await to_the_end(watch)
-    assert [bool(lines) for lines in predictor.box_scores[reported:]] == [True, False]
+    assert [bool(each.players) for each in predictor.reports[reported:]] == [True, False]

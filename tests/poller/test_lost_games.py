@@ -7,25 +7,21 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import END, HALF, ONCE, SIX_MINUTES, watching
 
 from dejavu_client.errors import UnavailableError
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus, PlayByPlay, Scoreboard
-from dejavu_poller import Poller
-from dejavu_poller.events import Event, Fault, GameChanged, HorizonResult, Prediction
+from dejavu_feed.nba.live_payloads import MAX_GAMES, GameStatus, Scoreboard
+from dejavu_poller.events import Fault, GameChanged, HorizonResult, Prediction
 
 
 async def test_a_game_that_was_to_begin_when_the_scoreboard_dropped_it_is_followed_all_the_same() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    async with watching(evening, **ONCE) as watch:
-        evening.clock.step(-300)
+    async with watching(**ONCE) as watch:
+        await watch.turn(after=-300)
+        watch.evening.hidden.add(watch.id)
         await watch.turn()
-        evening.hidden.add(game_id)
-        await watch.turn()
-        assert evening.reads[f"box score of {game_id}"] == 0, "before its time there is nothing to look up"
+        assert watch.evening.reads[f"box score of {watch.id}"] == 0, "before its time there is nothing to look up"
         for elapsed in (60, SIX_MINUTES + 1, HALF):
             await watch.at(elapsed)
             await watch.turn()
@@ -36,19 +32,15 @@ async def test_a_game_that_was_to_begin_when_the_scoreboard_dropped_it_is_follow
 
 
 async def test_without_a_scoreboard_games_are_looked_up_until_they_are_final() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    async with watching(evening, **ONCE) as watch:
+    async with watching(**ONCE) as watch:
         await watch.at(60)
-        evening.fault["scoreboard"] = FeedUnavailable("status 403")
-        await watch.at(SIX_MINUTES + 1)
-        assert evening.reads[f"box score of {game_id}"] == 0, "one failure is soon forgotten"
-        for _ in range(8):
-            await watch.turn()
-        assert evening.reads[f"box score of {game_id}"] > 0
-        evening.clock.now = evening.replay.end
-        await watch.turn()
-        assert watch.poller.games[game_id].state.status is GameStatus.FINAL
+        watch.evening.fault["scoreboard"] = FeedUnavailable("status 403")
+        await watch.minutes(18)
+        assert watch.evening.reads[f"box score of {watch.id}"] == 0, "one failure is soon forgotten"
+        await watch.turn(8)
+        assert watch.evening.reads[f"box score of {watch.id}"] > 0
+        await watch.over()
+        assert watch.seen.state.status is GameStatus.FINAL
 
 
 @pytest.mark.parametrize(
@@ -63,28 +55,21 @@ async def test_without_a_scoreboard_games_are_looked_up_until_they_are_final() -
 async def test_a_game_that_is_not_shown_for_days_is_forgotten(
     elapsed: float | None, unreported: bool, stays: bool
 ) -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    async with watching(evening, **ONCE) as watch:
-        evening.clock.step(-300)
-        await watch.turn()
-        if elapsed is not None:
-            await watch.at(60)
-            evening.go_to(elapsed)
-        if elapsed == END:
-            evening.clock.now = evening.replay.end
+    async with watching(**ONCE) as watch:
+        await watch.turn(after=-300)
         if unreported:
             watch.predictor.untaken += [UnavailableError("away")] * 9
-        for _ in range(3):
-            await watch.turn()
-        evening.hidden.add(game_id)
-        evening.fault |= {source: FeedUnavailable("status 404") for source in (game_id, f"box score of {game_id}")}
-        evening.clock.step(timedelta(days=2).total_seconds())
-        await watch.turn()
-        assert game_id in watch.poller.games
-        evening.clock.step(1)
-        await watch.turn()
-        assert (game_id in watch.poller.games) is stays
+        if elapsed is not None:
+            await watch.at(60)
+            watch.evening.go_to(elapsed)
+        await (watch.over(3) if elapsed == END else watch.turn(3))
+        watch.evening.hidden.add(watch.id)
+        gone = FeedUnavailable("status 404")
+        watch.evening.fault |= {watch.id: gone, f"box score of {watch.id}": gone}
+        await watch.turn(after=timedelta(days=2).total_seconds())
+        assert watch.id in watch.poller.games
+        await watch.turn(after=1)
+        assert (watch.id in watch.poller.games) is stays
 
 
 class Flooding(Evening):
@@ -101,15 +86,11 @@ class Flooding(Evening):
         ids = [f"99{self.boards:04}{number:04}" for number in range(MAX_GAMES)]
         return replace(board, games=tuple(replace(board.games[0], game_id=each) for each in ids))
 
-    def plays(self, game_id: str) -> PlayByPlay:
-        if game_id in self.ids:
-            return super().plays(game_id)
-        self._arrive("made up")
-        raise FeedUnavailable("status 404")
-
-    def game(self, game_id: str) -> GameState:
-        self._arrive("made up")
-        raise FeedUnavailable("status 404")
+    def arrive(self, source: str) -> None:
+        is_made_up = source[-10:] not in {*self.ids, "scoreboard"}
+        super().arrive("made up" if is_made_up else source)
+        if is_made_up:
+            raise FeedUnavailable("status 404")
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -149,33 +130,22 @@ class Turning(Evening):
 
 
 async def test_run_waits_for_the_games_of_the_first_day_and_not_for_tomorrows() -> None:
-    evening = Turning([game(), game("MIA", "NYK")], stagger=600)
-    events: list[Event] = []
-    async with Poller(
-        evening, StoringPredictor(), interval=0.0, on_event=[events.append], now=evening.clock, **ONCE
-    ) as poller:
+    async with watching(Turning([game(), game("MIA", "NYK")], stagger=600), interval=0.0, **ONCE) as watch:
         async with asyncio.timeout(60):
-            await poller.run(until_final=True)
+            await watch.poller.run(until_final=True)
 
-        assert len([event for event in events if isinstance(event, HorizonResult)]) == 2
-        assert [seen.state.status for seen in poller.games.values()].count(GameStatus.FINAL) == 2
-        assert poller.games["9900000000"].state.status is GameStatus.SCHEDULED
+        assert len(watch.told(HorizonResult)) == 2
+        assert [seen.state.status for seen in watch.poller.games.values()].count(GameStatus.FINAL) == 2
+        assert watch.poller.games["9900000000"].state.status is GameStatus.SCHEDULED
 
 
 async def test_a_final_game_whose_plays_stay_unreadable_does_not_keep_an_evening_open() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    evening.go_to(SIX_MINUTES + 1)
-    async with (
-        Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock, **ONCE) as poller,
-        asyncio.timeout(60),
-    ):
-        poller.turn()
-        await poller.idle()
-        read = evening.reads[game_id]
-        evening.clock.now = evening.replay.end
-        evening.fault[game_id] = MalformedFeed("play 7.clock is missing")
-        await poller.run(until_final=True)
+    async with watching(interval=0.0, **ONCE) as watch, asyncio.timeout(60):
+        await watch.minutes(18)
+        read = watch.evening.reads[watch.id]
+        watch.evening.clock.now = watch.evening.replay.end
+        watch.evening.fault[watch.id] = MalformedFeed("play 7.clock is missing")
+        await watch.poller.run(until_final=True)
 
-        assert evening.reads[game_id] - read == 12
-        assert poller.games[game_id].failure == "feed: play 7.clock is missing"
+        assert watch.evening.reads[watch.id] - read == 12
+        assert watch.seen.failure == "feed: play 7.clock is missing"

@@ -82,8 +82,8 @@ class Exchanging(Evening):
 
     exchange: Callable[[Any], None] | None = None
 
-    def _get(self, path: str) -> object:
-        payload = super()._get(path)
+    def payload(self, path: str) -> object:
+        payload = super().payload(path)
         if self.exchange is not None:
             self.exchange(payload)
         return payload

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.fakes.client import FakeOfClient
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES
+from tests.support.harness.waiting import until
 
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseResponse, Lease
 from dejavu.v1.game_service_pb2 import Game, GameStatus
@@ -19,6 +20,7 @@ from dejavu_client.errors import DejavuClientError, PermissionDeniedError, Unaut
 from dejavu_client.requests import HALFTIME
 from dejavu_poller import LeaderElection, LeaderRole, LeadershipChanged, Poller, Prediction, lease_name
 from dejavu_poller.events import Event
+from dejavu_poller.leadership import LEASE_SECONDS
 from dejavu_poller.lines import GameLines
 from dejavu_poller.metrics import register_metrics
 
@@ -38,14 +40,12 @@ class Leases(FakeOfClient):  # type: ignore[misc]
         self.failure: dict[str, DejavuClientError] = {}
         self._holder, self._acquired, self._until = "", 0.0, 0.0
 
-    async def acquire_lease(
-        self,
-        name: str,
-        holder: str,
-        ttl: float,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 - as the client has it
-    ) -> AcquireLeaseResponse:
+    def cut_off(self, holder: str) -> None:
+        """Let the lease of a holder expire, who reaches the server no more."""
+        self.failure[holder] = UnavailableError("cut off")
+        self.now += TTL
+
+    async def acquire_lease(self, name: str, holder: str, ttl: float, **_: object) -> AcquireLeaseResponse:
         if holder in self.failure:
             raise self.failure[holder]
         stands = self._until > self.now
@@ -57,13 +57,7 @@ class Leases(FakeOfClient):  # type: ignore[misc]
         lease.acquired_time.FromMilliseconds(round(self._acquired * 1000))
         return AcquireLeaseResponse(acquired=self._holder == holder, lease=lease)
 
-    async def release_lease(
-        self,
-        name: str,
-        holder: str,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 - as the client has it
-    ) -> bool:
+    async def release_lease(self, name: str, holder: str, **_: object) -> bool:
         if holder in self.failure:
             raise self.failure[holder]
         if self._holder == holder:
@@ -86,12 +80,6 @@ class Follower:
 
     def of(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110 - states of the pollers
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -126,6 +114,8 @@ async def test_a_second_poller_stands_by_and_takes_over_at_once_when_the_first_e
             assert second.poller.leadership is not None
             assert second.poller.leadership.leader == "a"
             await until(lambda: second.poller.scoreboard_time)  # it reads the scoreboard, to be ready
+            leads = [register_metrics(each.poller).get_sample_value("dejavu_poll_leads") for each in (first, second)]
+            assert leads == [1.0, 0.0]
             evening.go_to(SIX_MINUTES)
             await until(lambda: first.of(Prediction))
         await second.until(LeaderRole.LEADING)
@@ -145,8 +135,7 @@ async def test_a_follower_takes_over_when_the_lease_expires_and_the_first_then_d
         await until(lambda: first.poller.games)
         async with running(leases, evening, predictor, "b") as second:
             await second.until(LeaderRole.STANDBY)
-            leases.failure["a"] = UnavailableError("cut off")
-            leases.now += TTL
+            leases.cut_off("a")
             await second.until(LeaderRole.LEADING)
             evening.go_to(SIX_MINUTES)
             await until(lambda: second.of(Prediction))
@@ -167,8 +156,7 @@ async def test_a_poller_that_was_stopped_publishes_nothing_once_its_time_is_over
         evening.go_to(SIX_MINUTES)
         reads = evening.reads[evening.ids[0]]
         await until(lambda: evening.reads[evening.ids[0]] > reads)
-        leases.failure["a"] = UnavailableError("stopped")
-        leases.now += TTL
+        leases.cut_off("a")
         await leases.acquire_lease("poll", "b", TTL)
         evening.stalled.clear()
         evening.release.set()  # it wakes up
@@ -189,8 +177,7 @@ async def test_a_leader_that_was_cut_off_forgets_its_lines_and_takes_that_of_the
 
     async with running(leases, evening, predictor, "a", lines=lines) as first:
         await until(lambda: margin() == 4.5)
-        leases.failure["a"] = UnavailableError("cut off")
-        leases.now += TTL
+        leases.cut_off("a")
         await leases.acquire_lease("poll", "b", TTL)
         await until(lambda: margin() is None)
         assert not first.poller.games
@@ -203,28 +190,21 @@ async def test_a_leader_that_was_cut_off_forgets_its_lines_and_takes_that_of_the
         assert first.poller.leads
 
 
-async def test_a_leader_acts_for_less_than_the_time_of_its_lease(evening: Evening) -> None:
+async def test_a_leader_acts_for_less_than_the_time_of_its_lease_and_its_work_is_free_within_15_seconds() -> None:
     leases = Leases()
-    election = leases.election("a")
+    election = LeaderElection(leases, "poll", "a", clock=lambda: leases.now)
     changed = asyncio.Event()
     async with election.running(changed.set):
         await changed.wait()
         leases.failure["a"] = UnavailableError("cut off")
         led = list[bool]()
         for share in (0.0, 0.79, 0.02):
-            leases.now += share * TTL
+            leases.now += share * LEASE_SECONDS
             led.append(election.leads)
         assert led == [True, True, False]
         other = await leases.acquire_lease("poll", "b", TTL)
         assert not other.acquired, "calls on their way have time to end"
-
-
-async def test_the_work_of_a_poller_that_is_gone_is_free_within_15_seconds() -> None:
-    leases, changed = Leases(), asyncio.Event()
-    async with LeaderElection(leases, "poll", "a", clock=lambda: leases.now).running(changed.set):
-        await changed.wait()
-        leases.failure["a"] = UnavailableError("cut off")
-        leases.now += 15.0
+        leases.now += 15 - 0.81 * LEASE_SECONDS
         assert (await leases.acquire_lease("poll", "b", TTL)).acquired
 
 
@@ -244,19 +224,6 @@ async def test_a_poller_whose_token_is_refused_stands_by_and_says_why(
         assert changed.status.role is LeaderRole.WAITING
         assert error.message in changed.status.reason
         assert not predictor.calls
-
-
-async def test_metrics_say_who_works(evening: Evening) -> None:
-    leases, predictor = Leases(), StoringPredictor()
-    async with (
-        running(leases, evening, predictor, "a") as first,
-        AsyncExitStack() as stack,
-    ):
-        await first.until(LeaderRole.LEADING)
-        second = await stack.enter_async_context(running(leases, evening, predictor, "b"))
-        await second.until(LeaderRole.STANDBY)
-        leads = [register_metrics(each.poller).get_sample_value("dejavu_poll_leads") for each in (first, second)]
-        assert leads == [1.0, 0.0]
 
 
 def test_pollers_of_the_same_work_have_the_same_lease() -> None:

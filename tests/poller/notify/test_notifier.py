@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.builders.games import close_game
@@ -32,14 +31,9 @@ async def client(tmp_path: Path) -> AsyncIterator[AsyncDejavuClient]:
         yield client
 
 
-def rules(*kinds: str, **fields: Any) -> Rules:
-    return Rules.model_validate(
-        {
-            "page": "https://example.com/",
-            "targets": {"a": {"kind": "slack", "url": "https://example.com"}},
-            "rules": [{"kind": kind, **fields} for kind in kinds],
-        }
-    )
+def rules(kind: str) -> Rules:
+    targets = {"a": {"kind": "slack", "url": "https://example.com"}}
+    return Rules.model_validate({"page": "https://example.com/", "targets": targets, "rules": [{"kind": kind}]})
 
 
 @asynccontextmanager

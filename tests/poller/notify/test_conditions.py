@@ -103,7 +103,7 @@ HELD: Final = Judged(42, 40, forecast(24), reference_covered=False)
         ("close_late", game(observed_time=ago(121)), ""),
         ("swing", game(forecast(20, 0.4), forecast(24, 0.75)), f"BOS to win: 40 % → 75 % in 4 {OF_PLAY}"),
         ("swing", game(forecast(20, 0.75), forecast(24, 0.4)), f"NYK to win: 25 % → 60 % in 4 {OF_PLAY}"),
-        ("swing", game(forecast(20, 0.4), forecast(22, 0.3), forecast(24, 0.75)), f" to win: 30 % → 75 % in 2 {OF_PLAY}"),
+        ("swing", game(forecast(20, 0.4), forecast(22, 0.3), forecast(24, 0.75)), f"30 % → 75 % in 2 {OF_PLAY}"),
         ("swing", game(forecast(20, 0.4), forecast(24, 0.69)), ""),
         ("swing", game(forecast(17, 0.4), forecast(24, 0.75)), ""),
         ("swing", game(forecast(20, 0.4), forecast(24, 0.75, age=121)), ""),

@@ -16,11 +16,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
-from functools import partialmethod
+from functools import partial
 from typing import Any, Self
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
@@ -28,24 +29,9 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from dejavu.ops.v1 import (
-    cache_service_pb2,
-    cache_service_pb2_grpc,
-    lease_service_pb2_grpc,
-    operations_service_pb2,
-    operations_service_pb2_grpc,
-)
+from dejavu.ops.v1 import cache_service_pb2, lease_service_pb2, operations_service_pb2
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
-from dejavu.v1 import (
-    game_service_pb2,
-    game_service_pb2_grpc,
-    model_service_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2,
-    prediction_service_pb2_grpc,
-    record_service_pb2,
-    record_service_pb2_grpc,
-)
+from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
     HORIZON_HALFTIME,
@@ -69,13 +55,11 @@ from dejavu.v1.record_service_pb2 import (
     GetCheckpointResponse,
     GetPredictionRequest,
     GetPredictionResponse,
-    GetScorecardResponse,
     ReportOutcomeRequest,
     ReportOutcomeResponse,
     WithdrawOutcomeRequest,
     WithdrawOutcomeResponse,
 )
-from dejavu.v1.scorecard_pb2 import Scorecard
 
 
 @dataclass(frozen=True)
@@ -223,15 +207,9 @@ class FakeServer:
         """Start the server; after a stop, on the same port."""
         self._stopping.clear()
         server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
-        fake: Any = _Servicer(self)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(fake, server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
-        record_service_pb2_grpc.add_RecordServiceServicer_to_server(fake, server)
-        game_service_pb2_grpc.add_GameServiceServicer_to_server(fake, server)
-        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(fake, server)
-        cache_service_pb2_grpc.add_CacheServiceServicer_to_server(fake, server)
-        leases = _Leases()  # type: ignore[abstract] # nobody asks who holds a lease
-        lease_service_pb2_grpc.add_LeaseServiceServicer_to_server(leases, server)
+        for name, service in SERVICES.items():
+            handler = grpc.method_handlers_generic_handler(name, self._handlers(service))
+            server.add_generic_rpc_handlers((handler,))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         address = self.target
         if self.credentials is None:
@@ -295,6 +273,35 @@ class FakeServer:
             context.abort(grpc.StatusCode.CANCELLED, "silence is over")
         return answer
 
+    def _handlers(self, service: ServiceDescriptor) -> dict[str, grpc.RpcMethodHandler]:
+        """Return the handlers of a service's methods, without streams other than that of forecasts."""
+        handlers = {}
+        for method in service.methods:
+            how: dict[str, Any] = {
+                "request_deserializer": GetMessageClass(method.input_type).FromString,
+                "response_serializer": GetMessageClass(method.output_type).SerializeToString,
+            }
+            if method.name == "StreamPredictions":
+                handlers[method.name] = grpc.unary_stream_rpc_method_handler(self._stream, **how)
+            elif not (method.client_streaming or method.server_streaming):
+                handlers[method.name] = grpc.unary_unary_rpc_method_handler(partial(self._answer, method), **how)
+        return handlers
+
+    def _answer(self, method: MethodDescriptor, request: Message, context: grpc.ServicerContext) -> Any:
+        answer = self.arrived(method.name, request, context)
+        if answer is None:
+            plausible = _PLAUSIBLE.get(method.name)
+            return GetMessageClass(method.output_type)() if plausible is None else plausible(request)
+        return self.carry_out(answer, request, context)
+
+    def _stream(self, request: Message, context: grpc.ServicerContext) -> Iterator[Any]:
+        script = self.arrived("StreamPredictions", request, context)
+        for answer in (heartbeat("start"), Silence()) if script is None else script:
+            if isinstance(answer, Ended):
+                return
+            yield self.carry_out(answer, request, context)
+        self.carry_out(Silence(), request, context)
+
     def _refusal(self, method: str, authorization: str) -> Abort | None:
         allowed = (self.tokens or {}).get(authorization.removeprefix("Bearer "))
         if allowed is None:
@@ -310,14 +317,8 @@ class FakeServer:
         return (("dejavu-worker", self.worker), *workers, ("x-request-id", f"request-{len(self.calls)}"))
 
 
-class _Leases(lease_service_pb2_grpc.LeaseServiceServicer):
-    """Grants every lease, and records no call of it."""
-
-    def AcquireLease(self, request: AcquireLeaseRequest, _: Any) -> AcquireLeaseResponse:  # noqa: N802 - the contract's name
-        return AcquireLeaseResponse(acquired=True, lease=Lease(name=request.name, holder=request.holder))
-
-    def ReleaseLease(self, request: Any, _: Any) -> ReleaseLeaseResponse:  # noqa: N802 - the contract's name
-        return ReleaseLeaseResponse(released=True)
+def _granted(request: AcquireLeaseRequest) -> AcquireLeaseResponse:
+    return AcquireLeaseResponse(acquired=True, lease=Lease(name=request.name, holder=request.holder))
 
 
 def _results(request: PredictBatchRequest) -> PredictBatchResponse:
@@ -379,44 +380,17 @@ _PLAUSIBLE: Mapping[str, Callable[[Any], Message]] = {
     "ReportOutcome": _reported,
     "WithdrawOutcome": _withdrawn,
     "GetPrediction": _recorded,
-    "GetScorecard": lambda _: GetScorecardResponse(scorecard=Scorecard()),
     "GetCheckpoint": _checkpoint,
     "ListModels": _models,
+    "AcquireLease": _granted,
+    "ReleaseLease": lambda _: ReleaseLeaseResponse(released=True),
 }
 """RPC → answer to a request if none is queued; that of other RPCs is empty."""
-
-
-class _Servicer:
-    """Servicer of predictions, models, the record and games; its methods but for the streams are added below."""
-
-    def __init__(self, fake: FakeServer) -> None:
-        self._fake = fake
-
-    def _answer(self, method: str, plausible: Callable[[Any], Message], request: Message, context: Any) -> Any:
-        answer = self._fake.arrived(method, request, context)
-        return plausible(request) if answer is None else self._fake.carry_out(answer, request, context)
-
-    def StreamPredictions(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - the contract's name
-        script = self._fake.arrived("StreamPredictions", request, context)
-        for answer in (heartbeat("start"), Silence()) if script is None else script:
-            if isinstance(answer, Ended):
-                return
-            yield self._fake.carry_out(answer, request, context)
-        self._fake.carry_out(Silence(), request, context)
-
-    def StreamGames(self, _: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "no fake")
-
-
-def _empty(response: type[Message]) -> Callable[[Any], Message]:
-    return lambda _: response()
-
-
-for _file in (
-    *(prediction_service_pb2, model_service_pb2, record_service_pb2, game_service_pb2),
-    *(operations_service_pb2, cache_service_pb2),
-):
-    for _method in next(iter(_file.DESCRIPTOR.services_by_name.values())).methods:
-        if not (_method.client_streaming or _method.server_streaming):
-            _plausible = _PLAUSIBLE.get(_method.name, _empty(GetMessageClass(_method.output_type)))
-            setattr(_Servicer, _method.name, partialmethod(_Servicer._answer, _method.name, _plausible))
+SERVICES: Mapping[str, ServiceDescriptor] = {
+    service.full_name: service
+    for file in (
+        *(prediction_service_pb2, model_service_pb2, record_service_pb2, game_service_pb2),
+        *(operations_service_pb2, cache_service_pb2, lease_service_pb2),
+    )
+    for service in file.DESCRIPTOR.services_by_name.values()
+}

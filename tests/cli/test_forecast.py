@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.fakes.service import FakeServer, forecast
-from tests.support.harness.clients import Run
+from tests.support.harness.clients import Output, Run
 
 from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
@@ -83,17 +83,17 @@ def made_of(**terms: Any) -> dict[str, Any]:
         (made_of(missing_players=-7.5), ["at the end, by the ratings and who has played so far"]),
     ],
 )
-def test_a_forecast_says_what_it_is_made_of(
-    server: FakeServer, run: Run, fields: dict[str, Any], said: list[str]
-) -> None:
-    server.answers("Predict", PredictResponse(forecast=forecast(**fields)))
-    shown = " ".join(run("predict", "1", width=160).stdout.replace("│", " ").split())
+def test_a_forecast_says_what_it_is_made_of(output: Output, fields: dict[str, Any], said: list[str]) -> None:
+    shown = " ".join(
+        output(PredictResponse(forecast=forecast(**fields)), "predict", "1", width=160).replace("│", " ").split()
+    )
     assert [part for part in said if part not in shown] == [], shown
 
 
-def test_the_date_of_todays_game_is_not_shown(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", PredictResponse(forecast=forecast(game_date=TODAY.isoformat())))
-    assert f"{TODAY}" not in run("predict", "0", "2").stdout
+def test_the_date_of_todays_game_is_not_shown(output: Output) -> None:
+    assert f"{TODAY}" not in output(
+        PredictResponse(forecast=forecast(game_date=TODAY.isoformat())), "predict", "0", "2"
+    )
 
 
 RISK = RiskAssessment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,14 +11,24 @@ import pytest
 from tests.support.fakes.service import FakeServer, forecast
 from tests.support.harness.clients import Run
 
-from dejavu.v1 import forecast_pb2, market_pb2
-from dejavu.v1.forecast_pb2 import ReliabilityWarning
+from dejavu.v1 import market_pb2
+from dejavu.v1.forecast_pb2 import (
+    WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
+    WARNING_REASON_RATINGS_OUTDATED,
+    WARNING_REASON_TEAM_LITTLE_KNOWN,
+    WARNING_REASON_TEAMS_UNKNOWN,
+    Forecast,
+    ReliabilityWarning,
+    WarningReason,
+)
 from dejavu.v1.market_pb2 import (
     MARKET_KIND_LEAD,
     MARKET_KIND_TOTAL,
+    MARKET_SIDE_HOME,
     MARKET_SIDE_OVER,
     Market,
     MarketAnswer,
+    MarketKind,
     MarketRecording,
     MarketSideAnswer,
     Odds,
@@ -26,48 +37,42 @@ from dejavu.v1.market_pb2 import (
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, HALFTIME
 
-PRICED = ("--home", "BKN", "--away", "GSW", "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
+TEAMS = ("--home", "BKN", "--away", "GSW")
+PRICED = (*TEAMS, "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
 ODDS = (*PRICED, "--horizon", "final")
 OVER_UNDER = ("--total-line", "221.5", "--over-odds", "-110", "--under-odds", "1.95")
 
-ANSWER = MarketAnswer(
-    kind=MARKET_KIND_LEAD,
-    above=MarketSideAnswer(
-        decimal_odds=1.909,
-        win_probability=0.66,
-        fair_probability=0.49,
-        staking_probability=0.6,
-        implied_probability=0.524,
-        expected_value=0.145,
-        kelly_fraction=0.16,
-        stake_fraction=0.04,
-        stake=40.0,
-    ),
-    below=MarketSideAnswer(
-        decimal_odds=1.95,
-        win_probability=0.32,
-        fair_probability=0.49,
-        staking_probability=0.38,
-        implied_probability=0.513,
-        expected_value=-0.26,
-        kelly_fraction=0.0,
-    ),
-    push_probability=0.02,
-    overround=0.037,
-    side=market_pb2.MARKET_SIDE_HOME,
-    stake=40.0,
-    risk_level=market_pb2.RISK_LEVEL_MODERATE,
-    confidence_met=True,
-    staking=Staking(
-        confidence_threshold=0.55,
-        model_share=0.5,
-        kelly_fraction=0.25,
-        game_cap=0.02,
-        evening_cap=0.05,
-        max_difference=0.15,
-    ),
-    notice="not shown to be better than the market",
+USUAL = Staking(
+    confidence_threshold=0.55,
+    model_share=0.5,
+    kelly_fraction=0.25,
+    game_cap=0.02,
+    evening_cap=0.05,
+    max_difference=0.15,
 )
+
+
+def side(odds: float, win: float, used: float, **more: float) -> MarketSideAnswer:
+    """Return a side's answer: its odds, the model's probability and the one that was used."""
+    return MarketSideAnswer(decimal_odds=odds, win_probability=win, staking_probability=used, **more)
+
+
+BET = {"implied_probability": 0.524, "expected_value": 0.145, "kelly_fraction": 0.16, "stake_fraction": 0.04}
+NO_BET_VALUES = {"implied_probability": 0.513, "expected_value": -0.26, "kelly_fraction": 0.0}
+HOME = side(1.909, 0.66, 0.6, fair_probability=0.49, stake=40.0, **BET)
+AWAY = side(1.95, 0.32, 0.38, fair_probability=0.49, **NO_BET_VALUES)
+NOTICE = "not shown to be better than the market"
+JUDGED: dict[str, Any] = {"risk_level": market_pb2.RISK_LEVEL_MODERATE, "confidence_met": True, "staking": USUAL}
+
+
+def answered(kind: MarketKind.ValueType = MARKET_KIND_LEAD, **fields: Any) -> MarketAnswer:
+    """Return an answer with a stake of 40 on the first side; `fields` override."""
+    chosen = MARKET_SIDE_OVER if kind == MARKET_KIND_TOTAL else MARKET_SIDE_HOME
+    usual = {"above": HOME, "below": AWAY, "side": chosen, "stake": 40.0, "push_probability": 0.02, "overround": 0.037}
+    return MarketAnswer(kind=kind, **{**usual, **JUDGED, "notice": NOTICE, **fields})
+
+
+ANSWER = answered()
 
 
 def lead(**fields: Any) -> Market:
@@ -76,7 +81,8 @@ def lead(**fields: Any) -> Market:
     return Market(**{**usual, **fields})
 
 
-QUOTE = PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW", horizon=FINAL), markets=[ANSWER])
+OF_GAME = forecast(home_team="BKN", away_team="GSW", horizon=FINAL)
+QUOTE = PredictResponse(forecast=OF_GAME, markets=[ANSWER])
 
 
 @pytest.fixture
@@ -85,22 +91,26 @@ def run(run: Run) -> Run:
     return partial(run, width=80)
 
 
-def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", QUOTE)
-    staked = ("--game-staked", "10", "--evening-staked", "25.5")
-    result = run("predict", "0", "-2", *ODDS, "--bankroll", "1000", *staked, "--staking", "game_cap=0.6", "--json")
+def shown(server: FakeServer, run: Run, *options: str, markets: Sequence[MarketAnswer], of: Forecast = OF_GAME) -> str:
+    """Return what is printed of these answers."""
+    server.answers("Predict", PredictResponse(forecast=of, markets=markets))
+    result = run("predict", "1", *options)
     assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)
+    return result.stdout
+
+
+def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) -> None:
+    staked = ("--game-staked", "10", "--evening-staked", "25.5")
+    options = (*ODDS, "--bankroll", "1000", *staked, "--staking", "game_cap=0.6", "--json")
+    found = json.loads(shown(server, run, *options, markets=[ANSWER]))
     assert (found["forecast"]["homeTeam"], found["markets"][0]["side"]) == ("BKN", "MARKET_SIDE_HOME")
     [call] = server.calls
-    assert list(call.request.pattern) == [0.0, -2.0]
     staked_before = {"game_staked": 10.0, "evening_staked": 25.5}
     assert list(call.request.markets) == [lead(bankroll=1000.0, staking=Staking(game_cap=0.6), **staked_before)]
 
 
 def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", QUOTE)
-    lines = run("predict", "1", *ODDS, "--bankroll", "1000", "--horizon", "final").stdout.splitlines()
+    lines = shown(server, run, *ODDS, "--bankroll", "1000", markets=[ANSWER]).splitlines()
     [home] = [line for line in lines if line.startswith("│ BKN −5.5")]
     assert [cell.strip() for cell in home.split("│")[2:8]] == ["−110", "51 %", "66 %", "49 %", "60 %", "40.00"]
     [away] = [line for line in lines if line.startswith("│ GSW +5.5")]
@@ -119,24 +129,18 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
 
 
 def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run) -> None:
-    unsure = MarketAnswer(
-        above=ANSWER.below,
-        below=ANSWER.above,
-        side=market_pb2.MARKET_SIDE_AWAY,
-        risk_level=market_pb2.RISK_LEVEL_EXTREME,
-        overround=-0.01,
-    )
+    unsure = MarketAnswer(above=AWAY, below=HOME, side=market_pb2.MARKET_SIDE_AWAY, overround=-0.01)
+    unsure.risk_level = market_pb2.RISK_LEVEL_EXTREME
     odds = ("--moneyline", "--horizon", "final", "--home-odds", "+120", "--away-odds", "-105")
     for bankroll in ((), ("--bankroll", "1")):  # as it is recorded
-        server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[unsure]))
-        shown = run("predict", "1", *odds, *bankroll).stdout
-        assert "The model, for the end: GSW, 4.00 %\nused 60 %; at this price 52 % breaks even; expected" in shown
-        assert "margin of the odds −1 %" in shown
+        told = shown(server, run, *odds, *bankroll, markets=[unsure])
+        assert "The model, for the end: GSW, 4.00 %\nused 60 %; at this price 52 % breaks even; expected" in told
+        assert "margin of the odds −1 %" in told
 
 
 _LIKELY = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, implied_probability=0.417, expected_value=1.39)
 _CAPPED = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, expected_value=1.39, kelly_fraction=0.99)
-_DOUBTED = MarketSideAnswer(decimal_odds=1.91, win_probability=0.53, staking_probability=0.515)
+_DOUBTED = side(1.91, 0.53, 0.515)
 _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=-0.05)
 
 
@@ -144,64 +148,52 @@ _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=
     ("home", "warned", "reason"),
     [
         (_FAIR, [], "neither wins more often than its price breaks even"),
-        (_LIKELY, [forecast_pb2.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE], "implausible difference"),
-        (_LIKELY, [forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN], "teams unknown"),
-        (_LIKELY, [forecast_pb2.WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
+        (_LIKELY, [WARNING_REASON_IMPLAUSIBLE_DIFFERENCE], "implausible difference"),
+        (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN], "teams unknown"),
+        (_LIKELY, [WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
         (_CAPPED, [], "the stakes so far leave no room below the caps"),
         (_DOUBTED, [], "at the blended probability, neither side breaks even"),
-        (_LIKELY, [forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN], "team little known"),
+        (_LIKELY, [WARNING_REASON_TEAM_LITTLE_KNOWN], "team little known"),
     ],
 )
 def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
-    server: FakeServer,
-    run: Run,
-    home: MarketSideAnswer,
-    warned: list[forecast_pb2.WarningReason.ValueType],
-    reason: str,
+    server: FakeServer, run: Run, home: MarketSideAnswer, warned: list[WarningReason.ValueType], reason: str
 ) -> None:
     warnings = [ReliabilityWarning(reason=each, text="Why.") for each in warned]
     answers = [
-        MarketAnswer(kind=kind, above=home, below=_FAIR, warnings=warnings, notice=ANSWER.notice)
+        MarketAnswer(kind=kind, above=home, below=_FAIR, warnings=warnings, notice=NOTICE)
         for kind in (MARKET_KIND_LEAD, MARKET_KIND_TOTAL)
     ]
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=answers))
-    shown = run("predict", "2", *ODDS, *OVER_UNDER, "--total-points", "14").stdout
+    told = shown(server, run, *ODDS, *OVER_UNDER, "--total-points", "14", markets=answers)
     of_points = reason.replace("ratings outdated", "ratings of total points outdated")
     for of, why in (("end", reason), ("points", of_points)):
-        assert f"The model, for the {of}: no stake on either side.\nreason: {why}\n" in shown
-    assert shown.count(f"The model is {ANSWER.notice}.") == 2
+        assert f"The model, for the {of}: no stake on either side.\nreason: {why}\n" in told
+    assert told.count(f"The model is {NOTICE}.") == 2
     for number in ("+1.39", "−0.05", "99 %"):
-        assert number not in shown.replace(">99 %", "")
+        assert number not in told.replace(">99 %", "")
 
 
 def test_a_line_without_odds_has_its_probabilities_and_the_odds_worth_taking(server: FakeServer, run: Run) -> None:
     sides = MarketSideAnswer(win_probability=0.61, minimum_odds=1.6066), MarketSideAnswer(win_probability=0.37)
     answer = MarketAnswer(kind=MARKET_KIND_LEAD, above=sides[0], below=sides[1], push_probability=0.02)
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[answer]))
-    teams = ("--home", "BKN", "--away", "GSW", "--spread", "BKN-5", "--horizon", "final")
-    shown = run("predict", "2", *teams).stdout
+    told = shown(server, run, *TEAMS, "--spread", "BKN-5", "--horizon", "final", markets=[answer])
     assert list(server.calls[0].request.markets) == [Market(kind=MARKET_KIND_LEAD, line=5.0)]
-    [home] = [line for line in shown.splitlines() if line.startswith("│ BKN −5")]
+    [home] = [line for line in told.splitlines() if line.startswith("│ BKN −5")]
     assert [cell.strip() for cell in home.split("│")[2:4]] == ["61 %", "above 1.61"]
-    assert "a push 2 %" in shown
+    assert "a push 2 %" in told
 
 
 def test_over_and_under_are_asked_about_alone_or_beside_the_spread(server: FakeServer, run: Run) -> None:
-    of_total = MarketAnswer(kind=MARKET_KIND_TOTAL, above=ANSWER.above, below=ANSWER.below, side=MARKET_SIDE_OVER)
-    of_total.stake = of_total.above.stake
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[of_total]))
-    result = run("predict", "2", *OVER_UNDER, "--total-points", "14", "--horizon", "final", "--bankroll", "1000")
-    assert result.exit_code == 0, result.stderr
+    of_total, points = answered(MARKET_KIND_TOTAL), ("--total-points", "14", "--horizon", "final")
+    alone = shown(server, run, *OVER_UNDER, *points, "--bankroll", "1000", markets=[of_total])
     [call] = server.calls
     assert list(call.request.markets) == [lead(kind=MARKET_KIND_TOTAL, line=221.5, bankroll=1000.0)]
-    for shown in ("over 221.5", "under 221.5", "The model, for the points: over 221.5, 40.00"):
-        assert shown in result.stdout
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[ANSWER, of_total]))
-    result = run("predict", "2", *OVER_UNDER, "--total-points", "14", *ODDS)
-    assert result.exit_code == 0, result.stderr
+    for part in ("over 221.5", "under 221.5", "The model, for the points: over 221.5, 40.00"):
+        assert part in alone
+    both = shown(server, run, *OVER_UNDER, *points, *ODDS, markets=[ANSWER, of_total])
     assert [each.kind for each in server.calls[-1].request.markets] == [MARKET_KIND_LEAD, MARKET_KIND_TOTAL]
-    assert "BKN −5.5" in result.stdout
-    assert "over 221.5" in result.stdout
+    for part in ("BKN −5.5", "over 221.5"):
+        assert part in both
 
 
 @pytest.mark.parametrize(
@@ -233,18 +225,16 @@ def test_spread_and_odds_are_given_as_a_sportsbook_prints_them(
 
 
 def of(recording: MarketRecording.ValueType, standing: Market | None = None) -> MarketAnswer:
-    """Return `ANSWER`, of which a server says whether it is recorded."""
-    answer = MarketAnswer(recording=recording, standing_market=standing)
-    answer.MergeFrom(ANSWER)
-    return answer
+    """Return an answer of which a server says whether it is recorded."""
+    return answered(recording=recording, standing_market=standing)
 
 
 def at(price: float, probability: float) -> MarketAnswer:
     """Return an answer with a stake at a price, for a probability that was used."""
-    used = {"win_probability": 0.53, "staking_probability": probability, "expected_value": 0.1}
-    home = MarketSideAnswer(decimal_odds=price, kelly_fraction=0.08, stake_fraction=0.02, **used)
-    applied = Staking(confidence_threshold=0.55)
-    return MarketAnswer(kind=MARKET_KIND_LEAD, above=home, side=market_pb2.MARKET_SIDE_HOME, staking=applied)
+    home = side(price, 0.53, probability, kelly_fraction=0.08, stake_fraction=0.02, expected_value=0.1)
+    return MarketAnswer(
+        kind=MARKET_KIND_LEAD, above=home, side=MARKET_SIDE_HOME, staking=Staking(confidence_threshold=0.55)
+    )
 
 
 RICH, GAME, EVENING = ("--bankroll", "1000"), ("--game-staked", "12.5"), ("--evening-staked", "40")
@@ -280,7 +270,6 @@ def test_an_answer_is_said_in_words(
     server: FakeServer, run: Run, answer: MarketAnswer, options: tuple[str, ...], said: str
 ) -> None:
     of_game = forecast(home_team="BKN", away_team="GSW", horizon=HALFTIME if "half" in options else FINAL)
-    server.answers("Predict", PredictResponse(forecast=of_game, markets=[answer]))
-    shown = " ".join(run("predict", "1", *ODDS, *options).stdout.split())
-    assert said in shown
-    assert ("threshold" in shown) is ("--staking" in options)
+    told = " ".join(shown(server, run, *ODDS, *options, markets=[answer], of=of_game).split())
+    assert said in told
+    assert ("threshold" in told) is ("--staking" in options)

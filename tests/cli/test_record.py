@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.json_format import Parse
 from tests.support.fakes.recorded import GAME, card, recorded, timestamp
 from tests.support.fakes.service import FakeServer, outcome
-from tests.support.harness.clients import Run
+from tests.support.harness.clients import Output, Run
 
 from dejavu.v1.forecast_pb2 import LATE_REASON_GAME_DATE, Forecast
 from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction
@@ -56,11 +56,10 @@ def test_every_condition_of_predictions_reaches_the_server(server: FakeServer, r
     assert server.next_call().request == expected, "both horizons, settled or not"
 
 
-def test_predictions_are_a_table_that_tells_what_became_of_them(server: FakeServer, run: Run) -> None:
+def test_predictions_are_a_table_that_tells_what_became_of_them(output: Output) -> None:
     other = recorded(8, settled=False, horizon=FINAL)
     page = ListPredictionsResponse(predictions=[recorded(12), other])
-    server.answers("ListPredictions", page)
-    heading, _, first, second, notes = run("predictions").stdout.splitlines()
+    heading, _, first, second, notes = output(page, "predictions").splitlines()
     assert [" ".join(line.split()) for line in (heading, first, second)] == [
         "date game game id min horizon forecast interval home ahead outcome off by persistence held #",
         "2026-01-14 LAL @ BOS 0022500123 18 half +6.3 −4…+17 BOS 75 % −7 13.2 12.0 no 12",
@@ -69,10 +68,11 @@ def test_predictions_are_a_table_that_tells_what_became_of_them(server: FakeServ
     assert notes == "intervals of 95 % · 0 of 1 interval held · points are home − away, intervals the outcomes in them"
 
 
-def test_late_forecasts_and_those_of_another_day_are_told_apart(server: FakeServer, run: Run) -> None:
+def test_late_forecasts_and_those_of_another_day_are_told_apart(output: Output) -> None:
     late = recorded(2, game_date="2024-10-22", late=LATE_REASON_GAME_DATE)
-    server.answers("ListPredictions", ListPredictionsResponse(predictions=[late, recorded(1)]))
-    heading, _, first, second, *notes = run("predictions", width=80).stdout.splitlines()
+    heading, _, first, second, *notes = output(
+        ListPredictionsResponse(predictions=[late, recorded(1)]), "predictions", width=80
+    ).splitlines()
     assert heading.split()[:3] == ["made", "game", "of"]
     assert first.split()[:2] == ["2026-01-14", "2024-10-22"]
     assert [line.split()[-1] == "late" for line in (first, second)] == [True, False]
@@ -106,18 +106,20 @@ def test_an_empty_record_says_that_replays_are_left_out(server: FakeServer, run:
     assert told not in " ".join(run(*command.split(), "--replays").stdout.split())
 
 
-def test_the_terminal_has_fifty_by_default_and_a_file_all(server: FakeServer, run: Run, tmp_path: Path) -> None:
-    server.answers("ListPredictions", listed(*range(60, 9, -1), token="a"))
-    assert "the newest 50; use --limit for more" in run("predictions").stdout
+def test_the_terminal_has_fifty_by_default_and_a_file_all(
+    server: FakeServer, run: Run, output: Output, tmp_path: Path
+) -> None:
+    assert "the newest 50; use --limit for more" in output(listed(*range(60, 9, -1), token="a"), "predictions")
     server.answers("ListPredictions", listed(*range(60, 9, -1), token="a"), listed(*range(9, 0, -1)))
     result = run("predictions", "--csv", str(tmp_path / "a.csv"))
     assert result.stderr == f"60 forecasts in {tmp_path / 'a.csv'}\n"
     assert [call.request.page_size for call in server.of("ListPredictions")] == [51, 500, 500]
 
 
-def test_json_has_a_line_for_each_prediction(server: FakeServer, run: Run) -> None:
-    server.answers("ListPredictions", listed(9, 8, token="a"), listed(7))
-    lines = [json.loads(line) for line in run("predictions", "--json").stdout.splitlines()]
+def test_json_has_a_line_for_each_prediction(server: FakeServer, run: Run, output: Output) -> None:
+    lines = [
+        json.loads(line) for line in output((listed(9, 8, token="a"), listed(7)), "predictions", "--json").splitlines()
+    ]
     assert [line["forecast"]["sequence"] for line in lines] == ["9", "8", "7"]
     assert lines[0]["settlement"]["absoluteError"] == 13.25
     assert run("predictions", "--json", "--explain").exit_code == 0
@@ -155,14 +157,13 @@ def test_a_file_that_cannot_be_written_is_told_and_exits_1(run: Run, tmp_path: P
     assert run("checkpoint", "--out", str(tmp_path / "none" / "file")).exit_code == 1
 
 
-def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run: Run) -> None:
+def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, output: Output) -> None:
     answer = GetPredictionResponse(
         prediction=recorded(12, revision=1, quoted=True),
         revisions=[recorded(4, superseded=True, pattern=[0, 1, -3], point_forecast=-2.0)],
         outcomes=[outcome(8, differential=3, recorded_time=timestamp()), outcome(9, differential=-7, revision=1)],
     )
-    server.answers("GetPrediction", answer)
-    shown = run("predictions", GAME, "--horizon", "half", "--minute", "18", "--model", "abc").stdout
+    shown = output(answer, "predictions", GAME, "--horizon", "half", "--minute", "18", "--model", "abc")
     request = server.next_call().request
     assert (request.game_id, request.horizon, request.elapsed_minutes, request.model_version) == (
         GAME,
@@ -189,7 +190,7 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run
 
 
 def test_without_an_outcome_the_last_forecast_of_a_game_is_no_forecast_of_its_overtime(
-    server: FakeServer, run: Run
+    server: FakeServer, run: Run, output: Output
 ) -> None:
     def last(made: datetime) -> RecordedPrediction:
         one = recorded(12, settled=False)
@@ -197,23 +198,21 @@ def test_without_an_outcome_the_last_forecast_of_a_game_is_no_forecast_of_its_ov
         one.forecast.generated_time.FromDatetime(made)
         return one
 
-    now, long_ago = last(datetime.now(UTC)), last(datetime(2026, 1, 2, tzinfo=UTC))
-    server.answers("ListPredictions", *[ListPredictionsResponse(predictions=[each]) for each in (now, long_ago)])
-    assert "last min/OT" in run("predictions").stdout
-    assert "OT" not in run("predictions").stdout, "nobody reported its end"
-    server.answers("GetPrediction", *[GetPredictionResponse(prediction=each) for each in (now, long_ago)])
     playing = "The game is in its last minute or overtime."
-    assert playing in run("predictions", GAME, "--horizon", "final").stdout.replace("\n", " ")
-    assert playing not in run("predictions", GAME, "--horizon", "final").stdout.replace("\n", " ")
+    for made, goes_on in ((datetime.now(UTC), True), (datetime(2026, 1, 2, tzinfo=UTC), False)):
+        listed_one = ListPredictionsResponse(predictions=[last(made)])
+        table = output(listed_one, "predictions")
+        assert ("last min/OT" in table, "OT" in table) == (goes_on, goes_on), "nobody reported its end"
+        one = GetPredictionResponse(prediction=last(made))
+        told = output(one, "predictions", GAME, "--horizon", "final")
+        assert (playing in told.replace("\n", " ")) is goes_on
 
 
-def test_an_outcome_says_that_the_game_went_to_overtime(server: FakeServer, run: Run) -> None:
+def test_an_outcome_says_that_the_game_went_to_overtime(output: Output) -> None:
     one = recorded(12)
     one.outcome.overtimes = 2
-    server.answers("ListPredictions", ListPredictionsResponse(predictions=[one]))
-    assert " OT " in run("predictions").stdout
-    server.answers("GetPrediction", GetPredictionResponse(prediction=one))
-    assert "after 2 overtimes" in run("predictions", GAME).stdout
+    assert " OT " in output(ListPredictionsResponse(predictions=[one]), "predictions")
+    assert "after 2 overtimes" in output(GetPredictionResponse(prediction=one), "predictions", GAME)
 
 
 def test_a_checkpoint_is_kept_whole_in_a_file(server: FakeServer, run: Run, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.fakes.recorded import card, figure
 from tests.support.fakes.service import FakeServer
-from tests.support.harness.clients import Run
+from tests.support.harness.clients import Output, Run
 
 from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_CRPS,
@@ -115,7 +115,7 @@ TOTAL = TotalScorecard(
 
 
 def test_totals_are_shown_beside_their_pace_and_only_if_there_are_any(
-    server: FakeServer, run: Run, tmp_path: Path
+    server: FakeServer, run: Run, output: Output, tmp_path: Path
 ) -> None:
     for _ in range(2):
         server.answers("GetScorecard", GetScorecardResponse(scorecard=card(total=TOTAL)))
@@ -138,8 +138,7 @@ def test_totals_are_shown_beside_their_pace_and_only_if_there_are_any(
     assert list(totals) == [f"total_{name}" for name in names]
     relative = totals["total_relative_difference"]
     assert [relative[name] for name in ("value", "lower", "upper", "games")] == ["-0.22", "-0.24", "-0.2", "118"]
-    server.answers("GetScorecard", GetScorecardResponse(scorecard=card()))
-    assert "total points" not in run("scorecard").stdout
+    assert "total points" not in output(GetScorecardResponse(scorecard=card()), "scorecard")
 
 
 def returned(games: int = 300, **ends: Any) -> dict[str, Any]:
@@ -163,19 +162,16 @@ def differs(lower: float, upper: float) -> dict[str, Any]:
         (differs(-0.1, 0.1), "difference 0.00 −0.10 to +0.10 no significant difference"),
     ],
 )
-def test_a_scorecard_claims_no_more_than_its_intervals(
-    server: FakeServer, run: Run, fields: dict[str, Any], said: str
-) -> None:
-    server.answers("GetScorecard", GetScorecardResponse(scorecard=card(**fields)))
-    assert said in [" ".join(line.strip("│ ").split()) for line in run("scorecard").stdout.splitlines()]
+def test_a_scorecard_claims_no_more_than_its_intervals(output: Output, fields: dict[str, Any], said: str) -> None:
+    assert said in [
+        " ".join(line.strip("│ ").split())
+        for line in output(GetScorecardResponse(scorecard=card(**fields)), "scorecard").splitlines()
+    ]
 
 
 @pytest.mark.parametrize(("games", "said"), [(1, "Only one game: too few"), (99, "Only 99 games: too few")])
-def test_a_scorecard_of_few_games_says_so_and_gives_no_verdict(
-    server: FakeServer, run: Run, games: int, said: str
-) -> None:
-    server.answers("GetScorecard", GetScorecardResponse(scorecard=card(games=games, **differs(-1.0, -0.1))))
-    shown = run("scorecard").stdout
+def test_a_scorecard_of_few_games_says_so_and_gives_no_verdict(output: Output, games: int, said: str) -> None:
+    shown = output(GetScorecardResponse(scorecard=card(games=games, **differs(-1.0, -0.1))), "scorecard")
     assert said in shown
     assert "better than" not in shown.replace("not shown to be better than the market", "")
 
@@ -219,9 +215,14 @@ def test_a_leaderboard_shows_staged_models_beside_the_champion(server: FakeServe
     assert "staged models beside the champion, v1" in shown
 
 
-def test_an_empty_leaderboard_says_how_many_games_it_asks_for(server: FakeServer, run: Run) -> None:
-    server.answers("GetLeaderboard", GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=100))
-    assert " ".join(run("scorecard", "--by-model").stdout.split()) == (
+def test_an_empty_leaderboard_says_how_many_games_it_asks_for(output: Output) -> None:
+    assert " ".join(
+        output(
+            GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=100),
+            "scorecard",
+            "--by-model",
+        ).split()
+    ) == (
         "No model version has enough games: the half; by CRPS, lower is better; versions with 100 games or more. "
         "Replays are left out: --replays includes them."
     )

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 from tests.support.fakes.service import Abort, FakeServer
-from tests.support.harness.clients import Run
+from tests.support.harness.clients import Output, Run
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
@@ -51,13 +51,15 @@ def test_an_alias_is_looked_up_once_so_that_a_repeated_request_means_the_same_mo
     assert [(each.model_version, each.force) for each in promotions] == [(VERSION, True)] * 2
 
 
-def test_a_rollback_names_the_champion_that_it_replaces(server: FakeServer, run: Run) -> None:
+def test_a_rollback_names_the_champion_that_it_replaces(server: FakeServer, run: Run, output: Output) -> None:
     done = change_pb.ModelChange(
         action=change_pb.MODEL_ACTION_ROLLBACK, model_version=CHAMPION, from_version=VERSION, sequence=9
     )
     server.answers("GetModel", pb.GetModelResponse(model=pb.Model(version=VERSION)))
-    server.answers("RollbackModel", pb.RollbackModelResponse(change=done))
-    assert run("models", "rollback").stdout == f"rolled back to {CHAMPION}, instead of {VERSION} (sequence 9)\n"
+    assert (
+        output(pb.RollbackModelResponse(change=done), "models", "rollback")
+        == f"rolled back to {CHAMPION}, instead of {VERSION} (sequence 9)\n"
+    )
     assert server.calls[-1].request.from_version == VERSION
     run("models", "rollback", "--from", CHAMPION)
     assert server.calls[-1].request.from_version == CHAMPION

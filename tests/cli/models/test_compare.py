@@ -6,7 +6,7 @@ import json
 
 import pytest
 from tests.support.fakes.service import FakeServer
-from tests.support.harness.clients import Run
+from tests.support.harness.clients import Output, Run
 
 from dejavu.v1 import model_comparison_pb2 as comparison_pb
 from dejavu.v1 import model_service_pb2 as pb
@@ -56,10 +56,17 @@ def comparison(
     ],
 )
 def test_a_comparison_shows_scores_chart_and_decision(
-    server: FakeServer, run: Run, decision: comparison_pb.GateDecision.ValueType, words: str, width: int
+    server: FakeServer, output: Output, decision: comparison_pb.GateDecision.ValueType, words: str, width: int
 ) -> None:
-    server.answers("CompareModels", *[pb.CompareModelsResponse(comparison=comparison(decision))] * 2)
-    shown = run("models", "compare", "--against", "previous", "--replays", width=width).stdout
+    shown = output(
+        (pb.CompareModelsResponse(comparison=comparison(decision)),) * 2,
+        "models",
+        "compare",
+        "--against",
+        "previous",
+        "--replays",
+        width=width,
+    )
     assert [call.request.horizon for call in server.of("CompareModels")] == [HALFTIME, FINAL]
     for part in (
         f"{'b' * 16} against {'a' * 16}, half",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +18,22 @@ from tests.support.builders.calls import PATTERN
 from tests.support.fakes.service import FakeServer, event, heartbeat
 from tests.support.harness.clients import Run
 from tests.support.processes.servers import spawned_server
-from tests.support.programs.commands import python_m
+from tests.support.programs.commands import Program, dejavu, python_m
 
 
-def start(server: FakeServer, *arguments: str, program: Sequence[str] = ()) -> subprocess.Popen[str]:
+def start(server: FakeServer, *arguments: str, program: Sequence[str] = ()) -> AbstractContextManager[Program]:
     """Start `dejavu`, or another command in its place."""
-    environment = {key: value for key, value in os.environ.items() if key != "DEJAVU_DEBUG"}
-    return subprocess.Popen(
-        [*(program or python_m("dejavu_cli")), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**environment, "DEJAVU_TARGET": server.target},
-    )
+    return dejavu(*arguments, command=program, DEJAVU_TARGET=server.target)
 
 
 def test_a_stream_ends_when_its_reader_has_enough(server: FakeServer) -> None:
     # No event follows the first forecast: the process must detect the closed pipe without writing.
     server.answers("StreamPredictions", [heartbeat("now"), event(1)])
-    with start(server, "stream", "--json") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert '"sequence": "1"' in process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(20) == 0
-        assert process.stderr.read() == ""
+    with start(server, "stream", "--json") as program:
+        assert '"sequence": "1"' in program.out.readline()
+        program.out.close()
+        assert program.ended() == 0
+        assert program.err.read() == ""
 
 
 def test_writing_to_a_reader_that_left_is_no_error(server: FakeServer) -> None:
@@ -63,13 +55,10 @@ def test_writing_to_a_reader_that_left_is_no_error(server: FakeServer) -> None:
 
 def test_ctrl_c_exits_130_without_a_word(server: FakeServer) -> None:
     server.answers("StreamPredictions", [event(1)])
-    with start(server, "stream", "--json") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert process.stderr.read() == ""
+    with start(server, "stream", "--json") as program:
+        program.out.readline()
+        assert program.ended(signal.SIGINT) == 130
+        assert program.err.read() == ""
 
 
 EARLY = """
@@ -101,9 +90,9 @@ main()
 def test_ctrl_c_while_the_program_loads_ends_it_as_quietly_as_later(
     module: str, arguments: list[str], server: FakeServer
 ) -> None:
-    with start(server, *arguments, program=[sys.executable, "-c", EARLY.format(module=module)]) as process:
-        assert process.communicate(timeout=30) == ("", "")
-        assert process.returncode == 130
+    with start(server, *arguments, program=[sys.executable, "-c", EARLY.format(module=module)]) as program:
+        assert program.ended() == 130
+        assert (program.out.read(), program.err.read()) == ("", "")
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -111,9 +100,10 @@ def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> Non
     broken = "import dejavu_cli.commands.server as s, dejavu_cli.main as c; s.parse_servers = None; c.main()"
     if debug:
         broken = "import os; os.environ['DEJAVU_DEBUG'] = '1'; " + broken
-    with start(server, "health", program=[sys.executable, "-c", broken]) as process:
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, out) == (1, "")
+    with start(server, "health", program=[sys.executable, "-c", broken]) as running:
+        assert running.ended() == 1
+        out, err = running.out.read(), running.err.read()
+    assert out == ""
     assert "Error: TypeError: 'NoneType' object is not callable" in err
     assert ("Traceback" in err) == debug
 
@@ -126,10 +116,10 @@ def test_the_client_alone_needs_no_extra(server: FakeServer) -> None:
         "try: c.main()\n"
         f"finally: sys.stderr.write(' '.join(sys.modules.keys() & set({heavy!r})))"
     )
-    with start(server, "predict", "1", "--json", program=[sys.executable, "-c", program]) as process:
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (0, "")
-    assert '"pointForecast": 1.0' in out
+    with start(server, "predict", "1", "--json", program=[sys.executable, "-c", program]) as running:
+        assert running.ended() == 0
+        assert '"pointForecast": 1.0' in running.out.read()
+        assert running.err.read() == ""
 
 
 WHAT_IF = json.dumps({"pattern": PATTERN})

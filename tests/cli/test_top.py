@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
-import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
 
-import pyte
 import pytest
 from structlog.testing import capture_logs
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import Run
 from tests.support.processes.servers import running_worker
-from tests.support.programs.commands import python_m
+from tests.support.programs.commands import Terminal, python_m
 
 from dejavu_client import DejavuClient
 
@@ -54,32 +48,10 @@ def test_a_server_that_does_not_answer_ends_it_with_the_reason_and_one_of_severa
 
 
 def test_in_a_terminal_it_draws_until_it_is_interrupted(target: str) -> None:
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
-    command = [*python_m("dejavu_cli"), "stats", "--watch", "--target", target, "--interval", "0.2"]
-    process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
-    )
-    os.close(theirs)
-    screen = pyte.Screen(80, 24)
-    stream = pyte.ByteStream(screen)
-
-    def read_until(text: str) -> None:
-        deadline = time.monotonic() + 60
-        while not any(text in line for line in screen.display):
-            assert time.monotonic() < deadline, "\n".join(screen.display)
-            if select.select([ours], [], [], 1)[0]:
-                stream.feed(os.read(ours, 65536))
-
-    try:
-        read_until("MiB")
-        assert any(line.startswith(f"dejavu-server {version('dejavu-forecast')}") for line in screen.display)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
+    command = (*python_m("dejavu_cli"), "stats", "--watch", "--target", target, "--interval", "0.2")
+    with Terminal(*command) as terminal:
+        terminal.draw_until("MiB", f"dejavu-server {version('dejavu-forecast')}")
+        assert terminal.interrupt() == 130
 
 
 def test_forecasts_calls_and_workers_are_shown(run: Run, target: str) -> None:

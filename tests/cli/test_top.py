@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import Run
 from tests.support.processes.servers import running_worker
-from tests.support.programs.commands import Terminal, python_m
+from tests.support.programs.commands import python_m
+from tests.support.programs.terminal import Terminal
 
 from dejavu_client import DejavuClient
 

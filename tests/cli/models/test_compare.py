@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from tests.support.fakes.service import FakeServer
@@ -22,28 +23,15 @@ def comparison(
     decision: comparison_pb.GateDecision.ValueType = comparison_pb.GATE_DECISION_PROMOTE,
 ) -> comparison_pb.ModelComparison:
     score = comparison_pb.ScoreComparison(
-        score=4.401,
-        against_score=4.412,
-        difference=-0.011,
-        lower=-0.02,
-        upper=-0.002,
-        margin=0.004412,
-        divergence=0.00311,
-        not_worse_e_value=24.5,
-        worse_e_value=0.003,
-        path=[point(games, 1.024**games, 0.98**games) for games in range(1, 136)],
+        score=4.401, against_score=4.412, difference=-0.011, lower=-0.02, upper=-0.002
     )
-    return comparison_pb.ModelComparison(
-        model_version="b" * 16,
-        against_version="a" * 16,
-        games=135,
-        forecasts=2_565,
-        crps=score,
-        brier=score,
-        coverage=[comparison_pb.IntervalCoverage(alpha=0.05, coverage=0.951, bound=0.93)],
-        decision=decision,
-        decision_reason="CRPS and Brier at E ≥ 20",
-    )
+    gate = {"margin": 0.004412, "divergence": 0.00311, "not_worse_e_value": 24.5, "worse_e_value": 0.003}
+    path = [point(games, 1.024**games, 0.98**games) for games in range(1, 136)]
+    score.MergeFrom(comparison_pb.ScoreComparison(path=path, **gate))
+    held = comparison_pb.IntervalCoverage(alpha=0.05, coverage=0.951, bound=0.93)
+    scores: dict[str, Any] = {"crps": score, "brier": score, "coverage": [held], "games": 135, "forecasts": 2_565}
+    reason = {"decision": decision, "decision_reason": "CRPS and Brier at E ≥ 20"}
+    return comparison_pb.ModelComparison(model_version="b" * 16, against_version="a" * 16, **scores, **reason)
 
 
 @pytest.mark.parametrize(

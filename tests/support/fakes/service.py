@@ -273,7 +273,7 @@ class FakeServer:
             context.abort(grpc.StatusCode.CANCELLED, "silence is over")
         return answer
 
-    def _handlers(self, service: ServiceDescriptor) -> dict[str, grpc.RpcMethodHandler]:
+    def _handlers(self, service: ServiceDescriptor) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         """Return the handlers of a service's methods, without streams other than that of forecasts."""
         handlers = {}
         for method in service.methods:

@@ -11,31 +11,25 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from tests.support.fakes.service import Abort, FakeServer, forecast
 from tests.support.harness.clients import Output, Run
 
-from dejavu.v1.forecast_pb2 import (
-    Attribution,
-    ComponentPrediction,
-    Contribution,
-    Explanation,
-    Quantile,
-    SimilarGame,
-    SimilarSummary,
-)
+from dejavu.v1 import forecast_pb2 as pb
 from dejavu.v1.prediction_service_pb2 import PredictRequest, PredictResponse
 from dejavu_client import FINAL
 
-NEAREST = SimilarGame(home_team="BKN", away_team="BOS", game_date="2021-03-14", distance=3.25, differential=20)
+NEAREST = pb.SimilarGame(home_team="BKN", away_team="BOS", game_date="2021-03-14", distance=3.25, differential=20)
 NEAREST.differential_at_horizon = 14
-MIRRORED = SimilarGame(home_team="LAL", away_team="NYK", game_date="2019-01-02", distance=4.5, mirrored=True)
+MIRRORED = pb.SimilarGame(home_team="LAL", away_team="NYK", game_date="2019-01-02", distance=4.5, mirrored=True)
 COMPONENTS = {"linear": (17.0, 0.6), "dejavu": (17.75, 0.4), "lstm": (18.1, 0.0)}
 MOVED = {"minutes": 14.9, "dejavu": -3.725, "new": 0.0}
-EXPLANATION = Explanation(
-    components=[ComponentPrediction(name=n, prediction=p, weight=w or None) for n, (p, w) in COMPONENTS.items()],
+EXPLANATION = pb.Explanation(
+    components=[pb.ComponentPrediction(name=n, prediction=p, weight=w or None) for n, (p, w) in COMPONENTS.items()],
     baseline_prediction=20.0,
     calibration_games=1210,
     similar_games=[NEAREST, MIRRORED],
-    attribution=Attribution(before_tipoff=2.1, minutes=[4.0, 0.0, -8.0, 18.9], components=0.3),
-    similar_summary=SimilarSummary(minute=18, games=3214, same_lead=1204, home_led=855, turned=349, correction=-0.75),
-    contributions=[Contribution(name=name, points=points) for name, points in MOVED.items()],
+    attribution=pb.Attribution(before_tipoff=2.1, minutes=[4.0, 0.0, -8.0, 18.9], components=0.3),
+    similar_summary=pb.SimilarSummary(
+        minute=18, games=3214, same_lead=1204, home_led=855, turned=349, correction=-0.75
+    ),
+    contributions=[pb.Contribution(name=name, points=points) for name, points in MOVED.items()],
 )
 EXPLAINED = PredictResponse(
     forecast=forecast(
@@ -50,7 +44,7 @@ EXPLAINED = PredictResponse(
         sequence=12,
         revision=1,
         explanation=EXPLANATION,
-        quantiles=[Quantile(level=0.1, value=8.2), Quantile(level=0.625, value=19.0)],
+        quantiles=[pb.Quantile(level=0.1, value=8.2), pb.Quantile(level=0.625, value=19.0)],
         expected_margin=-4.5,
     )
 )

@@ -11,29 +11,8 @@ import pytest
 from tests.support.fakes.service import FakeServer, forecast
 from tests.support.harness.clients import Run
 
-from dejavu.v1 import market_pb2
-from dejavu.v1.forecast_pb2 import (
-    WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
-    WARNING_REASON_RATINGS_OUTDATED,
-    WARNING_REASON_TEAM_LITTLE_KNOWN,
-    WARNING_REASON_TEAMS_UNKNOWN,
-    Forecast,
-    ReliabilityWarning,
-    WarningReason,
-)
-from dejavu.v1.market_pb2 import (
-    MARKET_KIND_LEAD,
-    MARKET_KIND_TOTAL,
-    MARKET_SIDE_HOME,
-    MARKET_SIDE_OVER,
-    Market,
-    MarketAnswer,
-    MarketKind,
-    MarketRecording,
-    MarketSideAnswer,
-    Odds,
-    Staking,
-)
+from dejavu.v1 import forecast_pb2 as forecast_pb
+from dejavu.v1 import market_pb2 as pb
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, HALFTIME
 
@@ -42,7 +21,7 @@ PRICED = (*TEAMS, "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "
 ODDS = (*PRICED, "--horizon", "final")
 OVER_UNDER = ("--total-line", "221.5", "--over-odds", "-110", "--under-odds", "1.95")
 
-USUAL = Staking(
+USUAL = pb.Staking(
     confidence_threshold=0.55,
     model_share=0.5,
     kelly_fraction=0.25,
@@ -52,9 +31,9 @@ USUAL = Staking(
 )
 
 
-def side(odds: float, win: float, used: float, **more: float) -> MarketSideAnswer:
+def side(odds: float, win: float, used: float, **more: float) -> pb.MarketSideAnswer:
     """Return a side's answer: its odds, the model's probability and the one that was used."""
-    return MarketSideAnswer(decimal_odds=odds, win_probability=win, staking_probability=used, **more)
+    return pb.MarketSideAnswer(decimal_odds=odds, win_probability=win, staking_probability=used, **more)
 
 
 BET = {"implied_probability": 0.524, "expected_value": 0.145, "kelly_fraction": 0.16, "stake_fraction": 0.04}
@@ -62,23 +41,28 @@ NO_BET_VALUES = {"implied_probability": 0.513, "expected_value": -0.26, "kelly_f
 HOME = side(1.909, 0.66, 0.6, fair_probability=0.49, stake=40.0, **BET)
 AWAY = side(1.95, 0.32, 0.38, fair_probability=0.49, **NO_BET_VALUES)
 NOTICE = "not shown to be better than the market"
-JUDGED: dict[str, Any] = {"risk_level": market_pb2.RISK_LEVEL_MODERATE, "confidence_met": True, "staking": USUAL}
+JUDGED: dict[str, Any] = {"risk_level": pb.RISK_LEVEL_MODERATE, "confidence_met": True, "staking": USUAL}
 
 
-def answered(kind: MarketKind.ValueType = MARKET_KIND_LEAD, **fields: Any) -> MarketAnswer:
+def answered(kind: pb.MarketKind.ValueType = pb.MARKET_KIND_LEAD, **fields: Any) -> pb.MarketAnswer:
     """Return an answer with a stake of 40 on the first side; `fields` override."""
-    chosen = MARKET_SIDE_OVER if kind == MARKET_KIND_TOTAL else MARKET_SIDE_HOME
+    chosen = pb.MARKET_SIDE_OVER if kind == pb.MARKET_KIND_TOTAL else pb.MARKET_SIDE_HOME
     usual = {"above": HOME, "below": AWAY, "side": chosen, "stake": 40.0, "push_probability": 0.02, "overround": 0.037}
-    return MarketAnswer(kind=kind, **{**usual, **JUDGED, "notice": NOTICE, **fields})
+    return pb.MarketAnswer(kind=kind, **{**usual, **JUDGED, "notice": NOTICE, **fields})
 
 
 ANSWER = answered()
 
 
-def lead(**fields: Any) -> Market:
+def lead(**fields: Any) -> pb.Market:
     """Return the market of `ODDS`, with some fields replaced."""
-    usual = {"kind": MARKET_KIND_LEAD, "line": 5.5, "above": Odds(american=-110), "below": Odds(decimal=1.95)}
-    return Market(**{**usual, **fields})
+    usual = {
+        "kind": pb.MARKET_KIND_LEAD,
+        "line": 5.5,
+        "above": pb.Odds(american=-110),
+        "below": pb.Odds(decimal=1.95),
+    }
+    return pb.Market(**{**usual, **fields})
 
 
 OF_GAME = forecast(home_team="BKN", away_team="GSW", horizon=FINAL)
@@ -91,7 +75,13 @@ def run(run: Run) -> Run:
     return partial(run, width=80)
 
 
-def shown(server: FakeServer, run: Run, *options: str, markets: Sequence[MarketAnswer], of: Forecast = OF_GAME) -> str:
+def shown(
+    server: FakeServer,
+    run: Run,
+    *options: str,
+    markets: Sequence[pb.MarketAnswer],
+    of: forecast_pb.Forecast = OF_GAME,
+) -> str:
     """Return what is printed of these answers."""
     server.answers("Predict", PredictResponse(forecast=of, markets=markets))
     result = run("predict", "1", *options)
@@ -106,7 +96,7 @@ def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) 
     assert (found["forecast"]["homeTeam"], found["markets"][0]["side"]) == ("BKN", "MARKET_SIDE_HOME")
     [call] = server.calls
     staked_before = {"game_staked": 10.0, "evening_staked": 25.5}
-    assert list(call.request.markets) == [lead(bankroll=1000.0, staking=Staking(game_cap=0.6), **staked_before)]
+    assert list(call.request.markets) == [lead(bankroll=1000.0, staking=pb.Staking(game_cap=0.6), **staked_before)]
 
 
 def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: FakeServer, run: Run) -> None:
@@ -129,8 +119,8 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
 
 
 def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run) -> None:
-    unsure = MarketAnswer(above=AWAY, below=HOME, side=market_pb2.MARKET_SIDE_AWAY, overround=-0.01)
-    unsure.risk_level = market_pb2.RISK_LEVEL_EXTREME
+    unsure = pb.MarketAnswer(above=AWAY, below=HOME, side=pb.MARKET_SIDE_AWAY, overround=-0.01)
+    unsure.risk_level = pb.RISK_LEVEL_EXTREME
     odds = ("--moneyline", "--horizon", "final", "--home-odds", "+120", "--away-odds", "-105")
     for bankroll in ((), ("--bankroll", "1")):  # as it is recorded
         told = shown(server, run, *odds, *bankroll, markets=[unsure])
@@ -138,31 +128,35 @@ def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run) -> 
         assert "margin of the odds −1 %" in told
 
 
-_LIKELY = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, implied_probability=0.417, expected_value=1.39)
-_CAPPED = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, expected_value=1.39, kelly_fraction=0.99)
+_LIKELY = pb.MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, implied_probability=0.417, expected_value=1.39)
+_CAPPED = pb.MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, expected_value=1.39, kelly_fraction=0.99)
 _DOUBTED = side(1.91, 0.53, 0.515)
-_FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=-0.05)
+_FAIR = pb.MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=-0.05)
 
 
 @pytest.mark.parametrize(
     ("home", "warned", "reason"),
     [
         (_FAIR, [], "neither wins more often than its price breaks even"),
-        (_LIKELY, [WARNING_REASON_IMPLAUSIBLE_DIFFERENCE], "implausible difference"),
-        (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN], "teams unknown"),
-        (_LIKELY, [WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
+        (_LIKELY, [forecast_pb.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE], "implausible difference"),
+        (_LIKELY, [forecast_pb.WARNING_REASON_TEAMS_UNKNOWN], "teams unknown"),
+        (_LIKELY, [forecast_pb.WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
         (_CAPPED, [], "the stakes so far leave no room below the caps"),
         (_DOUBTED, [], "at the blended probability, neither side breaks even"),
-        (_LIKELY, [WARNING_REASON_TEAM_LITTLE_KNOWN], "team little known"),
+        (_LIKELY, [forecast_pb.WARNING_REASON_TEAM_LITTLE_KNOWN], "team little known"),
     ],
 )
 def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
-    server: FakeServer, run: Run, home: MarketSideAnswer, warned: list[WarningReason.ValueType], reason: str
+    server: FakeServer,
+    run: Run,
+    home: pb.MarketSideAnswer,
+    warned: list[forecast_pb.WarningReason.ValueType],
+    reason: str,
 ) -> None:
-    warnings = [ReliabilityWarning(reason=each, text="Why.") for each in warned]
+    warnings = [forecast_pb.ReliabilityWarning(reason=each, text="Why.") for each in warned]
     answers = [
-        MarketAnswer(kind=kind, above=home, below=_FAIR, warnings=warnings, notice=NOTICE)
-        for kind in (MARKET_KIND_LEAD, MARKET_KIND_TOTAL)
+        pb.MarketAnswer(kind=kind, above=home, below=_FAIR, warnings=warnings, notice=NOTICE)
+        for kind in (pb.MARKET_KIND_LEAD, pb.MARKET_KIND_TOTAL)
     ]
     told = shown(server, run, *ODDS, *OVER_UNDER, "--total-points", "14", markets=answers)
     of_points = reason.replace("ratings outdated", "ratings of total points outdated")
@@ -174,24 +168,30 @@ def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
 
 
 def test_a_line_without_odds_has_its_probabilities_and_the_odds_worth_taking(server: FakeServer, run: Run) -> None:
-    sides = MarketSideAnswer(win_probability=0.61, minimum_odds=1.6066), MarketSideAnswer(win_probability=0.37)
-    answer = MarketAnswer(kind=MARKET_KIND_LEAD, above=sides[0], below=sides[1], push_probability=0.02)
+    sides = (
+        pb.MarketSideAnswer(win_probability=0.61, minimum_odds=1.6066),
+        pb.MarketSideAnswer(win_probability=0.37),
+    )
+    answer = pb.MarketAnswer(kind=pb.MARKET_KIND_LEAD, above=sides[0], below=sides[1], push_probability=0.02)
     told = shown(server, run, *TEAMS, "--spread", "BKN-5", "--horizon", "final", markets=[answer])
-    assert list(server.calls[0].request.markets) == [Market(kind=MARKET_KIND_LEAD, line=5.0)]
+    assert list(server.calls[0].request.markets) == [pb.Market(kind=pb.MARKET_KIND_LEAD, line=5.0)]
     [home] = [line for line in told.splitlines() if line.startswith("│ BKN −5")]
     assert [cell.strip() for cell in home.split("│")[2:4]] == ["61 %", "above 1.61"]
     assert "a push 2 %" in told
 
 
 def test_over_and_under_are_asked_about_alone_or_beside_the_spread(server: FakeServer, run: Run) -> None:
-    of_total, points = answered(MARKET_KIND_TOTAL), ("--total-points", "14", "--horizon", "final")
+    of_total, points = answered(pb.MARKET_KIND_TOTAL), ("--total-points", "14", "--horizon", "final")
     alone = shown(server, run, *OVER_UNDER, *points, "--bankroll", "1000", markets=[of_total])
     [call] = server.calls
-    assert list(call.request.markets) == [lead(kind=MARKET_KIND_TOTAL, line=221.5, bankroll=1000.0)]
+    assert list(call.request.markets) == [lead(kind=pb.MARKET_KIND_TOTAL, line=221.5, bankroll=1000.0)]
     for part in ("over 221.5", "under 221.5", "The model, for the points: over 221.5, 40.00"):
         assert part in alone
     both = shown(server, run, *OVER_UNDER, *points, *ODDS, markets=[ANSWER, of_total])
-    assert [each.kind for each in server.calls[-1].request.markets] == [MARKET_KIND_LEAD, MARKET_KIND_TOTAL]
+    assert [each.kind for each in server.calls[-1].request.markets] == [
+        pb.MARKET_KIND_LEAD,
+        pb.MARKET_KIND_TOTAL,
+    ]
     for part in ("BKN −5.5", "over 221.5"):
         assert part in both
 
@@ -206,14 +206,14 @@ def test_over_and_under_are_asked_about_alone_or_beside_the_spread(server: FakeS
         (("--spread", "GSW pick'em"), {"line": 0.0}),
         (("--spread", "BKN –5½"), {"line": 5.5}),
         (("--spread", "GSW+5,5"), {}),
-        (("--home-odds", "EVEN"), {"above": Odds(american=100)}),
-        (("--home-odds", "5/2"), {"above": Odds(decimal=3.5)}),
-        (("--home-odds", "1,91"), {"above": Odds(decimal=1.91)}),
+        (("--home-odds", "EVEN"), {"above": pb.Odds(american=100)}),
+        (("--home-odds", "5/2"), {"above": pb.Odds(decimal=3.5)}),
+        (("--home-odds", "1,91"), {"above": pb.Odds(decimal=1.91)}),
         (("--bankroll", "2500,50"), {"bankroll": 2500.5}),
-        (("--home-odds", "+120"), {"above": Odds(american=120)}),
-        (("--home-odds", "−110"), {"above": Odds(american=-110)}),
-        (("--home-odds", "150"), {"above": Odds(american=150)}),
-        (("--home-odds", "50"), {"above": Odds(decimal=50)}),
+        (("--home-odds", "+120"), {"above": pb.Odds(american=120)}),
+        (("--home-odds", "−110"), {"above": pb.Odds(american=-110)}),
+        (("--home-odds", "150"), {"above": pb.Odds(american=150)}),
+        (("--home-odds", "50"), {"above": pb.Odds(decimal=50)}),
     ],
 )
 def test_spread_and_odds_are_given_as_a_sportsbook_prints_them(
@@ -224,16 +224,19 @@ def test_spread_and_odds_are_given_as_a_sportsbook_prints_them(
     assert list(server.calls[0].request.markets) == [lead(**market)]
 
 
-def of(recording: MarketRecording.ValueType, standing: Market | None = None) -> MarketAnswer:
+def of(recording: pb.MarketRecording.ValueType, standing: pb.Market | None = None) -> pb.MarketAnswer:
     """Return an answer of which a server says whether it is recorded."""
     return answered(recording=recording, standing_market=standing)
 
 
-def at(price: float, probability: float) -> MarketAnswer:
+def at(price: float, probability: float) -> pb.MarketAnswer:
     """Return an answer with a stake at a price, for a probability that was used."""
     home = side(price, 0.53, probability, kelly_fraction=0.08, stake_fraction=0.02, expected_value=0.1)
-    return MarketAnswer(
-        kind=MARKET_KIND_LEAD, above=home, side=MARKET_SIDE_HOME, staking=Staking(confidence_threshold=0.55)
+    return pb.MarketAnswer(
+        kind=pb.MARKET_KIND_LEAD,
+        above=home,
+        side=pb.MARKET_SIDE_HOME,
+        staking=pb.Staking(confidence_threshold=0.55),
     )
 
 
@@ -248,15 +251,19 @@ NO_BET = "bet: not recorded: "
         (ANSWER, (*RICH, *EVENING), "staked before: 0.00 on this game, 40.00 this evening"),
         (ANSWER, (*RICH, *GAME, *EVENING), "staked before: 12.50 on this game, 40.00 this evening"),
         (ANSWER, (*RICH, "--horizon", "half"), "The model, for the half: BKN −5.5, 40.00"),
-        (of(MarketRecording.MARKET_RECORDING_RECORDED), (), "bet: recorded"),
+        (of(pb.MarketRecording.MARKET_RECORDING_RECORDED), (), "bet: recorded"),
         (
-            of(MarketRecording.MARKET_RECORDING_EARLIER_STANDS, lead()),
+            of(pb.MarketRecording.MARKET_RECORDING_EARLIER_STANDS, lead()),
             (),
             f"{NO_BET}the first price, BKN −5.5 at −110 against 1.95, stands",
         ),
-        (of(MarketRecording.MARKET_RECORDING_FORECAST_LATE), (), f"{NO_BET}it comes too late for this forecast"),
-        (of(MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN), (), f"{NO_BET}the outcome is known"),
-        (of(MarketRecording.MARKET_RECORDING_WHAT_IF), (), f"{NO_BET}a what-if; --game-id names a game"),
+        (
+            of(pb.MarketRecording.MARKET_RECORDING_FORECAST_LATE),
+            (),
+            f"{NO_BET}it comes too late for this forecast",
+        ),
+        (of(pb.MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN), (), f"{NO_BET}the outcome is known"),
+        (of(pb.MarketRecording.MARKET_RECORDING_WHAT_IF), (), f"{NO_BET}a what-if; --game-id names a game"),
         (at(2.25, 0.49), (), "used 49 %; at this price 44 % breaks even; expected profit of 1 staked +0.10 "),
         (at(1 / 0.5274, 0.5296), (), "used 53.0 %; at this price 52.7 % breaks even"),
         (
@@ -267,7 +274,7 @@ NO_BET = "bet: not recorded: "
     ],
 )
 def test_an_answer_is_said_in_words(
-    server: FakeServer, run: Run, answer: MarketAnswer, options: tuple[str, ...], said: str
+    server: FakeServer, run: Run, answer: pb.MarketAnswer, options: tuple[str, ...], said: str
 ) -> None:
     of_game = forecast(home_team="BKN", away_team="GSW", horizon=HALFTIME if "half" in options else FINAL)
     told = " ".join(shown(server, run, *ODDS, *options, markets=[answer], of=of_game).split())

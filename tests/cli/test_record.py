@@ -14,29 +14,21 @@ from tests.support.fakes.recorded import GAME, card, recorded, timestamp
 from tests.support.fakes.service import FakeServer, outcome
 from tests.support.harness.clients import Output, Run
 
+from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import LATE_REASON_GAME_DATE, Forecast
 from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction
-from dejavu.v1.record_service_pb2 import (
-    GetCheckpointResponse,
-    GetLeaderboardResponse,
-    GetPredictionResponse,
-    LeaderboardRow,
-    ListPredictionsRequest,
-    ListPredictionsResponse,
-    ScoreFilter,
-)
 from dejavu_client import FINAL, HALFTIME
 
 
-def listed(*sequences: int, token: str = "") -> ListPredictionsResponse:
-    return ListPredictionsResponse(predictions=map(recorded, sequences), next_page_token=token)
+def listed(*sequences: int, token: str = "") -> pb.ListPredictionsResponse:
+    return pb.ListPredictionsResponse(predictions=map(recorded, sequences), next_page_token=token)
 
 
 def test_every_condition_of_predictions_reaches_the_server(server: FakeServer, run: Run) -> None:
     options = "--from 2026-01-02 --to 2026-01-03 --team bos --horizon end --minute 18 --min-confidence 0.9"
     more = f"--unsettled --model abc --game {GAME} --replays --superseded"
     assert run("predictions", *options.split(), *more.split(), "--limit", "9").exit_code == 0
-    assert server.next_call().request == ListPredictionsRequest(
+    assert server.next_call().request == pb.ListPredictionsRequest(
         from_date="2026-01-02",
         to_date="2026-01-03",
         team="bos",
@@ -51,13 +43,13 @@ def test_every_condition_of_predictions_reaches_the_server(server: FakeServer, r
         page_size=10,
     )
     assert run("predictions", "--date", "2026-01-02").exit_code == 0
-    expected = ListPredictionsRequest(from_date="2026-01-02", to_date="2026-01-02", page_size=51)
+    expected = pb.ListPredictionsRequest(from_date="2026-01-02", to_date="2026-01-02", page_size=51)
     assert server.next_call().request == expected, "both horizons, settled or not"
 
 
 def test_predictions_are_a_table_that_tells_what_became_of_them(output: Output) -> None:
     other = recorded(8, settled=False, horizon=FINAL)
-    page = ListPredictionsResponse(predictions=[recorded(12), other])
+    page = pb.ListPredictionsResponse(predictions=[recorded(12), other])
     heading, _, first, second, notes = output(page, "predictions").splitlines()
     assert [" ".join(line.split()) for line in (heading, first, second)] == [
         "date game game id min horizon forecast interval home ahead outcome off by persistence held #",
@@ -70,7 +62,7 @@ def test_predictions_are_a_table_that_tells_what_became_of_them(output: Output) 
 def test_late_forecasts_and_those_of_another_day_are_told_apart(output: Output) -> None:
     late = recorded(2, game_date="2024-10-22", late=LATE_REASON_GAME_DATE)
     heading, _, first, second, *notes = output(
-        ListPredictionsResponse(predictions=[late, recorded(1)]), "predictions", width=80
+        pb.ListPredictionsResponse(predictions=[late, recorded(1)]), "predictions", width=80
     ).splitlines()
     assert heading.split()[:3] == ["made", "game", "of"]
     assert first.split()[:2] == ["2026-01-14", "2024-10-22"]
@@ -84,7 +76,7 @@ def test_a_narrow_terminal_loses_columns_and_no_part_of_one(server: FakeServer, 
     server.answers("ListPredictions", listed(1234567, 8))
     server.answers(
         "GetLeaderboard",
-        GetLeaderboardResponse(rows=[LeaderboardRow(rank=1, model_version="24a8ff7834922bc8", scorecard=card())]),
+        pb.GetLeaderboardResponse(rows=[pb.LeaderboardRow(rank=1, model_version="24a8ff7834922bc8", scorecard=card())]),
     )
     for command, kept in (
         ("predictions", ("LAL @ BOS", "+6.3", "−7")),
@@ -129,7 +121,7 @@ def test_scores_can_be_those_of_a_team_a_game_or_confident_forecasts(
     server: FakeServer, run: Run, command: str
 ) -> None:
     shown = run(*command.split(), "--team", "BOS", "--game", GAME, "--min-confidence", "0.8").stdout
-    wanted = ScoreFilter(horizon=HALFTIME, team="BOS", game_id=GAME, min_confidence=0.8)
+    wanted = pb.ScoreFilter(horizon=HALFTIME, team="BOS", game_id=GAME, min_confidence=0.8)
     assert server.next_call().request.filter == wanted
     assert f"the half, games of BOS, game {GAME}, confidence 80 % or more" in " ".join(shown.split())
     run(*command.split(), "--min-minute", "6", "--max-minute", "12")
@@ -155,7 +147,7 @@ def test_a_file_that_cannot_be_written_is_told_and_exits_1(run: Run, tmp_path: P
 
 
 def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, output: Output) -> None:
-    answer = GetPredictionResponse(
+    answer = pb.GetPredictionResponse(
         prediction=recorded(12, revision=1, quoted=True),
         revisions=[recorded(4, superseded=True, pattern=[0, 1, -3], point_forecast=-2.0)],
         outcomes=[outcome(8, differential=3, recorded_time=timestamp()), outcome(9, differential=-7, revision=1)],
@@ -197,10 +189,10 @@ def test_without_an_outcome_the_last_forecast_of_a_game_is_no_forecast_of_its_ov
 
     playing = "The game is in its last minute or overtime."
     for made, goes_on in ((datetime.now(UTC), True), (datetime(2026, 1, 2, tzinfo=UTC), False)):
-        listed_one = ListPredictionsResponse(predictions=[last(made)])
+        listed_one = pb.ListPredictionsResponse(predictions=[last(made)])
         table = output(listed_one, "predictions")
         assert ("last min/OT" in table, "OT" in table) == (goes_on, goes_on), "nobody reported its end"
-        one = GetPredictionResponse(prediction=last(made))
+        one = pb.GetPredictionResponse(prediction=last(made))
         told = output(one, "predictions", GAME, "--horizon", "final")
         assert (playing in told.replace("\n", " ")) is goes_on
 
@@ -208,13 +200,13 @@ def test_without_an_outcome_the_last_forecast_of_a_game_is_no_forecast_of_its_ov
 def test_an_outcome_says_that_the_game_went_to_overtime(output: Output) -> None:
     one = recorded(12)
     one.outcome.overtimes = 2
-    assert " OT " in output(ListPredictionsResponse(predictions=[one]), "predictions")
-    assert "after 2 overtimes" in output(GetPredictionResponse(prediction=one), "predictions", GAME)
+    assert " OT " in output(pb.ListPredictionsResponse(predictions=[one]), "predictions")
+    assert "after 2 overtimes" in output(pb.GetPredictionResponse(prediction=one), "predictions", GAME)
 
 
 def test_a_checkpoint_is_kept_whole_in_a_file(server: FakeServer, run: Run, tmp_path: Path) -> None:
     head = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=7, hash=b"h" * 32, signed_time=timestamp())
-    server.answers("GetCheckpoint", *[GetCheckpointResponse(checkpoint=head)] * 3)
+    server.answers("GetCheckpoint", *[pb.GetCheckpointResponse(checkpoint=head)] * 3)
     result = run("checkpoint", "--out", str(tmp_path / "head.json"))
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == f"checkpoint of the ledger up to entry 7 in {tmp_path / 'head.json'}\n"

@@ -12,16 +12,7 @@ from tests.support.fakes.recorded import card, figure
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Output, Run
 
-from dejavu.v1.record_service_pb2 import (
-    LEADERBOARD_METRIC_CRPS,
-    LEADERBOARD_METRIC_MAE_DIFFERENCE,
-    GetLeaderboardResponse,
-    GetScorecardResponse,
-    LeaderboardRow,
-    PairedFigure,
-    ScoreFilter,
-    ShadowRow,
-)
+from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, LeftOut, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client import FINAL
 
@@ -31,14 +22,14 @@ def rows(table: str) -> list[str]:
     return [" ".join(line.strip("│ ").split()) for line in table.splitlines()]
 
 
-def scored(**fields: Any) -> GetScorecardResponse:
-    return GetScorecardResponse(scorecard=card(**fields))
+def scored(**fields: Any) -> pb.GetScorecardResponse:
+    return pb.GetScorecardResponse(scorecard=card(**fields))
 
 
 def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(server: FakeServer, output: Output) -> None:
     options = "--from 2026-01-02 --horizon final --minute 12 --model abc --replays"
     shown = output(scored(), "scorecard", *options.split())
-    assert server.next_call().request.filter == ScoreFilter(
+    assert server.next_call().request.filter == pb.ScoreFilter(
         from_date="2026-01-02", horizon=FINAL, min_minutes=12, max_minutes=12, model_version="abc", include_replays=True
     )
     assert "scorecard · the end, model abc, from 2026-01-02, minute 12, including replays" in shown
@@ -92,7 +83,7 @@ def test_what_is_left_out_is_said_with_its_reason_also_where_nothing_counts(outp
     told = rows(output(scored(left_out=LEFT_OUT, **DOUBTS), "scorecard"))
     assert {row.removeprefix("left out ") for row in told if row.startswith("left out")} == shown
     assert {row.removeprefix("beware ") for row in told if row.startswith("beware")} == beware
-    empty = GetScorecardResponse(scorecard=Scorecard(left_out=LEFT_OUT, **DOUBTS))
+    empty = pb.GetScorecardResponse(scorecard=Scorecard(left_out=LEFT_OUT, **DOUBTS))
     _, *lines = output(empty, "scorecard").splitlines()
     assert set(lines) == {f"{row.replace(' ', ' left out: ', 1)}." for row in shown} | {f"{row}." for row in beware}
 
@@ -170,12 +161,12 @@ def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:
 
 
 def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, output: Output) -> None:
-    ranked = [LeaderboardRow(rank=n, model_version=f"version{n}", value=-n / 8, scorecard=card()) for n in (1, 2)]
-    answer = GetLeaderboardResponse(rows=ranked, metric=LEADERBOARD_METRIC_MAE_DIFFERENCE, min_games=7)
+    ranked = [pb.LeaderboardRow(rank=n, model_version=f"version{n}", value=-n / 8, scorecard=card()) for n in (1, 2)]
+    answer = pb.GetLeaderboardResponse(rows=ranked, metric=pb.LEADERBOARD_METRIC_MAE_DIFFERENCE, min_games=7)
     options = ("--by-model", "--metric", "mae-difference", "--min-games", "7")
     _, _, first, _, about = output(answer, "scorecard", *options).splitlines()
     request = server.next_call().request
-    assert (request.metric, request.min_games) == (LEADERBOARD_METRIC_MAE_DIFFERENCE, 7)
+    assert (request.metric, request.min_games) == (pb.LEADERBOARD_METRIC_MAE_DIFFERENCE, 7)
     assert first.split()[:5] == ["1", "version1", "−0.125", "312", "5.25"]
     assert about == (
         "the half; by mean absolute error minus that of persistence, lower is better; versions with 7 games or more"
@@ -185,9 +176,9 @@ def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, outpu
 
 
 def test_a_leaderboard_shows_staged_models_beside_the_champion(server: FakeServer, output: Output) -> None:
-    paired = PairedFigure(score=4.1, against_score=4.25, difference=figure(-0.15, -0.2, -0.1))
-    shadow = ShadowRow(rank=1, model_version="v2", against_version="v1", games=312, crps=paired, brier=paired)
-    answer = GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=1, shadows=[shadow])
+    paired = pb.PairedFigure(score=4.1, against_score=4.25, difference=figure(-0.15, -0.2, -0.1))
+    shadow = pb.ShadowRow(rank=1, model_version="v2", against_version="v1", games=312, crps=paired, brier=paired)
+    answer = pb.GetLeaderboardResponse(metric=pb.LEADERBOARD_METRIC_CRPS, min_games=1, shadows=[shadow])
     shown = output(answer, "scorecard", "--by-model", "--recorded-by", "token:poller")
     assert server.next_call().request.filter.recorded_by == "token:poller"
     assert "recorded by token:poller" in " ".join(shown.split())
@@ -198,7 +189,7 @@ def test_a_leaderboard_shows_staged_models_beside_the_champion(server: FakeServe
 
 
 def test_an_empty_leaderboard_says_how_many_games_it_asks_for(output: Output) -> None:
-    empty = GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=100)
+    empty = pb.GetLeaderboardResponse(metric=pb.LEADERBOARD_METRIC_CRPS, min_games=100)
     assert " ".join(output(empty, "scorecard", "--by-model").split()) == (
         "No model version has enough games: the half; by CRPS, lower is better; versions with 100 games or more. "
         "Replays are left out: --replays includes them."

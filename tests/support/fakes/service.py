@@ -31,35 +31,10 @@ from grpc_status import rpc_status
 
 from dejavu.ops.v1 import cache_service_pb2, lease_service_pb2, operations_service_pb2
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
+from dejavu.v1 import forecast_pb2 as forecast_pb
 from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
-from dejavu.v1.forecast_pb2 import (
-    HORIZON_FINAL,
-    HORIZON_HALFTIME,
-    WARNING_REASON_RATINGS_OUTDATED,
-    Forecast,
-    Quantile,
-    ReliabilityWarning,
-)
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
-from dejavu.v1.prediction_service_pb2 import (
-    Heartbeat,
-    PredictBatchRequest,
-    PredictBatchResponse,
-    PredictBatchResult,
-    PredictRequest,
-    PredictResponse,
-    StreamPredictionsResponse,
-)
 from dejavu.v1.record_pb2 import Checkpoint, Outcome, RecordedPrediction
-from dejavu.v1.record_service_pb2 import (
-    GetCheckpointResponse,
-    GetPredictionRequest,
-    GetPredictionResponse,
-    ReportOutcomeRequest,
-    ReportOutcomeResponse,
-    WithdrawOutcomeRequest,
-    WithdrawOutcomeResponse,
-)
 
 
 @dataclass(frozen=True)
@@ -118,16 +93,16 @@ def _packed(message: Message) -> AnyMessage:
     return packed
 
 
-def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
+def forecast(request: prediction_service_pb2.PredictRequest | None = None, **fields: Any) -> forecast_pb.Forecast:
     """Return a plausible forecast for a request; `fields` replace its values."""
-    request = request or PredictRequest(pattern=[0.0] * 18)
+    request = request or prediction_service_pb2.PredictRequest(pattern=[0.0] * 18)
     last = request.pattern[-1] if request.pattern else 0.0
     alpha = request.alpha if request.HasField("alpha") else 0.05
     values: dict[str, Any] = {
         "game_id": request.game_id,
         "home_team": request.home_team,
         "away_team": request.away_team,
-        "horizon": request.horizon or HORIZON_HALFTIME,
+        "horizon": request.horizon or forecast_pb.HORIZON_HALFTIME,
         "elapsed_minutes": len(request.pattern),
         "alpha": alpha,
         "point_forecast": last,
@@ -136,32 +111,40 @@ def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
         "coverage_probability": 1 - alpha,
         "home_lead_probability": 0.75,
         "model_version": "fake",
-        "quantiles": [Quantile(level=level, value=last + 20 * (level - 0.5)) for level in request.quantile_levels],
+        "quantiles": [
+            forecast_pb.Quantile(level=level, value=last + 20 * (level - 0.5)) for level in request.quantile_levels
+        ],
     }
-    return Forecast(**values | fields)
+    return forecast_pb.Forecast(**values | fields)
 
 
-def event(sequence: int, *, token: str | None = None, **fields: Any) -> StreamPredictionsResponse:
+def event(
+    sequence: int, *, token: str | None = None, **fields: Any
+) -> prediction_service_pb2.StreamPredictionsResponse:
     """Return a stream message with a forecast; its token contains the sequence."""
-    return StreamPredictionsResponse(
+    return prediction_service_pb2.StreamPredictionsResponse(
         forecast=forecast(sequence=sequence, **fields), resume_token=f"after-{sequence}" if token is None else token
     )
 
 
-def heartbeat(token: str) -> StreamPredictionsResponse:
+def heartbeat(token: str) -> prediction_service_pb2.StreamPredictionsResponse:
     """Return a stream message with a heartbeat."""
-    return StreamPredictionsResponse(heartbeat=Heartbeat(), resume_token=token)
+    return prediction_service_pb2.StreamPredictionsResponse(
+        heartbeat=prediction_service_pb2.Heartbeat(), resume_token=token
+    )
 
 
 def outcome(sequence: int, **fields: Any) -> Outcome:
     """Return a plausible outcome; `fields` replace its values."""
-    values: dict[str, Any] = {"game_id": "0022000001", "horizon": HORIZON_HALFTIME, "differential": 7}
+    values: dict[str, Any] = {"game_id": "0022000001", "horizon": forecast_pb.HORIZON_HALFTIME, "differential": 7}
     return Outcome(**values | {"sequence": sequence} | fields)
 
 
-def result(sequence: int, **fields: Any) -> StreamPredictionsResponse:
+def result(sequence: int, **fields: Any) -> prediction_service_pb2.StreamPredictionsResponse:
     """Return a stream message with an outcome; its token contains the sequence."""
-    return StreamPredictionsResponse(outcome=outcome(sequence, **fields), resume_token=f"after-{sequence}")
+    return prediction_service_pb2.StreamPredictionsResponse(
+        outcome=outcome(sequence, **fields), resume_token=f"after-{sequence}"
+    )
 
 
 class FakeServer:
@@ -321,33 +304,37 @@ def _granted(request: AcquireLeaseRequest) -> AcquireLeaseResponse:
     return AcquireLeaseResponse(acquired=True, lease=Lease(name=request.name, holder=request.holder))
 
 
-def _results(request: PredictBatchRequest) -> PredictBatchResponse:
-    return PredictBatchResponse(results=[PredictBatchResult(forecast=forecast(each)) for each in request.requests])
+def _results(request: prediction_service_pb2.PredictBatchRequest) -> prediction_service_pb2.PredictBatchResponse:
+    return prediction_service_pb2.PredictBatchResponse(
+        results=[prediction_service_pb2.PredictBatchResult(forecast=forecast(each)) for each in request.requests]
+    )
 
 
-def _reported(request: ReportOutcomeRequest) -> ReportOutcomeResponse:
+def _reported(request: record_service_pb2.ReportOutcomeRequest) -> record_service_pb2.ReportOutcomeResponse:
     reported = Outcome(
         game_id=request.game_id,
-        horizon=request.horizon or HORIZON_HALFTIME,
+        horizon=request.horizon or forecast_pb.HORIZON_HALFTIME,
         differential=request.differential,
         sequence=1,
     )
-    return ReportOutcomeResponse(outcome=reported)
+    return record_service_pb2.ReportOutcomeResponse(outcome=reported)
 
 
-def _withdrawn(request: WithdrawOutcomeRequest) -> WithdrawOutcomeResponse:
+def _withdrawn(request: record_service_pb2.WithdrawOutcomeRequest) -> record_service_pb2.WithdrawOutcomeResponse:
     withdrawn = Outcome(game_id=request.game_id, horizon=request.horizon, sequence=2, revision=1, withdrawn=True)
-    return WithdrawOutcomeResponse(outcome=withdrawn)
+    return record_service_pb2.WithdrawOutcomeResponse(outcome=withdrawn)
 
 
-def _recorded(request: GetPredictionRequest) -> GetPredictionResponse:
+def _recorded(request: record_service_pb2.GetPredictionRequest) -> record_service_pb2.GetPredictionResponse:
     recorded = forecast(game_id=request.game_id, sequence=1)
-    return GetPredictionResponse(prediction=RecordedPrediction(forecast=recorded, pattern=[0.0] * 18))
+    return record_service_pb2.GetPredictionResponse(
+        prediction=RecordedPrediction(forecast=recorded, pattern=[0.0] * 18)
+    )
 
 
-def _checkpoint(_: object) -> GetCheckpointResponse:
+def _checkpoint(_: object) -> record_service_pb2.GetCheckpointResponse:
     checkpoint = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=3, hash=b"h" * 32)
-    return GetCheckpointResponse(checkpoint=checkpoint)
+    return record_service_pb2.GetCheckpointResponse(checkpoint=checkpoint)
 
 
 def _models(_: object) -> ListModelsResponse:
@@ -355,8 +342,8 @@ def _models(_: object) -> ListModelsResponse:
         version="fake",
         active=True,
         horizons=[
-            HorizonSupport(horizon=HORIZON_HALFTIME, min_slots=1, max_slots=23),
-            HorizonSupport(horizon=HORIZON_FINAL, min_slots=1, max_slots=47),
+            HorizonSupport(horizon=forecast_pb.HORIZON_HALFTIME, min_slots=1, max_slots=23),
+            HorizonSupport(horizon=forecast_pb.HORIZON_FINAL, min_slots=1, max_slots=47),
         ],
         smallest_alpha=0.001,
         train_seasons=[2020, 2021],
@@ -367,7 +354,11 @@ def _models(_: object) -> ListModelsResponse:
         ratings_date="2023-06-12",
         finals_since=3,
         ratings_age_days=8,
-        warnings=[ReliabilityWarning(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake")],
+        warnings=[
+            forecast_pb.ReliabilityWarning(
+                reason=forecast_pb.WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake"
+            )
+        ],
         verdict=VERDICT_FIT,
         verdict_reason="better than persistence in every season tested",
     )
@@ -375,7 +366,7 @@ def _models(_: object) -> ListModelsResponse:
 
 
 _PLAUSIBLE: Mapping[str, Callable[[Any], Message]] = {
-    "Predict": lambda request: PredictResponse(forecast=forecast(request)),
+    "Predict": lambda request: prediction_service_pb2.PredictResponse(forecast=forecast(request)),
     "PredictBatch": _results,
     "ReportOutcome": _reported,
     "WithdrawOutcome": _withdrawn,

@@ -56,12 +56,7 @@ ANSWER = answered()
 
 def lead(**fields: Any) -> pb.Market:
     """Return the market of `ODDS`, with some fields replaced."""
-    usual = {
-        "kind": pb.MARKET_KIND_LEAD,
-        "line": 5.5,
-        "above": pb.Odds(american=-110),
-        "below": pb.Odds(decimal=1.95),
-    }
+    usual = {"kind": pb.MARKET_KIND_LEAD, "line": 5.5, "above": pb.Odds(american=-110), "below": pb.Odds(decimal=1.95)}
     return pb.Market(**{**usual, **fields})
 
 
@@ -76,11 +71,7 @@ def run(run: Run) -> Run:
 
 
 def shown(
-    server: FakeServer,
-    run: Run,
-    *options: str,
-    markets: Sequence[pb.MarketAnswer],
-    of: forecast_pb.Forecast = OF_GAME,
+    server: FakeServer, run: Run, *options: str, markets: Sequence[pb.MarketAnswer], of: forecast_pb.Forecast = OF_GAME
 ) -> str:
     """Return what is printed of these answers."""
     server.answers("Predict", PredictResponse(forecast=of, markets=markets))
@@ -168,10 +159,7 @@ def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
 
 
 def test_a_line_without_odds_has_its_probabilities_and_the_odds_worth_taking(server: FakeServer, run: Run) -> None:
-    sides = (
-        pb.MarketSideAnswer(win_probability=0.61, minimum_odds=1.6066),
-        pb.MarketSideAnswer(win_probability=0.37),
-    )
+    sides = (pb.MarketSideAnswer(win_probability=0.61, minimum_odds=1.6066), pb.MarketSideAnswer(win_probability=0.37))
     answer = pb.MarketAnswer(kind=pb.MARKET_KIND_LEAD, above=sides[0], below=sides[1], push_probability=0.02)
     told = shown(server, run, *TEAMS, "--spread", "BKN-5", "--horizon", "final", markets=[answer])
     assert list(server.calls[0].request.markets) == [pb.Market(kind=pb.MARKET_KIND_LEAD, line=5.0)]
@@ -188,10 +176,7 @@ def test_over_and_under_are_asked_about_alone_or_beside_the_spread(server: FakeS
     for part in ("over 221.5", "under 221.5", "The model, for the points: over 221.5, 40.00"):
         assert part in alone
     both = shown(server, run, *OVER_UNDER, *points, *ODDS, markets=[ANSWER, of_total])
-    assert [each.kind for each in server.calls[-1].request.markets] == [
-        pb.MARKET_KIND_LEAD,
-        pb.MARKET_KIND_TOTAL,
-    ]
+    assert [each.kind for each in server.calls[-1].request.markets] == [pb.MARKET_KIND_LEAD, pb.MARKET_KIND_TOTAL]
     for part in ("BKN −5.5", "over 221.5"):
         assert part in both
 
@@ -233,10 +218,7 @@ def at(price: float, probability: float) -> pb.MarketAnswer:
     """Return an answer with a stake at a price, for a probability that was used."""
     home = side(price, 0.53, probability, kelly_fraction=0.08, stake_fraction=0.02, expected_value=0.1)
     return pb.MarketAnswer(
-        kind=pb.MARKET_KIND_LEAD,
-        above=home,
-        side=pb.MARKET_SIDE_HOME,
-        staking=pb.Staking(confidence_threshold=0.55),
+        kind=pb.MARKET_KIND_LEAD, above=home, side=pb.MARKET_SIDE_HOME, staking=pb.Staking(confidence_threshold=0.55)
     )
 
 
@@ -257,11 +239,7 @@ NO_BET = "bet: not recorded: "
             (),
             f"{NO_BET}the first price, BKN −5.5 at −110 against 1.95, stands",
         ),
-        (
-            of(pb.MarketRecording.MARKET_RECORDING_FORECAST_LATE),
-            (),
-            f"{NO_BET}it comes too late for this forecast",
-        ),
+        (of(pb.MarketRecording.MARKET_RECORDING_FORECAST_LATE), (), f"{NO_BET}it comes too late for this forecast"),
         (of(pb.MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN), (), f"{NO_BET}the outcome is known"),
         (of(pb.MarketRecording.MARKET_RECORDING_WHAT_IF), (), f"{NO_BET}a what-if; --game-id names a game"),
         (at(2.25, 0.49), (), "used 49 %; at this price 44 % breaks even; expected profit of 1 staked +0.10 "),

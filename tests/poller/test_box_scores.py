@@ -64,12 +64,7 @@ async def to_the_end(watch: Watch) -> None:
 @pytest.mark.parametrize(
     ("minutes", "failing", "known", "reads"),
     [
-        (
-            (1, 2, 5, 6, 7, 12, 24, 25, 47),
-            (),
-            {1: 6, 2: 6, 5: 6, 6: 7, 7: 7, 12: 8, 24: 9, 25: 9, 47: 9},
-            4,
-        ),
+        ((1, 2, 5, 6, 7, 12, 24, 25, 47), (), {1: 6, 2: 6, 5: 6, 6: 7, 7: 7, 12: 8, 24: 9, 25: 9, 47: 9}, 4),
         # One that cannot be read costs no forecast, and is asked for once a mark.
         ((1, 2, 3, 6), (1, 2, 3), {1: None, 2: None, 3: None, 6: 7}, 2),
     ],

@@ -54,12 +54,7 @@ def test_fewer_events_replace_more_and_any_number_and_text_is_kept(tmp_path: Pat
     ],
 )
 def test_the_last_answer_counts_and_the_file_of_many_more_events_stays_beside(
-    tmp_path: Path,
-    given: list[int],
-    beside: int | None,
-    logged: int,
-    restarts: bool,
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, given: list[int], beside: int | None, logged: int, restarts: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     files, path = EventFiles(tmp_path), tmp_path / "events_0022500001.parquet"
     events = [live_event({"actionType": "timeout"}, 1, 10.0, number) for number in range(2_000)]

@@ -15,11 +15,7 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import Watch, watching
 
-from dejavu.v1.forecast_pb2 import (
-    MARGIN_SOURCE_FEED,
-    MARGIN_SOURCE_FILE,
-    MARGIN_SOURCE_UNSPECIFIED,
-)
+from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE, MARGIN_SOURCE_UNSPECIFIED
 from dejavu.v1.game_service_pb2 import Game
 from dejavu_cli.output.poll_events import event_line, event_record
 from dejavu_client.errors import UnavailableError, UnimplementedError

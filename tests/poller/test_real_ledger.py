@@ -20,10 +20,7 @@ from dejavu_poller.events import Fault, ForecastMissed, OutcomeReported
 async def test_a_restart_takes_up_what_the_record_has_and_what_it_reports_settles_all_of_it(tmp_path: Path) -> None:
     evening = Evening([game(run=2)])
     (game_id,) = evening.ids
-    async with (
-        async_worker(tmp_path, EveryMinuteForecaster()) as worker,
-        AsyncDejavuClient(worker.address) as client,
-    ):
+    async with async_worker(tmp_path, EveryMinuteForecaster()) as worker, AsyncDejavuClient(worker.address) as client:
         async with watching(evening, client=client, from_minute=15) as first:
             await first.minutes(15, 16, 17)
         async with watching(evening, client=client, from_minute=15) as second:
@@ -51,10 +48,7 @@ async def test_a_restart_takes_up_what_the_record_has_and_what_it_reports_settle
 async def test_what_was_forecast_with_exchanged_sides_is_made_again_and_counts_no_more(tmp_path: Path) -> None:
     evening = Exchanging([game(lead=4, run=2)])
     (game_id,) = evening.ids
-    async with (
-        async_worker(tmp_path, EveryMinuteForecaster()) as worker,
-        AsyncDejavuClient(worker.address) as client,
-    ):
+    async with async_worker(tmp_path, EveryMinuteForecaster()) as worker, AsyncDejavuClient(worker.address) as client:
         async with watching(evening, client=client, from_minute=10, pace=0.0) as watch:
             evening.exchange = exchange_everything
             await watch.minutes(*range(10, 15))

@@ -79,9 +79,7 @@ async def predict(client: AsyncDejavuClient, lead: float, minutes: int) -> None:
     await client.predict([lead] * minutes, game_id=REPLAY, horizon=FINAL, home_team="BOS", away_team="NYK")
 
 
-async def test_a_swing_is_found_with_earlier_forecasts_and_corrected_once(
-    client: AsyncDejavuClient,
-) -> None:
+async def test_a_swing_is_found_with_earlier_forecasts_and_corrected_once(client: AsyncDejavuClient) -> None:
     await predict(client, -20.0, 20)
     async with running(client, rules("swing")) as messages:
         await predict(client, 20.0, 24)

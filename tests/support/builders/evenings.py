@@ -28,13 +28,7 @@ from dejavu_common.clock import utc_now
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play
-from dejavu_feed.pattern import (
-    HALFTIME_MINUTES,
-    QUARTER_SECONDS,
-    REGULATION_MINUTES,
-    Score,
-    elapsed_seconds,
-)
+from dejavu_feed.pattern import HALFTIME_MINUTES, QUARTER_SECONDS, REGULATION_MINUTES, Score, elapsed_seconds
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import Timeline

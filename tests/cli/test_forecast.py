@@ -28,6 +28,7 @@ ADAPTED: dict[str, Any] = {
 }
 KNOWN = pb.TeamKnowledge(deviation=3.6, earlier_date="2024-06-17")
 MARGIN: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL, "expected_margin": 3.75}
+TOTAL = pb.TotalForecast(point_forecast=223.4, interval_lower=206, interval_upper=242, expected_total=231.2)
 TODAY = game_day(datetime.now(UTC))
 
 
@@ -47,6 +48,7 @@ def made_of(**terms: Any) -> dict[str, Any]:
             ["as calibrated −8.0 to +12.0", "95 % of 40 games adapted, 87.5 % as calibrated"],
         ),
         ({"neutral_site": True}, ["neutral site yes"]),
+        ({"total": TOTAL, "total_points": 139}, ["223.4, 206 to 242 with 95 %", "231.2 expected at the end"]),
         ({"game_date": f"{TODAY}"}, ["what-if"]),
         # With a given margin, the ratings are used for the total alone.
         (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +13,11 @@ from tests.support.fakes.service import FakeServer, outcome
 from tests.support.harness.clients import Output, Run
 
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import LATE_REASON_GAME_DATE, Forecast
-from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction
+from dejavu.v1.forecast_pb2 import LATE_REASON_GAME_DATE, Forecast, TotalForecast
+from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction, TotalSettlement
 from dejavu_client import FINAL, HALFTIME
+
+TOTAL = TotalForecast(point_forecast=223.4, interval_lower=206, interval_upper=242, expected_total=231.2)
 
 
 def listed(*sequences: int, token: str = "") -> pb.ListPredictionsResponse:
@@ -129,14 +129,6 @@ def test_scores_can_be_those_of_a_team_a_game_or_confident_forecasts(
     assert (counted.min_minutes, counted.max_minutes) == (6, 12)
 
 
-def test_csv_goes_to_standard_output_for_a_dash(server: FakeServer, run: Run) -> None:
-    server.answers("ListPredictions", listed(9, 8))
-    result = run("predictions", "--csv", "-", "--limit", "1")
-    [row] = csv.DictReader(io.StringIO(result.stdout))
-    assert (row["sequence"], row["outcome"], row["market_line"]) == ("9", "-7", "")
-    assert result.stderr == ""
-
-
 def test_a_file_that_cannot_be_written_is_told_and_exits_1(run: Run, tmp_path: Path) -> None:
     for command in ("predictions", "scorecard"):
         for form in ("--csv", "--parquet"):
@@ -147,19 +139,18 @@ def test_a_file_that_cannot_be_written_is_told_and_exits_1(run: Run, tmp_path: P
 
 
 def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, output: Output) -> None:
+    prediction = recorded(12, revision=1, quoted=True, total=TOTAL)
+    prediction.settlement.total.MergeFrom(TotalSettlement(absolute_error=7.6, pace_absolute_error=8.6, covered=True))
+    prediction.outcome.total_points = 231
     answer = pb.GetPredictionResponse(
-        prediction=recorded(12, revision=1, quoted=True),
+        prediction=prediction,
         revisions=[recorded(4, superseded=True, pattern=[0, 1, -3], point_forecast=-2.0)],
         outcomes=[outcome(8, differential=3, recorded_time=timestamp()), outcome(9, differential=-7, revision=1)],
     )
     shown = output(answer, "predictions", GAME, "--horizon", "half", "--minute", "18", "--model", "abc")
     request = server.next_call().request
-    assert (request.game_id, request.horizon, request.elapsed_minutes, request.model_version) == (
-        GAME,
-        HALFTIME,
-        18,
-        "abc",
-    )
+    asked = (request.game_id, request.horizon, request.elapsed_minutes, request.model_version)
+    assert asked == (GAME, HALFTIME, 18, "abc")
     for part in (
         "LAL @ BOS · 0022500123",
         "BOS by 6.3",
@@ -174,6 +165,8 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, out
         "BOS −5.5",
         "The model, for the half: LAL +5.5",
         "won, +1.90 % of the bankroll",
+        "7.6 points, pace × time 8.6",
+        "206…242 held",
     ):
         assert part in shown, shown
 

@@ -115,23 +115,6 @@ async def test_the_line_of_the_feed_is_taken_until_tip_off_and_frozen_then() -> 
     assert of.odds.reads == 3, "politely, and not at all once no game waits for its tip-off"
 
 
-async def test_a_file_comes_before_the_feed_and_may_change_until_tip_off(tmp_path: Path) -> None:
-    of = Lines(tmp_path)
-    of.write("{id},-6½,221.5")
-    of.odds.lines = {of.id: Line(3.5)}
-    async with watching(of.evening, lines=of.lines) as watch:
-        await before_tip_off(watch, 60)
-        of.write("{id},-7½,222")
-        await before_tip_off(watch, 30)
-        of.write("{id},10,100")  # written, but the game begins before the next read
-        of.evening.go_to(61)
-        await until_minute_six(watch)
-        [taken] = watch.told(LineTaken)
-    assert margins(watch.predictor) == [(7.5, MARGIN_SOURCE_FILE)] * 2
-    assert {each.pregame_total for each in watch.predictor.asked} == {222.0}
-    assert event_line(taken).endswith("line BOS by 7.5, total 222, of the file of lines")
-
-
 @pytest.mark.parametrize(
     ("error", "faults", "rated", "said"),
     [

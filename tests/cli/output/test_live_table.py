@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon, Moment
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon, Moment, TotalForecast
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_cli.output.live_table import live_table
 from dejavu_cli.output.poll_display import Messages, Printer
@@ -243,6 +243,8 @@ def widest() -> list[WatchedGame]:
     ]
 
 
+WITH_TOTAL = forecast(8.1, horizon=FINAL)
+WITH_TOTAL.total.MergeFrom(TotalForecast(point_forecast=223.4, interval_lower=206, interval_upper=242))
 BAD: Any = {"limits": "model x forecasts nothing", "scoreboard_failure": "status 403"}
 
 
@@ -276,8 +278,10 @@ def test_however_low_the_terminal_the_tally_is_shown_and_what_is_left_out_is_sai
 
 @pytest.mark.parametrize(("width", "shown"), [(80, False), (160, True)])
 def test_the_legend_explains_the_columns_that_are_shown(width: int, shown: bool) -> None:
-    lines = drawn(*widest(), width=width)
+    lines = drawn(*widest(), watched(end=WITH_TOTAL), width=width)
     legend = " ".join(" ".join(lines).split())
+    assert ("points: of both teams together" in legend, "206…242" in legend) == (shown, shown)
+    assert "points:" not in " ".join(drawn(*widest(), width=width))
     assert ("±" in lines[0].split()) is shown
     assert ("±: change of that probability" in legend) is shown
     assert "score: away–home" in legend
@@ -349,12 +353,14 @@ AFTER = f"{GAME}+4 after 18 minutes, "
 HALF_MADE, END_MADE = forecast(revision=1), forecast(8.1, horizon=FINAL)
 HALF_SAID = "half +6.3 [−5.2 … +17.9] at 95 %, BOS leads 78 %, revision 1"
 END_SAID = "end +8.1 [−19.4 … +35.7] at 95 %, BOS wins 78 %"
+TOTAL_SAID = "223.4 points of both 206…242"
 RESULT_SAID = "half −8: 0 of 1 interval held, mean absolute error 14.3 (persistence 12.0)"
 REPORTED = OutcomeReported(state(), HALFTIME, 2, Outcome(revision=1), 1)
 EVENTS: list[tuple[Event, str, str]] = [
     (GameChanged(state()), "game", GAME.strip()),
     (Prediction(state(), PATTERN, HALF_MADE, 0.25), "forecast", f"{AFTER}{HALF_SAID}"),
     (Prediction(state(), PATTERN, END_MADE, 0.25), "forecast", f"{AFTER}{END_SAID}"),
+    (Prediction(state(), PATTERN, WITH_TOTAL, 0.25), "forecast", f"{AFTER}{END_SAID}, {TOTAL_SAID}"),
     (outcome(-8), "outcome", f"{GAME}{RESULT_SAID}"),
     (REPORTED, "reported", f"{GAME}half +2 is in the record, settles 1 forecast, correction 1"),
     (HorizonClosed(state(), FINAL, 24), "closed", f"{GAME}end closed before minute 24: outcome already recorded"),

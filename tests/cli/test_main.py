@@ -18,10 +18,10 @@ from dejavu_client import FINAL
 NEAREST = pb.SimilarGame(home_team="BKN", away_team="BOS", game_date="2021-03-14", distance=3.25, differential=20)
 NEAREST.differential_at_horizon = 14
 MIRRORED = pb.SimilarGame(home_team="LAL", away_team="NYK", game_date="2019-01-02", distance=4.5, mirrored=True)
-COMPONENTS = {"linear": (17.0, 0.6), "dejavu": (17.75, 0.4), "lstm": (18.1, 0.0)}
+COMPONENTS = {"linear": (17.0, {"weight": 0.6}), "dejavu": (17.75, {"weight": 0.4}), "lstm": (18.1, dict[str, float]())}
 MOVED = {"minutes": 14.9, "dejavu": -3.725, "new": 0.0}
 EXPLANATION = pb.Explanation(
-    components=[pb.ComponentPrediction(name=n, prediction=p, weight=w or None) for n, (p, w) in COMPONENTS.items()],
+    components=[pb.ComponentPrediction(name=n, prediction=p, **w) for n, (p, w) in COMPONENTS.items()],
     baseline_prediction=20.0,
     calibration_games=1210,
     similar_games=[NEAREST, MIRRORED],

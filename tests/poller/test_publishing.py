@@ -191,7 +191,7 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
         watch.evening.clock.step(100)
         await reporter.report()
     first, (_, read, data, live), (_, later_read, later_data, _) = server.reports
-    assert first == ("nba", 0, None, 0)
+    assert list(first) == ["nba", 0, None, 0]
     assert live == 1
     assert (later_read - read, (later_data or 0) - (data or 0)) == pytest.approx((100, 100))
 

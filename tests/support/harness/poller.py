@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -12,6 +12,7 @@ from tests.support.builders.evenings import Edit, Evening, StoringPredictor, gam
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.requests import HALFTIME
 from dejavu_poller import Poller
+from dejavu_poller.announcer import Callback
 from dejavu_poller.events import Event, Prediction
 from dejavu_poller.watched_game import WatchedGame
 
@@ -85,7 +86,7 @@ class Watch:
 async def watching(
     evening: Evening | None = None,
     predictor: StoringPredictor | None = None,
-    on_prediction: Sequence[Callable[[Prediction], None]] = (),
+    on_prediction: Sequence[Callback[Prediction]] = (),
     client: AsyncDejavuClient | None = None,
     **options: Any,
 ) -> AsyncIterator[Watch]:

@@ -190,6 +190,7 @@ def test_a_comparison_shows_scores_chart_and_decision(
         "−0.011",
         "0.0031",
         "not worse up to 0.0044: enough",
+        "shown from 20 on: it is",
         "95.1 %",
         "135 games",
     ):

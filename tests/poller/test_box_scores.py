@@ -56,8 +56,7 @@ def seen(request: PredictRequest) -> int | None:
 
 async def to_the_end(watch: Watch) -> None:
     """Play a game from the end of its first half."""
-    for elapsed in (HALF, HALF + 61, END - 59):
-        await watch.at(elapsed)
+    await watch.at(HALF, HALF + 61, END - 59)
     await watch.over(3)
 
 

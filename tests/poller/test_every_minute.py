@@ -79,8 +79,7 @@ async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> N
         await go_through(watch, 46, 47)
         await watch.at(END)
         assert not watch.told(HorizonResult)
-        for elapsed in (2940, 3000, 3060):
-            await watch.at(elapsed)
+        await watch.at(2940, 3000, 3060)
         await watch.over()
 
         assert watch.predictor.minutes(FINAL) == [46, 47]
@@ -111,8 +110,7 @@ def a_basket_every_12_s() -> ReplayGame:
 async def overtime() -> AsyncIterator[Watch]:
     """Yield a watched game that is 70 s into overtime, with forecasts at moments."""
     async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
-        for elapsed in (1500.0, 2740.0, 2950.0):
-            await watch.at(elapsed)
+        await watch.at(1500.0, 2740.0, 2950.0)
         yield watch
 
 
@@ -161,8 +159,7 @@ async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once
 
     async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
         watch.edit(read)
-        for elapsed in (1500.0, 2740.0, END):
-            await watch.at(elapsed)
+        await watch.at(1500.0, 2740.0, END)
         await watch.turn()
         requests = [each for each in watch.predictor.moments if each.moment.period == 5]
         at_buzzer = [each.moment for each in watch.predictor.moments if each.moment.period == 4][-1:]
@@ -176,8 +173,7 @@ async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once
 async def test_before_the_last_minutes_moments_are_forecast_at_a_pace_and_then_after_each_new_state() -> None:
     predictor = with_moments()
     async with watching(Evening([a_basket_every_12_s()]), predictor) as watch:
-        for elapsed in (*range(1200, 1500, 6), *range(2460, 2870, 6)):
-            await watch.at(float(elapsed))
+        await watch.at(*range(1200, 1500, 6), *range(2460, 2870, 6))
         made = [
             (each.horizon, elapsed_seconds(each.moment.period, each.moment.seconds_left)) for each in predictor.moments
         ]
@@ -201,8 +197,7 @@ def moments_of(predictor: StoringPredictor) -> list[float]:
 async def test_all_states_since_the_last_read_are_forecast_but_those_too_long_ago(interval: int) -> None:
     predictor = with_moments()
     async with watching(Evening([a_basket_every_12_s()]), predictor) as watch:
-        for elapsed in (2600, 2618):
-            await watch.at(float(elapsed))
+        await watch.at(2600, 2618)
         [before] = moments_of(predictor)  # no earlier state is made up
         for elapsed in range(2664, 2870, interval):
             await watch.at(float(elapsed))
@@ -249,8 +244,7 @@ async def test_in_overtime_each_turn_reads_the_plays_although_the_newest_has_no_
         watch.edit(newest(**changes))
         made = len(watch.predictor.moments)
         before = watch.evening.reads[watch.id]
-        for elapsed in (3060.0, 3063.0, 3066.0):
-            await watch.at(elapsed)
+        await watch.at(3060.0, 3063.0, 3066.0)
         assert watch.evening.reads[watch.id] == before + 3
         assert len(watch.predictor.moments) == made
 
@@ -278,14 +272,12 @@ async def test_a_moment_of_plays_that_the_scoreboard_is_ahead_of_is_not_forecast
 async def test_a_newest_play_far_ahead_of_the_scoreboard_is_told_and_not_forecast(period: int, clock: float) -> None:
     """Its forecast would make all true ones after it late."""
     async with watching(predictor=with_moments()) as watch:
-        for elapsed in (2600.0, 2660.0):
-            await watch.at(elapsed)
+        await watch.at(2600.0, 2660.0)
         watch.edit(newest(period=period, clock=clock, elapsed=elapsed_seconds(period, clock)))
         await watch.at(2700.0)
         assert [fault.kind for fault in watch.told(Fault)] == [FaultKind.STALE]
         watch.edit(None)
-        for elapsed in (2710.0, 2720.0):
-            await watch.at(elapsed)
+        await watch.at(2710.0, 2720.0)
         assert 44 < watch.predictor.minutes(FINAL)[-1] < 47
         assert 2700 < max(moments_of(watch.predictor)) < 2800
 
@@ -354,8 +346,7 @@ async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None
     predictor.models = [able_model(half=(18, 18), final=None, version="old")]
     async with watching(Evening([game(), game("MIA", "NYK")]), predictor) as watch:
         await go_through(watch, 15, 22)
-        await watch.at(HALF)
-        await watch.at(END)
+        await watch.at(HALF, END)
 
     assert [(asked.horizon, asked.minute) for asked in predictor.asked] == [(HALFTIME, 18)] * 2
     (limits,) = watch.told(ModelLimits)
@@ -406,8 +397,7 @@ async def test_ratings_that_are_too_old_for_the_games_of_the_nba_are_said_once_b
     predictor = StoringPredictor()
     predictor.models = [model]
     async with watching(GamesOfTheNba(), predictor) as watch:
-        await watch.at(1)
-        await watch.at(2)
+        await watch.at(1, 2)
         (outdated,) = watch.told(RatingsOutdated)
         assert outdated.reason == "the ratings of the teams end on 2024-06-17; run `dejavu-trainer refresh`"
         assert (outdated.model_version, watch.poller.outdated_ratings) == ("old", outdated.reason)

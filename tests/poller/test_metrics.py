@@ -106,8 +106,8 @@ async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_
     watch.edit(moved(-1, until=SIX_MINUTES + 1))
     await watch.minutes(19)
     watch.predictor.failures = [UnavailableError("away")] * 9
-    await watch.at(SIX_MINUTES + 1, 1)
-    await watch.at(HALF, 1)
+    await watch.at(SIX_MINUTES + 1, index=1)
+    await watch.at(HALF, index=1)
 
     outcomes = [
         measured.value("forecasts_total", horizon="halftime", outcome=outcome)

@@ -31,8 +31,7 @@ async def test_at_the_half_the_outcome_is_told_once() -> None:
         await watch.minutes(18)
         await watch.at(HALF - 59)
         assert not watch.told(HorizonResult)
-        await watch.at(HALF)
-        await watch.at(HALF + 61)
+        await watch.at(HALF, HALF + 61)
 
         [outcome] = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential, outcome.newest.persistence) == (HALFTIME, 5, 3)
@@ -54,8 +53,7 @@ async def test_nothing_is_forecast_when_the_scoreboard_is_past_the_half_and_the_
 async def test_games_are_told_when_they_are_seen_tip_off_and_end() -> None:
     async with watching(**ONCE) as watch:
         await watch.turn(after=-60)
-        await watch.at(60)
-        await watch.at(120)
+        await watch.at(60, 120)
         await watch.over()
 
         statuses = [changed.game.status for changed in watch.told(GameChanged)]

@@ -47,8 +47,7 @@ def said(watch: Watch) -> list[tuple[int, int]]:
 async def to_the_end(watch: Watch) -> None:
     """Play a game from the last minutes of its first half to the end."""
     await watch.minutes(22, 23)
-    for elapsed in (HALF, HALF + 61, END - 59):
-        await watch.at(elapsed)
+    await watch.at(HALF, HALF + 61, END - 59)
     await watch.over(3)
 
 
@@ -220,8 +219,7 @@ async def test_a_report_that_is_refused_is_not_repeated_but_another_value_is_tol
     error = kind("odd", code=grpc.StatusCode.INVALID_ARGUMENT)
     async with watching(**LATE) as watch:
         watch.predictor.untaken = [error]
-        await watch.at(HALF)
-        await watch.at(HALF + 61)
+        await watch.at(HALF, HALF + 61)
         assert said(watch) == [(HALFTIME, 3)]
         [fault] = watch.told(Fault)
         assert fault.kind is FaultKind.REFUSED

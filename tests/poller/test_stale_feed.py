@@ -258,8 +258,7 @@ async def test_of_ever_new_games_no_more_are_followed_than_a_scoreboard_may_have
         assert reasons == {"more than 100 games; the rest is followed once others are forgotten"}
 
         evening.hostile = False
-        for elapsed in (600, SIX_MINUTES + 1, HALF):
-            await watch.at(elapsed)
+        await watch.at(600, SIX_MINUTES + 1, HALF)
         assert len(watch.told(HorizonResult)) == 1
 
 

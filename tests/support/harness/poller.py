@@ -50,15 +50,15 @@ class Watch:
         """The first game as the poller sees it."""
         return self.poller.games[self.id]
 
-    async def at(self, elapsed: float, index: int = 0) -> None:
-        """Run one turn at `elapsed` game seconds of a game."""
-        self.evening.go_to(elapsed, index)
-        await self.turn()
+    async def at(self, *elapsed: float, index: int = 0) -> None:
+        """Run one turn at each of these game seconds of a game."""
+        for each in elapsed:
+            self.evening.go_to(each, index)
+            await self.turn()
 
     async def minutes(self, *minutes: int) -> None:
         """Run one turn a second after the end of each of these minutes."""
-        for minute in minutes:
-            await self.at(60.0 * minute + 1)
+        await self.at(*(60.0 * minute + 1 for minute in minutes))
 
     async def over(self, turns: int = 1) -> None:
         """Run some turns at the end of the evening."""

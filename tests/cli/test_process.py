@@ -27,9 +27,11 @@ from tests.support.programs.commands import Program, dejavu, python_m
 from dejavu_cli.server_process import FIRST_RESTART_SECONDS, running_page
 
 
-def start(server: FakeServer, *arguments: str, program: Sequence[str] = ()) -> AbstractContextManager[Program]:
+def start(
+    server: FakeServer, *arguments: str, program: Sequence[str] = (), debug: bool = False
+) -> AbstractContextManager[Program]:
     """Start `dejavu`, or another command in its place."""
-    return dejavu(*arguments, command=program, DEJAVU_TARGET=server.target)
+    return dejavu(*arguments, command=program, DEJAVU_TARGET=server.target, DEJAVU_DEBUG="1" if debug else "")
 
 
 def test_a_stream_ends_when_its_reader_has_enough(server: FakeServer) -> None:
@@ -46,14 +48,10 @@ def test_writing_to_a_reader_that_left_is_no_error(server: FakeServer) -> None:
     # `models` writes once, at its end, when the pipe is already closed.
     read, write = os.pipe()
     os.close(read)
+    command = [*python_m("dejavu_cli"), "models", "--json"]
+    environment = {**os.environ, "DEJAVU_TARGET": server.target}
     process = subprocess.run(
-        [*python_m("dejavu_cli"), "models", "--json"],
-        stdout=write,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "DEJAVU_TARGET": server.target},
-        timeout=20,
-        check=False,
+        command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment, timeout=20, check=False
     )
     os.close(write)
     assert (process.returncode, process.stderr) == (0, "")
@@ -104,9 +102,7 @@ def test_ctrl_c_while_the_program_loads_ends_it_as_quietly_as_later(
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> None:
     broken = "import dejavu_cli.commands.server as s, dejavu_cli.main as c; s.parse_servers = None; c.main()"
-    if debug:
-        broken = "import os; os.environ['DEJAVU_DEBUG'] = '1'; " + broken
-    with start(server, "health", program=[sys.executable, "-c", broken]) as running:
+    with start(server, "health", program=[sys.executable, "-c", broken], debug=debug) as running:
         assert running.ended() == 1
         out, err = running.out.read(), running.err.read()
     assert out == ""

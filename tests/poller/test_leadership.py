@@ -11,15 +11,14 @@ from typing import Any
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.fakes.client import FakeOfClient
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES
+from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, watching
 from tests.support.harness.waiting import until
 
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseResponse, Lease
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from dejavu_client.requests import HALFTIME
-from dejavu_poller import LeaderElection, LeaderRole, LeadershipChanged, Poller, Prediction, lease_name
-from dejavu_poller.events import Event
+from dejavu_poller import LeaderElection, LeaderRole, LeadershipChanged, Prediction, lease_name
 from dejavu_poller.leadership import LEASE_SECONDS
 from dejavu_poller.lines import GameLines
 from dejavu_poller.metrics import register_metrics
@@ -68,32 +67,21 @@ class Leases(FakeOfClient):  # type: ignore[misc]
         return LeaderElection(self, "poll", holder, ttl=TTL, clock=lambda: self.now)
 
 
-class Follower:
-    """A poller that runs, and its events."""
-
-    def __init__(self, poller: Poller, events: list[Event]) -> None:
-        self.poller = poller
-        self.events = events
-
-    async def until(self, role: LeaderRole) -> None:
-        await until(lambda: self.poller.leadership is not None and self.poller.leadership.role is role)
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
+async def until_role(watch: Watch, role: LeaderRole) -> None:
+    await until(lambda: watch.poller.leadership is not None and watch.poller.leadership.role is role)
 
 
 @asynccontextmanager
 async def running(
     leases: Leases, evening: Evening, predictor: StoringPredictor, holder: str, **more: Any
-) -> AsyncIterator[Follower]:
-    events = list[Event]()
-    options: dict[str, Any] = {**ONCE, "interval": 0.02, "now": evening.clock, "on_event": [events.append], **more}
-    async with Poller(evening, predictor, election=leases.election(holder), **options) as poller:
-        task = asyncio.create_task(poller.run())
-        yield Follower(poller, events)
-        poller.stop()
+) -> AsyncIterator[Watch]:
+    """Yield a poller that runs."""
+    options: dict[str, Any] = {**ONCE, "interval": 0.02, "election": leases.election(holder), **more}
+    async with watching(evening, predictor, **options) as watch:
+        task = asyncio.create_task(watch.poller.run())
+        yield watch
+        watch.poller.stop()
         await task
-    evening.release.set()
 
 
 @pytest.fixture
@@ -108,20 +96,20 @@ async def test_a_second_poller_stands_by_and_takes_over_at_once_when_the_first_e
     async with AsyncExitStack() as stack:
         second = None
         async with running(leases, evening, predictor, "a") as first:
-            await first.until(LeaderRole.LEADING)
+            await until_role(first, LeaderRole.LEADING)
             second = await stack.enter_async_context(running(leases, evening, predictor, "b"))
-            await second.until(LeaderRole.STANDBY)
+            await until_role(second, LeaderRole.STANDBY)
             assert second.poller.leadership is not None
             assert second.poller.leadership.leader == "a"
             await until(lambda: second.poller.scoreboard_time)  # it reads the scoreboard, to be ready
             leads = [register_metrics(each.poller).get_sample_value("dejavu_poll_leads") for each in (first, second)]
             assert leads == [1.0, 0.0]
             evening.go_to(SIX_MINUTES)
-            await until(lambda: first.of(Prediction))
-        await second.until(LeaderRole.LEADING)
+            await until(lambda: first.told(Prediction))
+        await until_role(second, LeaderRole.LEADING)
         evening.go_to(HALF)
         await until(lambda: predictor.reports)
-        made = [each.forecast for each in first.of(Prediction) + second.of(Prediction)]
+        made = [each.forecast for each in first.told(Prediction) + second.told(Prediction)]
         assert set(predictor.minutes(HALFTIME)) == {18}
         assert {(each.sequence, each.revision) for each in made} == {(1, 0)}, "the second got what the first had made"
 
@@ -131,20 +119,20 @@ async def test_a_follower_takes_over_when_the_lease_expires_and_the_first_then_d
 ) -> None:
     leases, predictor = Leases(), StoringPredictor()
     async with running(leases, evening, predictor, "a") as first:
-        await first.until(LeaderRole.LEADING)
+        await until_role(first, LeaderRole.LEADING)
         await until(lambda: first.poller.games)
         async with running(leases, evening, predictor, "b") as second:
-            await second.until(LeaderRole.STANDBY)
+            await until_role(second, LeaderRole.STANDBY)
             leases.cut_off("a")
-            await second.until(LeaderRole.LEADING)
+            await until_role(second, LeaderRole.LEADING)
             evening.go_to(SIX_MINUTES)
-            await until(lambda: second.of(Prediction))
-            await first.until(LeaderRole.WAITING)
+            await until(lambda: second.told(Prediction))
+            await until_role(first, LeaderRole.WAITING)
             del leases.failure["a"]
-            await first.until(LeaderRole.STANDBY)
+            await until_role(first, LeaderRole.STANDBY)
             assert predictor.calls == 1
             assert not first.poller.games
-            assert first.of(Prediction) == []
+            assert first.told(Prediction) == []
 
 
 async def test_a_poller_that_was_stopped_publishes_nothing_once_its_time_is_over(evening: Evening) -> None:
@@ -160,7 +148,7 @@ async def test_a_poller_that_was_stopped_publishes_nothing_once_its_time_is_over
         await leases.acquire_lease("poll", "b", TTL)
         evening.stalled.clear()
         evening.release.set()  # it wakes up
-        await first.until(LeaderRole.WAITING)
+        await until_role(first, LeaderRole.WAITING)
         assert predictor.calls == 0
 
 
@@ -219,8 +207,8 @@ async def test_a_poller_whose_token_is_refused_stands_by_and_says_why(
     leases.failure["a"] = error
     evening.go_to(SIX_MINUTES)
     async with running(leases, evening, predictor, "a") as refused:
-        await until(lambda: refused.of(LeadershipChanged))
-        [changed] = refused.of(LeadershipChanged)
+        await until(lambda: refused.told(LeadershipChanged))
+        [changed] = refused.told(LeadershipChanged)
         assert changed.status.role is LeaderRole.WAITING
         assert error.message in changed.status.reason
         assert not predictor.calls

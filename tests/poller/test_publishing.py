@@ -196,24 +196,48 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
     assert (later_read - read, (later_data or 0) - (data or 0)) == pytest.approx((100, 100))
 
 
+def reported(watch: Watch, **changes: Any) -> SimpleNamespace:
+    """Return what a publisher reads of a poller, with changes."""
+    names = ("leads", "games", "scoreboard_time", "line_of", "recovers_line")
+    return SimpleNamespace(**{name: getattr(watch.poller, name) for name in names} | changes)
+
+
 @pytest.mark.parametrize("missing", [{"leads": False}, {"games": {}}], ids=["does not lead", "feed not known"])
 async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(
     watch: Watch, missing: dict[str, Any]
 ) -> None:
     """Also if another poller led when this one was started: its operators ask for it within seconds."""
-    server = Published(watch)
-    names = ("leads", "games", "scoreboard_time", "line_of", "recovers_line")
-    ready = {name: getattr(watch.poller, name) for name in names}
-    poller = SimpleNamespace(**ready | missing)
+    server, poller = Published(watch), reported(watch, **missing)
     reporter = GamePublisher(cast("Poller", poller), server, official=False, now=watch.evening.clock)
     reporter.start()
     for _ in range(20):
         await asyncio.sleep(0)
     assert not server.reports
-    vars(poller).update(ready)
+    vars(poller).update(vars(reported(watch)))
     async with asyncio.timeout(0.8 * REPORT_SECONDS):
         await until(lambda: bool(server.reports))
     await reporter.close()
+
+
+async def test_a_poller_that_leads_again_publishes_anew_what_another_one_may_have_changed(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dejavu_poller.publishing.PUBLISH_SECONDS", 0.001)
+    server, poller = Published(watch), reported(watch)
+    publisher = GamePublisher(cast("Poller", poller), server, now=watch.evening.clock)
+
+    async def published(times: int) -> None:
+        await until(lambda: len(server.states) == times)
+        await asyncio.sleep(0.1)
+        assert len(server.states) == times, "and no more until a change"
+
+    publisher.start()
+    await published(1)
+    poller.leads = False
+    await asyncio.sleep(0.1)
+    poller.leads = True
+    await published(2)
+    await publisher.close()
 
 
 @pytest.mark.parametrize(

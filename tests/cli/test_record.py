@@ -19,12 +19,6 @@ from tests.support.harness.clients import Output, Run
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import LATE_REASON_GAME_DATE, Forecast, TotalForecast
 from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction, TotalSettlement
-from dejavu.v1.record_service_pb2 import (
-    GetCheckpointResponse,
-    GetPredictionResponse,
-    ReportOutcomeResponse,
-    WithdrawOutcomeResponse,
-)
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, LeftOut, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client import FINAL, HALFTIME
 
@@ -407,13 +401,13 @@ def test_an_empty_leaderboard_says_how_many_games_it_asks_for(output: Output) ->
 @pytest.fixture
 def empty_ledger(server: FakeServer) -> None:
     """Make every report newer than the head of the ledger."""
-    server.answers("GetCheckpoint", *[GetCheckpointResponse(checkpoint=Checkpoint(sequence=0))] * 3)
+    server.answers("GetCheckpoint", *[pb.GetCheckpointResponse(checkpoint=Checkpoint(sequence=0))] * 3)
 
 
 @pytest.mark.usefixtures("empty_ledger")
 def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, run: Run) -> None:
     told = outcome(9, game_id=GAME, differential=-4, home_team="BOS", away_team="LAL", revision=1)
-    server.answers("ReportOutcome", ReportOutcomeResponse(outcome=told, settled_forecasts=12))
+    server.answers("ReportOutcome", pb.ReportOutcomeResponse(outcome=told, settled_forecasts=12))
     options = "--horizon half --home BOS --away LAL --observed 2026-01-15T21:40:00-05:00"
     result = run("report", GAME, "-4", *options.split())
     assert result.stdout == (
@@ -426,21 +420,17 @@ def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, r
 
 
 @pytest.mark.parametrize(
-    ("options", "shown"),
+    ("name", "value", "said"),
     [
-        ({"total_points": 212}, "212 points of both teams"),
-        ({"overtimes": 2}, "away by 4 (−4) at the half after 2 overtimes, recorded"),
+        ("total_points", 212, "212 points of both teams"),
+        ("overtimes", 2, "away by 4 (−4) at the half after 2 overtimes, recorded"),
     ],
-    ids=["points", "overtimes"],
 )
 def test_a_report_may_have_points_and_overtimes(
-    server: FakeServer, run: Run, options: dict[str, int], shown: str
+    server: FakeServer, output: Output, name: str, value: int, said: str
 ) -> None:
-    [(name, value)] = options.items()
-    answer = ReportOutcomeResponse(outcome=outcome(9, game_id=GAME, differential=-4, **options))
-    server.answers("ReportOutcome", answer)
-    result = run("report", GAME, "-4", "--horizon", "end", f"--{name.replace('_', '-')}", f"{value}")
-    assert shown in result.stdout
+    answer = pb.ReportOutcomeResponse(outcome=outcome(9, game_id=GAME, differential=-4, **{name: value}))
+    assert said in output(answer, "report", GAME, "-4", "--horizon", "end", f"--{name.replace('_', '-')}", f"{value}")
     [call] = server.of("ReportOutcome")
     assert (call.request.horizon, getattr(call.request, name)) == (FINAL, value)
 
@@ -460,16 +450,16 @@ def test_a_report_says_what_stands_and_overturns_it_only_if_told_to(server: Fake
         ([], "Corrected; the previous outcome was +3\n"),
         ([before], "Corrected: UTA by 2 (−2), recorded 2026-01-15 02:31 as 488, is now WAS by 5 (+5)\n"),
     ):
-        server.answers("GetPrediction", GetPredictionResponse(outcomes=known))
-        server.answers("ReportOutcome", stands, ReportOutcomeResponse(outcome=outcome(500, differential=5, **teams)))
+        server.answers("GetPrediction", pb.GetPredictionResponse(outcomes=known))
+        server.answers("ReportOutcome", stands, pb.ReportOutcomeResponse(outcome=outcome(500, differential=5, **teams)))
         corrected = run("report", GAME, "5", "--horizon", "half", "--correct")
         assert (corrected.exit_code, corrected.stderr) == (0, told)
         assert [call.request.refuse_correction for call in server.of("ReportOutcome")][-2:] == [True, False]
 
 
 def test_a_repeated_report_says_that_nothing_changed(server: FakeServer, run: Run) -> None:
-    server.answers("GetCheckpoint", GetCheckpointResponse(checkpoint=Checkpoint(sequence=490)))
-    server.answers("ReportOutcome", ReportOutcomeResponse(outcome=outcome(488, game_id=GAME, differential=4)))
+    server.answers("GetCheckpoint", pb.GetCheckpointResponse(checkpoint=Checkpoint(sequence=490)))
+    server.answers("ReportOutcome", pb.ReportOutcomeResponse(outcome=outcome(488, game_id=GAME, differential=4)))
     result = run("report", GAME, "4", "--horizon", "half")
     assert result.stdout == "0022500123: home by 4 (+4) at the half, already recorded as 488, nothing changed\n"
 
@@ -485,7 +475,7 @@ def test_an_outcome_is_reported_also_where_no_checkpoint_can_be_signed(server: F
 def test_a_withdrawal_says_what_it_takes_back(server: FakeServer, run: Run) -> None:
     told = outcome(9, game_id=GAME, differential=-4, home_team="BOS", away_team="LAL", revision=1)
     told.withdrawn = True
-    server.answers("WithdrawOutcome", WithdrawOutcomeResponse(outcome=told, unsettled_forecasts=12))
+    server.answers("WithdrawOutcome", pb.WithdrawOutcomeResponse(outcome=told, unsettled_forecasts=12))
     result = run("report", GAME, "--horizon", "half", "--withdraw")
     assert result.stdout == (
         "LAL @ BOS · 0022500123: LAL by 4 (−4) at the half is withdrawn, recorded as 9; it had settled 12 forecasts\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.support.fakes.access import authority, mutual, token_file  # noqa: F401 - fixtures
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.client_fixtures import client_log_as_it_was, connect, server  # noqa: F401 - fixtures
-from tests.support.harness.clients import Run
+from tests.support.harness.clients import Output, Run
 from typer.testing import CliRunner, Result
 
 from dejavu_cli.main import app
@@ -23,3 +25,17 @@ def run(server: FakeServer) -> Run:  # noqa: F811 - the fixture
         return result
 
     return run
+
+
+@pytest.fixture
+def output(server: FakeServer, run: Run) -> Output:  # noqa: F811 - the fixture
+    """Return what `dejavu` prints, given the server's next answer, or a tuple of them; a list is a stream's script."""
+
+    def output(answer: Any, *arguments: str, method: str = "", **options: Any) -> str:
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        first = answers[0]
+        named = "StreamPredictions" if isinstance(first, list) else type(first).__name__.removesuffix("Response")
+        server.answers(method or named, *answers)
+        return run(*arguments, **options).stdout
+
+    return output

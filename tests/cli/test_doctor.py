@@ -31,6 +31,7 @@ from dejavu.v1.game_service_pb2 import GAME_STATUS_LIVE, Game, ListGamesResponse
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
 from dejavu.v1.record_pb2 import Checkpoint
 from dejavu.v1.record_service_pb2 import GetCheckpointResponse
+from dejavu_cli.commands.doctor import print_findings
 from dejavu_cli.doctor.findings import Finding, Severity
 from dejavu_cli.doctor.installation_checks import examine_installation
 from dejavu_cli.doctor.server_checks import DoctorAccess
@@ -46,7 +47,6 @@ from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 
 ROOT = Path(__file__).parents[2]
-READ, PREDICT, RECORD, OUTCOME = (AccessScope(name) for name in ("read", "predict", "record", "outcome"))
 
 Found = dict[str, Finding]
 
@@ -72,34 +72,23 @@ def run(*arguments: str, width: int = 80) -> Result:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("server")
-
-
-@pytest.fixture(scope="module")
-def target(folder: Path) -> Iterator[str]:
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a worker without tokens."""
-    with running_worker(folder) as address:
+    with running_worker(tmp_path_factory.mktemp("server")) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The address of a worker with tokens, by "", and tokens by their scopes."""
-    path = tmp_path_factory.mktemp("tokens") / "tokens.json"
-    scopes: Sequence[tuple[AccessScope, ...]] = ((READ, PREDICT, RECORD, OUTCOME), (READ,), (PREDICT,))
-    made = {
-        " ".join(scope.value for scope in each): token_file.create(path, each[-1].value, each, utc_now())
-        for each in scopes
-    }
-    return {**made, "": str(path)}
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, tokens: dict[str, str]) -> Iterator[str]:
-    """The address of a worker that asks for these tokens."""
-    with running_worker(tmp_path_factory.mktemp("guarded"), tokens=tokens[""]) as address:
-        yield address
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+    """The address of a worker that asks for tokens, and tokens by their scopes."""
+    folder = tmp_path_factory.mktemp("guarded")
+    path = folder / "tokens.json"
+    made = {}
+    for scopes in ("read predict record outcome", "read", "predict"):
+        wanted = tuple(map(AccessScope, scopes.split()))
+        made[scopes] = token_file.create(path, wanted[-1].value, wanted, utc_now())
+    with running_worker(folder, tokens=str(path)) as address:
+        yield address, made
 
 
 @pytest.fixture
@@ -153,9 +142,10 @@ def test_nothing_is_recorded_and_nothing_is_published(target: str) -> None:
     ],
 )
 def test_the_scopes_of_a_token_are_found(
-    guarded: str, tokens: dict[str, str], token: str | None, severity: str, said: str
+    guarded: tuple[str, dict[str, str]], token: str | None, severity: str, said: str
 ) -> None:
-    found = examine(guarded, DoctorAccess(token=token and tokens.get(token, token)))["token"]
+    address, tokens = guarded
+    found = examine(address, DoctorAccess(token=token and tokens.get(token, token)))["token"]
     assert (found.severity, said in found.message) == (severity, True), found.message
     assert "djv_" not in str(found), "no finding has a token"
 
@@ -187,35 +177,6 @@ def test_an_expired_certificate_another_name_and_another_authority_are_told_apar
         assert "another name than 127.0.0.2" in seen(authority.certificate, address)["tls"].message
     with running_worker(tmp_path) as address:
         assert "plain text" in seen(authority.certificate, address)["tls"].message
-
-
-@pytest.mark.parametrize(
-    ("read_age", "data_age", "severity", "section"),
-    [
-        (1.0, None, "ok", ""),
-        (300.0, None, "fault", "dejavufeedunread"),
-        (1.0, 4000.0, "warning", "dejavufeedold"),
-    ],
-)
-def test_what_a_poller_reports_of_its_feed_is_judged(
-    guarded: str, tokens: dict[str, str], read_age: float, data_age: float | None, severity: str, section: str
-) -> None:
-    token = tokens["read predict record outcome"]
-    published = Game(game_id="0022600001", home_team="BOS", away_team="NYK", status=GAME_STATUS_LIVE)
-    published.observed_time.CopyFrom(now())
-    with DejavuClient(guarded, token=token) as client:
-        client.report_feed("nba", read_age, data_age_seconds=data_age, live_games=1)
-        client.publish_games([published])
-    found = examine(guarded, DoctorAccess(token=token))
-    assert (found["poller"].severity, section in found["poller"].section) == (severity, True), found["poller"]
-    assert found["games"].message.endswith("1 in play"), found["games"]
-
-
-def test_servers_that_sign_with_different_keys_are_named(target: str, guarded: str, tokens: dict[str, str]) -> None:
-    found = examine(f"{target},{guarded}", DoctorAccess(token=tokens["read predict record outcome"]))
-    assert found["keys"].severity is Severity.WARNING
-    assert target in found["keys"].message
-    assert guarded in found["keys"].message
 
 
 def now(seconds: float = 0.0) -> Timestamp:
@@ -264,6 +225,9 @@ def window(seconds: int, **codes: int) -> ops.StatsWindow:
     return ops.StatsWindow(length_seconds=seconds, methods=[method])
 
 
+OLD_CHECKPOINT = ops.LedgerState(checkpoint_age_seconds=200, checkpoint_interval_seconds=60)
+
+
 def live(publisher: str = "", ago: float = 0.0) -> Callable[[], Game]:
     """Return what makes a game that was published some seconds ago."""
     of: dict[str, Any] = {"game_id": "0022600001", "status": GAME_STATUS_LIVE, "published_by": publisher}
@@ -280,12 +244,7 @@ def live(publisher: str = "", ago: float = 0.0) -> Callable[[], Game]:
         ({"ledger_lag": ops.LedgerLag(entries=3, lag_seconds=6)}, "ledger", "warning", "behind by 3 (6.0 s)"),
         ({"ledger_lag": ops.LedgerLag(outcomes=2)}, "ledger", "warning", "learned from 2 outcomes"),
         ({"ledger": ops.LedgerState(disk=ops.DISK_STATE_LOW)}, "disk", "warning", "dejavudisklow"),
-        (
-            {"ledger": ops.LedgerState(checkpoint_age_seconds=200, checkpoint_interval_seconds=60)},
-            "checkpoint",
-            "warning",
-            "not been signed for 3 min",
-        ),
+        ({"ledger": OLD_CHECKPOINT}, "checkpoint", "warning", "not been signed for 3 min"),
         ({"model": {"active": False}}, "model", "fault", "no model is active"),
         ({"model": {"verdict": VERDICT_UNFIT, "verdict_reason": "bad"}}, "model", "warning", "states: bad"),
         ({"cache": SHARED_CACHE_STATE_FAILED}, "cache", "warning", "dejavusharedcachefailed"),
@@ -302,6 +261,8 @@ def live(publisher: str = "", ago: float = 0.0) -> Callable[[], Game]:
         ({"windows": [window(60), window(900, UNKNOWN=2)]}, "calls", "warning", "not in the last minute"),
         ({"windows": [window(60, INTERNAL=1, NOT_FOUND=9)]}, "calls", "ok", ""),
         ({"feed": {"report_age_seconds": 90}}, "poller", "fault", "none has reported for 90"),
+        ({"feed": {"read_age_seconds": 300}}, "poller", "fault", "dejavufeedunread"),
+        ({"feed": {"data_age_seconds": 4000, "live_games": 1}}, "poller", "warning", "dejavufeedold"),
         ({"feed": {"reported_by": "token:other"}, "games": [live("token:poller")]}, "poller", "warning", "none has"),
         ({"games": [live(ago=4000)]}, "games", "warning", "last published 67 min ago"),
         ({"games": [live()], "ledger": ops.LedgerState(caller_games=1)}, "games", "ok", "1 in play"),
@@ -330,6 +291,7 @@ def test_of_a_full_disk_only_the_cause_is_a_fault(server: FakeServer) -> None:
     [
         ({"head": {"epoch": "ef"}}, "ledgers", "fault"),  # restored from the other one's
         ({"head": {"ledger_id": "ef"}}, "ledgers", "fault"),
+        ({"head": {"public_key": b"another"}}, "keys", "warning"),
         ({"model": {"version": "another"}}, "models", "warning"),
         ({"server": {"settings": [setting("off")]}}, "settings", "warning"),
     ],
@@ -380,3 +342,35 @@ def test_every_section_that_a_finding_names_exists() -> None:
         headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
         anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
         assert not anchor or anchor in anchors, f"{page}#{anchor}"
+
+
+def test_findings_fit_in_a_narrow_terminal_and_foreign_texts_do_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    hostile = "x\x1b]0;owned\x07\n ok  all is well [red]" + "y" * 90
+    print_findings(
+        [
+            Finding("client", Severity.OK, "dejavu 1.0.0"),
+            Finding("checkpoint", Severity.WARNING, hostile, hostile, "runbook.md#dejavucheckpointold", "a:1"),
+            Finding("reach", Severity.FAULT, "refused", "start it", "", "b:1\n"),
+            Finding("poller", Severity.OK, "read 3 s ago"),
+        ]
+    )
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    lines = shown.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert [line.split()[0] for line in lines if line[:1] not in ("", " ")] == [
+        *("ok", "a:1", "warning", "b:1\\u000a", "fault", "installation", "ok", "1", "pages:")
+    ]
+    assert "1 fault, 1 warning, 2 ok" in shown
+
+
+def test_of_several_faults_the_first_is_named_to_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Finding("ledger", Severity.FAULT, "not reachable", "start it", "", "a:1")
+    calls = Finding("calls", Severity.FAULT, "refused", "look at the ledger", "", "a:1")
+    print_findings([ledger])
+    assert "begin with" not in capsys.readouterr().out
+    print_findings([Finding("client", Severity.OK, "dejavu 1.0.0"), ledger, calls])
+    assert "begin with ledger of a:1: others may follow from it" in capsys.readouterr().out

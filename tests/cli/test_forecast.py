@@ -9,34 +9,11 @@ from typing import Any
 
 import pytest
 from tests.support.fakes.service import FakeServer, forecast
-from tests.support.harness.clients import Run
+from tests.support.harness.clients import Output, Run
 
-from dejavu.v1.forecast_pb2 import (
-    ADAPTATION_MODE_ON,
-    ADAPTATION_MODE_SHADOW,
-    SIDE_AWAY,
-    SIDE_HOME,
-    WARNING_REASON_RATINGS_OUTDATED,
-    Adaptation,
-    ExpectedMarginTerms,
-    LastScore,
-    Possession,
-    ReliabilityWarning,
-    TeamKnowledge,
-)
+from dejavu.v1 import forecast_pb2 as pb
+from dejavu.v1 import prediction_service_pb2 as service
 from dejavu.v1.market_pb2 import RISK_LEVEL_EXTREME
-from dejavu.v1.prediction_service_pb2 import (
-    RISK_FACTOR_KIND_PACE,
-    RISK_FACTOR_KIND_VOLATILITY,
-    AssessRiskResponse,
-    FieldViolation,
-    PredictError,
-    PredictRequest,
-    PredictResponse,
-    RiskAssessment,
-    RiskFactor,
-    RiskResult,
-)
 from dejavu_client import FINAL, HALFTIME
 from dejavu_common.clock import game_day
 
@@ -49,27 +26,30 @@ ADAPTED: dict[str, Any] = {
     "rolling_coverage": 0.95,
     "static_rolling_coverage": 0.875,
 }
-KNOWN = TeamKnowledge(deviation=3.6, earlier_date="2024-06-17")
+KNOWN = pb.TeamKnowledge(deviation=3.6, earlier_date="2024-06-17")
 MARGIN: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL, "expected_margin": 3.75}
+TOTAL = pb.TotalForecast(point_forecast=223.4, interval_lower=206, interval_upper=242, expected_total=231.2)
 TODAY = game_day(datetime.now(UTC))
 
 
 def made_of(**terms: Any) -> dict[str, Any]:
-    return {**MARGIN, "expected_margin_terms": ExpectedMarginTerms(**terms)}
+    return {**MARGIN, "expected_margin_terms": pb.ExpectedMarginTerms(**terms)}
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
         (
-            {"adaptation": Adaptation(mode=ADAPTATION_MODE_SHADOW, **ADAPTED)},
+            {"adaptation": pb.Adaptation(mode=pb.ADAPTATION_MODE_SHADOW, **ADAPTED)},
             ["if adapted −9.0 to +13.5", "95 % of 40 games if adapted, 87.5 % as calibrated"],
         ),
         (
-            {"adaptation": Adaptation(mode=ADAPTATION_MODE_ON, **ADAPTED)},
+            {"adaptation": pb.Adaptation(mode=pb.ADAPTATION_MODE_ON, **ADAPTED)},
             ["as calibrated −8.0 to +12.0", "95 % of 40 games adapted, 87.5 % as calibrated"],
         ),
         ({"neutral_site": True}, ["neutral site yes"]),
+        ({"total": TOTAL, "total_points": 139}, ["223.4, 206 to 242 with 95 %", "231.2 expected at the end"]),
+        ({"game_date": f"{TODAY}"}, ["what-if"]),
         # With a given margin, the ratings are used for the total alone.
         (
             {**MARGIN, "home_known": KNOWN, "away_known": KNOWN},
@@ -83,41 +63,40 @@ def made_of(**terms: Any) -> dict[str, Any]:
         (made_of(missing_players=-7.5), ["at the end, by the ratings and who has played so far"]),
     ],
 )
-def test_a_forecast_says_what_it_is_made_of(
-    server: FakeServer, run: Run, fields: dict[str, Any], said: list[str]
-) -> None:
-    server.answers("Predict", PredictResponse(forecast=forecast(**fields)))
-    shown = " ".join(run("predict", "1", width=160).stdout.replace("│", " ").split())
+def test_a_forecast_says_what_it_is_made_of(output: Output, fields: dict[str, Any], said: list[str]) -> None:
+    shown = " ".join(
+        output(service.PredictResponse(forecast=forecast(**fields)), "predict", "1", width=160)
+        .replace("│", " ")
+        .split()
+    )
     assert [part for part in said if part not in shown] == [], shown
+    assert f"{TODAY}" not in shown
 
 
-def test_the_date_of_todays_game_is_not_shown(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", PredictResponse(forecast=forecast(game_date=TODAY.isoformat())))
-    assert f"{TODAY}" not in run("predict", "0", "2").stdout
-
-
-RISK = RiskAssessment(
+RISK = service.RiskAssessment(
     score=81.4,
     level=RISK_LEVEL_EXTREME,
     factors=[
-        RiskFactor(kind=RISK_FACTOR_KIND_VOLATILITY, value=4.2, score=97, weight=0.35, contribution=33.95),
-        RiskFactor(kind=RISK_FACTOR_KIND_PACE, value=240, score=47, weight=0.15, contribution=7.05),
+        service.RiskFactor(
+            kind=service.RISK_FACTOR_KIND_VOLATILITY, value=4.2, score=97, weight=0.35, contribution=33.95
+        ),
+        service.RiskFactor(kind=service.RISK_FACTOR_KIND_PACE, value=240, score=47, weight=0.15, contribution=7.05),
     ],
     warnings=["The lead changed hands [4] times over the last 6 minutes."],
 )
 
 
-REFUSED = PredictError(
+REFUSED = service.PredictError(
     code=3,
     reason="INVALID_TOTAL_POINTS",
     message="total_points: 3; expected 20 (the lead) to 500",
-    field_violations=[FieldViolation(field="total_points", description="3; expected 20 (the lead) to 500")],
+    field_violations=[service.FieldViolation(field="total_points", description="3; expected 20 (the lead) to 500")],
 )
-RISKS = [RiskResult(assessment=RISK), RiskResult(error=REFUSED)]
+RISKS = [service.RiskResult(assessment=RISK), service.RiskResult(error=REFUSED)]
 
 
 def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -> None:
-    server.answers("AssessRisk", AssessRiskResponse(results=RISKS[:1]))
+    server.answers("AssessRisk", service.AssessRiskResponse(results=RISKS[:1]))
     result = run("risk", "0", "-2", "3", "--total-points", "30")
     assert result.exit_code == 0, result.stderr
     [call] = server.calls
@@ -135,7 +114,7 @@ def test_risks_of_several_games_are_listed_with_those_that_were_refused(
 ) -> None:
     file = tmp_path / "games.jsonl"
     file.write_text('{"pattern": [0, -2], "totalPoints": 30}\n\n{"pattern": [10, 20]}\n')
-    server.answers("AssessRisk", *[AssessRiskResponse(results=RISKS)] * 2)
+    server.answers("AssessRisk", *[service.AssessRiskResponse(results=RISKS)] * 2)
     result = run("risk", "--games", str(file))
     assert result.exit_code == 4
     assert [len(game.pattern) for game in server.calls[0].request.games] == [2, 2]
@@ -153,46 +132,33 @@ def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
         assert part in shown
     entries = [json.loads(line) for line in run("games", "--teams", "--json").stdout.splitlines()]
     assert len(entries) == 30
-    assert entries[1] == {
-        "code": "BKN",
-        "number": 1610612751,
-        "city": "Brooklyn",
-        "name": "Nets",
-        "aliases": ["BRK", "NJ"],
-        "formerly": [
-            {"code": "NJN", "franchise": "BKN", "city": "New Jersey", "name": "Nets", "seasons": [1978, 2012]}
-        ],
-    }
+    formerly = {"code": "NJN", "franchise": "BKN", "city": "New Jersey", "name": "Nets", "seasons": [1978, 2012]}
+    names = {"code": "BKN", "number": 1610612751, "city": "Brooklyn", "name": "Nets", "aliases": ["BRK", "NJ"]}
+    assert entries[1] == {**names, "formerly": [formerly]}
 
 
 def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeServer, run: Run) -> None:
-    warning = ReliabilityWarning(reason=WARNING_REASON_RATINGS_OUTDATED, text="the teams' ratings end too long before")
-    known = TeamKnowledge(deviation=3.61, finals=2, earlier_date="2023-06-12")
+    warning = pb.ReliabilityWarning(
+        reason=pb.WARNING_REASON_RATINGS_OUTDATED, text="the teams' ratings end too long before"
+    )
+    known = pb.TeamKnowledge(deviation=3.61, finals=2, earlier_date="2023-06-12")
+    knowledge: dict[str, Any] = {"ratings_date": "2023-06-12", "warnings": [warning]}
 
-    def answer(request: PredictRequest) -> PredictResponse:
+    def answer(request: service.PredictRequest) -> service.PredictResponse:
         live: dict[str, Any] = {name: getattr(request, name) for name in ("total_points", "last_score", "possession")}
-        knowledge: dict[str, Any] = {
-            "ratings_date": "2023-06-12",
-            "warnings": [warning],
-            "home_known": known,
-            "away_known": known,
-        }
-        return PredictResponse(forecast=forecast(request, **live, **knowledge))
+        return service.PredictResponse(
+            forecast=forecast(request, home_known=known, away_known=known, **live, **knowledge)
+        )
 
     server.answers("Predict", answer)
     given = "--home BOS --away LAL --game-date 2026-11-20 --total-points 8 --last-score away:12 --possession home:shot"
     shown = run("predict", "0", "2", *given.split(), width=160).stdout
-    assert server.next_call().request == PredictRequest(
-        pattern=[0, 2],
-        return_explanation=True,
-        horizon=HALFTIME,
-        home_team="BOS",
-        away_team="LAL",
-        game_date="2026-11-20",
-        total_points=8,
-        last_score=LastScore(side=SIDE_AWAY, seconds=12),
-        possession=Possession(side=SIDE_HOME, shot_in_air=True),
-    )
+    what_if = service.PredictRequest(pattern=[0, 2], return_explanation=True, horizon=HALFTIME)
+    asked = service.PredictRequest(home_team="BOS", away_team="LAL", game_date="2026-11-20", total_points=8)
+    asked.MergeFrom(what_if)
+    asked.last_score.CopyFrom(pb.LastScore(side=pb.SIDE_AWAY, seconds=12))
+    asked.possession.CopyFrom(pb.Possession(side=pb.SIDE_HOME, shot_in_air=True))
+    assert server.next_call().request == asked
     for part in (
         "points of both teams  8",
         "LAL, 12 s before the end of minute 2",
@@ -203,7 +169,7 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
     ):
         assert part in shown
     plain = run("predict", "0", "2").stdout
-    assert server.next_call().request == PredictRequest(pattern=[0, 2], horizon=HALFTIME, return_explanation=True)
+    assert server.next_call().request == what_if
     assert "what-if" in plain
     assert not [text for text in ("points of both teams", "last score", "Warning") if text in plain]
 
@@ -220,26 +186,13 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
 def test_a_moment_is_sent_and_shown(
     server: FakeServer, run: Run, text: str, period: int, left: float, lead: int, shown: str
 ) -> None:
-    server.answers(
-        "Predict",
-        lambda request: PredictResponse(
-            forecast=forecast(
-                request, moment=request.moment, possession=request.possession, last_score=request.last_score
-            )
-        ),
-    )
-    given = (
-        "--possession",
-        "home",
-        "--total-points",
-        "8",
-        "--last-score",
-        "away:12",
-        "--explain",
-        "--free-throws",
-        "2",
-    )
-    printed = run("predict", "0", "2", "--moment", text, *given, width=160).stdout
+    def answer(request: service.PredictRequest) -> service.PredictResponse:
+        live: dict[str, Any] = {name: getattr(request, name) for name in ("moment", "possession", "last_score")}
+        return service.PredictResponse(forecast=forecast(request, **live))
+
+    server.answers("Predict", answer)
+    given = "--possession home --total-points 8 --last-score away:12 --explain --free-throws 2"
+    printed = run("predict", "0", "2", "--moment", text, *given.split(), width=160).stdout
     moment = server.next_call().request.moment
     assert (moment.period, moment.seconds_left, moment.differential, moment.free_throws) == (period, left, lead, 2)
     assert shown in printed

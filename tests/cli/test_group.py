@@ -105,54 +105,42 @@ import_module(sys.argv.pop(1)).main()
 """Runs a program without some packages; the first argument lists them, and the second is the program's module."""
 
 
+LIVE = "pip install 'dejavu-forecast[live]'"
+LIVE_AND_SERVER = (
+    "nba_api, prometheus_client, uvloop, which are not installed: pip install 'dejavu-forecast[live,server]'"
+)
+
+
 @pytest.mark.parametrize(
     ("hidden", "command", "said"),
     [
-        pytest.param(
-            "nba_api,prometheus_client,uvloop",
-            ["demo", "--json"],
-            "nba_api, prometheus_client, uvloop, which are not installed: pip install 'dejavu-forecast[live,server]'",
-            id="two extras",
-        ),
-        pytest.param(
-            "pyarrow",
-            ["replay", "--games", "plays.parquet", "--date", "2021-05-16"],
-            "'dejavu-forecast[live]'",
-            id="to read a file",
-            marks=pytest.mark.nightly,
-        ),
-        pytest.param(
-            "pyarrow",
-            ["predictions", "--parquet", "file"],
-            "pip install 'dejavu-forecast[live]'",
-            id="to write a file",
-            marks=pytest.mark.nightly,
-        ),
+        ("nba_api,prometheus_client,uvloop", "demo --json", LIVE_AND_SERVER),
+        pytest.param("pyarrow", "replay --games plays.parquet --date 2021-05-16", LIVE, marks=pytest.mark.nightly),
+        pytest.param("pyarrow", "predictions --parquet file", LIVE, marks=pytest.mark.nightly),
     ],
 )
 def test_a_command_without_what_it_needs_says_which_extra_to_install(
-    hidden: str, command: list[str], said: str, tmp_path: Path
+    hidden: str, command: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "plays.parquet").touch()
-    program = [sys.executable, "-c", WITHOUT, hidden, "dejavu_cli.main", *command]
+    program = [sys.executable, "-c", WITHOUT, hidden, "dejavu_cli.main", *command.split()]
     ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert ended.returncode == 1
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
+def normal(name: str) -> str:
+    """Return the name of a distribution as indexes compare it."""
+    return name.lower().replace("_", "-")
+
+
 def modules_of_extras() -> list[str]:
     """Return the modules that only extras install."""
     needed = [Requirement(line) for line in requires("dejavu-forecast") or ()]
-    always, extras = (
-        {each.name.lower().replace("_", "-") for each in needed if (each.marker is None) is base}
-        for base in (True, False)
-    )
-    return [
-        module
-        for module, packages in packages_distributions().items()
-        if {each.lower().replace("_", "-") for each in packages} <= extras - always
-    ]
+    always, extras = ({normal(each.name) for each in needed if (each.marker is None) is base} for base in (True, False))
+    found = packages_distributions().items()
+    return [module for module, packages in found if set(map(normal, packages)) <= extras - always]
 
 
 @pytest.mark.parametrize(
@@ -179,9 +167,9 @@ def test_every_extra_that_a_command_needs_brings_what_it_needs() -> None:
     for requirement in (Requirement(line) for line in requires("dejavu-forecast") or ()):
         for extra in ("live", "mcp", "notify", "server"):
             if requirement.marker is not None and requirement.marker.evaluate({"extra": extra}):
-                brought.setdefault(extra, set()).add(requirement.name.lower().replace("_", "-"))
+                brought.setdefault(extra, set()).add(normal(requirement.name))
     providers = packages_distributions()
     for name, command in COMMANDS.items():
         for extra, modules in command.needs.items():
             for module in modules:
-                assert {each.lower().replace("_", "-") for each in providers[module]} & brought[extra], (name, module)
+                assert set(map(normal, providers[module])) & brought[extra], (name, module)

@@ -1,61 +1,57 @@
-"""`dejavu` as a separate process: pipes, signals, and no tracebacks."""
+"""`dejavu` as a separate process: pipes, signals, no tracebacks, and the page of `dejavu poll --page`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import psutil
 import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.fakes.service import FakeServer, event, heartbeat
 from tests.support.harness.clients import Run
-from tests.support.processes.servers import spawned_server
-from tests.support.programs.commands import python_m
+from tests.support.processes.servers import async_worker, spawned_server
+from tests.support.programs.commands import Program, dejavu, python_m
+
+from dejavu_cli.server_process import FIRST_RESTART_SECONDS, running_page
 
 
-def start(server: FakeServer, *arguments: str, program: Sequence[str] = ()) -> subprocess.Popen[str]:
+def start(
+    server: FakeServer, *arguments: str, program: Sequence[str] = (), debug: bool = False
+) -> AbstractContextManager[Program]:
     """Start `dejavu`, or another command in its place."""
-    environment = {key: value for key, value in os.environ.items() if key != "DEJAVU_DEBUG"}
-    return subprocess.Popen(
-        [*(program or python_m("dejavu_cli")), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**environment, "DEJAVU_TARGET": server.target},
-    )
+    return dejavu(*arguments, command=program, DEJAVU_TARGET=server.target, DEJAVU_DEBUG="1" if debug else "")
 
 
 def test_a_stream_ends_when_its_reader_has_enough(server: FakeServer) -> None:
     # No event follows the first forecast: the process must detect the closed pipe without writing.
     server.answers("StreamPredictions", [heartbeat("now"), event(1)])
-    with start(server, "stream", "--json") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert '"sequence": "1"' in process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(20) == 0
-        assert process.stderr.read() == ""
+    with start(server, "stream", "--json") as program:
+        assert '"sequence": "1"' in program.out.readline()
+        program.out.close()
+        assert program.ended() == 0
+        assert program.err.read() == ""
 
 
 def test_writing_to_a_reader_that_left_is_no_error(server: FakeServer) -> None:
     # `models` writes once, at its end, when the pipe is already closed.
     read, write = os.pipe()
     os.close(read)
+    command = [*python_m("dejavu_cli"), "models", "--json"]
+    environment = {**os.environ, "DEJAVU_TARGET": server.target}
     process = subprocess.run(
-        [*python_m("dejavu_cli"), "models", "--json"],
-        stdout=write,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "DEJAVU_TARGET": server.target},
-        timeout=20,
-        check=False,
+        command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment, timeout=20, check=False
     )
     os.close(write)
     assert (process.returncode, process.stderr) == (0, "")
@@ -63,13 +59,10 @@ def test_writing_to_a_reader_that_left_is_no_error(server: FakeServer) -> None:
 
 def test_ctrl_c_exits_130_without_a_word(server: FakeServer) -> None:
     server.answers("StreamPredictions", [event(1)])
-    with start(server, "stream", "--json") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert process.stderr.read() == ""
+    with start(server, "stream", "--json") as program:
+        program.out.readline()
+        assert program.ended(signal.SIGINT) == 130
+        assert program.err.read() == ""
 
 
 EARLY = """
@@ -101,19 +94,18 @@ main()
 def test_ctrl_c_while_the_program_loads_ends_it_as_quietly_as_later(
     module: str, arguments: list[str], server: FakeServer
 ) -> None:
-    with start(server, *arguments, program=[sys.executable, "-c", EARLY.format(module=module)]) as process:
-        assert process.communicate(timeout=30) == ("", "")
-        assert process.returncode == 130
+    with start(server, *arguments, program=[sys.executable, "-c", EARLY.format(module=module)]) as program:
+        assert program.ended() == 130
+        assert (program.out.read(), program.err.read()) == ("", "")
 
 
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> None:
     broken = "import dejavu_cli.commands.server as s, dejavu_cli.main as c; s.parse_servers = None; c.main()"
-    if debug:
-        broken = "import os; os.environ['DEJAVU_DEBUG'] = '1'; " + broken
-    with start(server, "health", program=[sys.executable, "-c", broken]) as process:
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, out) == (1, "")
+    with start(server, "health", program=[sys.executable, "-c", broken], debug=debug) as running:
+        assert running.ended() == 1
+        out, err = running.out.read(), running.err.read()
+    assert out == ""
     assert "Error: TypeError: 'NoneType' object is not callable" in err
     assert ("Traceback" in err) == debug
 
@@ -126,10 +118,10 @@ def test_the_client_alone_needs_no_extra(server: FakeServer) -> None:
         "try: c.main()\n"
         f"finally: sys.stderr.write(' '.join(sys.modules.keys() & set({heavy!r})))"
     )
-    with start(server, "predict", "1", "--json", program=[sys.executable, "-c", program]) as process:
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (0, "")
-    assert '"pointForecast": 1.0' in out
+    with start(server, "predict", "1", "--json", program=[sys.executable, "-c", program]) as running:
+        assert running.ended() == 0
+        assert '"pointForecast": 1.0' in running.out.read()
+        assert running.err.read() == ""
 
 
 WHAT_IF = json.dumps({"pattern": PATTERN})
@@ -170,3 +162,66 @@ def test_all_workers_are_warmed_shown_and_cleared(tmp_path: Path, run: Run) -> N
 def test_a_missing_file_is_named(run: Run) -> None:
     missing = run("stats", "--warm-cache", "none.jsonl")
     assert (missing.exit_code, "none.jsonl" in missing.stderr, "Traceback" in missing.output) == (1, True, False)
+
+
+PROGRAM: Final = """
+import asyncio, functools
+from dejavu_cli.server_process import running_page
+async def main():
+    async with running_page("127.0.0.1:1", "--listen", "127.0.0.1:0", tell=functools.partial(print, flush=True)):
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+def gateway() -> psutil.Process:
+    """Return the process of the page."""
+    [found] = [
+        each for each in psutil.Process().children() if {"dejavu_cli.child", "dejavu_gateway"} < {*each.cmdline()}
+    ]
+    return found
+
+
+def answers(url: str) -> bool:
+    with urllib.request.urlopen(f"{url}healthz", timeout=30) as answer:
+        return bool(answer.status == 200)
+
+
+@pytest.mark.nightly
+async def test_a_page_that_was_killed_is_back_at_the_same_address_and_gone_at_the_end(tmp_path: Path) -> None:
+    told = asyncio.Queue[str]()
+    async with async_worker(tmp_path) as worker, asyncio.timeout(120):
+        async with running_page(worker.address, "--listen", "127.0.0.1:0", tell=told.put_nowait):
+            served = await told.get()
+            first = gateway()
+            first.kill()
+            assert await told.get() == "The page ended (exit code -9); it is started again."
+            assert await told.get() == served
+            assert await asyncio.to_thread(answers, served.removeprefix("Page at "))
+            second = gateway()
+            assert second.pid != first.pid
+        assert not second.is_running()
+    assert told.empty()
+
+
+async def test_a_page_that_cannot_start_is_told_once_and_tried_again_until_it_can() -> None:
+    told = asyncio.Queue[str]()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = "--listen", f"127.0.0.1:{taken.getsockname()[1]}"
+        async with running_page("127.0.0.1:1", *listen, tell=told.put_nowait), asyncio.timeout(120):
+            assert "does not start, and is tried again: " in await told.get()
+            await asyncio.sleep(FIRST_RESTART_SECONDS)
+            taken.close()
+            assert await told.get() == f"Page at http://{listen[1]}/"
+    assert told.empty()
+
+
+def test_a_page_ends_with_a_program_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        address = program.stdout.readline()
+        [page] = psutil.Process(program.pid).children()
+        program.kill()
+    assert "Page at " in address
+    psutil.wait_procs([page], timeout=30)
+    assert not page.is_running()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from tests.support.builders.plays_files import nba_api, written
-from tests.support.programs.commands import python_m
+from tests.support.programs.commands import Program, dejavu
 from typer.testing import CliRunner
 
 from dejavu_cli.main import app
@@ -25,8 +23,11 @@ from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.http_server import LocalServer, Response
 
 
-def command(*options: str) -> list[str]:
-    return [*python_m("dejavu_cli"), "replay", "--listen", "127.0.0.1:0", *options]
+def serving(*options: str) -> AbstractContextManager[Program]:
+    return dejavu("replay", "--listen", "127.0.0.1:0", *options)
+
+
+AT_ONCE = ("--json", "--delay", "0")
 
 
 def fails_with(code: int, *options: str) -> str:
@@ -44,11 +45,9 @@ def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -
     path = tmp_path / "plays.parquet"
     parquet.write_table(pa.Table.from_pylist(rows("202303060LAL", "PHO") + rows("202303060DEN", None)), path)
     options = ("--games", str(path), "--date", "2023-03-06")
-    with subprocess.Popen(command(*options), stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdout is not None
-        lines = [program.stdout.readline().strip() for _ in range(5)]
-        program.terminate()
-        assert program.wait(20) == 0
+    with serving(*options) as program:
+        lines = [program.out.readline().strip() for _ in range(5)]
+        assert program.ended(signal.SIGTERM) == 0
 
     assert lines[0].startswith("Serving 1 game at http://127.0.0.1:")
     assert lines[1].endswith("PHX @ LAL  202303060LAL")
@@ -65,7 +64,7 @@ def test_it_serves_games_of_another_project_with_the_ids_and_dates_of_a_list(tmp
     options = ("--games", str(path), "--from", "nba_api", "--game-list", str(tmp_path / "list.csv"))
     (tmp_path / "lines.csv").write_text("date,home,away,spread\n2023-10-24,DEN,LAL,-4½\n")
     lines = ("--lines", str(tmp_path / "lines.csv"))
-    with serving(*options, *lines, "--date", "2023-10-24") as program:
+    with serving(*AT_ONCE, *options, *lines, "--date", "2023-10-24") as program:
         told = announced(program)
         with closing(NbaFeed(told["url"])) as feed:
             assert feed.odds() == {told["games"][0]["gameId"]: SidedLine(Line(4.5), "DEN", "LAL")}
@@ -74,34 +73,21 @@ def test_it_serves_games_of_another_project_with_the_ids_and_dates_of_a_list(tmp
     assert told["leftOut"] == []
 
 
-def announced(program: subprocess.Popen[str]) -> dict[str, Any]:
+def announced(program: Program) -> dict[str, Any]:
     """Return the JSON object that a replay prints at its start."""
-    assert program.stdout is not None
-    told: dict[str, Any] = json.loads(program.stdout.readline())
+    told: dict[str, Any] = json.loads(program.out.readline())
     return told
-
-
-@contextmanager
-def serving(*options: str) -> Iterator[subprocess.Popen[str]]:
-    started = command("--json", "--delay", "0", *options)
-    with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
-        try:
-            yield program
-        finally:
-            program.terminate()
 
 
 def test_it_serves_the_same_games_for_its_seed_until_it_is_stopped() -> None:
     teams = []
     for _ in range(2):
-        with serving("--count", "3", "--seed", "7", "--stagger", "60") as program:
+        with serving(*AT_ONCE, "--count", "3", "--seed", "7", "--stagger", "60") as program:
             told = announced(program)
             with closing(NbaFeed(told["url"])) as feed:
                 shown = feed.scoreboard().games
-            program.send_signal(signal.SIGINT)
-            assert program.wait(20) == 0
-            assert program.stderr is not None
-            assert program.stderr.read() == ""
+            assert program.ended(signal.SIGINT) == 0
+            assert program.err.read() == ""
         assert [game.game_id for game in shown] == [game["gameId"] for game in told["games"]]
         assert [game.status for game in shown] == [GameStatus.LIVE, GameStatus.SCHEDULED, GameStatus.SCHEDULED]
         teams.append([game["homeTeam"] for game in told["games"]])

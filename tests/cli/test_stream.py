@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 from tests.support.fakes.service import Abort, Ended, FakeServer, event, heartbeat, result
-from tests.support.harness.clients import Run
+from tests.support.harness.clients import Output, Run
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_MODEL_UNFIT, Moment, ReliabilityWarning
 from dejavu_client import FINAL
@@ -31,21 +31,18 @@ def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
     assert sorted(lines[0]) == ["heartbeat", "resumeToken"]
 
 
-def test_outcomes_of_a_stream_are_printed_between_forecasts(server: FakeServer, run: Run) -> None:
+def test_outcomes_of_a_stream_are_printed_between_forecasts(run: Run, output: Output) -> None:
     teams = {"home_team": "BKN", "away_team": "GSW"}
     told = [event(1), result(2, differential=-4, **teams), result(3, differential=5, revision=1)]
     over = Abort(grpc.StatusCode.OUT_OF_RANGE)
-    server.answers("StreamPredictions", [*told, over], [*told, over])
-    _, first, second = run("stream").stdout.splitlines()
+    _, first, second = output(([*told, over], [*told, over]), "stream").splitlines()
     assert first.endswith("GSW @ BKN · 0022000001  half: GSW by 4 (−4)  #2")
     assert second.endswith("0022000001  half: home by 5 (+5), corrected  #3 revision 1")
     lines = [json.loads(line) for line in run("stream", "--json").stdout.splitlines()]
     assert [line.get("outcome", {}).get("differential") for line in lines] == [None, -4, 5]
 
 
-def test_a_stream_fits_eighty_columns_and_says_who_leads_who_won_and_what_is_withdrawn(
-    server: FakeServer, run: Run
-) -> None:
+def test_a_stream_fits_eighty_columns_and_says_who_leads_who_won_and_what_is_withdrawn(output: Output) -> None:
     teams: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "elapsed_minutes": 18, "interval_lower": -25.4}
     teams |= {"interval_upper": 10.7, "home_lead_probability": 0.999, "point_forecast": -17.34}
     first = event(1, **teams, warnings=[ReliabilityWarning(reason=WARNING_REASON_MODEL_UNFIT, text="unfit")])
@@ -54,8 +51,7 @@ def test_a_stream_fits_eighty_columns_and_says_who_leads_who_won_and_what_is_wit
     final: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL}
     gone = result(5, differential=-29, revision=1, withdrawn=True, **final)
     told = [first, again, result(4, differential=-29, **final), gone]
-    server.answers("StreamPredictions", [*told, Abort(grpc.StatusCode.OUT_OF_RANGE)])
-    lines = run("stream", width=80).stdout.splitlines()
+    lines = output([*told, Abort(grpc.StatusCode.OUT_OF_RANGE)], "stream", width=80).splitlines()
     assert [line[10:] for line in lines] == [
         "LAL @ BOS  min 18  now LAL by 16  half −17.3 −25…+10  BOS leads >99 %",
         "model unfit",
@@ -66,13 +62,12 @@ def test_a_stream_fits_eighty_columns_and_says_who_leads_who_won_and_what_is_wit
     assert max(map(len, lines)) <= 80
 
 
-def test_a_stream_shows_the_clock_of_moments_and_that_a_game_went_to_overtime(server: FakeServer, run: Run) -> None:
+def test_a_stream_shows_the_clock_of_moments_and_that_a_game_went_to_overtime(output: Output) -> None:
     teams: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL}
     moment = Moment(period=5, seconds_left=12.3, differential=2)
     last = [event(46, elapsed_minutes=46, **teams), event(47, elapsed_minutes=47, moment=moment, **teams)]
     final = result(50, differential=4, overtimes=1, **teams)
-    server.answers("StreamPredictions", [*last, final, Abort(grpc.StatusCode.OUT_OF_RANGE)])
-    before, newest, end = run("stream").stdout.splitlines()
+    before, newest, end = output([*last, final, Abort(grpc.StatusCode.OUT_OF_RANGE)], "stream").splitlines()
     assert "min 46" in before
     assert "OT 0:12.3  now BOS by 2" in newest
     assert end.endswith("final: BOS by 4 (+4) after overtime  #50")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.builders.evenings import game
 from tests.support.harness.poller import Watch, watching
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -57,21 +56,28 @@ def seen(request: PredictRequest) -> int | None:
 
 async def to_the_end(watch: Watch) -> None:
     """Play a game from the end of its first half."""
-    for elapsed in (HALF, HALF + 61, END - 59):
-        await watch.at(elapsed)
-    watch.evening.clock.now = watch.evening.replay.end
-    for _ in range(3):
-        await watch.turn()
+    await watch.at(HALF, HALF + 61, END - 59)
+    await watch.over(3)
 
 
-async def test_who_plays_is_read_at_tip_off_and_after_minutes_6_12_and_24() -> None:
-    evening, predictor, court = Evening([game()]), StoringPredictor(), Court()
-    async with watching(evening, predictor, box_scores=BoxScores(court.read), horizons=[FINAL], from_minute=1) as watch:
-        for minute in (1, 2, 5, 6, 7, 12, 24, 25, 47):
-            await watch.at(60 * minute + 1)
-    said = {asked.minute: seen(asked.request) for asked in predictor.asked}
-    assert said == {1: 6, 2: 6, 5: 6, 6: 7, 7: 7, 12: 8, 24: 9, 25: 9, 47: 9}
-    assert len(court.reads) == 4
+@pytest.mark.parametrize(
+    ("minutes", "failing", "known", "reads"),
+    [
+        ((1, 2, 5, 6, 7, 12, 24, 25, 47), (), {1: 6, 2: 6, 5: 6, 6: 7, 7: 7, 12: 8, 24: 9, 25: 9, 47: 9}, 4),
+        # One that cannot be read costs no forecast, and is asked for once a mark.
+        ((1, 2, 3, 6), (1, 2, 3), {1: None, 2: None, 3: None, 6: 7}, 2),
+    ],
+)
+async def test_who_plays_is_read_at_tip_off_and_after_minutes_6_12_and_24(
+    minutes: tuple[int, ...], failing: tuple[int, ...], known: dict[int, int | None], reads: int
+) -> None:
+    court = Court()
+    async with watching(box_scores=BoxScores(court.read), horizons=[FINAL], from_minute=1) as watch:
+        for minute in minutes:
+            court.fault = FeedUnavailable("status 403") if minute in failing else None
+            await watch.minutes(minute)
+    assert {asked.minute: seen(asked.request) for asked in watch.predictor.asked} == known
+    assert len(court.reads) == reads
 
 
 async def test_line_ups_of_an_earlier_mark_say_that_they_are_of_it() -> None:
@@ -90,47 +96,23 @@ async def test_a_minute_that_was_over_before_the_first_read_knows_nobody() -> No
     assert len(court.reads) == 1
 
 
-async def test_a_box_score_that_cannot_be_read_costs_no_forecast_and_is_asked_for_once_a_mark() -> None:
-    evening, predictor, court = Evening([game()]), StoringPredictor(), Court(fault=FeedUnavailable("status 403"))
-    async with watching(evening, predictor, box_scores=BoxScores(court.read), horizons=[FINAL], from_minute=1) as watch:
-        for minute in (1, 2, 3):
-            await watch.at(60 * minute + 1)
-        court.fault = None
-        await watch.at(361)
-    assert [(asked.minute, seen(asked.request)) for asked in predictor.asked] == [
-        (1, None),
-        (2, None),
-        (3, None),
-        (6, 7),
-    ]
-    assert len(court.reads) == 2
-
-
 async def test_the_report_of_a_final_has_the_box_score() -> None:
-    evening, predictor, court = Evening([game()]), StoringPredictor(), Court()
-    async with watching(evening, predictor, box_scores=BoxScores(court.read)) as watch:
+    async with watching(box_scores=BoxScores(Court().read)) as watch:
         await to_the_end(watch)
-    assert [bool(lines) for lines in predictor.box_scores] == [False, True], "the half has none"
-    assert predictor.box_scores[1][0] == Line(player_id=1, home=True, seconds=2880, plus_minus=LEAD, started=True)
+    assert [bool(each.players) for each in watch.predictor.reports] == [False, True], "the half has none"
+    assert watch.predictor.reports[1].players[0] == Line(
+        player_id=1, home=True, seconds=2880, plus_minus=LEAD, started=True
+    )
 
 
-def few(lines: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
-    return lines[1:]
-
-
-def of_another_final(lines: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
-    return tuple(line._replace(plus_minus=-line.plus_minus) for line in lines)
-
-
-def nobody(_: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
-    return ()
+OF_ANOTHER_FINAL = tuple(line._replace(plus_minus=-line.plus_minus) for line in LINES)
 
 
 @pytest.mark.parametrize(
     ("answers", "reported"),
     [
-        ([of_another_final(LINES), LINES], LINES),  # it lags behind the final
-        ([few(LINES)] * TRIES, ()),
+        ([OF_ANOTHER_FINAL, LINES], LINES),  # it lags behind the final
+        ([LINES[1:]] * TRIES, ()),
         ([()], ()),  # a game that names no players, as of a replay
     ],
 )
@@ -142,23 +124,19 @@ async def test_the_box_score_of_a_final_is_read_until_it_fits(
     assert list(left) == []
 
 
-@pytest.mark.parametrize("change", [nobody, of_another_final])
-async def test_a_box_score_that_is_not_one_is_not_reported(
-    change: Callable[[tuple[PlayerLine, ...]], tuple[PlayerLine, ...]],
-) -> None:
-    evening, predictor, court = Evening([game()]), StoringPredictor(), Court(lines=change(LINES))
-    async with watching(evening, predictor, box_scores=BoxScores(court.read, pause=0.0)) as watch:
+@pytest.mark.parametrize("lines", [(), OF_ANOTHER_FINAL])
+async def test_a_box_score_that_is_not_one_is_not_reported(lines: tuple[PlayerLine, ...]) -> None:
+    async with watching(box_scores=BoxScores(Court(lines=lines).read, pause=0.0)) as watch:
         await to_the_end(watch)
-    assert [report.differential for report in predictor.reports] != []
-    assert predictor.box_scores == [(), ()]
+    assert watch.predictor.reports
+    assert not [each for each in watch.predictor.reports if each.players]
 
 
 async def test_a_final_is_reported_without_a_box_score_that_the_server_refuses() -> None:
-    evening, predictor, court = Evening([game()]), StoringPredictor(), Court()
-    async with watching(evening, predictor, box_scores=BoxScores(court.read)) as watch:
+    async with watching(box_scores=BoxScores(Court().read)) as watch:
         await watch.at(HALF)
-        reported = len(predictor.reports)
+        reported = len(watch.predictor.reports)
         wrong = InvalidArgumentError("players", field_violations=(FieldViolation("players[3].seconds", "0"),))
-        predictor.untaken.append(wrong)
+        watch.predictor.untaken.append(wrong)
         await to_the_end(watch)
-    assert [bool(lines) for lines in predictor.box_scores[reported:]] == [True, False]
+    assert [bool(each.players) for each in watch.predictor.reports[reported:]] == [True, False]

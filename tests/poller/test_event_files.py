@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.builders.evenings import Evening, game
-from tests.support.harness.poller import END, SIX_MINUTES, watching
+from tests.support.harness.poller import END, watching
 
 from dejavu_feed.event_table import read_events
 from dejavu_feed.nba.event_rows import live_event
@@ -17,10 +16,9 @@ from dejavu_poller.events import Fault, FaultKind, Prediction
 
 
 async def test_the_events_of_each_game_are_kept_and_have_its_pattern(tmp_path: Path) -> None:
-    evening = Evening([game()])
-    path = tmp_path / "kept" / f"events_{evening.ids[0]}.parquet"
-    async with watching(evening, event_files=EventFiles(tmp_path / "kept")) as watch:
-        await watch.at(SIX_MINUTES + 1)
+    async with watching(event_files=EventFiles(tmp_path / "kept")) as watch:
+        path = tmp_path / "kept" / f"events_{watch.id}.parquet"
+        await watch.minutes(18)
         before = read_events(path).to_pylist()
         (*_, last) = watch.told(Prediction)
         scores = [(event["elapsed_s"], event["home_score"], event["away_score"]) for event in before]
@@ -56,12 +54,7 @@ def test_fewer_events_replace_more_and_any_number_and_text_is_kept(tmp_path: Pat
     ],
 )
 def test_the_last_answer_counts_and_the_file_of_many_more_events_stays_beside(
-    tmp_path: Path,
-    given: list[int],
-    beside: int | None,
-    logged: int,
-    restarts: bool,
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, given: list[int], beside: int | None, logged: int, restarts: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     files, path = EventFiles(tmp_path), tmp_path / "events_0022500001.parquet"
     events = [live_event({"actionType": "timeout"}, 1, 10.0, number) for number in range(2_000)]
@@ -99,13 +92,11 @@ def test_a_day_has_room_for_a_hundred_games(tmp_path: Path) -> None:
 
 async def test_a_folder_that_is_gone_is_said_once_and_the_game_is_forecast(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
-    evening = Evening([game()])
-    async with watching(evening, event_files=EventFiles(folder)) as watch:
+    async with watching(event_files=EventFiles(folder)) as watch:
         folder.rmdir()
         folder.write_text("a file in its place")
-        await watch.at(SIX_MINUTES + 1)
-        await watch.at(SIX_MINUTES + 61)
+        await watch.minutes(18, 19)
         assert len(watch.told(Prediction)) == 4
         (fault,) = watch.told(Fault)
-        assert (fault.source, fault.kind) == (evening.ids[0], FaultKind.INTERNAL)
+        assert (fault.source, fault.kind) == (watch.id, FaultKind.INTERNAL)
         assert fault.reason.startswith("its events are not kept: ")

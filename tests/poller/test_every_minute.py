@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, able_model, extend_to_overtime, game
-from tests.support.harness.poller import END, HALF, Watch, correct, watching
+from tests.support.harness.poller import END, HALF, Watch, cut_at, moved, newest, watching
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD
@@ -20,7 +21,8 @@ from dejavu_cli.output.poll_events import event_line
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import UnavailableError
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.nba.live_payloads import PlayByPlay, Scoreboard
+from dejavu_feed.live_inputs import LiveInputs
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, PlayByPlay, Scoreboard
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import QUARTER_MINUTES, Score, elapsed_seconds, slots
 from dejavu_feed.replay.games import ReplayGame
@@ -36,7 +38,10 @@ from dejavu_poller.events import (
     Prediction,
     RatingsOutdated,
 )
+from dejavu_poller.inputs import ForecastInputs
+from dejavu_poller.predictor import request_forecasts
 from dejavu_poller.prices import PriceFile
+from dejavu_poller.transition import DueForecast
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:
@@ -74,21 +79,19 @@ async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> N
         await go_through(watch, 46, 47)
         await watch.at(END)
         assert not watch.told(HorizonResult)
-        for elapsed in (2940, 3000, 3060):
-            await watch.at(elapsed)
-        watch.evening.clock.now = watch.evening.replay.end
-        await watch.turn()
+        await watch.at(2940, 3000, 3060)
+        await watch.over()
 
         assert watch.predictor.minutes(FINAL) == [46, 47]
         (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential, outcome.game.period) == (FINAL, 4, 5)
         assert outcome.game.text == "Final/OT"
         await watch.turn()
-        assert watch.predictor.overtimes[-1] == 1, "the record knows the overtime"
+        assert watch.predictor.reports[-1].overtimes == 1, "the record knows the overtime"
         in_overtime = [event_line(each) for each in watch.told(GameChanged) if each.game.text.startswith("OT")]
         assert in_overtime
         assert all(line.endswith("  overtime") for line in in_overtime)
-        assert watch.poller.games[outcome.game.game_id].read_to_end
+        assert watch.seen.read_to_end
 
 
 def with_moments() -> StoringPredictor:
@@ -104,44 +107,39 @@ def a_basket_every_12_s() -> ReplayGame:
 
 
 @asynccontextmanager
-async def overtime() -> AsyncIterator[tuple[Watch, str]]:
-    """Yield a watched game that is 70 s into overtime, with forecasts at moments, and its id."""
+async def overtime() -> AsyncIterator[Watch]:
+    """Yield a watched game that is 70 s into overtime, with forecasts at moments."""
     async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
-        for elapsed in (1500.0, 2740.0, 2950.0):
-            await watch.at(elapsed)
-        yield watch, watch.evening.ids[0]
+        await watch.at(1500.0, 2740.0, 2950.0)
+        yield watch
 
 
 async def test_the_newest_play_is_forecast_and_in_last_minutes_and_overtime_shown() -> None:
     played = extend_to_overtime(game(lead=3, run=2))
-    predictor = with_moments()
-    async with watching(Evening([played]), predictor) as watch:
-        (game_id,) = watch.evening.ids
+    async with watching(Evening([played]), with_moments()) as watch:
 
         async def shown(elapsed: float) -> Forecast | None:
             await watch.at(elapsed)
-            return watch.poller.games[game_id].at_moment
+            return watch.seen.at_moment
 
-        assert await shown(1300.0) is None
-        half = await shown(1370.0)
-        assert half is not None
-        assert (half.horizon, half.moment.period, half.elapsed_minutes) == (HALFTIME, 2, 23)
-        assert await shown(1500.0) is None, "the half is over"
-        assert await shown(2740.0) is None
-        last = await shown(2815.0)
-        assert last is not None
-        assert (last.horizon, last.moment.period, last.elapsed_minutes) == (FINAL, 4, 47)
-        lead = [score for score in played.scores if score.elapsed <= 2825][-1]
-        assert last.moment.differential == lead.home - lead.away
-        for elapsed in (2950, 3000, 3060):  # in every turn, although no minute can be forecast
-            overtime = await shown(elapsed)
-            assert overtime is not None
-            assert overtime.moment.period == 5
-        request = predictor.moments[-1]
-        assert (request.game_id, request.home_team, len(request.pattern)) == (game_id, "BOS", 47)
-        watch.evening.clock.now = watch.evening.replay.end
-        await watch.turn()
-        assert watch.poller.games[game_id].at_moment is None
+        for elapsed, found in (
+            (1300.0, None),
+            (1370.0, (HALFTIME, 2, 23)),
+            (1500.0, None),  # the half is over
+            (2740.0, None),
+            (2815.0, (FINAL, 4, 47)),
+            *((at, (FINAL, 5, 47)) for at in (2950.0, 3000.0, 3060.0)),  # although no minute can be forecast
+        ):
+            made = await shown(elapsed)
+            assert (made and (made.horizon, made.moment.period, made.elapsed_minutes)) == found
+            if found == (FINAL, 4, 47):
+                assert made is not None
+                lead = [score for score in played.scores if score.elapsed <= 2825][-1]
+                assert made.moment.differential == lead.home - lead.away
+        request = watch.predictor.moments[-1]
+        assert (request.game_id, request.home_team, len(request.pattern)) == (watch.id, "BOS", 47)
+        await watch.over()
+        assert watch.seen.at_moment is None
         assert not [each for each in watch.told(Prediction) if each.forecast.HasField("moment")]
 
 
@@ -159,11 +157,9 @@ async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once
             (*plays, replace(plays[-1], free_throws=2, possession="BOS")) if fouled and plays[-1].clock == 0 else plays
         )
 
-    evening = Evening([extend_to_overtime(game(lead=3))])
-    evening.edit[evening.ids[0]] = read
-    async with watching(evening, with_moments()) as watch:
-        for elapsed in (1500.0, 2740.0, END):
-            await watch.at(elapsed)
+    async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
+        watch.edit(read)
+        await watch.at(1500.0, 2740.0, END)
         await watch.turn()
         requests = [each for each in watch.predictor.moments if each.moment.period == 5]
         at_buzzer = [each.moment for each in watch.predictor.moments if each.moment.period == 4][-1:]
@@ -177,8 +173,7 @@ async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once
 async def test_before_the_last_minutes_moments_are_forecast_at_a_pace_and_then_after_each_new_state() -> None:
     predictor = with_moments()
     async with watching(Evening([a_basket_every_12_s()]), predictor) as watch:
-        for elapsed in (*range(1200, 1500, 6), *range(2460, 2870, 6)):
-            await watch.at(float(elapsed))
+        await watch.at(*range(1200, 1500, 6), *range(2460, 2870, 6))
         made = [
             (each.horizon, elapsed_seconds(each.moment.period, each.moment.seconds_left)) for each in predictor.moments
         ]
@@ -202,8 +197,7 @@ def moments_of(predictor: StoringPredictor) -> list[float]:
 async def test_all_states_since_the_last_read_are_forecast_but_those_too_long_ago(interval: int) -> None:
     predictor = with_moments()
     async with watching(Evening([a_basket_every_12_s()]), predictor) as watch:
-        for elapsed in (2600, 2618):
-            await watch.at(float(elapsed))
+        await watch.at(2600, 2618)
         [before] = moments_of(predictor)  # no earlier state is made up
         for elapsed in range(2664, 2870, interval):
             await watch.at(float(elapsed))
@@ -232,42 +226,35 @@ async def test_of_several_moments_of_a_read_only_the_newest_has_prices_and_none_
 async def test_a_moment_has_the_free_throws_to_come_and_is_not_forecast_while_they_are_not_known(
     coming: int | None,
 ) -> None:
-    def stopped(read: tuple[Play, ...]) -> tuple[Play, ...]:
-        return (*read[:-1], replace(read[-1], free_throws=coming, possession="BOS"))
-
-    async with overtime() as (watch, game_id):
-        watch.evening.edit[game_id] = stopped
+    async with overtime() as watch:
+        watch.edit(newest(free_throws=coming, possession="BOS"))
         await watch.at(3060.0)
-        at_moment = watch.poller.games[game_id].at_moment
-        assert at_moment is not None, "until they are known, the forecast before the foul stands"
-        newest = watch.predictor.moments[-1].moment
-        assert (newest.seconds_left < 180) == (coming is not None)
-        assert newest.free_throws == (coming or 0)
+        assert watch.seen.at_moment is not None, "until they are known, the forecast before the foul stands"
+        moment = watch.predictor.moments[-1].moment
+        assert (moment.seconds_left < 180) == (coming is not None)
+        assert moment.free_throws == (coming or 0)
 
 
-@pytest.mark.parametrize("newest", [{"free_throws": None}, {"clock": 0.0}, {"home": 99}])
+@pytest.mark.parametrize("changes", [{"free_throws": None}, {"clock": 0.0}, {"home": 99}])
 async def test_in_overtime_each_turn_reads_the_plays_although_the_newest_has_no_forecast(
-    newest: dict[str, Any],
+    changes: dict[str, Any],
 ) -> None:
     """With free throws that are not known, at the end of a period, and with a score that the scoreboard contradicts."""
-    async with overtime() as (watch, game_id):
-        watch.evening.edit[game_id] = lambda read: (*read[:-1], replace(read[-1], **newest))
+    async with overtime() as watch:
+        watch.edit(newest(**changes))
         made = len(watch.predictor.moments)
-        before = watch.evening.reads[game_id]
-        for elapsed in (3060.0, 3063.0, 3066.0):
-            await watch.at(elapsed)
-        assert watch.evening.reads[game_id] == before + 3
+        before = watch.evening.reads[watch.id]
+        await watch.at(3060.0, 3063.0, 3066.0)
+        assert watch.evening.reads[watch.id] == before + 3
         assert len(watch.predictor.moments) == made
 
 
 async def test_a_team_that_is_not_of_the_game_has_no_possession() -> None:
-    async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
-        (game_id,) = watch.evening.ids
-        watch.evening.edit[game_id] = lambda read: (*read[:-1], replace(read[-1], possession="PHL"))
-        for elapsed in (1500.0, 2740.0, 2950.0):
-            await watch.at(elapsed)
-    assert watch.predictor.moments
-    assert not any(each.HasField("possession") for each in watch.predictor.moments)
+    async with overtime() as watch:
+        watch.edit(newest(possession="PHL"))
+        await watch.at(3060.0)
+        assert 120 <= watch.predictor.moments[-1].moment.seconds_left < 180
+        assert not watch.predictor.moments[-1].HasField("possession")
 
 
 @pytest.mark.parametrize(("missing", "is_forecast"), [(0, True), (60, False)])
@@ -275,80 +262,49 @@ async def test_a_moment_of_plays_that_the_scoreboard_is_ahead_of_is_not_forecast
     missing: int, is_forecast: bool
 ) -> None:
     """`missing`: seconds of play whose plays the feed does not show, as while it serves a cached file."""
-    async with overtime() as (watch, game_id):
-        end = 3060 - missing
-        watch.evening.edit[game_id] = lambda plays: tuple(play for play in plays if play.elapsed <= end)
+    async with overtime() as watch:
+        watch.edit(cut_at(3060 - missing))
         await watch.at(3060.0)
-        assert (watch.poller.games[game_id].at_moment is not None) == is_forecast
+        assert (watch.seen.at_moment is not None) == is_forecast
 
 
 @pytest.mark.parametrize(("period", "clock"), [(6, 120.0), (5, 299.0), (4, 1.0)])
 async def test_a_newest_play_far_ahead_of_the_scoreboard_is_told_and_not_forecast(period: int, clock: float) -> None:
     """Its forecast would make all true ones after it late."""
-
-    def wrong(read: tuple[Play, ...]) -> tuple[Play, ...]:
-        elapsed = elapsed_seconds(period, clock)
-        return (*read[:-1], replace(read[-1], period=period, clock=clock, elapsed=elapsed))
-
-    async with watching(Evening([game(lead=3)]), with_moments()) as watch:
-        (game_id,) = watch.evening.ids
-        for elapsed in (2600.0, 2660.0):
-            await watch.at(elapsed)
-        watch.evening.edit[game_id] = wrong
+    async with watching(predictor=with_moments()) as watch:
+        await watch.at(2600.0, 2660.0)
+        watch.edit(newest(period=period, clock=clock, elapsed=elapsed_seconds(period, clock)))
         await watch.at(2700.0)
         assert [fault.kind for fault in watch.told(Fault)] == [FaultKind.STALE]
-        del watch.evening.edit[game_id]
-        for elapsed in (2710.0, 2720.0):
-            await watch.at(elapsed)
-        *_, newest = watch.predictor.minutes(FINAL)
-        assert 44 < newest < 47
+        watch.edit(None)
+        await watch.at(2710.0, 2720.0)
+        assert 44 < watch.predictor.minutes(FINAL)[-1] < 47
         assert 2700 < max(moments_of(watch.predictor)) < 2800
 
 
-async def test_a_model_that_no_longer_has_moments_is_asked_for_no_more() -> None:
-    async with watching(Evening([a_basket_every_12_s()]), with_moments()) as watch:
-        for elapsed in (2600.0, 2650.0, 2670.0):
-            await watch.at(elapsed)
-        assert moments_of(watch.predictor)
-        watch.predictor.models[0].inputs.remove("moment")
-        for elapsed in (2705.0, 2765.0, 2825.0):  # within minutes, the model is read again
-            await watch.at(elapsed)
-        moments_of(watch.predictor)
-        await watch.at(2870.0)
-        assert not moments_of(watch.predictor)
-
-
 async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    async with watching(evening) as watch:
-        await watch.at(541)
-        evening.fault[game_id] = FeedUnavailable("status 403")
-        await watch.at(601)
-        await watch.at(661)
-        del evening.fault[game_id]
-        await watch.at(721)
+    async with watching() as watch:
+        await watch.minutes(9)
+        watch.evening.fault[watch.id] = FeedUnavailable("status 403")
+        await watch.minutes(10, 11)
+        del watch.evening.fault[watch.id]
+        await watch.minutes(12)
         await watch.turn()
 
         assert watch.predictor.minutes(FINAL) == [9, 12]
-        told = [(missed.horizon, missed.minutes, missed.reason) for missed in watch.told(ForecastMissed)]
-        assert told == [
-            (HALFTIME, (6, 7, 8), "polled too late"),
-            (FINAL, (6, 7, 8), "polled too late"),
-            (HALFTIME, (10, 11), "the plays arrived too late"),
-            (FINAL, (10, 11), "the plays arrived too late"),
+        assert [(missed.horizon, missed.minutes, missed.reason) for missed in watch.told(ForecastMissed)] == [
+            (horizon, minutes, reason)
+            for minutes, reason in (((6, 7, 8), "polled too late"), ((10, 11), "the plays arrived too late"))
+            for horizon in (HALFTIME, FINAL)
         ]
         assert watch.poller.summary().missed == 10
 
 
 async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_alone() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    async with watching(evening) as watch:
+    async with watching() as watch:
         await go_through(watch, 6, 12)
-        evening.edit[game_id] = lambda plays: correct(plays, until=500, by=-1)
-        await watch.turn()
-        await watch.turn()
+        watch.edit(moved(-1, until=500))
+        await watch.turn(2)
 
     revised = [prediction for prediction in watch.told(Prediction) if prediction.forecast.revision]
     assert [(len(each.pattern), each.forecast.horizon) for each in revised] == [(12, HALFTIME), (12, FINAL)]
@@ -356,17 +312,33 @@ async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_al
 
 
 async def test_teams_that_the_league_does_not_know_are_not_named() -> None:
-    class AllStars(Evening):
-        def scoreboard(self) -> Scoreboard:
-            board = super().scoreboard()
-            return replace(board, games=tuple(replace(state, home="WST") for state in board.games))
-
-    evening = AllStars([game()])
-    async with watching(evening) as watch:
-        await watch.at(601)
+    async with watching() as watch:
+        watch.evening.show(lambda state: replace(state, home="WST"))
+        await watch.minutes(10)
 
     assert {(asked.home_team, asked.away_team) for asked in watch.predictor.asked} == {("", "")}
     assert len(watch.told(Prediction)) == 2
+
+
+@pytest.mark.parametrize(
+    ("game_id", "day", "sent"),
+    [
+        ("0022600101", date(2026, 11, 20), "2026-11-20"),
+        ("0022600101", date(2023, 4, 20), ""),  # not in the season of the id: the server would refuse it
+        ("9900000001", date(2023, 4, 20), "2023-04-20"),
+        ("0022600101", None, ""),
+    ],
+)
+async def test_the_date_of_the_game_is_sent_if_it_fits_its_season_and_the_neutral_site_if_it_is_one(
+    game_id: str, day: date | None, sent: str
+) -> None:
+    predictor, due = StoringPredictor(), DueForecast(HALFTIME, (0, 2), None, LiveInputs(0))
+    state = GameState(game_id, "BOS", "LAL", GameStatus.LIVE, 1, 344.0, home_score=14, away_score=10, code_date=day)
+    for is_neutral in (False, True):
+        await request_forecasts(predictor, replace(state, is_neutral=is_neutral), [due], ForecastInputs())
+    assert [asked.game_date for asked in predictor.asked] == [sent] * 2
+    assert [asked.HasField("neutral_site") for asked in predictor.asked] == [False, True]
+    assert predictor.asked[1].neutral_site
 
 
 async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None:
@@ -374,8 +346,7 @@ async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None
     predictor.models = [able_model(half=(18, 18), final=None, version="old")]
     async with watching(Evening([game(), game("MIA", "NYK")]), predictor) as watch:
         await go_through(watch, 15, 22)
-        await watch.at(HALF)
-        await watch.at(END)
+        await watch.at(HALF, END)
 
     assert [(asked.horizon, asked.minute) for asked in predictor.asked] == [(HALFTIME, 18)] * 2
     (limits,) = watch.told(ModelLimits)
@@ -389,13 +360,11 @@ async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None
 
 
 class GamesOfTheNba(Evening):
-    """Has ids of regular season games of the NBA instead of a replay's."""
+    """Has the id of a game of the regular season instead of a replay's."""
 
-    def scoreboard(self) -> Scoreboard:
-        board = super().scoreboard()
-        return replace(
-            board, games=tuple(replace(state, game_id=regular_season(state.game_id)) for state in board.games)
-        )
+    def __init__(self) -> None:
+        super().__init__([game()])
+        self.show(lambda state: replace(state, game_id=regular_season(state.game_id)))
 
     def plays(self, game_id: str) -> PlayByPlay:
         return super().plays(next(each for each in self.ids if regular_season(each) == game_id))
@@ -405,22 +374,21 @@ def regular_season(replay_id: str) -> str:
     return f"002{replay_id[3:]}"
 
 
-class AllStarWeekend(GamesOfTheNba):
-    """Has an All-Star game beside another one."""
-
-    def scoreboard(self) -> Scoreboard:
-        board = super().scoreboard()
-        star = replace(board.games[0], game_id="0032300001", home="EST", away="WST")
-        return replace(board, games=(star, *board.games))
-
-
 async def test_an_all_star_game_is_not_forecast_and_that_is_said_once() -> None:
-    async with watching(AllStarWeekend([game()])) as watch:
+    evening = GamesOfTheNba()
+    shown = evening.shown
+
+    def with_all_stars(board: Scoreboard) -> Scoreboard:
+        [state] = shown(board).games
+        return replace(board, games=(replace(state, game_id="0032300001", home="EST", away="WST"), state))
+
+    evening.shown = with_all_stars
+    async with watching(evening) as watch:
         await go_through(watch, 6, 7)
     (skipped,) = watch.told(GameSkipped)
     assert event_line(skipped).endswith("not forecast: an All-Star game, which no model covers")
-    assert {prediction.game.game_id for prediction in watch.told(Prediction)}.isdisjoint({"0032300001"})
-    assert list(watch.poller.games) == [regular_season(watch.evening.ids[0])]
+    assert watch.told(Prediction)
+    assert list(watch.poller.games) == [regular_season(watch.id)]
 
 
 async def test_ratings_that_are_too_old_for_the_games_of_the_nba_are_said_once_before_they_begin() -> None:
@@ -428,9 +396,8 @@ async def test_ratings_that_are_too_old_for_the_games_of_the_nba_are_said_once_b
     model.warnings.add(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings of the teams end on 2024-06-17")
     predictor = StoringPredictor()
     predictor.models = [model]
-    async with watching(GamesOfTheNba([game()]), predictor) as watch:
-        await watch.at(1)
-        await watch.at(2)
+    async with watching(GamesOfTheNba(), predictor) as watch:
+        await watch.at(1, 2)
         (outdated,) = watch.told(RatingsOutdated)
         assert outdated.reason == "the ratings of the teams end on 2024-06-17; run `dejavu-trainer refresh`"
         assert (outdated.model_version, watch.poller.outdated_ratings) == ("old", outdated.reason)
@@ -441,7 +408,7 @@ async def test_ratings_that_are_too_old_for_the_games_of_the_nba_are_said_once_b
     assert len(watch.told(RatingsOutdated)) == 1
 
     predictor.models = [model]
-    async with watching(Evening([game()]), predictor) as watch:
+    async with watching(predictor=predictor) as watch:
         await go_through(watch, 6, 7)
     assert watch.told(Prediction)
     assert not watch.told(RatingsOutdated), "a replay has a date of its own"
@@ -450,7 +417,7 @@ async def test_ratings_that_are_too_old_for_the_games_of_the_nba_are_said_once_b
 async def test_a_model_that_comes_later_is_found_within_minutes() -> None:
     predictor = StoringPredictor()
     predictor.models = [able_model(final=None, version="old")]
-    async with watching(Evening([game()]), predictor) as watch:
+    async with watching(predictor=predictor) as watch:
         await go_through(watch, 6, 7)
         predictor.models = [able_model(half=None, version="other", active=False), able_model(version="new")]
         await go_through(watch, 8, 10)
@@ -464,8 +431,8 @@ async def test_a_model_that_comes_later_is_found_within_minutes() -> None:
 async def test_a_server_that_does_not_tell_what_it_can_do_is_asked_again() -> None:
     predictor = StoringPredictor()
     predictor.unlisted = [UnavailableError("away")]
-    async with watching(Evening([game()]), predictor) as watch:
-        await watch.at(601)
+    async with watching(predictor=predictor) as watch:
+        await watch.minutes(10)
         (fault,) = watch.told(Fault)
         assert (fault.kind, fault.reason) == (FaultKind.SERVER, "no forecast, will retry: away")
         await watch.turn()
@@ -491,8 +458,8 @@ async def test_an_error_of_one_horizon_does_not_cost_the_other(
 ) -> None:
     predictor = StoringPredictor()
     predictor.refusals = [PredictError(code=code.value[0], reason=reason, message="no")]
-    async with watching(Evening([game()]), predictor) as watch:
-        await watch.at(601)
+    async with watching(predictor=predictor) as watch:
+        await watch.minutes(10)
         await watch.turn()
 
     asked = [(asked.horizon, asked.minute) for asked in predictor.asked]
@@ -516,29 +483,23 @@ def test_a_choice_that_leaves_nothing_to_forecast_is_refused(options: dict[str, 
 
 
 async def test_a_final_whose_plays_lag_behind_is_read_until_they_tell_of_the_end() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    async with watching(evening) as watch:
+    async with watching() as watch:
         await go_through(watch, 46, 47)
-        evening.edit[game_id] = lambda plays: tuple(play for play in plays if play.elapsed < 2850)
-        evening.clock.now = evening.replay.end
-        await watch.turn()
-        await watch.turn()
-        seen = watch.poller.games[game_id]
-        assert (seen.state.text, seen.read_to_end) == ("Final", False)
+        watch.edit(cut_at(2849))
+        await watch.over(2)
+        assert (watch.seen.state.text, watch.seen.read_to_end) == ("Final", False)
         assert "do not show the end" in watch.told(Fault)[0].reason
-        del evening.edit[game_id]
-        for _ in range(3):
-            await watch.turn()
+        watch.edit(None)
+        await watch.turn(3)
 
         (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential) == (FINAL, 3)
-        assert watch.poller.games[game_id].read_to_end
+        assert watch.seen.read_to_end
 
 
 async def test_forecasts_of_a_ledger_that_gives_its_places_anew_are_told() -> None:
     predictor = StoringPredictor()
-    async with watching(Evening([game()]), predictor) as watch:
+    async with watching(predictor=predictor) as watch:
         await go_through(watch, 6, 7)
         predictor.forget()
         await go_through(watch, 8, 9)

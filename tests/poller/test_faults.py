@@ -1,26 +1,33 @@
-"""The poller when the feed, the server or a callback fails."""
+"""The poller when the feed, the server or a callback fails, and reads that are given up in time."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import grpc
 import pytest
-from tests.support.builders.evenings import Evening, game
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
+from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.fakes.service import FakeServer
+from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, moved, watching
 
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnauthenticatedError, UnavailableError
 from dejavu_client.requests import HALFTIME
+from dejavu_client.transport.servers import HealthStatus
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live_payloads import Scoreboard
-from dejavu_poller.events import Fault, FaultKind, HorizonResult, Prediction
+from dejavu_feed.nba import NbaFeed
+from dejavu_poller.events import Fault, FaultKind, HorizonResult, Prediction, Recovered
+from dejavu_poller.reads import MAX_THREADS, DaemonThreads, read_in_thread
 
 
 @pytest.fixture
 async def watch() -> AsyncIterator[Watch]:
-    async with watching(Evening([game()]), **ONCE) as watch:
+    async with watching(**ONCE) as watch:
         yield watch
 
 
@@ -33,32 +40,65 @@ async def test_while_the_server_does_not_answer_it_keeps_asking_until_the_half(
     watch: Watch, errors: list[Exception]
 ) -> None:
     watch.predictor.failures = list(errors)
-    for later in range(len(errors)):
-        await watch.at(SIX_MINUTES + 1 + 60 * later)
-        assert {seen.failure for seen in watch.poller.games.values()} == {f"server: {errors[later]}"}
-    await watch.at(SIX_MINUTES + 121)
+    for later, error in enumerate(errors):
+        await watch.minutes(18 + later)
+        assert watch.seen.failure == f"server: {error}"
+    await watch.minutes(20)
 
     assert len(watch.predictor.asked) == len(errors) + 1
     assert len(watch.told(Prediction)) == 1
-    assert {seen.failure for seen in watch.poller.games.values()} == {""}
+    assert watch.seen.failure == ""
     faults = [(fault.kind, fault.failures) for fault in watch.told(Fault)]
     assert faults == [(FaultKind.SERVER, number + 1) for number in range(len(errors))], "in a row"
 
 
-async def test_a_pattern_that_the_server_refuses_is_not_asked_about_again_but_a_corrected_one_is(
-    watch: Watch,
-) -> None:
-    (game_id,) = watch.evening.ids
+async def test_a_pattern_that_the_server_refuses_is_not_asked_about_again_but_a_corrected_one_is(watch: Watch) -> None:
     watch.predictor.failures = [InvalidArgumentError("odd", code=grpc.StatusCode.INVALID_ARGUMENT)]
-    await watch.at(SIX_MINUTES + 1)
-    await watch.at(SIX_MINUTES + 61)
+    await watch.minutes(18, 19)
     assert len(watch.predictor.asked) == 1
-    assert watch.poller.games[game_id].horizons[HALFTIME].note == "refused: odd"
+    assert watch.seen.horizons[HALFTIME].note == "refused: odd"
 
-    watch.evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
-    await watch.at(SIX_MINUTES + 121)
+    watch.edit(moved(-1, until=SIX_MINUTES + 1))
+    await watch.minutes(20)
     assert len(watch.told(Prediction)) == 1
-    assert watch.poller.games[game_id].horizons[HALFTIME].note == ""
+    assert watch.seen.horizons[HALFTIME].note == ""
+
+
+async def test_a_server_that_is_not_there_is_reported_in_the_first_turn_with_address_and_cause() -> None:
+    with FakeServer() as server:
+        target = server.target
+    async with AsyncDejavuClient(target) as client, watching(client=client) as watch:
+        await watch.turn()
+        [fault] = watch.told(Fault)
+    assert (fault.source, fault.kind) == ("server", FaultKind.SERVER)
+    assert f"cannot reach {target}: is a dejavu-server running there? (" in fault.reason
+    assert "refused" in fault.reason
+    assert watch.poller.server_failure == fault.reason
+
+
+async def test_a_server_that_goes_away_between_two_forecasts_is_reported_and_forgotten_once_back() -> None:
+    async with watching() as watch:
+        await watch.turn()
+        assert watch.told(Fault) == []
+        watch.predictor.unreachable = [UnavailableError("cannot reach it")]
+        await watch.turn()
+        assert [(each.source, each.reason) for each in watch.told(Fault)] == [("server", "cannot reach it")]
+        assert watch.poller.server_failure == "cannot reach it"
+        await watch.turn(2)
+        assert watch.poller.server_failure == ""
+        assert watch.told(Recovered) == [Recovered("server")]
+
+
+@pytest.mark.parametrize("status", [HealthStatus.NOT_SERVING, HealthStatus.UNKNOWN])
+async def test_a_server_that_makes_no_forecasts_is_reported(status: HealthStatus) -> None:
+    class Sick(StoringPredictor):
+        async def health(self, service: str = "") -> HealthStatus:
+            return status
+
+    async with watching(predictor=Sick()) as watch:
+        await watch.turn()
+        [fault] = watch.told(Fault)
+    assert fault.reason == f"the server makes no forecasts: its health is {status.name}"
 
 
 @pytest.mark.parametrize(
@@ -73,13 +113,12 @@ async def test_a_fault_in_one_games_plays_does_not_touch_the_others(
 ) -> None:
     evening = Evening([game(), game("MIA", "NYK")])
     faulty, sound = evening.ids
-    evening.fault[faulty] = error  # type: ignore[assignment]
+    evening.fault[faulty] = error
     async with watching(evening, **ONCE) as watch:
-        await watch.at(SIX_MINUTES + 1)
-
+        await watch.minutes(18)
         assert [asked.game_id for asked in watch.predictor.asked] == [sound]
         assert watch.told(Fault) == [Fault(faulty, said, 1, kind=kind)]
-        assert watch.poller.games[faulty].failure.endswith(said)
+        assert watch.seen.failure.endswith(said)
 
         del evening.fault[faulty]
         await watch.turn()
@@ -105,27 +144,23 @@ async def test_a_slow_game_does_not_delay_the_others() -> None:
 
 
 async def test_a_read_that_never_ends_is_given_up_and_tried_again() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    evening.stalled.add(game_id)
-    async with watching(evening, read_timeout=1.0, **ONCE) as watch:
+    async with watching(read_timeout=1.0, **ONCE) as watch:
+        watch.evening.stalled.add(watch.id)
         await watch.at(60)
-        of_game = [fault for fault in watch.told(Fault) if fault.source == game_id]  # a busy machine delays others too
-        assert of_game == [Fault(game_id, "no answer within 1 s", 1, kind=FaultKind.UNAVAILABLE)]
+        of_game = [fault for fault in watch.told(Fault) if fault.source == watch.id]  # a busy machine delays others too
+        assert of_game == [Fault(watch.id, "no answer within 1 s", 1, kind=FaultKind.UNAVAILABLE)]
 
-        evening.stalled.clear()
-        await watch.at(SIX_MINUTES + 1)
+        watch.evening.stalled.clear()
+        await watch.minutes(18)
         assert len(watch.told(Prediction)) == 1
-        evening.release.set()
 
 
 @pytest.mark.parametrize("of_game", [False, True], ids=["the scoreboard", "the box score of a game that it dropped"])
 async def test_a_failing_source_is_read_less_and_less_often(watch: Watch, of_game: bool) -> None:
-    (game_id,) = watch.evening.ids
-    source = f"box score of {game_id}" if of_game else "scoreboard"
+    source = f"box score of {watch.id}" if of_game else "scoreboard"
     if of_game:
         await watch.at(60)
-        watch.evening.hidden.add(game_id)
+        watch.evening.hidden.add(watch.id)
         await watch.turn()  # the first without it
     watch.evening.fault[source] = FeedUnavailable("status 500")
     read_in = []
@@ -138,32 +173,104 @@ async def test_a_failing_source_is_read_less_and_less_often(watch: Watch, of_gam
     assert [fault.failures for fault in watch.told(Fault)] == [1, 2, 3, 4, 5]
 
     watch.evening.fault.clear()
-    for _ in range(4):
-        await watch.turn()
+    await watch.turn(4)
     assert watch.poller.games, "it comes back"
 
 
-async def test_a_failing_callback_is_nobody_elses_problem() -> None:
+async def test_a_failing_callback_is_nobody_elses_problem_and_others_may_be_coroutine_functions() -> None:
+    told: list[Prediction] = []
+
     def fail(prediction: Prediction) -> None:
         raise RuntimeError("the callback's own fault")
 
-    told: list[Prediction] = []
-    async with watching(Evening([game()]), on_prediction=[fail, told.append], **ONCE) as watch:
-        await watch.at(SIX_MINUTES + 1)
+    async def tell(prediction: Prediction) -> None:
+        await asyncio.sleep(0)
+        told.append(prediction)
+
+    async with watching(on_prediction=[fail, tell, told.append], **ONCE) as watch:
+        await watch.minutes(18)
         await watch.at(HALF)
 
-        assert len(told) == 1
+        assert [each.forecast.sequence for each in told] == [1, 1]
         assert len(watch.told(HorizonResult)) == 1
 
 
-async def test_a_game_that_the_scoreboard_garbles_is_told_once_and_does_not_hide_the_others() -> None:
-    class Garbled(Evening):
-        def scoreboard(self) -> Scoreboard:
-            return replace(super().scoreboard(), faults=(MalformedFeed("games[1].gameId is missing"),))
+async def test_a_game_that_the_scoreboard_garbles_is_told_once_and_does_not_hide_the_others(watch: Watch) -> None:
+    garbled = MalformedFeed("games[1].gameId is missing")
+    watch.evening.shown = lambda board: replace(board, faults=(garbled,))
+    await watch.minutes(17, 18)
 
-    async with watching(Garbled([game()]), **ONCE) as watch:
-        await watch.at(SIX_MINUTES - 59)
-        await watch.at(SIX_MINUTES + 1)
+    assert watch.told(Fault) == [Fault("scoreboard", "games[1].gameId is missing", 1, kind=FaultKind.MALFORMED)]
+    assert len(watch.told(Prediction)) == 1
 
-        assert watch.told(Fault) == [Fault("scoreboard", "games[1].gameId is missing", 1, kind=FaultKind.MALFORMED)]
-        assert len(watch.told(Prediction)) == 1
+
+DRIPS = {
+    "status line": (b"HTTP/1.1 200 O", b"K"),
+    "headers": (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+"""Bytes that a server sends at once, and bytes that it then repeats."""
+SECONDS = 0.2
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+async def test_dripping_headers_are_given_up_in_time_and_the_next_answer_is_read(drip: str) -> None:
+    begin, more = DRIPS[drip]
+    asked, over, answered = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if asked.is_set():
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n{"scoreboard": {"games": []}}')
+        else:
+            asked.set()
+            writer.write(begin)
+            while not over.is_set():
+                writer.write(more)
+                await asyncio.sleep(SECONDS / 10)
+        writer.close()
+        await writer.wait_closed()
+        answered.release()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with NbaFeed(f"http://127.0.0.1:{port}", limit=SECONDS) as feed:
+            with pytest.raises(FeedUnavailable, match=r"no answer within 0\.2 s"):
+                await read_in_thread(feed.scoreboard, seconds=SECONDS)
+            await asked.wait()
+            assert (await read_in_thread(feed.scoreboard)).games == ()
+        over.set()
+        for _ in range(2):
+            await answered.acquire()
+
+
+async def test_no_more_threads_than_stated_read_at_once_and_the_next_read_waits_for_one() -> None:
+    release, threads, begun = threading.Event(), DaemonThreads(2), list[int]()
+
+    def hanging() -> None:
+        begun.append(threading.get_ident())
+        release.wait(20)
+
+    for _ in range(4):
+        with pytest.raises(FeedUnavailable, match="no answer within"):
+            await read_in_thread(hanging, seconds=SECONDS, threads=threads)
+    assert len(begun) == 2
+    release.set()
+    free = await read_in_thread(threading.get_ident, threads=threads)
+    assert free in begun, "a free thread is used again; what was given up while it waited is not read"
+    assert len(begun) == 2
+    assert MAX_THREADS == 208
+
+
+def test_a_program_ends_although_a_read_hangs() -> None:
+    program = """if True:
+        import asyncio, threading
+        from dejavu_feed.errors import FeedUnavailable
+        from dejavu_poller.reads import read_in_thread
+        try:
+            asyncio.run(read_in_thread(threading.Event().wait, seconds=0.1))
+        except FeedUnavailable as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "no answer within 0.1 s\n"

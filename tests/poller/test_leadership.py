@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.fakes.client import FakeOfClient
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES
+from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, watching
+from tests.support.harness.waiting import until
 
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseResponse, Lease
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from dejavu_client.requests import HALFTIME
-from dejavu_poller import LeaderElection, LeaderRole, LeadershipChanged, Poller, Prediction, lease_name
-from dejavu_poller.events import Event
+from dejavu_poller import LeaderElection, LeaderRole, LeadershipChanged, Prediction, lease_name
+from dejavu_poller.leadership import LEASE_SECONDS
 from dejavu_poller.lines import GameLines
 from dejavu_poller.metrics import register_metrics
 
@@ -38,14 +39,12 @@ class Leases(FakeOfClient):  # type: ignore[misc]
         self.failure: dict[str, DejavuClientError] = {}
         self._holder, self._acquired, self._until = "", 0.0, 0.0
 
-    async def acquire_lease(
-        self,
-        name: str,
-        holder: str,
-        ttl: float,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 - as the client has it
-    ) -> AcquireLeaseResponse:
+    def cut_off(self, holder: str) -> None:
+        """Let the lease of a holder expire, who reaches the server no more."""
+        self.failure[holder] = UnavailableError("cut off")
+        self.now += TTL
+
+    async def acquire_lease(self, name: str, holder: str, ttl: float, **_: object) -> AcquireLeaseResponse:
         if holder in self.failure:
             raise self.failure[holder]
         stands = self._until > self.now
@@ -57,13 +56,7 @@ class Leases(FakeOfClient):  # type: ignore[misc]
         lease.acquired_time.FromMilliseconds(round(self._acquired * 1000))
         return AcquireLeaseResponse(acquired=self._holder == holder, lease=lease)
 
-    async def release_lease(
-        self,
-        name: str,
-        holder: str,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 - as the client has it
-    ) -> bool:
+    async def release_lease(self, name: str, holder: str, **_: object) -> bool:
         if holder in self.failure:
             raise self.failure[holder]
         if self._holder == holder:
@@ -74,38 +67,21 @@ class Leases(FakeOfClient):  # type: ignore[misc]
         return LeaderElection(self, "poll", holder, ttl=TTL, clock=lambda: self.now)
 
 
-class Follower:
-    """A poller that runs, and its events."""
-
-    def __init__(self, poller: Poller, events: list[Event]) -> None:
-        self.poller = poller
-        self.events = events
-
-    async def until(self, role: LeaderRole) -> None:
-        await until(lambda: self.poller.leadership is not None and self.poller.leadership.role is role)
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110 - states of the pollers
-            await asyncio.sleep(0.005)
+async def until_role(watch: Watch, role: LeaderRole) -> None:
+    await until(lambda: watch.poller.leadership is not None and watch.poller.leadership.role is role)
 
 
 @asynccontextmanager
 async def running(
     leases: Leases, evening: Evening, predictor: StoringPredictor, holder: str, **more: Any
-) -> AsyncIterator[Follower]:
-    events = list[Event]()
-    options: dict[str, Any] = {**ONCE, "interval": 0.02, "now": evening.clock, "on_event": [events.append], **more}
-    async with Poller(evening, predictor, election=leases.election(holder), **options) as poller:
-        task = asyncio.create_task(poller.run())
-        yield Follower(poller, events)
-        poller.stop()
+) -> AsyncIterator[Watch]:
+    """Yield a poller that runs."""
+    options: dict[str, Any] = {**ONCE, "interval": 0.02, "election": leases.election(holder), **more}
+    async with watching(evening, predictor, **options) as watch:
+        task = asyncio.create_task(watch.poller.run())
+        yield watch
+        watch.poller.stop()
         await task
-    evening.release.set()
 
 
 @pytest.fixture
@@ -120,18 +96,20 @@ async def test_a_second_poller_stands_by_and_takes_over_at_once_when_the_first_e
     async with AsyncExitStack() as stack:
         second = None
         async with running(leases, evening, predictor, "a") as first:
-            await first.until(LeaderRole.LEADING)
+            await until_role(first, LeaderRole.LEADING)
             second = await stack.enter_async_context(running(leases, evening, predictor, "b"))
-            await second.until(LeaderRole.STANDBY)
+            await until_role(second, LeaderRole.STANDBY)
             assert second.poller.leadership is not None
             assert second.poller.leadership.leader == "a"
             await until(lambda: second.poller.scoreboard_time)  # it reads the scoreboard, to be ready
+            leads = [register_metrics(each.poller).get_sample_value("dejavu_poll_leads") for each in (first, second)]
+            assert leads == [1.0, 0.0]
             evening.go_to(SIX_MINUTES)
-            await until(lambda: first.of(Prediction))
-        await second.until(LeaderRole.LEADING)
+            await until(lambda: first.told(Prediction))
+        await until_role(second, LeaderRole.LEADING)
         evening.go_to(HALF)
         await until(lambda: predictor.reports)
-        made = [each.forecast for each in first.of(Prediction) + second.of(Prediction)]
+        made = [each.forecast for each in first.told(Prediction) + second.told(Prediction)]
         assert set(predictor.minutes(HALFTIME)) == {18}
         assert {(each.sequence, each.revision) for each in made} == {(1, 0)}, "the second got what the first had made"
 
@@ -141,21 +119,20 @@ async def test_a_follower_takes_over_when_the_lease_expires_and_the_first_then_d
 ) -> None:
     leases, predictor = Leases(), StoringPredictor()
     async with running(leases, evening, predictor, "a") as first:
-        await first.until(LeaderRole.LEADING)
+        await until_role(first, LeaderRole.LEADING)
         await until(lambda: first.poller.games)
         async with running(leases, evening, predictor, "b") as second:
-            await second.until(LeaderRole.STANDBY)
-            leases.failure["a"] = UnavailableError("cut off")
-            leases.now += TTL
-            await second.until(LeaderRole.LEADING)
+            await until_role(second, LeaderRole.STANDBY)
+            leases.cut_off("a")
+            await until_role(second, LeaderRole.LEADING)
             evening.go_to(SIX_MINUTES)
-            await until(lambda: second.of(Prediction))
-            await first.until(LeaderRole.WAITING)
+            await until(lambda: second.told(Prediction))
+            await until_role(first, LeaderRole.WAITING)
             del leases.failure["a"]
-            await first.until(LeaderRole.STANDBY)
+            await until_role(first, LeaderRole.STANDBY)
             assert predictor.calls == 1
             assert not first.poller.games
-            assert first.of(Prediction) == []
+            assert first.told(Prediction) == []
 
 
 async def test_a_poller_that_was_stopped_publishes_nothing_once_its_time_is_over(evening: Evening) -> None:
@@ -167,12 +144,11 @@ async def test_a_poller_that_was_stopped_publishes_nothing_once_its_time_is_over
         evening.go_to(SIX_MINUTES)
         reads = evening.reads[evening.ids[0]]
         await until(lambda: evening.reads[evening.ids[0]] > reads)
-        leases.failure["a"] = UnavailableError("stopped")
-        leases.now += TTL
+        leases.cut_off("a")
         await leases.acquire_lease("poll", "b", TTL)
         evening.stalled.clear()
         evening.release.set()  # it wakes up
-        await first.until(LeaderRole.WAITING)
+        await until_role(first, LeaderRole.WAITING)
         assert predictor.calls == 0
 
 
@@ -189,8 +165,7 @@ async def test_a_leader_that_was_cut_off_forgets_its_lines_and_takes_that_of_the
 
     async with running(leases, evening, predictor, "a", lines=lines) as first:
         await until(lambda: margin() == 4.5)
-        leases.failure["a"] = UnavailableError("cut off")
-        leases.now += TTL
+        leases.cut_off("a")
         await leases.acquire_lease("poll", "b", TTL)
         await until(lambda: margin() is None)
         assert not first.poller.games
@@ -203,28 +178,21 @@ async def test_a_leader_that_was_cut_off_forgets_its_lines_and_takes_that_of_the
         assert first.poller.leads
 
 
-async def test_a_leader_acts_for_less_than_the_time_of_its_lease(evening: Evening) -> None:
+async def test_a_leader_acts_for_less_than_the_time_of_its_lease_and_its_work_is_free_within_15_seconds() -> None:
     leases = Leases()
-    election = leases.election("a")
+    election = LeaderElection(leases, "poll", "a", clock=lambda: leases.now)
     changed = asyncio.Event()
     async with election.running(changed.set):
         await changed.wait()
         leases.failure["a"] = UnavailableError("cut off")
         led = list[bool]()
         for share in (0.0, 0.79, 0.02):
-            leases.now += share * TTL
+            leases.now += share * LEASE_SECONDS
             led.append(election.leads)
         assert led == [True, True, False]
         other = await leases.acquire_lease("poll", "b", TTL)
         assert not other.acquired, "calls on their way have time to end"
-
-
-async def test_the_work_of_a_poller_that_is_gone_is_free_within_15_seconds() -> None:
-    leases, changed = Leases(), asyncio.Event()
-    async with LeaderElection(leases, "poll", "a", clock=lambda: leases.now).running(changed.set):
-        await changed.wait()
-        leases.failure["a"] = UnavailableError("cut off")
-        leases.now += 15.0
+        leases.now += 15 - 0.81 * LEASE_SECONDS
         assert (await leases.acquire_lease("poll", "b", TTL)).acquired
 
 
@@ -239,24 +207,11 @@ async def test_a_poller_whose_token_is_refused_stands_by_and_says_why(
     leases.failure["a"] = error
     evening.go_to(SIX_MINUTES)
     async with running(leases, evening, predictor, "a") as refused:
-        await until(lambda: refused.of(LeadershipChanged))
-        [changed] = refused.of(LeadershipChanged)
+        await until(lambda: refused.told(LeadershipChanged))
+        [changed] = refused.told(LeadershipChanged)
         assert changed.status.role is LeaderRole.WAITING
         assert error.message in changed.status.reason
         assert not predictor.calls
-
-
-async def test_metrics_say_who_works(evening: Evening) -> None:
-    leases, predictor = Leases(), StoringPredictor()
-    async with (
-        running(leases, evening, predictor, "a") as first,
-        AsyncExitStack() as stack,
-    ):
-        await first.until(LeaderRole.LEADING)
-        second = await stack.enter_async_context(running(leases, evening, predictor, "b"))
-        await second.until(LeaderRole.STANDBY)
-        leads = [register_metrics(each.poller).get_sample_value("dejavu_poll_leads") for each in (first, second)]
-        assert leads == [1.0, 0.0]
 
 
 def test_pollers_of_the_same_work_have_the_same_lease() -> None:

@@ -15,11 +15,7 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import Watch, watching
 
-from dejavu.v1.forecast_pb2 import (
-    MARGIN_SOURCE_FEED,
-    MARGIN_SOURCE_FILE,
-    MARGIN_SOURCE_UNSPECIFIED,
-)
+from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE, MARGIN_SOURCE_UNSPECIFIED
 from dejavu.v1.game_service_pb2 import Game
 from dejavu_cli.output.poll_events import event_line, event_record
 from dejavu_client.errors import UnavailableError, UnimplementedError
@@ -56,57 +52,67 @@ class Odds:
 NO_LINE = (None, MARGIN_SOURCE_UNSPECIFIED)
 
 
-async def before_tip_off(watch: Watch, seconds: float) -> None:
+async def before_tip_off(watch: Watch, *seconds: float) -> None:
     """Poll twice, some seconds before tip-off: lines that a turn reads count from the next turn on."""
-    watch.evening.clock.now = watch.evening.start - timedelta(seconds=seconds)
-    await watch.turn()
-    await watch.turn()
+    for each in seconds:
+        watch.evening.clock.now = watch.evening.start - timedelta(seconds=each)
+        await watch.turn(2)
 
 
 async def until_minute_six(watch: Watch) -> None:
-    """Poll after minutes 1, 5 and 6."""
-    for elapsed in (61, 301, 361):
-        await watch.at(elapsed)
+    await watch.minutes(1, 5, 6)
+
+
+class Lines:
+    """Lines of an evening, of a feed's odds and of a file, without a poller."""
+
+    def __init__(self, folder: Path | None = None, published: Any = None) -> None:
+        self.evening, self.odds = Evening([game()]), Odds()
+        self.id = self.evening.ids[0]
+        self.file = None if folder is None else folder / "lines.csv"
+        self.lines = GameLines(self.evening.clock, file=self.file, odds=self.odds, published=published)
+
+    def write(self, *rows: str, modified: int | None = None) -> None:
+        """Write rows of the file; in them, {id} is that of the game."""
+        assert self.file is not None
+        self.file.write_text("\n".join(["game_id,spread,total", *rows]).format(id=self.id) + "\n")
+        if modified is not None:
+            os.utime(self.file, (modified, modified))
+
+    def state(self, **changes: Any) -> GameState:
+        """Return the game before its tip-off, with changes."""
+        [state] = self.evening.scoreboard().games
+        return replace(state, **{"status": GameStatus.SCHEDULED, "tip_off": self.evening.start, **changes})
+
+    async def turn(self, *at: float, **changes: Any) -> GameLine | None:
+        """Read the lines and then a scoreboard, some seconds after the scheduled start of the game."""
+        for each in at:
+            self.evening.clock.now = self.evening.start + timedelta(seconds=each)
+            await self.lines.read()
+            await self.lines.follow([self.state(**changes)])
+        return self.lines.of(self.id)
+
+    async def begin(self, at: float = 60, **changes: Any) -> GameLine | None:
+        """Read the scoreboard once the game is on; return its line."""
+        return await self.turn(at, status=GameStatus.LIVE, **changes)
 
 
 async def test_the_line_of_the_feed_is_taken_until_tip_off_and_frozen_then() -> None:
-    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
-    [game_id] = evening.ids
-    lines = GameLines(evening.clock, odds=odds)
-    async with watching(evening, predictor, lines=lines) as watch:
-        odds.lines = {game_id: Line(3.5)}
+    of = Lines()
+    async with watching(of.evening, lines=of.lines) as watch:
+        of.odds.lines = {of.id: Line(3.5)}
         await before_tip_off(watch, 300)
-        odds.lines = {game_id: Line(4.5)}
+        of.odds.lines = {of.id: Line(4.5)}
         await before_tip_off(watch, 299 - FEED_SECONDS)
-        odds.lines = {game_id: Line(-9.5)}  # odds during a game follow its score
+        of.odds.lines = {of.id: Line(-9.5)}  # odds during a game follow its score
         await until_minute_six(watch)
         [taken] = watch.told(LineTaken)
-    assert margins(predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 2
-    taken_at = predictor.asked[0].request.margin_time.ToDatetime(tzinfo=UTC)
-    assert taken_at == evening.start - timedelta(seconds=299 - FEED_SECONDS)
+    assert margins(watch.predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 2
+    taken_at = watch.predictor.asked[0].margin_time.ToDatetime(tzinfo=UTC)
+    assert taken_at == of.evening.start - timedelta(seconds=299 - FEED_SECONDS)
     assert event_line(taken).endswith("line BOS by 4.5, of the NBA's odds feed")
-    assert event_record(taken, evening.clock())["line"]["pregameMargin"] == 4.5
-    assert odds.reads == 3, "politely, and not at all once no game waits for its tip-off"
-
-
-async def test_a_file_comes_before_the_feed_and_may_change_until_tip_off(tmp_path: Path) -> None:
-    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
-    file = tmp_path / "lines.csv"
-    file.write_text(f"game_id,spread,total\n{evening.ids[0]},-6½,221.5\n")
-    odds.lines = {evening.ids[0]: Line(3.5)}
-    async with watching(evening, predictor, lines=GameLines(evening.clock, file=file, odds=odds)) as watch:
-        await before_tip_off(watch, 60)
-        file.write_text(f"game_id,spread,total\n{evening.ids[0]},-7½,222\n")
-        await before_tip_off(watch, 30)
-        file.write_text(
-            f"game_id,spread,total\n{evening.ids[0]},10,100\n"
-        )  # written, but the game begins before the next read
-        watch.evening.go_to(61)
-        await until_minute_six(watch)
-        [taken] = watch.told(LineTaken)
-    assert margins(predictor) == [(7.5, MARGIN_SOURCE_FILE)] * 2
-    assert {each.request.pregame_total for each in predictor.asked} == {222.0}
-    assert event_line(taken).endswith("line BOS by 7.5, total 222, of the file of lines")
+    assert event_record(taken, of.evening.clock())["line"]["pregameMargin"] == 4.5
+    assert of.odds.reads == 3, "politely, and not at all once no game waits for its tip-off"
 
 
 @pytest.mark.parametrize(
@@ -114,45 +120,38 @@ async def test_a_file_comes_before_the_feed_and_may_change_until_tip_off(tmp_pat
     [
         (FeedUnavailable("status 403"), 0, 3.5, "no line: the ratings are used"),
         (MalformedFeed("games is missing"), 1, 3.5, "no line: the ratings are used"),
-        (
-            FeedUnavailable("status 403"),
-            0,
-            None,
-            "no line and no usable ratings: forecasts use only the score",
-        ),
+        (FeedUnavailable("status 403"), 0, None, "no line and no usable ratings: forecasts use only the score"),
     ],
     ids=["absent", "malformed", "ratings too old"],
 )
 async def test_without_odds_what_is_used_is_said_once(
     error: Exception, faults: int, rated: float | None, said: str
 ) -> None:
-    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
-    predictor.rated = rated
-    odds.error = error
-    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
-        for seconds in (200, 100):
-            await before_tip_off(watch, seconds)
+    of = Lines()
+    of.odds.error = error
+    async with watching(of.evening, lines=of.lines) as watch:
+        watch.predictor.rated = rated
+        await before_tip_off(watch, 200, 100)
         await until_minute_six(watch)
         [taken] = watch.told(LineTaken)
         assert len(watch.told(Fault)) == faults
-    assert margins(predictor) == [NO_LINE] * 2
+    assert margins(watch.predictor) == [NO_LINE] * 2
     assert event_line(taken).endswith(said)
 
 
 async def test_a_file_that_breaks_or_goes_leaves_its_last_lines_in_force(tmp_path: Path) -> None:
-    evening, predictor = Evening([game()]), StoringPredictor()
-    file = tmp_path / "lines.csv"
-    async with watching(evening, predictor, lines=GameLines(evening.clock, file=file)) as watch:
+    of = Lines(tmp_path)
+    assert of.file is not None
+    async with watching(of.evening, lines=of.lines) as watch:
         await before_tip_off(watch, 90)  # it comes late
-        file.write_text(f"game_id,spread\n{evening.ids[0]},-6.5\n")
+        of.write("{id},-6.5,")
         await before_tip_off(watch, 60)
-        file.write_text(f"game_id,spread\n{evening.ids[0]},-650\n")
-        await before_tip_off(watch, 40)
-        await before_tip_off(watch, 30)
-        file.unlink()
+        of.write("{id},-650,")
+        await before_tip_off(watch, 40, 30)
+        of.file.unlink()
         await until_minute_six(watch)
         faults = [event_line(each) for each in watch.told(Fault)]
-    assert margins(predictor) == [(6.5, MARGIN_SOURCE_FILE)] * 2
+    assert margins(watch.predictor) == [(6.5, MARGIN_SOURCE_FILE)] * 2
     missing, absurd, gone = faults
     assert "there is no such file" in missing
     assert "line 2: a margin of 650; expected at most 35 points" in absurd
@@ -160,77 +159,63 @@ async def test_a_file_that_breaks_or_goes_leaves_its_last_lines_in_force(tmp_pat
 
 
 async def test_a_refused_file_is_read_again_when_it_changes_and_skipped_rows_are_named(tmp_path: Path) -> None:
-    evening = Evening([game()])
-    state = scheduled(evening)
-    file = tmp_path / "lines.csv"
-    lines = GameLines(evening.clock, file=file)
-
-    async def faults() -> frozenset[str]:
-        await lines.read()
-        return lines.faults
-
-    def write(spread: str, modified: int) -> None:
-        file.write_text(f"game_id,date,home,away,spread\n{state.game_id},,,,{spread}\n,2026-01-13,Madrid,UTA,1.5\n")
-        os.utime(file, (modified, modified))
-
-    write("-99.5", 1)
-    assert ["a margin of 99.5" in fault for fault in await faults()] == [True]
-    write("-09.5", 1)  # same size and time: it is not read again
-    assert ["a margin of 99.5" in fault for fault in await faults()] == [True]
-    write("-09.5", 2)
-    for _ in range(2):
-        assert ["line 3 is skipped: 'Madrid' against 'UTA'" in fault for fault in await faults()] == [True]
-    await lines.follow([state])
-    await lines.follow([replace(state, status=GameStatus.LIVE)])
-    found = lines.of(state.game_id)
-    assert found is not None
-    assert found.margin == 9.5
+    of = Lines(tmp_path)
+    assert of.file is not None
+    header = "game_id,date,home,away,spread"
+    for spread, modified, fault in (
+        ("-99.5", 1, "a margin of 99.5"),
+        ("-09.5", 1, "a margin of 99.5"),  # same size and time: it is not read again
+        ("-09.5", 2, "line 3 is skipped: 'Madrid' against 'UTA'"),
+    ):
+        of.file.write_text(f"{header}\n{of.id},,,,{spread}\n,2026-01-13,Madrid,UTA,1.5\n")
+        os.utime(of.file, (modified, modified))
+        for _ in range(2):
+            await of.lines.read()
+            assert [fault in each for each in of.lines.faults] == [True]
+    await of.turn(-60)
+    assert margin(await of.begin()) == 9.5
 
 
 async def test_odds_that_fail_after_they_were_read_are_a_fault_until_the_game_is_on() -> None:
     """Otherwise a line would look newer than it is."""
-    evening, odds = Evening([game()]), Odds()
-    state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
-    odds.lines = {state.game_id: Line(4.5)}
-    assert await turn(evening, lines, state, -300) is None
-    await lines.read()
-    assert lines.faults == frozenset()
-    odds.error = FeedUnavailable("status 403")
-    await turn(evening, lines, state, -120)
-    [fault] = lines.faults
+    of = Lines()
+    of.odds.lines = {of.id: Line(4.5)}
+    assert await of.turn(-300) is None
+    await of.lines.read()
+    assert of.lines.faults == frozenset()
+    of.odds.error = FeedUnavailable("status 403")
+    await of.turn(-120)
+    [fault] = of.lines.faults
     assert fault.startswith("the odds of ")
     assert fault.endswith(" are the last ones: status 403; lines read before stay in force")
-    assert await turn(evening, lines, replace(state, status=GameStatus.LIVE), 60) is not None
-    await lines.read()
-    assert lines.faults == frozenset()
+    assert await of.begin() is not None
+    await of.lines.read()
+    assert of.lines.faults == frozenset()
 
 
 @pytest.mark.parametrize(
-    ("rows", "odds_after", "line"),
+    ("row", "odds_after", "line"),
     [
-        ("0022500999,-3,220\n", {}, (6.5, 221.5, "file")),  # the row is removed, as bookmakers do at a game's start
-        ("{id},-7,222\n", {}, (7.0, 222.0, "file")),
-        ("{id},,222\n", {}, (4.5, 222.0, "feed")),
-        ("{id},,\n", {}, (4.5, None, "feed")),
-        ("{id},,\n", {"{id}": Line(5.0)}, (5.0, None, "feed")),
+        ("0022500999,-3,220", 4.5, (6.5, 221.5, "file")),  # the row is removed, as bookmakers do at a game's start
+        ("{id},-7,222", 4.5, (7.0, 222.0, "file")),
+        ("{id},,222", 4.5, (4.5, 222.0, "feed")),
+        ("{id},,", 4.5, (4.5, None, "feed")),
+        ("{id},,", 5.0, (5.0, None, "feed")),
+        ("0022500999,-3,220", None, (6.5, 221.5, "file")),
+        ("{id},,", None, (4.5, None, "feed")),
     ],
-    ids=["row goes", "changes", "total alone", "no line", "no line, new odds"],
 )
 async def test_the_last_line_of_each_source_stays_until_tip_off(
-    rows: str, odds_after: dict[str, Line], line: tuple[float, float | None, str], tmp_path: Path
+    row: str, odds_after: float | None, line: tuple[float, float | None, str], tmp_path: Path
 ) -> None:
-    evening, odds, file = Evening([game()]), Odds(), tmp_path / "lines.csv"
-    state = scheduled(evening)
-    lines = GameLines(evening.clock, file=file, odds=odds)
-    file.write_text(f"game_id,spread,total\n{state.game_id},-6.5,221.5\n")
-    odds.lines = {state.game_id: Line(4.5)}
-    for at in (-300, -240):
-        await turn(evening, lines, state, at)
-    file.write_text("game_id,spread,total\n" + rows.format(id=state.game_id))
-    odds.lines = {game_id.format(id=state.game_id): each for game_id, each in odds_after.items()}
-    for at in (-120, -60):
-        await turn(evening, lines, state, at)
-    frozen = await turn(evening, lines, replace(state, status=GameStatus.LIVE), 60)
+    of = Lines(tmp_path)
+    of.write("{id},-6.5,221.5")
+    of.odds.lines = {of.id: Line(4.5)}
+    await of.turn(-300, -240)
+    of.write(row)
+    of.odds.lines = {} if odds_after is None else {of.id: Line(odds_after)}
+    await of.turn(-120, -60)
+    frozen = await of.begin()
     assert frozen is not None
     assert (frozen.margin, frozen.total, frozen.source) == line
 
@@ -248,14 +233,13 @@ async def test_the_last_line_of_each_source_stays_until_tip_off(
     ],
 )
 async def test_odds_count_for_the_teams_that_they_name(odds_of: tuple[str, str], margin: float | None) -> None:
-    evening, odds, predictor = Evening([game("BOS", "LAL")]), Odds(), StoringPredictor()
-    odds.lines = {evening.ids[0]: SidedLine(Line(5.5), *odds_of)}
-    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
-        for seconds in (200, 100):
-            await before_tip_off(watch, seconds)
+    of = Lines()
+    of.odds.lines = {of.id: SidedLine(Line(5.5), *odds_of)}
+    async with watching(of.evening, lines=of.lines) as watch:
+        await before_tip_off(watch, 200, 100)
         await until_minute_six(watch)
         faults = [event_line(each) for each in watch.told(Fault)]
-    assert margins(predictor) == [NO_LINE if margin is None else (margin, MARGIN_SOURCE_FEED)] * 2
+    assert margins(watch.predictor) == [NO_LINE if margin is None else (margin, MARGIN_SOURCE_FEED)] * 2
     if margin is not None:
         assert faults == []
     else:
@@ -280,44 +264,38 @@ def published(evening: Evening, status: str = "LIVE", **fields: Any) -> Game:
 
 OWN = 6.0
 BOTH = {"pregame_margin": 5.5, "pregame_total": 221.5}
-EXCHANGED = {"home_team": "LAL", "away_team": "BOS", "pregame_margin": 5.5}
+LINE = {"pregame_margin": 5.5}
+EXCHANGED = {"home_team": "LAL", "away_team": "BOS", **LINE}
 
 
 @pytest.mark.parametrize(
     ("status", "fields", "leads_before", "expected"),
     [
-        (
-            "LIVE",
-            {"pregame_margin": 5.5, "pregame_total": 221.5},
-            False,
-            {"pregame_margin": 5.5, "pregame_total": 221.5},
-        ),
-        ("FINAL", {"pregame_margin": 5.5}, False, {"pregame_margin": 5.5}),
+        ("LIVE", BOTH, False, BOTH),
+        ("FINAL", LINE, False, LINE),
         ("LIVE", {}, False, {}),
         ("LIVE", {"pregame_total": 221.5}, False, {"pregame_total": 221.5}),
         ("LIVE", EXCHANGED, False, {"pregame_margin": -5.5}),
         ("LIVE", {**EXCHANGED, "home_team": "UTA"}, False, {}),
-        ("LIVE", {"pregame_margin": 5.5, "pregame_total": 120.0}, False, {}),  # no poller would take it
-        ("SCHEDULED", {"pregame_margin": 5.5}, False, OWN),
-        ("LIVE", {"game_id": "0022500999", "pregame_margin": 5.5}, False, OWN),
-        ("LIVE", {"pregame_margin": 5.5}, True, OWN),  # the leader at tip-off knows its line
+        ("LIVE", {**LINE, "pregame_total": 120.0}, False, {}),  # no poller would take it
+        ("SCHEDULED", LINE, False, OWN),
+        ("LIVE", {"game_id": "0022500999", **LINE}, False, OWN),
+        ("LIVE", LINE, True, OWN),  # the leader at tip-off knows its line
     ],
 )
 async def test_the_line_of_a_game_that_another_poller_began_is_the_published_one(
     status: str, fields: dict[str, Any], leads_before: bool, expected: dict[str, float] | float, tmp_path: Path
 ) -> None:
-    evening, file = Evening([game()]), tmp_path / "lines.csv"
-    file.write_text(f"game_id,spread\n{evening.ids[0]},-{OWN}\n")
-
     async def games() -> list[Game]:
-        return [published(evening, status, **fields)]
+        return [published(of.evening, status, **fields)]
 
-    lines = GameLines(evening.clock, file=file, published=games)
-    await lines.read()
-    await lines.follow([scheduled(evening)], leads=leads_before)
-    await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=leads_before)
-    await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=True)
-    line = lines.of(evening.ids[0])
+    of = Lines(tmp_path, games)
+    of.write(f"{of.id},-{OWN},")
+    await of.lines.read()
+    await of.lines.follow([of.state()], leads=leads_before)
+    for leads in (leads_before, True):
+        await of.lines.follow([of.state(status=GameStatus.LIVE)], leads=leads)
+    line = of.lines.of(of.id)
     assert (margin(line) if expected == OWN else {} if line is None else line.options()) == expected
 
 
@@ -364,50 +342,31 @@ async def test_a_restarted_poller_keeps_the_line_of_the_game() -> None:
     assert len({asked.request.margin_time.ToMilliseconds() for asked in predictor.asked}) == 1
 
 
-def scheduled(evening: Evening, **changes: Any) -> GameState:
-    """Return the evening's game before its tip-off."""
-    [state] = evening.scoreboard().games
-    return replace(state, **{"status": GameStatus.SCHEDULED, "tip_off": evening.start, **changes})
-
-
-async def turn(evening: Evening, lines: GameLines, state: GameState, at: float) -> GameLine | None:
-    """Read the lines and then a scoreboard, `at` seconds after the scheduled start of the first game."""
-    evening.clock.now = evening.start + timedelta(seconds=at)
-    await lines.read()
-    await lines.follow([state])
-    return lines.of(state.game_id)
-
-
 async def test_odds_count_from_hours_before_the_scheduled_start_until_then() -> None:
-    evening, odds = Evening([game()]), Odds()
-    state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
-    odds.lines = {state.game_id: Line(1.5)}
-    assert await turn(evening, lines, state, -7 * 3600) is None
-    assert odds.reads == 1, "before any scoreboard"
-    await turn(evening, lines, state, -6.5 * 3600)
-    assert odds.reads == 1, "nobody needs them yet"
-    await turn(evening, lines, state, -5 * 3600)
-    odds.lines = {state.game_id: Line(4.5)}
-    await turn(evening, lines, state, -3600)
-    odds.lines = {state.game_id: Line(-9.5)}  # the scoreboard may be older than the odds
-    assert await turn(evening, lines, state, 120) is None
-    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 240)) == 4.5
+    of = Lines()
+    of.odds.lines = {of.id: Line(1.5)}
+    assert await of.turn(-7 * 3600) is None
+    assert of.odds.reads == 1, "before any scoreboard"
+    await of.turn(-6.5 * 3600)
+    assert of.odds.reads == 1, "nobody needs them yet"
+    await of.turn(-5 * 3600)
+    of.odds.lines = {of.id: Line(4.5)}
+    await of.turn(-3600)
+    of.odds.lines = {of.id: Line(-9.5)}  # the scoreboard may be older than the odds
+    assert await of.turn(120) is None
+    assert margin(await of.begin(240)) == 4.5
 
 
 async def test_a_game_that_begins_again_later_takes_a_new_line() -> None:
-    evening, odds = Evening([game()]), Odds()
-    state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
-    on = replace(state, status=GameStatus.LIVE)
-    odds.lines = {state.game_id: Line(4.5)}
-    await turn(evening, lines, state, -300)
-    await turn(evening, lines, state, -200)
-    assert await turn(evening, lines, on, 100) is not None
-    assert await turn(evening, lines, state, 110) is not None, "a glitch of the feed"
-    put_off = replace(state, tip_off=evening.start + timedelta(hours=2))
-    odds.lines = {state.game_id: Line(-2.0)}
-    await turn(evening, lines, put_off, 3600)
-    await turn(evening, lines, put_off, 3700)
-    assert margin(await turn(evening, lines, replace(put_off, status=GameStatus.LIVE), 7300)) == -2.0
+    of = Lines()
+    of.odds.lines = {of.id: Line(4.5)}
+    await of.turn(-300, -200)
+    assert await of.begin(100) is not None
+    assert await of.turn(110) is not None, "a glitch of the feed"
+    later = of.evening.start + timedelta(hours=2)
+    of.odds.lines = {of.id: Line(-2.0)}
+    await of.turn(3600, 3700, tip_off=later)
+    assert margin(await of.begin(7300, tip_off=later)) == -2.0
 
 
 async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(tmp_path: Path) -> None:

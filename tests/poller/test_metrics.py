@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
+from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, moved, watching
 from tests.support.processes.promtool import expressions, firing, metrics_faults, scraped_series
 
 from dejavu_client.errors import PermissionDeniedError, UnavailableError
@@ -56,14 +56,8 @@ async def test_a_game_under_way_has_an_age_and_one_that_is_not_has_none(measured
     measured.watch.evening.clock.step(25)
     assert measured.age(first) == 25.0, "it is that of the moment, whether or not anything was read"
 
-    measured.watch.evening.clock.now = measured.watch.evening.replay.end
-    await measured.watch.turn()
+    await measured.watch.over()
     assert (measured.age(first), measured.age(second)) == (None, None)
-
-
-async def test_the_metrics_are_named_as_prometheus_wants_them(measured: Measured) -> None:
-    await measured.watch.at(60)
-    assert metrics_faults(generate_latest(measured.registry).decode()) == ""
 
 
 @pytest.mark.parametrize("silent", ["scoreboard", "plays"])
@@ -71,9 +65,7 @@ async def test_the_age_is_that_of_the_older_of_score_and_plays(silent: str, meas
     first, _ = measured.ids
     await measured.watch.at(60)
     measured.watch.evening.fault["scoreboard" if silent == "scoreboard" else first] = FeedUnavailable("status 403")
-    for _ in range(4):
-        measured.watch.evening.clock.step(30)
-        await measured.watch.turn()
+    await measured.watch.turn(4, after=30)
 
     assert measured.age(first) == 120.0
     assert measured.value("scoreboard_age_seconds") == (120.0 if silent == "scoreboard" else 0.0)
@@ -83,29 +75,24 @@ async def test_plays_that_never_came_age_from_the_moment_that_they_could_have(me
     first, _ = measured.ids
     measured.watch.evening.fault[first] = MalformedFeed("not JSON")
     await measured.watch.at(60)
-    measured.watch.evening.clock.step(45)
-    await measured.watch.turn()
+    await measured.watch.turn(after=45)
 
     assert measured.age(first) == 45.0
 
 
 async def test_before_the_first_scoreboard_its_age_counts_from_the_start(measured: Measured) -> None:
     measured.watch.evening.fault["scoreboard"] = FeedUnavailable("status 403")
-    for _ in range(2):
-        measured.watch.evening.clock.step(40)
-        await measured.watch.turn()
+    await measured.watch.turn(2, after=40)
 
     assert measured.value("scoreboard_age_seconds") == 80.0
     assert measured.value("faults_total", source="scoreboard", kind="unavailable") == 2.0
 
 
-async def test_a_fault_of_the_lines_is_no_fault_of_a_game(measured: Measured) -> None:
-    assert measured.value("faults_total", source="lines", kind="malformed") == 0.0
+def test_a_fault_of_the_lines_is_no_fault_of_a_game() -> None:
     registry = CollectorRegistry()
     PollMetrics(registry)(Fault(LINES, "not JSON", 1, kind=FaultKind.MALFORMED))
-    counted = registry.get_sample_value
     values = [
-        counted("dejavu_poll_faults_total", {"source": each, "kind": "malformed"})
+        registry.get_sample_value("dejavu_poll_faults_total", {"source": each, "kind": "malformed"})
         for each in ("scoreboard", "server", "lines", "game")
     ]
     assert values == [0.0, 0.0, 1.0, 0.0]
@@ -114,15 +101,13 @@ async def test_a_fault_of_the_lines_is_no_fault_of_a_game(measured: Measured) ->
 async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_their_latency(
     measured: Measured,
 ) -> None:
-    first, _ = measured.ids
     watch = measured.watch
-    await watch.at(SIX_MINUTES - 59)
-    await watch.at(SIX_MINUTES + 1)
-    watch.evening.edit[first] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
-    await watch.at(SIX_MINUTES + 61)
+    await watch.minutes(17, 18)
+    watch.edit(moved(-1, until=SIX_MINUTES + 1))
+    await watch.minutes(19)
     watch.predictor.failures = [UnavailableError("away")] * 9
-    await watch.at(SIX_MINUTES + 1, 1)
-    await watch.at(HALF, 1)
+    await watch.at(SIX_MINUTES + 1, index=1)
+    await watch.at(HALF, index=1)
 
     outcomes = [
         measured.value("forecasts_total", horizon="halftime", outcome=outcome)
@@ -138,23 +123,16 @@ async def test_what_the_record_took_is_counted_by_horizon_and_corrections_apart(
     watch = measured.watch
     assert measured.value("reports_total", horizon="final", outcome="new") == 0.0
     await watch.at(HALF)
-    watch.evening.edit[measured.ids[0]] = lambda plays: correct(plays, until=HALF, by=-1)
+    watch.edit(moved(-1, until=HALF))
     await watch.at(HALF + 61)
-    watch.evening.clock.now = watch.evening.replay.end
-    for _ in range(12):
-        await watch.turn()
+    await watch.over(12)
 
-    counts = {
-        (horizon, outcome): measured.value("reports_total", horizon=horizon, outcome=outcome)
+    counts = [
+        measured.value("reports_total", horizon=horizon, outcome=outcome)
         for horizon in HORIZONS
         for outcome in ("new", "revision")
-    }
-    assert counts == {
-        ("halftime", "new"): 2.0,
-        ("halftime", "revision"): 1.0,
-        ("final", "new"): 2.0,
-        ("final", "revision"): 0.0,
-    }
+    ]
+    assert counts == [2.0, 1.0, 2.0, 0.0]
 
 
 async def test_what_a_poller_before_reported_is_not_counted_again() -> None:
@@ -164,24 +142,23 @@ async def test_what_a_poller_before_reported_is_not_counted_again() -> None:
         evening.clock.step(1)
         async with watching(evening, predictor, **ONCE) as watch:
             measured = Measured(watch, register_metrics(watch.poller, now=evening.clock))
-            evening.clock.now = evening.replay.end if elapsed is None else evening.clock.now
             for _ in range(12):
-                await (watch.turn() if elapsed is None else watch.at(elapsed))
+                await (watch.over() if elapsed is None else watch.at(elapsed))
             counted.append([measured.value("reports_total", horizon=each, outcome="new") for each in HORIZONS])
     assert counted == [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
 
 
 @pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(days=-3)])
 async def test_a_play_of_another_time_has_no_latency(off: timedelta) -> None:
-    evening = Evening([game()])
-    evening.edit[evening.ids[0]] = lambda plays: tuple(
-        replace(play, actual=play.actual and play.actual + off) if play.elapsed > SIX_MINUTES else play
-        for play in plays
-    )
-    async with watching(evening, **ONCE) as watch:
-        measured = Measured(watch, register_metrics(watch.poller, now=evening.clock))
-        for elapsed in (60, SIX_MINUTES + 1):
-            await watch.at(elapsed)
+    async with watching(**ONCE) as watch:
+        watch.edit(
+            lambda plays: tuple(
+                replace(play, actual=play.actual and play.actual + off) if play.elapsed > SIX_MINUTES else play
+                for play in plays
+            )
+        )
+        measured = Measured(watch, register_metrics(watch.poller, now=watch.evening.clock))
+        await watch.minutes(1, 18)
         [prediction] = watch.told(Prediction)
         assert (prediction.latency, prediction.completed) == (None, None)
         assert measured.value("forecast_latency_seconds_count") == 0.0
@@ -206,11 +183,9 @@ async def test_faults_of_the_feed_and_of_the_pollers_fire_their_alerts(measured:
     assert fired([usual] * 4 + [None] * 36, [standby] * 40) == {"DejavuPollerDown", "DejavuPollerLeaders"}
     assert fired([usual] * 40, [usual] * 40) == {"DejavuPollerLeaders"}, "two that lead"
     watch.evening.fault["scoreboard"] = FeedUnavailable("status 403")
-    watch.evening.clock.step(130)
-    await watch.turn()
+    await watch.turn(after=130)
     assert fired([usual] * 4 + [scrape()] * 36) == {"DejavuFeedUnread"}
-    watch.evening.clock.step(1800)
-    await watch.turn()
+    await watch.turn(after=1800)
     assert fired([usual] * 4 + [scrape()] * 36) == {"DejavuFeedUnread", "DejavuFeedOld"}
 
 
@@ -225,15 +200,17 @@ async def test_a_poller_whose_forecasts_are_refused_fires_an_alert_and_one_that_
                 watch.predictor.failures = [PermissionDeniedError("the token lacks the scope 'record'")] * 1000
             texts = scrapes[is_refused] = []
             for minute in range(7, 21):
-                await watch.at(60.0 * minute + 1)
+                await watch.minutes(minute)
                 texts += [generate_latest(registry).decode()] * 3
     for is_refused, expected in ((False, set[str]()), (True, {"DejavuForecastsMissed"})):
         series = scraped_series(scrapes[is_refused][:40], instance="p", job="dejavu-poller")
         assert firing(tmp_path, series, minutes=9) == expected
 
 
-async def test_alerts_name_only_what_a_poller_exports(measured: Measured) -> None:
+async def test_metrics_are_named_as_prometheus_wants_them_and_alerts_name_only_those(measured: Measured) -> None:
+    await measured.watch.at(60)
     exported = generate_latest(measured.registry).decode()
+    assert metrics_faults(exported) == ""
     names = {name for query in expressions().values() for name in re.findall(r"dejavu_poll_\w+", query)}
     assert len(names) == 4
     assert [name for name in sorted(names) if name not in exported] == []

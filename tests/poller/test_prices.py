@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.builders.evenings import Asked, Evening, StoringPredictor, game
-from tests.support.harness.poller import watching
+from tests.support.harness.poller import Watch, watching
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL
@@ -23,22 +25,25 @@ HEADER = "game_id,home,away,market,line,home_odds,away_odds,over_odds,under_odds
 MINUTE_SIX = 361
 
 
-def prices_of(evening: Evening, path: Path, rows: Sequence[str], elapsed: float = MINUTE_SIX) -> PriceFile:
+def write(evening: Evening, path: Path, *rows: str, elapsed: float = MINUTE_SIX) -> PriceFile:
     """Write a file for half a second after `elapsed`.
 
     In a row, {now} is this time, {before} one before the newest play, {old} one too old, {new} one ahead of the clock.
     """
     evening.go_to(elapsed)
-    now = evening.clock.now
-    times = {
-        "now": now.isoformat(),
-        "before": (now - timedelta(seconds=1)).isoformat(),
-        "old": (now - OLDEST - timedelta(seconds=1)).isoformat(),
-        "new": (now + timedelta(seconds=60)).isoformat(),
-        "id": evening.ids[0],
-    }
-    path.write_text("\n".join([HEADER, *(row.format(**times) for row in rows)]) + "\n")
+    seconds = {"now": 0, "before": -1, "old": -OLDEST.total_seconds() - 1, "new": 60}
+    times = {name: (evening.clock.now + timedelta(seconds=each)).isoformat() for name, each in seconds.items()}
+    path.write_text("\n".join([HEADER, *(row.format(**times, id=evening.ids[0]) for row in rows)]) + "\n")
     return PriceFile(evening.clock, path)
+
+
+@asynccontextmanager
+async def priced(folder: Path, *rows: str, **options: Any) -> AsyncIterator[Watch]:
+    """Yield a poller that has read the prices for minute 6."""
+    evening = Evening([game()])
+    async with watching(evening, prices=write(evening, folder / "prices.csv", *rows), **options) as watch:
+        await watch.at(MINUTE_SIX)
+        yield watch
 
 
 def of_minute_six(asked: Sequence[Asked]) -> PredictRequest:
@@ -87,12 +92,9 @@ TRADE = ",BOS,LAL,moneyline,,,,,,{now},0.01"
 async def test_only_current_prices_of_the_game_itself_are_sent(
     tmp_path: Path, rows: Sequence[str], line: float | None, total: float | None, fault: str
 ) -> None:
-    evening, predictor = Evening([game()]), StoringPredictor()
-    prices = prices_of(evening, tmp_path / "prices.csv", rows)
-    async with watching(evening, predictor, prices=prices) as watch:
-        await watch.at(MINUTE_SIX)
+    async with priced(tmp_path, *rows) as watch:
         faults = [event.reason for event in watch.told(Fault)]
-    request = of_minute_six(predictor.asked)
+    request = of_minute_six(watch.predictor.asked)
     lines = {each.kind: each.line for each in request.markets}
     assert (lines.get(MARKET_KIND_LEAD), lines.get(MARKET_KIND_TOTAL)) == (line, total)
     assert [fault in each for each in faults] == [True] * bool(fault)
@@ -100,12 +102,9 @@ async def test_only_current_prices_of_the_game_itself_are_sent(
 
 async def test_an_exchange_s_last_trade_is_sent_with_its_time(tmp_path: Path) -> None:
     """A price of 100 in place of 1 would be American odds."""
-    evening, predictor = Evening([game()]), StoringPredictor()
-    prices = prices_of(evening, tmp_path / "prices.csv", [TRADE])
-    async with watching(evening, predictor, prices=prices) as watch:
-        await watch.at(MINUTE_SIX)
-    [sent] = of_minute_six(predictor.asked).markets
-    assert timedelta(0) <= evening.clock.now - sent.traded_time.ToDatetime(UTC) < timedelta(seconds=2)
+    async with priced(tmp_path, TRADE) as watch:
+        [sent] = of_minute_six(watch.predictor.asked).markets
+    assert timedelta(0) <= watch.evening.clock.now - sent.traded_time.ToDatetime(UTC) < timedelta(seconds=2)
     assert 1 / sent.above.decimal == pytest.approx(0.01)
     assert 1 / sent.below.decimal == pytest.approx(0.99)
 
@@ -118,53 +117,43 @@ async def test_a_forecast_that_is_refused_with_prices_is_made_without_and_that_i
     tmp_path: Path, code: int, reason: str, kept: bool
 ) -> None:
     """A model that forecasts no totals refuses those only."""
-    evening, predictor = Evening([game()]), StoringPredictor()
+    predictor = StoringPredictor()
     predictor.refusals = [PredictError(code=code, reason=reason, message="markets[1]: no")]
-    async with watching(
-        evening, predictor, horizons=(FINAL,), prices=prices_of(evening, tmp_path / "prices.csv", [SPREAD, TOTAL])
-    ) as watch:
-        await watch.at(MINUTE_SIX)
+    async with priced(tmp_path, SPREAD, TOTAL, predictor=predictor, horizons=(FINAL,)) as watch:
         assert len(watch.told(Prediction)) == 1
         [fault] = watch.told(Fault)
         assert len(watch.told(PricesTaken)) == kept
     assert fault.reason.startswith("LAL @ BOS: refused: markets[1]: no")
-    first, second = (each.request for each in predictor.asked)
+    first, second = predictor.asked
     assert [each.kind for each in first.markets] == [MARKET_KIND_LEAD, MARKET_KIND_TOTAL]
     assert [each.kind for each in second.markets] == [MARKET_KIND_LEAD] * kept
 
 
 async def test_prices_far_from_the_model_are_shown_once_a_game(tmp_path: Path) -> None:
     """Formerly, exchanged prices were recorded all evening without a word."""
-    evening, predictor = Evening([game()]), StoringPredictor()
+    predictor = StoringPredictor()
     predictor.market.warnings.add(
         reason=WARNING_REASON_IMPLAUSIBLE_DIFFERENCE, text="check that the two prices are not swapped"
     )
-    prices = prices_of(evening, tmp_path / "prices.csv", [SPREAD])
-    async with watching(evening, predictor, prices=prices) as watch:
-        await watch.at(MINUTE_SIX)
-        prices_of(evening, tmp_path / "prices.csv", [SPREAD], 421)
+    async with priced(tmp_path, SPREAD, predictor=predictor) as watch:
+        write(watch.evening, tmp_path / "prices.csv", SPREAD, elapsed=421)
         await watch.turn()
         [fault] = watch.told(Fault)
     assert fault.reason == "LAL @ BOS: check that the two prices are not swapped"
-    assert sum(len(each.request.markets) for each in predictor.asked) == 2
+    assert sum(len(each.markets) for each in predictor.asked) == 2
 
 
 async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> None:
-    evening, predictor = Evening([game()]), StoringPredictor()
-    async with watching(
-        evening, predictor, prices=prices_of(evening, tmp_path / "prices.csv", [SPREAD, TOTAL])
-    ) as watch:
-        await watch.at(MINUTE_SIX)
+    async with priced(tmp_path, SPREAD, TOTAL) as watch:
         [event] = watch.told(PricesTaken)
-    request = of_minute_six(predictor.asked)
-    lead, total = request.markets
+    lead, total = of_minute_six(watch.predictor.asked).markets
     assert (lead.above.american, lead.below.american) == (-110, -105)
     assert (total.above.decimal, total.below.decimal) == (1.91, 1.95)
     assert not lead.HasField("bankroll")
-    [of_half] = [each.request for each in predictor.asked if each.horizon == HALFTIME]
+    [of_half] = [each for each in watch.predictor.asked if each.horizon == HALFTIME]
     assert not of_half.markets
     assert "BOS by 5.5 at −110/−105, total 221.5 at 1.91/1.95" in event_line(event)
-    record = event_record(event, evening.clock.now)
+    record = event_record(event, watch.evening.clock.now)
     assert [(each["kind"], each["line"], each["first"]) for each in record["prices"]] == [
         ("spread", 5.5, -110.0),
         ("total", 221.5, 1.91),
@@ -172,26 +161,23 @@ async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> 
 
 
 async def test_a_file_that_is_rewritten_is_read_again_and_without_times_its_own_counts(tmp_path: Path) -> None:
-    evening, predictor, path = Evening([game()]), StoringPredictor(), tmp_path / "prices.csv"
-
-    def write(line: float, elapsed: float) -> None:
-        path.write_text(f"home,away,market,line,home_odds,away_odds\nBOS,LAL,spread,{line},-110,-110\n")
-        evening.go_to(elapsed)
-        os.utime(path, (evening.clock.now.timestamp(),) * 2)
-
-    async with watching(evening, predictor, prices=PriceFile(evening.clock, path)) as watch:
+    evening, path = Evening([game()]), tmp_path / "prices.csv"
+    async with watching(evening, prices=PriceFile(evening.clock, path)) as watch:
         await watch.at(MINUTE_SIX)  # no file yet
         for minute, line in ((7, -3.5), (8, -4.5)):
-            write(line, 60 * minute + 1)
+            path.write_text(f"home,away,market,line,home_odds,away_odds\nBOS,LAL,spread,{line},-110,-110\n")
+            evening.go_to(60 * minute + 1)
+            os.utime(path, (evening.clock.now.timestamp(),) * 2)
             await watch.turn()
-        await watch.at(541)  # nobody has written it since
+        await watch.minutes(9)  # nobody has written it since
         faults = [event.reason for event in watch.told(Fault)]
         assert len(watch.told(PricesTaken)) == 1
-    sent = {
-        each.minute: each.request.markets[0].line if each.request.markets else None
-        for each in predictor.asked
-        if each.horizon == FINAL
+    of_end = [each for each in watch.predictor.asked if each.horizon == FINAL]
+    assert {each.minute: [market.line for market in each.markets] for each in of_end} == {
+        6: [],
+        7: [3.5],
+        8: [4.5],
+        9: [],
     }
-    assert sent == {6: None, 7: 3.5, 8: 4.5, 9: None}
     assert ["there is no such file" in faults[0], "is older than 10 s" in faults[1]] == [True, True]
     assert len(faults) == 2

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.client import FakeOfClient
-from tests.support.harness.poller import END, SIX_MINUTES, Watch, watching
+from tests.support.harness.poller import SIX_MINUTES, Watch, watching
 from tests.support.harness.waiting import until
 
 from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import errors
 from dejavu_client.errors import DejavuClientError, UnavailableError
-from dejavu_feed.nba.live_payloads import GameState, Scoreboard
 from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
 from dejavu_models.errors import InvalidInput
 from dejavu_poller import Poller
@@ -33,25 +33,28 @@ class Published(FakeOfClient):  # type: ignore[misc]
 
     Attributes:
         states, reports: what was accepted.
-        error: error of every publication while it is set.
+        errors: errors of the next publications.
         unreported: errors for the next reports.
         refused: number of publications with an invalid state.
     """
 
-    def __init__(self, evening: Evening) -> None:
-        self.evening = evening
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
         self.states = list[Game]()
-        self.error: DejavuClientError | None = None
+        self.errors = list[DejavuClientError]()
         self.refused = 0
         self.reports = list[tuple[str, float, float | None, int]]()
         self.unreported = list[DejavuClientError]()
 
+    def publisher(self, **options: Any) -> GamePublisher:
+        return GamePublisher(self.watch.poller, self, now=self.watch.evening.clock, **options)
+
     async def publish_games(self, games: Iterable[Game]) -> None:
-        if self.error is not None:
-            raise self.error
+        if self.errors:
+            raise self.errors.pop()
         request = PublishGamesRequest(games=games)
         try:
-            checked_games(request, self.evening.clock())
+            checked_games(request, self.watch.evening.clock())
         except InvalidInput as error:
             self.refused += 1
             raise errors.InvalidArgumentError(str(error)) from None
@@ -65,192 +68,176 @@ class Published(FakeOfClient):  # type: ignore[misc]
         self.reports.append((feed, read_age_seconds, data_age_seconds, live_games))
 
 
-async def test_the_last_states_of_a_poller_that_ends_are_published() -> None:
-    """Formerly, the last game of an evening stayed in its last seconds, and the page said that the poller was gone."""
-    evening = Evening([game(run=2)])
-    server = Published(evening)
-    async with watching(evening) as watch:
+@pytest.fixture
+async def watch() -> AsyncIterator[Watch]:
+    """A poller of a game at 6:00 of the second quarter."""
+    async with watching(Evening([game(run=2)])) as watch:
         await watch.at(SIX_MINUTES)
-        async with publishing(watch.poller, server):
-            await until(lambda: bool(server.states))
-            evening.clock.now = evening.replay.end
-            await watch.turn()
+        yield watch
+
+
+async def test_the_last_states_of_a_poller_that_ends_are_published(watch: Watch) -> None:
+    """Formerly, the last game of an evening stayed in its last seconds, and the page said that the poller was gone."""
+    server = Published(watch)
+    async with publishing(watch.poller, server):
+        await until(lambda: bool(server.states))
+        await watch.over()
     assert [each.status for each in server.states] == [GameStatus.GAME_STATUS_LIVE, GameStatus.GAME_STATUS_FINAL]
 
 
 async def test_each_change_of_a_game_is_published_once_and_its_age_from_time_to_time() -> None:
-    evening = Evening([game(run=2)])
-    server = Published(evening)
-    async with watching(evening) as watch:
-        publisher = GamePublisher(watch.poller, server, now=evening.clock)
-        evening.go_to(0)
-        evening.clock.step(-3600)
-        await watch.turn()
-        for _ in range(2):
-            await publisher.publish()
-        assert [each.status for each in server.states] == [GameStatus.GAME_STATUS_SCHEDULED]
-        assert server.states[0].HasField("tip_off_time")
+    async with watching(Evening([game(run=2)])) as watch:
+        server = Published(watch)
+        publisher = server.publisher()
+
+        async def published() -> list[Game]:
+            """Return what two publications publish."""
+            before = len(server.states)
+            for _ in range(2):
+                await publisher.publish()
+            return server.states[before:]
+
+        watch.evening.go_to(0)
+        await watch.turn(after=-3600)
+        [scheduled] = await published()
+        assert scheduled.status == GameStatus.GAME_STATUS_SCHEDULED
+        assert scheduled.HasField("tip_off_time")
         await watch.at(SIX_MINUTES)
-        for _ in range(2):
-            await publisher.publish()
-        [_, live] = server.states
+        [live] = await published()
         assert (live.status, live.period) == (GameStatus.GAME_STATUS_LIVE, 2)
-        assert (live.home_team, live.away_team) == (
-            watch.poller.games[live.game_id].state.home,
-            watch.poller.games[live.game_id].state.away,
-        )
+        assert (live.home_team, live.away_team) == ("BOS", "LAL")
         assert abs(live.seconds_left - 360) < 5
-        evening.clock.step(LIVE_SECONDS + 5)
-        await watch.turn()
-        await publisher.publish()
-        assert server.states[-1].observed_time.ToSeconds() - live.observed_time.ToSeconds() >= LIVE_SECONDS
-        count = len(server.states)
-        evening.clock.step(LIVE_SECONDS + 5)  # the feed is gone: the poller still tells that it is there
-        for _ in range(2):
-            await publisher.publish()
-        assert [each.observed_time for each in server.states[count:]] == [server.states[count - 1].observed_time]
-        evening.go_to(END)
-        evening.clock.step(600)
-        await watch.turn()
-        await publisher.publish()
-    final = server.states[-1]
+        await watch.turn(after=LIVE_SECONDS + 5)
+        [later] = await published()
+        assert later.observed_time.ToSeconds() - live.observed_time.ToSeconds() >= LIVE_SECONDS
+        watch.evening.clock.step(LIVE_SECONDS + 5)  # the feed is gone: the poller still tells that it is there
+        [again] = await published()
+        assert again.observed_time == later.observed_time
+        await watch.over()
+        [final] = await published()
     assert final.status == GameStatus.GAME_STATUS_FINAL
     assert not final.HasField("seconds_left")
 
 
-async def test_the_score_of_newer_plays_is_published_before_the_scoreboard_has_it() -> None:
-    class Old(Evening):
-        board: Scoreboard | None = None
-
-        def scoreboard(self) -> Scoreboard:
-            self.board = self.board or super().scoreboard()
-            return self.board
-
-    evening = Old([game(run=2)])
-    server = Published(evening)
-    async with watching(evening) as watch:
-        evening.go_to(2701.0)
-        evening.board = None
-        await watch.turn()
-        for elapsed in (2702.0, 2762.0):
-            evening.go_to(elapsed)
-            watch.poller.turn(only_ends=True)
-            await watch.poller.idle()
-        await GamePublisher(watch.poller, server, now=evening.clock).publish()
-        [state] = server.states
-        [watched] = watch.poller.games.values()
-        assert watched.last_play is not None
-        assert (state.home_score, state.away_score) == (watched.last_play.home, watched.last_play.away)
-        assert (state.period, state.seconds_left, state.status_text) == (4, watched.last_play.clock, "")
+async def test_the_score_of_newer_plays_is_published_before_the_scoreboard_has_it(watch: Watch) -> None:
+    await watch.at(2701.0)
+    for elapsed in (2702.0, 2762.0):
+        watch.evening.go_to(elapsed)
+        watch.poller.turn(only_ends=True)
+        await watch.poller.idle()
+    server = Published(watch)
+    await server.publisher().publish()
+    [state] = server.states
+    assert watch.seen.last_play is not None
+    assert (state.home_score, state.away_score) == (watch.seen.last_play.home, watch.seen.last_play.away)
+    assert (state.period, state.seconds_left, state.status_text) == (4, watch.seen.last_play.clock, "")
 
 
-async def live_game() -> tuple[Watch, Evening]:
-    evening = Evening([game(run=2)])
-    async with watching(evening) as watch:
-        await watch.at(SIX_MINUTES)
-        return watch, evening
-
-
-async def test_what_the_server_did_not_accept_stays_due() -> None:
-    watch, evening = await live_game()
-    server = Published(evening)
-    server.error = UnavailableError("away")
-    publisher = GamePublisher(watch.poller, server, now=evening.clock)
-    try:
+async def test_what_the_server_did_not_accept_stays_due(watch: Watch) -> None:
+    server = Published(watch)
+    server.errors = [UnavailableError("away")]
+    publisher = server.publisher()
+    with suppress(UnavailableError):
         await publisher.publish()
-    except UnavailableError:
-        server.error = None
     await publisher.publish()
     assert len(server.states) == 1
 
 
-async def test_games_of_other_teams_are_left_out_and_odd_values_of_the_feed_are_no_hindrance() -> None:
-    watch, evening = await live_game()
-    [watched] = watch.poller.games.values()
-
-    def with_state(**fields: object) -> None:
-        state: GameState = replace(watched.state, **fields)  # type: ignore[arg-type]
-        watch.poller.games[state.game_id] = replace(watched, state=state)
-
-    server = Published(evening)
-    with_state(home="WST")
-    await GamePublisher(watch.poller, server, now=evening.clock).publish()
-    assert not server.states
-    with_state(text="Final\x1b[2J\u202e", tip_off=evening.clock() + timedelta(days=400), status=FeedStatus.FINAL)
-    await GamePublisher(watch.poller, server, now=evening.clock).publish()
+async def test_games_of_other_teams_are_left_out_and_odd_values_of_the_feed_are_no_hindrance(watch: Watch) -> None:
+    server, seen = Published(watch), watch.seen
+    tip_off = watch.evening.clock() + timedelta(days=400)
+    odd: dict[str, Any] = {"text": "Final\x1b[2J\u202e", "tip_off": tip_off, "status": FeedStatus.FINAL}
+    for fields in ({"home": "WST"}, odd):
+        assert not server.states
+        watch.poller.games[watch.id] = replace(seen, state=replace(seen.state, **fields))
+        await server.publisher().publish()
     [state] = server.states
     assert state.status_text.isprintable()
     assert not state.HasField("tip_off_time")
 
 
 async def test_neither_a_damaged_game_nor_one_of_an_earlier_evening_holds_up_the_others() -> None:
-    evening = Evening([game(run=2), game("DEN", "MIA"), game("CHI", "NYK")])
-    server = Published(evening)
-    async with watching(evening) as watch:
+    async with watching(Evening([game(run=2), game("DEN", "MIA"), game("CHI", "NYK")])) as watch:
         await watch.at(SIX_MINUTES)
+        server = Published(watch)
         old, damaged, good = watch.poller.games.values()
-        yesterday = evening.clock() - timedelta(hours=30)
         for changed in (
-            replace(old, state_time=yesterday, plays_time=None),
+            replace(old, state_time=watch.evening.clock() - timedelta(hours=30), plays_time=None),
             replace(damaged, state=replace(damaged.state, home_score=400), last_play=None),
         ):
             watch.poller.games[changed.state.game_id] = changed
-        publisher = GamePublisher(watch.poller, server, now=evening.clock)
+        publisher = server.publisher()
         for _ in range(2):
             await publisher.publish()
     assert [each.game_id for each in server.states] == [good.state.game_id]
     assert server.refused == 2, "all together, and the damaged one alone; then it waits for a change"
 
 
-async def test_the_line_of_a_game_is_published() -> None:
-    watch, evening = await live_game()
-    [watched] = watch.poller.games.values()
-    now: datetime = evening.clock()
-    state = state_of(watched, GameLine(5.5, None, "file", now), now)
+async def test_the_line_of_a_game_is_published(watch: Watch) -> None:
+    now = watch.evening.clock()
+    state = state_of(watch.seen, GameLine(5.5, None, "file", now), now)
     assert (state.pregame_margin, state.HasField("pregame_total")) == (5.5, False)
-    postponed = replace(watched, state=replace(watched.state, text="PPD", status=FeedStatus.SCHEDULED))
+    postponed = replace(watch.seen, state=replace(watch.seen.state, text="PPD", status=FeedStatus.SCHEDULED))
     assert state_of(postponed, None, now).status == GameStatus.GAME_STATUS_POSTPONED
 
 
 async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> None:
-    evening = Evening([game()])
-    server = Published(evening)
-    async with watching(evening) as watch:
-        reporter = GamePublisher(watch.poller, server, official=True, now=evening.clock)
+    async with watching() as watch:
+        server = Published(watch)
+        reporter = server.publisher(official=True)
         await reporter.report()  # nothing was read yet
         await watch.at(600)
         await reporter.report()
-        before = evening.clock()
-        evening.go_to(700)
-        passed = (evening.clock() - before).total_seconds()
+        watch.evening.clock.step(100)
         await reporter.report()
-    assert passed > 0
-    (feed, *first), (_, read, data, live), (_, later_read, later_data, _) = server.reports
-    assert feed == "nba"
-    assert first == [0, None, 0]
+    first, (_, read, data, live), (_, later_read, later_data, _) = server.reports
+    assert list(first) == ["nba", 0, None, 0]
     assert live == 1
-    assert later_read - read == pytest.approx(passed)
-    assert (later_data or 0) - (data or 0) == pytest.approx(passed)
+    assert (later_read - read, (later_data or 0) - (data or 0)) == pytest.approx((100, 100))
+
+
+def reported(watch: Watch, **changes: Any) -> SimpleNamespace:
+    """Return what a publisher reads of a poller, with changes."""
+    names = ("leads", "games", "scoreboard_time", "line_of", "recovers_line")
+    return SimpleNamespace(**{name: getattr(watch.poller, name) for name in names} | changes)
 
 
 @pytest.mark.parametrize("missing", [{"leads": False}, {"games": {}}], ids=["does not lead", "feed not known"])
-async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(missing: dict[str, Any]) -> None:
+async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(
+    watch: Watch, missing: dict[str, Any]
+) -> None:
     """Also if another poller led when this one was started: its operators ask for it within seconds."""
-    evening = Evening([game()])
-    server = Published(evening)
-    async with watching(evening) as watch:
-        await watch.at(60)
-        ready = {name: getattr(watch.poller, name) for name in ("leads", "games", "scoreboard_time", "line_of")}
-        poller = SimpleNamespace(**ready | {"recovers_line": watch.poller.recovers_line} | missing)
-        reporter = GamePublisher(cast("Poller", poller), server, official=False, now=evening.clock)
-        reporter.start()
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert not server.reports
-        vars(poller).update(ready)
-        async with asyncio.timeout(0.8 * REPORT_SECONDS):
-            await until(lambda: bool(server.reports))
-        await reporter.close()
+    server, poller = Published(watch), reported(watch, **missing)
+    reporter = GamePublisher(cast("Poller", poller), server, official=False, now=watch.evening.clock)
+    reporter.start()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not server.reports
+    vars(poller).update(vars(reported(watch)))
+    async with asyncio.timeout(0.8 * REPORT_SECONDS):
+        await until(lambda: bool(server.reports))
+    await reporter.close()
+
+
+async def test_a_poller_that_leads_again_publishes_anew_what_another_one_may_have_changed(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dejavu_poller.publishing.PUBLISH_SECONDS", 0.001)
+    server, poller = Published(watch), reported(watch)
+    publisher = GamePublisher(cast("Poller", poller), server, now=watch.evening.clock)
+
+    async def published(times: int) -> None:
+        await until(lambda: len(server.states) == times)
+        await asyncio.sleep(0.1)
+        assert len(server.states) == times, "and no more until a change"
+
+    publisher.start()
+    await published(1)
+    poller.leads = False
+    await asyncio.sleep(0.1)
+    poller.leads = True
+    await published(2)
+    await publisher.close()
 
 
 @pytest.mark.parametrize(
@@ -258,12 +245,10 @@ async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(mi
     [[UnavailableError("away")], [errors.UnauthenticatedError("expired"), errors.PermissionDeniedError("scope")]],
     ids=["away", "token renewed"],
 )
-async def test_a_report_that_fails_is_made_again(failures: list[DejavuClientError]) -> None:
-    evening = Evening([game()])
-    server = Published(evening)
+async def test_a_report_that_fails_is_made_again(watch: Watch, failures: list[DejavuClientError]) -> None:
+    server = Published(watch)
     server.unreported = failures
-    async with watching(evening) as watch:
-        reporter = GamePublisher(watch.poller, server, official=True, report_seconds=0.0, now=evening.clock)
-        reporter.start()
-        await until(lambda: bool(server.reports))
-        await reporter.close()
+    reporter = server.publisher(official=True, report_seconds=0.0)
+    reporter.start()
+    await until(lambda: bool(server.reports))
+    await reporter.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.poller.test_sides import Exchanging, exchange_everything
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
-from tests.support.harness.poller import HALF, Watch, watching
+from tests.support.harness.poller import HALF, watching
 from tests.support.harness.summaries import disagreement
 from tests.support.processes.servers import async_worker
 
@@ -17,27 +17,17 @@ from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
 from dejavu_poller.events import Fault, ForecastMissed, OutcomeReported
 
 
-async def minutes(watch: Watch, *wanted: int) -> None:
-    for minute in wanted:
-        await watch.at(60.0 * minute + 1)
-
-
 async def test_a_restart_takes_up_what_the_record_has_and_what_it_reports_settles_all_of_it(tmp_path: Path) -> None:
     evening = Evening([game(run=2)])
     (game_id,) = evening.ids
-    async with (
-        async_worker(tmp_path, EveryMinuteForecaster()) as worker,
-        AsyncDejavuClient(worker.address) as client,
-    ):
+    async with async_worker(tmp_path, EveryMinuteForecaster()) as worker, AsyncDejavuClient(worker.address) as client:
         async with watching(evening, client=client, from_minute=15) as first:
-            await minutes(first, 15, 16, 17)
+            await first.minutes(15, 16, 17)
         async with watching(evening, client=client, from_minute=15) as second:
-            await minutes(second, 19, 20, 21, 22, 23)
+            await second.minutes(19, 20, 21, 22, 23)
             await second.at(HALF)
-            await minutes(second, *range(24, 48))
-            evening.clock.now = evening.replay.end
-            for _ in range(3):
-                await second.turn()
+            await second.minutes(*range(24, 48))
+            await second.over(3)
         cards = await fetch_scorecards(client)
         stored = [each async for each in client.list_predictions(game_id=game_id, page_size=500)]
 
@@ -58,20 +48,15 @@ async def test_a_restart_takes_up_what_the_record_has_and_what_it_reports_settle
 async def test_what_was_forecast_with_exchanged_sides_is_made_again_and_counts_no_more(tmp_path: Path) -> None:
     evening = Exchanging([game(lead=4, run=2)])
     (game_id,) = evening.ids
-    async with (
-        async_worker(tmp_path, EveryMinuteForecaster()) as worker,
-        AsyncDejavuClient(worker.address) as client,
-    ):
+    async with async_worker(tmp_path, EveryMinuteForecaster()) as worker, AsyncDejavuClient(worker.address) as client:
         async with watching(evening, client=client, from_minute=10, pace=0.0) as watch:
             evening.exchange = exchange_everything
-            await minutes(watch, *range(10, 15))
+            await watch.minutes(*range(10, 15))
             evening.exchange = None
-            await minutes(watch, *range(15, 24))
+            await watch.minutes(*range(15, 24))
             await watch.at(HALF + 61)
-            await minutes(watch, *range(26, 48))
-            evening.clock.now = evening.replay.end
-            for _ in range(3):
-                await watch.turn()
+            await watch.minutes(*range(26, 48))
+            await watch.over(3)
         cards = await fetch_scorecards(client)
         stored = [
             each async for each in client.list_predictions(game_id=game_id, page_size=500, include_superseded=True)

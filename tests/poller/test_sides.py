@@ -82,8 +82,8 @@ class Exchanging(Evening):
 
     exchange: Callable[[Any], None] | None = None
 
-    def _get(self, path: str) -> object:
-        payload = super()._get(path)
+    def payload(self, path: str) -> object:
+        payload = super().payload(path)
         if self.exchange is not None:
             self.exchange(payload)
         return payload
@@ -93,19 +93,17 @@ class Exchanging(Evening):
 async def test_no_forecast_and_no_half_while_home_and_away_are_in_doubt(exchange: Callable[[Any], None]) -> None:
     evening = Exchanging([game(lead=14, run=2)])
     async with watching(evening) as watch:
-        await watch.at(60.0 * 15 + 1)
+        await watch.minutes(15)
         before = len(watch.predictor.asked)
         evening.exchange = exchange
-        for minute in range(16, 25):
-            await watch.at(60.0 * minute + 1)
+        await watch.minutes(*range(16, 25))
         await watch.at(HALF + 61)
         assert (len(watch.predictor.asked), watch.predictor.reports) == (before, [])
         [fault] = {each.reason for each in watch.told(Fault) if each.failures == 1}
         assert "home and away are in doubt: " in fault
         assert {each.kind for each in watch.told(Fault)} == {FaultKind.MALFORMED}
         evening.exchange = None
-        for minute in range(27, 40):
-            await watch.at(60.0 * minute + 1)
+        await watch.minutes(*range(27, 40))
         leads = {asked.pattern[-1] for asked in watch.predictor.asked}
         assert min(leads) > 0
         assert watch.predictor.minutes(FINAL)[-1] >= 35
@@ -133,7 +131,7 @@ async def test_no_forecast_has_the_wrong_sign_whenever_the_exchange_begins(
     async with watching(evening, report=False, pace=0.0) as watch:
         for minute in range(6, 46, 2):
             evening.exchange = exchange if minute >= begins else None
-            await watch.at(60.0 * minute + 1)
+            await watch.minutes(minute)
     for asked in watch.predictor.asked:
         at_end = [score for score in played.scores if score.elapsed <= 60.0 * asked.minute][-1]
         assert asked.pattern[-1] == at_end.home - at_end.away

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 import os
-import pty
 import re
-import struct
 import subprocess
-import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -22,7 +18,9 @@ from google.protobuf.message import Message
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.service import Abort, FakeServer, heartbeat
+from tests.support.programs.commands import dejavu as started
 from tests.support.programs.commands import python_m
+from tests.support.programs.terminal import Terminal
 
 from dejavu.v1 import prediction_service_pb2 as predictions
 from dejavu.v1 import record_service_pb2 as record
@@ -123,18 +121,13 @@ def hostile_evening() -> Iterator[tuple[str, ...]]:
 
 def test_a_feeds_texts_do_nothing_to_the_terminal() -> None:
     lines = []
-    with hostile_evening() as arguments:
-        command = [*python_m("dejavu_cli"), *arguments]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdout=pipe, stderr=pipe, encoding="utf-8") as program:
-            assert program.stdout is not None
-            assert program.stderr is not None
-            for line in program.stdout:
-                lines.append(line)
-                if "owned" in line and sum("owned" in each for each in lines) == 1:
-                    program.terminate()  # once: a second signal would end it in the midst of its end
-            errors = program.stderr.read()
-            assert program.wait(20) == 0
+    with hostile_evening() as arguments, started(*arguments) as program:
+        for line in program.out:
+            lines.append(line)
+            if "owned" in line and sum("owned" in each for each in lines) == 1:
+                program.process.terminate()  # once: a second signal would end it in the midst of its end
+        errors = program.err.read()
+        assert program.ended() == 0
     text = "".join(lines) + errors
     assert "owned" in text
     assert not UNSEEN.search(text)
@@ -142,22 +135,10 @@ def test_a_feeds_texts_do_nothing_to_the_terminal() -> None:
 
 
 def test_a_feeds_texts_do_nothing_to_a_terminal_with_a_table() -> None:
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
-    with hostile_evening() as arguments:
-        command = ["setsid", "--ctty", *python_m("dejavu_cli"), *arguments]
-        environment = {**os.environ, "TERM": "xterm-256color"}
-        with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment) as program:
-            os.close(its)
-            written = b""
-            while b"@ B" not in written:
-                written += os.read(ours, 65536)
-            program.terminate()
-            with suppress(OSError):  # once the program has ended
-                while read := os.read(ours, 65536):
-                    written += read
-    os.close(ours)
-    text = written.decode(errors="replace")
+    with hostile_evening() as arguments, Terminal(*python_m("dejavu_cli"), *arguments, columns=200) as terminal:
+        terminal.draw_until("@ B")
+        assert terminal.interrupt() == 0
+    text = terminal.written.decode(errors="replace")
     assert "@ B\\u001b[2J\\u202e" in text
     assert "\x1b[" in text, "the table itself is drawn with escape sequences"
     assert not re.search("\x1b]|\x9b|\u202e|\u200b|\x1b\\[2J", text)

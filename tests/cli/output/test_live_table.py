@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon, Moment
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon, Moment, TotalForecast
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_cli.output.live_table import live_table
 from dejavu_cli.output.poll_display import Messages, Printer
@@ -36,7 +36,7 @@ from dejavu_poller.events import (
     RatingsOutdated,
 )
 from dejavu_poller.inputs import GameLine
-from dejavu_poller.summary import HorizonSummary, summarize
+from dejavu_poller.summary import summarize
 from dejavu_poller.watched_game import WatchedGame, watched_horizons
 
 NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)
@@ -108,82 +108,61 @@ def drawn(
     return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
 
 
-def test_a_game_under_way_shows_both_forecasts_their_minute_and_how_old_its_data_is() -> None:
-    lines = drawn(watched(both=True, age=4), width=88)
+ENDED = "+5 1/1 BOS led"
+HALF_CAME: Any = {"half_came": outcome(5)}
+OVERTIME = replace(state(text="OT 00:36"), period=5, clock=36.0)
+THIRD = replace(state(text="Q3 11:30"), period=3, clock=690.0)
 
-    assert " ".join(lines[0].split()) == "game clock score min half 95 % leads end 95 % wins age"
-    row = "LAL @ BOS Q2 05:44 48–52 18 +6.3 −5…+17 BOS 78 % +8.1 −19…+35 BOS 78 % 7 s"
-    assert " ".join(lines[2].split()) == row
+
+def at_the_end(home_score: int) -> GameState:
+    return replace(state(text="END Q4"), period=4, clock=0.0, home_score=home_score, away_score=99)
+
+
+def at_moment(game: WatchedGame, period: int, horizon: Horizon.ValueType = FINAL) -> WatchedGame:
+    """Return a game with a forecast of a moment in a period."""
+    made = forecast(4.2, horizon=horizon)
+    made.moment.CopyFrom(Moment(period=period, seconds_left=2.0, differential=4))
+    return replace(game, at_moment=made)
+
+
+def over(differential: int) -> WatchedGame:
+    """Return a game that is final."""
+    final = state(GameStatus.FINAL, "Final/OT")
+    return watched(final, both=True, half_came=outcome(differential), end_came=outcome(-3, FINAL, 8.1))
+
+
+def ended_after_the_half(*, read: bool) -> WatchedGame:
+    """Return a game in overtime; `read`: whether the plays show the end of regulation too."""
+    game = watched(OVERTIME, both=True, **HALF_CAME)
+    final = replace(game.horizons[FINAL], result_known=read)
+    return replace(game, horizons={**game.horizons, FINAL: final})
 
 
 @pytest.mark.parametrize(
-    ("differential", "shown"),
-    [(-6, "−6 0/1 LAL led"), (-5, "−5 1/1 LAL led"), (17, "+17 1/1 BOS led"), (0, "0 1/1 level")],
+    ("game", "row"),
+    [
+        (watched(both=True, age=4), "Q2 05:44 48–52 18 +6.3 −5…+17 BOS 78 % +8.1 −19…+35 BOS 78 % 7 s"),
+        (watched(both=True, half_came=outcome(-6)), "18 −6 0/1 LAL led +8.1 −19…+35 BOS 78 % 3 s"),
+        (watched(both=True, half_came=outcome(17)), "18 +17 1/1 BOS led +8.1 −19…+35 BOS 78 % 3 s"),
+        (watched(both=True, half_came=outcome(0)), "18 0 1/1 level +8.1 −19…+35 BOS 78 % 3 s"),
+        (over(-5), "Final/OT 48–52 −5 1/1 LAL led −3 1/1 LAL won"),
+        # In overtime, the forecast of before is not shown as the current one; the scoreboard may be ahead of the plays.
+        (ended_after_the_half(read=True), f"OT 00:36 48–52 {ENDED} OT not known 3 s"),
+        (ended_after_the_half(read=False), f"OT 00:36 48–52 {ENDED} OT not known 3 s"),
+        (watched(at_the_end(99), both=True, **HALF_CAME), f"END Q4 99–99 {ENDED} OT not known 3 s"),
+        (watched(at_the_end(101), both=True, **HALF_CAME), f"END Q4 99–101 {ENDED} – 3 s"),
+        (at_moment(watched(OVERTIME, both=True, **HALF_CAME), 5), f"OT {ENDED} +4.2 −23…+31 BOS 78 % 3 s"),
+        # A forecast of a moment is not shown after its period.
+        (at_moment(watched(THIRD, both=True), 2, HALFTIME), "18 – +8.1 −19…+35 BOS 78 % 3 s"),
+        (at_moment(watched(at_the_end(99), both=True, **HALF_CAME), 4), f"{ENDED} +4.2 −23…+31 BOS 78 % 3 s"),
+        (at_moment(watched(at_the_end(101), both=True, **HALF_CAME), 4), f"{ENDED} – 3 s"),
+    ],
 )
-def test_outcomes_and_how_many_intervals_held_take_the_place_of_forecasts(differential: int, shown: str) -> None:
-    game = watched(state(text="Half"), both=True, half_came=outcome(differential))
-
-    assert f"{shown} +8.1 −19…+35 BOS 78 %" in " ".join(drawn(game, width=88)[2].split())
-    final = replace(game, state=state(GameStatus.FINAL, "Final/OT"))
-    horizon = replace(game.horizons[FINAL], outcome=outcome(-3, FINAL, 8.1), result_known=True)
-    final = replace(final, horizons={**game.horizons, FINAL: horizon})
-    assert f"Final/OT 48–52 {shown} −3 1/1 LAL won" in " ".join(drawn(final, width=88)[2].split())
-
-
-@pytest.mark.parametrize("read", [True, False])
-def test_in_overtime_a_forecast_from_before_the_end_of_regulation_is_not_shown_as_the_current_one(read: bool) -> None:
-    """`read`: whether the plays show the end of regulation too; the scoreboard can be ahead of them."""
-    overtime = replace(state(text="OT 00:36"), period=5, clock=36.0)
-    game = watched(overtime, both=True, half_came=outcome(5))
-    game = replace(game, horizons={**game.horizons, FINAL: replace(game.horizons[FINAL], result_known=read)})
+def test_a_game_is_a_row(game: WatchedGame, row: str) -> None:
     lines = drawn(game, width=88)
-    assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 +5 1/1 BOS led OT not known 3 s"
-    assert " overtime, no forecast: LAL @ BOS" in lines
-
-
-def test_a_forecast_of_the_newest_play_is_shown_in_place_of_that_of_a_minute() -> None:
-    overtime = replace(state(text="OT 00:36"), period=5, clock=36.0)
-    moment = Moment(period=5, seconds_left=36.0, differential=4)
-    made = Forecast(
-        horizon=FINAL, elapsed_minutes=47, point_forecast=4.2, interval_lower=-1.0, interval_upper=9.0,
-        coverage_probability=0.95, home_lead_probability=0.913, moment=moment,
-    )  # fmt: skip
-    game = replace(watched(overtime, both=True, half_came=outcome(5)), at_moment=made)
-    lines = drawn(game, width=88)
-    assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 OT +5 1/1 BOS led +4.2 −1…+9 BOS 91 % 3 s"
-    assert not [line for line in lines if "no forecast" in line]
-    final = drawn(replace(game, state=replace(overtime, status=GameStatus.FINAL)), width=88)
-    assert "+4.2" not in " ".join(final)
-
-
-def test_a_forecast_of_a_moment_is_not_shown_after_its_period() -> None:
-    """The scoreboard can be ahead of the plays."""
-
-    def row(seen: GameState, horizon: Horizon.ValueType, period: int) -> str:
-        made = Forecast(
-            horizon=horizon, elapsed_minutes=23 if horizon == HALFTIME else 47, point_forecast=4.2,
-            interval_lower=-1.0, interval_upper=9.0, coverage_probability=0.95, home_lead_probability=0.913,
-            moment=Moment(period=period, seconds_left=2.0, differential=4),
-        )  # fmt: skip
-        half_came = outcome(5) if horizon == FINAL else None
-        return " ".join(drawn(replace(watched(seen, both=True, half_came=half_came), at_moment=made), width=88)[2:])
-
-    third = replace(state(text="Q3 11:30"), period=3, clock=690.0)
-    assert "+4.2" not in row(third, HALFTIME, 2)
-    level, won = (
-        replace(state(text="END Q4"), period=4, clock=0.0, home_score=home, away_score=99) for home in (99, 101)
-    )
-    assert "BOS 91 %" in row(level, FINAL, 4)
-    assert "BOS 91 %" not in row(won, FINAL, 4)
-
-
-def test_level_at_the_end_of_the_last_quarter_a_game_is_in_overtime_before_its_first_play() -> None:
-    def row(home_score: int) -> str:
-        between = replace(state(text="END Q4"), period=4, clock=0.0, home_score=home_score, away_score=99)
-        return " ".join(drawn(watched(between, both=True, half_came=outcome(5)), width=88)[2].split())
-
-    assert row(99) == "LAL @ BOS END Q4 99–99 +5 1/1 BOS led OT not known 3 s"
-    assert row(101) == "LAL @ BOS END Q4 99–101 +5 1/1 BOS led – 3 s"
+    assert " ".join(lines[0].split()) == "game clock score min half 95 % leads end 95 % wins age"
+    assert " ".join(lines[2].split()).endswith(row)
+    assert (" overtime, no forecast: LAL @ BOS" in lines) is ("OT not known" in row)
 
 
 def test_games_without_a_forecast_say_why_in_one_line_for_all() -> None:
@@ -264,18 +243,22 @@ def widest() -> list[WatchedGame]:
     ]
 
 
+WITH_TOTAL = forecast(8.1, horizon=FINAL)
+WITH_TOTAL.total.MergeFrom(TotalForecast(point_forecast=223.4, interval_lower=206, interval_upper=242))
+BAD: Any = {"limits": "model x forecasts nothing", "scoreboard_failure": "status 403"}
+
+
 def test_fifteen_games_fit_into_eighty_columns_and_twenty_four_lines() -> None:
     games = [*widest() * 3, *widest()[:3]]
     games[0] = replace(games[0], failure="feed: " + "no answer " * 20)
-    lines = drawn(*games, height=24, limits="model x forecasts nothing", scoreboard_failure="status 403")
+    lines = drawn(*games, height=24, **BAD)
 
-    rows = [line for line in lines if line.startswith(" LAL @ BOS ")]
+    rows = [" ".join(line.split()) for line in lines if line.startswith(" LAL @ BOS ")]
     assert len(rows) == 15
     assert all(len(line) <= 80 for line in lines)
     assert len(lines) <= 23
-    assert lines[0].split()[:4] == ["game", "clock", "score", "min"]
-    assert "−16.4 BOS 78 %" in " ".join(rows[1].split()), "the interval of the half gives way to who leads"
-    assert "−17.8 −45…+9 BOS 78 %" in " ".join(rows[1].split())
+    assert "−16.4 BOS 78 %" in rows[1], "the interval of the half gives way to who leads"
+    assert "−17.8 −45…+9 BOS 78 %" in rows[1]
     assert "128–131" in rows[2]
     assert any(line.startswith(" 15 games · ") for line in lines), "the tally stays"
     assert lines[17].endswith("…"), "a failure takes one line"
@@ -283,7 +266,7 @@ def test_fifteen_games_fit_into_eighty_columns_and_twenty_four_lines() -> None:
 
 @pytest.mark.parametrize("height", [8, 12, 24, 50])
 def test_however_low_the_terminal_the_tally_is_shown_and_what_is_left_out_is_said(height: int) -> None:
-    lines = drawn(*widest() * 4, height=height, limits="model x forecasts nothing", scoreboard_failure="status 403")
+    lines = drawn(*widest() * 4, height=height, **BAD)
     assert len(lines) < height
     tally = [line for line in lines if line.startswith((" 16 games · ", " half, ", " end, "))]
     assert [line.partition(",")[0].split(" · ")[0] for line in tally[:3]] == [" 16 games", " half", " end"]
@@ -295,8 +278,10 @@ def test_however_low_the_terminal_the_tally_is_shown_and_what_is_left_out_is_sai
 
 @pytest.mark.parametrize(("width", "shown"), [(80, False), (160, True)])
 def test_the_legend_explains_the_columns_that_are_shown(width: int, shown: bool) -> None:
-    lines = drawn(*widest(), width=width)
+    lines = drawn(*widest(), watched(end=WITH_TOTAL), width=width)
     legend = " ".join(" ".join(lines).split())
+    assert ("points: of both teams together" in legend, "206…242" in legend) == (shown, shown)
+    assert "points:" not in " ".join(drawn(*widest(), width=width))
     assert ("±" in lines[0].split()) is shown
     assert ("±: change of that probability" in legend) is shown
     assert "score: away–home" in legend
@@ -324,12 +309,8 @@ def test_a_wide_terminal_shows_the_change_since_the_minute_before_and_the_game_s
 
 @pytest.mark.parametrize("width", [80, 60, 40, 30])
 def test_however_narrow_the_terminal_games_and_ages_stay_whole(width: int) -> None:
-    games = [
-        watched(both=True, half_came=outcome(-28)),
-        watched(note="no forecast before the half", trouble="feed: status 403", age=300),
-    ]
-
-    lines = drawn(*games, width=width)
+    troubled = watched(note="no forecast before the half", trouble="feed: status 403", age=300)
+    lines = drawn(watched(both=True, half_came=outcome(-28)), troubled, width=width)
     rows = [line for line in lines if line.startswith(" LAL @ BOS ")]
     assert [row.split()[-2:] for row in rows[:2]] == [["3", "s"], ["5", "min"]]
     assert all(len(line) <= width for line in lines)
@@ -353,9 +334,7 @@ def test_the_summary_compares_with_persistence_on_the_same_forecasts() -> None:
     half, end = summary.horizons
     assert half.error == pytest.approx(9.0)
     assert half.brier == pytest.approx((0.219**2 + 0.781**2) / 2)
-    assert replace(half, error=None, brier=None) == HorizonSummary(
-        HALFTIME, 3, 3, 0, 2, 2, 1, 0.95, None, 9.0, None, 0.5
-    )
+    assert (half.games, half.settled_games, half.leader_brier) == (3, 2, 0.5)
     assert (end.games, end.settled_games, end.leader_brier) == (2, 1, 1.0)
     assert summary.latencies == (0.2, 0.3, 0.4)
     assert summary_lines(summary) == [
@@ -370,24 +349,20 @@ def test_the_summary_compares_with_persistence_on_the_same_forecasts() -> None:
 
 
 GAME = "LAL @ BOS  Q2 05:44  48–52  "
+AFTER = f"{GAME}+4 after 18 minutes, "
+HALF_MADE, END_MADE = forecast(revision=1), forecast(8.1, horizon=FINAL)
+HALF_SAID = "half +6.3 [−5.2 … +17.9] at 95 %, BOS leads 78 %, revision 1"
+END_SAID = "end +8.1 [−19.4 … +35.7] at 95 %, BOS wins 78 %"
+TOTAL_SAID = "223.4 points of both 206…242"
+RESULT_SAID = "half −8: 0 of 1 interval held, mean absolute error 14.3 (persistence 12.0)"
+REPORTED = OutcomeReported(state(), HALFTIME, 2, Outcome(revision=1), 1)
 EVENTS: list[tuple[Event, str, str]] = [
     (GameChanged(state()), "game", GAME.strip()),
-    (
-        Prediction(state(), PATTERN, forecast(revision=1), 0.25),
-        "forecast",
-        f"{GAME}+4 after 18 minutes, half +6.3 [−5.2 … +17.9] at 95 %, BOS leads 78 %, revision 1",
-    ),
-    (
-        Prediction(state(), PATTERN, forecast(8.1, horizon=FINAL), 0.25),
-        "forecast",
-        f"{GAME}+4 after 18 minutes, end +8.1 [−19.4 … +35.7] at 95 %, BOS wins 78 %",
-    ),
-    (outcome(-8), "outcome", f"{GAME}half −8: 0 of 1 interval held, mean absolute error 14.3 (persistence 12.0)"),
-    (
-        OutcomeReported(state(), HALFTIME, 2, Outcome(revision=1), 1),
-        "reported",
-        f"{GAME}half +2 is in the record, settles 1 forecast, correction 1",
-    ),
+    (Prediction(state(), PATTERN, HALF_MADE, 0.25), "forecast", f"{AFTER}{HALF_SAID}"),
+    (Prediction(state(), PATTERN, END_MADE, 0.25), "forecast", f"{AFTER}{END_SAID}"),
+    (Prediction(state(), PATTERN, WITH_TOTAL, 0.25), "forecast", f"{AFTER}{END_SAID}, {TOTAL_SAID}"),
+    (outcome(-8), "outcome", f"{GAME}{RESULT_SAID}"),
+    (REPORTED, "reported", f"{GAME}half +2 is in the record, settles 1 forecast, correction 1"),
     (HorizonClosed(state(), FINAL, 24), "closed", f"{GAME}end closed before minute 24: outcome already recorded"),
     (ForecastMissed(state(), FINAL, (6, 7, 9), "late"), "missed", f"{GAME}end, minutes 6–7, 9 missed: late"),
     (ModelLimits("abc", "model abc forecasts the end not at all"), "limits", "model abc forecasts the end not at all"),

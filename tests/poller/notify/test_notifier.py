@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.builders.games import close_game
@@ -32,14 +31,9 @@ async def client(tmp_path: Path) -> AsyncIterator[AsyncDejavuClient]:
         yield client
 
 
-def rules(*kinds: str, **fields: Any) -> Rules:
-    return Rules.model_validate(
-        {
-            "page": "https://example.com/",
-            "targets": {"a": {"kind": "slack", "url": "https://example.com"}},
-            "rules": [{"kind": kind, **fields} for kind in kinds],
-        }
-    )
+def rules(kind: str) -> Rules:
+    targets = {"a": {"kind": "slack", "url": "https://example.com"}}
+    return Rules.model_validate({"page": "https://example.com/", "targets": targets, "rules": [{"kind": kind}]})
 
 
 @asynccontextmanager
@@ -85,9 +79,7 @@ async def predict(client: AsyncDejavuClient, lead: float, minutes: int) -> None:
     await client.predict([lead] * minutes, game_id=REPLAY, horizon=FINAL, home_team="BOS", away_team="NYK")
 
 
-async def test_a_swing_is_found_with_earlier_forecasts_and_corrected_once(
-    client: AsyncDejavuClient,
-) -> None:
+async def test_a_swing_is_found_with_earlier_forecasts_and_corrected_once(client: AsyncDejavuClient) -> None:
     await predict(client, -20.0, 20)
     async with running(client, rules("swing")) as messages:
         await predict(client, 20.0, 24)

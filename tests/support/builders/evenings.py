@@ -7,8 +7,9 @@ import math
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.fakes.client import FakeOfClient
@@ -21,28 +22,22 @@ from dejavu.v1.model_service_pb2 import HorizonSupport, Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import PlayerLine, ReportOutcomeResponse
-from dejavu_client.errors import DejavuClientError, from_predict_error
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_client.transport.servers import HealthStatus
 from dejavu_common.clock import utc_now
-from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play
-from dejavu_feed.pattern import (
-    HALFTIME_MINUTES,
-    OVERTIME_SECONDS,
-    QUARTER_SECONDS,
-    REGULATION_MINUTES,
-    Score,
-    elapsed_seconds,
-)
+from dejavu_feed.pattern import HALFTIME_MINUTES, QUARTER_SECONDS, REGULATION_MINUTES, Score, elapsed_seconds
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import Timeline
 
 CLOSES = {HALFTIME: HALFTIME_MINUTES, FINAL: REGULATION_MINUTES}
 """Minutes below which a game is no longer forecast once the outcome of the horizon is known."""
+
+OVERTIME = ((1, 2, 0), (2, 2, 2), (3, 4, 2), (4, 6, 2))
+"""Minutes of an overtime, and points that both teams have then made in it."""
 
 Edit = Callable[[tuple[Play, ...]], tuple[Play, ...]]
 
@@ -60,38 +55,17 @@ def game(home: str = "BOS", away: str = "LAL", *, lead: int = 3, run: int = 0) -
 
 
 def extend_to_overtime(game: ReplayGame) -> ReplayGame:
-    """Extend a game: the losing team ties it in the last quarter and loses in overtime.
-
-    Earlier quarters are unchanged. A game that already has an overtime is returned unchanged.
-    """
-    final = game.scores[-1]
-    if final.elapsed > 4 * QUARTER_SECONDS:
-        return game
-    behind = abs(final.home - final.away)
+    """Extend a game that the home team led: the away team ties it with threes at the buzzer, and loses by four."""
+    *_, last = game.scores
+    behind = last.home - last.away
     threes = math.ceil(behind / 3)
-    home_behind = final.home < final.away
-    # The threes are spread over the last quarter; the last one is in its last second.
-    times = [3 * QUARTER_SECONDS + (QUARTER_SECONDS - 1.0) * number / threes for number in range(1, threes + 1)]
-
-    def caught_up(score: Score) -> Score:
-        added = min(behind, 3 * sum(time <= score.elapsed for time in times))
-        home, away = (added, 0) if home_behind else (0, added)
-        return Score(score.elapsed, score.home + home, score.away + away)
-
-    def at(time: float) -> tuple[int, int]:
-        until = [(score.home, score.away) for score in game.scores if score.elapsed <= time]
-        return max(until, key=sum, default=(0, 0))
-
-    inserted = [Score(time, *at(time)) for time in times]
-    timeline = sorted([*game.scores, *inserted], key=lambda score: score.elapsed)
-    scores = [caught_up(score) for score in timeline]
-    level = scores[-1]
-    for minute in range(1, OVERTIME_SECONDS // 60):
-        home, away = scores[-1].home, scores[-1].away
-        winner_scores = minute != 2
-        home_scores = home_behind != winner_scores
-        scores.append(Score(level.elapsed + 1 + 60.0 * minute, home + 2 * home_scores, away + 2 * (not home_scores)))
-    return replace(game, scores=tuple(scores))
+    caught_up = [
+        Score(4 * QUARTER_SECONDS - threes - 1 + number, last.home, last.away + min(behind, 3 * number))
+        for number in range(1, threes + 1)
+    ]
+    begin = 4 * QUARTER_SECONDS
+    overtime = [Score(begin + 60.0 * n, last.home + h, last.home + a) for n, h, a in OVERTIME]
+    return replace(game, scores=(*game.scores, *caught_up, *overtime))
 
 
 class Evening:
@@ -102,6 +76,7 @@ class Evening:
         stalled: sources whose reads wait until `release` is set.
         edit: corrections of a game's plays.
         hidden: ids of games that the scoreboard does not show.
+        shown: change of the scoreboard, which a feed has that is late, ahead or wrong.
         reads: how often each source was read.
     """
 
@@ -110,11 +85,12 @@ class Evening:
         self.clock = SteppedClock(utc_now().replace(microsecond=0))
         self.replay = Replay(games, stagger=stagger, now=self.clock)
         self.start = self.clock.now
-        self.fault: dict[str, FeedError] = {}
+        self.fault: dict[str, Exception] = {}
         self.stalled = set[str]()
         self.release = threading.Event()
         self.edit: dict[str, Edit] = {}
         self.hidden = set[str]()
+        self.shown: Callable[[Scoreboard], Scoreboard] = lambda board: board
         self.reads = Counter[str]()
 
     @property
@@ -125,34 +101,40 @@ class Evening:
         """Set the clock to half a second after `elapsed` game seconds of a game."""
         plays = Timeline(self.replay.games[self.ids[index]]).plays
         at = next(play.at for play in plays if elapsed_seconds(play.period, play.clock) >= elapsed)
-        tip_off = read_scoreboard(self._get("scoreboard/todaysScoreboard_00.json")).games[index].tip_off
+        tip_off = read_scoreboard(self.payload("scoreboard/todaysScoreboard_00.json")).games[index].tip_off
         assert tip_off is not None
         self.clock.now = tip_off
         self.clock.step(at + 0.5)
 
     def scoreboard(self) -> Scoreboard:
-        self._arrive("scoreboard")
-        board = read_scoreboard(self._get("scoreboard/todaysScoreboard_00.json"))
-        return replace(board, games=tuple(state for state in board.games if state.game_id not in self.hidden))
+        self.arrive("scoreboard")
+        board = read_scoreboard(self.payload("scoreboard/todaysScoreboard_00.json"))
+        return self.shown(replace(board, games=tuple(each for each in board.games if each.game_id not in self.hidden)))
+
+    def show(self, change: Callable[[GameState], GameState]) -> None:
+        """Change what the scoreboard shows of each game."""
+        self.shown = lambda board: replace(board, games=tuple(map(change, board.games)))
 
     def game(self, game_id: str) -> GameState:
-        self._arrive(f"box score of {game_id}")
-        return read_boxscore(self._get(f"boxscore/boxscore_{game_id}.json"), game_id)
+        self.arrive(f"box score of {game_id}")
+        return read_boxscore(self.payload(f"boxscore/boxscore_{game_id}.json"), game_id)
 
     def plays(self, game_id: str) -> PlayByPlay:
-        self._arrive(game_id)
-        read = read_plays(self._get(f"playbyplay/playbyplay_{game_id}.json"), game_id)
+        self.arrive(game_id)
+        read = read_plays(self.payload(f"playbyplay/playbyplay_{game_id}.json"), game_id)
         edit = self.edit.get(game_id)
         return read if edit is None else replace(read, plays=edit(read.plays))
 
-    def _arrive(self, source: str) -> None:
+    def arrive(self, source: str) -> None:
+        """Count a read of a source; wait or raise if that is wanted."""
         self.reads[source] += 1
         if source in self.stalled:
             assert self.release.wait(20)
         if source in self.fault:
             raise self.fault[source]
 
-    def _get(self, path: str) -> object:
+    def payload(self, path: str) -> object:
+        """Return the JSON of a file of the feed."""
         response = self.replay.respond(LIVE_PATH + path)
         assert response.status == 200, path
         return json.loads(response.body)
@@ -160,14 +142,16 @@ class Evening:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request to a predictor."""
+    """A request to a predictor; it has its fields."""
 
-    game_id: str
-    pattern: tuple[float, ...]
-    home_team: str
-    away_team: str
-    horizon: Horizon.ValueType
-    request: PredictRequest = field(default_factory=PredictRequest, compare=False)
+    request: PredictRequest
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.request, name)
+
+    @property
+    def pattern(self) -> tuple[float, ...]:
+        return tuple(self.request.pattern)
 
     @property
     def margin(self) -> tuple[float | None, int]:
@@ -177,7 +161,7 @@ class Asked:
 
     @property
     def minute(self) -> int:
-        return len(self.pattern)
+        return len(self.request.pattern)
 
 
 @dataclass(frozen=True)
@@ -185,11 +169,15 @@ class Report:
     """An outcome that was reported to a predictor."""
 
     game_id: str
-    horizon: Horizon.ValueType
     differential: int
-    home_team: str
-    away_team: str
-    observed_time: datetime | None
+    _: KW_ONLY
+    horizon: Horizon.ValueType
+    home_team: str = ""
+    away_team: str = ""
+    observed_time: datetime | None = None
+    total_points: int | None = None
+    overtimes: int | None = None
+    players: Sequence[PlayerLine] = ()
 
 
 class StoringPredictor(FakeOfClient):  # type: ignore[misc]
@@ -228,10 +216,6 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
         self.listed = 0
         self.sequence = 0
         self.reports: list[Report] = []
-        self.totals: list[int | None] = []
-        self.overtimes: list[int | None] = []
-        self.box_scores: list[tuple[PlayerLine, ...]] = []
-        """Totals, overtimes and box scores of the reports, each in order."""
         self.untaken: list[Exception] = []
         self.unrecalled: list[Exception] = []
         self.recalled = 0
@@ -279,17 +263,7 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
                 for request in requests
             ]
         self.calls += 1
-        asked = [
-            Asked(
-                request.game_id,
-                tuple(request.pattern),
-                request.home_team,
-                request.away_team,
-                request.horizon,
-                request,
-            )
-            for request in requests
-        ]
+        asked = [Asked(request) for request in requests]
         self.asked += asked
         if self.failures:
             raise self.failures.pop(0)
@@ -308,34 +282,12 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
             raise self.unpublished.pop(0)
         return list(self.published.values())
 
-    def forecast(
-        self, game: GameState, horizon: Horizon.ValueType, pattern: tuple[int, ...]
-    ) -> Forecast | DejavuClientError:
-        """Answer one request without protobuf messages."""
-        asked = Asked(game.game_id, pattern, game.home, game.away, horizon)
-        self.asked.append(asked)
-        answer = self._answer(asked)
-        return answer if isinstance(answer, Forecast) else from_predict_error(answer)
-
-    async def report_outcome(
-        self,
-        game_id: str,
-        differential: int,
-        *,
-        horizon: Horizon.ValueType,
-        home_team: str = "",
-        away_team: str = "",
-        observed_time: datetime | None = None,
-        total_points: int | None = None,
-        overtimes: int | None = None,
-        players: Sequence[PlayerLine] = (),
-    ) -> ReportOutcomeResponse:
-        self.reports.append(Report(game_id, horizon, differential, home_team, away_team, observed_time))
-        self.totals.append(total_points)
-        self.overtimes.append(overtimes)
-        self.box_scores.append(tuple(players))
+    async def report_outcome(self, game_id: str, differential: int, **given: Any) -> ReportOutcomeResponse:
+        report = Report(game_id, differential, **given)
+        self.reports.append(report)
         if self.untaken:
             raise self.untaken.pop(0)
+        horizon = report.horizon
         known = self._outcomes.get((game_id, horizon))
         if known is None or known.differential != differential:
             self.sequence += 1

@@ -16,11 +16,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
-from functools import partialmethod
+from functools import partial
 from typing import Any, Self
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
@@ -28,54 +29,12 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from dejavu.ops.v1 import (
-    cache_service_pb2,
-    cache_service_pb2_grpc,
-    lease_service_pb2_grpc,
-    operations_service_pb2,
-    operations_service_pb2_grpc,
-)
+from dejavu.ops.v1 import cache_service_pb2, lease_service_pb2, operations_service_pb2
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
-from dejavu.v1 import (
-    game_service_pb2,
-    game_service_pb2_grpc,
-    model_service_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2,
-    prediction_service_pb2_grpc,
-    record_service_pb2,
-    record_service_pb2_grpc,
-)
-from dejavu.v1.forecast_pb2 import (
-    HORIZON_FINAL,
-    HORIZON_HALFTIME,
-    WARNING_REASON_RATINGS_OUTDATED,
-    Forecast,
-    Quantile,
-    ReliabilityWarning,
-)
+from dejavu.v1 import forecast_pb2 as forecast_pb
+from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
-from dejavu.v1.prediction_service_pb2 import (
-    Heartbeat,
-    PredictBatchRequest,
-    PredictBatchResponse,
-    PredictBatchResult,
-    PredictRequest,
-    PredictResponse,
-    StreamPredictionsResponse,
-)
 from dejavu.v1.record_pb2 import Checkpoint, Outcome, RecordedPrediction
-from dejavu.v1.record_service_pb2 import (
-    GetCheckpointResponse,
-    GetPredictionRequest,
-    GetPredictionResponse,
-    GetScorecardResponse,
-    ReportOutcomeRequest,
-    ReportOutcomeResponse,
-    WithdrawOutcomeRequest,
-    WithdrawOutcomeResponse,
-)
-from dejavu.v1.scorecard_pb2 import Scorecard
 
 
 @dataclass(frozen=True)
@@ -134,16 +93,16 @@ def _packed(message: Message) -> AnyMessage:
     return packed
 
 
-def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
+def forecast(request: prediction_service_pb2.PredictRequest | None = None, **fields: Any) -> forecast_pb.Forecast:
     """Return a plausible forecast for a request; `fields` replace its values."""
-    request = request or PredictRequest(pattern=[0.0] * 18)
+    request = request or prediction_service_pb2.PredictRequest(pattern=[0.0] * 18)
     last = request.pattern[-1] if request.pattern else 0.0
     alpha = request.alpha if request.HasField("alpha") else 0.05
     values: dict[str, Any] = {
         "game_id": request.game_id,
         "home_team": request.home_team,
         "away_team": request.away_team,
-        "horizon": request.horizon or HORIZON_HALFTIME,
+        "horizon": request.horizon or forecast_pb.HORIZON_HALFTIME,
         "elapsed_minutes": len(request.pattern),
         "alpha": alpha,
         "point_forecast": last,
@@ -152,32 +111,40 @@ def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
         "coverage_probability": 1 - alpha,
         "home_lead_probability": 0.75,
         "model_version": "fake",
-        "quantiles": [Quantile(level=level, value=last + 20 * (level - 0.5)) for level in request.quantile_levels],
+        "quantiles": [
+            forecast_pb.Quantile(level=level, value=last + 20 * (level - 0.5)) for level in request.quantile_levels
+        ],
     }
-    return Forecast(**values | fields)
+    return forecast_pb.Forecast(**values | fields)
 
 
-def event(sequence: int, *, token: str | None = None, **fields: Any) -> StreamPredictionsResponse:
+def event(
+    sequence: int, *, token: str | None = None, **fields: Any
+) -> prediction_service_pb2.StreamPredictionsResponse:
     """Return a stream message with a forecast; its token contains the sequence."""
-    return StreamPredictionsResponse(
+    return prediction_service_pb2.StreamPredictionsResponse(
         forecast=forecast(sequence=sequence, **fields), resume_token=f"after-{sequence}" if token is None else token
     )
 
 
-def heartbeat(token: str) -> StreamPredictionsResponse:
+def heartbeat(token: str) -> prediction_service_pb2.StreamPredictionsResponse:
     """Return a stream message with a heartbeat."""
-    return StreamPredictionsResponse(heartbeat=Heartbeat(), resume_token=token)
+    return prediction_service_pb2.StreamPredictionsResponse(
+        heartbeat=prediction_service_pb2.Heartbeat(), resume_token=token
+    )
 
 
 def outcome(sequence: int, **fields: Any) -> Outcome:
     """Return a plausible outcome; `fields` replace its values."""
-    values: dict[str, Any] = {"game_id": "0022000001", "horizon": HORIZON_HALFTIME, "differential": 7}
+    values: dict[str, Any] = {"game_id": "0022000001", "horizon": forecast_pb.HORIZON_HALFTIME, "differential": 7}
     return Outcome(**values | {"sequence": sequence} | fields)
 
 
-def result(sequence: int, **fields: Any) -> StreamPredictionsResponse:
+def result(sequence: int, **fields: Any) -> prediction_service_pb2.StreamPredictionsResponse:
     """Return a stream message with an outcome; its token contains the sequence."""
-    return StreamPredictionsResponse(outcome=outcome(sequence, **fields), resume_token=f"after-{sequence}")
+    return prediction_service_pb2.StreamPredictionsResponse(
+        outcome=outcome(sequence, **fields), resume_token=f"after-{sequence}"
+    )
 
 
 class FakeServer:
@@ -223,15 +190,9 @@ class FakeServer:
         """Start the server; after a stop, on the same port."""
         self._stopping.clear()
         server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
-        fake: Any = _Servicer(self)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(fake, server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
-        record_service_pb2_grpc.add_RecordServiceServicer_to_server(fake, server)
-        game_service_pb2_grpc.add_GameServiceServicer_to_server(fake, server)
-        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(fake, server)
-        cache_service_pb2_grpc.add_CacheServiceServicer_to_server(fake, server)
-        leases = _Leases()  # type: ignore[abstract] # nobody asks who holds a lease
-        lease_service_pb2_grpc.add_LeaseServiceServicer_to_server(leases, server)
+        for name, service in SERVICES.items():
+            handler = grpc.method_handlers_generic_handler(name, self._handlers(service))
+            server.add_generic_rpc_handlers((handler,))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         address = self.target
         if self.credentials is None:
@@ -257,7 +218,7 @@ class FakeServer:
         self._answers[method].extend(answers)
 
     def forget(self, method: str) -> None:
-        """Drop the queued answers of a method."""
+        """Remove the answers queued for a method."""
         self._answers[method].clear()
 
     def of(self, method: str) -> list[Call]:
@@ -299,6 +260,35 @@ class FakeServer:
             context.abort(grpc.StatusCode.CANCELLED, "silence is over")
         return answer
 
+    def _handlers(self, service: ServiceDescriptor) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        """Return the handlers of a service's methods, without streams other than that of forecasts."""
+        handlers = {}
+        for method in service.methods:
+            how: dict[str, Any] = {
+                "request_deserializer": GetMessageClass(method.input_type).FromString,
+                "response_serializer": GetMessageClass(method.output_type).SerializeToString,
+            }
+            if method.name == "StreamPredictions":
+                handlers[method.name] = grpc.unary_stream_rpc_method_handler(self._stream, **how)
+            elif not (method.client_streaming or method.server_streaming):
+                handlers[method.name] = grpc.unary_unary_rpc_method_handler(partial(self._answer, method), **how)
+        return handlers
+
+    def _answer(self, method: MethodDescriptor, request: Message, context: grpc.ServicerContext) -> Any:
+        answer = self.arrived(method.name, request, context)
+        if answer is None:
+            plausible = _PLAUSIBLE.get(method.name)
+            return GetMessageClass(method.output_type)() if plausible is None else plausible(request)
+        return self.carry_out(answer, request, context)
+
+    def _stream(self, request: Message, context: grpc.ServicerContext) -> Iterator[Any]:
+        script = self.arrived("StreamPredictions", request, context)
+        for answer in (heartbeat("start"), Silence()) if script is None else script:
+            if isinstance(answer, Ended):
+                return
+            yield self.carry_out(answer, request, context)
+        self.carry_out(Silence(), request, context)
+
     def _refusal(self, method: str, authorization: str) -> Abort | None:
         allowed = (self.tokens or {}).get(authorization.removeprefix("Bearer "))
         if allowed is None:
@@ -314,43 +304,41 @@ class FakeServer:
         return (("dejavu-worker", self.worker), *workers, ("x-request-id", f"request-{len(self.calls)}"))
 
 
-class _Leases(lease_service_pb2_grpc.LeaseServiceServicer):
-    """Grants every lease, and records no call of it."""
-
-    def AcquireLease(self, request: AcquireLeaseRequest, _: Any) -> AcquireLeaseResponse:  # noqa: N802 - the contract's name
-        return AcquireLeaseResponse(acquired=True, lease=Lease(name=request.name, holder=request.holder))
-
-    def ReleaseLease(self, request: Any, _: Any) -> ReleaseLeaseResponse:  # noqa: N802 - the contract's name
-        return ReleaseLeaseResponse(released=True)
+def _granted(request: AcquireLeaseRequest) -> AcquireLeaseResponse:
+    return AcquireLeaseResponse(acquired=True, lease=Lease(name=request.name, holder=request.holder))
 
 
-def _results(request: PredictBatchRequest) -> PredictBatchResponse:
-    return PredictBatchResponse(results=[PredictBatchResult(forecast=forecast(each)) for each in request.requests])
+def _results(request: prediction_service_pb2.PredictBatchRequest) -> prediction_service_pb2.PredictBatchResponse:
+    return prediction_service_pb2.PredictBatchResponse(
+        results=[prediction_service_pb2.PredictBatchResult(forecast=forecast(each)) for each in request.requests]
+    )
 
 
-def _reported(request: ReportOutcomeRequest) -> ReportOutcomeResponse:
+def _reported(request: record_service_pb2.ReportOutcomeRequest) -> record_service_pb2.ReportOutcomeResponse:
     reported = Outcome(
         game_id=request.game_id,
-        horizon=request.horizon or HORIZON_HALFTIME,
+        horizon=request.horizon or forecast_pb.HORIZON_HALFTIME,
         differential=request.differential,
         sequence=1,
     )
-    return ReportOutcomeResponse(outcome=reported)
+    return record_service_pb2.ReportOutcomeResponse(outcome=reported)
 
 
-def _withdrawn(request: WithdrawOutcomeRequest) -> WithdrawOutcomeResponse:
+def _withdrawn(request: record_service_pb2.WithdrawOutcomeRequest) -> record_service_pb2.WithdrawOutcomeResponse:
     withdrawn = Outcome(game_id=request.game_id, horizon=request.horizon, sequence=2, revision=1, withdrawn=True)
-    return WithdrawOutcomeResponse(outcome=withdrawn)
+    return record_service_pb2.WithdrawOutcomeResponse(outcome=withdrawn)
 
 
-def _recorded(request: GetPredictionRequest) -> GetPredictionResponse:
+def _recorded(request: record_service_pb2.GetPredictionRequest) -> record_service_pb2.GetPredictionResponse:
     recorded = forecast(game_id=request.game_id, sequence=1)
-    return GetPredictionResponse(prediction=RecordedPrediction(forecast=recorded, pattern=[0.0] * 18))
+    return record_service_pb2.GetPredictionResponse(
+        prediction=RecordedPrediction(forecast=recorded, pattern=[0.0] * 18)
+    )
 
 
-def _checkpoint(_: object) -> GetCheckpointResponse:
+def _checkpoint(_: object) -> record_service_pb2.GetCheckpointResponse:
     checkpoint = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=3, hash=b"h" * 32)
-    return GetCheckpointResponse(checkpoint=checkpoint)
+    return record_service_pb2.GetCheckpointResponse(checkpoint=checkpoint)
 
 
 def _models(_: object) -> ListModelsResponse:
@@ -358,8 +346,8 @@ def _models(_: object) -> ListModelsResponse:
         version="fake",
         active=True,
         horizons=[
-            HorizonSupport(horizon=HORIZON_HALFTIME, min_slots=1, max_slots=23),
-            HorizonSupport(horizon=HORIZON_FINAL, min_slots=1, max_slots=47),
+            HorizonSupport(horizon=forecast_pb.HORIZON_HALFTIME, min_slots=1, max_slots=23),
+            HorizonSupport(horizon=forecast_pb.HORIZON_FINAL, min_slots=1, max_slots=47),
         ],
         smallest_alpha=0.001,
         train_seasons=[2020, 2021],
@@ -370,7 +358,11 @@ def _models(_: object) -> ListModelsResponse:
         ratings_date="2023-06-12",
         finals_since=3,
         ratings_age_days=8,
-        warnings=[ReliabilityWarning(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake")],
+        warnings=[
+            forecast_pb.ReliabilityWarning(
+                reason=forecast_pb.WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake"
+            )
+        ],
         verdict=VERDICT_FIT,
         verdict_reason="better than persistence in every season tested",
     )
@@ -378,49 +370,22 @@ def _models(_: object) -> ListModelsResponse:
 
 
 _PLAUSIBLE: Mapping[str, Callable[[Any], Message]] = {
-    "Predict": lambda request: PredictResponse(forecast=forecast(request)),
+    "Predict": lambda request: prediction_service_pb2.PredictResponse(forecast=forecast(request)),
     "PredictBatch": _results,
     "ReportOutcome": _reported,
     "WithdrawOutcome": _withdrawn,
     "GetPrediction": _recorded,
-    "GetScorecard": lambda _: GetScorecardResponse(scorecard=Scorecard()),
     "GetCheckpoint": _checkpoint,
     "ListModels": _models,
+    "AcquireLease": _granted,
+    "ReleaseLease": lambda _: ReleaseLeaseResponse(released=True),
 }
 """RPC → answer to a request if none is queued; that of other RPCs is empty."""
-
-
-class _Servicer:
-    """Servicer of predictions, models, the record and games; its methods but for the streams are added below."""
-
-    def __init__(self, fake: FakeServer) -> None:
-        self._fake = fake
-
-    def answer(self, method: str, plausible: Callable[[Any], Message], request: Message, context: Any) -> Any:
-        answer = self._fake.arrived(method, request, context)
-        return plausible(request) if answer is None else self._fake.carry_out(answer, request, context)
-
-    def StreamPredictions(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - the contract's name
-        script = self._fake.arrived("StreamPredictions", request, context)
-        for answer in (heartbeat("start"), Silence()) if script is None else script:
-            if isinstance(answer, Ended):
-                return
-            yield self._fake.carry_out(answer, request, context)
-        self._fake.carry_out(Silence(), request, context)
-
-    def StreamGames(self, _: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "no fake")
-
-
-def _empty(response: type[Message]) -> Callable[[Any], Message]:
-    return lambda _: response()
-
-
-for _file in (
-    *(prediction_service_pb2, model_service_pb2, record_service_pb2, game_service_pb2),
-    *(operations_service_pb2, cache_service_pb2),
-):
-    for _method in next(iter(_file.DESCRIPTOR.services_by_name.values())).methods:
-        if not (_method.client_streaming or _method.server_streaming):
-            _plausible = _PLAUSIBLE.get(_method.name, _empty(GetMessageClass(_method.output_type)))
-            setattr(_Servicer, _method.name, partialmethod(_Servicer.answer, _method.name, _plausible))
+SERVICES: Mapping[str, ServiceDescriptor] = {
+    service.full_name: service
+    for file in (
+        *(prediction_service_pb2, model_service_pb2, record_service_pb2, game_service_pb2),
+        *(operations_service_pb2, cache_service_pb2, lease_service_pb2),
+    )
+    for service in file.DESCRIPTOR.services_by_name.values()
+}

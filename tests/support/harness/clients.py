@@ -103,3 +103,6 @@ CLIENTS: dict[str, type[Synchronous] | type[Asynchronous]] = {"sync": Synchronou
 
 Run = Callable[..., Result]
 """Runs `dejavu` with arguments; returns its output and exit code."""
+
+Output = Callable[..., str]
+"""Runs `dejavu` with arguments, after the server's answer; returns what it prints."""

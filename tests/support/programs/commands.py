@@ -10,9 +10,14 @@ to a fork of the preloaded interpreter, and ends with the same exit code or sign
 from __future__ import annotations
 
 import functools
+import json
 import os
+import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support.processes import preloaded
 
@@ -71,3 +76,49 @@ def _folder(process: int) -> Path:
         program.write_text(_PROGRAM.format(python=sys.executable, path=str(folder / "socket"), entry=entry))
         program.chmod(0o755)
     return folder
+
+
+class Program:
+    """A running command whose output is read.
+
+    Attributes:
+        process: its process.
+        out, err: what it writes.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.process = process
+        self.out, self.err = process.stdout, process.stderr
+
+    def record(self, event: str) -> Any:
+        """Return the next JSON line with an event of the given name; skip the lines before it."""
+        for line in self.out:
+            record = json.loads(line)
+            if record["event"] == event:
+                return record
+        raise AssertionError(f"the program ended without the event {event}")
+
+    def ended(self, number: int | None = None) -> int:
+        """Send a signal, if one is given; return the exit code."""
+        if number is not None:
+            self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def complaints(self) -> list[str]:
+        """Return what it wrote to its log, but for calls that a busy machine made slow."""
+        return [line for line in self.err if "slow_call" not in line]
+
+
+@contextmanager
+def dejavu(*arguments: str, command: Sequence[str] = (), **environment: str) -> Iterator[Program]:
+    """Start `dejavu`, or another command in its place; end it at the end of the context."""
+    program = [*(command or python_m("dejavu_cli")), *arguments]
+    pipe = subprocess.PIPE
+    env = {**os.environ, **environment}
+    with subprocess.Popen(program, stdout=pipe, stderr=pipe, encoding="utf-8", env=env) as process:
+        try:
+            yield Program(process)
+        finally:
+            process.kill()

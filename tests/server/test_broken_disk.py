@@ -197,6 +197,7 @@ async def test_a_lock_that_is_held_for_long_costs_named_forecasts_and_no_stream(
         undo = LOCKED.befall(path)
         await caller.lives_without_a_ledger(LOCKED)
         assert caller.figure("dejavu_workers_without_streams") == 0
+        assert (caller.figure("dejavu_ledger_commit_seconds_count") or 0) >= 1, "a commit that fails is timed"
         undo()
         assert (await caller.predict(NAMED)).forecast.sequence == RECORDED + 1
         assert (await stream.read()).forecast.sequence == RECORDED + 1

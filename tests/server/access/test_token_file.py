@@ -7,11 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.access.files import AccessFileError
+from dejavu_server.cli.serve import app
 
 READ = (AccessScope.READ,)
 
@@ -21,15 +23,52 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tokens.json"
 
 
-def test_a_file_is_made_for_its_owner_alone_and_has_no_token(path: Path) -> None:
-    token = token_file.create(path, "poller", (AccessScope.PREDICT, AccessScope.RECORD), utc_now())
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+def run(*arguments: str, path: Path) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["token", *arguments], env={"DEJAVU_TOKENS": str(path), "COLUMNS": "200"})
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_token_is_made_shown_once_listed_and_revoked(path: Path) -> None:
+    code, token, _ = run("create", "poller", "--scope", "predict", "--scope", "record", "--days", "30", path=path)
+    assert code == 0
+    token = token.strip()
     assert token.startswith("djv_")
     assert len(token) > 40
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert token not in path.read_text()
     [caller] = token_file.load(path).callers().values()
-    assert (caller.identity, caller.scopes) == ("token:poller", frozenset({AccessScope.PREDICT, AccessScope.RECORD}))
+    assert (caller.identity, caller.scopes) == ("token:poller", {AccessScope.PREDICT, AccessScope.RECORD})
     assert caller.credential == token_file.digest(token)
+    code, table, _ = run("list", path=path)
+    assert code == 0
+    assert "poller  valid" in table
+    assert "predict,record" in table
+    assert token not in table
+    assert run("revoke", "poller", path=path)[0] == 0
+    [listed] = json.loads(run("list", "--json", path=path)[1])["tokens"]
+    assert (listed["name"], listed["state"], listed["scopes"]) == ("poller", "revoked", ["predict", "record"])
+    assert "sha256" not in listed
+
+
+def test_what_cannot_be_done_exits_with_1_and_wrong_usage_with_2(path: Path) -> None:
+    assert run("create", "a", "--scope", "read", path=path)[0] == 0
+    for arguments, said in (
+        (["create", "a", "--scope", "read"], "'a' exists"),
+        (["create", "a b", "--scope", "read"], "not a name"),
+        (["revoke", "b"], "no token named 'b'"),
+    ):
+        code, _, told = run(*arguments, path=path)
+        assert code == 1
+        assert said in told
+        assert "Traceback" not in told
+    assert run("create", "b", path=path)[0] == 2
+    assert run("create", "b", "--scope", "everything", path=path)[0] == 2
+    code, _, told = run("list", path=path.parent / "none.json")
+    assert code == 1
+    assert "none.json: No such file" in told
+    code, _, told = run("create", "a", "--scope", "read", path=path.parent / "no" / "tokens.json")
+    assert code == 1
+    assert "No such file" in told
 
 
 def test_a_name_is_free_again_once_its_token_is_revoked(path: Path) -> None:

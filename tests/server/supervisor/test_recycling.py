@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
-from tests.server.supervisor.conftest import Program
+from tests.server.supervisor.conftest import Program, running_pool
 from tests.support.harness.waiting import until
 from tests.support.processes.hangs import hanging
 from tests.support.processes.load import load
 from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
-from tests.support.processes.worker_programs import running_pool
 
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import recycling

@@ -15,12 +15,11 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.server.supervisor.conftest import Program
+from tests.server.supervisor.conftest import Program, running_pool
 from tests.support.builders.bundles import copy_of_default
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.scrapes import scrape, value_in
 from tests.support.processes.servers import SpawnedServer, spawned_server
-from tests.support.processes.worker_programs import running_pool
 
 from dejavu_client import DejavuClient
 from dejavu_server.observability.multiprocess import SupervisorMetrics

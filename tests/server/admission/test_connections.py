@@ -34,6 +34,7 @@ async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path, monk
         games = [current_game(90001 + number) for number in range(GAMES)]
         async with contextlib.aclosing(client.stream_predictions(heartbeats=True)) as events, asyncio.timeout(30):
             await anext(events)
+            first = connections_to(worker.address)
             for game in games:
                 await client.predict(PATTERN, horizon=HALFTIME, game_id=game)
                 await asyncio.sleep(0.1)  # so that they span several ages of a connection, grace included
@@ -41,6 +42,7 @@ async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path, monk
             while len(received) < GAMES:
                 event = await anext(events)
                 received += [event.forecast.game_id] if event.HasField("forecast") else []
+            assert not first & connections_to(worker.address), "that of the stream has ended too"
     assert received == games
 
 

@@ -137,9 +137,15 @@ def test_a_shared_cache_is_reported_while_it_is_gone(tmp_path: Path) -> None:
     redis = RedisProcess(tmp_path)
     arguments = ("--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", "--cache", redis.url)
     with spawned_server(*arguments, "--metrics-listen", "127.0.0.1:0") as server:
-        for change, failed in ((lambda: None, 0), (redis.kill, 1), (redis.start, 0)):
-            change()
-            scrape_when(server, lambda text, failed=failed: value_in(text, "dejavu_cache_shared_failed") == failed)
+
+        def until_failed(failed: float) -> None:
+            scrape_when(server, lambda text: value_in(text, "dejavu_cache_shared_failed") == failed)
+
+        until_failed(0)
+        redis.kill()
+        until_failed(1)
+        redis.start()
+        until_failed(0)
     redis.kill()
 
 

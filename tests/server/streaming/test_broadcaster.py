@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.builders.issued_forecasts import PATTERN, game, issued, recorded
 from tests.support.builders.outcomes import answered, asked, outcome
-from tests.support.harness.subscribers import Subscriber, encode, new_broadcaster, reached, started
+from tests.support.harness.subscribers import ALL, Subscriber, encode, new_broadcaster, reached, started
 from tests.support.harness.tokens import lose_entries_after_2, token_of
 
 from dejavu.v1 import forecast_pb2
@@ -277,7 +277,7 @@ async def test_who_starts_or_catches_up_does_not_wait_behind_the_many_streams_of
 
 async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(n)) for n in range(20)])
-    subscribers = [Subscriber(broadcaster) for _ in range(20)]
+    subscribers = [Subscriber(broadcaster, wanted) for wanted in (frozenset({game(1)}), ALL) for _ in range(10)]
     for subscriber in subscribers:
         await subscriber.heartbeat()
     waiting = [asyncio.create_task(subscriber.next()) for subscriber in subscribers]

@@ -296,6 +296,20 @@ async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Le
     await broadcaster.close()
 
 
+async def test_entries_of_a_game_that_nobody_follows_any_more_are_not_encoded(
+    ledger: Ledger, counted: Broadcaster, encoded: Encodings
+) -> None:
+    async with Subscriber(counted, frozenset({game(2)})) as other:
+        async with Subscriber(counted, frozenset({game(1)})) as subscriber:
+            await subscriber.heartbeat()
+            await other.heartbeat()
+            await ledger.commit([issued(game(1))])
+            assert await subscriber.forecasts(1) == [1]
+        await ledger.commit([issued(game(1), pattern=(5.0,)), issued(game(2))])
+        assert await other.forecasts(1) == [3]
+    assert encoded == {1: 1, 3: 1}
+
+
 async def test_a_broadcaster_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
     await ledger.commit([issued(game(n)) for n in range(5)])
     broadcaster = new_broadcaster(ledger)

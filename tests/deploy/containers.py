@@ -40,7 +40,6 @@ for device in null urandom; do
   mount --bind "/dev/$device" "$1/dev/$device"
 done
 if [ -n "$2" ]; then mount --bind "$2" "$1/var/lib/dejavu"; fi
-if [ -n "$4" ]; then mount --bind "$4" "$1/var/cache/dejavu"; fi
 mount -o remount,bind,ro "$1"
 exec chroot "$1" /usr/bin/setpriv --reuid "$3" --regid "$3" --clear-groups --no-new-privs --bounding-set=-all \
   --inh-caps=-all -- "$@"
@@ -51,12 +50,12 @@ def pip_configuration(certificates: str) -> str:
     """Return a pip.conf with this machine's index, proxy and certificates, and its folder of wheels if it has one."""
     command = [shutil.which("pip") or "pip3", "config", "list"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = {key: os.environ[f"PIP_{key.upper().replace('-', '_')}"] for key in _FORWARDED if _in_environment(key)}
-    for line in listed.splitlines():
-        name, _, value = line.partition("=")
-        key, value = name.rpartition(".")[2], value.strip("'\"")
-        if key in _FORWARDED and "file:" not in value:
-            found.setdefault(key, value)
+    lines = (line.partition("=") for line in listed.splitlines())
+    found = {name.rpartition(".")[2]: value.strip("'\"") for name, _, value in lines}
+    found |= {
+        key: os.environ[name] for key in _FORWARDED if (name := f"PIP_{key.upper().replace('-', '_')}") in os.environ
+    }
+    found = {key: value for key, value in found.items() if key in _FORWARDED and value and "file:" not in value}
     if wheels := _wheels():
         found["find-links"] = str(wheels)
     return "\n".join(["[global]", f"cert = {certificates}", *(f"{key} = {value}" for key, value in found.items()), ""])
@@ -66,11 +65,6 @@ def _wheels() -> Path | None:
     """Return the folder of wheels in which pip of this machine looks first; builds see it at the same place."""
     folder = os.environ.get("PIP_FIND_LINKS", "")
     return Path(folder) if folder and Path(folder).is_dir() else None
-
-
-def _in_environment(key: str) -> bool:
-    value = os.environ.get(f"PIP_{key.upper().replace('-', '_')}", "")
-    return bool(value) and "file:" not in value
 
 
 class Images:
@@ -131,18 +125,8 @@ class Images:
         options = ["--layers", "--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={self._base}"]
         if wheels := _wheels():
             options += ["--volume", f"{wheels}:{wheels}:ro"]
-        self.call(
-            "build",
-            *options,
-            *secrets,
-            "-f",
-            str(DOCKERFILE),
-            "--target",
-            target,
-            "-t",
-            f"localhost/{target}",
-            str(ROOT),
-        )
+        built = ("-f", str(DOCKERFILE), "--target", target, "-t", f"localhost/{target}", str(ROOT))
+        self.call("build", *options, *secrets, *built)
         self._built.add(target)
 
     def configuration(self, target: str) -> dict[str, Any]:
@@ -177,7 +161,6 @@ class Images:
         arguments: Sequence[str],
         volume: Path | None = None,
         environment: Mapping[str, str] | None = None,
-        cache: Path | None = None,
     ) -> Iterator[subprocess.Popen[str]]:
         """Run the command of an image, hardened; it shares the network of the machine.
 
@@ -186,7 +169,6 @@ class Images:
             arguments: arguments of its command.
             volume: folder to mount at /var/lib/dejavu, or None.
             environment: variables beside those of the image.
-            cache: folder to mount at /var/cache/dejavu, or None.
         """
         configuration = self.configuration(target)
         user = configuration["User"].partition(":")[0]
@@ -194,7 +176,7 @@ class Images:
         program = ["/usr/bin/env", "-i", *settings, *configuration["Entrypoint"], *arguments]
         inside = _CONTAINER.replace('"$@"', shlex.join(program))
         namespaces = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--propagation", "private")
-        mounted = (str(self.files(target)), str(volume or ""), user, str(cache or ""))
+        mounted = (str(self.files(target)), str(volume or ""), user)
         command = ["unshare", *namespaces, "sh", "-c", inside, "sh", *mounted]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:

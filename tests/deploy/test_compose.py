@@ -106,18 +106,6 @@ def test_a_server_has_time_to_drain_and_memory_for_its_workers() -> None:
     assert check == ["CMD", "dejavu", "health"]
 
 
-def test_what_is_not_always_needed_has_a_profile() -> None:
-    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert profiles == {
-        "poller": ["live"],
-        "replay-poller": ["replay"],
-        "replay": ["replay"],
-        "trainer": ["train"],
-        "prometheus": ["watch"],
-        "grafana": ["watch"],
-    }
-
-
 def test_the_trainer_runs_a_command_of_its_own_on_the_servers_store_and_ledger() -> None:
     command = SERVICES["trainer"]["command"]
     assert unknown_to_trainer(command) == []

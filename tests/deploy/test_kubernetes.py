@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -24,6 +25,7 @@ from tests.deploy.manifests import (
     schema_errors,
     settings,
     stages,
+    unknown_to_trainer,
     variables,
 )
 
@@ -217,3 +219,89 @@ def test_nothing_reaches_a_pod_that_no_policy_names(objects: list[Manifest]) -> 
         assert rule["from"], "without a peer a rule allows all"
     for rule in (rule for policy in [default, *policies.values()] for rule in policy.get("egress", [])):
         assert rule["to"], "without a peer a rule allows all"
+
+
+@pytest.fixture(params=["folder", "all"])
+def retrained(request: pytest.FixtureRequest) -> list[Manifest]:
+    """The objects of a chart with a job that retrains."""
+    return rendered(VALUES[request.param])
+
+
+@pytest.fixture
+def job(retrained: list[Manifest]) -> Manifest:
+    [found] = of_kind(retrained, "CronJob")
+    return found
+
+
+def pod_of(job: Manifest) -> dict[str, Any]:
+    [pod] = pods([job])
+    return dict(pod["spec"])
+
+
+def option(job: Manifest, name: str) -> list[str]:
+    """Return the values of an option of its command."""
+    [container] = pod_of(job)["containers"]
+    return [each.partition("=")[2] for each in container["args"] if each.startswith(f"{name}=")]
+
+
+def server_of(objects: list[Manifest]) -> Manifest:
+    [server] = of_kind(objects, "Deployment", "dejavu-server")
+    return dict(server["spec"]["template"]["spec"])
+
+
+def test_the_job_that_retrains_has_a_command_that_the_trainer_takes(job: Manifest) -> None:
+    [container] = pod_of(job)["containers"]
+    assert container["image"] == f"dejavu-trainer:{VERSION}"
+    assert "trainer" in stages()
+    assert unknown_to_trainer(container["args"]) == []
+
+
+def test_one_such_job_runs_at_a_time_and_goes_on_from_its_volume(job: Manifest) -> None:
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    pod = pod_of(job)
+    [container] = pod["containers"]
+    mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    kept = {each["name"] for each in pod["volumes"] if "persistentVolumeClaim" in each}
+    [work] = option(job, "--work")
+    assert any(work.startswith(f"{mounted[name]}/") for name in kept)
+
+
+def test_the_job_writes_to_the_store_of_the_servers(job: Manifest, retrained: list[Manifest]) -> None:
+    [store] = option(job, "--store")
+    both = pod_of(job), server_of(retrained)
+    assert environment(both[1]["containers"][0])["DEJAVU_MODEL_STORE"] == store
+    if "://" in store:
+        [secret] = {str(each["containers"][0]["envFrom"]) for each in both}
+        [account] = {each["serviceAccountName"] for each in both}
+        assert ("dejavu-store" in secret, account) == (True, "dejavu-models")
+    else:
+        claims = set()
+        for pod in both:
+            [volume] = [each["name"] for each in pod["containers"][0]["volumeMounts"] if each["mountPath"] == store]
+            claims |= {str(each["persistentVolumeClaim"]) for each in pod["volumes"] if each["name"] == volume}
+        assert claims == {"{'claimName': 'dejavu-models'}"}
+        [claim] = of_kind(retrained, "PersistentVolumeClaim", "dejavu-models")
+        assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_job_reaches_servers_database_and_store_only(job: Manifest, retrained: list[Manifest]) -> None:
+    [policy] = of_kind(retrained, "NetworkPolicy", "dejavu-retrain")
+    assert "ingress" not in policy["spec"]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    servers, *others = policy["spec"]["egress"]
+    [server] = of_kind(retrained, "Deployment", "dejavu-server")
+    assert servers["to"] == [{"podSelector": server["spec"]["selector"]}]
+    [served] = of_kind(retrained, "NetworkPolicy", "dejavu-server")
+    assert {"podSelector": policy["spec"]["podSelector"]} in served["spec"]["ingress"][0]["from"]
+    shared = [each for each in served["spec"].get("egress", []) if each["ports"] != [{"port": 6379}]]
+    assert others == shared
+    assert len(others) == 2 * ("s3://" in str(option(job, "--store")))
+
+
+def test_the_job_reads_the_ledger_of_several_servers_with_its_password(
+    job: Manifest, retrained: list[Manifest]
+) -> None:
+    ledger = environment(server_of(retrained)["containers"][0])["DEJAVU_LEDGER"]
+    assert (ledger in option(job, "--from")) == ledger.startswith("postgresql:")
+    [container] = pod_of(job)["containers"]
+    assert ("PGPASSWORD" in {each["name"] for each in container["env"]}) == ledger.startswith("postgresql:")

@@ -25,10 +25,6 @@ from dejavu_server.settings import OWN_SETTINGS, Settings
         ("listen", f"{'a' * 64}:50051"),
         ("workers", 65),
         ("ledger", "mysql://localhost/x"),
-        ("ledger", "postgresql://localhost"),
-        ("ledger", "postgresql://[localhost/x"),
-        ("ledger", "sqlite:///"),
-        ("ledger", "sqlite:///a?b"),
         ("metrics_listen", "9100"),
         ("grace_seconds", -0.1),
         ("grace_seconds", float("nan")),
@@ -43,21 +39,6 @@ def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_option(option: str
     with pytest.raises(ValidationError) as refused:
         Settings(**{option: value})
     assert [fault["loc"] for fault in refused.value.errors()] == [(option,)]
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://a:se%40cret@h/x",
-        "postgresql://h/x?password=secret",
-        "mysql://a:secret@h/x",
-        "postgres://a:secret@h",
-    ],
-)
-def test_a_password_in_the_url_of_the_ledger_is_refused_and_not_repeated(url: str) -> None:
-    with pytest.raises(ValueError, match=r"expected|is not") as refused:
-        check_ledger_url(url)
-    assert "cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -102,15 +83,18 @@ def test_a_cache_is_off_in_memory_or_in_a_redis(url: str) -> None:
     assert check_cache(url) == url
 
 
+NO_CACHE = "expected off, memory, redis://HOST"
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("http://:secret@h", "expected off, memory, redis://HOST"),
-        ("redis://:secret@/0", "expected off, memory, redis://HOST"),
-        ("redis://:secret@h:port/0", "expected off, memory, redis://HOST"),
-        ("redis://:secret@h/zero", "expected off, memory, redis://HOST"),
-        ("redis://[secret", "expected off, memory, redis://HOST"),
-        ("unix://", "expected off, memory, redis://HOST"),
+        ("http://:secret@h", NO_CACHE),
+        ("redis://:secret@/0", NO_CACHE),
+        ("redis://:secret@h:port/0", NO_CACHE),
+        ("redis://:secret@h/zero", NO_CACHE),
+        ("redis://[secret", NO_CACHE),
+        ("unix://", NO_CACHE),
         ("redis://:secret@h?user=1", "unknown options of the URL: user; expected db, ssl_ca_certs"),
     ],
 )

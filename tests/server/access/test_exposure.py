@@ -42,15 +42,6 @@ def test_an_address_that_only_this_machine_reaches_needs_nothing(host: str) -> N
     assert fault(Settings(listen=f"{host}:0")) is None
 
 
-def test_a_server_that_strangers_may_reach_says_what_they_can_do_without_a_proxy(tmp_path: Path) -> None:
-    options = ("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/l.db", "--listen")
-    with spawned_server(*options, "0.0.0.0:0", "--insecure") as server:
-        assert "through a proxy" in server.wait_for("strangers_need_proxy")["advice"]
-    with spawned_server(*options, "127.0.0.1:0") as server:
-        server.wait_for("serving")
-        assert "strangers_need_proxy" not in server.log()
-
-
 @pytest.mark.parametrize(
     ("given", "option"),
     [
@@ -75,11 +66,14 @@ def test_the_command_exits_with_2_and_says_what_to_do() -> None:
         assert part in told
 
 
-def test_a_server_does_not_start_with_a_file_that_it_cannot_use_and_names_it(tmp_path: Path) -> None:
+def test_a_server_that_strangers_reach_reports_what_they_can_do_and_starts_with_no_file_that_it_cannot_use(
+    tmp_path: Path,
+) -> None:
     tokens = tmp_path / "tokens.json"
     tokens.write_text("nonsense")
-    options = ("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/l.db", "--tokens", str(tokens))
-    with spawned_server(*options) as server:
+    options = ("--ledger", f"sqlite:///{tmp_path}/l.db", "--tokens", str(tokens), "--listen", "0.0.0.0:0", "--insecure")
+    with spawned_server("--workers", "1", *options) as server:
+        assert "through a proxy" in server.wait_for("strangers_need_proxy")["advice"]
         event = server.wait_for("cannot_start")
         assert str(tokens) in event["reason"]
         assert server.process.wait(10) == 1

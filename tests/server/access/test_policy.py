@@ -1,10 +1,12 @@
-"""Every method of every service, health and reflection included, with every scope: allowed or refused."""
+"""Every method of every service with every scope: allowed or refused, and recorded with its maker."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,8 +21,10 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1 import prediction_service_pb2, record_service_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import AsyncDejavuClient, market
+from dejavu_client.requests import HALFTIME
 from dejavu_common.clock import utc_now
+from dejavu_ledger import verify
 from dejavu_server.access import token_file
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import AccessScope, MethodDenied, Unauthenticated
@@ -70,7 +74,10 @@ async def methods(guarded: Guarded) -> dict[str, MethodDescriptor]:
 
 
 async def answer(channel: Any, path: str, handler: MethodDescriptor, token: str | None) -> CODES:
-    """Call a method and return the code; OK for a stream that sends its first message, or stays open."""
+    """Call a method and return the code; OK for a stream that sends its first message, or stays open.
+
+    A call that lacks a scope is told which.
+    """
     metadata = () if token is None else (("authorization", f"Bearer {token}"),)
     request = REQUESTS.get(path)
     data = b"" if request is None else request.SerializeToString()
@@ -92,6 +99,13 @@ async def answer(channel: Any, path: str, handler: MethodDescriptor, token: str 
         else:
             await channel.unary_unary(path)(data, metadata=metadata, timeout=5)
     except grpc.aio.AioRpcError as error:
+        if error.code() is CODES.PERMISSION_DENIED:
+            told, scopes = details(error), {each.value for each in POLICY[path].scopes or ()}
+            assert (told.reason, told.metadata["scope"] in scopes, "token:" in told.message) == (
+                "SCOPE_MISSING",
+                True,
+                True,
+            )
         return error.code()
     return CODES.OK
 
@@ -150,17 +164,40 @@ async def test_a_batch_of_named_forecasts_records_nothing_without_the_scope(guar
         assert (await owner.get_checkpoint()).sequence == 0
 
 
-async def test_a_refusal_says_which_scope_is_missing(guarded: Guarded) -> None:
-    async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
-        for scope, named, missing in ((AccessScope.READ, False, "predict"), (AccessScope.PREDICT, True, "record")):
-            request = prediction_service_pb2.PredictRequest(
-                pattern=PATTERN, game_id=GAME if named else "", horizon=HORIZON_HALFTIME
+def recorded_entries(path: Path) -> list[dict[str, object]]:
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT canonical FROM entries WHERE kind != 'checkpoint' ORDER BY sequence")
+        return [json.loads(text) for (text,) in rows]
+
+
+async def test_every_kind_of_entry_names_its_maker_and_the_record_shows_it(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    poller, clerk = (token_file.create(path, name, tuple(AccessScope), utc_now()) for name in ("poller", "clerk"))
+    ledger = tmp_path / "ledger.sqlite3"
+    async with async_worker(tmp_path, tokens=str(path)) as worker:
+        address = worker.address
+        async with (
+            AsyncDejavuClient(address, token=poller) as polls,
+            AsyncDejavuClient(address, token=clerk) as reports,
+        ):
+            await polls.predict(PATTERN, horizon=HALFTIME, game_id=GAME)
+            await polls.predict(PATTERN, horizon=HALFTIME, game_id=GAME)  # recorded already
+            await reports.quote(
+                [*PATTERN[:-1], 40.0], market(-2.5, home_odds=1.9, away_odds=1.9), horizon=HALFTIME, game_id=GAME
             )
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await PredictionServiceStub(channel).Predict(
-                    request, metadata=[("authorization", f"Bearer {guarded.tokens[scope]}")]
-                )
-            told = details(caught.value)
-            assert (told.code, told.reason) == (CODES.PERMISSION_DENIED, "SCOPE_MISSING")
-            assert told.metadata == {"scope": missing}
-            assert f"token:{scope.value} may not" in told.message
+            of_minute = [each async for each in reports.list_predictions(game_id=GAME)]
+            reported = await reports.report_outcome(GAME, 3, horizon=HALFTIME)
+            withdrawn = await polls.withdraw_outcome(GAME, horizon=HALFTIME)
+    assert [(entry["kind"], entry["made_by"]) for entry in recorded_entries(ledger)] == [
+        ("forecast", "token:poller"),
+        ("forecast", "token:clerk"),  # and no correction of the poller's
+        ("market", "token:clerk"),
+        ("outcome", "token:clerk"),
+        ("outcome", "token:poller"),
+    ]
+    assert (reported.outcome.recorded_by, withdrawn.outcome.recorded_by) == ("token:clerk", "token:poller")
+    assert {(each.recorded_by, each.superseded) for each in of_minute} == {
+        ("token:poller", False),
+        ("token:clerk", False),
+    }
+    assert verify(f"sqlite:///{ledger}").sequence == 5

@@ -156,16 +156,20 @@ async def test_a_revoked_token_ends_its_streams_and_is_refused_while_others_go_o
 async def test_a_file_that_could_not_be_used_is_read_again_once_it_can(tmp_path: Path, log: Log) -> None:
     path = tmp_path / "tokens.json"
     old = token_file.create(path, "alice", BOTH, utc_now())
-    async with worker_and_channel(tmp_path, tokens=str(path)) as (_, channel):
+    async with worker_and_channel(tmp_path, tokens=str(path)) as (worker, channel):
+
+        def outdated() -> float | None:
+            return worker.metrics.registry.get_sample_value("dejavu_access_file_outdated", {"file": "tokens"})
+
         stub: Any = PredictionServiceStub(channel)
         replacement = tmp_path / "new.json"
         new = token_file.create(replacement, "bob", BOTH, utc_now())
         replacement.chmod(0o666)
         replacement.rename(path)
-        await until(lambda: "access_reload_failed" in events(log))
+        await until(lambda: outdated() == 1)
         await stub.Predict(PredictRequest(pattern=PATTERN), metadata=bearer(old))
         path.chmod(0o600)
-        await until(lambda: "access_reloaded" in events(log))
+        await until(lambda: outdated() == 0)
         await stub.Predict(PredictRequest(pattern=PATTERN), metadata=bearer(new))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.Predict(PredictRequest(pattern=PATTERN), metadata=bearer(old))

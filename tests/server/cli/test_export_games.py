@@ -116,29 +116,19 @@ async def test_totals_and_last_scores_are_those_that_were_recorded(ledger: Ledge
     assert (again.totals[0, :47].tolist(), again.totals[0, 47]) == (games.totals[0, :47].tolist(), 221)
 
 
-async def test_of_a_games_patterns_the_longest_counts_and_of_those_the_newest(
+async def test_of_what_was_recorded_the_longest_pattern_and_the_newest_revisions_count(
     ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
     first, corrected = walk(1), [*walk(1)[:46], walk(1)[46] + 1]
     await played(ledger, *(at("0022300001", pattern) for pattern in (first, corrected, walk(2, 30))))
     await ledger.record_outcome(ended("0022300001", -6))
+    for off in (2, 1):
+        await ledger.record_outcome(ended("0022300001", int(first[23]) + off, Horizon.HALFTIME))
     export_games(url, tmp_path, min_minutes=47)
     games = load_games(tmp_path, [2024])
-    assert games.levels[0].tolist() == corrected
-    assert games.final.tolist() == [-6], "the newest revision of the outcome"
-
-
-async def test_the_half_is_as_it_was_reported(ledger: Ledger, url: str, tmp_path: Path) -> None:
-    pattern = walk(1)
-    await ledger.commit([at("0022300001", pattern)])
-    await ledger.record_outcome(ended("0022300001", int(pattern[23]) + 2, Horizon.HALFTIME))
-    await ledger.record_outcome(ended("0022300001", int(pattern[23]) + 1, Horizon.HALFTIME))
-    await ledger.record_outcome(ended("0022300001", 5))
-    export_games(url, tmp_path, min_minutes=47)
-    games = load_games(tmp_path, [2024])
-    assert games.outcomes[:, 0].tolist() == [pattern[23] + 1]
-    pattern[23] += 1
-    assert games.levels[0].tolist() == pattern
+    assert games.outcomes[:, 0].tolist() == [first[23] + 1]
+    assert games.levels[0].tolist() == [*corrected[:23], first[23] + 1, *corrected[24:]]
+    assert games.final.tolist() == [-6]
 
 
 async def test_what_cannot_be_a_game_to_train_on_is_left_out_and_told(ledger: Ledger, url: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -101,13 +102,7 @@ def test_checkpoints_of_other_keys_than_told_are_refused(
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [
-        ("", "is not a checkpoint file"),
-        ("[]", "is not a JSON object"),
-        ("{}", "hash has 0 bytes; expected 32"),
-        ('{"hash": 5}', "is not a checkpoint"),
-        ('{"nonsense": 1}', "nonsense"),
-    ],
+    [("", "is not a checkpoint file"), ("[]", "is not a JSON object"), ("{}", "hash has 0 bytes"), ('{"no": 1}', "no")],
 )
 def test_a_file_that_holds_no_checkpoint_is_refused_by_its_name(
     url: str, kept: Checkpoint, tmp_path: Path, content: str, why: str
@@ -184,14 +179,6 @@ def test_what_a_client_keeps_reads_back_as_it_was_signed(kept: Checkpoint, file:
         checkpoint_files.read(whole)
 
 
-@pytest.mark.parametrize("option", [["--workers", "3"], ["--ledger", "sqlite:////tmp/x.db"], ["--allow-unfit"]])
-def test_options_of_serving_before_a_command_are_refused_by_name(option: list[str]) -> None:
-    result = CliRunner().invoke(serve.app, [*option, "ledger", "verify"], env={"COLUMNS": "200", "TERM": "dumb"})
-    assert result.exit_code == 2
-    assert option[0] in result.stderr
-    assert "is an option of the server" in result.stderr
-
-
 def test_entries_are_exported_with_the_hashes_that_the_chain_has(url: str, kept: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "entries.jsonl"
     told = run("export-entries", "--ledger", url, "--out", path)
@@ -204,23 +191,20 @@ def test_entries_are_exported_with_the_hashes_that_the_chain_has(url: str, kept:
     assert run("export-entries", "--ledger", url, "--out", "-").stdout == path.read_text()
 
 
-def test_an_export_that_is_there_is_replaced_only_where_asked_for(url: str, kept: Checkpoint, tmp_path: Path) -> None:
-    path = tmp_path / "entries.jsonl"
+@pytest.mark.parametrize(
+    ("command", "forced"), [("export-entries", "--overwrite"), ("checkpoint", "--force"), ("backup", "")]
+)
+def test_a_file_that_is_there_is_replaced_only_where_asked_for(
+    url: str, kept: Checkpoint, tmp_path: Path, command: str, forced: str
+) -> None:
+    path = tmp_path / "there"
     path.write_text("last week's\n")
-    refused = run("export-entries", "--ledger", url, "--out", path)
-    message = f"dejavu-server: {path} already exists; use --overwrite to replace it\n"
-    assert (refused.exit_code, refused.stderr, path.read_text()) == (1, message, "last week's\n")
-    assert run("export-entries", "--ledger", url, "--out", path, "--overwrite").exit_code == 0
-    assert f'"sequence": {kept.sequence},' in path.read_text()
-
-
-def test_an_earlier_checkpoint_is_not_overwritten_unless_forced(url: str, kept: Checkpoint, file: Path) -> None:
-    before = file.read_bytes()
-    refused = run("checkpoint", "--ledger", url, "--out", file)
-    assert (refused.exit_code, file.read_bytes()) == (1, before)
-    assert f"{file} exists" in refused.stderr
-    assert run("checkpoint", "--ledger", url, "--out", file, "--force").exit_code == 0
-    assert file.read_bytes() != before
+    refused = run(command, "--ledger", url, "--out", path)
+    assert (refused.exit_code, path.read_text()) == (1, "last week's\n")
+    assert re.fullmatch(rf"dejavu-server: {path} (already )?exists\b.*\n", refused.stderr)
+    if forced:
+        assert run(command, "--ledger", url, "--out", path, forced).exit_code == 0
+        assert path.read_text() != "last week's\n"
 
 
 def test_a_backup_is_restored_and_copied_and_each_says_what_it_has(url: str, kept: Checkpoint, tmp_path: Path) -> None:
@@ -239,21 +223,16 @@ def test_a_backup_is_restored_and_copied_and_each_says_what_it_has(url: str, kep
     assert rows_at(tmp_path / "copy.db") == rows_at(tmp_path / "backup.db")
 
 
-def test_a_name_that_is_taken_is_one_line_and_exit_code_1(url: str, kept: Checkpoint, tmp_path: Path) -> None:
-    (tmp_path / "backup.db").write_text("mine")
-    refused = run("backup", "--out", tmp_path / "backup.db", "--ledger", url, "--json")
-    assert refused.exit_code == 1
-    assert refused.stderr == f"dejavu-server: {tmp_path}/backup.db already exists; expected a name that is free\n"
-    assert json.loads(refused.stdout)["failed"] is True
-
-
-def test_wrong_usage_is_exit_code_2_and_names_the_option(url: str, kept: Checkpoint, tmp_path: Path) -> None:
+def test_wrong_usage_is_exit_code_2_and_names_the_option(url: str, kept: Checkpoint) -> None:
     for command, why in (
-        (["copy", "--to", "nonsense"], "Invalid value for --to"),
-        (["copy", "--to", f"sqlite:///{tmp_path}/ledger.db"], "is the ledger itself; expected another database"),
-        (["restore"], "Missing option '--backup'"),
+        (["ledger", "copy", "--to", "nonsense"], "Invalid value for --to"),
+        (["ledger", "copy", "--to", url], "is the ledger itself; expected another database"),
+        (["ledger", "restore"], "Missing option '--backup'"),
+        (["--workers", "3", "ledger", "verify"], "--workers: this is an option of the server"),
+        (["--allow-unfit", "ledger", "verify"], "--allow-unfit: this is an option of the server"),
     ):
-        result = run(*command, DEJAVU_LEDGER=url)
+        given = {"COLUMNS": "200", "TERM": "dumb", "DEJAVU_LEDGER": url}
+        result = CliRunner().invoke(serve.app, command, env=given)
         assert (result.exit_code, why in result.stderr) == (2, True), result.output
 
 

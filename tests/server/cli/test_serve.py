@@ -49,46 +49,41 @@ def run(*args: str, **environment: str) -> Any:
     return CliRunner().invoke(serve.app, list(args), env={"COLUMNS": "200", "TERM": "dumb", **environment})
 
 
-def test_without_options_the_defaults_hold(supervisor: type[FakeSupervisor]) -> None:
-    assert run().exit_code == 0
-    assert supervisor.settings == [Settings()]
-
-
-OF_EACH_KIND = {
-    "listen": ("127.0.0.1:1234", "127.0.0.1:1234"),
-    "workers": ("3", 3),
-    "ledger": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
-    "durability": ("power", "power"),
-    "grace": ("1.5", 1.5),
-    "cache": ("rediss://cache.example:6379/2", "rediss://cache.example:6379/2"),
+GIVEN: dict[str, dict[str, Any]] = {
+    "": {},
+    "--listen 127.0.0.1:1234": {"listen": "127.0.0.1:1234"},
+    "--workers 3 --grace 1.5": {"workers": 3, "grace_seconds": 1.5},
+    "--ledger sqlite:////tmp/x.db --durability power": {"ledger": "sqlite:////tmp/x.db", "durability": "power"},
+    "--cache rediss://cache.example:6379/2": {"cache": "rediss://cache.example:6379/2"},
+    "--allow-unfit": {"allow_unfit": True},
+    "--bundle {0}/two --bundle {0}/one": {"bundles": ("two", "one")},
+    "DEJAVU_LISTEN=127.0.0.1:1234 DEJAVU_DURABILITY=power": {"listen": "127.0.0.1:1234", "durability": "power"},
+    "DEJAVU_ALLOW_UNFIT=1 DEJAVU_WORKERS=3": {"allow_unfit": True, "workers": 3},
+    "DEJAVU_ALLOW_UNFIT=0": {"allow_unfit": False},
+    "DEJAVU_BUNDLE={0}/two:{0}/one": {"bundles": ("two", "one")},
+    # The name of a field is no variable, the command line wins, and an empty variable is none.
+    "DEJAVU_GRACE_SECONDS=x DEJAVU_BUNDLES=/nowhere": {},
+    "--grace 1 DEJAVU_GRACE=2 DEJAVU_WORKERS= DEJAVU_LEDGER=": {"grace_seconds": 1.0},
+    # What is rarely set is an environment variable only.
+    "DEJAVU_STANDBY=off DEJAVU_HEARTBEAT_SECONDS=2": {"standby": "off", "heartbeat_seconds": 2.0},
 }
+"""Command lines, with variables, and the settings that they give."""
 
 
-def test_an_option_is_read_from_its_flag_and_from_its_variable(supervisor: type[FakeSupervisor]) -> None:
-    given = OF_EACH_KIND
-    flags = run(*(part for option, (text, _) in given.items() for part in (f"--{option}", text)))
-    assert flags.exit_code == 0, flags.output
-    assert run(**{f"DEJAVU_{option.replace('-', '_').upper()}": text for option, (text, _) in given.items()})
-    fields = {option: {"grace": "grace_seconds"}.get(option, option.replace("-", "_")) for option in given}
-    expected = {option: value for option, (_, value) in given.items()}
-    read = [{option: getattr(each, field) for option, field in fields.items()} for each in supervisor.settings]
-    assert read == [expected, expected]
-
-
-def test_whether_an_unfit_bundle_will_do_is_a_flag(supervisor: type[FakeSupervisor]) -> None:
-    assert run("--allow-unfit").exit_code == 0
-    assert run(DEJAVU_ALLOW_UNFIT="1").exit_code == 0
-    assert run(DEJAVU_ALLOW_UNFIT="0").exit_code == 0
-    assert [settings.allow_unfit for settings in supervisor.settings] == [True, True, False]
-
-
-def test_bundles_are_read_in_their_order(supervisor: type[FakeSupervisor], tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    assert run("--bundle", str(two), "--bundle", str(one)).exit_code == 0
-    assert run(DEJAVU_BUNDLE=f"{two}{os.pathsep}{one}").exit_code == 0
-    assert [settings.bundles for settings in supervisor.settings] == [(two, one), (two, one)]
+@pytest.mark.parametrize("given", GIVEN)
+def test_options_are_read_from_flags_and_variables(
+    supervisor: type[FakeSupervisor], tmp_path: Path, given: str
+) -> None:
+    expected = dict(GIVEN[given])
+    if "bundles" in expected:
+        expected["bundles"] = tuple(tmp_path / name for name in expected["bundles"])
+        for folder in expected["bundles"]:
+            folder.mkdir()
+    words = given.format(tmp_path).split()
+    variables = dict(word.split("=") for word in words if word.startswith("DEJAVU_"))
+    result = run(*(word for word in words if not word.startswith("DEJAVU_")), **variables)
+    assert result.exit_code == 0, result.output
+    assert supervisor.settings == [Settings(**expected)]
 
 
 @pytest.mark.parametrize(
@@ -101,21 +96,21 @@ def test_bundles_are_read_in_their_order(supervisor: type[FakeSupervisor], tmp_p
         ("--ledger", "/tmp/x.sqlite3", "for this file: sqlite:////tmp/x.sqlite3"),
         ("--bundle", "/nowhere/at/all", "/nowhere/at/all"),
         ("--durability", "eternal", "'eternal'"),
+        ("DEJAVU_STANDBY", "no", "'no'"),
+        ("DEJAVU_HEARTBEAT_SECONDS", "0", "'0'"),
+        ("--standby", "off", "No such option"),
+        ("nonsense", "", "No such command"),
     ],
 )
 def test_a_bad_value_names_its_option_and_what_was_expected_and_exits_with_2(
     supervisor: type[FakeSupervisor], option: str, value: str, expected: str
 ) -> None:
-    result = run(option, value)
+    result = run(**{option: value}) if option.startswith("DEJAVU_") else run(option, value)
     assert (result.exit_code, supervisor.settings) == (2, [])
     said = " ".join(result.output.split())
     assert option in said
     assert expected in said
     assert "Traceback" not in said
-
-
-def test_what_is_not_there_exits_with_2(supervisor: type[FakeSupervisor]) -> None:
-    assert (run("--nonsense").exit_code, run("nonsense").exit_code, supervisor.settings) == (2, 2, [])
 
 
 def test_a_server_that_cannot_start_exits_with_1(supervisor: type[FakeSupervisor]) -> None:
@@ -130,34 +125,6 @@ def test_the_help_has_every_option_first_the_ten_that_matter_on_two_screens() ->
     assert len(first) == 10
     flags = [each.flag for each in options().values() if each.flag]
     assert [*first, *further][: len(flags)] == flags
-
-
-ONLY_VARIABLES = {
-    "standby": ("off", "off", "no"),
-    "heartbeat_seconds": ("2", 2.0, "0"),
-}
-
-
-@pytest.mark.parametrize("field", ONLY_VARIABLES)
-def test_what_is_rarely_set_is_an_environment_variable_only(supervisor: type[FakeSupervisor], field: str) -> None:
-    given, expected, bad = ONLY_VARIABLES[field]
-    variable = f"DEJAVU_{field.upper()}"
-    assert run(**{variable: given}).exit_code == 0
-    assert getattr(supervisor.settings.pop(), field) == expected
-    assert run(f"--{field.replace('_', '-')}", given).exit_code == 2
-    result = run(**{variable: bad})
-    assert (result.exit_code, supervisor.settings) == (2, [])
-    assert variable in result.output
-
-
-def test_the_name_of_a_field_is_no_variable(supervisor: type[FakeSupervisor]) -> None:
-    assert run(DEJAVU_GRACE_SECONDS="x", DEJAVU_BUNDLES="/nowhere").exit_code == 0
-    assert supervisor.settings == [Settings()]
-
-
-def test_the_command_line_wins_and_an_empty_variable_is_none(supervisor: type[FakeSupervisor]) -> None:
-    assert run("--grace", "1", "--workers", "3", DEJAVU_GRACE="2", DEJAVU_WORKERS="", DEJAVU_LEDGER="").exit_code == 0
-    assert supervisor.settings == [Settings(grace_seconds=1.0, workers=3)]
 
 
 def test_an_interrupt_while_it_loads_is_no_traceback() -> None:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.processes.promtool import RULES, alert_names, firing, firing_each, promtool
+from tests.support.processes.promtool import ROOT, RULES, alert_names, firing_each, promtool
 
 JOBS = {"dejavu_dashboard": "dejavu-dashboard", "dejavu_poll": "dejavu-poller"}
 """The jobs of the page's gateway and of the poller, by the beginning of their metrics' names."""
@@ -51,28 +51,24 @@ def gauges(**values: float) -> list[str]:
     return [f"dejavu_{name} {value}x40" for name, value in values.items()]
 
 
+def either(series: str, fires: str, usual: str) -> tuple[list[str], list[str]]:
+    """Return the case of an alert on one series: its values under the fault, and in usual operation."""
+    return [f"{series} {fires}"], [f"{series} {usual}"]
+
+
 CASES: dict[str, tuple[list[str], list[str]]] = {
-    "DejavuDown": (["up 0x40"], ["up 1x40"]),
-    "DejavuWorkerDied": (["dejavu_worker_deaths_total 0x30 1x10"], ["dejavu_worker_deaths_total 0 1x40"]),  # long ago
-    "DejavuWorkerHung": (
-        ["dejavu_worker_hangs_total{part='compute'} 0x30 1x10"],
-        ["dejavu_worker_hangs_total{part='compute'} 1x40"],
-    ),
-    "DejavuWorkersCannotStart": (
-        ["dejavu_worker_starts_failed_total 0x20 1 2 3 4x20"],
-        ["dejavu_worker_starts_failed_total 0x20 1x20"],
-    ),
-    "DejavuReloadFailed": (
-        ["dejavu_last_reload_failed 0x30 1x10"],
-        ["dejavu_last_reload_failed 0x10 1x20 0x10"],  # the next one completed
-    ),
+    "DejavuDown": either("up", "0x40", "1x40"),
+    "DejavuWorkerDied": either("dejavu_worker_deaths_total", "0x30 1x10", "0 1x40"),  # long ago
+    "DejavuWorkerHung": either("dejavu_worker_hangs_total{part='compute'}", "0x30 1x10", "1x40"),
+    "DejavuWorkersCannotStart": either("dejavu_worker_starts_failed_total", "0x20 1 2 3 4x20", "0x20 1x20"),
+    "DejavuReloadFailed": either("dejavu_last_reload_failed", "0x30 1x10", "0x10 1x20 0x10"),  # the next one completed
     "DejavuVersionSkew": (
         [f"dejavu_build_info{{instance='{name}',version='{name}',revision='r'}} 1x160" for name in "ab"],
         [f"dejavu_build_info{{instance='{name}',version='1',revision='r'}} 1x160" for name in "ab"],
     ),
     "DejavuFewDescriptors": (
-        ["dejavu_worker_open_fds{worker='0'} 900x40", "dejavu_worker_max_fds{worker='0'} 1024x40"],
-        ["dejavu_worker_open_fds{worker='0'} 90x40", "dejavu_worker_max_fds{worker='0'} 1024x40"],
+        gauges(worker_open_fds=900, worker_max_fds=1024),
+        gauges(worker_open_fds=90, worker_max_fds=1024),
     ),
     "DejavuOverloaded": (
         [
@@ -99,32 +95,25 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         durations("dejavu_call_seconds", 10, f",{PREDICT},code='OK'"),
         durations("dejavu_call_seconds", 10, ",method='/dejavu.v1.RecordService/GetScorecard',code='OK'"),
     ),
-    "DejavuSharedCacheFailed": (
-        gauges(cache_shared_failed=1),
-        ["dejavu_cache_shared_failed 0x20 1x7 0x13"],  # Redis was restarted
-    ),
-    "DejavuLedgerUnavailable": (gauges(workers_without_ledger=1), gauges(workers_without_ledger=0)),
+    "DejavuSharedCacheFailed": either("dejavu_cache_shared_failed", "1x40", "0x20 1x7 0x13"),  # Redis was restarted
+    "DejavuLedgerUnavailable": either("dejavu_workers_without_ledger", "1x40", "0x40"),
     "DejavuDiskLow": (
         gauges(ledger_disk_free_bytes=400, ledger_disk_reserve_bytes=256),
         gauges(ledger_disk_free_bytes=4000, ledger_disk_reserve_bytes=256),
     ),
-    "DejavuBackupOld": (
-        gauges(backup_timestamp_seconds=-100000),
-        gauges(backup_timestamp_seconds=0),  # time begins at 0 in these tests
-    ),
+    "DejavuBackupOld": either("dejavu_backup_timestamp_seconds", "-100000x40", "0x40"),  # time begins at 0 here
     "DejavuCommitsSlow": (
         durations("dejavu_ledger_commit_seconds", 10),
         durations("dejavu_ledger_commit_seconds", 0),
     ),
-    "DejavuStreamLag": (
-        gauges(stream_lag_seconds=90),
-        ["dejavu_stream_lag_seconds 0 3 0 2 0 5 0 70 5 9 0 0 0 0 0 0 0 0 0 0 0 4 0 0 0 64 0 4 0 4 0 40 0 4 0"],
+    "DejavuStreamLag": either(
+        "dejavu_stream_lag_seconds", "90x40", "0 3 2 0 5 0 70 5 9 0x11 4 0x3 64 0 4 0 4 0 40 0 4 0"
     ),
     "DejavuCheckpointOld": (
         gauges(checkpoint_age_seconds=500, checkpoint_interval_seconds=60),
         gauges(checkpoint_age_seconds=500, checkpoint_interval_seconds=3600),
     ),
-    "DejavuClockDiffers": (gauges(ledger_clock_ahead_seconds=-12), gauges(ledger_clock_ahead_seconds=9)),
+    "DejavuClockDiffers": either("dejavu_ledger_clock_ahead_seconds", "-12x40", "9x40"),
     "DejavuLedgersDiffer": (
         [
             "dejavu_ledger_epoch{instance='a'} 281474976710655x40",
@@ -135,11 +124,9 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "dejavu_ledger_epoch{instance='c',job='another'} 5x40",
         ],
     ),
-    "DejavuEpochChanged": (
-        ["dejavu_ledger_epoch 281474976710655x20 281474976710654x20"],
-        ["dejavu_ledger_epoch 7x20 _x10 7x10"],  # the server was restarted
-    ),
-    "DejavuLearnerLag": (gauges(learner_lag_outcomes=1), gauges(learner_lag_outcomes=0)),
+    # In usual operation the server was restarted.
+    "DejavuEpochChanged": either("dejavu_ledger_epoch", "281474976710655x20 281474976710654x20", "7x20 _x10 7x10"),
+    "DejavuLearnerLag": either("dejavu_learner_lag_outcomes", "1x40", "0x40"),
     "DejavuRatingsOutdated": (
         [f"dejavu_ratings_age_seconds{{model='m'}} {MONTH + 1}x40", *gauges(ratings_max_age_seconds=MONTH)],
         [f"dejavu_ratings_age_seconds{{model='m'}} {MONTH}x40", *gauges(ratings_max_age_seconds=MONTH)],
@@ -153,22 +140,13 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["dejavu_shadows_total{outcome='failed'} 0x10 1x30"],
         [f"dejavu_shadows_total{{outcome='{each}'}} 0+9x40" for each in ("recorded", "refused", "unsupported")],
     ),
-    "DejavuChampionWorse": (
-        ["dejavu_champion_worse{against='previous'} 1x40"],
-        ["dejavu_champion_worse{against='previous'} 0x40"],
-    ),
-    "DejavuModelLoadFailed": (
-        ["dejavu_model_load_failures_total 0x10 1x30"],
-        ["dejavu_model_load_failures_total 3x40"],
-    ),
+    "DejavuChampionWorse": either("dejavu_champion_worse{against='previous'}", "1x40", "0x40"),
+    "DejavuModelLoadFailed": either("dejavu_model_load_failures_total", "0x10 1x30", "3x40"),
     "DejavuModelsDiverge": (
         ["dejavu_roster_sequence{worker='0'} 12x40", "dejavu_roster_sequence{worker='1'} 15x40"],
         ["dejavu_roster_sequence{worker='0'} 12x20 15x20", "dejavu_roster_sequence{worker='1'} 12x21 15x19"],
     ),
-    "DejavuAccessFileOutdated": (
-        ["dejavu_access_file_outdated{file='tls'} 1x40"],
-        ["dejavu_access_file_outdated{file='tls'} 0x40"],
-    ),
+    "DejavuAccessFileOutdated": either("dejavu_access_file_outdated{file='tls'}", "1x40", "0x40"),
     "DejavuCredentialExpires": (
         ["dejavu_access_expires_timestamp_seconds{file='tls'} 1000000x40"],
         [
@@ -180,7 +158,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [calls("OK", 9), calls("UNAUTHENTICATED", 45)],
         [calls("OK", 9), calls("UNAUTHENTICATED", 15), calls("PERMISSION_DENIED", 90)],
     ),
-    "DejavuPollerDown": (["up{job='dejavu-poller'} 0x40"], ["up{job='dejavu-poller'} 1x40"]),
+    "DejavuPollerDown": either("up{job='dejavu-poller'}", "0x40", "1x40"),
     "DejavuPollerLeaders": (
         ["dejavu_poll_leads{instance='a'} 1x40", "dejavu_poll_leads{instance='b'} 1x40"],
         # The second takes over.
@@ -203,15 +181,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "dejavu_poll_leads{instance='b'} 1x40",
         ],
     ),
-    "DejavuFeedOld": (
-        ["dejavu_poll_game_data_age_seconds{game_id='1',home='BOS',away='LAL'} 2000x40"],
-        ["dejavu_poll_game_data_age_seconds{game_id='1',home='BOS',away='LAL'} 1500x40"],
-    ),
-    "DejavuDashboardDown": (["up{job='dejavu-dashboard'} 0x40"], ["up{job='dejavu-dashboard'} 1x40"]),
-    "DejavuDashboardNotStreaming": (
-        ["dejavu_dashboard_upstream_streaming 0x40"],
-        ["dejavu_dashboard_upstream_streaming 1x30 0 0 1 1 1 0 1 1 1 1"],  # the server was restarted
-    ),
+    "DejavuFeedOld": either("dejavu_poll_game_data_age_seconds{game_id='1'}", "2000x40", "1500x40"),
+    "DejavuDashboardDown": either("up{job='dejavu-dashboard'}", "0x40", "1x40"),
+    # In usual operation the server was restarted.
+    "DejavuDashboardNotStreaming": either("dejavu_dashboard_upstream_streaming", "0x40", "1x30 0 0 1 1 1 0 1x5"),
     "DejavuDashboardLate": (
         histogram("dejavu_dashboard_upstream_lag_seconds", le0_1=80, le5_0=80, le10_0=100, inf=100),
         histogram("dejavu_dashboard_upstream_lag_seconds", le0_1=95, le5_0=95, le10_0=100, inf=100),
@@ -242,8 +215,32 @@ def test_prometheus_takes_the_rules() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_every_alert_has_its_case() -> None:
-    assert list(CASES) == alert_names()
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+
+
+def test_every_alert_has_its_case_and_its_section_of_the_runbook_to_which_it_links() -> None:
+    names = re.findall(r"^## (\w+)$", RUNBOOK, re.MULTILINE)
+    assert list(CASES) == names == alert_names()
+    links = re.findall(r"^ *runbook_url: (.*)$", RULES.read_text(), re.MULTILINE)
+    page = "https://github.com/dejavu-forecast/dejavu/blob/main/docs/runbook.md"
+    assert links == [f"{page}#{name.lower()}" for name in names]
+    for section in re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)[1:]:
+        parts = re.findall(r"^- \*\*([\w ]+):\*\*", section, re.MULTILINE)
+        assert parts == ["Symptom", "Look at", "Do"], section
+
+
+def test_alerts_that_are_silenced_by_another_exist() -> None:
+    rules = re.findall(r"^ .*_matchers: \[alertname =~? \"?(.+?)\"?\]$", RUNBOOK, re.MULTILINE)
+    names = {name for each in rules for name in each.split("|")}
+    assert {"DejavuLedgerUnavailable", "DejavuErrors"} <= names <= set(alert_names())
+
+
+def test_what_the_runbook_tells_to_look_at_exists() -> None:
+    folders = ("server", "client", "feed", "gateway")
+    code = "\n".join(path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    events = {word for word in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", RUNBOOK) if not word.startswith("dejavu_")}
+    assert {"worker_died", "ledger_failing"} <= events
+    assert [event for event in sorted(events) if f'"{event}"' not in code and f"'{event}'" not in code] == []
 
 
 def test_an_alert_fires_alone_on_what_it_is_for(tmp_path: Path) -> None:
@@ -259,7 +256,7 @@ def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
 
 def test_further_errors_of_the_page_are_noticed_as_the_first_one_is(tmp_path: Path) -> None:
     series = scraped("dejavu_dashboard_requests_total{endpoint='/api/models',status='500'} 1x60 2x20")
-    assert firing(tmp_path, [series], minutes=17) == {"DejavuDashboardErrors"}
+    assert firing_each(tmp_path, [([series], 17)]) == [{"DejavuDashboardErrors"}]
 
 
 def test_two_short_outages_page_nobody_once_they_are_over(tmp_path: Path) -> None:

@@ -20,11 +20,13 @@ from tests.support.processes.promtool import (
     ROOT,
     empty_queries,
     expressions,
+    firing,
     metrics_faults,
     promtool,
     scraped_series,
 )
-from tests.support.processes.scrapes import scrape_when
+from tests.support.processes.redis_server import RedisProcess
+from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -109,16 +111,10 @@ def named(query: str) -> tuple[set[str], set[str]]:
     return set(re.findall(r"\bdejavu_\w+", query)), used
 
 
-def test_the_dashboard_and_the_alerts_have_queries() -> None:
-    assert len(dashboard_queries()) > 40
-    assert len(expressions()) > 15
-    assert named('sum by (code, instance) (rate(dejavu_calls_total{method=~"x"}[5m]))') == (
-        {"dejavu_calls_total"},
-        {"code", "instance", "method"},
-    )
-
-
 def test_queries_name_only_what_the_server_exports(labels: dict[str, set[str]]) -> None:
+    example = 'sum by (code, instance) (rate(dejavu_calls_total{method=~"x"}[5m]))'
+    assert named(example) == ({"dejavu_calls_total"}, {"code", "instance", "method"})
+    assert len(QUERIES) > 55
     for query in QUERIES:
         metrics, used = named(query)
         assert metrics <= labels.keys() or query.startswith("up{"), query
@@ -128,6 +124,29 @@ def test_queries_name_only_what_the_server_exports(labels: dict[str, set[str]]) 
 
 def test_the_metrics_are_named_as_prometheus_wants_them(scrapes: list[str]) -> None:
     assert metrics_faults(scrapes[1]) == ""
+
+
+def test_an_hour_without_a_fault_is_silent(scrapes: list[str], tmp_path: Path) -> None:
+    """But for the shipped bundle's ratings, which are those of a past season."""
+    promtool()
+    assert firing(tmp_path, scraped_series([scrapes[1]] * 240), minutes=59) == {"DejavuRatingsOutdated"}
+
+
+@pytest.mark.nightly
+def test_a_shared_cache_is_reported_while_it_is_gone(tmp_path: Path) -> None:
+    redis = RedisProcess(tmp_path)
+    arguments = ("--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", "--cache", redis.url)
+    with spawned_server(*arguments, "--metrics-listen", "127.0.0.1:0") as server:
+
+        def until_failed(failed: float) -> None:
+            scrape_when(server, lambda text: value_in(text, "dejavu_cache_shared_failed") == failed)
+
+        until_failed(0)
+        redis.kill()
+        until_failed(1)
+        redis.start()
+        until_failed(0)
+    redis.kill()
 
 
 def test_every_query_of_the_dashboard_shows_something(scrapes: list[str], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.builders.issued_forecasts import PATTERN, game, issued, recorded
 from tests.support.builders.outcomes import answered, asked, outcome
-from tests.support.harness.subscribers import Subscriber, encode, new_broadcaster, reached, started
+from tests.support.harness.subscribers import ALL, Subscriber, encode, new_broadcaster, reached, started
 from tests.support.harness.tokens import lose_entries_after_2, token_of
 
 from dejavu.v1 import forecast_pb2
@@ -213,33 +213,24 @@ async def test_subscribers_of_all_games_that_catch_up_together_share_what_is_rea
     assert encoded.total() <= len(wanted) + len(subscribers) * catch_up.PAGE_MESSAGES
 
 
-async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(
-    ledger: Ledger, broadcaster: Broadcaster
+async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger_and_markets_passed_over(
+    ledger: Ledger,
 ) -> None:
-    async with Subscriber(broadcaster) as subscriber:
-        await subscriber.heartbeat()
-        await ledger.commit([issued(game(1))])
-        for differential in (3, 3, 4):
-            await ledger.record_outcome(outcome(differential, game(1)))
-        await ledger.commit([issued(game(2))])
-        messages = [await subscriber.next() for _ in range(4)]
-    assert [message.WhichOneof("event") for message in messages] == ["forecast", "outcome", "outcome", "forecast"]
-    assert [message.outcome.differential for message in messages[1:3]] == [3, 4]
-    assert [message.resume_token for message in messages] == [await token_of(ledger, place) for place in (1, 2, 3, 4)]
-
-
-async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledger) -> None:
     await ledger.commit([issued(game(1)), asked(issued(game(2)), answered(None))])
-    assert (await ledger.position()).sequence == 3
+    assert (await ledger.position()).sequence == 3  # that of the market
     async with started(ledger) as broadcaster:
-        assert broadcaster.position.sequence == 2
         for place in (2, 3):
             async with Subscriber(broadcaster, token=await token_of(ledger, place)) as subscriber:
                 assert await subscriber.heartbeat() == await token_of(ledger, place)
         async with Subscriber(broadcaster) as subscriber:
             assert await subscriber.heartbeat() == await token_of(ledger, 3)
+            for differential in (3, 3, 4):
+                await ledger.record_outcome(outcome(differential, game(1)))
             await ledger.commit([issued(game(3))])
-            assert await subscriber.forecasts(1) == [4]
+            messages = [await subscriber.next() for _ in range(3)]
+    assert [message.outcome.differential for message in messages] == [3, 4, 0]
+    assert messages[2].forecast.game_id == game(3)
+    assert [message.resume_token for message in messages] == [await token_of(ledger, place) for place in (4, 5, 6)]
 
 
 async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(
@@ -286,16 +277,18 @@ async def test_who_starts_or_catches_up_does_not_wait_behind_the_many_streams_of
 
 async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(n)) for n in range(20)])
-    subscribers = [Subscriber(broadcaster) for _ in range(20)]
+    subscribers = [Subscriber(broadcaster, wanted) for wanted in (frozenset({game(1)}), ALL) for _ in range(10)]
     for subscriber in subscribers:
         await subscriber.heartbeat()
     waiting = [asyncio.create_task(subscriber.next()) for subscriber in subscribers]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
     async with Subscriber(broadcaster, token=await token_of(ledger, 0)) as catching_up:
         await catching_up.forecasts(5)
         await broadcaster.close()
         with pytest.raises(ServerDraining):
             await catching_up.forecasts(20)
-    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    _, *ended = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(each) for each in ended} == {ServerDraining}
     assert broadcaster.idle
     with pytest.raises(ServerDraining):
@@ -303,14 +296,18 @@ async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Le
     await broadcaster.close()
 
 
-async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, broadcaster: Broadcaster) -> None:
-    subscriber = Subscriber(broadcaster, frozenset({game(1)}))
-    await subscriber.heartbeat()
-    waiting = asyncio.create_task(subscriber.next())
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    assert broadcaster.idle
+async def test_entries_of_a_game_that_nobody_follows_any_more_are_not_encoded(
+    ledger: Ledger, counted: Broadcaster, encoded: Encodings
+) -> None:
+    async with Subscriber(counted, frozenset({game(2)})) as other:
+        async with Subscriber(counted, frozenset({game(1)})) as subscriber:
+            await subscriber.heartbeat()
+            await other.heartbeat()
+            await ledger.commit([issued(game(1))])
+            assert await subscriber.forecasts(1) == [1]
+        await ledger.commit([issued(game(1), pattern=(5.0,)), issued(game(2))])
+        assert await other.forecasts(1) == [3]
+    assert encoded == {1: 1, 3: 1}
 
 
 async def test_a_broadcaster_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from tests.server.supervisor.conftest import Program
+from tests.server.supervisor.conftest import Program, running_pool
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
-from tests.support.processes.worker_programs import running_pool
 
 from dejavu_common.activity import ThreadUsage
 from dejavu_server.observability.multiprocess import SupervisorMetrics

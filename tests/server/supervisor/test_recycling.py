@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
-from tests.server.supervisor.conftest import Program
+from tests.server.supervisor.conftest import Program, running_pool
 from tests.support.harness.waiting import until
 from tests.support.processes.hangs import hanging
 from tests.support.processes.load import load
 from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
-from tests.support.processes.worker_programs import running_pool
 
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import recycling
@@ -53,12 +52,12 @@ async def recycled(
             await asyncio.wait([recycler])
 
 
+def told(log: list[EventDict], event: str) -> list[EventDict]:
+    return [entry for entry in log if entry["event"] == event]
+
+
 def count(figures: SupervisorMetrics) -> float | None:
     return figures.registry.get_sample_value("dejavu_workers_recycled_total")
-
-
-def recycled_slots(log: list[EventDict]) -> list[int]:
-    return [entry["slot"] for entry in log if entry["event"] == "worker_recycled"]
 
 
 async def test_a_worker_that_grows_above_the_limit_is_drained_after_its_successor_serves(
@@ -74,12 +73,12 @@ async def test_a_worker_that_grows_above_the_limit_is_drained_after_its_successo
         assert (slots[0].worker, large.ended, large.end_requested) == (small, True, True)
         assert successor is not None
         assert successor is not large
-        [first, *_] = [entry for entry in log if entry["event"] == "worker_recycled"]
+        [first, *_] = told(log, "worker_recycled")
         assert (first["slot"], first["pid"], first["max_rss_mib"]) == (1, large.pid, LIMIT)
         assert first["rss_mib"] >= LIMIT  # it may still grow
-        await until(lambda: len(recycled_slots(log)) >= 2)  # its successor grows as well
-    assert set(recycled_slots(log)) == {1}
-    assert "worker_died" not in [entry["event"] for entry in log]
+        await until(lambda: len(told(log, "worker_recycled")) >= 2)  # its successor grows as well
+    assert {entry["slot"] for entry in told(log, "worker_recycled")} == {1}
+    assert not told(log, "worker_died")
 
 
 async def test_a_worker_that_is_above_the_limit_as_it_starts_is_left_alone_and_that_is_said_once(
@@ -88,11 +87,11 @@ async def test_a_worker_that_is_above_the_limit_as_it_starts_is_left_alone_and_t
     workers_run(ENDS, MUCH, "report()", "time.sleep(300)")
     async with recycled(tmp_path, monkeypatch) as (slots, figures, log):
         before = [slot.worker for slot in slots]
-        await until(lambda: [entry["event"] for entry in log].count("max_rss_too_low") == 2)
+        await until(lambda: len(told(log, "max_rss_too_low")) == 2)
         await asyncio.sleep(0.6)  # longer than a worker has to have served
         assert [slot.worker for slot in slots] == before
         assert count(figures) == 0
-    assert sorted(entry["slot"] for entry in log if entry["event"] == "max_rss_too_low") == [0, 1]
+    assert sorted(entry["slot"] for entry in told(log, "max_rss_too_low")) == [0, 1]
 
 
 async def test_where_no_successor_starts_the_worker_stays_and_it_is_tried_again(
@@ -102,7 +101,7 @@ async def test_where_no_successor_starts_the_worker_stays_and_it_is_tried_again(
     async with recycled(tmp_path, monkeypatch) as (slots, figures, log):
         worker = slots[1].worker
         workers_run("sys.exit(3)")
-        await until(lambda: [entry["event"] for entry in log].count("worker_not_recycled") >= 2)
+        await until(lambda: len(told(log, "worker_not_recycled")) >= 2)
         assert slots[1].worker is worker
         assert count(figures) == 0
         workers_run(ENDS, "report()", "time.sleep(300)")
@@ -118,10 +117,10 @@ async def test_a_worker_far_above_the_limit_is_killed_at_once_even_if_it_has_jus
         assert large is not None
         await slots[1].wait_vacated()
         assert (slots[0].worker, large.ended, large.end_requested, count(figures)) == (small, True, False, 0)
-    killed, *_ = [entry for entry in log if entry["event"] == "worker_far_above_max_rss"]  # its successor may be too
+    killed, *_ = told(log, "worker_far_above_max_rss")  # its successor may be too
     assert (killed["slot"], killed["pid"]) == (1, large.pid)
     assert killed["rss_mib"] >= recycling.KILL_FACTOR * LIMIT  # rounded
-    assert {entry["ending"] for entry in log if entry["event"] == "worker_died"} == {"killed by SIGKILL"}
+    assert {entry["ending"] for entry in told(log, "worker_died")} == {"killed by SIGKILL"}
 
 
 @pytest.mark.nightly

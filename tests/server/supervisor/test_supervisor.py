@@ -95,29 +95,26 @@ def test_ctrl_c_is_the_supervisor_s_business_and_drains_too(tmp_path: Path) -> N
         assert "Traceback" not in server.log()
 
 
-def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
-    with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), "--grace", "60") as server:
+@pytest.mark.parametrize(
+    ("workers", "grace", "signals", "reason"),
+    [("1", "60", 2, "a second signal"), ("2", "0", 1, "the grace time is over")],
+)
+def test_a_worker_that_does_not_drain_in_time_or_before_a_second_signal_is_killed(
+    tmp_path: Path, workers: str, grace: str, signals: int, reason: str
+) -> None:
+    with spawned_server("--workers", workers, "--ledger", ledger_in(tmp_path), "--grace", grace) as server:
         assert server.address
-        [worker] = server.workers
-        worker.suspend()  # it cannot drain
-        server.process.send_signal(signal.SIGTERM)
-        server.wait_for("draining")
+        slot = serving(server)[0].partition("-")[0]
+        hung = server.workers[0]
+        hung.suspend()  # it cannot drain
+        for _ in range(signals - 1):
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_for("draining")
         assert server.stop(signal.SIGTERM, seconds=60) == 1, server.log()
-        assert not worker.is_running()
+        assert not hung.is_running()
     killed = server.wait_for("killing_workers")
-    assert (killed["slots"], killed["pids"], killed["reason"]) == ([0], [worker.pid], "a second signal")
+    assert (killed["slots"], killed["pids"], killed["reason"]) == ([int(slot)], [hung.pid], reason)
     assert server.wait_for("stopped")["killed"] is True
-
-
-def test_a_worker_that_does_not_drain_within_the_grace_time_is_killed(tmp_path: Path) -> None:
-    with spawned_server("--workers", "2", "--ledger", ledger_in(tmp_path), "--grace", "0") as server:
-        assert server.address
-        [name, _] = serving(server)
-        server.workers[0].suspend()
-        assert server.stop(signal.SIGTERM, seconds=60) == 1, server.log()
-    killed = server.wait_for("killing_workers")
-    assert killed["slots"] == [int(name.partition("-")[0])]
-    assert killed["reason"] == "the grace time is over"
 
 
 def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None:

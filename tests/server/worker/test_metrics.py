@@ -16,11 +16,10 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import async_worker
 
-from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient, UnavailableError
-from dejavu_ledger import Ledger
+from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
 from dejavu_server.access.caller import CallerLabels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.streaming.ledger_manager import LedgerManager
 from dejavu_server.worker import ratings_age_metrics, sampler
 from dejavu_server.worker.worker import Worker
 
@@ -74,42 +73,29 @@ def test_the_labels_of_callers_are_the_names_of_few_tokens() -> None:
     assert labels.of("") == "none"
 
 
-async def test_a_tail_that_stands_still_lags_behind_by_what_was_recorded_since(
+async def test_streams_and_models_that_stand_still_lag_behind_by_what_was_recorded_since(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tail, goes_on = Ledger.tail, asyncio.Event()
+    async def learn_nothing(_: OnlineUpdater) -> None:
+        pass
 
-    async def held(self: Ledger, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        async for page in tail(self, *args, **kwargs):
-            await goes_on.wait()
-            yield page
-
-    monkeypatch.setattr(Ledger, "tail", held)
-    monkeypatch.setattr(Broadcaster, "idle", False)  # or it would skip what it has not published
     async with client_of(tmp_path) as (_, figures, client):
-        for number in range(3):
-            await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(number))
-        await until(lambda: figures.get_sample_value("dejavu_stream_lag_entries") == 3)
-        goes_on.set()
-        await until(lambda: figures.get_sample_value("dejavu_stream_lag_entries") == 0)
 
+        def lags() -> list[float | None]:
+            return [
+                figures.get_sample_value(f"dejavu_{name}") for name in ("stream_lag_entries", "learner_lag_outcomes")
+            ]
 
-async def test_models_that_do_not_learn_lag_behind_by_the_reports_since(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with client_of(tmp_path) as (_, figures, client):
-        update = OnlineUpdater.update
-
-        async def stand_still(self: OnlineUpdater) -> None:
-            pass
-
-        monkeypatch.setattr(OnlineUpdater, "update", stand_still)
-        for number in range(2):
-            await client.report_outcome(current_game(number), 3, horizon=HALFTIME)
-        await until(lambda: figures.get_sample_value("dejavu_learner_lag_outcomes") == 2)
-        monkeypatch.setattr(OnlineUpdater, "update", update)
+        await until(lambda: lags() == [0, 0])
+        with monkeypatch.context() as standing_still:
+            standing_still.setattr(LedgerManager, "stream_position", 0)
+            standing_still.setattr(OnlineUpdater, "update", learn_nothing)
+            await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(0))
+            for number in range(2):
+                await client.report_outcome(current_game(number), 3, horizon=HALFTIME)
+            await until(lambda: lags() == [3, 2])
         await client.report_outcome(current_game(2), 3, horizon=HALFTIME)
-        await until(lambda: figures.get_sample_value("dejavu_learner_lag_outcomes") == 0)
+        await until(lambda: lags() == [0, 0])
 
 
 async def test_the_age_of_the_checkpoint_grows_only_while_an_entry_is_not_signed(tmp_path: Path) -> None:
@@ -143,16 +129,6 @@ async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path
         for kind, forecasts in (("what_if", 5), ("named", 1)):
             labels = {"model": worker.models[0], "horizon": "halftime", "kind": kind}
             assert figures.get_sample_value("dejavu_forecasts_total", labels) == forecasts
-
-
-@pytest.mark.sqlite
-async def test_a_commit_that_fails_is_timed(tmp_path: Path) -> None:
-    async with client_of(tmp_path) as (_, figures, client):
-        await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(0))
-        (tmp_path / "ledger.sqlite3").rename(tmp_path / "elsewhere")
-        with pytest.raises(UnavailableError):
-            await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(1), timeout=5.0)
-        assert (figures.get_sample_value("dejavu_ledger_commit_seconds_count") or 0) >= 2
 
 
 async def test_a_reported_final_ends_what_the_log_and_the_metrics_say_of_outdated_ratings(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -45,32 +46,24 @@ async def test_without_a_store_models_do_not_change(tmp_path: Path) -> None:
 async def test_the_life_of_a_model(tmp_path: Path) -> None:
     new = challenger_version()
     async with workers_with_store(tmp_path) as (one, other):
-        assert (
-            await refusal(one.predictions.Predict(PredictRequest(pattern=PATTERN, model_version=new)))
-        ).reason == "UNKNOWN_MODEL_VERSION"
+        of_new = PredictRequest(pattern=PATTERN, model_version=new)
+        assert (await refusal(one.predictions.Predict(of_new))).reason == "UNKNOWN_MODEL_VERSION"
         loaded = await one.models.LoadModel(pb.LoadModelRequest(model_version=new, reason="try it"))
         assert (loaded.model.stage, loaded.change.reason) == (pb.MODEL_STAGE_STAGED, "try it")
         assert not (await other.models.LoadModel(pb.LoadModelRequest(model_version=new))).HasField("change")
 
         unloaded = await one.models.UnloadModel(pb.UnloadModelRequest(model_version=new))
         assert unloaded.model.stage == pb.MODEL_STAGE_NONE
-        async with asyncio.timeout(20):
-            while (listed := await models_of(other))[new].loaded:  # noqa: ASYNC110 - as below
-                await asyncio.sleep(0.05)
+        listed = await models_when(other, lambda models: not models[new].loaded)
         assert (listed[CHAMPION].stage, list(listed[CHAMPION].aliases)) == (pb.MODEL_STAGE_SERVING, ["champion"])
         # Formerly, 44 of them with long texts made the list too large for everybody, for ever.
         whole = (await other.models.GetModel(pb.GetModelRequest(model_version=new))).model
-        assert not (listed[new].metrics)
-        assert not (listed[new].verdict_reason)
-        assert not listed[new].HasField("lineage")
-        assert whole.lineage.manifest_sha256
-        assert whole.verdict_reason
-        assert (
-            await refusal(other.predictions.Predict(PredictRequest(pattern=PATTERN, model_version=new)))
-        ).reason == "MODEL_NOT_LOADED"
-
+        assert not any((listed[new].metrics, listed[new].verdict_reason, listed[new].HasField("lineage")))
+        assert all((whole.lineage.manifest_sha256, whole.verdict_reason))
+        assert (await refusal(other.predictions.Predict(of_new))).reason == "MODEL_NOT_LOADED"
         async with grpc.aio.insecure_channel(other.worker.address) as channel:
-            assert not (await is_ready(channel, new))
+            asked = ModelReadyRequest(name="dejavu", version=new)
+            assert not (await GRPCInferenceServiceStub(channel).ModelReady(asked)).ready
 
         await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
         for each in (one, other):
@@ -84,10 +77,10 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
         found = await one.models.GetModel(pb.GetModelRequest(model_version="challenger"))
         assert [(each.worker, each.loaded) for each in found.replicas] == [("0", True), ("1", True)]
 
-        assert (
-            await refusal(one.models.PromoteModel(pb.PromoteModelRequest(model_version=new)))
-        ).reason == "MODEL_NOT_PROVEN"
-        promoted = await one.models.PromoteModel(pb.PromoteModelRequest(model_version=new, force=True))
+        promotion = pb.PromoteModelRequest(model_version=new)
+        assert (await refusal(one.models.PromoteModel(promotion))).reason == "MODEL_NOT_PROVEN"
+        promotion.force = True
+        promoted = await one.models.PromoteModel(promotion)
         assert (promoted.change.forced, promoted.change.from_version) == (True, CHAMPION)
         for number, each in enumerate((other, one)):  # at once: the ledger tells a worker that has not read it
             named = PredictRequest(pattern=PATTERN, game_id=GAMES[number], horizon=HORIZON_HALFTIME)
@@ -98,28 +91,26 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
             old = await each.predictions.Predict(PredictRequest(pattern=PATTERN, model_version="previous"))
             assert old.forecast.model_version == CHAMPION
 
-        assert (
-            await refusal(one.models.RetireModel(pb.RetireModelRequest(model_version=new)))
-        ).reason == "MODEL_IN_USE"
+        retirement = one.models.RetireModel(pb.RetireModelRequest(model_version=new))
+        assert (await refusal(retirement)).reason == "MODEL_IN_USE"
         back = await other.models.RollbackModel(pb.RollbackModelRequest(from_version=new))
         assert (back.model.version, back.change.action) == (CHAMPION, model_change_pb2.MODEL_ACTION_ROLLBACK)
         assert not (await one.models.RollbackModel(pb.RollbackModelRequest(from_version=new))).HasField("change")
         page = await one.models.ListModelChanges(pb.ListModelChangesRequest(page_size=4))
-        last = await one.models.ListModelChanges(
-            pb.ListModelChangesRequest(page_size=4, page_token=page.next_page_token)
-        )
-        actions = [change.action for change in (*page.changes, *last.changes)]
-        assert actions == [5, 4, 2, 3, 2, 1, 4, 1]
+        rest = pb.ListModelChangesRequest(page_size=4, page_token=page.next_page_token)
+        last = await one.models.ListModelChanges(rest)
+        assert [change.action for change in (*page.changes, *last.changes)] == [5, 4, 2, 3, 2, 1, 4, 1]
         assert last.next_page_token == ""
 
 
-async def is_ready(channel: grpc.aio.Channel, version: str) -> bool:
-    asked = ModelReadyRequest(name="dejavu", version=version)
-    return (await GRPCInferenceServiceStub(channel).ModelReady(asked)).ready
-
-
-async def models_of(served: ServedModels) -> dict[str, pb.Model]:
-    return {each.version: each for each in (await served.models.ListModels(pb.ListModelsRequest())).models}
+async def models_when(served: ServedModels, holds: Callable[[dict[str, pb.Model]], bool]) -> dict[str, pb.Model]:
+    """List the models until a condition holds for them; return them by version."""
+    async with asyncio.timeout(20):
+        while True:
+            listed = {each.version: each for each in (await served.models.ListModels(pb.ListModelsRequest())).models}
+            if holds(listed):
+                return listed
+            await asyncio.sleep(0.05)
 
 
 async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_path: Path) -> None:
@@ -128,14 +119,8 @@ async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_pa
         await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
         await one.models.PromoteModel(pb.PromoteModelRequest(model_version=new, force=True))
     async with workers_with_store(tmp_path, 1) as (one,):
-        answer = await one.predictions.Predict(
-            PredictRequest(pattern=PATTERN, game_id=GAMES[0], horizon=HORIZON_HALFTIME)
-        )
-        assert answer.forecast.model_version == new
-        async with asyncio.timeout(20):
-            while not {CHAMPION, new} <= {  # noqa: ASYNC110 - it is loaded beside
-                each.version for each in (await one.models.ListModels(pb.ListModelsRequest())).models if each.loaded
-            }:
-                await asyncio.sleep(0.05)
+        named = PredictRequest(pattern=PATTERN, game_id=GAMES[0], horizon=HORIZON_HALFTIME)
+        assert (await one.predictions.Predict(named)).forecast.model_version == new
+        await models_when(one, lambda models: models[CHAMPION].loaded and models[new].loaded)  # loaded beside
         replicas = (await one.models.GetModel(pb.GetModelRequest())).replicas
         assert len(replicas) == 1

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from itertools import accumulate, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from tests.support.processes.servers import new_worker, settings_in, spawned_ser
 
 from dejavu.v1 import forecast_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import HALFTIME, AsyncDejavuClient, predict_request
 from dejavu_ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
@@ -75,12 +76,8 @@ async def test_a_drain_cuts_off_what_outlasts_its_grace(tmp_path: Path, model: P
         assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
         gate.open()
         await draining
-
-
-async def test_draining_twice_is_draining_once(worker: Worker) -> None:
-    await asyncio.gather(worker.drain(), worker.drain())
-    await worker.drain()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+        await asyncio.gather(worker.drain(), worker.drain())  # again does nothing
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_calls_that_fail_for_a_known_reason_are_logged_once_by_its_cause_without_a_traceback(
@@ -189,3 +186,35 @@ def test_a_server_does_not_start_with_an_unfit_bundle(tmp_path: Path, unfit: Pat
     assert REASON in refused["reason"]
     assert "--allow-unfit" in refused["reason"]
     assert "Traceback" not in server.log()
+
+
+MOST = 110_000_000
+"""Bytes of proportional set size (PSS), which includes a share of shared memory; for two workers, the default."""
+
+
+@pytest.mark.nightly
+def test_a_worker_with_the_bundle_that_ships_takes_less_than_110_megabytes(tmp_path: Path) -> None:
+    requests = [
+        pb.PredictRequest(
+            pattern=accumulate(islice(cycle((2, -3, 0, number % 4)), 1 + number % 47)),
+            horizon=HORIZON_FINAL,
+            home_team="BOS",
+            away_team="LAL",
+            return_explanation=True,
+            quantile_levels=[percent / 100 for percent in range(5, 100, 5)],
+        )
+        for number in range(1000)
+    ]
+    options = [("grpc.max_receive_message_length", -1)]
+    with (
+        spawned_server(
+            "--workers", "2", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", new_interpreter=True
+        ) as server,
+        grpc.insecure_channel(server.address, options=options) as channel,
+    ):
+        for _ in range(3):
+            answer = PredictionServiceStub(channel).PredictBatch(pb.PredictBatchRequest(requests=requests), timeout=60)
+            assert all(result.HasField("forecast") for result in answer.results)
+        worker = max(server.workers, key=lambda each: each.memory_info().rss)  # the one that answered
+        taken = worker.memory_full_info().pss
+    assert taken < MOST

@@ -60,18 +60,6 @@ def a_file_for_a_folder(path: Path) -> Undo:
     return undo
 
 
-def a_folder_for_a_file(path: Path) -> Undo:
-    """Replace the database by a folder."""
-    put_back = _moved(path)
-    path.mkdir()
-
-    def undo() -> None:
-        path.rmdir()
-        put_back()
-
-    return undo
-
-
 def file_taken_away(path: Path) -> Undo:
     """Move the database away."""
     return _moved(path)
@@ -82,21 +70,10 @@ def garbage(path: Path) -> Undo:
     return _replaced(path, b"this is not what a database looks like" * 1000)
 
 
-def damaged_header(path: Path) -> Undo:
-    """Overwrite the first bytes."""
-    content = path.read_bytes()
-    return _replaced(path, bytes(100) + content[100:])
-
-
 def damaged_pages(path: Path) -> Undo:
     """Overwrite all but the first page, so that every lookup reads a damaged page."""
     content = path.read_bytes()
     return _replaced(path, content[:4096] + b"\xff" * (len(content) - 4096))
-
-
-def cut_off(path: Path) -> Undo:
-    """Truncate the file after the first page and a half."""
-    return _replaced(path, path.read_bytes()[:6144])
 
 
 def later_schema(path: Path) -> Undo:
@@ -127,12 +104,9 @@ LOCKED = Fault("locked", locked, *_UNAVAILABLE)
 
 AT_THE_START = [
     Fault("a file for a folder", a_file_for_a_folder, *_UNAVAILABLE),
-    Fault("a folder for a file", a_folder_for_a_file, *_UNAVAILABLE),
     LOCKED,
     Fault("garbage", garbage, *_CORRUPT),
-    Fault("damaged header", damaged_header, *_CORRUPT),
     Fault("damaged pages", damaged_pages, *_CORRUPT),
-    Fault("cut off", cut_off, *_CORRUPT),
     Fault("later schema", later_schema, *_SCHEMA),
     Fault("something else", something_else, *_SCHEMA),
 ]

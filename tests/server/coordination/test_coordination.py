@@ -1,8 +1,9 @@
-"""Leases: one holder at a time, by the clock of the database, until it is released or expires."""
+"""What lies beside the record, by the clock of the database: leases, claims of notifications, reports of workers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 
@@ -11,12 +12,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.processes.servers import put_missing_ledger
 
-from dejavu_ledger import Durability, Ledger
+from dejavu_ledger import Durability, Ledger, verify
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.backends import new_backend
-from dejavu_server.coordination import leases
+from dejavu_server.coordination import leases, model_workers, notifications
 from dejavu_server.coordination.leases import MAX_LEASES, MAX_LEASES_OF_CALLER, TooManyLeases
+from dejavu_server.coordination.model_workers import MAX_AGE, REPORT_COUNTS, WorkerReport
+from dejavu_server.coordination.notifications import (
+    MAX_NOTIFICATIONS,
+    MAX_NOTIFICATIONS_OF_CALLER,
+    Draft,
+    NotificationsFull,
+    Status,
+)
 
 NAME, TTL = "poll", timedelta(seconds=10)
 SECOND = 1_000_000
@@ -120,3 +129,99 @@ async def test_leases_are_no_part_of_the_record(ledger: Ledger) -> None:
     assert timedelta() < lease.remaining <= TTL
     assert await ledger.read(partial(leases.standing, name=NAME)) is not None
     assert (await ledger.position()).sequence == head
+
+
+HOUR = 3_600_000_000
+
+
+async def claim(ledger: Ledger, now: int, sender: str = "a", id: str = "1", caller: str = "") -> bool:  # noqa: A002
+    draft = Draft(id, "phone", "close", "", "close")
+    claimed, _, _ = await ledger.write(
+        lambda connection: notifications.claim(connection, draft, sender, caller, timedelta(seconds=20), now)
+    )
+    return claimed
+
+
+async def test_a_claim_whose_sender_ended_is_taken_over_and_its_late_success_counts(ledger: Ledger) -> None:
+    assert await claim(ledger, 100 * HOUR, "a")
+    assert not await claim(ledger, 100 * HOUR + 19_999_999, "b")
+    assert await claim(ledger, 100 * HOUR + 20_000_000, "b")
+    for status, noted in ((Status.FAILED, False), (Status.WAITING, False), (Status.SENT, True)):
+        confirm = partial(notifications.confirm, key=("1", "phone"), sender="a", status=status, failure="", caller="")
+        assert noted is await ledger.write(partial(confirm, retry=timedelta(), now=100 * HOUR + 21_000_000))
+    assert not await claim(ledger, 101 * HOUR, "b")
+
+
+async def test_a_clock_that_was_set_back_keeps_no_claim(ledger: Ledger) -> None:
+    assert await claim(ledger, 100 * HOUR, "a")
+    assert await claim(ledger, 50 * HOUR, "b")
+
+
+async def test_notifications_are_kept_three_days(ledger: Ledger) -> None:
+    assert await claim(ledger, 100 * HOUR)
+    assert await claim(ledger, 172 * HOUR - 1, id="2")
+    listed = await ledger.read(lambda connection: notifications.newest(connection, 10, now=172 * HOUR - 1))
+    assert [each.id for each in listed] == ["2", "1"]
+    assert await claim(ledger, 172 * HOUR, id="3")
+    assert [each.id for each in await ledger.read(lambda connection: notifications.newest(connection, 10, now=0))] == [
+        "3",
+        "2",
+    ]
+
+
+@pytest.mark.parametrize(("caller", "most"), [("", MAX_NOTIFICATIONS), ("token:a", MAX_NOTIFICATIONS_OF_CALLER)])
+async def test_one_notification_too_many_is_refused_and_known_ones_go_on(
+    ledger: Ledger, caller: str, most: int
+) -> None:
+    assert await claim(ledger, 100 * HOUR, caller=caller)
+    row = await ledger.read(lambda connection: asdict(notifications.newest(connection, 1, now=100 * HOUR)[0]))
+    rows = [{**row, "id": f"{number}"} for number in range(2, most + 1)]
+    await ledger.write(lambda connection: sql.insert(connection, "notifications", rows))
+    with pytest.raises(NotificationsFull):
+        await claim(ledger, 100 * HOUR, caller=caller, id="new")
+    assert await claim(ledger, 100 * HOUR, caller=caller)
+    assert await claim(ledger, 172 * HOUR, caller=caller, id="new"), "the old ones make room"
+
+
+async def report(ledger: Ledger, worker: str, seconds: float, state: str = "{}") -> None:
+    now = round(seconds * SECOND)
+    await ledger.write(partial(model_workers.report, server="a", worker=worker, state=state, now=now))
+
+
+async def live(ledger: Ledger, seconds: float) -> list[WorkerReport]:
+    return await ledger.read(partial(model_workers.live, now=round(seconds * SECOND)))
+
+
+async def test_a_report_counts_until_it_is_old(ledger: Ledger) -> None:
+    await report(ledger, "1", 100)
+    await report(ledger, "2", 110)
+    assert [each.worker for each in await live(ledger, 120)] == ["1", "2"]
+    assert [each.age for each in await live(ledger, 120)] == [timedelta(seconds=20), timedelta(seconds=10)]
+    assert [each.worker for each in await live(ledger, 100 + REPORT_COUNTS.total_seconds())] == ["2"]
+
+
+async def test_reports_of_before_the_clock_of_the_database_was_set_back_do_not_count(ledger: Ledger) -> None:
+    await report(ledger, "1", 3700)
+    await report(ledger, "2", 105)
+    assert [each.worker for each in await live(ledger, 100)] == ["2"]
+
+
+async def test_a_worker_has_one_report_and_takes_it_along_when_it_stops(ledger: Ledger) -> None:
+    await report(ledger, "1", 100)
+    await report(ledger, "1", 101, "newer")
+    assert [each.state for each in await live(ledger, 102)] == ["newer"]
+    await ledger.write(partial(model_workers.withdraw, server="a", worker="1"))
+    assert await live(ledger, 102) == []
+
+
+async def test_workers_that_are_gone_do_not_fill_the_ledger_and_are_no_part_of_the_record(
+    ledger: Ledger, url: str
+) -> None:
+    for number in range(50):
+        await report(ledger, f"old {number}", 100)
+    later = 101 + MAX_AGE.total_seconds()
+    await report(ledger, "1", later)
+    rows = await ledger.read(lambda connection: sql.rows(connection, "SELECT worker FROM model_workers"))
+    assert rows == [("1",)]
+    if url.startswith("sqlite"):
+        assert verify(url).sequence == 0

@@ -1,0 +1,273 @@
+"""Tokens of a file and JSON Web Tokens of an issuer: who calls, what it may, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from tests.support.fakes.token_issuer import TokenIssuer
+from typer.testing import CliRunner
+
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.authenticator import Authenticator
+from dejavu_server.access.caller import AccessScope, Unauthenticated
+from dejavu_server.access.files import AccessFileError
+from dejavu_server.access.jwt_tokens import JwtVerifier
+from dejavu_server.cli.serve import app
+
+READ = (AccessScope.READ,)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.json"
+
+
+def run(*arguments: str, path: Path) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["token", *arguments], env={"DEJAVU_TOKENS": str(path), "COLUMNS": "200"})
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_token_is_made_shown_once_listed_and_revoked(path: Path) -> None:
+    code, token, _ = run("create", "poller", "--scope", "predict", "--scope", "record", "--days", "30", path=path)
+    assert code == 0
+    token = token.strip()
+    assert token.startswith("djv_")
+    assert len(token) > 40
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert token not in path.read_text()
+    [caller] = token_file.load(path).callers().values()
+    assert (caller.identity, caller.scopes) == ("token:poller", frozenset({AccessScope.PREDICT, AccessScope.RECORD}))
+    assert caller.credential == token_file.digest(token)
+    code, table, _ = run("list", path=path)
+    assert code == 0
+    assert "poller  valid" in table
+    assert "predict,record" in table
+    assert token not in table
+    assert run("revoke", "poller", path=path)[0] == 0
+    [listed] = json.loads(run("list", "--json", path=path)[1])["tokens"]
+    assert (listed["name"], listed["state"], listed["scopes"]) == ("poller", "revoked", ["predict", "record"])
+    assert "sha256" not in listed
+
+
+def test_what_cannot_be_done_exits_with_1_and_wrong_usage_with_2(path: Path) -> None:
+    assert run("create", "a", "--scope", "read", path=path)[0] == 0
+    for arguments, said in (
+        (["create", "a", "--scope", "read"], "'a' exists"),
+        (["create", "a b", "--scope", "read"], "not a name"),
+        (["revoke", "b"], "no token named 'b'"),
+    ):
+        code, _, told = run(*arguments, path=path)
+        assert code == 1
+        assert said in told
+        assert "Traceback" not in told
+    assert run("create", "b", path=path)[0] == 2
+    assert run("create", "b", "--scope", "everything", path=path)[0] == 2
+    code, _, told = run("list", path=path.parent / "none.json")
+    assert code == 1
+    assert "none.json: No such file" in told
+    code, _, told = run("create", "a", "--scope", "read", path=path.parent / "no" / "tokens.json")
+    assert code == 1
+    assert "No such file" in told
+
+
+def test_a_name_is_free_again_once_its_token_is_revoked(path: Path) -> None:
+    token_file.create(path, "alice", READ, utc_now())
+    with pytest.raises(ValueError, match="'alice' exists"):
+        token_file.create(path, "alice", READ, utc_now())
+    token_file.revoke(path, "alice", utc_now())
+    assert token_file.load(path).callers() == {}
+    with pytest.raises(ValueError, match="no token named 'alice'"):
+        token_file.revoke(path, "alice", utc_now())
+    token_file.create(path, "alice", READ, utc_now())
+    states = [token.state(utc_now()) for token in token_file.load(path).tokens]
+    assert states == ["revoked", "valid"]
+
+
+def test_a_token_is_valid_until_it_expires(path: Path) -> None:
+    now = utc_now()
+    token_file.create(path, "guest", READ, now, now + timedelta(hours=1))
+    [token] = token_file.load(path).tokens
+    assert (token.state(now), token.state(now + timedelta(hours=1))) == ("valid", "expired")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-x", "x" * 65, "é", "a\n"])
+def test_a_name_that_a_log_or_an_entry_could_misread_is_refused(path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="not a name of a token"):
+        token_file.create(path, name, READ, utc_now())
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file"),
+        ("", "not a file of tokens"),
+        ("[]", "not a file of tokens"),
+        ('{"tokens": [{"name": "a"}]}', r"tokens\.0\.scopes"),
+        ('{"tokens": [], "secret": 1}', "secret"),
+    ],
+)
+def test_a_file_that_is_no_file_of_tokens_is_refused_with_the_place(path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(AccessFileError, match=said):
+        token_file.load(path)
+
+
+def test_an_error_never_shows_what_is_in_the_file_and_one_that_everybody_may_change_is_not_read(path: Path) -> None:
+    token_file.create(path, "alice", READ, utc_now())
+    document = json.loads(path.read_text())
+    secret = document["tokens"][0]["sha256"]
+    document["tokens"][0]["scopes"] = ["everything"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(AccessFileError) as caught:
+        token_file.load(path)
+    assert secret not in str(caught.value)
+    assert "everything" not in str(caught.value)
+    path.chmod(0o666)
+    with pytest.raises(AccessFileError, match="everybody may change it"):
+        token_file.load(path)
+
+
+def test_processes_that_add_tokens_at_once_lose_none(path: Path) -> None:
+    threads = [
+        threading.Thread(target=token_file.create, args=(path, f"holder{number}", READ, utc_now()))
+        for number in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(token_file.load(path).tokens) == 16
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
+
+
+METHOD = "/dejavu.v1.RecordService/GetCheckpoint"
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> TokenIssuer:
+    return TokenIssuer(tmp_path)
+
+
+@pytest.fixture
+def verifier(issuer: TokenIssuer) -> JwtVerifier:
+    return JwtVerifier(issuer.jwks, issuer.ISSUER, issuer.AUDIENCE)
+
+
+def authenticator(issuer: TokenIssuer, now: list[float]) -> Authenticator:
+    return Authenticator(None, issuer.jwks, issuer.ISSUER, issuer.AUDIENCE, lambda: now[0])
+
+
+def test_a_token_says_who_calls_and_what_it_may(issuer: TokenIssuer, verifier: JwtVerifier) -> None:
+    caller = verifier.verify(issuer.sign("alice", "read outcome openid"), b"x")
+    assert caller.identity == "jwt:alice"
+    assert caller.scopes == {AccessScope.READ, AccessScope.OUTCOME}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "https://other.example"},
+        {"aud": "other"},
+        {"aud": None},
+        {"iss": None},
+        {"exp": 10**400},
+        {"exp": None},
+        {"sub": None},
+        {"exp": 1},
+        {"nbf": 32503680000},
+        {"sub": "a\nb"},
+        {"sub": ""},
+        {"sub": "x" * 129},
+        {"exp": "soon"},
+    ],
+    ids=str,
+)
+def test_a_token_with_other_claims_is_refused(
+    issuer: TokenIssuer, verifier: JwtVerifier, claims: dict[str, Any]
+) -> None:
+    with pytest.raises(Unauthenticated):
+        verifier.verify(issuer.sign(**claims), b"x")
+
+
+def test_a_token_without_scopes_may_do_nothing(issuer: TokenIssuer, verifier: JwtVerifier) -> None:
+    scopes: tuple[Any, ...] = (None, "", 7, ["read"], "READ", "reading")
+    for scope in scopes:
+        assert verifier.verify(issuer.sign(scope=scope), b"x").scopes == set()
+
+
+def test_a_token_that_the_issuer_did_not_sign_is_refused(
+    issuer: TokenIssuer, verifier: JwtVerifier, tmp_path: Path
+) -> None:
+    """Signed with another key, with none, or with the public key: the algorithm is that of the key, not the token."""
+    (tmp_path / "other").mkdir()
+    claims = {"sub": "mallory", "scope": "admin", "iss": issuer.ISSUER, "aud": issuer.AUDIENCE, "exp": 32503680000}
+    public = json.loads(issuer.jwks.read_text())["keys"][0]
+    for forged in (
+        *(TokenIssuer(tmp_path / "other", key_id).sign("mallory", "admin") for key_id in ("one", "two")),
+        jwt.encode(claims, "", algorithm="none", headers={"kid": "one"}),
+        jwt.encode(claims, public["x"] * 2, algorithm="HS256", headers={"kid": "one"}),
+    ):
+        with pytest.raises(Unauthenticated):
+            verifier.verify(forged, b"x")
+
+
+@pytest.mark.parametrize("text", ["..", "a.b.c", "e30.e30.e30", "é.b.c", "." * 500], ids=repr)
+def test_what_is_no_token_is_refused_with_a_reason_that_does_not_repeat_it(verifier: JwtVerifier, text: str) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        verifier.verify(text, b"x")
+    assert text not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"keys": 1}', '{"keys": [1]}', '{"keys": [{"kty": "RSA", "use": "sig"}]}']
+)
+def test_a_file_that_is_no_set_of_keys_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_text(content)
+    with pytest.raises(AccessFileError, match=r"jwks\.json"):
+        JwtVerifier(path, "i", "a")
+
+
+def test_a_verified_token_is_accepted_until_it_expires(issuer: TokenIssuer) -> None:
+    now = [0.0]
+    access = authenticator(issuer, now)
+    token = issuer.sign(seconds=100)
+    [caller] = {access.authorize(METHOD, f"Bearer {token}") for _ in range(5)}
+    assert access.is_valid(caller)
+    assert caller.expires is not None
+    now[0] = caller.expires
+    assert not access.is_valid(caller)
+    with pytest.raises(Unauthenticated, match="expired"):
+        access.authorize(METHOD, f"Bearer {token}")
+
+
+@pytest.mark.parametrize("content", ['{"keys": []}', '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'])
+async def test_an_issuer_that_withdraws_all_keys_ends_their_tokens(issuer: TokenIssuer, content: str) -> None:
+    """Also while other work, such as reads of a store that stalls, takes all common threads."""
+    ended, threads = threading.Event(), ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(threads)
+    threads.submit(ended.wait, 60)
+    access = authenticator(issuer, [0.0])
+    looked, token = asyncio.Event(), issuer.sign(seconds=100)
+    caller = access.authorize(METHOD, f"Bearer {token}")
+    issuer.jwks.write_text(content)
+    access.start(looked.set)
+    async with asyncio.timeout(30):
+        await looked.wait()
+    assert not access.is_valid(caller)
+    with pytest.raises(Unauthenticated):
+        access.authorize(METHOD, f"Bearer {token}")
+    await access.close()
+    ended.set()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.similar_games import database_of, mirrored, rows_of, walked, walks_database
-from tests.support.reference.similar import members_of, past_rows
+from tests.support.reference import members_of, past_rows
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.arrays import from_npz, to_npz
@@ -63,14 +63,6 @@ def test_of_the_groups_nearest_by_comparison_of_all_a_search_finds_99_in_100(min
     assert (of_found <= bounds * (1 + 1e-5) + 1e-5).mean() >= 0.99
     assert (np.diff(of_found, axis=1) >= -1e-4).all(), "the nearest first"
     assert all(len(set(row)) == 200 for row in found.tolist())
-
-
-@pytest.mark.parametrize("database", [dejavu, large])
-def test_a_database_comes_back_from_its_bytes_bit_for_bit(database: Callable[[], Dejavu]) -> None:
-    back = Dejavu.from_bytes(database().to_bytes())
-    assert back.to_bytes() == database().to_bytes()
-    rows = rows_of(walked(20, seed=6), 18)
-    assert np.array_equal(back.nearest(rows), database().nearest(rows))
 
 
 @given(MINUTES, st.integers(0, 10_000))
@@ -175,56 +167,8 @@ def changed(**arrays: Any) -> bytes:
     return to_npz(**from_npz(dejavu().to_bytes()) | arrays)
 
 
-def with_value(name: str, value: Any, place: Any = (0,)) -> Callable[[], dict[str, Any]]:
-    def change() -> dict[str, Any]:
-        column = from_npz(dejavu().to_bytes())[name].copy()
-        column[place] = value
-        return {name: column}
-
-    return change
-
-
 def other(name: str, of: Callable[[Any], Any]) -> Callable[[], dict[str, Any]]:
     return lambda: {name: of(from_npz(dejavu().to_bytes())[name])}
-
-
-BROKEN: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
-    "no games": (
-        lambda: {name: getattr(dejavu().games, name)[:0] for name in dejavu().games.columns()},
-        "there must be games",
-    ),
-    "a column too short": (other("away", lambda column: column[:-1]), "away is"),
-    "a tie at the end": (with_value("final", 0), "final must not be 0"),
-    "a lead that no game has": (with_value("differentials", -32_768, (0, 0)), "differentials must be within ±200"),
-    "a total that no game has": (with_value("totals", 1001, (3, 4)), "totals must be within -1 to 1000"),
-    "a team that is no code": (with_value("home", "B-S"), "codes of letters and digits"),
-    "no day": (with_value("date", np.datetime64("NaT")), "a date from 1946"),
-    "a second of a day": (other("date", lambda column: column.astype("datetime64[s]")), "a date from 1946"),
-    "an image twice": (with_value("members", 7, (5, slice(2))), "each game and its mirror image once"),
-    "signed members": (other("members", lambda column: column.astype(np.int32)), "members is int32"),
-    "an empty group": (with_value("starts", 16, 2), "starts must ascend"),
-    "a group of no image": (with_value("starts", 9999, -1), "starts must ascend from 0 to the number of images"),
-    "no groups": (other("starts", lambda column: column[:1]), "starts and nearest do not have the right shapes"),
-    "more groups than there are": (lambda: {"nearest": np.array(GROUPS + 1)}, "31 of 30 groups; expected up to 400"),
-    "a weight beyond its bound": (with_value("weights", 101.0, (3, 0)), "weights of features must be within ±100"),
-    "a center that is no number": (with_value("centers", np.nan, (7, 0, 0)), "vectors must be within"),
-    "centers of fewer minutes": (other("centers", lambda column: column[:-1]), "centers are float32 of shape"),
-    "fewer centers": (other("centers", lambda column: column[:, :-1]), "each group a level"),
-    "a feature too few": (other("centers", lambda column: column[:, :, :-1].copy()), "centers must be"),
-    "links that no graph has": (
-        other("graph_links", lambda links: np.append(links, links[:3])),
-        "levels, counts and links do not fit together",
-    ),
-}
-
-
-@pytest.mark.parametrize(("change", "said"), BROKEN.values(), ids=BROKEN)
-def test_arrays_that_the_trainer_would_not_store_are_refused_by_name(
-    change: Callable[[], dict[str, Any]], said: str
-) -> None:
-    """Verification reaches few games: otherwise some forecasts would be errors, or read beyond an array."""
-    with pytest.raises(ValueError, match=said):
-        Dejavu.from_bytes(changed(**change()))
 
 
 def test_a_graph_with_parts_that_a_search_does_not_reach_is_refused() -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import floor
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.arrays import Floats
 from dejavu_models.manifest import MOMENTS
 from dejavu_models.moments.model import CHANGES, MOST_LEAD, NOT_KNOWN, SECONDS, MomentModel
 from dejavu_models.types import HORIZONS, Horizon
@@ -95,41 +93,3 @@ def test_the_probability_to_win_never_falls_with_the_lead(
 ) -> None:
     wins = [game(horizon, second, lead, ball, margin).home_lead_probability for lead in range(-40, 41)]
     assert np.diff(wins).min() > -1e-6
-
-
-def test_tables_are_read_as_they_were_written() -> None:
-    again = MomentModel.from_bytes(MODEL.to_bytes())
-    assert again.to_bytes() == MODEL.to_bytes()
-    assert again.games == MODEL.games
-
-
-def changed(place: tuple[Any, ...], values: Any) -> np.ndarray:
-    """Return the changes of the lead until the end with other probabilities in one row."""
-    mass = MODEL.mass[FINAL].copy()
-    mass[place] = values
-    return mass
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "refused"),
-    [
-        ("final", lambda: MODEL.mass[FINAL][:, :-1], "shape"),
-        ("final", lambda: 2 * MODEL.mass[FINAL], "do not sum to 1"),
-        ("final", lambda: np.full_like(MODEL.mass[FINAL], np.nan), "do not sum to 1"),
-        ("final", lambda: changed((0, 3, 3, slice(2)), (-0.5, 1.5)), "negative"),
-        ("final", lambda: changed((NOT_KNOWN, -1, MOST_LEAD), CHANGES == 0), "tied"),
-        # Of an overtime of a favorite, whose margin counts as points of lead: as few as there are rows, and more.
-        ("final", lambda: changed((NOT_KNOWN, -1, MOST_LEAD + 3), CHANGES == -3), "tied"),
-        ("final", lambda: changed((NOT_KNOWN, -1, -1), CHANGES == -MOST_LEAD - 1), "tied"),
-        ("drift", lambda: 0.02, "drift"),
-        ("drift", lambda: np.nan, "drift"),
-        ("free_throw", lambda: 1.1, "free throw"),
-        ("free_throw", lambda: np.nan, "free throw"),
-        ("games", lambda: 0, "games"),
-        ("games", lambda: 2**40, "games"),
-    ],
-)
-def test_wrong_tables_are_refused(name: str, values: Callable[[], Any], refused: str) -> None:
-    content = to_npz(**{**from_npz((default_bundle() / MOMENTS).read_bytes()), name: np.array(values())})
-    with pytest.raises(ValueError, match=refused):
-        MomentModel.from_bytes(content)

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from tests.support.builders.bundles import light_bundle, sealed, without_totals
+from tests.support.builders.bundles import without_totals
 from tests.support.builders.calibrations import steady_totals
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
-from dejavu_models.arrays import from_npz, to_npz
-from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
-from dejavu_models.manifest import TOTALS, Manifest
 from dejavu_models.online_state import OnlineState
-from dejavu_models.team_filter import TotalFilter
-from dejavu_models.totals.model import MOST_TO_COME, TABLES, TotalInputs
+from dejavu_models.totals.model import MOST_TO_COME, TotalInputs
 from dejavu_models.totals.totals import forecast_total, total_tables
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Forecast, Horizon, MarginSource, TotalForecast
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
-from dejavu_store.bundle import publish, read_manifest
-from dejavu_store.contents import load_contents
-from dejavu_store.default_bundles import default_bundle
 
 STEADY = steady_totals()
 KNOWN = STEADY.models[MarginSource.KNOWN]
@@ -77,32 +67,6 @@ def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
         assert alone.point == pytest.approx(points[row], abs=1e-9)
         due = batch.quantiles(levels)[row].tolist()
         assert alone.quantiles(levels) == [alone.quantiles([level])[0] for level in levels] == due
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_tables_of_another_shape_or_that_are_not_finite_are_refused(name: str) -> None:
-    table = getattr(KNOWN, name)
-    with pytest.raises(ValueError, match=name):
-        replace(KNOWN, **{name: table[:-1]})
-    with pytest.raises(ValueError, match=name):
-        replace(KNOWN, **{name: np.full_like(table, np.nan)})
-
-
-FAR_SCALES = {
-    "a lead of 200": (-1, (0.0, 0.0, 18.0, 0.0)),
-    "no lead": (-1, (0.0, 0.0, 0.0, 360.0)),
-    "nothing to come": (0, (0.0, 120.0, 0.0, 0.0)),
-    # The scale is finite at the leads that a verification queries (0, 14 and -40), and infinite at 17.
-    "a lead between": (-1, (-25200.0, 0.0, 18000.0, 25200.0)),
-}
-
-
-@pytest.mark.parametrize(("row", "of_row"), FAR_SCALES.values(), ids=FAR_SCALES)
-def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, of_row: tuple[float, ...]) -> None:
-    scale = KNOWN.scale.copy()
-    scale[row] = of_row
-    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±300\)"):
-        replace(KNOWN, scale=scale)
 
 
 PLAIN = without_totals()
@@ -171,46 +135,3 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     later = total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total
     assert later is not None
     assert later < total.expected_total
-
-
-WRITTEN = replace(STEADY, ratings=STEADY.ratings.predict(read_manifest(default_bundle()).ratings.season))
-COLUMNS = from_npz(WRITTEN.to_bytes())
-
-
-def with_totals(content: bytes) -> tuple[Manifest, dict[str, bytes]]:
-    """Return the manifest and the contents of the light bundle with a file of totals."""
-    base = read_manifest(light_bundle())
-    contents = {name: (light_bundle() / name).read_bytes() for name in base.files} | {TOTALS: content}
-    return sealed(base, contents), contents
-
-
-def test_a_bundle_with_totals_is_loaded_with_them(tmp_path: Path) -> None:
-    read = publish(tmp_path / "bundle", *with_totals(WRITTEN.to_bytes())).totals
-    assert read is not None
-    assert read.to_bytes() == WRITTEN.to_bytes()
-    for field in fields(TotalFilter):
-        assert np.array_equal(getattr(read.ratings, field.name), getattr(WRITTEN.ratings, field.name)), field.name
-
-
-UNEQUAL_PAIR = np.zeros((34, 34))
-UNEQUAL_PAIR[0, 1] = UNEQUAL_PAIR[1, 0] = 1.0
-ONE_SOURCE = {name: COLUMNS[name][:1] for name in COLUMNS if COLUMNS[name].shape[:1] == COLUMNS["sources"].shape}
-
-WRONG: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
-    "tables of no rated total": (ONE_SOURCE, "no tables for totals that are KNOWN, RATED"),
-    "one infinite mean": ({"mean": np.array([*[0.0] * 33, np.inf])}, "its mean must be within"),
-    "asymmetric covariance": ({"covariance": np.eye(34) + np.eye(34, k=1)}, "not symmetric"),
-    "pair without a variance": ({"covariance": np.eye(34) + (1 + 1e-7) * UNEQUAL_PAIR}, "games a negative variance"),
-    "settings that are not numbers": ({"settings": np.full(5, np.nan)}, "wrong noise: Input should be"),
-    "season before the league": ({"season": np.array(-30_000, np.int16)}, "wrong season: Input should be greater"),
-    "later season": ({"season": np.array(2030, np.int16)}, "for season 2030 and end on 2023-06-12; those of margins"),
-    "no date": ({"date": np.array(-(2**63))}, "ratings of totals include no game"),
-    "date after that of margins": ({"date": np.array(20_000)}, "end on 2024-10-04; those of margins are for season"),
-}
-
-
-@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
-def test_totals_from_which_no_server_could_learn_are_refused(change: dict[str, NDArray[Any]], said: str) -> None:
-    manifest, contents = with_totals(to_npz(**{**COLUMNS, **change}))
-    with pytest.raises(BundleCorrupt, match=rf"{TOTALS} cannot be read: .*{said}"):
-        load_contents("bundle", manifest, contents)

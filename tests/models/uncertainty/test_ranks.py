@@ -63,19 +63,3 @@ def test_a_calibrated_level_rises_with_that_of_the_tables_and_keeps_the_median(
     assert (levels[0], levels[-1]) == (0.0, 1.0)
     assert calibrated(ranks[0], np.array([0.5])) == pytest.approx([0.5])
     assert all((np.diff(each) > 0).all() for each in knots(ranks[0]))
-
-
-@pytest.mark.parametrize(
-    ("place", "value"),
-    [
-        *((0 if value <= 0 else -1, value) for value in (0.0, -0.1, 0.5, 0.7, np.nan)),
-        (slice(None), np.arange(1, len(TAILS) + 1) * 1e-20),  # their mirror images are equal
-    ],
-)
-def test_ranks_that_do_not_ascend_between_0_and_a_half_are_refused_before_a_game_needs_them(
-    place: int | slice, value: float | Floats
-) -> None:
-    ranks = UNRANKED.copy()
-    ranks[3, place] = value
-    with pytest.raises(ValueError, match=r"must ascend between 0 and 0\.5"):
-        check_ranks(ranks)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,8 +10,8 @@ from tests.support.builders.calibrations import symmetric_calibration, symmetric
 
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, WIN_TERMS, LiveKind
-from dejavu_models.uncertainty.lattice.margin_model import LATE_MINUTES, TABLES
+from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveKind
+from dejavu_models.uncertainty.lattice.margin_model import LATE_MINUTES
 
 MODEL = symmetric_model()
 
@@ -31,47 +28,6 @@ def test_the_other_side_has_the_mirrored_distribution(when: tuple[int, int], lea
     leads, margins = np.array([lead, -lead], dtype=float), np.array([margin, -margin])
     made = MODEL.distribution(horizon, minute, points_of(leads, margins), leads, margins)
     assert made.mass[0] == pytest.approx(made.mass[1][::-1], abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"scale": MODEL.scale[:, :3]}, "scale is float64"),
-        ({"win": np.full(WIN_TERMS, np.nan)}, "win must be within"),
-        ({"shift": np.full_like(MODEL.shift, -21.0)}, "shift must be within ±20 points"),
-        ({"shapes": MODEL.shapes[:, ::-1].copy()}, "ascend"),
-        ({"games": 0}, "at least one game"),
-        *(({name: np.full_like(getattr(MODEL, name), 1e7)}, rf"{name} must be within ±1e\+06") for name in TABLES),
-    ],
-)
-def test_broken_tables_are_refused(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        replace(MODEL, **change)
-
-
-FAR_SCALES = {
-    "a lead of 200": (0, 2, 18.0),
-    "a high pace": (0, 1, 180.0),
-    "tied, late": (-1, 5, 360.0),
-}
-
-
-@pytest.mark.parametrize(("row", "term", "value"), FAR_SCALES.values(), ids=FAR_SCALES)
-def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, term: int, value: float) -> None:
-    model = symmetric_model(LiveKind.SCORES)
-    scale = model.scale.copy()
-    scale[row, term] = value
-    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±300\)"):
-        replace(model, scale=scale)
-
-
-def test_a_calibration_comes_back_as_it_was_written() -> None:
-    calibration = symmetric_calibration()
-    made = LatticeCalibration.from_bytes(calibration.to_bytes())
-    assert made.to_bytes() == calibration.to_bytes()
-    for kind, model in made.models.items():
-        for name in TABLES:
-            assert getattr(model, name) == pytest.approx(getattr(calibration.models[kind], name), rel=1e-6)
 
 
 def test_requests_without_live_inputs_and_bundles_without_their_tables_have_the_others() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import sealed, simulated_games, simulated_seasons, small_bundle
 from tests.support.builders.calibrations import steady_totals
+from tests.support.harness.present import present
 from tests.trainer.harness import ledger_of, told
 
 from dejavu_feed.errors import DataError
@@ -107,8 +108,7 @@ def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(bundle: 
     totals = Totals(steady_totals().models, before)
     contents = read_files(bundle, manifest) | {TOTALS: totals.to_bytes()}
     publish(bundle, sealed(manifest, contents), contents)
-    new = refresh_ratings(bundle, newest(), tmp_path / "refreshed", date(2034, 6, 30)).forecaster.totals
-    assert new is not None
+    new = present(refresh_ratings(bundle, newest(), tmp_path / "refreshed", date(2034, 6, 30)).forecaster.totals)
     _, after = carry_totals(totals.ratings, games.of_seasons([2034]))
     assert new.ratings.date == np.datetime64(newest()[-1].day)
     # A day's games are updated one after the other in both, and each day once.

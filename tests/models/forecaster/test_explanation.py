@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.ensembles import model_of
 from tests.support.builders.queries import moment_at
+from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
 from dejavu_feed.moment import TABLES_FROM
@@ -49,8 +50,7 @@ def at_moment(elapsed: float, lead: int, horizon: Horizon, options: dict[str, ob
 
 
 def explained(made: Forecast) -> Explanation:
-    assert made.explanation is not None
-    return made.explanation
+    return present(made.explanation)
 
 
 def check_sums(made: Forecast, components: tuple[str, ...] = ("dejavu", "lstm")) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.folds import two_folds
+from tests.support.harness.present import present
 
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lead_groups import lead_groups
@@ -103,9 +104,7 @@ def test_groups_are_counted_as_they_are(good: Table) -> None:
 
 def at(table: Table, target: str, minute: int, level: int) -> EmpiricalCoverage:
     rows = np.flatnonzero(table.of(target, "second") == 60 * minute)
-    found = coverage(table, target, "served", level, rows=rows)
-    assert found is not None
-    return found
+    return present(coverage(table, target, "served", level, rows=rows))
 
 
 def test_a_coverage_counts_the_chance_of_test_and_calibration() -> None:

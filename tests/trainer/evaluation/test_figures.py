@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.support.builders.folds import figure, result_of_two_folds
+from tests.support.harness.present import present
 
 from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import Horizon
@@ -36,8 +37,7 @@ def test_figures_are_means_over_the_forecasts_of_a_group_within_their_intervals(
         "late": minute >= 42,
     }[kind]
     for metric in METRICS[:-1]:
-        losses = table.losses(FINAL, "frozen", metric)
-        assert losses is not None
+        losses = present(table.losses(FINAL, "frozen", metric))
         mean = losses[which].mean()
         estimate = figure(figures, FINAL, "frozen", metric, kind=kind, group=name)
         assert estimate.value == pytest.approx(mean**0.5 if metric == "rmse" else mean)

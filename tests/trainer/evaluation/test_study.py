@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, walked_forward
 from tests.support.builders.folds import figure, walk_fold
+from tests.support.harness.present import present
 from tests.trainer.harness import QUICK_RECIPE, run
 
 from dejavu_feed.errors import DataError
@@ -46,8 +47,7 @@ def test_figures_are_those_of_the_games_in_both() -> None:
         for metric in ("crps", "winkler_95", "coverage_95"):
             sides = zip((FIRST, SECOND, BASELINE), (*kept, kept[0]), ("served", "served", BASELINE), strict=True)
             for side, table, name in sides:
-                losses = table.losses(target, name, metric)
-                assert losses is not None
+                losses = present(table.losses(target, name, metric))
                 assert figure(figures, target, side, metric).value == pytest.approx(losses.mean())
 
 

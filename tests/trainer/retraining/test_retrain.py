@@ -21,6 +21,7 @@ from tests.support.builders.bundles import (
     walked_forward,
 )
 from tests.support.builders.made_once import made_once
+from tests.support.harness.present import present
 from tests.support.harness.stores import stored_versions
 
 from dejavu_feed.errors import DataError
@@ -123,8 +124,7 @@ def test_killed_between_steps_it_goes_on_to_the_same_challenger(tmp_path: Path, 
         for path in work.glob(pattern):
             path.unlink() if path.is_file() else shutil.rmtree(path)
     [version] = stored_versions(store_of(undisturbed()))
-    challenger = retrained(tmp_path)
-    assert challenger is not None
+    challenger = present(retrained(tmp_path))
     assert [challenger.manifest.version] == stored_versions(store_of(tmp_path)) == [version]
     assert {path.name for path in work.iterdir()} == results
 
@@ -140,8 +140,7 @@ def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) 
     assert not again.triggers, "it is not made again at each look"
     assert again.basis.unfit_by
     assert looked(tmp_path, allow_unfit=False, seed=1).triggers, "made in another way, it may be fit"
-    allowed = retrained(tmp_path)
-    assert allowed is not None
+    allowed = present(retrained(tmp_path))
     assert stored_versions(store_of(tmp_path)) == [allowed.manifest.version]
     assert retrained(tmp_path) is None
 

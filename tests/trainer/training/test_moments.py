@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.support.builders.random_walks import random_walks, with_moments
+from tests.support.harness.present import present
 
 from dejavu_models.moments.model import IN_AIR, MOST_CHANGE, MOST_LEAD, NOT_KNOWN, SECONDS
 from dejavu_models.types import Horizon
@@ -17,8 +18,7 @@ GAMES = with_moments(random_walks(300, range(2020, 2024)))
 
 
 def test_the_tables_have_the_frequencies_of_the_games() -> None:
-    model = fit_moments(GAMES)
-    assert model is not None
+    model = present(fit_moments(GAMES))
     assert model.games == len(GAMES)
     row = SECONDS[Horizon.FINAL].index(60)
     leads = GAMES.differentials[:, 46]

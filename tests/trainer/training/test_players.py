@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.support.builders.box_scores import with_box_scores
 from tests.support.builders.random_walks import random_walks
+from tests.support.harness.present import present
 
 from dejavu_feed.box_score import MARKS
 from dejavu_models.expectations import Expectations, RatedGame
@@ -40,8 +41,7 @@ def test_a_server_expects_what_the_trainer_evaluates() -> None:
     first = GAMES.season == SEASONS[0]
     past, new = GAMES.select(first), GAMES.select(~first)
     _, before = carry(RatingFilter.start(RatingSettings()), past)
-    players = fit_players(*carry(RatingFilter.start(RatingSettings()), GAMES)[0])
-    assert players is not None
+    players = present(fit_players(*carry(RatingFilter.start(RatingSettings()), GAMES)[0]))
     of_teams, _ = carry(before, new)
     start = replace(rate_players(PlayerRatings(), past)[1], weights=players.weights)
     due = of_teams.margins[:, None] + rate_players(start, new)[0].added(players.weights, of_teams.margins)

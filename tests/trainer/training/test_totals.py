@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.support.builders.random_walks import paced_games, with_column
+from tests.support.harness.present import present
 from tests.trainer.harness import assert_intervals_hold
 
 from dejavu_models.team_filter import TotalFilter
@@ -52,8 +53,7 @@ def test_games_without_points_are_left_out_and_too_few_give_no_totals(games: Gam
     assert np.isnan(expected[::2]).all()
     assert np.isfinite(expected[1::2]).all()
     assert after.date == games.date[-1]
-    fitted = fit_totals(missing, 2, ignore)
-    assert fitted is not None
+    fitted = present(fit_totals(missing, 2, ignore))
     assert fitted.models[MarginSource.KNOWN].games == len(games) // 2
     missing.final_total[: len(games) - 900] = -1
     assert fit_totals(missing, 2, ignore) is None

@@ -10,6 +10,7 @@ import pytest
 from tests.support.builders.calibrations import symmetric_model
 from tests.support.builders.random_walks import random_walks, with_moments
 from tests.support.builders.similar_games import steady_lstm, walks_database
+from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
@@ -45,9 +46,7 @@ def ensemble() -> Ensemble:
 
 @cache
 def moment_tables() -> MomentModel:
-    model = fit_moments(EARLIER.games)
-    assert model is not None
-    return model
+    return present(fit_moments(EARLIER.games))
 
 
 def scored(test: RatedGames) -> Table:

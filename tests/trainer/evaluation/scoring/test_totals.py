@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.support.builders.random_walks import paced_games, with_total_lines
+from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import COLUMNS
 from dejavu_models.totals.totals import Totals
@@ -44,9 +45,7 @@ def earlier(games: Games) -> Games:
 @pytest.fixture(scope="module")
 def fitted(earlier: Games) -> Totals:
     """The models with which the season 2024 is scored."""
-    found = fit_totals(earlier, STEPS, lambda _: None)
-    assert found is not None
-    return found
+    return present(fit_totals(earlier, STEPS, lambda _: None))
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +68,7 @@ def at_24(table: Table, column: str) -> NDArray[Any]:
 def lined(games: Games) -> tuple[Games, Totals]:
     """The games with lines, and models fitted on those before 2024."""
     result = with_total_lines(games)
-    models = fit_totals(result.select(result.season < 2024), STEPS, lambda _: None)
-    assert models is not None
+    models = present(fit_totals(result.select(result.season < 2024), STEPS, lambda _: None))
     return result, models
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.bundles import without_totals
 from tests.support.builders.calibrations import steady_totals
+from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -75,8 +76,7 @@ WITH_TEAMS = ForecastQuery(ScorePattern((1.0, 3.0, 2.0, 4.0)), Horizon.FINAL, 0.
 
 
 def total_of(forecast: Forecast) -> TotalForecast:
-    assert forecast.total is not None
-    return forecast.total
+    return present(forecast.total)
 
 
 @given(st.integers(1, 47), st.sampled_from(Horizon), st.integers(0, 60), st.floats(0.01, 0.5), st.booleans())
@@ -132,6 +132,5 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     tables = STEADY.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
     assert total == forecast_total(tables, query, total.expected_total)
     # For a game of the next season, teams are drawn together.
-    later = total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total
-    assert later is not None
+    later = present(total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total)
     assert later < total.expected_total

@@ -34,7 +34,7 @@ from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.retraining.retrain import Challenger, ChallengerUnfit, Due, GamesRefused, look, make
 from dejavu_trainer.retraining.settings import RetrainSettings, plan_seasons
 from dejavu_trainer.retraining.triggers import TriggerKind
-from dejavu_trainer.retraining.work_folder import RetrainError, open_work_folder
+from dejavu_trainer.retraining.work_folder import RetrainError, RetrainRunning, open_work_folder
 
 
 def settings_in(folder: Path, **changes: Any) -> RetrainSettings:
@@ -129,7 +129,7 @@ def test_killed_between_steps_it_goes_on_to_the_same_challenger(tmp_path: Path, 
     assert {path.name for path in work.iterdir()} == results
 
 
-@pytest.mark.nightly  # by day, test_publish.py refuses one
+@pytest.mark.nightly  # by day, tests/store/test_store.py refuses one
 def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) -> None:
     shutil.copytree(undisturbed() / "work", tmp_path / "work")
     (tmp_path / "work/last.json").unlink()
@@ -207,3 +207,22 @@ def test_every_season_is_trained_or_calibrated_on_once_in_order(games: dict[int,
     assert sum(games[season] for season in plan.calibrate[1:]) < calibration
     for season in plan.test:
         assert {season - span for span in range(plan.calibrate_seasons + 1)} <= games.keys()
+
+
+def test_a_result_is_found_again_by_its_inputs_until_a_run_with_others_ends(tmp_path: Path) -> None:
+    (tmp_path / ".bundle.x").mkdir()
+    (tmp_path / ".bundle.x/lstm.npz").write_text("half")
+    with open_work_folder(tmp_path) as work:
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"], "what a killed process left is removed"
+        work.path("backtest", games="a").write_text("of a")
+        with pytest.raises(RetrainRunning, match="another retrain is running there"), open_work_folder(tmp_path):
+            pytest.fail("two have it open")
+    with open_work_folder(tmp_path) as work:
+        assert work.path("backtest", games="a").read_text() == "of a"
+    with open_work_folder(tmp_path) as work:
+        new = work.path("backtest", games="b")
+        assert (new.exists(), work.last) == (False, None)
+        new.mkdir()
+        work.finish("described")
+        assert work.last == b"described\n"
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "last.json", new.name}

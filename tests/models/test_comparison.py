@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import fields, replace
 from itertools import product
-from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -14,12 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 from tests.support.harness.present import present
 
-from dejavu_models.arrays import Floats
 from dejavu_models.comparison.eprocess import LARGEST, STAKES, WEIGHTS, below_zero, clipping_bounds, log_e_process
 from dejavu_models.comparison.gate import GateDecision, GateFigures, GateSettings, Judgement, judge
 from dejavu_models.comparison.scores import PairedForecasts
-from dejavu_models.metrics import cramer_distance, crps_of_quantiles
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.types import Horizon
 
 _BOUND = 0.3
 _SEASONS = 200, 600
@@ -100,7 +97,6 @@ def test_error_rate_over_all_looks_of_a_season(differences: np.ndarray, sign: fl
 
 PROMOTE, RETIRE, CONTINUE = GateDecision.PROMOTE, GateDecision.RETIRE, GateDecision.CONTINUE
 _SETTINGS = GateSettings()
-_NORMAL = NormalDist()
 _FAR, _NEAR = (0.02, 0.002), (0.003, 0.00015)
 """Divergences above and below the margins of `pairs`, 0.004 points of CRPS and 0.0002 of the Brier score."""
 
@@ -180,43 +176,6 @@ def test_a_model_is_promoted_retired_or_watched(
 ) -> None:
     judgement = _judge(half, final)
     assert (judgement.decision, reason in judgement.reason) == (decision, True), judgement.reason
-
-
-@pytest.mark.parametrize(
-    ("error", "decision"),
-    [pytest.param(0.3, PROMOTE, id="equal"), pytest.param(0.88, CONTINUE, id="linear regression")],
-)
-def test_a_model_that_lacks_the_champions_skill_does_not_pass_and_its_equal_does(
-    error: float, decision: GateDecision
-) -> None:
-    """The champion knows of each game what makes its points differ by `error` from those of the other model.
-
-    With 0.88 points the other is worse by 0.32 % of CRPS, as linear regression is: less than a season can show.
-    """
-    random = np.random.default_rng(11)
-    known = random.normal(2.5, 6.0, 1200)
-    outcome = known + random.normal(0.0, 11.0, 1200)
-    champion, model = _forecast(known, 11.0), _forecast(known + random.normal(0.0, error, 1200), np.hypot(11.0, error))
-    scores = [
-        (crps_of_quantiles(quantiles, outcome), np.square(chance - (outcome > 0)))
-        for quantiles, chance in (champion, model)
-    ]
-    against, own = scores
-    compared = replace(
-        pairs(own[0] - against[0], own[1] - against[1], against=against),
-        crps_divergence=cramer_distance(model[0].T, champion[0].T),
-        brier_divergence=np.square(model[1] - champion[1]),
-    )
-    judgement = _judge(None, compared)
-    assert judgement.decision is decision, judgement.reason
-    assert (judgement.crps_e_value, judgement.brier_e_value) < (20.0, 20.0), "outcomes alone show nothing yet"
-    assert decision is PROMOTE or judgement.crps_divergence / against[0].mean() == pytest.approx(0.0032, abs=0.0004)
-
-
-def _forecast(points: Floats, spread: float) -> tuple[Floats, Floats]:
-    """Return the quantiles (levels, n) and the probabilities of a lead of normal forecasts."""
-    levels = np.array([_NORMAL.inv_cdf(level) for level in DISTRIBUTION_LEVELS])
-    return points + spread * levels[:, None], np.array([_NORMAL.cdf(each) for each in points / spread])
 
 
 def test_a_judgement_has_the_figures_of_its_games() -> None:

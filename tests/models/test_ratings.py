@@ -15,18 +15,13 @@ from tests.support.builders.random_walks import random_walks
 from tests.support.harness.present import present
 
 from dejavu_models.expectations import Expectations, RatedGame
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule, have_known_games
-from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, TeamFilter, TotalFilter, carried_expectations
-from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import carried, margin_terms
 
 START, FILTERS = RatingFilter.start(), (RatingFilter, TotalFilter)
-TEAM = st.sampled_from(CODES)
 FIRST = date(2030, 11, 1)
 
 
@@ -330,25 +325,3 @@ def test_a_server_expects_what_the_trainer_evaluates(
     assert np.abs(final.mean - after.mean).max() < TOLERANCE
     assert np.abs(final.covariance - after.covariance).max() < TOLERANCE
     assert (final.season, final.date) == (after.season, after.date)
-
-
-def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings(shipped: Forecaster) -> None:
-    """Teams that were known in June are rated in October, with the intervals of frozen ratings."""
-    live = shipped.bundled_ratings
-    assert live.ratings.filter.awaits_season
-    for game in range(110):
-        home, away = ("BOS", "BKN") if game % 2 else ("LAL", "DEN")
-        live = live.after(GameResult(home, away, 2025, date(2024, 10, 24) + timedelta(2 * game), 20.0))
-    shipped.update(OnlineState(9, rated=live))
-    june = ForecastQuery(
-        ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2025, 6, 10), record=True
-    )  # fmt: skip
-    october = replace(june, game_date=date(2025, 10, 22))
-    in_june, in_october = shipped.forecast(june), shipped.forecast(october)
-    state = live.ratings.filter
-    now, due = (each.expected("BOS", "BKN")[0] for each in (state, state.predict(2026)))
-    assert (in_june.expected_margin, in_october.expected_margin) == pytest.approx((now, due), abs=TOLERANCE)
-    assert due < now - 1
-    for forecast, query, is_known in ((in_june, june, True), (in_october, october, False)):
-        known = replace(query, home_team="", away_team="", pregame_margin=forecast.expected_margin)
-        assert (shipped.forecast(known).distribution == forecast.distribution) is is_known

@@ -23,7 +23,7 @@ from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.components.features import Rows
 from dejavu_models.components.linear import LinearModels
-from dejavu_models.components.past_games import BIN_CENTERS, BINS
+from dejavu_models.components.past_games import BINS
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
 
 GAMES, GROUPS, NEAREST = 240, 30, 10
@@ -75,18 +75,6 @@ def test_a_histogram_is_of_all_members_of_the_nearest_groups_by_equal_shares(min
         codes = dejavu().games.codes[images // 2, CASES.index((horizon, minute))].astype(int)
         codes = np.where(images % 2, BINS - 1 - codes, codes)
         assert histogram == pytest.approx(np.bincount(codes, minlength=BINS) / len(images))
-
-
-@pytest.mark.parametrize(("nearest", "tolerance"), [(GROUPS, 1e-9), (NEAREST, 0.25)])
-def test_a_mirrored_game_gets_the_mirrored_histogram(nearest: int, tolerance: float) -> None:
-    """Exactly if all games are pooled; otherwise, since groups are not mirrored, with nearly the opposite mean."""
-    database = Dejavu.from_bytes(changed(nearest=np.array(nearest, np.int32)))
-    for minute, horizon in ((1, 0), (18, 0), (30, 1), (47, 1)):
-        rows = rows_of(walked(20, seed=7), minute)
-        one, other = (database.histograms(horizon, minute, database.nearest(each)) for each in (rows, mirrored(rows)))
-        assert np.abs((one + other) @ BIN_CENTERS).mean() < tolerance
-        if nearest == GROUPS:
-            assert one == pytest.approx(other[:, ::-1])
 
 
 @given(MINUTES, st.sampled_from(HORIZONS), st.integers(0, 10_000), st.floats(-20, 20))
@@ -160,11 +148,6 @@ def test_scores_of_a_game_whose_totals_are_unknown_are_not_made_up() -> None:
     rows = rows_of(games.select(np.arange(60) == 3), 20)
     games_shown, _ = similar(database, rows, Horizon.FINAL)
     assert [(each.points, each.final_points) for each in games_shown] == [(None, None)] * MOST_SIMILAR
-
-
-def changed(**arrays: Any) -> bytes:
-    """Return the bytes of the database with other arrays."""
-    return to_npz(**from_npz(dejavu().to_bytes()) | arrays)
 
 
 def other(name: str, of: Callable[[Any], Any]) -> Callable[[], dict[str, Any]]:

@@ -73,15 +73,6 @@ def test_crps_is_the_expected_distance_less_half_of_that_of_two_draws(
     assert made.crps(np.array([float(outcome)]))[0] == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_share_below_is_continuous_and_reaches_0_and_1_only_in_the_limit() -> None:
-    values = np.linspace(-30, 30, 4001)
-    below = cumulative(SHAPE, values)
-    assert (np.diff(below) >= 0).all()
-    assert 0 <= below[0] < 1e-6 < 1 - 1e-6 < below[-1] <= 1
-    assert np.abs(np.diff(below)).max() < 0.01
-    assert cumulative(SHAPE, SHAPE) == pytest.approx(SHAPE_LEVELS)
-
-
 @given(size=st.integers(5, 300), seed=st.integers(0, 99))
 def test_a_small_sample_has_tails_beyond_its_outermost_values(size: int, seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=size)
@@ -216,15 +207,6 @@ def test_a_game_is_forecast_by_the_best_tables_whose_live_inputs_it_has(
         assert calibration.shift(situation, live) == pytest.approx(0.3 if kind is LiveKind.SCORES else -0.3)
         with_live, without = (calibration.game(situation, 4.0, 4.0, 0.0, each) for each in (live, None))
         assert with_live.interval(0.05) != without.interval(0.05)
-
-
-@pytest.mark.parametrize("kind", BEST_FIRST)
-def test_tables_with_live_inputs_want_those_of_their_kind(kind: LiveKind) -> None:
-    other, zero = next(each for each in BEST_FIRST if each is not kind), np.zeros(1)
-    model = symmetric_model(kind)
-    for live in (None, LiveColumns(np.array([90.0]), np.array([1.0]), np.array([0.1]), other)):
-        with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
-            model.distribution(Horizon.FINAL, 24, zero, zero, zero, live)
 
 
 MODEL = symmetric_model()

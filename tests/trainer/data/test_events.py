@@ -19,6 +19,7 @@ from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.plays_files import written
 from tests.support.fakes.stats_service import StatsStandIn, season_of_games
 from tests.support.harness.fetch import fetch_from
+from tests.support.harness.real_games import events_of
 from tests.trainer.harness import Told, run, told
 
 from dejavu_feed.errors import DataError
@@ -236,8 +237,9 @@ def test_real_events_lead_to_the_real_scores_and_nearly_all_box_scores(
     season: int, data_dir: Path, tmp_path: Path
 ) -> None:
     file = data_dir / "seasons" / f"plays_{season}.parquet"
-    events = data_dir / "events" / f"{'live' if season > 2020 else 'v2'}_{season}.parquet"
-    document = told("import", file, "--events", events, "--season", season, "--out", tmp_path, "--json").document
+    document = told(
+        "import", file, "--events", events_of(data_dir, season), "--season", season, "--out", tmp_path, "--json"
+    ).document
     assert document["left_out"] == {2015: 1, 2018: 2}.get(season, 0)
     assert document["events"] >= 0.97 * document["games"]
     assert document["players"] >= 0.97 * document["events"]

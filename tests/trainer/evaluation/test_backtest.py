@@ -23,7 +23,7 @@ from tests.support.builders.bundles import (
 from tests.support.builders.folds import figure, walk_fold
 from tests.support.harness.documents import ROOT
 from tests.support.harness.present import present
-from tests.support.harness.real_events import real_folder
+from tests.support.harness.real_games import real_folder
 from tests.trainer.harness import QUICK_RECIPE, run
 
 from dejavu_feed.errors import DataError

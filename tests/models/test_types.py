@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.errors import (
-    InvalidInput,
-)
+from dejavu_models.errors import FieldErrors, InvalidInput, InvalidPattern
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.native import shared_floats
 from dejavu_models.types import Horizon, Interval
@@ -71,6 +71,35 @@ def test_what_nobody_can_ask_is_refused_by_its_field(ask: Callable[[], object], 
 def test_an_interval_has_ends_in_order(lower: float, upper: float) -> None:
     with pytest.raises(ValueError):
         Interval(lower, upper)
+
+
+class Request:
+    """A request that is read."""
+
+
+def read(_: Request) -> None:
+    raise InvalidPattern("0 slots", "1 to 47")
+
+
+def refuse(request: Request) -> None:
+    faults = FieldErrors()
+    faults.read(read, None, request)
+    faults.add(InvalidInput("x", "y", "alpha"))
+    faults.raise_first()
+
+
+def test_a_refused_request_is_freed_with_its_errors() -> None:
+    gc.disable()
+    try:
+        request = Request()
+        kept = weakref.ref(request)
+        with pytest.raises(InvalidPattern) as refused:
+            refuse(request)
+        assert [each.field for each in (refused.value, *refused.value.others)] == ["pattern", "alpha"]
+        del request, refused
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 WITHOUT = """

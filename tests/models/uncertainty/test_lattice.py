@@ -289,3 +289,11 @@ def test_a_calibrated_level_rises_with_that_of_the_tables_and_keeps_the_median(
     assert (levels[0], levels[-1]) == (0.0, 1.0)
     assert calibrated(ranks[0], np.array([0.5])) == pytest.approx([0.5])
     assert all((np.diff(each) > 0).all() for each in knots(ranks[0]))
+
+
+@pytest.mark.parametrize("kind", BEST_FIRST)
+def test_tables_with_live_inputs_want_those_of_their_kind(kind: LiveKind) -> None:
+    other, zero = next(each for each in BEST_FIRST if each is not kind), np.zeros(1)
+    for live in (None, LiveColumns(np.array([90.0]), np.array([1.0]), np.array([0.1]), other)):
+        with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
+            symmetric_model(kind).distribution(Horizon.FINAL, 24, zero, zero, zero, live)

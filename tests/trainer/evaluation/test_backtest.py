@@ -135,6 +135,8 @@ def test_the_walk_forward_on_real_games_gives_what_the_documents_say(data_dir: P
         for check in (*document["promises"], *document["verdict"]["checks"])
     }
     page = (ROOT / "docs" / "evaluation.md").read_text()
+    method = document["method"]
+    assert f"Recipe {method['recipe']}, seed {method['seed']}, data {method['data'][:16]};" in page
     documented = {name: mark == "✓" for mark, name in re.findall(r"^\| ([✓✗]) \| (.+?) \| ", page, re.MULTILINE)}
     assert found == documented
     assert ("**Fit to be served.**" in page) == document["verdict"]["fit"], document["verdict"]["reason"]

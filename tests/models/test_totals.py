@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.bundles import without_totals
-from tests.support.builders.calibrations import steady_totals
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
@@ -23,8 +23,8 @@ from dejavu_models.totals.totals import forecast_total, total_tables
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Forecast, Horizon, MarginSource, TotalForecast
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 
-STEADY = steady_totals()
-KNOWN = STEADY.models[MarginSource.KNOWN]
+TOTALS = present(shipped_bundle().totals)
+KNOWN = TOTALS.models[MarginSource.KNOWN]
 GAMES = st.lists(
     st.tuples(st.integers(0, 500), st.floats(-60, 60), st.floats(150, 280)).map(
         lambda game: (game[0], max(min(game[1], game[0]), -game[0]), game[2])
@@ -58,7 +58,7 @@ def test_no_total_is_below_the_points_so_far(games: list[tuple[int, float, float
 def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
     source: MarginSource, games: list[tuple[int, float, float]], when: tuple[int, int], levels: list[float]
 ) -> None:
-    model, horizon, minute = STEADY.models[source], HORIZONS[when[0]], when[1]
+    model, horizon, minute = TOTALS.models[source], HORIZONS[when[0]], when[1]
     batch = model.distribution(horizon, minute, inputs_of(games))
     points = batch.first + model.to_come(horizon, minute, inputs_of(games))
     for row, (so_far, lead, expected) in enumerate(games):
@@ -71,7 +71,7 @@ def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
 
 
 PLAIN = without_totals()
-MODEL = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, STEADY)
+MODEL = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, TOTALS)
 WITH_TEAMS = ForecastQuery(ScorePattern((1.0, 3.0, 2.0, 4.0)), Horizon.FINAL, 0.1, "BOS", "LAL", live=LiveInputs(18))
 
 
@@ -108,7 +108,7 @@ def test_quantiles_are_of_the_total_too_and_the_interval_holds_the_point_however
 
 def test_what_is_expected_comes_from_the_ratings_of_totals_unless_they_are_too_old() -> None:
     expected = total_of(MODEL.forecast(WITH_TEAMS)).expected_total
-    assert expected == pytest.approx(STEADY.ratings.expected("BOS", "LAL")[0])
+    assert expected == pytest.approx(TOTALS.ratings.expected("BOS", "LAL")[0])
     # A given margin says nothing of the total.
     assert total_of(MODEL.forecast(replace(WITH_TEAMS, pregame_margin=3.0))).expected_total == expected
     old = replace(WITH_TEAMS, game_date=date(2026, 12, 1))
@@ -122,14 +122,14 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     for game in range(KNOWN_GAMES):
         day = date(2035, 11, 1 + 2 * game)
         state = state.after(GameResult("BOS", "LAL", 2036, day, 3.0, total=270.0))
-    learned = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, STEADY)
+    learned = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, TOTALS)
     learned.max_ratings_days = 365
     learned.update(OnlineState(sequence=7, rated=state))
     query = replace(WITH_TEAMS, game_date=date(2035, 11, 25))
     total = total_of(learned.forecast(query))
     assert total.expected_total is not None
-    assert total.expected_total > STEADY.ratings.expected("BOS", "LAL")[0] + 10
-    tables = STEADY.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
+    assert total.expected_total > TOTALS.ratings.expected("BOS", "LAL")[0] + 10
+    tables = TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
     assert total == forecast_total(tables, query, total.expected_total)
     # For a game of the next season, teams are drawn together.
     later = present(total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.bundles import sealed, simulated_games, simulated_seasons, small_bundle
-from tests.support.builders.calibrations import steady_totals
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.present import present
 from tests.trainer.harness import told
 
@@ -92,8 +92,9 @@ def test_seasons_without_games_are_found(bundle: Path, tmp_path: Path) -> None:
 
 def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(bundle: Path, tmp_path: Path) -> None:
     manifest, games = read_manifest(bundle), simulated_games()
-    _, before = carry_totals(steady_totals().ratings.predict(2033), games.of_seasons([2033]))
-    totals = Totals(steady_totals().models, before)
+    shipped = present(shipped_bundle().totals)
+    _, before = carry_totals(shipped.ratings.predict(2033), games.of_seasons([2033]))
+    totals = Totals(shipped.models, before)
     contents = read_files(bundle, manifest) | {TOTALS: totals.to_bytes()}
     publish(bundle, sealed(manifest, contents), contents)
     new = present(refresh_ratings(bundle, newest(), tmp_path / "refreshed", date(2034, 6, 30)).forecaster.totals)

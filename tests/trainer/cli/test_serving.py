@@ -25,8 +25,7 @@ from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_client import DejavuClient
 from dejavu_store.bundle_store import ModelStore
-from dejavu_trainer.client import CallFailed
-from dejavu_trainer.publish import Promotion, promote_staged
+from dejavu_trainer.publish import CallFailed, Promotion, promote_staged
 
 
 @pytest.fixture

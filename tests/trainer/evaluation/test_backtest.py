@@ -30,7 +30,7 @@ from dejavu_feed.errors import DataError
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.evaluation.backtest import Fold, backtest
 from dejavu_trainer.evaluation.study import BASELINE, FIRST, SECOND, compare_walks, read_walk
-from dejavu_trainer.evaluation.table import MARGINS, TIP_OFF, Table, read_table
+from dejavu_trainer.evaluation.table import MARGINS, Table, read_table
 
 RECIPE = quick_recipe()
 
@@ -62,17 +62,6 @@ def test_later_games_change_nothing() -> None:
     fold = Fold(RECIPE, 2033, 1)
     assert fold.key(games) == fold.key(turned) == fold.key(games.select(~later))
     assert fold.run(turned).to_bytes() == next(walked_forward().glob("fold-2033-*")).read_bytes()
-
-
-def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_season() -> None:
-    fold = read_table(next(walked_forward().glob("fold-2034-*")))
-    date, carried, frozen = (
-        fold.columns[name] for name in ("game.date", *(f"{TIP_OFF}.{each}.point" for each in ("carried", "frozen")))
-    )
-    first = date == date.min()
-    # On the first day of the season, both are based on the same games and shrunk to the mean equally.
-    assert carried[first] == pytest.approx(frozen[first], abs=1e-4)
-    assert np.abs(carried[~first] - frozen[~first]).max() > 1
 
 
 def test_stored_folds_are_taken_as_they_are(tmp_path: Path) -> None:

@@ -18,13 +18,15 @@ from tests.trainer.harness import ledger_of
 from dejavu_feed.errors import DataError
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.retraining.drift import LEVEL, MIN_GAMES, drifts
 from dejavu_trainer.retraining.settings import RetrainSettings
 from dejavu_trainer.retraining.sources import ProblemKind, SourceGames, gather, problems
 from dejavu_trainer.retraining.triggers import (
+    LEVEL,
+    MIN_GAMES,
     Basis,
     Trigger,
     TriggerKind,
+    drifts,
     excess_of_whole_ends,
     missed_coverages,
     standing_triggers,

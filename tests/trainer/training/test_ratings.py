@@ -51,18 +51,6 @@ def test_strengths_that_made_games_are_found() -> None:
     assert np.abs(rated.margins[later] - expected[later]).mean() < 3
 
 
-def test_what_is_expected_of_a_game_does_not_depend_on_it_or_on_later_ones() -> None:
-    games, _ = with_strengths(200, range(2020, 2021), spread=5, noise=8)
-    changed = replace(games, final=games.final.copy())
-    day = games.date[120]
-    changed.final[games.date >= day] += 40
-    start = RatingFilter.start(RatingSettings())
-    upto = games.date <= day
-    margins, other_margins = (carry(start, each)[0].margins for each in (games, changed))
-    assert np.array_equal(margins[upto], other_margins[upto])
-    assert not np.array_equal(margins, other_margins)
-
-
 def test_a_single_season_keeps_what_only_several_can_tell() -> None:
     games, _ = with_strengths(120, range(2020, 2021), spread=5, noise=8)
     found = fit_ratings(games, 15, ignore)

@@ -6,8 +6,6 @@ inputs find their results, and other inputs never do.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import Any, Final
 
 from dejavu_common.files import write_atomic
 from dejavu_models.errors import DejavuError
+from dejavu_trainer.lineage import digest_of
 from dejavu_trainer.locks import LOCK, locked
 
 
@@ -48,7 +47,7 @@ class WorkFolder:
             name: the name of the step.
             inputs: its inputs, which must be JSON, with the version of the code; their hash is part of the file's name.
         """
-        result = f"{name}-{key_of(**inputs)}"
+        result = f"{name}-{digest_of(inputs)}"
         self._kept.add(result)
         return self._folder / result
 
@@ -64,12 +63,6 @@ class WorkFolder:
         for path in self._folder.iterdir():
             if path.name not in self._kept:
                 _remove(path)
-
-
-def key_of(**inputs: Any) -> str:
-    """Return a hash of inputs, which must be JSON: 16 hexadecimal digits."""
-    content = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @contextmanager

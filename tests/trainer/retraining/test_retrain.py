@@ -163,8 +163,8 @@ def test_without_a_trigger_it_can_be_asked_for_with_a_reason(tmp_path: Path) -> 
 
 
 def test_an_unreadable_description_of_the_last_challenger_is_named(tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work/last.json").write_text("[")
+    with open_work_folder(tmp_path / "work"):
+        (tmp_path / "work/last.json").write_text("[")
     with pytest.raises(RetrainError, match=r"the last challenger's description in the work folder: .*remove it"):
         looked(tmp_path)
 
@@ -210,7 +210,8 @@ def test_every_season_is_trained_or_calibrated_on_once_in_order(games: dict[int,
 
 
 def test_a_result_is_found_again_by_its_inputs_until_a_run_with_others_ends(tmp_path: Path) -> None:
-    (tmp_path / ".bundle.x").mkdir()
+    with open_work_folder(tmp_path):
+        (tmp_path / ".bundle.x").mkdir()
     (tmp_path / ".bundle.x/lstm.npz").write_text("half")
     with open_work_folder(tmp_path) as work:
         assert [path.name for path in tmp_path.iterdir()] == [".lock"], "what a killed process left is removed"
@@ -226,3 +227,11 @@ def test_a_result_is_found_again_by_its_inputs_until_a_run_with_others_ends(tmp_
         work.finish("described")
         assert work.last == b"described\n"
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "last.json", new.name}
+
+
+def test_a_folder_in_other_use_is_refused_and_keeps_what_it_has(tmp_path: Path) -> None:
+    """Formerly, `--work .` removed the hidden files of the folder, and after a retrain all others."""
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(RetrainError, match=r"has \.git and is no work folder"), open_work_folder(tmp_path):
+        pytest.fail("it was opened")
+    assert [path.name for path in tmp_path.iterdir()] == [".git"]

@@ -70,9 +70,12 @@ def open_work_folder(folder: Path) -> Iterator[WorkFolder]:
     """Open a work folder for one process, and remove half-done results of a killed one.
 
     Raises:
+        RetrainError: if the folder is in other use: a retrain removes all that it does not need from its own.
         RetrainRunning: if another process has it open.
         OSError: if it cannot be made or written.
     """
+    if folder.is_dir() and not (folder / LOCK).exists() and (others := sorted(each.name for each in folder.iterdir())):
+        raise RetrainError(f"{folder} has {others[0]} and is no work folder; expected a new or an empty folder")
     with locked(folder, RetrainRunning(f"{folder}: another retrain is running there")):
         for path in folder.glob(".*"):
             if path.name != LOCK:

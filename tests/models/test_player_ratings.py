@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dejavu_feed.box_score import Lineups, PlayerLine, lineups
-from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.expectations import Expectations, RatedGame
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.player_ratings import (
@@ -159,34 +158,3 @@ def test_line_ups_seen_from_the_other_side_are_worth_the_opposite(home: list[int
 def test_what_line_ups_add_is_limited(missing: float, usual: float, due: tuple[float, float]) -> None:
     weights = LineupWeights(missing=0.8, usual=0.3, margin=-0.2)
     assert weights.points(LineupDifferences(missing, usual), 2.0) == pytest.approx(due)
-
-
-def test_ratings_survive_their_file() -> None:
-    state = season(30)
-    read = PlayerRatings.from_bytes(state.to_bytes())
-    assert (read.players, read.games, read.season, read.weights) == (
-        *(state.players, state.games, state.season, state.weights),
-    )
-    assert read.to_bytes() == state.to_bytes()
-
-
-Change = Callable[[dict[str, np.ndarray]], None]
-WRONG: dict[str, Change] = {
-    "no players": lambda of: of.update({name: values[:0] for name, values in of.items() if values.ndim == 1}),
-    "ids out of order": lambda of: of.update(player=of["player"][::-1]),
-    "a team that is none": lambda of: of.update(team=of["team"] + 30),
-    "a rating beyond any player's": lambda of: of.update(rating=of["rating"] + 1e6),
-    "a player of a later season": lambda of: of.update(season=of["season"] + 1),
-    "a negative variance": lambda of: of.update(variance=-of["variance"]),
-    "too many games": lambda of: of.update(games=of["games"] + 10**6),
-    "ids that are no number": lambda of: of.update(player=of["player"] * np.nan),
-    "a probability of 0": lambda of: of.update(plays=of["plays"] * 0),
-}
-
-
-@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_file_is_refused(change: Change) -> None:
-    columns = dict(from_npz(season(10).to_bytes()))
-    change(columns)
-    with pytest.raises(ValueError, match=r"expected|must be|out of bounds|all input arrays"):
-        PlayerRatings.from_bytes(to_npz(**columns))

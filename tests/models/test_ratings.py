@@ -11,19 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.support.builders.random_walks import random_walks
+from tests.support.harness.present import present
 
 from dejavu_models.expectations import Expectations, RatedGame
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule, have_known_games
-from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.schedule import GameTerms, ScheduleHistory, game_terms
 from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, TeamFilter, TotalFilter, carried_expectations
-from dejavu_models.types import Horizon
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.training.ratings import carried, margin_terms
 
 START, FILTERS = RatingFilter.start(), (RatingFilter, TotalFilter)
-TEAM = st.sampled_from(CODES)
 FIRST = date(2030, 11, 1)
 
 
@@ -115,7 +113,7 @@ def result(home: str = "BOS", away: str = "NYK", *, day: int = 140, **fields: An
     return GameResult(home, away, **given_)
 
 
-def carried(results: list[GameResult]) -> LiveRatings:
+def learned(results: list[GameResult]) -> LiveRatings:
     state = start()
     for each in results:
         state = state.after(each)
@@ -131,12 +129,12 @@ def test_games_that_the_bundles_ratings_include_move_them_no_more_and_count_as_s
 
 
 def test_a_game_of_a_season_that_is_over_changes_nothing() -> None:
-    before = carried([result()])
+    before = learned([result()])
     assert before.after(result(season=2023, day=30)) is before
 
 
 def test_a_game_told_of_late_counts_without_turning_the_clock_back() -> None:
-    before = carried([result(day=160)])
+    before = learned([result(day=160)])
     after = before.after(result("LAL", "UTA", day=150))
     assert after.newest == before.newest
     assert after.games == {"BOS": 1, "NYK": 1, "LAL": 1, "UTA": 1}
@@ -156,12 +154,10 @@ def test_ratings_of_totals_advance_with_the_others_and_wait_for_totals_that_are_
     assert known.ratings.filter.mean.tolist() == unknown.ratings.filter.mean.tolist()
     assert unknown.totals is state.totals
     assert state.totals is not None
-    assert known.totals is not None
     due = state.totals.filter.predict(2024, result().day).update("BOS", "NYK", 251.0)
-    assert known.totals.filter.mean.tolist() == due.mean.tolist()
+    assert present(known.totals).filter.mean.tolist() == due.mean.tolist()
     # A game that the ratings include moves them no more, and counts as one of the season's.
-    included = state.after(result(total=251.0, day=0)).totals
-    assert included is not None
+    included = present(state.after(result(total=251.0, day=0)).totals)
     assert (included.filter, included.games) == (state.totals.filter, {"BOS": 1, "NYK": 1})
     assert state.after(result(total=251.0, day=30, season=2023)).totals is state.totals
     assert RatedSchedule.start(start().filter).after(result(total=251.0)).totals is None
@@ -212,7 +208,7 @@ UNSEEN: dict[str, tuple[list[GameResult], dict[str, date | None]]] = {
 def test_after_a_gap_only_teams_with_a_result_since_are_known(
     results: list[GameResult], due: dict[str, date | None]
 ) -> None:
-    assert carried(results).unseen == {code: day for code, day in due.items() if day is not None}
+    assert learned(results).unseen == {code: day for code, day in due.items() if day is not None}
 
 
 TUNED = RatingSettings(daily=0.04, carry=0.63, seasonal=6.9, home_daily=0.001)
@@ -243,6 +239,20 @@ def seasons_of(seed: int, first: int, number: int, days: int) -> list[Evening]:
     return evenings
 
 
+def as_games(results: list[GameResult]) -> Games:
+    """Return the games of a trainer with these results."""
+    home, away, season, day, final, playoffs = list(zip(*results, strict=True))[:6]
+    return replace(
+        random_walks(len(results), range(2031, 2032)),
+        season=np.array(season),
+        date=np.array(day, "datetime64[D]"),
+        phase=np.where(playoffs, "PO", "RS"),
+        home=np.array(home),
+        away=np.array(away),
+        final=np.array(final),
+    )
+
+
 def evaluated(start: RatingFilter, evenings: list[Evening], earlier: list[Evening]) -> tuple[list[float], RatingFilter]:
     """Return the margins that the trainer expects of each game, in points, and its state at the end.
 
@@ -251,14 +261,9 @@ def evaluated(start: RatingFilter, evenings: list[Evening], earlier: list[Evenin
         evenings: the games.
         earlier: games before them that only their schedule follows.
     """
-    history, terms, games = ScheduleHistory(), list[GameTerms](), list(chain(*evenings))
-    for game in chain(*earlier, games):
-        schedule = history.before(game.day, game.home, game.away)
-        terms.append(game_terms(schedule, game.home, is_playoffs=game.is_playoffs))
-        history = history.after(game.day, game.home, game.away)
-    home, away, season, day, final = list(zip(*games, strict=True))[:5]
-    columns = np.array(season), np.array(day, dtype="datetime64[D]"), np.array(home), np.array(away), np.array(final)
-    means, _, after = carried_expectations(start, *columns, terms[-len(games) :])
+    games = as_games([*chain(*earlier, *evenings)])
+    own = games.select(np.arange(len(games)) >= sum(map(len, earlier)))
+    means, _, after = carried(start, own, own.final.astype(float), margin_terms(games)[-len(own) :])
     return means.tolist(), after
 
 
@@ -320,25 +325,3 @@ def test_a_server_expects_what_the_trainer_evaluates(
     assert np.abs(final.mean - after.mean).max() < TOLERANCE
     assert np.abs(final.covariance - after.covariance).max() < TOLERANCE
     assert (final.season, final.date) == (after.season, after.date)
-
-
-def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings(shipped: Forecaster) -> None:
-    """Teams that were known in June are rated in October, with the intervals of frozen ratings."""
-    live = shipped.bundled_ratings
-    assert live.ratings.filter.awaits_season
-    for game in range(110):
-        home, away = ("BOS", "BKN") if game % 2 else ("LAL", "DEN")
-        live = live.after(GameResult(home, away, 2025, date(2024, 10, 24) + timedelta(2 * game), 20.0))
-    shipped.update(OnlineState(9, rated=live))
-    june = ForecastQuery(
-        ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2025, 6, 10), record=True
-    )  # fmt: skip
-    october = replace(june, game_date=date(2025, 10, 22))
-    in_june, in_october = shipped.forecast(june), shipped.forecast(october)
-    state = live.ratings.filter
-    now, due = (each.expected("BOS", "BKN")[0] for each in (state, state.predict(2026)))
-    assert (in_june.expected_margin, in_october.expected_margin) == pytest.approx((now, due), abs=TOLERANCE)
-    assert due < now - 1
-    for forecast, query, is_known in ((in_june, june, True), (in_october, october, False)):
-        known = replace(query, home_team="", away_team="", pregame_margin=forecast.expected_margin)
-        assert (shipped.forecast(known).distribution == forecast.distribution) is is_known

@@ -1,18 +1,21 @@
+"""What nobody can ask, intervals, and a package without the compiled models."""
+
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dejavu_models.errors import (
-    FieldErrors,
-    InvalidInput,
-    InvalidPattern,
-)
+from dejavu_models.errors import FieldErrors, InvalidInput, InvalidPattern
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.native import shared_floats
 from dejavu_models.types import Horizon, Interval
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -89,13 +92,32 @@ def test_a_refused_request_is_freed_with_its_errors() -> None:
     gc.disable()
     try:
         request = Request()
-        kept, fields = weakref.ref(request), list[str]()
-        try:
+        kept = weakref.ref(request)
+        with pytest.raises(InvalidPattern) as refused:
             refuse(request)
-        except InvalidPattern as error:
-            fields = [each.field for each in (error, *error.others)]
-        del request
-        assert fields == ["pattern", "alpha"]
+        assert [each.field for each in (refused.value, *refused.value.others)] == ["pattern", "alpha"]
+        del request, refused
         assert kept() is None
     finally:
         gc.enable()
+
+
+WITHOUT = """
+import sys
+sys.modules["dejavu_models._native"] = None  # what an import of a module that is not there finds
+sys.argv = ["dejavu-server", "--workers", "1", "--listen", "127.0.0.1:0"]
+from dejavu_server.cli.main import main
+main()
+"""
+
+
+def test_a_server_without_them_refuses_to_start_in_one_sentence() -> None:
+    run = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=False, timeout=60)
+    assert run.returncode == 1
+    assert run.stderr.startswith("dejavu-server needs the compiled models: install it where")
+    assert run.stderr.count("\n") == 1
+
+
+@given(st.lists(st.floats() | st.integers(-250, 250).map(float)))
+def test_shared_floats_are_the_floats_given(values: list[float]) -> None:
+    assert list(map(float.hex, shared_floats(values))) == list(map(float.hex, values))  # −0 and NaN too

@@ -23,6 +23,7 @@ from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.verdict import divide, verdict_of
 from dejavu_trainer.execution import Progress
+from dejavu_trainer.lineage import code_version, sources_digest
 from dejavu_trainer.pipeline import FitReport, fit
 
 
@@ -171,3 +172,19 @@ def test_a_bundle_of_teams_whose_ratings_are_uncertain_passes_its_check(games: G
         for names in (teams, ("", ""))
     )
     assert named.upper - named.lower > unnamed.upper - unnamed.lower
+
+
+def test_each_changed_source_changes_the_digest(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("common/clock.py", "models/betting.py", "native/python/shapes.hpp")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("1\n")
+    roots = {name: tmp_path / name for name in ("common", "models", "native", "not there")}
+    found = [sources_digest(roots)]
+    for file in files:
+        file.write_text("2\n")
+        found.append(sources_digest(roots))
+    (tmp_path / "models" / "_native.so").write_text("compiled")
+    assert len(set(found)) == len(found)
+    assert sources_digest(roots) == found[-1]
+    assert code_version().partition("+sha256.")[2]

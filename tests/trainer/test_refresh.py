@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.bundles import sealed, simulated_games, simulated_seasons, small_bundle
-from tests.support.builders.calibrations import steady_totals
-from tests.trainer.harness import ledger_of, told
+from tests.support.builders.shipped import shipped_bundle
+from tests.support.harness.present import present
+from tests.trainer.harness import told
 
 from dejavu_feed.errors import DataError
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -20,7 +20,6 @@ from dejavu_models.manifest import TOTALS
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
 from dejavu_store.bundle import load_bundle, publish, read_files, read_manifest
-from dejavu_store.default_bundles import default_bundle
 from dejavu_trainer.refresh import refresh_ratings, results_of
 from dejavu_trainer.training.totals import carry_totals
 
@@ -91,24 +90,14 @@ def test_seasons_without_games_are_found(bundle: Path, tmp_path: Path) -> None:
     assert refresh.missing_seasons == (2035, 2036)
 
 
-@pytest.mark.nightly
-async def test_a_ledger_is_a_source_too(tmp_path: Path) -> None:
-    shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
-    await ledger_of(tmp_path / "ledger.sqlite3", 3)
-    done = told("refresh", shipped, "--from", tmp_path / "ledger.sqlite3", "--out", tmp_path / "refreshed")
-    assert "3, 2024-11-01 to 2024-11-03" in done.out
-    before, after = (load_bundle(path).rating_filter.strengths for path in (shipped, tmp_path / "refreshed"))
-    assert after["BKN"] - after["GSW"] > before["BKN"] - before["GSW"] + 1
-
-
 def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(bundle: Path, tmp_path: Path) -> None:
     manifest, games = read_manifest(bundle), simulated_games()
-    _, before = carry_totals(steady_totals().ratings.predict(2033), games.of_seasons([2033]))
-    totals = Totals(steady_totals().models, before)
+    shipped = present(shipped_bundle().totals)
+    _, before = carry_totals(shipped.ratings.predict(2033), games.of_seasons([2033]))
+    totals = Totals(shipped.models, before)
     contents = read_files(bundle, manifest) | {TOTALS: totals.to_bytes()}
     publish(bundle, sealed(manifest, contents), contents)
-    new = refresh_ratings(bundle, newest(), tmp_path / "refreshed", date(2034, 6, 30)).forecaster.totals
-    assert new is not None
+    new = present(refresh_ratings(bundle, newest(), tmp_path / "refreshed", date(2034, 6, 30)).forecaster.totals)
     _, after = carry_totals(totals.ratings, games.of_seasons([2034]))
     assert new.ratings.date == np.datetime64(newest()[-1].day)
     # A day's games are updated one after the other in both, and each day once.

@@ -1,4 +1,4 @@
-"""docs/training.md documents columns, commands and options. JSON keys: cli/test_main.py and test_fetch.py."""
+"""docs/training.md documents columns, commands and options. JSON keys: cli/test_models.py and test_games.py."""
 
 from __future__ import annotations
 

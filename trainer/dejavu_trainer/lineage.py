@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import dejavu_common
 import dejavu_feed
@@ -29,6 +30,17 @@ _COMPILED: Final = "native"
 def libraries() -> dict[str, str]:
     """Return the versions of Python and of the libraries that determine a bundle, by name."""
     return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+
+
+def digest_of(content: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """Return a hash of content, which must be JSON: the first 16 hexadecimal digits of a SHA-256.
+
+    Args:
+        content: the content.
+        default: returns the JSON of a value that is none.
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=default)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @cache

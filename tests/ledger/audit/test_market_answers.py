@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders.calibrations import steady_totals, symmetric_calibration
+from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.issued_forecasts import issued
 from tests.support.builders.markets import markets
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.laws import examples
+from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.moment import Moment
@@ -40,7 +42,7 @@ from dejavu_models.uncertainty.lattice.game import LatticeGame
 MARGIN = 0.5
 """Pregame margin of the requests, in points."""
 
-WHOLE_NUMBERS, TOTALS = symmetric_calibration(), steady_totals()
+WHOLE_NUMBERS, TOTALS = symmetric_calibration(), present(shipped_bundle().totals)
 ANY = StakingPolicy(max_difference=1.0)
 """A policy by which no difference from the market is implausible."""
 
@@ -168,7 +170,7 @@ def test_an_answer_on_the_total_follows_from_the_total_of_its_forecast() -> None
     point = round(TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 3).game(14, 2.0, 231.0).point)
 
     def of_total(above: float, expected: float | None) -> tuple[IssuedForecast, Market, MarketAnswer]:
-        market = Market(point + above, 2.2, 1.75, kind=MarketKind.TOTAL)
+        market = Market(point + above, 2.3, 1.75, kind=MarketKind.TOTAL)
         pattern, live = ScorePattern((1.0, 3.0, 2.0)), LiveInputs(14)
         query = ForecastQuery(pattern, Horizon.FINAL, record=True, live=live, markets=(market,))
         source = MarginSource.UNKNOWN if expected is None else MarginSource.KNOWN

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,18 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import symmetric_model
-from tests.support.builders.ensembles import ensemble, forecaster
-from tests.support.builders.queries import queries
+from tests.support.builders.ensembles import model_of
 from tests.support.builders.similar_games import rows_of, steady_lstm, walked, walks_database
-from tests.support.builders.third_component import component, fitted, weights_with_third, with_third
+from tests.support.builders.third_component import component, fitted
+from tests.support.reference import ReferenceLstm
 
+from dejavu_feed.live_inputs import COLUMNS, LastScore, LiveInputs, Possession, Side, numbers
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.component import Component, checked
 from dejavu_models.components.ensemble import CELLS, POOLED, Ensemble, GameOpinions, Weights, cell_of
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
 from dejavu_models.components.linear import LinearModels
-from dejavu_models.forecast_query import ForecastQuery
-from dejavu_models.types import CASES, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.components.lstm import Lstm
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, Base, Distributions
 
@@ -106,21 +111,6 @@ def test_weights_are_by_source_horizon_and_quarter() -> None:
     for each in listed:
         of_case = weights.of(each.margin_source, HORIZONS.index(each.horizon), 12 * each.quarter - 5)
         assert each.weight == each.lower == each.upper == of_case[POOLED.index(each.component)]
-    assert Weights.from_bytes(weights.to_bytes()).to_bytes() == weights.to_bytes()
-
-
-BROKEN: dict[str, tuple[dict[str, Any], str]] = {
-    "a component more": ({"values": np.full((3, 6, 4), 0.25)}, "weights: values is float64 of shape"),
-    "a negative weight": ({"values": HALVES.values * [2.0, -1.0, 1.0]}, "weights: values must be"),
-    "no number": ({"upper": HALVES.upper * np.nan}, "weights: upper must be"),
-    "a sum that is not 1": ({"values": HALVES.values * 0.9}, "the weights of each cell must sum to 1"),
-}
-
-
-@pytest.mark.parametrize(("changes", "said"), BROKEN.values(), ids=BROKEN)
-def test_weights_that_are_none_are_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Weights.from_bytes(to_npz(**from_npz(HALVES.to_bytes()) | changes))
 
 
 @pytest.mark.parametrize(("name", "weights"), [("dejavu", (0.9, 0.1, 0.0)), ("lstm", (0.9, 0.0, 0.1))])
@@ -130,33 +120,52 @@ def test_a_component_that_is_missing_has_no_weight(name: str, weights: tuple[flo
         Ensemble(LINEAR, members, Weights.fixed(*weights))
 
 
-QUERIES = queries(pregame_margin=st.none() | st.floats(-12, 12), record=st.just(True))
+SETS = [(), ("dejavu",), ("lstm",), ("dejavu", "lstm"), ("dejavu", "lstm", "gbm")]
 
 
-@given(QUERIES)
-def test_a_forecast_is_that_of_the_pool_of_the_components(query: ForecastQuery) -> None:
-    """`GameOpinions` is the pool that the trainer evaluates."""
-    horizon, minute, models = HORIZONS.index(query.horizon), query.pattern.minutes, with_third().models
-    source = MarginSource.UNKNOWN if query.pregame_margin is None else MarginSource.LINE
-    levels, margin = np.array([query.differentials]), np.array([np.nan])
-    if query.pregame_margin is not None:
-        margin[:] = query.pregame_margin
-    live = np.full((1, minute, len(LIVE_COLUMNS)), np.nan)
-    leads = levels[:, -1]
-    centers = leads + models.linear.increments(minute, leads, margin, line=source is MarginSource.LINE)[:, horizon]
-    base = with_third().calibration.model(source).base(query.horizon, minute, centers, leads, np.nan_to_num(margin))
-    pooled, made = GameOpinions(models, source, levels, margin, live).pool(base), with_third().forecast(query)
-    assert made.point == pytest.approx(pooled.points[0], abs=2e-3)
-    assert made.home_lead_probability == pytest.approx(base.finished(pooled.below).home_leads[0], abs=1e-4)
-
-
-@given(QUERIES)
-def test_a_component_without_a_weight_changes_nothing(query: ForecastQuery) -> None:
-    values = weights_with_third(used=False).values[..., :3].copy()
-    without = forecaster(replace(ensemble(), weights=Weights(values, values, values)))
-    assert replace(with_third(used=False).forecast(query), model_version="") == replace(
-        without.forecast(query), model_version=""
+@st.composite
+def asked(draw: st.DrawFn) -> ForecastQuery:
+    """Draw a query with live inputs; its changes have fractions, since of equally near groups either may be found."""
+    horizon = draw(st.sampled_from(HORIZONS))
+    minutes, rng = draw(st.integers(1, horizon.last_slot)), Random(draw(st.integers(0, 2**32)))
+    pattern = tuple(accumulate(rng.choice((-3, -2, 0, 2, 3)) + rng.uniform(-0.4, 0.4) for _ in range(minutes)))
+    live = LiveInputs(
+        last_score=draw(st.none() | st.builds(LastScore, st.sampled_from(Side), st.integers(0, 60))),
+        possession=draw(st.none() | st.builds(Possession, st.sampled_from(Side), st.booleans())),
+        total_points=draw(st.none() | st.just(4 * minutes + 4)),
     )
+    margin = draw(st.none() | st.floats(-12, 12))
+    return ForecastQuery(ScorePattern(pattern), horizon, pregame_margin=margin, live=live, record=True)
+
+
+@pytest.mark.parametrize("components", SETS, ids=lambda names: " and ".join(("linear", *names)))
+@given(asked())
+def test_a_forecast_is_that_of_the_pool_of_the_components(components: tuple[str, ...], query: ForecastQuery) -> None:
+    """`GameOpinions` is the pool that the trainer evaluates, here with an LSTM by NumPy; forecasts are compiled."""
+    model, horizon, minute = model_of(*components), HORIZONS.index(query.horizon), query.pattern.minutes
+    members = tuple(
+        ReferenceLstm(each.weights, each.mean_totals) if isinstance(each, Lstm) else each
+        for each in model.models.members
+    )
+    models, source = replace(model.models, members=members), MarginSource.LINE
+    levels, margin = np.array([query.differentials]), np.array([query.pregame_margin], dtype=float)
+    if np.isnan(margin[0]):
+        source = MarginSource.UNKNOWN
+    told = dict(zip(COLUMNS, numbers(query.live, minute), strict=True))
+    live = np.full((1, minute, len(LIVE_COLUMNS)), np.nan)
+    live[0, -1] = [told[name] for name in LIVE_COLUMNS]
+    situation = Situation(query.horizon, minute, source)
+    used = model.calibration.live(situation, told)
+    center = models.linear.increments(minute, levels[:, -1], margin, line=source is MarginSource.LINE)[0, horizon]
+    center += levels[0, -1] + model.calibration.shift(situation, used)
+    base = model.calibration.base(situation, center, levels[0, -1], query.pregame_margin, used)
+    pooled, made = GameOpinions(models, source, levels, margin, live).pool(base), model.forecast(query)
+    assert made.point == pytest.approx(pooled.points[0], abs=2e-3)
+    finished = base.finished(pooled.below)
+    assert made.home_lead_probability == pytest.approx(finished.home_leads[0], abs=1e-4)
+    differences = np.abs(np.array(made.distribution) - finished.quantiles(DISTRIBUTION_LEVELS)[0])
+    assert differences.max() <= (2 if query.horizon is Horizon.FINAL else 1), "a share near a level"
+    assert np.count_nonzero(differences) <= 1
 
 
 def test_it_comes_back_from_its_bytes_and_hostile_ones_are_refused_by_name() -> None:
@@ -189,7 +198,7 @@ EVEN: Floats = np.linspace(0, 1, 162)[None]
 )
 def test_an_answer_that_is_no_distribution_is_refused_with_the_name(points: Any, below: Any, said: str) -> None:
     rows = Rows(np.zeros((1, 3)), np.zeros(1), np.full((1, 5), np.nan))
-    base = with_third().calibration.model(MarginSource.KNOWN).base(Horizon.FINAL, 3, none := np.zeros(1), none, none)
+    base = base_of((1, 3), np.zeros(1))
     odd = SimpleNamespace(name="odd", distribution=lambda *_: Distributions(points, below))
     with pytest.raises(ValueError, match=f"component odd: {said}"):
         checked(odd, rows, base)  # type: ignore[arg-type]

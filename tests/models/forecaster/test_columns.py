@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.ensembles import model_of
 from tests.support.builders.queries import moment_at
 from tests.support.builders.shipped import shipped_bundle
-from tests.support.builders.third_component import with_third
 from typing_extensions import override
 
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.online_state import OnlineState
@@ -41,18 +42,17 @@ def with_outcomes(mode: AdaptationMode) -> Forecaster:
     return result
 
 
-MODES = {"static": None, "adapted": AdaptationMode.ON, "shadow": AdaptationMode.SHADOW}
-
-
 @cache
-def model_of(name: str) -> Forecaster:
-    if name not in MODES:
-        return with_third()
-    mode = MODES[name]
-    return SHIPPED if mode is None else with_outcomes(mode)
+def forecaster_of(name: str) -> Forecaster:
+    return {
+        "static": lambda: SHIPPED,
+        "adapted": lambda: with_outcomes(AdaptationMode.ON),
+        "shadow": lambda: with_outcomes(AdaptationMode.SHADOW),
+        "with a third component": lambda: model_of("dejavu", "lstm", "gbm"),
+    }[name]()
 
 
-FORECASTERS = (*MODES, "with a third component")
+FORECASTERS = ("static", "adapted", "shadow", "with a third component")
 
 
 def asked(horizon: Horizon, games: list[tuple[list[int], float | None]], **options: object) -> ColumnsQuery:
@@ -78,31 +78,25 @@ def games(horizon: Horizon) -> st.SearchStrategy[ColumnsQuery]:
     )
 
 
-def assert_as_alone(model: Forecaster, query: ColumnsQuery, columns: ColumnsForecast) -> None:
-    alone = [model.forecast(each) for each in query.queries()]
-    assert columns.model_version == model.version
-    assert {columns.calibration_sequence} == {each.calibration_sequence for each in alone}
-    assert columns.points.tolist() == [each.point for each in alone]
-    assert columns.lower.tolist() == [each.interval.lower for each in alone]
-    assert columns.upper.tolist() == [each.interval.upper for each in alone]
-    assert columns.home_lead_probabilities.tolist() == [each.home_lead_probability for each in alone]
-    assert columns.quantiles.tolist() == [[quantile.value for quantile in each.quantiles] for each in alone]
-
-
-@pytest.mark.parametrize("name", FORECASTERS)
-@given(st.sampled_from(list(Horizon)).flatmap(games))
-def test_columns_hold_what_each_game_gets_alone(name: str, query: ColumnsQuery) -> None:
-    model = model_of(name)
-    model.check_columns(query)
-    assert_as_alone(model, query, model.forecast_columns(query))
-
-
 @pytest.mark.parametrize("name", FORECASTERS)
 @given(st.lists(st.sampled_from(list(Horizon)).flatmap(games), min_size=1, max_size=3), st.randoms())
-def test_many_queries_get_what_each_gets_alone(name: str, queries: list[ColumnsQuery], random: Random) -> None:
+def test_columns_and_many_queries_get_what_each_gets_alone(
+    name: str, queries: list[ColumnsQuery], random: Random
+) -> None:
     """A few kinds of options, of each enough games for one pass or fewer; some with teams, a ball or a moment."""
-    model = model_of(name)
-    mixed = [each for query in queries for each in query.queries()]
+    model, mixed = forecaster_of(name), list[ForecastQuery]()
+    for query in queries:
+        model.check_columns(query)
+        columns = model.forecast_columns(query)
+        alone = [model.forecast(each) for each in query.queries()]
+        assert columns.model_version == model.version
+        assert {columns.calibration_sequence} == {each.calibration_sequence for each in alone}
+        assert columns.points.tolist() == [each.point for each in alone]
+        assert columns.lower.tolist() == [each.interval.lower for each in alone]
+        assert columns.upper.tolist() == [each.interval.upper for each in alone]
+        assert columns.home_lead_probabilities.tolist() == [each.home_lead_probability for each in alone]
+        assert columns.quantiles.tolist() == [[quantile.value for quantile in each.quantiles] for each in alone]
+        mixed += query.queries()
     mixed += [replace(each, home_team="BOS", away_team="LAL", pregame_margin=None) for each in mixed[::7]]
     ball = LiveInputs(possession=Possession(Side.HOME))
     mixed += [replace(each, live=ball) for each in mixed[::3] if each.pattern.minutes > 40]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.builders.bundles import without_line
 from tests.support.builders.queries import queries
 from tests.support.builders.shipped import shipped_bundle
+from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import Market, MarketKind
@@ -48,8 +49,7 @@ def test_minutes_are_the_steps_between_the_predictions_of_the_linear_models(
     *known, last = asked.pattern.differentials
     corrected = replace(asked, pattern=ScorePattern((*known, last + correction)))
     _, forecast, _ = shipped.forecast_many([asked, corrected, other])
-    assert forecast.explanation is not None
-    shares = forecast.explanation.attribution
+    shares = present(forecast.explanation).attribution
     earlier = [
         shipped.forecast(replace(corrected, pattern=ScorePattern(corrected.pattern.differentials[:minutes])))
         for minutes in range(1, corrected.pattern.minutes + 1)
@@ -77,8 +77,7 @@ def test_the_probability_rises_with_the_lead(
 
 def test_the_similar_games_that_are_listed_are_earlier_than_the_game(shipped: Forecaster) -> None:
     for day, known in ((None, True), (date(2024, 11, 1), True), (date(2016, 6, 19), True), (date(2000, 1, 1), False)):
-        made = shipped.forecast(query(game_date=day, explain=True)).explanation
-        assert made is not None
+        made = present(shipped.forecast(query(game_date=day, explain=True)).explanation)
         assert len(made.similar_games) == (5 if known else 0)
         assert all(day is None or game.date < day for game in made.similar_games)
         distances = [game.distance for game in made.similar_games]
@@ -208,9 +207,7 @@ def test_a_given_total_replaces_that_of_the_ratings_and_is_no_bet(line: float, u
         for live in (fields["live"], LiveInputs(28))
     )
     assert given.total is not None
-    assert rated.total is not None
     assert (given.total.expected_total, given.total.market.unrated) == (221.5, unrated)  # type: ignore[union-attr]
-    assert rated.total.expected_total != 221.5
+    assert present(rated.total).expected_total != 221.5
     alone = asked(SHIPPED, **fields)
-    assert alone.total is not None
-    assert alone.total.point == given.total.point, "the teams are not asked for"
+    assert present(alone.total).point == given.total.point, "the teams are not asked for"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.builders.queries import queries
+from tests.support.harness.present import present
 
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -88,16 +89,13 @@ def test_where_it_is_on_all_of_the_forecast_follows(shipped: Forecaster) -> None
     assert adapted.interval.upper - adapted.interval.lower > 1.15 * (static.interval.upper - static.interval.lower)
     assert 0.5 < adapted.home_lead_probability < static.home_lead_probability
     assert adapted.distribution[0] < static.distribution[0]
-    assert adapted.market is not None
-    assert static.market is not None
-    assert adapted.market.above.win_probability < static.market.above.win_probability
+    assert present(adapted.market).above.win_probability < present(static.market).above.win_probability
 
 
 def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster) -> None:
     shipped.update(lessons(SHADOW, WILD))
     for alpha in (0.05, 0.2, 0.77):
-        adaptation = shipped.forecast(asked(alpha=alpha)).adaptation
-        assert adaptation is not None
+        adaptation = present(shipped.forecast(asked(alpha=alpha)).adaptation)
         assert adaptation.rolling_games == 100
         rolling = adaptation.rolling_coverage, adaptation.static_rolling_coverage
         assert rolling == WILD.rolling_coverages(alpha)

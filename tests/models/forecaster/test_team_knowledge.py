@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.teams import DECEMBER_DEVIATION, OPENING_DEVIATION
@@ -88,11 +89,9 @@ def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Fore
         )
         assert forecast.warnings == ()
         assert forecast.market is not None
-        assert forecast.total is not None
-        assert forecast.total.market is not None
         home, _ = forecast.teams_known
         assert (home.finals, home.earlier_date) == (rounds, JUNE)
-        for market in (forecast.market, forecast.total.market):
+        for market in (forecast.market, present(present(forecast.total).market)):
             assert market.unrated is (max(each.deviation for each in forecast.teams_known) > DECEMBER_DEVIATION)
             assert not (market.unrated and market.stake)
         seen.append((home.deviation, forecast.market.unrated))
@@ -110,27 +109,22 @@ def test_a_given_margin_says_nothing_of_the_teams_but_for_the_total(shipped: For
     of_line = replace(LiveInputs(30), pregame_total=221.5)
     assert asked(shipped, ratings, day, pregame_margin=3.0, markets=(total,), live=of_line).teams_known == ()
     for forecast in (alone, both):
-        assert forecast.market is not None
-        assert not forecast.market.unrated
+        assert not present(forecast.market).unrated
         assert forecast.warnings == ()
     assert both.total is not None
     assert both.total.expected_total is not None
-    assert both.total.market is not None
-    assert both.total.market.unrated
+    assert present(both.total.market).unrated
 
 
 def test_both_bets_of_a_query_share_the_caps_of_the_game(shipped: Forecaster) -> None:
     """One bet is on the lead, one on the points; the stakes of both were once twice the cap of a game."""
     ratings = after_rounds(shipped.bundled_ratings, 2025, date(2024, 10, 24), 30)
     live, total = LiveInputs(30), Market(217.5, 1.9, 1.95, bankroll=500.0, kind=MarketKind.TOTAL)
-    alone = asked(shipped, ratings, date(2024, 12, 24), markets=(total,), live=live).total
-    assert alone is not None
-    assert alone.market is not None
-    assert alone.market.stake == pytest.approx(10.0)
+    alone = present(asked(shipped, ratings, date(2024, 12, 24), markets=(total,), live=live).total)
+    assert present(alone.market).stake == pytest.approx(10.0)
     lead = Market(0.0, 1.7, 2.2, bankroll=1000.0)
     both = asked(shipped, ratings, date(2024, 12, 24), markets=(lead, total), live=live)
-    assert both.market is not None
-    assert both.market.stake == pytest.approx(20.0)
+    assert present(both.market).stake == pytest.approx(20.0)
     assert both.total is not None
     assert both.total.market is not None
     assert (both.total.market.side, both.total.market.stake) == (None, 0.0)

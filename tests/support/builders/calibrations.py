@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
 from statistics import NormalDist
 
 import numpy as np
 
-from dejavu_models.schedule import TotalTerms
-from dejavu_models.team_filter import TotalFilter
-from dejavu_models.totals import model as total_inputs
-from dejavu_models.totals import model as total_model
-from dejavu_models.totals.model import TotalModel
-from dejavu_models.totals.totals import Totals
-from dejavu_models.types import CASES, HORIZONS, MarginSource
+from dejavu_models.types import CASES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import (
     BEST_FIRST,
@@ -53,30 +46,3 @@ def symmetric_calibration() -> LatticeCalibration:
     """Tables for all kinds of requests; only those with a known margin can have live inputs."""
     plain = {(source, LiveKind.NONE): symmetric_model() for source in MarginSource}
     return LatticeCalibration({**plain, **{(MarginSource.KNOWN, kind): symmetric_model(kind) for kind in BEST_FIRST}})
-
-
-def steady_model(*, rated: bool = True) -> TotalModel:
-    """A model whose remaining points follow the pace so far and, if rated, the expected total."""
-    normal = np.array([NormalDist().inv_cdf(level) for level in SHAPE_LEVELS])
-    point, scale = np.zeros((len(CASES), total_inputs.POINT_TERMS)), np.zeros((len(CASES), total_inputs.SCALE_TERMS))
-    log_mean = np.empty(len(CASES))
-    for row, (index, minute) in enumerate(CASES):
-        length = HORIZONS[index].minutes
-        left = length - minute
-        point[row, 1] = 0.4 * left / length
-        point[row, 2 if rated else 0] = 0.6 * left / 48 if rated else 2.76 * left
-        point[row, 3:] = (-0.5, -0.3, 1.5) if length == 48 else 0.0
-        log_mean[row] = np.log(4.6 * left)
-        scale[row] = (np.log(2.7 * np.sqrt(left)), 0.5, 0.02, 0.05)
-    late = np.stack(
-        [np.stack([normal * (1.2 - 0.01 * center) for center in total_model.CENTERS])] * len(total_model.LATE_MINUTES)
-    )
-    return TotalModel(point, log_mean, scale, np.tile(normal, (len(CASES), 1)), late, games=1000)
-
-
-def steady_totals() -> Totals:
-    """Tables for all kinds of requests, and ratings after one game, for the season after it."""
-    models = {source: steady_model(rated=source is not MarginSource.UNKNOWN) for source in MarginSource}
-    day = date(2023, 6, 12)
-    state = TotalFilter.start().predict(2023, day).update("DEN", "MIA", 183, TotalTerms(playoffs=1.0))
-    return Totals.from_bytes(Totals(models, state.predict(2024)).to_bytes())

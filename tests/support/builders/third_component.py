@@ -9,19 +9,15 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from tests.support.builders.ensembles import ensemble, forecaster
 from tests.support.builders.similar_games import walked
 
 from dejavu_models.components.component import Component
-from dejavu_models.components.ensemble import CELLS, POOLED, Weights
 from dejavu_models.components.registry import component_class
-from dejavu_models.forecaster import Forecaster
-from dejavu_models.types import CASES, LINEAR_SOURCES
+from dejavu_models.types import CASES
 from dejavu_trainer.training.calibrate import training_games
 
 SOURCE = Path(__file__).parents[3] / "examples" / "component"
@@ -42,23 +38,6 @@ def fitted() -> Component:
     past = walked(200)
     noise = np.random.default_rng(3).normal(0, 1, (2, 2, 200, len(CASES)))
     return component().fit(training_games(past, noise + np.sign(past.games.levels[:, [17]])), 1)
-
-
-def weights_with_third(*, used: bool = True) -> Weights:
-    """Return random weights, which differ by cell; those of the third component are 0 in some cells, or in all."""
-    values = np.random.default_rng(5).dirichlet([3.0, 2.0, 2.0, 2.0], (len(LINEAR_SOURCES), len(CELLS)))
-    values[:, [1, 5], 3] = 0.0
-    values[..., 3] *= used
-    values /= values.sum(axis=-1, keepdims=True)
-    return Weights(values, values, values, (*POOLED, NAME))
-
-
-@cache
-def with_third(*, used: bool = True) -> Forecaster:
-    """Return a forecaster of three components."""
-    return forecaster(
-        replace(ensemble(), members=(*ensemble().members, fitted()), weights=weights_with_third(used=used))
-    )
 
 
 @contextmanager

@@ -1,30 +1,35 @@
-"""The events that a fetch and an import keep beside the plays, and the box scores that an import derives from them."""
+"""Events that a fetch and an import keep beside the plays, and box scores that an import derives from them."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.plays_files import written
 from tests.support.fakes.stats_service import StatsStandIn, season_of_games
 from tests.support.harness.fetch import fetch_from
+from tests.support.harness.real_games import events_of
 from tests.trainer.harness import Told, run, told
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import read_events
 from dejavu_feed.nba.live_payloads import read_box_score
 from dejavu_feed.pattern import REGULATION_MINUTES, slots
-from dejavu_trainer.data.box_scores import read_box_scores
+from dejavu_trainer.data.box_scores import SCHEMA, read_box_scores
 from dejavu_trainer.data.games import load_games
-from dejavu_trainer.data.plays import read_plays
+from dejavu_trainer.data.plays import read_plays, write_plays
+from dejavu_trainer.data.simulate import simulate_season
 
 Rows = list[dict[str, object]]
 
@@ -232,8 +237,9 @@ def test_real_events_lead_to_the_real_scores_and_nearly_all_box_scores(
     season: int, data_dir: Path, tmp_path: Path
 ) -> None:
     file = data_dir / "seasons" / f"plays_{season}.parquet"
-    events = data_dir / "events" / f"{'live' if season > 2020 else 'v2'}_{season}.parquet"
-    document = told("import", file, "--events", events, "--season", season, "--out", tmp_path, "--json").document
+    document = told(
+        "import", file, "--events", events_of(data_dir, season), "--season", season, "--out", tmp_path, "--json"
+    ).document
     assert document["left_out"] == {2015: 1, 2018: 2}.get(season, 0)
     assert document["events"] >= 0.97 * document["games"]
     assert document["players"] >= 0.97 * document["events"]
@@ -249,3 +255,55 @@ def test_real_events_lead_to_the_real_scores_and_nearly_all_box_scores(
         if event["team"] and before["possession"]
     ]
     assert sum(attacks) >= 0.985 * len(attacks)
+
+
+Columns = dict[str, list[Any]]
+
+
+def columns(game_id: str = "203303060LAL") -> Columns:
+    """Return the columns of a file with one game."""
+    rows = [(game_id, *each.line, each.first) for each in made_box_score("LAL", "BOS", 5, 0)]
+    return dict(zip(SCHEMA.names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def write(folder: Path, of: Columns) -> Path:
+    path = folder / "players_2033.parquet"
+    ids = pa.array(of["player"], pa.uint64() if max(of["player"]) >= 2**63 else pa.int64())
+    pq.write_table(pa.table({**of, "player": ids}), path)
+    return path
+
+
+def test_games_get_the_box_scores_of_the_file_beside_their_plays(tmp_path: Path) -> None:
+    write_plays(tmp_path, 2033, simulate_season(2033, games=30))
+    without = load_games(tmp_path, [2033])
+    first = str(without.game_id[0])
+    write(tmp_path, columns(first))
+    games = load_games(tmp_path, [2033])
+    assert games.box_scores[0] == made_box_score("LAL", "BOS", 5, 0)
+    assert not any(games.box_scores[1:])
+    assert games.fingerprint != without.fingerprint
+    assert load_games(tmp_path, [2033]).fingerprint == games.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "message"),
+    [
+        ("seconds", lambda old: [each + 0.5 for each in old], r"seconds is \d+\.5; expected a whole number"),
+        ("seconds", lambda old: [*old[:2], -1, *old[3:]], r"players\[2\].seconds is -1; expected 1 to 10800"),
+        ("player", lambda old: [*old[:-1], 2**64 - 1], "can't be read as box scores"),
+        ("player", lambda old: [old[0], old[0], *old[2:]], "game 203303060LAL: players is a player twice"),
+        ("first_s", lambda old: [math.inf, *old[1:]], "game 203303060LAL: first_s is inf; expected 0 to 10800"),
+        ("first_s", None, "lacks the column first_s"),
+        ("plus_minus", lambda old: [None, *old[1:]], "plus_minus is missing in 1 rows"),
+        ("started", lambda old: [False] * len(old), "0 starters of the home team; expected 5"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(
+    tmp_path: Path, column: str, change: Callable[[list[Any]], list[Any]] | None, message: str
+) -> None:
+    of = columns()
+    old = of.pop(column)
+    if change is not None:
+        of[column] = change(old)
+    with pytest.raises(DataError, match=rf"players_2033\.parquet.*{message}"):
+        read_box_scores(write(tmp_path, of))

@@ -1,19 +1,32 @@
+"""Games of seasons: read from plays and what is beside them, with states at moments, split by date, simulated."""
+
 from __future__ import annotations
 
+import collections
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.random_walks import random_walks
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import write_events
 from dejavu_feed.events import Event, EventKind, with_possession
 from dejavu_feed.live_inputs import COLUMNS
+from dejavu_feed.pattern import Score, period_of
 from dejavu_trainer.data.games import Games, count_games, load_games, parse_seasons
+from dejavu_trainer.data.moments import COLUMNS as STATE
+from dejavu_trainer.data.moments import moments_of
 from dejavu_trainer.data.plays import SeasonFile, season_path, write_plays
+from dejavu_trainer.data.simulate import GAMES_A_SEASON, simulate_season
+from dejavu_trainer.data.split import hold_out_last, split_seasons
 
 Row = tuple[str, str, str, str | None, float, int, int]
 
@@ -236,3 +249,120 @@ def test_seasons_are_named_by_the_year_they_end_in_or_as_the_nba_does(text: str,
 def test_what_names_no_season_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse_seasons(text)
+
+
+SHOT, FOUL, FREE_THROW, REBOUND = EventKind.SHOT, EventKind.FOUL, EventKind.FREE_THROW, EventKind.REBOUND
+
+
+def event(elapsed: float, score: tuple[int, int], kind: EventKind, team: str, **fields: Any) -> Event:
+    return Event(period_of(elapsed), elapsed, 0, kind, team, *score, **fields)
+
+
+EVENTS = with_possession(
+    [
+        event(1290.0, (40, 40), SHOT, "BOS", made=False),
+        event(1300.0, (40, 40), REBOUND, "LAL"),
+        event(1440.0, (40, 40), SHOT, "LAL", made=False),
+        event(2860.0, (90, 90), REBOUND, "LAL"),
+        event(2860.0, (90, 90), EventKind.TIMEOUT, "LAL"),
+        event(2870.5, (90, 90), FOUL, "LAL", detail="shooting"),
+        event(2870.5, (91, 90), FREE_THROW, "BOS", made=True, attempt=1, attempts=2),
+        event(2870.5, (91, 90), FREE_THROW, "BOS", made=False, attempt=2, attempts=2),
+        event(2875.0, (91, 90), FOUL, "BOS", detail="technical", attempts=1),
+        event(2875.0, (91, 91), FREE_THROW, "LAL", made=True, attempt=1, attempts=1, detail="technical"),
+        event(2876.0, (91, 91), REBOUND, "LAL"),
+        event(2880.0, (91, 91), SHOT, "LAL", made=False),
+        event(2890.0, (91, 93), SHOT, "LAL", made=True),
+    ],
+    ("BOS", "LAL"),
+)
+SCORES = [Score(100, 2, 0), Score(1300, 40, 40), Score(2860, 90, 90), Score(2870.5, 91, 90), Score(2890, 91, 93)]
+
+
+def test_a_state_has_score_ball_and_free_throws_after_each_play_that_changes_it() -> None:
+    assert moments_of(SCORES, EVENTS, "BOS").tolist() == [
+        [1290, 0, 80, 1, 1, 0],
+        [1300, 0, 80, -1, 0, 0],  # then the half ends
+        [2860, 0, 180, -1, 0, 0],
+        [2870.5, 0, 180, 1, 0, 2],
+        [2870.5, 1, 181, 1, 0, 1],
+        [2870.5, 1, 181, 1, 1, 0],  # after the technical foul it is not known who shoots how often
+        [2876, 0, 182, -1, 0, 0],
+        [2890, -2, 184, 1, 0, 0],  # overtime
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "events", "rows"),
+    [
+        (SCORES, [], 4),
+        (SCORES[::-1], EVENTS, 0),  # a clock that runs backwards
+        (SCORES, EVENTS[::-1], 4),
+        ([*SCORES, Score(2900, 91, 95)], EVENTS, 5),  # another game
+    ],
+)
+def test_without_events_of_the_same_game_the_scores_are_known_alone(
+    scores: list[Score], events: Sequence[Event], rows: int
+) -> None:
+    found = moments_of(scores, events, "BOS")
+    assert len(found) == rows
+    assert not found[:, STATE.index("side")].any()
+
+
+@pytest.mark.parametrize(
+    ("train", "calibrate", "message"),
+    [
+        ([2019, 2020], [2020, 2021], "2020: calibrating on training games"),
+        ([2020], [2019], "begin on 2018-11-01, the training games end on 2019-11-03"),
+        ([2018, 2020], [2019, 2021], "begin on 2018-11-01, the training games end on 2019-11-03"),
+        ([2019], [], "at least one"),
+        ([], [2019], "at least one"),
+        ([2019], [2030], "no games of season 2030"),
+    ],
+)
+def test_parts_that_share_a_season_overlap_in_time_or_are_empty_are_refused(
+    train: list[int], calibrate: list[int], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        split_seasons(random_walks(10, range(2018, 2022)), train, calibrate)
+
+
+@given(st.lists(st.integers(0, 60), min_size=2, max_size=200), st.floats(0.01, 0.99))
+def test_what_is_held_out_is_later_day_by_day(days: list[int], share: float) -> None:
+    dates = np.datetime64("2020-11-01") + np.sort(np.array(days)).astype("timedelta64[D]")
+    try:
+        earlier, later = hold_out_last(dates, share)
+    except DataError:
+        assert (dates[: len(dates) - round(len(dates) * share)] == dates[0]).all()
+        return
+    assert (earlier ^ later).all()
+    assert earlier.any()
+    assert later.any()
+    assert dates[earlier].max() < dates[later].min()
+    largest_day = np.unique(dates, return_counts=True)[1].max()
+    assert abs(later.sum() - share * len(dates)) <= largest_day + 1
+
+
+@pytest.mark.nightly
+def test_a_season_has_the_schedule_scores_and_strengths_of_a_real_one(tmp_path: Path) -> None:
+    write_plays(tmp_path, 2031, simulate_season(2031, seed=3))
+    season = load_games(tmp_path, [2031])
+    assert len(season) == GAMES_A_SEASON == 1230
+    for side in (season.home, season.away):
+        counts = collections.Counter(side.tolist())
+        assert (len(counts), set(counts.values())) == (30, {41})
+    days = zip(season.date.tolist() * 2, [*season.home, *season.away], strict=True)
+    assert max(collections.Counter(days).values()) == 1
+    assert np.datetime64("2030-10-20") <= season.date.min() < season.date.max() <= np.datetime64("2031-04-15")
+    assert 12.5 < season.final.std() < 16.0
+    assert 1.0 < season.final.mean() < 4.5
+    assert 5.2 < (season.differentials[:, 23] - season.differentials[:, 17]).std() < 6.6
+    assert 0.02 < (season.differentials[:, 47] == 0).mean() < 0.09
+    # Mean margins over 41 games of equal teams would spread by 14/√41, about 2.2 points.
+    assert np.std([season.final[season.home == team].mean() for team in set(season.home)]) > 3.3
+
+
+def test_the_same_seed_gives_the_same_plays_and_another_one_others() -> None:
+    one, same, other = (simulate_season(2031, seed=seed, games=3) for seed in (0, 0, 1))
+    assert one.equals(same)
+    assert not one.equals(other)

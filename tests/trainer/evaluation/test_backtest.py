@@ -1,6 +1,9 @@
+"""Walk-forwards: each season by what was known before; compared game by game, and in studies of recipes."""
+
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,14 +11,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games, walked_forward
-from tests.support.builders.folds import walk_fold
+from numpy.typing import NDArray
+from tests.support.builders.bundles import (
+    SEASON_GAMES,
+    quick_recipe,
+    simulated_games,
+    simulated_seasons,
+    walked_forward,
+)
+from tests.support.builders.folds import figure, walk_fold
 from tests.support.harness.documents import ROOT
-from tests.support.harness.real_events import real_folder
+from tests.support.harness.present import present
+from tests.support.harness.real_games import real_folder
+from tests.trainer.harness import QUICK_RECIPE, run
 
 from dejavu_feed.errors import DataError
+from dejavu_models.types import HORIZONS
 from dejavu_trainer.evaluation.backtest import Fold, backtest
-from dejavu_trainer.evaluation.table import TIP_OFF, read_table
+from dejavu_trainer.evaluation.study import BASELINE, FIRST, SECOND, compare_walks, read_walk
+from dejavu_trainer.evaluation.table import MARGINS, Table, read_table
 
 RECIPE = quick_recipe()
 
@@ -47,17 +61,6 @@ def test_later_games_change_nothing() -> None:
     fold = Fold(RECIPE, 2033, 1)
     assert fold.key(games) == fold.key(turned) == fold.key(games.select(~later))
     assert fold.run(turned).to_bytes() == next(walked_forward().glob("fold-2033-*")).read_bytes()
-
-
-def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_season() -> None:
-    fold = read_table(next(walked_forward().glob("fold-2034-*")))
-    date, carried, frozen = (
-        fold.columns[name] for name in ("game.date", *(f"{TIP_OFF}.{each}.point" for each in ("carried", "frozen")))
-    )
-    first = date == date.min()
-    # On the first day of the season, both are based on the same games and shrunk to the mean equally.
-    assert carried[first] == pytest.approx(frozen[first], abs=1e-4)
-    assert np.abs(carried[~first] - frozen[~first]).max() > 1
 
 
 def test_stored_folds_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -121,3 +124,122 @@ def test_the_walk_forward_on_real_games_gives_what_the_documents_say(data_dir: P
             check["check"]: check["passed"] for check in stated[kind]
         }
     assert document["verdict"]["fit"] == stated["fit"], document["verdict"]["reason"]
+
+
+def of_games(fold: Table, kept: NDArray[np.intp]) -> Table:
+    """Return a fold with some games, in this order."""
+    columns = dict(fold.columns)
+    for name, column in fold.columns.items():
+        head, _, last = name.partition(".")
+        if head == "game":
+            columns[name] = column[kept]
+        elif head != "fold":
+            by_game = column.reshape(len(fold), -1)[kept]
+            columns[name] = (
+                np.zeros_like(by_game) + np.arange(len(kept))[:, None] if last == "game" else by_game
+            ).ravel()
+    return Table(columns)
+
+
+def test_figures_are_those_of_the_games_in_both() -> None:
+    fold, wide = walk_fold(), walk_fold(scale=2.0)
+    figures = compare_walks(
+        {2033: fold}, {2033: of_games(wide, np.arange(10, 300)[::-1]), 2034: wide}, "served", "served"
+    )
+    assert figures.table.columns["fold.season"].tolist() == [2033]
+    kept = of_games(fold, np.arange(10, 300)), of_games(wide, np.arange(10, 300))
+    for target in MARGINS.values():
+        assert figures.games(target) == 290
+        for metric in ("crps", "winkler_95", "coverage_95"):
+            sides = zip((FIRST, SECOND, BASELINE), (*kept, kept[0]), ("served", "served", BASELINE), strict=True)
+            for side, table, name in sides:
+                losses = present(table.losses(target, name, metric))
+                assert figure(figures, target, side, metric).value == pytest.approx(losses.mean())
+
+
+def test_forecasters_are_compared_by_what_both_have() -> None:
+    walk = {2033: walk_fold()}
+    same, other = (compare_walks(walk, walk, "served", name) for name in ("served", "logistic"))
+    for target in MARGINS.values():
+        assert figure(same, target, FIRST, "crps", SECOND, compare="difference") == (0, 0, 0)
+        assert other.get(target, FIRST, "crps", SECOND) is None
+        assert other.get(target, FIRST, "brier", SECOND) is not None
+
+
+def test_intervals_of_more_looks_are_wider() -> None:
+    walk = {2033: walk_fold()}
+    widths = []
+    for looks in (1, 5, 40):
+        found = figure(compare_walks(walk, walk, "served", "linear", looks), "final", FIRST, "crps", SECOND)
+        widths.append(found.upper - found.lower)
+    assert widths[0] < widths[1] < widths[2]
+
+
+def test_what_cannot_be_paired_is_refused(tmp_path: Path) -> None:
+    fold = walk_fold()
+    outcomes = {f"{each.value}.outcome": fold.of(each.value, "outcome") + np.int16(1) for each in HORIZONS}
+    for walk, name, message in (
+        ({2034: fold}, "served", "no season is in both: 2033 and 2034"),
+        ({2033: fold}, "oracle", "has no forecaster 'oracle'; expected one of frozen"),
+        ({2033: Table(fold.columns | outcomes)}, "served", "has another result"),
+        ({2033: of_games(fold, np.array([4]))}, "served", "fewer than two games are in both"),
+    ):
+        with pytest.raises(DataError, match=message):
+            compare_walks({2033: fold}, walk, "served", name)
+    with pytest.raises(DataError, match="has no folds"):
+        read_walk(tmp_path)
+    for name in ("fold-2033-0.npz", "fold-2033-1.npz"):
+        (tmp_path / name).write_bytes(fold.to_bytes())
+    with pytest.raises(DataError, match="several folds of 2033"):
+        read_walk(tmp_path)
+
+
+def written(folder: Path, **recipes: str) -> list[Path]:
+    paths = [folder / f"{name}.toml" for name in recipes]
+    for path, recipe in zip(paths, recipes.values(), strict=True):
+        path.write_text(recipe)
+    return paths
+
+
+@pytest.mark.nightly
+def test_each_recipe_is_compared_with_the_first_as_compare_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = simulated_seasons(), tmp_path / "out"
+    shutil.copytree(walked_forward(), out / quick_recipe().digest)
+    recipes = written(tmp_path, base=QUICK_RECIPE, short=QUICK_RECIPE.replace("epochs = 3", "epochs = 1"))
+    where = ("--data", data, "--test", "2033-2034", "--calibrate-seasons", "1", "--jobs", "1")
+    command = ("study", *recipes, *where, "--out", out, "--forecaster", "lstm", "--json")
+    assert run(*command) == 0
+    document = json.loads(capsys.readouterr().out)
+    [other] = document["compared"]
+    assert (document["base"], other["recipe"]) == tuple(map(str, recipes))
+    assert document["digest"] == quick_recipe().digest
+    walks = [out / digest for digest in (other["digest"], document["digest"])]
+    assert run("compare", *walks, "--forecaster", "lstm", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"metrics": other["metrics"]}
+    assert any(each["difference"][0] for each in other["metrics"])
+
+
+LONGER = QUICK_RECIPE.replace("nearest = 10", "nearest = 9")
+"""A recipe that differs in Dejavu alone."""
+
+
+@pytest.mark.parametrize(
+    ("other", "forecaster", "message"),
+    [
+        (QUICK_RECIPE, "documents", "base.toml and {other} cannot differ: they are the same recipe, "),
+        (LONGER, "lstm", "base.toml and {other} cannot differ: lstm depends only on lstm, rating_steps, which they"),
+        (QUICK_RECIPE.replace("epochs", "epoch"), "lstm", "{other}: lstm.epoch: is no setting; did you mean lstm.e"),
+        (LONGER, "linear", "there is no forecaster 'linear' of recipes; expected one of served, "),
+        (None, "served", "a study compares recipes with the first; expected two or more"),
+    ],
+)
+def test_a_study_that_cannot_find_a_difference_is_refused_with_its_reason(
+    other: str | None, forecaster: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipes = written(tmp_path, base=QUICK_RECIPE, **({} if other is None else {"other": other}))
+    where = ("--data", simulated_seasons(), "--test", "2033", "--out", tmp_path / "out")
+    assert run("study", *recipes, *where, "--forecaster", forecaster) == 1
+    assert message.format(other=tmp_path / "other.toml") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

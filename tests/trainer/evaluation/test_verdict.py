@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from tests.support.builders.folds import two_folds, walk_fold
+from tests.support.harness.present import present
 
 from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.types import HORIZONS
@@ -127,10 +128,9 @@ def test_limits_hold_for_the_value_and_the_ends_of_its_interval(
     rng = np.random.default_rng(2)
     ours, theirs = rng.normal(mean, 0.3, 400), rng.normal(1, 0.3, 400)
     aim = Aim("one", "final", "all", "all", "served", "crps", "linear", **limits)  # type: ignore[arg-type]
-    check = aim.check(
-        Figures(one_forecast_a_game({"served.crps": ours, "linear.crps": theirs}, games=400), resamples=200)
+    check = present(
+        aim.check(Figures(one_forecast_a_game({"served.crps": ours, "linear.crps": theirs}, games=400), resamples=200))
     )
-    assert check is not None
     assert check.passed is passed
 
 

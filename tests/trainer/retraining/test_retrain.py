@@ -21,6 +21,7 @@ from tests.support.builders.bundles import (
     walked_forward,
 )
 from tests.support.builders.made_once import made_once
+from tests.support.harness.present import present
 from tests.support.harness.stores import stored_versions
 
 from dejavu_feed.errors import DataError
@@ -33,7 +34,7 @@ from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.retraining.retrain import Challenger, ChallengerUnfit, Due, GamesRefused, look, make
 from dejavu_trainer.retraining.settings import RetrainSettings, plan_seasons
 from dejavu_trainer.retraining.triggers import TriggerKind
-from dejavu_trainer.retraining.work_folder import RetrainError, open_work_folder
+from dejavu_trainer.retraining.work_folder import RetrainError, RetrainRunning, open_work_folder
 
 
 def settings_in(folder: Path, **changes: Any) -> RetrainSettings:
@@ -123,13 +124,12 @@ def test_killed_between_steps_it_goes_on_to_the_same_challenger(tmp_path: Path, 
         for path in work.glob(pattern):
             path.unlink() if path.is_file() else shutil.rmtree(path)
     [version] = stored_versions(store_of(undisturbed()))
-    challenger = retrained(tmp_path)
-    assert challenger is not None
+    challenger = present(retrained(tmp_path))
     assert [challenger.manifest.version] == stored_versions(store_of(tmp_path)) == [version]
     assert {path.name for path in work.iterdir()} == results
 
 
-@pytest.mark.nightly  # by day, test_publish.py refuses one
+@pytest.mark.nightly  # by day, tests/store/test_store.py refuses one
 def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) -> None:
     shutil.copytree(undisturbed() / "work", tmp_path / "work")
     (tmp_path / "work/last.json").unlink()
@@ -140,8 +140,7 @@ def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) 
     assert not again.triggers, "it is not made again at each look"
     assert again.basis.unfit_by
     assert looked(tmp_path, allow_unfit=False, seed=1).triggers, "made in another way, it may be fit"
-    allowed = retrained(tmp_path)
-    assert allowed is not None
+    allowed = present(retrained(tmp_path))
     assert stored_versions(store_of(tmp_path)) == [allowed.manifest.version]
     assert retrained(tmp_path) is None
 
@@ -164,8 +163,8 @@ def test_without_a_trigger_it_can_be_asked_for_with_a_reason(tmp_path: Path) -> 
 
 
 def test_an_unreadable_description_of_the_last_challenger_is_named(tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work/last.json").write_text("[")
+    with open_work_folder(tmp_path / "work"):
+        (tmp_path / "work/last.json").write_text("[")
     with pytest.raises(RetrainError, match=r"the last challenger's description in the work folder: .*remove it"):
         looked(tmp_path)
 
@@ -208,3 +207,31 @@ def test_every_season_is_trained_or_calibrated_on_once_in_order(games: dict[int,
     assert sum(games[season] for season in plan.calibrate[1:]) < calibration
     for season in plan.test:
         assert {season - span for span in range(plan.calibrate_seasons + 1)} <= games.keys()
+
+
+def test_a_result_is_found_again_by_its_inputs_until_a_run_with_others_ends(tmp_path: Path) -> None:
+    with open_work_folder(tmp_path):
+        (tmp_path / ".bundle.x").mkdir()
+    (tmp_path / ".bundle.x/lstm.npz").write_text("half")
+    with open_work_folder(tmp_path) as work:
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"], "what a killed process left is removed"
+        work.path("backtest", games="a").write_text("of a")
+        with pytest.raises(RetrainRunning, match="another retrain is running there"), open_work_folder(tmp_path):
+            pytest.fail("two have it open")
+    with open_work_folder(tmp_path) as work:
+        assert work.path("backtest", games="a").read_text() == "of a"
+    with open_work_folder(tmp_path) as work:
+        new = work.path("backtest", games="b")
+        assert (new.exists(), work.last) == (False, None)
+        new.mkdir()
+        work.finish("described")
+        assert work.last == b"described\n"
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "last.json", new.name}
+
+
+def test_a_folder_in_other_use_is_refused_and_keeps_what_it_has(tmp_path: Path) -> None:
+    """Formerly, `--work .` removed the hidden files of the folder, and after a retrain all others."""
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(RetrainError, match=r"has \.git and is no work folder"), open_work_folder(tmp_path):
+        pytest.fail("it was opened")
+    assert [path.name for path in tmp_path.iterdir()] == [".git"]

@@ -1,27 +1,149 @@
-"""A new model is due after a season, enough games, missed coverage or drift, and not again until more games came."""
+"""When a new model is due, and which games it is made from: their sources, problems and drift."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.trainer.retraining.made_games import made_games
+from tests.support.builders.bundles import SEASON_GAMES, simulated_games, simulated_seasons
+from tests.support.builders.random_walks import random_walks, scoring_for
+from tests.trainer.harness import ledger_of
 
+from dejavu_feed.errors import DataError
+from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.retraining.drift import LEVEL, MIN_GAMES, drifts
 from dejavu_trainer.retraining.settings import RetrainSettings
+from dejavu_trainer.retraining.sources import ProblemKind, SourceGames, gather, problems
 from dejavu_trainer.retraining.triggers import (
+    LEVEL,
+    MIN_GAMES,
     Basis,
     Trigger,
     TriggerKind,
+    drifts,
     excess_of_whole_ends,
     missed_coverages,
     standing_triggers,
 )
+
+
+def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 1.0) -> Games:
+    """Return games of random walks, fourteen a day; `scale` multiplies how far they move."""
+    rng = np.random.default_rng(seed)
+    moves = np.rint(scale * rng.normal(0.05, 2.2, (count, 48))).astype(np.int16)
+    differentials = np.cumsum(moves, axis=1).astype(np.int16)
+    differentials[:, -1] += (differentials[:, -1] == 0).astype(np.int16)
+    day, place = np.divmod(np.arange(count), 14)
+    teams = np.array([np.random.default_rng((season, each)).permutation(list(TEAMS)) for each in day])
+    home, away = np.take_along_axis(teams, np.stack([2 * place, 2 * place + 1], axis=1), axis=1).T
+    days = np.array([date(season - 1, 10, 20) + timedelta(days=int(each)) for each in day], dtype="datetime64[D]")
+    games = replace(
+        random_walks(count, range(season, season + 1)),
+        game_id=np.array([f"{day}0{team}".replace("-", "") for day, team in zip(days, home, strict=True)]),
+        date=days,
+        home=home,
+        away=away,
+        differentials=differentials,
+        final=differentials[:, -1],
+        **scoring_for(differentials, differentials[:, -1]),
+    )
+    return games.select(np.lexsort((home, days)))
+
+
+@pytest.mark.nightly
+def test_a_game_in_two_sources_is_taken_from_the_first() -> None:
+    folder = simulated_seasons()
+    file = str(folder / "plays_2032.parquet")
+    games, read = gather([file, str(folder)])
+    assert read == [
+        SourceGames(file, SEASON_GAMES, SEASON_GAMES),
+        SourceGames(str(folder), 4 * SEASON_GAMES, 3 * SEASON_GAMES),
+    ]
+    assert games.fingerprint == simulated_games().fingerprint
+    chosen, _ = gather([str(folder)], seasons=[2032, 2034])
+    assert chosen.fingerprint == simulated_games().of_seasons([2032, 2034]).fingerprint
+
+
+async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> None:
+    url = await ledger_of(tmp_path / "ledger.sqlite3", 3)
+    found = [gather([source])[0] for source in (url, str(tmp_path / "ledger.sqlite3"))]
+    assert [games.season.tolist() for games in found] == [[2025] * 3] * 2
+    assert [games.final.tolist() for games in found] == [[25] * 3] * 2
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("nowhere", "nowhere: cannot be read: No such file or directory"),
+        ("empty", "empty: contains no plays_SEASON.parquet"),
+        ("postgresql://me:secret@127.0.0.1:1/games", "cannot be exported"),
+        pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
+    ],
+)
+def test_an_unusable_source_is_named_without_its_password(tmp_path: Path, source: str, reason: str) -> None:
+    (tmp_path / "empty").mkdir()
+    place = source if "://" in source else str(tmp_path / source)
+    with pytest.raises(DataError, match=reason) as refused:
+        gather([place])
+    assert "secret" not in str(refused.value)
+
+
+def twice(games: Games) -> Games:
+    differentials, final = games.differentials.copy(), games.final.copy()
+    differentials[200], final[200] = differentials[10], final[10]
+    return replace(games, differentials=differentials, final=final)
+
+
+def two_games_on_a_day(games: Games) -> Games:
+    home = games.home.copy()
+    home[1] = games.away[0]
+    return replace(games, home=home)
+
+
+def runaway(games: Games) -> Games:
+    differentials = games.differentials.copy()
+    differentials[5] = np.linspace(2, 90, 48).astype(np.int16)
+    return replace(games, differentials=differentials, final=differentials[:, -1])
+
+
+def contradicted(count: int) -> Callable[[Games], Games]:
+    return lambda games: replace(games, final=games.final + 2 * (np.arange(len(games)) < count).astype(np.int16))
+
+
+def without_boston(games: Games) -> Games:
+    return games.select((games.home != "BOS") & (games.away != "BOS"))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "named"),
+    [
+        (twice, ProblemKind.DUPLICATE_GAMES, lambda games: (games.game_id[10], games.game_id[200])),
+        (two_games_on_a_day, ProblemKind.DUPLICATE_GAMES, lambda games: (f"{games.away[0]} on {games.date[0]}",)),
+        (runaway, ProblemKind.IMPLAUSIBLE_SCORES, lambda games: ("above 80", games.game_id[5])),
+        (contradicted(3), ProblemKind.IMPLAUSIBLE_SCORES, lambda games: (games.game_id[0], games.game_id[2])),
+        (without_boston, ProblemKind.MISSING_TEAMS, lambda _: ("season 2031", "BOS 0")),
+    ],
+)
+def test_problems_of_games_are_found_and_named(
+    change: Callable[[Games], Games], kind: ProblemKind, named: Callable[[Games], tuple[str, ...]]
+) -> None:
+    games = made_games(400)
+    [(found, message)] = problems(change(games))
+    assert found is kind
+    assert all(each in message for each in named(games)), message
+
+
+def test_usual_games_have_no_problem() -> None:
+    few = without_boston(made_games(400)).select(np.arange(60))
+    for games in (simulated_games(), contradicted(1)(made_games(300)), few):
+        assert list(problems(games)) == []
+
 
 KNOWN = made_games(500, season=2031)
 BASIS = Basis(

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.arrays import Singles
 from dejavu_models.components.component import TrainingGames
 from dejavu_models.components.features import live_features
 from dejavu_models.components.lstm import Lstm, LstmOutputs
@@ -54,11 +53,6 @@ def games_of(count: int, seed: int) -> TrainingGames:
     )
 
 
-def live_of(count: int, side: float = 0.0) -> Singles:
-    """Return live features with only a side of the last score."""
-    return np.tile(np.array([0, side, 0, 0, 0], np.float32), (count, MAX_SLOTS, 1))
-
-
 @pytest.fixture(scope="module")
 def fitted() -> Lstm:
     return Lstm.fit(games_of(400, 1), 0, QUICK)
@@ -85,15 +79,6 @@ def test_it_learns_a_mean_and_a_scale_for_both_horizons_with_a_margin_and_withou
         for games, expected in ((many, 2**0.5), (~many, 2**-0.5)):
             assert scales[games].mean() == pytest.approx(expected, rel=0.15)
     assert (made.means[:, LAST:, HALFTIME] == 0).all(), "nothing is said of a horizon that has passed"
-
-
-def test_live_inputs_matter_and_unknown_ones_are_neutral(fitted: Lstm) -> None:
-    games = games_of(50, 4)
-    home, away, unknown = (fitted.outputs(games.levels, games.margins, live_of(50, side)) for side in (1, -1, 0))
-    assert (home.means[:, :, FINAL] > unknown.means[:, :, FINAL] + 0.2).all()
-    assert (away.means[:, :, FINAL] < unknown.means[:, :, FINAL] - 0.2).all()
-    inner = np.abs(unknown.means) < 2  # far from the bounds of a mean
-    assert ((home.means + away.means) / 2)[inner] == pytest.approx(unknown.means[inner], abs=1e-5)
 
 
 @given(st.integers(1, MAX_SLOTS), st.sampled_from([1, 2, 50]), st.integers(0, 1000))

@@ -1,21 +1,26 @@
+"""Ratings of teams and players: fitted on earlier games, and the same in training and serving."""
+
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import simulated_games
+from tests.support.builders.box_scores import with_box_scores
 from tests.support.builders.random_walks import random_walks
+from tests.support.harness.present import present
 
+from dejavu_feed.box_score import MARKS
 from dejavu_feed.teams import TEAMS
+from dejavu_models.expectations import Expectations, RatedGame
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.schedule import game_terms
 from dejavu_models.team_filter import RatingSettings
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.calibrate import frozen_before_each_season
+from dejavu_trainer.training.players import fit_players, rate_players, seen_until
 from dejavu_trainer.training.ratings import (
     carry,
     fit_ratings,
@@ -44,18 +49,6 @@ def test_strengths_that_made_games_are_found() -> None:
     later = slice(700, None)
     assert np.corrcoef(rated.margins[later], expected[later])[0, 1] > 0.95
     assert np.abs(rated.margins[later] - expected[later]).mean() < 3
-
-
-def test_what_is_expected_of_a_game_does_not_depend_on_it_or_on_later_ones() -> None:
-    games, _ = with_strengths(200, range(2020, 2021), spread=5, noise=8)
-    changed = replace(games, final=games.final.copy())
-    day = games.date[120]
-    changed.final[games.date >= day] += 40
-    start = RatingFilter.start(RatingSettings())
-    upto = games.date <= day
-    margins, other_margins = (carry(start, each)[0].margins for each in (games, changed))
-    assert np.array_equal(margins[upto], other_margins[upto])
-    assert not np.array_equal(margins, other_margins)
 
 
 def test_a_single_season_keeps_what_only_several_can_tell() -> None:
@@ -102,14 +95,47 @@ def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
     assert np.array_equal(frozen_before_each_season(start, rated), first_carried)
 
 
-def test_the_terms_of_margins_are_those_that_a_server_has_before_each_game() -> None:
-    games = simulated_games().of_seasons([2033, 2034])
-    games.phase[-30:] = ["PI"] * 4 + ["PO"] * 26
-    before = RatingFilter.start(RatingSettings()).predict(2032, date(2032, 6, 1))
-    live, found = RatedSchedule(LiveRatings.start(before)), margin_terms(games)
-    for game in range(len(games)):
-        day, home, away = games.date[game].item(), str(games.home[game]), str(games.away[game])
-        schedule, is_playoffs = live.schedule.before(day, home, away), game >= len(games) - 30
-        assert found[game] == game_terms(schedule, home, is_playoffs=is_playoffs)
-        live = live.after(GameResult(home, away, int(games.season[game]), day, 1.0, is_playoffs))
-    assert all(len(set(values)) > 1 for values in np.array(found).T[1:])
+SEASONS = range(2023, 2025)
+
+
+GAMES = with_box_scores(random_walks(600, SEASONS))
+
+
+def test_line_ups_before_a_game_do_not_depend_on_it_or_on_later_ones() -> None:
+    changed = GAMES.box_scores.copy()
+    changed[700:] = changed[:500]
+    before, after = (rate_players(PlayerRatings(), each)[0] for each in (GAMES, replace(GAMES, box_scores=changed)))
+    day = GAMES.date < GAMES.date[700]
+    assert np.isfinite(before.usual[day]).any()
+    np.testing.assert_array_equal(before.missing[day], after.missing[day])
+    np.testing.assert_array_equal(before.usual[day], after.usual[day])
+
+
+@pytest.mark.nightly
+def test_a_server_expects_what_the_trainer_evaluates() -> None:
+    """The finals of the second season are reported day by day; line-ups are asked for at every mark."""
+    first = GAMES.season == SEASONS[0]
+    past, new = GAMES.select(first), GAMES.select(~first)
+    _, before = carry(RatingFilter.start(RatingSettings()), past)
+    players = present(fit_players(*carry(RatingFilter.start(RatingSettings()), GAMES)[0]))
+    of_teams, _ = carry(before, new)
+    start = replace(rate_players(PlayerRatings(), past)[1], weights=players.weights)
+    due = of_teams.margins[:, None] + rate_players(start, new)[0].added(players.weights, of_teams.margins)
+
+    live = RatedSchedule(LiveRatings.start(before), players=start)
+    told = 0
+    for day in np.unique(new.date):
+        expected = Expectations(live)
+        rows = np.flatnonzero(new.date == day).tolist()
+        for row in rows:
+            game = RatedGame(str(new.home[row]), str(new.away[row]), day.item(), new.phase[row] != "RS")
+            for mark, minute in enumerate(MARKS):
+                line_ups = seen_until(new.box_scores[row], minute)
+                terms = expected.margin_terms(game._replace(lineups=line_ups))
+                assert terms.margin == pytest.approx(due[row, mark], abs=1e-6), (row, minute)
+                told += terms.missing_players != 0
+        for row in rows:
+            lines = tuple(each.line for each in new.box_scores[row])
+            of_game = (str(new.home[row]), str(new.away[row]), SEASONS[1], day.item(), float(new.final[row]))
+            live = live.after(GameResult(*of_game, box_score=lines))
+    assert told > len(new)

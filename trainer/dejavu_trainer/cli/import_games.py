@@ -16,7 +16,7 @@ from dejavu_feed.files.checked_games import CheckedGames, LeftOutGame
 from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
 from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
-from dejavu_trainer.data.court import box_scores_from
+from dejavu_trainer.data.box_scores import box_scores_from
 from dejavu_trainer.data.event_files import with_events
 from dejavu_trainer.data.games import count_games
 from dejavu_trainer.data.plays import plays_table, write_season

@@ -83,7 +83,7 @@ def refresh(
 
 def _fetched(manifest: Manifest, url: str | None, today: date) -> tuple[list[GameResult], list[str]]:
     """Return the finals from the NBA that the ratings may lack, and the games that have no usable result."""
-    from dejavu_trainer.data.finals import fetch_finals
+    from dejavu_trainer.data.fetch import fetch_finals
     from dejavu_trainer.refresh import seasons_to_learn
 
     folder = state_folder() / "refresh" / quote(url or STATS_URL, safe="")

@@ -23,7 +23,7 @@ from dejavu_feed.nba.event_rows import live_event, v2_event
 from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_feed.score_changes import contradiction, score_changes
 from dejavu_feed.teams import team_code
-from dejavu_trainer.data.court import team_codes
+from dejavu_trainer.data.box_scores import team_codes
 
 _COLUMNS: Final = ("game_id", "period", "elapsed_s", "team", "home_score", "away_score", "distance_ft")
 _LIVE: Final = {

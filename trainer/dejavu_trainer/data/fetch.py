@@ -1,7 +1,8 @@
-"""Fetches seasons from the NBA's statistics, game by game; resumable after a kill.
+"""Fetches seasons from the NBA's statistics, game by game, and finals from its lists of games; resumable after a kill.
 
 The received plays are kept in fetched/ in the folder of the seasons. A later fetch requests only the games that are
-not there, or whose result the NBA has corrected.
+not there, or whose result the NBA has corrected. Finals take four requests per season, and one per game on neutral
+ground.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,7 +22,7 @@ import pyarrow as pa
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError, FeedError, IncompleteGame, MalformedFeed
 from dejavu_feed.files.checked_games import GameInFiles
-from dejavu_feed.game_ids import COMPETITIVE, CUP_FINAL, season_of
+from dejavu_feed.game_ids import COMPETITIVE, CUP_FINAL, PLAYOFF_PHASES, season_of
 from dejavu_feed.nba.stats_payloads import (
     ListedGame,
     ScoreTimeline,
@@ -29,6 +31,7 @@ from dejavu_feed.nba.stats_payloads import (
     read_score_timeline,
 )
 from dejavu_feed.nba.stats_service import Stats
+from dejavu_models.live_ratings import GameResult
 from dejavu_trainer.data.games import season_name
 from dejavu_trainer.data.plays import plays_table, season_path, write_season
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
@@ -245,5 +248,68 @@ def _game(game: ListedGame, phase: Phase, timeline: ScoreTimeline, payload: obje
         timeline.away,
         timeline.scores,
         read_game_events(payload, timeline),
+        neutral_site=game.is_neutral or None,
+    )
+
+
+def fetch_finals(
+    stats: Stats,
+    seasons: Iterable[int],
+    today: date,
+    folder: Path,
+    client: RetryingClient,
+    say: Callable[[str], object],
+) -> tuple[list[GameResult], list[str]]:
+    """Fetch the finals of seasons, up to the day before a game day: later games may be in progress.
+
+    A list does not name the home team of a game on neutral ground; the game's plays do, so these are fetched too.
+
+    Args:
+        stats: the statistics service.
+        seasons: years in which the seasons end, ascending.
+        today: the game day.
+        folder: folder for the received plays; created if it does not exist.
+        client: sends the requests, with rate limit and retries.
+        say: called with a line of progress after each season.
+
+    Returns:
+        The finals by date and id of the game; and the games without a usable result, each with the reason.
+
+    Raises:
+        DataError: if another fetch is running in the folder.
+        FetchStopped: if a list could not be fetched.
+        OSError: if a file cannot be written.
+    """
+    results, left_out = list[tuple[date, str, GameResult]](), list[str]()
+    with exclusive_lock(folder) as kept:
+        for season in seasons:
+            nba, before = NbaSeason(season, stats, client, kept), len(results)
+            for game, phase in nba.games():
+                if game.date >= today:
+                    continue
+                try:
+                    results.append((game.date, game.game_id, _result(game, phase, nba)))
+                except (RetriesExhausted, IncompleteGame) as why:
+                    left_out.append(f"{game.game_id} {game.teams}, {game.date}: {why}")
+            say(f"{nba.name}: {len(results) - before:,} finals")
+    return [result for *_, result in sorted(results)], left_out
+
+
+def _result(game: ListedGame, phase: Phase, nba: NbaSeason) -> GameResult:
+    if game.fault or not game.over:
+        raise IncompleteGame(game.fault or "the list has no result of it")
+    try:
+        home = game.home or nba.plays(game)[0].home
+    except (RetriesExhausted, IncompleteGame) as error:
+        raise IncompleteGame(f"its home team is not known: {error}") from error
+    (away,) = game.points.keys() - {home}
+    return GameResult(
+        home=home,
+        away=away,
+        season=nba.season,
+        day=game.date,
+        differential=game.points[home] - game.points[away],
+        is_playoffs=phase.code in PLAYOFF_PHASES,
+        total=sum(game.points.values()),
         neutral_site=game.is_neutral or None,
     )

@@ -12,8 +12,6 @@ The table of each season is a file, written atomically, so that a killed walk-fo
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +27,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import score
 from dejavu_trainer.evaluation.scoring.totals import score_totals
 from dejavu_trainer.evaluation.table import Table, read_table
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
+from dejavu_trainer.lineage import digest_of
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
@@ -77,7 +76,7 @@ class Fold:
         """Return a hash of all inputs of the fold's scores: the first 16 hexadecimal digits of a SHA-256."""
         until = games.select(games.season <= self.season)
         inputs = FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint
-        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
+        return digest_of(inputs)
 
     def run(self, games: Games, stages: StageCache = NO_CACHE) -> Table:
         """Train and calibrate models on earlier seasons, and score them on the test season.

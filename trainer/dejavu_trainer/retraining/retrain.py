@@ -24,16 +24,14 @@ from dejavu_models.types import HORIZONS
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.default_bundles import default_bundle
-from dejavu_trainer.client import run_client, serving_model
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Progress
-from dejavu_trainer.lineage import code_version, libraries
-from dejavu_trainer.publish import publish_bundle
-from dejavu_trainer.retraining.drift import drifts
+from dejavu_trainer.lineage import code_version, digest_of, libraries
+from dejavu_trainer.publish import publish_bundle, run_client, serving_model
 from dejavu_trainer.retraining.settings import RetrainSettings, SeasonPlan, plan_seasons
 from dejavu_trainer.retraining.sources import SourceGames, gather, problems
-from dejavu_trainer.retraining.triggers import Basis, Trigger, standing_triggers
-from dejavu_trainer.retraining.work_folder import RetrainError, WorkFolder, key_of
+from dejavu_trainer.retraining.triggers import Basis, Trigger, drifts, standing_triggers
+from dejavu_trainer.retraining.work_folder import RetrainError, WorkFolder
 from dejavu_trainer.tracking import TrackedRun
 
 
@@ -194,14 +192,16 @@ def _basis(parent: Basis, settings: RetrainSettings, work: WorkFolder) -> Basis:
 
 def _method(settings: RetrainSettings) -> str:
     """Return a hash of all inputs, except the games, that decide whether a challenger is made and published."""
-    return key_of(
-        recipe=settings.recipe.digest,
-        seed=settings.seed,
-        calibration_games=settings.calibration_games,
-        test_seasons=settings.test_seasons,
-        test_games=settings.test_games,
-        allow_unfit=settings.allow_unfit,
-        **_environment(),
+    return digest_of(
+        {
+            "recipe": settings.recipe.digest,
+            "seed": settings.seed,
+            "calibration_games": settings.calibration_games,
+            "test_seasons": settings.test_seasons,
+            "test_games": settings.test_games,
+            "allow_unfit": settings.allow_unfit,
+            **_environment(),
+        }
     )
 
 

@@ -1,8 +1,20 @@
-"""Triggers that make a new model due, the basis that games are compared with, and the coverage of the server."""
+"""Triggers that make a new model due, the basis that games are compared with, drift, and the coverage of the server.
+
+Drift is a difference of newer games from those that a model was made from. A game is one observation: its minutes are
+dependent. Only differentials are compared, which every game has; a ledger has points only where callers sent them. Each
+quantity has one value per game; its means are compared by Welch's test (Biometrika 34, 1947), which assumes no equal
+variances. For spreads, the value is the distance from the median of its group, which makes it the test of Brown and
+Forsythe (JASA 69, 1974). Any of the tests can raise an alarm, so their p-values are corrected by the method of Holm
+(Scandinavian Journal of Statistics 6, 1979).
+
+With thousands of games an irrelevant difference is significant. So an alarm also requires an effect: a difference of
+the means of at least 0.2 standard deviations, which Cohen (Statistical Power Analysis, 1988) calls small.
+"""
 
 from __future__ import annotations
 
 import enum
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,11 +24,103 @@ from typing import Any, Final, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from dejavu_models.arrays import Floats
 from dejavu_models.manifest import Manifest
 from dejavu_models.ratings import MAX_RATINGS_DAYS
+from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import Games, ranges
-from dejavu_trainer.retraining.drift import drifts
 from dejavu_trainer.retraining.settings import RetrainSettings
+
+LEVEL: Final = 0.01
+"""Maximum probability of any alarm in one comparison if nothing has changed; over comparisons it adds up
+(docs/training.md)."""
+
+SMALLEST_EFFECT: Final = 0.2
+"""Minimum difference of the means for an alarm, in standard deviations."""
+
+MIN_GAMES: Final = 100
+"""Minimum number of games for a coverage to be checked, and on each side of a comparison of games."""
+
+
+def quantities(games: Games) -> dict[str, Floats]:
+    """Return the compared quantities of n games, (n,) each, in points or minutes.
+
+    Scoring is the number of points that moved the differential, over all minutes (for each minute, the fewest that
+    explain the change), pace the number of minutes in which it changes, home edge the final differential, and a spread
+    the distance of a differential from its median.
+    """
+    differentials = games.differentials.astype(np.float64)
+    minutes = np.diff(differentials, axis=1, prepend=0.0)
+    halftime, final = differentials[:, Horizon.HALFTIME.minutes - 1], games.final.astype(np.float64)
+    return {
+        "scoring": np.abs(minutes).sum(axis=1),
+        "pace": (minutes != 0).sum(axis=1).astype(np.float64),
+        "home edge": final,
+        "spread at the half": np.abs(halftime - np.median(halftime)),
+        "spread at the end": np.abs(final - np.median(final)),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Difference of a quantity between older and newer games.
+
+    Attributes:
+        quantity: one of `quantities`.
+        before, after: its means.
+        effect: their difference, after − before, in standard deviations of a game (root of the mean variance).
+        p_value: of Welch's test, corrected for the number of quantities.
+        alarm: whether it is both significant and not negligible.
+    """
+
+    quantity: str
+    before: float
+    after: float
+    effect: float
+    p_value: float
+    alarm: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{self.quantity} {self.before:.2f} → {self.after:.2f} a game ({self.effect:+.2f} standard deviations,"
+            f" p = {self.p_value:.2g})"
+        )
+
+
+def drifts(before: Games, after: Games) -> list[Drift]:
+    """Compare newer games with older ones; return an empty list if one side has fewer than MIN_GAMES.
+
+    Returns:
+        One element for each of `quantities`, in their order.
+    """
+    from scipy.stats import ttest_ind
+
+    if min(len(before), len(after)) < MIN_GAMES:
+        return []
+    names = [*quantities(before)]
+    old, new = (np.stack([*quantities(games).values()]) for games in (before, after))
+    means = old.mean(axis=1), new.mean(axis=1)
+    deviations = np.sqrt((old.var(axis=1, ddof=1) + new.var(axis=1, ddof=1)) / 2)
+    effects = np.divide(means[1] - means[0], deviations, out=np.zeros(len(names)), where=deviations > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the precision for nearly equal values
+        p_values = ttest_ind(old, new, axis=1, equal_var=False).pvalue
+    corrected = holm(np.nan_to_num(p_values, nan=1.0))  # without any variance, equal means have none
+    alarms = (corrected < LEVEL) & (np.abs(effects) >= SMALLEST_EFFECT)
+    columns = (names, *(each.tolist() for each in (*means, effects, corrected, alarms)))
+    return [Drift(*values) for values in zip(*columns, strict=True)]
+
+
+def holm(p_values: Floats) -> Floats:
+    """Correct p-values for multiple tests.
+
+    If all null hypotheses hold, the smallest corrected value is at most x with a probability of at most x.
+    """
+    order = np.argsort(p_values, kind="stable")
+    raised = p_values[order] * np.arange(len(order), 0, -1)
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(np.maximum.accumulate(raised), 1.0)
+    return corrected
 
 
 class Basis(BaseModel):
@@ -60,9 +164,6 @@ class Basis(BaseModel):
         """Return the given games that are later than its own."""
         return games.select(games.date > np.datetime64(self.last_day))
 
-
-MIN_GAMES: Final = 100
-"""Minimum number of games for a coverage to be checked."""
 
 OVER_AFTER: Final = timedelta(days=MAX_RATINGS_DAYS)
 """Time after its newest game from which on a season counts as over."""

@@ -6,8 +6,6 @@ inputs find their results, and other inputs never do.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import Any, Final
 
 from dejavu_common.files import write_atomic
 from dejavu_models.errors import DejavuError
+from dejavu_trainer.lineage import digest_of
 from dejavu_trainer.locks import LOCK, locked
 
 
@@ -48,7 +47,7 @@ class WorkFolder:
             name: the name of the step.
             inputs: its inputs, which must be JSON, with the version of the code; their hash is part of the file's name.
         """
-        result = f"{name}-{key_of(**inputs)}"
+        result = f"{name}-{digest_of(inputs)}"
         self._kept.add(result)
         return self._folder / result
 
@@ -66,20 +65,17 @@ class WorkFolder:
                 _remove(path)
 
 
-def key_of(**inputs: Any) -> str:
-    """Return a hash of inputs, which must be JSON: 16 hexadecimal digits."""
-    content = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
 @contextmanager
 def open_work_folder(folder: Path) -> Iterator[WorkFolder]:
     """Open a work folder for one process, and remove half-done results of a killed one.
 
     Raises:
+        RetrainError: if the folder is in other use: a retrain removes all that it does not need from its own.
         RetrainRunning: if another process has it open.
         OSError: if it cannot be made or written.
     """
+    if folder.is_dir() and not (folder / LOCK).exists() and (others := sorted(each.name for each in folder.iterdir())):
+        raise RetrainError(f"{folder} has {others[0]} and is no work folder; expected a new or an empty folder")
     with locked(folder, RetrainRunning(f"{folder}: another retrain is running there")):
         for path in folder.glob(".*"):
             if path.name != LOCK:

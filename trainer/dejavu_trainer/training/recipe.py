@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from dejavu_models.components.settings import DejavuConfig, LstmConfig
 from dejavu_models.errors import ComponentMissing
 from dejavu_models.manifest import MAX_COMPONENTS, ComponentName
 from dejavu_models.types import COMPONENTS
+from dejavu_trainer.lineage import digest_of
 
 METHOD = 11
 """Version of the training code; incremented with every change that gives different models for the same games, so that
@@ -54,7 +54,7 @@ class TrainingConfig:
             del content["components"]  # the hash of the shipped bundle's recipe, which could not name them
         elif packages := {name: package_of(name) for name in self.components if name not in COMPONENTS}:
             content["packages"] = packages
-        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+        return digest_of(content)
 
 
 _RECIPE = TypeAdapter(TrainingConfig)

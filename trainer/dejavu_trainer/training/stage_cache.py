@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, Final, TypeVar
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.lineage import code_version
+from dejavu_trainer.lineage import code_version, digest_of
 
 R = TypeVar("R")
 
@@ -49,8 +47,7 @@ class StageCache:
         """
         if self.folder is None:
             return compute()
-        content = json.dumps([code_version(), name, *inputs], default=_plain)
-        path = self.folder / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-{name}"
+        path = self.folder / f"{digest_of([code_version(), name, *inputs], _plain)}-{name}"
         try:
             return read(path.read_bytes())
         except FileNotFoundError:

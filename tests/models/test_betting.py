@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.support.builders.markets import markets
+from tests.support.harness.present import present
 
 from dejavu_models.betting import (
     DEFAULT_POLICY,
@@ -114,9 +115,8 @@ def test_every_answer_keeps_its_bounds_and_the_caps_of_a_game_and_an_evening(
     refused = answer.implausible or answer.mismatched
     for side in (answer.above, answer.below):
         assert side.decimal_odds is not None
-        assert side.fair_probability is not None
         assert side.expected_value is not None
-        low, high = sorted((side.fair_probability, side.win_probability))
+        low, high = sorted((present(side.fair_probability), side.win_probability))
         assert low - 1e-12 <= side.staking_probability <= high + 1e-12
         assert 0 <= side.win_probability <= 1
         assert side.implied_probability == 1 / side.decimal_odds
@@ -195,9 +195,7 @@ def test_odds_are_worth_taking_above_the_smallest_and_not_below(market: Market, 
         if (least := alone.minimum_odds(unpriced)) is not None:
             assert least * unpriced.win_probability == pytest.approx(decided)
         if (least := answer.minimum_odds(side)) is not None:
-            assert side.expected_value is not None
-            assert side.decimal_odds is not None
-            assert (side.expected_value > 1e-9) <= (side.decimal_odds > least)
+            assert (present(side.expected_value) > 1e-9) <= (present(side.decimal_odds) > least)
     assert (alone.side, alone.overround, alone.implausible, alone.mismatched) == (None, None, False, False)
 
 

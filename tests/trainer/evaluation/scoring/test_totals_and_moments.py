@@ -1,20 +1,35 @@
-"""Scores of totals: of the served forecasts, from earlier games alone."""
+"""Scores of totals and at moments: of what a server forecasts, from earlier games alone."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.support.builders.random_walks import paced_games, with_total_lines
+from tests.support.builders.calibrations import symmetric_model
+from tests.support.builders.random_walks import paced_games, random_walks, with_moments, with_total_lines
+from tests.support.builders.similar_games import steady_lstm, walks_database
+from tests.support.harness.present import present
 
-from dejavu_feed.live_inputs import COLUMNS
+from dejavu_feed.live_inputs import COLUMNS, LiveInputs, Possession, Side
+from dejavu_feed.moment import Moment
+from dejavu_feed.pattern import period_of, period_seconds
+from dejavu_models.components.ensemble import Ensemble, Weights
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.moments.model import MomentModel
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.inputs import LiveKind
+from dejavu_store.bundle import load_bundle
+from dejavu_store.default_bundles import served_bundle
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.fold_scores import LINE, SERVED
+from dejavu_trainer.evaluation.scoring.moments import score_moments
 from dejavu_trainer.evaluation.scoring.totals import (
     FORMER_GAMES,
     LINE_RATE,
@@ -24,7 +39,10 @@ from dejavu_trainer.evaluation.scoring.totals import (
     season_mean_baseline,
     to_come,
 )
-from dejavu_trainer.evaluation.table import TOTALS, Table
+from dejavu_trainer.evaluation.table import MOMENTS, TOTALS, Table
+from dejavu_trainer.training.linear import fit_linear
+from dejavu_trainer.training.moments import fit_moments
+from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.totals import TotalGames, carry_totals, fit_totals, total_games
 
 STEPS = 3
@@ -44,9 +62,7 @@ def earlier(games: Games) -> Games:
 @pytest.fixture(scope="module")
 def fitted(earlier: Games) -> Totals:
     """The models with which the season 2024 is scored."""
-    found = fit_totals(earlier, STEPS, lambda _: None)
-    assert found is not None
-    return found
+    return present(fit_totals(earlier, STEPS, lambda _: None))
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +85,7 @@ def at_24(table: Table, column: str) -> NDArray[Any]:
 def lined(games: Games) -> tuple[Games, Totals]:
     """The games with lines, and models fitted on those before 2024."""
     result = with_total_lines(games)
-    models = fit_totals(result.select(result.season < 2024), STEPS, lambda _: None)
-    assert models is not None
+    models = present(fit_totals(result.select(result.season < 2024), STEPS, lambda _: None))
     return result, models
 
 
@@ -121,14 +136,6 @@ def test_with_the_line_it_is_the_expected_total_of_the_games_that_have_one(
     assert line < min(0.9 * served, 1.02 * rate)
 
 
-@pytest.mark.nightly
-def test_games_without_points_are_left_out(games: Games, earlier: Games, fitted: Totals) -> None:
-    test = games.of_seasons([2024])
-    missing = replace(test, final_total=np.where(np.arange(250) < 150, -1, test.final_total).astype(np.int16))
-    assert np.unique(scored(fitted, earlier, missing).of(FINAL, "game")).tolist() == list(range(150, 250))
-    assert score_totals(fitted, earlier, replace(test, final_total=np.full(250, -1, np.int16))) == {}
-
-
 def games_of(count: int, seasons: range, seed: int = 0) -> TotalGames:
     games = paced_games(count, seasons, seed)
     return total_games(games, np.zeros(len(games)))
@@ -153,3 +160,75 @@ def test_the_seasons_mean_is_of_earlier_days_and_starts_with_the_season_before()
     came = to_come(GAMES)[~last]
     mean = (came.sum(axis=0) + FORMER_GAMES * former) / (len(came) + FORMER_GAMES)
     assert found["point"][last] == pytest.approx(points[last] + mean, rel=1e-5)
+
+
+STATES = with_moments(random_walks(300, range(2020, 2025)))
+RATED = RatedGames(STATES, np.random.default_rng(1).normal(0, 4, len(STATES)))
+EARLIER, TEST = RATED.select(STATES.season < 2024), RATED.select(STATES.season == 2024)
+CALIBRATION = LatticeCalibration(
+    {(source, kind): symmetric_model(kind) for source in MarginSource for kind in LiveKind}
+)
+
+
+@cache
+def ensemble() -> Ensemble:
+    linear = fit_linear(*EARLIER, curved=True)
+    return Ensemble(linear, (walks_database(), steady_lstm(0.3, 0.1)), Weights.fixed(0.5, 0.3, 0.2))
+
+
+@cache
+def moment_tables() -> MomentModel:
+    return present(fit_moments(EARLIER.games))
+
+
+def moments_scored(test: RatedGames) -> Table:
+    columns = score_moments(ensemble(), CALIBRATION, moment_tables(), EARLIER, test)
+    return Table({"fold.season": np.array([2024]), "game.season": test.games.season, **columns})
+
+
+@cache
+def moment_scores() -> Table:
+    return moments_scored(TEST)
+
+
+def query_of(horizon: Horizon, game: int, elapsed: float) -> ForecastQuery | None:
+    """Return the query of a moments_scored state; None if its pattern would have to agree with it."""
+    states = TEST.games.moments[game]
+    _, lead, total, side, in_air, _ = states[states[:, 0] == elapsed][0].tolist()
+    period = period_of(elapsed)
+    end = 720 * min(period, 4) + 300 * max(period - 4, 0)
+    moment = Moment(period, min(end - elapsed, period_seconds(period)), int(lead))
+    if not elapsed % 60 or abs(lead) > total:
+        return None
+    live = LiveInputs(total_points=int(total), possession=Possession(Side(int(side)), in_air > 0))
+    margin = float(TEST.margins[game])
+    pattern = ScorePattern(tuple(TEST.games.levels[game, : moment.slots].tolist()))
+    return ForecastQuery(pattern, horizon, pregame_margin=margin, moment=moment, live=live)
+
+
+def test_it_scores_what_a_server_forecasts() -> None:
+    shipped = load_bundle(served_bundle())
+    model = Forecaster(shipped.manifest, ensemble(), CALIBRATION, shipped.rating_filter, moments=moment_tables())
+    compared = 0
+    for horizon, target in MOMENTS.items():
+        game, second, probability = (
+            moment_scores().of(target, name) for name in ("game", "second", "served.probability")
+        )
+        for row in range(0, len(game), len(game) // 250):
+            query = query_of(horizon, int(game[row]), float(second[row]))
+            if query is not None:
+                assert model.forecast(query).home_lead_probability == pytest.approx(probability[row], abs=1e-5)
+                compared += 1
+    assert compared > 100
+
+
+def test_scores_do_not_depend_on_how_other_games_ended() -> None:
+    changed = replace(TEST.games, final=TEST.games.final.copy())
+    changed.final[100:] *= -1
+    other = moments_scored(RatedGames(changed, TEST.margins))
+    for target in MOMENTS.values():
+        until = moment_scores().of(target, "game") < 100
+        for name in ("served.probability", "served.crps", "served.pit"):
+            assert np.array_equal(moment_scores().of(target, name)[until], other.of(target, name)[until])
+        logistic = "logistic.probability"
+        assert np.array_equal(moment_scores().of(target, logistic), other.of(target, logistic))

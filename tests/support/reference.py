@@ -1,4 +1,4 @@
-"""Outputs of LSTM networks by NumPy."""
+"""Vectorised NumPy models that the compiled ones are compared with: LSTM networks, and similar games."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dejavu_models.arrays import Floats, Singles
+from dejavu_models.arrays import Floats, Integers, Singles
 from dejavu_models.components import features
+from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.components.features import LIVE_COLUMNS, Rows
 from dejavu_models.components.lstm import Lstm, LstmOutputs
 from dejavu_models.types import HORIZONS
 
@@ -58,3 +60,18 @@ def _outputs(network: Mapping[str, Singles], steps: Singles, live: Singles) -> S
 def _sigmoid(values: Singles) -> Singles:
     result: Singles = np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * values))  # which does not overflow
     return result
+
+
+def members_of(dejavu: Dejavu, minute: int, groups: Integers) -> Integers:
+    """Return the images in groups, (k,), group by group."""
+    parts = [dejavu.members[minute - 1, dejavu.starts[each] : dejavu.starts[each + 1]] for each in groups.tolist()]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def past_rows(dejavu: Dejavu, minute: int, games: Integers) -> Rows:
+    """Return past games as rows after a minute."""
+    live = np.full((len(games), len(LIVE_COLUMNS)), np.nan)
+    totals = dejavu.games.totals[games, minute - 1].astype(np.float64)
+    live[:, 0] = np.where(totals < 0, np.nan, totals)
+    patterns = dejavu.games.differentials[games, :minute].astype(np.float64)
+    return Rows(patterns, dejavu.games.margins[games].astype(np.float64), live)

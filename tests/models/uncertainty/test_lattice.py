@@ -1,4 +1,4 @@
-"""One game alone: the same distribution as in a batch, and recorded quantiles that score like the distribution."""
+"""Distributions on whole numbers: of one game as of a batch, for home as for away, with conformal ranks."""
 
 from __future__ import annotations
 
@@ -7,18 +7,81 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import symmetric_calibration, symmetric_model
 
+from dejavu_models.arrays import Floats
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import static_score
 from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, Situation
-from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
+from dejavu_models.uncertainty.lattice.distribution import (
+    EDGES,
+    LARGEST,
+    VALUES,
+    LatticeDistribution,
+    from_cumulative,
+)
 from dejavu_models.uncertainty.lattice.game import LatticeGame
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveColumns, LiveKind
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
+from dejavu_models.uncertainty.lattice.margin_model import LATE_MINUTES
+from dejavu_models.uncertainty.lattice.ranks import TAILS, UNRANKED, calibrated, cells, check_ranks, knots, ranks_of
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, cumulative, weighted_quantiles
+
+SHAPE = weighted_quantiles(np.random.default_rng(0).normal(size=20_000), np.ones(20_000))
+
+
+def distribution(center: float, scale: float, *, ties: bool) -> LatticeDistribution:
+    return from_cumulative(cumulative(SHAPE, (EDGES[None, :] - center) / scale), ties=ties)
+
+
+centers, scales = st.floats(-60, 60), st.floats(0.3, 20)
+
+
+@given(center=centers, scale=scales, ties=st.booleans(), alpha=st.floats(0.002, 0.99))
+def test_an_interval_has_whole_ends_and_at_most_half_of_alpha_beyond_each(
+    center: float, scale: float, ties: bool, alpha: float
+) -> None:
+    made = distribution(center, scale, ties=ties)
+    assert made.mass.sum() == pytest.approx(1)
+    assert (made.mass >= 0).all()
+    lower, upper = (int(end[0]) for end in made.intervals(alpha))
+    below, above = made.mass[0, lower > VALUES].sum(), made.mass[0, upper < VALUES].sum()
+    assert below <= alpha / 2 + 1e-9
+    assert above <= alpha / 2 + 1e-9
+    # One value less on either side would leave more than that outside.
+    assert made.mass[0, lower >= VALUES].sum() >= alpha / 2 - 1e-9
+    assert made.mass[0, upper <= VALUES].sum() >= alpha / 2 - 1e-9
+
+
+@given(center=centers, scale=scales)
+def test_no_game_ends_in_a_tie_and_no_side_is_impossible(center: float, scale: float) -> None:
+    made = distribution(center, scale, ties=False)
+    assert made.mass[0, LARGEST] == 0
+    assert 0 < made.home_leads[0] < 1
+
+
+@given(center=st.floats(-30, 30), scale=st.floats(0.5, 15), outcome=st.integers(-60, 60), ties=st.booleans())
+def test_crps_is_the_expected_distance_less_half_of_that_of_two_draws(
+    center: float, scale: float, outcome: int, ties: bool
+) -> None:
+    made = distribution(center, scale, ties=ties)
+    mass = made.mass[0]
+    distances = np.abs(VALUES[:, None] - VALUES[None, :])
+    expected = mass @ np.abs(VALUES - outcome) - mass @ distances @ mass / 2
+    assert made.crps(np.array([float(outcome)]))[0] == pytest.approx(expected, abs=1e-9)
+
+
+@given(size=st.integers(5, 300), seed=st.integers(0, 99))
+def test_a_small_sample_has_tails_beyond_its_outermost_values(size: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=size)
+    shape = weighted_quantiles(values, np.ones(size))
+    assert (np.diff(shape) >= 0).all()
+    assert shape[0] < shape[1] < shape[-2] < shape[-1]
+    assert shape[0] < values.min()
+    assert shape[-1] > values.max()
+
 
 CALIBRATION = symmetric_calibration()
 
@@ -146,10 +209,91 @@ def test_a_game_is_forecast_by_the_best_tables_whose_live_inputs_it_has(
         assert with_live.interval(0.05) != without.interval(0.05)
 
 
+MODEL = symmetric_model()
+
+
+def points_of(leads: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    return leads + 0.2 * margins
+
+
+@given(when=st.sampled_from(CASES), lead=st.integers(-30, 30), margin=st.floats(-12, 12))
+def test_the_other_side_has_the_mirrored_distribution(when: tuple[int, int], lead: int, margin: float) -> None:
+    horizon, minute = HORIZONS[when[0]], when[1]
+    if not lead and horizon is Horizon.FINAL and minute in LATE_MINUTES:
+        return  # without a leader nothing is towards one
+    leads, margins = np.array([lead, -lead], dtype=float), np.array([margin, -margin])
+    made = MODEL.distribution(horizon, minute, points_of(leads, margins), leads, margins)
+    assert made.mass[0] == pytest.approx(made.mass[1][::-1], abs=1e-9)
+
+
+def test_requests_without_live_inputs_and_bundles_without_their_tables_have_the_others() -> None:
+    made = symmetric_calibration()
+    assert made.kinds(MarginSource.KNOWN) == BEST_FIRST
+    assert made.model(MarginSource.KNOWN).kind is LiveKind.NONE
+    assert made.kinds(MarginSource.RATED) == ()
+    with pytest.raises(ValueError, match="no tables for margins that are UNKNOWN"):
+        LatticeCalibration({(source, LiveKind.NONE): MODEL for source in (MarginSource.KNOWN, MarginSource.RATED)})
+    with pytest.raises(ValueError, match="tables of KNOWN for SCORES were fitted for NONE"):
+        LatticeCalibration({**made.models, (MarginSource.KNOWN, LiveKind.SCORES): MODEL})
+
+
+ROUNDING = 1e-6 * len(TAILS)
+"""Sum of the differences that ranks keep between levels: 1e-6 from each to the next."""
+
+
+def transforms(games: int, seed: int, power: float) -> Floats:
+    """Return transforms by tables that are too narrow (a power below 1) or too wide, of games with similar minutes."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.random((games, 1)) ** power * rng.random((games, len(CASES))) ** 0.1
+    return 0.5 + rng.choice([-0.5, 0.5], (games, len(CASES))) * sizes
+
+
+def test_every_case_is_in_one_cell_and_the_last_minutes_have_their_own() -> None:
+    assert sorted(row for rows in cells() for row in rows) == list(range(len(CASES)))
+    of_one_minute = [CASES[rows[0]] for rows in cells() if len(rows) == 1]
+    assert of_one_minute == [(1, 46), (1, 47)]
+
+
+@given(games=st.integers(2, 12), seed=st.integers(0, 10**6), power=st.floats(0.05, 8))
+@example(games=2, seed=2, power=4.3125)  # all levels near the median end at one game
+def test_a_new_game_is_covered_as_often_as_promised(games: int, seed: int, power: float) -> None:
+    """Each game in turn is new to the ranks of the others; the bound holds on average over games and minutes."""
+    of_all = transforms(games, seed, power)
+    held = np.empty((games, len(CASES), len(TAILS)))
+    for game in range(games):
+        reach = 0.5 - ranks_of(np.delete(of_all, game, axis=0))
+        held[game] = np.abs(of_all[game] - 0.5)[:, None] <= reach + ROUNDING
+    # Levels without ranks, as there are too few games, are those of the tables, without a guarantee.
+    promised = (1 - 2 * TAILS) * games <= games - 1 + 1e-9
+    for rows in cells():
+        share = held[:, rows].mean(axis=(0, 1))
+        assert (share[promised] >= (1 - 2 * TAILS[promised]) - 1e-9).all()
+
+
+def test_ranks_of_true_tables_change_nothing_and_those_of_narrow_ones_widen_them() -> None:
+    rng = np.random.default_rng(1)
+    true = rng.random((20_000, len(CASES)))
+    assert ranks_of(true) == pytest.approx(UNRANKED, abs=0.012)
+    narrow = 0.5 + np.sign(true - 0.5) * np.sqrt(np.abs(true - 0.5) / 2)
+    assert (ranks_of(narrow)[:, 4:-1] < UNRANKED[:, 4:-1] - 0.002).all()
+
+
+@given(games=st.integers(1, 5), seed=st.integers(0, 10**6), below=st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_a_calibrated_level_rises_with_that_of_the_tables_and_keeps_the_median(
+    games: int, seed: int, below: list[float]
+) -> None:
+    ranks = ranks_of(transforms(games, seed, 1.0))
+    check_ranks(ranks.astype(np.float32).astype(np.float64))
+    levels = calibrated(ranks[0], np.array([0.0, *sorted(below), 1.0]))
+    assert (np.diff(levels) >= 0).all()
+    assert (levels[0], levels[-1]) == (0.0, 1.0)
+    assert calibrated(ranks[0], np.array([0.5])) == pytest.approx([0.5])
+    assert all((np.diff(each) > 0).all() for each in knots(ranks[0]))
+
+
 @pytest.mark.parametrize("kind", BEST_FIRST)
 def test_tables_with_live_inputs_want_those_of_their_kind(kind: LiveKind) -> None:
     other, zero = next(each for each in BEST_FIRST if each is not kind), np.zeros(1)
-    model = symmetric_model(kind)
     for live in (None, LiveColumns(np.array([90.0]), np.array([1.0]), np.array([0.1]), other)):
         with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
-            model.distribution(Horizon.FINAL, 24, zero, zero, zero, live)
+            symmetric_model(kind).distribution(Horizon.FINAL, 24, zero, zero, zero, live)

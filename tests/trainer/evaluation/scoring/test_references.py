@@ -1,4 +1,4 @@
-"""Conformal distributions of the references: those of crepes, an independent implementation, and right in theory.
+"""References that know every earlier game, with the conformal distributions of crepes, an independent implementation.
 
 crepes does not support leads: it gets residuals mirrored towards the leader as in our code, and bins for cells.
 """
@@ -9,12 +9,79 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.support.builders.folds import linear_points, rated_walks
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.lead_groups import LEAD_EDGES
-from dejavu_trainer.evaluation.scoring.residuals import MIN_CELL, ResidualDistribution, interval
+from dejavu_models.components.ensemble import Ensemble
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
+from dejavu_trainer.evaluation.scoring.baselines import (
+    lead_scales,
+    persistence,
+    references,
+)
+from dejavu_trainer.evaluation.scoring.residuals import MIN_CELL, ResidualDistribution
 from dejavu_trainer.evaluation.table import LEVELS
+from dejavu_trainer.training.linear import PARTS_OF_A_SEASON, fit_linear
+from dejavu_trainer.training.ratings import RatedGames
+
+FINAL, HALFTIME = HORIZONS.index(Horizon.FINAL), HORIZONS.index(Horizon.HALFTIME)
+MINUTE = 20
+CASE = CASES.index((FINAL, MINUTE))
+
+
+def points_by(past: RatedGames, rated: RatedGames) -> Floats:
+    """Return the point forecasts of the end after MINUTE, (n,), by a linear model of earlier games."""
+    return linear_points(Ensemble(fit_linear(*past)), rated, MarginSource.KNOWN, MINUTE)[:, FINAL]
+
+
+@pytest.mark.parametrize("seasons", [[2030, 2031, 2032], [2032]])
+def test_references_know_every_earlier_game_and_score_by_residuals_of_models_that_did_not_see_it(
+    seasons: list[int],
+) -> None:
+    """Each season's are by models of the other seasons; within a single season, each part's by the other parts."""
+    rated = rated_walks(100, range(2030, 2034), 0)
+    past, test = rated.of_seasons(seasons), rated.of_seasons([2033])
+    found = references(past, test)
+    points = points_by(past, test)
+    assert found["linear"]["point"][:, CASE] == pytest.approx(points, abs=1e-4)
+    assert found["normal"]["point"][:, CASE] == pytest.approx(points, abs=1e-4)
+    games = np.arange(len(past.games))
+    parts = past.games.season if len(seasons) > 1 else games * PARTS_OF_A_SEASON // len(games)
+    unseen = np.concatenate([
+        past.games.final[parts == part] - points_by(past.select(parts != part), past.select(parts == part))
+        for part in np.unique(parts)
+    ])  # fmt: skip
+    scales = lead_scales(past.games, past.games.outcomes[:, None, :] - in_sample(past))[FINAL, MINUTE]
+    scaled = np.sort(unseen / scales[lead_groups(past.games.levels[:, MINUTE - 1])])
+    rank = (len(scaled) + 1) // 10
+    half = scales[lead_groups(test.games.levels[:, MINUTE - 1])]
+    assert found["linear"]["lower_80"][:, CASE] == pytest.approx(points + half * scaled[rank - 1], abs=1e-3)
+    newest = past.games.season >= 2031
+    spread = lead_scales(past.games.select(newest), np.tile(unseen[newest, None, None], (1, MAX_SLOTS, 2)))[
+        FINAL, MINUTE
+    ]
+    half = spread[lead_groups(test.games.levels[:, MINUTE - 1])]
+    ends = points - 1.2816 * half, points + 1.2816 * half
+    for end, name in zip(ends, ("lower_80", "upper_80"), strict=True):
+        assert np.abs(found["normal"][name][:, CASE] - end).max() < 1.5  # whole numbers, and no tie
+
+
+def in_sample(past: RatedGames) -> Floats:
+    models = Ensemble(fit_linear(*past))
+    return np.stack([linear_points(models, past, MarginSource.KNOWN, minute) for minute in range(1, MAX_SLOTS + 1)], 1)
+
+
+def test_persistence_keeps_the_lead_with_the_changes_of_every_earlier_game() -> None:
+    rated = rated_walks(100, range(2030, 2034), 0)
+    past, test = rated.of_seasons([2030, 2031, 2032]).games, rated.of_seasons([2033]).games
+    found, leads = persistence(past, test), test.levels[:, MINUTE - 1]
+    assert found["point"][:, CASE] == pytest.approx(leads)
+    changes = np.sort(past.final - past.levels[:, MINUTE - 1])
+    rank = 301 // 10
+    assert found["lower_80"][:, CASE] == pytest.approx(leads + min(changes[rank - 1], 0))
+    assert found["upper_80"][:, CASE] == pytest.approx(leads + max(changes[-rank], 0))
+
 
 RANGES = ((0.0, 3.4), (3.6, 8.4), (8.6, 15.4), (15.6, 40.0))
 
@@ -70,19 +137,6 @@ def test_intervals_are_those_of_crepes_with_small_cells_joined(
         assert ends == pytest.approx(intervals_of_crepes(past, asked, edges, 1 - level / 100), abs=1e-4)
         within = (ends[:, 0] <= outcomes) & (outcomes <= ends[:, 1])
         assert (columns[f"held_{level}"] == within).mean() > 0.99  # in single precision
-
-
-@given(st.lists(st.integers(-10_000, 10_000), min_size=2, max_size=120, unique=True), st.floats(0.001, 0.999))
-def test_each_tail_of_exchangeable_games_is_missed_no_more_often_than_alpha_allows(
-    drawn: list[int], alpha: float
-) -> None:
-    """Each of n + 1 games is equally likely to be the next one: the coverage is the share over all of them."""
-    values = np.array(drawn, dtype=float)
-    ends = [interval(np.sort(np.delete(values, game)), alpha) for game in range(len(values))]
-    assume(np.isfinite(ends).all())
-    low, high = np.array(ends).T
-    for missed in (values < low, values > high):
-        assert missed.sum() <= alpha / 2 * len(values) + 1e-6
 
 
 @pytest.mark.parametrize(("threshold", "points"), [(0.5, (0.0, 1.0)), (0.0, (-0.1, 0.1))])

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from tests.support.builders.bundles import light_bundle, sealed, without_totals
-from tests.support.builders.calibrations import steady_totals
+from tests.support.builders.bundles import without_totals
+from tests.support.builders.shipped import shipped_bundle
+from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
-from dejavu_models.arrays import from_npz, to_npz
-from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
-from dejavu_models.manifest import TOTALS, Manifest
 from dejavu_models.online_state import OnlineState
-from dejavu_models.team_filter import TotalFilter
-from dejavu_models.totals.model import MOST_TO_COME, TABLES, TotalInputs
+from dejavu_models.totals.model import MOST_TO_COME, TotalInputs
 from dejavu_models.totals.totals import forecast_total, total_tables
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Forecast, Horizon, MarginSource, TotalForecast
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
-from dejavu_store.bundle import publish, read_manifest
-from dejavu_store.contents import load_contents
-from dejavu_store.default_bundles import default_bundle
 
-STEADY = steady_totals()
-KNOWN = STEADY.models[MarginSource.KNOWN]
+TOTALS = present(shipped_bundle().totals)
+KNOWN = TOTALS.models[MarginSource.KNOWN]
 GAMES = st.lists(
     st.tuples(st.integers(0, 500), st.floats(-60, 60), st.floats(150, 280)).map(
         lambda game: (game[0], max(min(game[1], game[0]), -game[0]), game[2])
@@ -67,7 +58,7 @@ def test_no_total_is_below_the_points_so_far(games: list[tuple[int, float, float
 def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
     source: MarginSource, games: list[tuple[int, float, float]], when: tuple[int, int], levels: list[float]
 ) -> None:
-    model, horizon, minute = STEADY.models[source], HORIZONS[when[0]], when[1]
+    model, horizon, minute = TOTALS.models[source], HORIZONS[when[0]], when[1]
     batch = model.distribution(horizon, minute, inputs_of(games))
     points = batch.first + model.to_come(horizon, minute, inputs_of(games))
     for row, (so_far, lead, expected) in enumerate(games):
@@ -79,40 +70,13 @@ def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
         assert alone.quantiles(levels) == [alone.quantiles([level])[0] for level in levels] == due
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_tables_of_another_shape_or_that_are_not_finite_are_refused(name: str) -> None:
-    table = getattr(KNOWN, name)
-    with pytest.raises(ValueError, match=name):
-        replace(KNOWN, **{name: table[:-1]})
-    with pytest.raises(ValueError, match=name):
-        replace(KNOWN, **{name: np.full_like(table, np.nan)})
-
-
-FAR_SCALES = {
-    "a lead of 200": (-1, (0.0, 0.0, 18.0, 0.0)),
-    "no lead": (-1, (0.0, 0.0, 0.0, 360.0)),
-    "nothing to come": (0, (0.0, 120.0, 0.0, 0.0)),
-    # The scale is finite at the leads that a verification queries (0, 14 and -40), and infinite at 17.
-    "a lead between": (-1, (-25200.0, 0.0, 18000.0, 25200.0)),
-}
-
-
-@pytest.mark.parametrize(("row", "of_row"), FAR_SCALES.values(), ids=FAR_SCALES)
-def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, of_row: tuple[float, ...]) -> None:
-    scale = KNOWN.scale.copy()
-    scale[row] = of_row
-    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±300\)"):
-        replace(KNOWN, scale=scale)
-
-
 PLAIN = without_totals()
-MODEL = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, STEADY)
+MODEL = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, TOTALS)
 WITH_TEAMS = ForecastQuery(ScorePattern((1.0, 3.0, 2.0, 4.0)), Horizon.FINAL, 0.1, "BOS", "LAL", live=LiveInputs(18))
 
 
 def total_of(forecast: Forecast) -> TotalForecast:
-    assert forecast.total is not None
-    return forecast.total
+    return present(forecast.total)
 
 
 @given(st.integers(1, 47), st.sampled_from(Horizon), st.integers(0, 60), st.floats(0.01, 0.5), st.booleans())
@@ -144,7 +108,7 @@ def test_quantiles_are_of_the_total_too_and_the_interval_holds_the_point_however
 
 def test_what_is_expected_comes_from_the_ratings_of_totals_unless_they_are_too_old() -> None:
     expected = total_of(MODEL.forecast(WITH_TEAMS)).expected_total
-    assert expected == pytest.approx(STEADY.ratings.expected("BOS", "LAL")[0])
+    assert expected == pytest.approx(TOTALS.ratings.expected("BOS", "LAL")[0])
     # A given margin says nothing of the total.
     assert total_of(MODEL.forecast(replace(WITH_TEAMS, pregame_margin=3.0))).expected_total == expected
     old = replace(WITH_TEAMS, game_date=date(2026, 12, 1))
@@ -158,59 +122,15 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     for game in range(KNOWN_GAMES):
         day = date(2035, 11, 1 + 2 * game)
         state = state.after(GameResult("BOS", "LAL", 2036, day, 3.0, total=270.0))
-    learned = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, STEADY)
+    learned = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, TOTALS)
     learned.max_ratings_days = 365
     learned.update(OnlineState(sequence=7, rated=state))
     query = replace(WITH_TEAMS, game_date=date(2035, 11, 25))
     total = total_of(learned.forecast(query))
     assert total.expected_total is not None
-    assert total.expected_total > STEADY.ratings.expected("BOS", "LAL")[0] + 10
-    tables = STEADY.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
+    assert total.expected_total > TOTALS.ratings.expected("BOS", "LAL")[0] + 10
+    tables = TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
     assert total == forecast_total(tables, query, total.expected_total)
     # For a game of the next season, teams are drawn together.
-    later = total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total
-    assert later is not None
+    later = present(total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total)
     assert later < total.expected_total
-
-
-WRITTEN = replace(STEADY, ratings=STEADY.ratings.predict(read_manifest(default_bundle()).ratings.season))
-COLUMNS = from_npz(WRITTEN.to_bytes())
-
-
-def with_totals(content: bytes) -> tuple[Manifest, dict[str, bytes]]:
-    """Return the manifest and the contents of the light bundle with a file of totals."""
-    base = read_manifest(light_bundle())
-    contents = {name: (light_bundle() / name).read_bytes() for name in base.files} | {TOTALS: content}
-    return sealed(base, contents), contents
-
-
-def test_a_bundle_with_totals_is_loaded_with_them(tmp_path: Path) -> None:
-    read = publish(tmp_path / "bundle", *with_totals(WRITTEN.to_bytes())).totals
-    assert read is not None
-    assert read.to_bytes() == WRITTEN.to_bytes()
-    for field in fields(TotalFilter):
-        assert np.array_equal(getattr(read.ratings, field.name), getattr(WRITTEN.ratings, field.name)), field.name
-
-
-UNEQUAL_PAIR = np.zeros((34, 34))
-UNEQUAL_PAIR[0, 1] = UNEQUAL_PAIR[1, 0] = 1.0
-ONE_SOURCE = {name: COLUMNS[name][:1] for name in COLUMNS if COLUMNS[name].shape[:1] == COLUMNS["sources"].shape}
-
-WRONG: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
-    "tables of no rated total": (ONE_SOURCE, "no tables for totals that are KNOWN, RATED"),
-    "one infinite mean": ({"mean": np.array([*[0.0] * 33, np.inf])}, "its mean must be within"),
-    "asymmetric covariance": ({"covariance": np.eye(34) + np.eye(34, k=1)}, "not symmetric"),
-    "pair without a variance": ({"covariance": np.eye(34) + (1 + 1e-7) * UNEQUAL_PAIR}, "games a negative variance"),
-    "settings that are not numbers": ({"settings": np.full(5, np.nan)}, "wrong noise: Input should be"),
-    "season before the league": ({"season": np.array(-30_000, np.int16)}, "wrong season: Input should be greater"),
-    "later season": ({"season": np.array(2030, np.int16)}, "for season 2030 and end on 2023-06-12; those of margins"),
-    "no date": ({"date": np.array(-(2**63))}, "ratings of totals include no game"),
-    "date after that of margins": ({"date": np.array(20_000)}, "end on 2024-10-04; those of margins are for season"),
-}
-
-
-@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
-def test_totals_from_which_no_server_could_learn_are_refused(change: dict[str, NDArray[Any]], said: str) -> None:
-    manifest, contents = with_totals(to_npz(**{**COLUMNS, **change}))
-    with pytest.raises(BundleCorrupt, match=rf"{TOTALS} cannot be read: .*{said}"):
-        load_contents("bundle", manifest, contents)

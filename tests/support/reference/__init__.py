@@ -1,1 +1,0 @@
-"""Vectorised NumPy models that the compiled ones are compared with."""

@@ -185,9 +185,7 @@ test-protobuf6: $(GEN)/.installed
 # Each nightly part can be run separately. The first two run nothing beside a program or test: it measures, or calls with
 # deadlines. Each program of bench/ exits with 1 if a promise is broken.
 MEASURED = "hangs --rounds 1 --seconds 30" "idle_connections --connections 700 --soft 256 --clients 12" \
-  "streams" "network.unread_streams --streams 200 --games 2000 --churn-seconds 30" "network.catch_up" "network.stopped_worker --seconds 4 --callers 4" \
-  "network.stopped_worker --writing --seconds 10 --callers 4" \
-  "network.scorecard_callers --forecasts 20000 --callers 8 --seconds 10 --alone 30" \
+  "streams" "stopped_worker --seconds 4 --callers 4" "stopped_worker --writing --seconds 10 --callers 4" \
   "overload --seconds 1 --connections 8 --factors 1.5 --at-once 240 --timeout-ms 5000" "page --browsers 100 --events 40 --rate 8"
 ROUNDS = "kills" "kills --servers 2" "kills --servers 2 --postgres" "notifier_kills" "restarts" "promotions --rounds 20"
 run_benches = failed=; $(PYTEST) -m nightly --durations 0 $(1) || failed="\npytest $(1)"; export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; \

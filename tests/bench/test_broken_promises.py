@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from bench.clients import LoadResult, Publishers, Subscriber, judge
 from bench.idle_connections import Outcome, Outcomes
-from bench.network import scorecard_callers, stopped_worker, unread_streams
 from bench.notifier_kills import KillResult
 from bench.overload import run as overload
 from bench.overload.load import Taken
@@ -21,7 +20,7 @@ from bench.result import Result
 from bench.streams import Result as StreamsResult
 from tests.support.builders.issued_forecasts import game, issued
 
-from bench import hangs
+from bench import hangs, stopped_worker
 from dejavu_ledger import Ledger
 
 SOUND_STREAMS = StreamsResult(stalled=1, cut_off=2, pss_mib=[100.0, 110.0, 120.0], descriptors=[50, 60])
@@ -92,31 +91,6 @@ def test_too_many_failed_calls_and_changed_forecasts_are_found() -> None:
         "a repeated call returned another forecast",
     ]
     assert "2.00%" in stopped_worker.report(result)
-
-
-def test_memory_of_unread_streams_beyond_its_bounds_is_found() -> None:
-    sound = unread_streams.Result(
-        before=[80.0, 90.0], unread=[110.0, 190.0], after_a_minute=[100.0, 100.0], at_the_end=[90.0, 110.0]
-    )
-    assert sound.breaches() == []
-    broken = unread_streams.Result(
-        before=[80.0], unread=[181.0], after_a_minute=[100.0], at_the_end=[111.0], faults=["not in order"]
-    )
-    assert len(broken.breaches()) == 3
-
-
-def test_scorecards_that_are_late_or_refused_or_repeats_that_are_slow_are_found() -> None:
-    sound = scorecard_callers.Result(
-        repeat_alone_ms=[5.0], five_ms=[100.0] * 20, late=1, codes={"five": {"OK": 20}, "repeat": {"OK": 20}}
-    )
-    assert sound.breaches() == []
-    broken = scorecard_callers.Result(
-        repeat_alone_ms=[25.0],
-        five_ms=[100.0] * 20,
-        late=2,
-        codes={"five": {"OK": 20}, "large": {"OK": 8, "RESOURCE_EXHAUSTED": 12}},
-    )
-    assert len(broken.breaches()) == 3
 
 
 TAKEN = Taken(

@@ -1,6 +1,6 @@
 """Measures calls of both clients while one of two workers is stopped (SIGSTOP): TCP accepts data, but nothing answers.
 
-Run with `python -m bench.network.stopped_worker` from the project's folder. For each client, some callers call a real
+Run with `python -m bench.stopped_worker` from the project's folder. For each client, some callers call a real
 server with two workers: a what-if, then the same named call twice. After a period without faults, the control, one
 worker is stopped between two transactions, and continued later. Checks:
 

@@ -60,10 +60,11 @@ class WalCheckpointer:
 
     Args:
         path: the database.
+        pause: seconds between a commit and the copy.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, pause: float = PAUSE_SECONDS) -> None:
+        self._path, self._pause = path, pause
         self._due, self._closed = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -82,8 +83,10 @@ class WalCheckpointer:
             self._thread.join()
 
     def _run(self) -> None:
-        while self._due.wait() and not self._closed.wait(PAUSE_SECONDS):
-            self._due.clear()  # first: a commit during the copy is due again
+        while self._due.wait():
+            self._due.clear()  # first: what is set during pause or copy, by a commit or `close`, is not lost
+            if self._closed.wait(self._pause):
+                return
             self._copy()
 
     def _copy(self) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import random
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -26,7 +28,7 @@ from dejavu_ledger import (
     verify,
 )
 from dejavu_ledger.database import sql, sqlite
-from dejavu_ledger.database.sqlite import SqliteBackend
+from dejavu_ledger.database.sqlite import SqliteBackend, WalCheckpointer
 
 pytestmark = pytest.mark.sqlite
 
@@ -150,6 +152,18 @@ async def test_a_log_that_cannot_be_copied_fails_no_commit(ledger: Ledger, tmp_p
             assert len(await ledger.commit([issued(game(number))])) == 1
             await asyncio.sleep(0.3)
     assert (await ledger.position()).sequence == 3
+
+
+def test_copying_ends_whenever_it_is_closed(tmp_path: Path) -> None:
+    pause, rng = 0.001, random.Random(1)
+    for _ in range(400):
+        checkpointer = WalCheckpointer(tmp_path / "ledger.db", pause)
+        checkpointer.committed()
+        time.sleep(pause * rng.uniform(0.8, 1.4))  # at the end of its pause, when it begins to copy
+        closer = threading.Thread(target=checkpointer.close, daemon=True)
+        closer.start()
+        closer.join(20)
+        assert not closer.is_alive()
 
 
 async def test_a_closed_ledger_leaves_no_thread_behind(url: str) -> None:

@@ -208,7 +208,6 @@ ELSEWHERE = {
     r"dejavu poll( #|$| --metrics-listen)": NBA,
     r"dejavu-trainer fetch ": NBA,
     r"dejavu-trainer .*--data DIR ": SEASONS,
-    r"python -m bench\.": HOURS,
     r"dejavu-trainer (simulate|fit|evaluate|backtest|compare|import|refresh|retrain) ": (
         "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer"
     ),

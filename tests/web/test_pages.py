@@ -158,6 +158,17 @@ def test_a_past_game_is_named_where_it_is_pointed_at_and_told_where_it_is_chosen
     assert len(names) == 5
     assert opened.page.locator(".dejavu-story strong").inner_text() == f"{names[0]}."
     rows.nth(2).click()
+    # The same forecast is loaded again when its tab is seen again.
+    with opened.page.expect_response(lambda answer: answer.url.endswith(f"/api/games/{IN_PLAY}")) as loaded:
+        for hidden in ("true", "false"):
+            opened.page.evaluate(
+                f"""() => {{
+                  Object.defineProperty(document, "hidden", {{ value: {hidden}, configurable: true }});
+                  document.dispatchEvent(new Event("visibilitychange"));
+                }}"""
+            )
+    loaded.value.finished()
+    opened.page.evaluate("() => new Promise(requestAnimationFrame)")
     assert opened.page.locator(".dejavu-story strong").inner_text() == f"{names[2]}."
     chart = opened.page.locator(".courses")
     chart.scroll_into_view_if_needed()

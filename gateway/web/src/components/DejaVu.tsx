@@ -1,5 +1,5 @@
 /** Déjà vu: the past games that went like this one, how each went on, and what all of them say together. */
-import { createEffect, createSignal, For, on, onCleanup, Show } from "solid-js";
+import { createEffect, createMemo, createSignal, For, on, onCleanup, Show } from "solid-js";
 import { CourseChart } from "../charts/CourseChart";
 import { courseOf, nameOf, partsOf, storyBeside, storyOf, together } from "../model/dejavu";
 import { lead } from "../model/format";
@@ -46,8 +46,9 @@ export function DejaVu(props: Props) {
     frame = requestAnimationFrame(step);
   };
   onCleanup(stop);
-  // Other games stand in the list after another minute.
-  createEffect(on(() => `${props.forecast.horizon} ${props.forecast.minute} ${games().map(nameOf).join()}`, () => (stop(), setPlace(0)), { defer: true }));
+  // Other games stand in the list after another minute; the same ones come again with every event.
+  const listed = createMemo(() => `${props.forecast.horizon} ${props.forecast.minute} ${games().map(nameOf).join()}`);
+  createEffect(on(listed, () => (stop(), setPlace(0)), { defer: true }));
   const past = () =>
     games().map((game) => ({ name: nameOf(game), points: courseOf(game, props.forecast.minute, props.forecast.horizon), ...partsOf(game) }));
   const label = () => said.chartLabel(lead(props.forecast.lead ?? 0, props.home, props.away, 0), games().map(nameOf).join("; "));

@@ -13,13 +13,13 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import psutil
 import pytest
 from tests.support.harness.required import required_program
 
@@ -178,14 +178,16 @@ class Images:
         namespaces = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--propagation", "private")
         mounted = (str(self.files(target)), str(volume or ""), user)
         command = ["unshare", *namespaces, "sh", "-c", inside, "sh", *mounted]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         try:
             yield process
         finally:
-            # --kill-child of unshare is lost when the program changes its user. The end of process 1 ends them all.
-            for child in psutil.Process(process.pid).children() if process.poll() is None else []:
-                child.kill()
-            process.kill()
+            # --kill-child of unshare is lost when the program changes its user, which may outlive unshare. The end of
+            # process 1 of the container ends all that it has started.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 

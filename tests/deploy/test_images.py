@@ -128,9 +128,12 @@ def test_a_dashboard_serves_the_page(images: Images) -> None:
     with (
         images.running("dashboard", [], environment=listen) as process,
         closing(SpawnedServer(process)) as dashboard,
-        urllib.request.urlopen(f"http://{dashboard.address}/", timeout=30) as page,
     ):
-        assert b"<!doctype html>" in page.read(1000).lower()
+        with urllib.request.urlopen(f"http://{dashboard.address}/", timeout=30) as page:
+            assert b"<!doctype html>" in page.read(1000).lower()
+        [program] = psutil.Process(process.pid).children()
+        program.send_signal(signal.SIGTERM)
+        assert dashboard.exit_code() == 0
 
 
 def test_a_poller_finds_the_programs_that_it_needs(images: Images) -> None:

@@ -187,6 +187,7 @@ async def load_recorded(
         # Skip superseded and late forecasts, and those of other clients: they have another alpha, or half points.
         if (
             each.superseded
+            or each.of_others
             or forecast.late
             or forecast.alpha != ALPHA
             or not pattern

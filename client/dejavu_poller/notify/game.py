@@ -126,9 +126,11 @@ class GameView:
             self.final = forecast
 
     async def read(self, record: AsyncIterable[RecordedPrediction]) -> None:
-        """Note what the record has of the end of the game, newest first."""
+        """Note what the record has of the end of the game by its owners, newest first."""
         recorded = list[RecordedPrediction]()
         async for each in record:
+            if each.of_others:
+                continue
             recorded.append(each)
             if len(recorded) == MAX_READ:
                 break

@@ -67,6 +67,7 @@ def listed(record: Record, forecast: Forecast) -> dict[str, Any]:
         "forecast": _forecast(forecast, late),
         "pattern": forecast.request["pattern"],
         "superseded": record.superseded(forecast),
+        "of_others": not forecast.owned,
         "recorded_by": forecast.caller,
     }
     if (outcome := record.outcome(forecast.place)) is not None:

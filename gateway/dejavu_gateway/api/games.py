@@ -93,7 +93,7 @@ class GameEndpoints:
 
 
 async def game_history(client: AsyncDejavuClient, game_id: str, *, explain: bool) -> list[RecordedPrediction]:
-    """Return the recorded forecasts of a game, with revisions, in the order of the ledger; if too many, the newest.
+    """Return the forecasts of a game's owners, with revisions, in the order of the ledger; if too many, the newest.
 
     Raises:
         DejavuClientError: if the server does not answer.
@@ -105,26 +105,42 @@ async def game_history(client: AsyncDejavuClient, game_id: str, *, explain: bool
         return_explanation=explain,
         page_size=PAGE_SIZE,
     )
-    found = [each async for each in pages(client, request, MAX_OF_GAME)]
+    found = [each async for each in of_owners(client, request, MAX_OF_GAME)]
     found.reverse()
     return found
 
 
-async def pages(
+async def of_owners(
     client: AsyncDejavuClient, request: ListPredictionsRequest, most: int = MAX_FORECASTS
 ) -> AsyncIterator[RecordedPrediction]:
-    """Yield the forecasts of a list, page by page, until at least `most` were yielded.
+    """Yield the forecasts of a list by the owners of their games, at most `most`.
+
+    What others record of a game counts on their own cards alone: shown, it would be taken for the owner's.
 
     Raises:
         DejavuClientError: if the server does not answer.
     """
     count = 0
+    async for each in pages(client, request):
+        if each.of_others:
+            continue
+        yield each
+        count += 1
+        if count == most:
+            return
+
+
+async def pages(client: AsyncDejavuClient, request: ListPredictionsRequest) -> AsyncIterator[RecordedPrediction]:
+    """Yield the forecasts of a list, page by page.
+
+    Raises:
+        DejavuClientError: if the server does not answer.
+    """
     while True:
         page = await client.call(request, timeout=LIST_TIMEOUT)
         for each in page.predictions:
             yield each
-        count += len(page.predictions)
-        if not page.next_page_token or count >= most:
+        if not page.next_page_token:
             return
         request.page_token = page.next_page_token
 
@@ -150,7 +166,7 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> Cont
     evening, known = feed.evening, feed.log.days()
     token = feed.log.token if day == evening and feed.board.report.streaming else ""
     games: dict[str, list[RecordedPrediction]] = {}
-    async for each in pages(context.client, request):  # newest first
+    async for each in of_owners(context.client, request):  # newest first
         games.setdefault(each.forecast.game_id, []).append(each)
     previous = await _newest_day(context.client, None, day - timedelta(days=1), replays)
     following = await _first_day_after(context.client, day, replays)

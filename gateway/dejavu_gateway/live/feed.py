@@ -33,6 +33,9 @@ FIRST_DELAY: Final = 0.2
 LONGEST_DELAY: Final = 5.0
 TICK_SECONDS: Final = 1.0
 
+_NEWEST: Final = 20
+"""Number of newest forecasts of a game among which one of its owner is sought."""
+
 log = get_logger()
 
 
@@ -187,10 +190,11 @@ class LiveFeed:
             await self._recorded.wait()
             self._recorded.clear()
             while self._unpriced:
-                request = ListPredictionsRequest(game_id=self._unpriced.pop(), horizon=HORIZON_FINAL, page_size=1)
+                request = ListPredictionsRequest(game_id=self._unpriced.pop(), horizon=HORIZON_FINAL, page_size=_NEWEST)
                 try:
                     page = await self.client.call(request)
-                    if any(self.games.take_priced(each) for each in page.predictions if is_priced(each)):
+                    newest = next((each for each in page.predictions if not each.of_others), None)
+                    if newest is not None and is_priced(newest) and self.games.take_priced(newest):
                         self._has_prices = True
                         self._wake_all()
                 except DejavuClientError as error:

@@ -269,12 +269,14 @@ class Scope(CommonConditions, total=False):
 
     Attributes:
         min_minutes, max_minutes: first and last minute of play after which the forecasts were made, inclusive.
+        complete_minutes: leave out forecasts of moments between the ends of minutes.
         recorded_by: caller who recorded the forecasts, such as "token:poller"; by default any.
         min_difference: of markets: minimum difference between the model's probability and the market's, in [0, 1].
     """
 
     min_minutes: int | None
     max_minutes: int | None
+    complete_minutes: bool
     recorded_by: str
     min_difference: float
 

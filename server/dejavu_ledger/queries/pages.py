@@ -38,6 +38,7 @@ CONDITIONS: Final = {
     "min_minutes": "f.minute >= :min_minutes",
     "max_minutes": "f.minute <= :max_minutes",
     "min_confidence": "f.confidence >= :min_confidence",
+    "complete_minutes": "f.elapsed_s = 60 * f.minute",
     "recorded_by": "COALESCE(f.recorded_by, NULL) = :recorded_by",
 }
 """Conditions of rows `f` of `forecasts`, by the fields of a filter that they are for.

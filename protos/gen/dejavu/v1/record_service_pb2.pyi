@@ -484,6 +484,7 @@ class ScoreFilter(_message.Message):
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
     MIN_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    COMPLETE_MINUTES_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """The model version; empty: any."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -512,6 +513,10 @@ class ScoreFilter(_message.Message):
     """Minimum difference between the model's probability and the market's (see MarketRecord.rms_difference), in [0, 1];
     0: any. It selects the markets of MarketRecord alone; others are still closing markets.
     """
+    complete_minutes: _builtins.bool
+    """Whether only forecasts after complete minutes count, without those of moments between them: then a game has one
+    forecast of each minute.
+    """
     def __init__(
         self,
         *,
@@ -527,10 +532,11 @@ class ScoreFilter(_message.Message):
         min_confidence: _builtins.float | None = ...,
         recorded_by: _builtins.str = ...,
         min_difference: _builtins.float = ...,
+        complete_minutes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_difference", b"min_difference", "min_minutes", b"min_minutes", "model_version", b"model_version", "recorded_by", b"recorded_by", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "complete_minutes", b"complete_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_difference", b"min_difference", "min_minutes", b"min_minutes", "model_version", b"model_version", "recorded_by", b"recorded_by", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_minutes: _TypeAlias = _typing.Literal["max_minutes"]  # noqa: Y015
     _WhichOneofArgType__max_minutes: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes"]  # noqa: Y015

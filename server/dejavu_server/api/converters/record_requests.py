@@ -258,6 +258,7 @@ def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
         horizon=horizon,
         min_minutes=first,
         max_minutes=last,
+        complete_minutes=request.complete_minutes or None,
         recorded_by=_storable(request.recorded_by),
         min_difference=request.min_difference,
     )

@@ -313,6 +313,7 @@ class ScoredGames(GameOptions):
         recorded_by: Only forecasts that this caller recorded, such as token:poller.
         min_minute: Only forecasts made after this minute of play or later.
         max_minute: Only forecasts made after this minute of play or earlier.
+        complete_minutes: Only forecasts after complete minutes, none of moments between them.
         min_difference: Only markets from which the model's probability differs at least so much, such as 0.05.
     """
 
@@ -320,6 +321,7 @@ class ScoredGames(GameOptions):
     recorded_by: Annotated[str, option("CALLER")] = ""
     min_minute: Annotated[int | None, option("N", min=1)] = None
     max_minute: Annotated[int | None, option("N", min=1)] = None
+    complete_minutes: Annotated[bool, flag("--complete-minutes")] = False
     min_difference: Annotated[float, option("P", min=0, max=1)] = 0.0
 
     @property
@@ -343,6 +345,7 @@ class ScoredGames(GameOptions):
             to_date=days[1],
             min_minutes=minutes[0],
             max_minutes=minutes[1],
+            complete_minutes=self.complete_minutes,
             recorded_by=self.recorded_by,
             min_difference=self.min_difference,
         )

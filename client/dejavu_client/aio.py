@@ -306,7 +306,7 @@ class AsyncDejavuClient(Operations):
             explain: whether to return the explanations, which make pages larger.
             timeout: deadline of each page's call, in seconds; None for the client's.
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
-                elapsed_minutes, include_superseded, include_replays; see `requests.Conditions`.
+                elapsed_minutes, include_superseded, owners_only, include_replays; see `requests.Conditions`.
         """
         request = predictions_request(page_size, explain=explain, **conditions)
         pages = self._pages("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)

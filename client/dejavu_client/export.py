@@ -362,6 +362,7 @@ FIGURE_COLUMNS: tuple[ExportColumn[FigureRow], ...] = (
     ExportColumn("to_date", str, _scope("to_date")),
     ExportColumn("min_minutes", int, _scope("min_minutes")),
     ExportColumn("max_minutes", int, _scope("max_minutes")),
+    ExportColumn("complete_minutes", bool, _scope("complete_minutes")),
     ExportColumn("min_confidence", float, _scope("min_confidence")),
     ExportColumn("min_difference", float, _scope("min_difference")),
     ExportColumn("figure", str, lambda row: row.figure),

@@ -256,12 +256,14 @@ class Conditions(CommonConditions, total=False):
         model_version: version of the model that made the forecasts.
         elapsed_minutes: minute of play after which the forecasts were made.
         include_superseded: include earlier revisions.
+        owners_only: leave out what others than the owner of a game recorded of it.
     """
 
     settled: bool | None
     model_version: str
     elapsed_minutes: int | None
     include_superseded: bool
+    owners_only: bool
 
 
 class Scope(CommonConditions, total=False):
@@ -269,12 +271,14 @@ class Scope(CommonConditions, total=False):
 
     Attributes:
         min_minutes, max_minutes: first and last minute of play after which the forecasts were made, inclusive.
+        complete_minutes: leave out forecasts of moments between the ends of minutes.
         recorded_by: caller who recorded the forecasts, such as "token:poller"; by default any.
         min_difference: of markets: minimum difference between the model's probability and the market's, in [0, 1].
     """
 
     min_minutes: int | None
     max_minutes: int | None
+    complete_minutes: bool
     recorded_by: str
     min_difference: float
 

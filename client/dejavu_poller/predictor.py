@@ -21,7 +21,7 @@ from dejavu_client.errors import (
     from_predict_error,
 )
 from dejavu_client.logs import get_logger
-from dejavu_client.requests import FINAL, predict_request
+from dejavu_client.requests import FINAL, Conditions, predict_request
 from dejavu_client.transport.servers import HealthStatus
 from dejavu_common.tracing import span
 from dejavu_feed import box_score
@@ -182,7 +182,8 @@ async def load_recorded(
         DejavuClientError: if the server does not answer.
     """
     recorded: dict[Horizon.ValueType, dict[int, MinuteForecast]] = {}
-    async for each in client.list_predictions(page_size=_PAGE, game_id=game_id, model_version=model_version):
+    conditions = Conditions(game_id=game_id, model_version=model_version, owners_only=True)
+    async for each in client.list_predictions(page_size=_PAGE, **conditions):
         forecast, pattern = each.forecast, tuple(map(round, each.pattern))
         # Skip superseded and late forecasts, and those of other clients: they have another alpha, or half points.
         if (

@@ -29,7 +29,7 @@ OLDEST: Final = timedelta(seconds=10)
 would show a profit that nobody could have had."""
 
 _AHEAD: Final = timedelta(seconds=2)
-"""Maximum time by which a price may be ahead of this machine's clock."""
+"""Maximum time by which a price or a play may be ahead of this machine's clock."""
 
 _READ_SECONDS: Final = 1.0
 """Time after which a forecast waits no longer for the file."""
@@ -69,7 +69,7 @@ class PriceFile(Enricher):
         Args:
             game: the game.
             newest_play: when its newest play happened or was corrected, by the feed: a price from before does not know
-                it. One that is ahead of this machine's clock, as of a replay, does not count. None: not known.
+                it. One that is far ahead of this machine's clock, as of a replay, does not count. None: not known.
         """
         async with self._turn:
             await self._read()
@@ -77,7 +77,7 @@ class PriceFile(Enricher):
         named = [each for each in self._markets if _is_named(each, game)]
         of_game = [each for each in named if _teams_agree(each, game)]
         since = now - OLDEST
-        if newest_play is not None and newest_play <= now:
+        if newest_play is not None and newest_play <= now + _AHEAD:
             since = max(since, newest_play)
         current = [each for each in of_game if each.time is not None and since <= each.time <= now + _AHEAD]
         self._unused.pop(game.game_id, None)

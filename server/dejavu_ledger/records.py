@@ -373,6 +373,7 @@ class RecordedForecast:
 
     Attributes:
         superseded: whether a later revision that was recorded in time replaced it.
+        of_others: whether its caller was not the owner of its game.
         outcome, settlement: None without a current outcome.
         first_outcome_sequence: sequence of the outcome's first report, regardless of later corrections and withdrawals;
             0 without an outcome.
@@ -381,6 +382,7 @@ class RecordedForecast:
 
     issued: IssuedForecast
     superseded: bool = False
+    of_others: bool = False
     outcome: ReportedOutcome | None = None
     settlement: Settlement | None = None
     first_outcome_sequence: int = 0

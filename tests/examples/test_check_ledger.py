@@ -555,6 +555,13 @@ def test_the_texts_of_an_export_are_shown_without_what_a_terminal_obeys(
     assert done.stdout.removesuffix("\n").isprintable()
 
 
+def test_an_export_that_is_nested_too_deeply_is_refused_in_one_line(export: Export, tmp_path: Path) -> None:
+    hostile = tmp_path / "export.jsonl"
+    hostile.write_text(f"{json.dumps(export.lines[0])}\n{'[' * 200_000}\n")
+    done = checked(hostile)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
 def test_a_checkpoint_that_was_altered_is_not_signed(export: Export, tmp_path: Path) -> None:
     kept = json.loads(export.kept.read_text()) | {"signedTime": "2020-01-01T00:00:00.000001Z"}
     done = checked(export.entries, "--checkpoint", written(tmp_path / "kept.json", [kept]))

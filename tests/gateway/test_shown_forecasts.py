@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from tests.gateway.conftest import Site
+from tests.support.builders.issued_forecasts import game
+from tests.support.processes.gateway import running_gateway
+from tests.support.processes.servers import running_worker
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, LATE_REASON_TIME, Forecast, Moment
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
+from dejavu_client import FINAL, DejavuClient
+from dejavu_common.clock import utc_now
 from dejavu_gateway.api.games import summary
 from dejavu_gateway.api.share import drawn, prediction_at
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import AccessScope
 
 
 def recorded(sequence: int, minute: int, probability: float, *, late: bool = False) -> RecordedPrediction:
@@ -65,6 +74,28 @@ def test_a_game_that_is_over_says_how_many_intervals_of_minutes_held() -> None:
         each.settlement.covered = True
     assert summary("0022500001", history[::-1])["held"] == {"half": None, "final": {"held": 1, "of": 2}}
     assert summary("0022500001", [recorded(1, 46, 0.5)])["held"] == {"half": None, "final": None}
+
+
+def test_what_another_caller_records_of_a_game_is_not_shown(tmp_path: Path, build: Path) -> None:
+    """Formerly, board, page and picture of a game had the newest forecast of any caller with the scope record."""
+    file, game_id = tmp_path / "tokens.json", game(1)
+    scopes = (AccessScope.READ, AccessScope.PREDICT, AccessScope.RECORD)
+    poller, other = (token_file.create(file, name, scopes, utc_now()) for name in ("poller", "other"))
+    tmp_path.joinpath("poller").write_text(poller)
+    with running_worker(tmp_path, shipped=True, tokens=str(file)) as server:
+        for token, margins in ((poller, [6.0] * 18), (other, [-27.0] * 19)):
+            with DejavuClient(server, token=token, timeout=60.0) as client:
+                client.predict(margins, game_id=game_id, horizon=FINAL, home_team="BOS", away_team="LAL")
+        with DejavuClient(server, token=poller, timeout=60.0) as client:
+            assert [each.of_others for each in client.list_predictions(game_id=game_id)] == [True, False]
+        with running_gateway(server, "--web", str(build), "--token-file", str(tmp_path / "poller")) as gateway:
+            site = Site(server, gateway.address)
+            [shown] = site.get("/api/games").json()["games"]
+            history = site.get(f"/api/games/{game_id}").json()["predictions"]
+            drawing = site.get(f"/share/game/{game_id}.svg").text
+    assert (shown["forecasts"], [each["lead"] for each in shown["course"]]) == (1, [6.0])
+    assert [each["recordedBy"] for each in history] == ["token:poller"]
+    assert "after 18 minutes" in drawing
 
 
 @pytest.mark.parametrize("now", [None, datetime(2026, 1, 2, tzinfo=UTC)])

@@ -451,6 +451,16 @@ def test_a_minute_is_asked_for_without_its_moments(book: RecordBook) -> None:
     assert game.latest.issued == minute
 
 
+def test_a_card_of_complete_minutes_has_one_forecast_of_each_and_none_of_a_moment(book: RecordBook) -> None:
+    """Formerly, the page counted a game in each range of chances that it visited in the minute after the half."""
+    told(book, said(24, point=1.0), said(moment=Moment(3, 700.0, 5)), said(moment=Moment(3, 690.0, 5)), reported(6))
+    of_minute: dict[str, Any] = {"min_minutes": 24, "max_minutes": 24}
+    assert card(book, **of_minute).forecasts == 3
+    counted = card(book, **of_minute, complete_minutes=True)
+    assert counted.mae is not None
+    assert (counted.forecasts, counted.mae.value) == (1, 5.0)
+
+
 FIRST: dict[str, Any] = {"lead": 2.0}
 CORRECTED: dict[str, Any] = {"lead": 4.0}
 LAST = LastScore(Side.AWAY, 12)

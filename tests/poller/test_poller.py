@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +16,7 @@ from tests.support.harness.waiting import until
 from dejavu.v1.forecast_pb2 import SIDE_HOME
 from dejavu.v1.forecast_pb2 import LastScore as LastScoreMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
 from dejavu_client.errors import UnavailableError, UnimplementedError
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Side
@@ -142,10 +142,10 @@ async def test_live_inputs_of_recorded_forecasts_are_taken_up() -> None:
             for minute, fields in enumerate(inputs, start=1):
                 request = PredictRequest(pattern=[1.0] * minute, horizon=HALFTIME)
                 made = forecast(request, **fields)
-                yield SimpleNamespace(forecast=made, pattern=request.pattern, superseded=False)
+                yield RecordedPrediction(forecast=made, pattern=request.pattern)
 
     recorded = (await load_recorded(cast("AsyncDejavuClient", Record()), "0022000001", "abc"))[HALFTIME]
-    assert [recorded[minute].live for minute in (1, 2, 3)] == [
+    assert [each.live for each in recorded.values()] == [
         NO_LIVE_INPUTS,
         LiveInputs(0),
         LiveInputs(9, LastScore(Side.HOME, 0)),

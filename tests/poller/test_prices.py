@@ -100,6 +100,16 @@ async def test_only_current_prices_of_the_game_itself_are_sent(
     assert [fault in each for each in faults] == [True] * bool(fault)
 
 
+@pytest.mark.parametrize(("ahead", "used"), [(0.0, False), (1.5, False), (60.0, True)])
+async def test_a_clock_that_is_a_little_behind_takes_no_price_from_before_the_newest_play(
+    tmp_path: Path, ahead: float, used: bool
+) -> None:
+    evening = Evening([game()])
+    prices = write(evening, tmp_path / "prices.csv", SPREAD.replace("now", "before"))
+    found = await prices.of(evening.game(evening.ids[0]), evening.clock.now + timedelta(seconds=ahead))
+    assert (found.lead is not None) is used
+
+
 async def test_an_exchange_s_last_trade_is_sent_with_its_time(tmp_path: Path) -> None:
     """A price of 100 in place of 1 would be American odds."""
     async with priced(tmp_path, TRADE) as watch:

@@ -8,25 +8,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-LOCK: Final = ".lock"
-"""Name of the file in a folder that its user has locked."""
+FETCH_LOCK: Final = ".lock"
+"""File in a folder of received plays that its user has locked."""
+
+RETRAIN_LOCK: Final = ".retrain.lock"
+"""The same in a work folder of a retrain: no other folder has it, so its presence shows what may be removed."""
 
 
 @contextmanager
-def locked(folder: Path, refusal: Exception) -> Iterator[None]:
+def locked(folder: Path, name: str, refusal: Exception) -> Iterator[None]:
     """Make a folder if it does not exist, and lock it.
 
     The kernel releases the lock when the process that has it ends, however it ends.
 
     Args:
         folder: the folder.
+        name: name of the file that is locked.
         refusal: raised if another process has it.
 
     Raises:
         OSError: if it cannot be made or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as lock:
+    with (folder / name).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

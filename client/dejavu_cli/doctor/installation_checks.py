@@ -250,7 +250,7 @@ def _page(url: str, tls: ClientTlsFiles | None, timeout: float) -> Finding:
 def _json(text: str) -> dict[str, Any]:
     try:
         answer = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 

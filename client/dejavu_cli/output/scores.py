@@ -351,6 +351,7 @@ def _scope(scope: ScoreFilter) -> str:
     parts += _range("", scope.from_date, scope.to_date)
     first, last = (f"{getattr(scope, field)}" * scope.HasField(field) for field in ("min_minutes", "max_minutes"))
     parts += _range("minute ", first, last)
+    parts += ["complete minutes"] if scope.complete_minutes else []
     parts += [f"confidence {percent(scope.min_confidence)} or more"] if scope.HasField("min_confidence") else []
     parts += [f"markets {100 * scope.min_difference:g} points or more apart"] if scope.min_difference else []
     parts += ["including replays"] if scope.include_replays else []

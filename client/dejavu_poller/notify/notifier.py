@@ -156,7 +156,9 @@ class RuleNotifier:
         """Tell the rules that hold now and were not told."""
         published = view.published
         if not view.was_read and (published is None or published.status != GameStatus.GAME_STATUS_SCHEDULED):
-            conditions = Conditions(game_id=view.game_id, horizon=HORIZON_FINAL, include_replays=self._replays)
+            conditions = Conditions(
+                game_id=view.game_id, horizon=HORIZON_FINAL, include_replays=self._replays, owners_only=True
+            )
             try:
                 await view.read(self._client.list_predictions(page_size=_PAGE, **conditions))
             except PASSING as error:

@@ -55,7 +55,7 @@ def main() -> int:
     except ChangedError as error:
         say(error)
         return 1
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ModuleNotFoundError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, ModuleNotFoundError) as error:
         say(f"can't check: {type(error).__name__}: {error}", error=True)
         return 2
     return 0

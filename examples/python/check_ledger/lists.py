@@ -17,7 +17,7 @@ CONFIDENCES = (0.6, 0.8, 0.95)
 MOST_REVISIONS = 500
 
 # Conditions of scorecards only, and those that are none of a further filter of a scorecard.
-OF_CARDS = {"recorded_by", "min_minutes"}
+OF_CARDS = {"recorded_by", "min_minutes", "complete_minutes"}
 MAX_ODDS = 1000.0
 
 NOT_OF_CARDS = {"horizon", "settled", "include_superseded", "include_replays", "elapsed_minutes"}
@@ -43,6 +43,7 @@ def filters(record: Record) -> dict[Conditions, set[int]]:
             ("model_version", said["model_version"], True),
             ("elapsed_minutes", forecast.minute, True),
             ("recorded_by", forecast.caller, forecast.caller != ""),
+            ("complete_minutes", True, forecast.elapsed == 60 * forecast.minute),
             ("include_superseded", False, not record.superseded(forecast)),
             ("include_replays", False, not forecast.is_replay),
             *(("team", team, team != "") for team in {request["home_team"], request["away_team"]}),
@@ -67,6 +68,7 @@ def listed(record: Record, forecast: Forecast) -> dict[str, Any]:
         "forecast": _forecast(forecast, late),
         "pattern": forecast.request["pattern"],
         "superseded": record.superseded(forecast),
+        "of_others": not forecast.owned,
         "recorded_by": forecast.caller,
     }
     if (outcome := record.outcome(forecast.place)) is not None:

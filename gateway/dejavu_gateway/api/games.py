@@ -93,7 +93,7 @@ class GameEndpoints:
 
 
 async def game_history(client: AsyncDejavuClient, game_id: str, *, explain: bool) -> list[RecordedPrediction]:
-    """Return the recorded forecasts of a game, with revisions, in the order of the ledger; if too many, the newest.
+    """Return the forecasts of a game's owners, with revisions, in the order of the ledger; if too many, the newest.
 
     Raises:
         DejavuClientError: if the server does not answer.
@@ -102,6 +102,7 @@ async def game_history(client: AsyncDejavuClient, game_id: str, *, explain: bool
         game_id=game_id,
         include_superseded=True,
         include_replays=True,
+        owners_only=True,
         return_explanation=explain,
         page_size=PAGE_SIZE,
     )
@@ -143,7 +144,11 @@ def _day(text: str | None, tonight: date) -> date:
 
 async def _day_answer(context: GatewayContext, day: date, replays: bool) -> Content:
     request = ListPredictionsRequest(
-        from_date=day.isoformat(), to_date=day.isoformat(), include_replays=replays, page_size=PAGE_SIZE
+        from_date=day.isoformat(),
+        to_date=day.isoformat(),
+        include_replays=replays,
+        owners_only=True,
+        page_size=PAGE_SIZE,
     )
     # Taken before anything is read, so that a stream that resumes from here sends again whatever is recorded meanwhile.
     feed = context.feed
@@ -333,6 +338,7 @@ async def _newest_day(client: AsyncDejavuClient, first: date | None, last: date 
         from_date=first.isoformat() if first else "",
         to_date=last.isoformat() if last else "",
         include_replays=replays,
+        owners_only=True,
         page_size=1,
     )
     async for each in pages(client, request):

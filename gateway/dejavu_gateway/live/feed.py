@@ -187,7 +187,9 @@ class LiveFeed:
             await self._recorded.wait()
             self._recorded.clear()
             while self._unpriced:
-                request = ListPredictionsRequest(game_id=self._unpriced.pop(), horizon=HORIZON_FINAL, page_size=1)
+                request = ListPredictionsRequest(
+                    game_id=self._unpriced.pop(), horizon=HORIZON_FINAL, page_size=1, owners_only=True
+                )
                 try:
                     page = await self.client.call(request)
                     if any(self.games.take_priced(each) for each in page.predictions if is_priced(each)):

@@ -38,6 +38,8 @@ CONDITIONS: Final = {
     "min_minutes": "f.minute >= :min_minutes",
     "max_minutes": "f.minute <= :max_minutes",
     "min_confidence": "f.confidence >= :min_confidence",
+    "complete_minutes": "f.elapsed_s = 60 * f.minute",
+    "owners_only": "f.owned",
     "recorded_by": "COALESCE(f.recorded_by, NULL) = :recorded_by",
 }
 """Conditions of rows `f` of `forecasts`, by the fields of a filter that they are for.
@@ -166,11 +168,13 @@ class ForecastFilter(CommonFilter):
     Attributes:
         settled: True: only settled forecasts; False: only unsettled ones.
         superseded: also include revisions that a later one, recorded in time, replaced.
+        owners_only: True: only forecasts of the owners of their games.
     """
 
     settled: bool | None = None
     minute: int | None = None
     superseded: bool = False
+    owners_only: bool | None = None
 
     @property
     def by_day(self) -> bool:

@@ -118,11 +118,11 @@ def forecasts_at(
     found: dict[int, RecordedForecast] = {}
     markets: dict[int, list[RecordedMarket]] = {}
     with store.decoding():
-        for text, hindsight, superseded in sql.rows(connection, _AT, sequences=[*sequences], start=_NOW):
+        for text, hindsight, owned, superseded in sql.rows(connection, _AT, sequences=[*sequences], start=_NOW):
             issued = codec.parse(text, explanation=explanation)
             if hindsight is not None and issued.late is None:
                 issued = replace(issued, late=LateReason.OBSERVED)
-            found[issued.sequence] = RecordedForecast(issued, bool(superseded))
+            found[issued.sequence] = RecordedForecast(issued, bool(superseded), not owned)
         for sequence, hindsight, text in sql.rows(connection, _MARKETS, sequences=[*found]):
             sent = codec.parse_market(text)
             recorded = RecordedMarket(sent.market, sent.answer, sequence, hindsight is not None)
@@ -185,7 +185,7 @@ _NOW: Final = 2**63 - 1
 """A sequence after all others."""
 
 _AT: Final = f"""
-    SELECT e.canonical, f.hindsight, {SUPERSEDED}
+    SELECT e.canonical, f.hindsight, f.owned, {SUPERSEDED}
     FROM forecasts f JOIN entries e ON e.sequence = f.sequence WHERE f.sequence IN :sequences"""  # noqa: S608
 
 _MARKETS: Final = """

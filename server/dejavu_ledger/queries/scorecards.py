@@ -41,6 +41,7 @@ class ScoreFilter(CommonFilter):
 
     Attributes:
         min_minutes, max_minutes: bounds of the minute of play.
+        complete_minutes: True: without forecasts of moments between the ends of minutes.
         recorded_by: identity of the caller who recorded them; empty: the owner of each game.
         min_difference: of markets; selects no forecasts. See `market_record`.
     """
@@ -48,6 +49,7 @@ class ScoreFilter(CommonFilter):
     horizon: Horizon = Horizon.HALFTIME
     min_minutes: int | None = None
     max_minutes: int | None = None
+    complete_minutes: bool | None = None
     recorded_by: str = ""
     min_difference: float = 0.0
 
@@ -165,6 +167,7 @@ _MATCHING: Final[dict[str, Callable[[_Forecasts, Any], NDArray[np.bool_]]]] = {
     # Overtime follows minute 47.
     "min_minutes": lambda of, least: np.minimum(of.columns["minute"], MAX_SLOTS) >= least,
     "max_minutes": lambda of, most: np.minimum(of.columns["minute"], MAX_SLOTS) <= most,
+    "complete_minutes": lambda of, _: of.columns["elapsed_s"] == 60 * of.columns["minute"],
 }
 """Which forecasts meet a condition, by the fields of a filter: as `pages.CONDITIONS` of their rows."""
 

@@ -304,8 +304,9 @@ class StoringPredictor(FakeOfClient):  # type: ignore[misc]
         return ReportOutcomeResponse(outcome=known, settled_forecasts=settled)
 
     async def list_predictions(
-        self, *, page_size: int = 0, game_id: str, model_version: str
+        self, *, page_size: int = 0, game_id: str, model_version: str, owners_only: bool
     ) -> AsyncIterator[RecordedPrediction]:
+        assert owners_only, "what others record of a game would stand for the poller's own forecasts"
         self.recalled += 1
         if self.unrecalled:
             raise self.unrecalled.pop(0)

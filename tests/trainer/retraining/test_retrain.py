@@ -214,7 +214,7 @@ def test_a_result_is_found_again_by_its_inputs_until_a_run_with_others_ends(tmp_
         (tmp_path / ".bundle.x").mkdir()
     (tmp_path / ".bundle.x/lstm.npz").write_text("half")
     with open_work_folder(tmp_path) as work:
-        assert [path.name for path in tmp_path.iterdir()] == [".lock"], "what a killed process left is removed"
+        assert [path.name for path in tmp_path.iterdir()] == [".retrain.lock"], "what a killed process left is removed"
         work.path("backtest", games="a").write_text("of a")
         with pytest.raises(RetrainRunning, match="another retrain is running there"), open_work_folder(tmp_path):
             pytest.fail("two have it open")
@@ -224,14 +224,16 @@ def test_a_result_is_found_again_by_its_inputs_until_a_run_with_others_ends(tmp_
         new = work.path("backtest", games="b")
         assert (new.exists(), work.last) == (False, None)
         new.mkdir()
+        (tmp_path / "models").mkdir()  # a store within the work folder
         work.finish("described")
         assert work.last == b"described\n"
-    assert {path.name for path in tmp_path.iterdir()} == {".lock", "last.json", new.name}
+    assert {path.name for path in tmp_path.iterdir()} == {".retrain.lock", "last.json", "models", new.name}
 
 
-def test_a_folder_in_other_use_is_refused_and_keeps_what_it_has(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [".git", ".lock"])  # a repository, and the plays that a fetch received
+def test_a_folder_in_other_use_is_refused_and_keeps_what_it_has(tmp_path: Path, name: str) -> None:
     """Formerly, `--work .` removed the hidden files of the folder, and after a retrain all others."""
-    (tmp_path / ".git").mkdir()
-    with pytest.raises(RetrainError, match=r"has \.git and is no work folder"), open_work_folder(tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(RetrainError, match=rf"has \{name} and is no work folder"), open_work_folder(tmp_path):
         pytest.fail("it was opened")
-    assert [path.name for path in tmp_path.iterdir()] == [".git"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -36,7 +36,7 @@ from dejavu_trainer.data.games import season_name
 from dejavu_trainer.data.plays import plays_table, season_path, write_season
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 from dejavu_trainer.execution import Progress
-from dejavu_trainer.locks import locked
+from dejavu_trainer.locks import FETCH_LOCK, locked
 
 FIRST_SEASON: Final = 1997
 """First season for which the NBA has plays."""
@@ -139,7 +139,7 @@ def exclusive_lock(out: Path) -> Iterator[Path]:
         DataError: if another fetch is running there.
     """
     folder = out / "fetched"
-    with locked(folder, DataError(f"{out}: another fetch is running there")):
+    with locked(folder, FETCH_LOCK, DataError(f"{out}: another fetch is running there")):
         yield folder
 
 

@@ -6,6 +6,7 @@ inputs find their results, and other inputs never do.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any, Final
 from dejavu_common.files import write_atomic
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.lineage import digest_of
-from dejavu_trainer.locks import LOCK, locked
+from dejavu_trainer.locks import RETRAIN_LOCK, locked
 
 
 class RetrainError(DejavuError):
@@ -28,6 +29,9 @@ class RetrainRunning(RetrainError):
 
 _LAST: Final = "last.json"
 
+_RESULT: Final = re.compile(r"[a-z]+-[0-9a-f]{16}")
+"""Names of results: what has another name, such as a store within the work folder, is not the retrain's to remove."""
+
 
 class WorkFolder:
     """The results of a retrain's steps. Create it with `open_work_folder`, which lets one process use it at a time.
@@ -38,7 +42,7 @@ class WorkFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._kept = {LOCK, _LAST}
+        self._kept = set[str]()
 
     def path(self, name: str, **inputs: Any) -> Path:
         """Return the path of the result of a step, which `finish` then keeps.
@@ -61,7 +65,7 @@ class WorkFolder:
         """Store the description of a challenger, and remove the results of other inputs."""
         write_atomic(self._folder / _LAST, description.encode() + b"\n")
         for path in self._folder.iterdir():
-            if path.name not in self._kept:
+            if _RESULT.fullmatch(path.name) and path.name not in self._kept:
                 _remove(path)
 
 
@@ -74,17 +78,18 @@ def open_work_folder(folder: Path) -> Iterator[WorkFolder]:
         RetrainRunning: if another process has it open.
         OSError: if it cannot be made or written.
     """
-    if folder.is_dir() and not (folder / LOCK).exists() and (others := sorted(each.name for each in folder.iterdir())):
+    others = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    if others and RETRAIN_LOCK not in others:
         raise RetrainError(f"{folder} has {others[0]} and is no work folder; expected a new or an empty folder")
-    with locked(folder, RetrainRunning(f"{folder}: another retrain is running there")):
+    with locked(folder, RETRAIN_LOCK, RetrainRunning(f"{folder}: another retrain is running there")):
         for path in folder.glob(".*"):
-            if path.name != LOCK:
+            if path.name != RETRAIN_LOCK:
                 _remove(path)
         yield WorkFolder(folder)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -98,9 +98,9 @@ export function byMonths(filter: Filter, evening: string): Promise<Group[]> {
   return cards(groups.filter((group) => group.last >= earliest));
 }
 
-/** The scorecard of the forecasts after one minute of play. */
+/** The scorecard of the forecasts after one minute of play: one of each game, without the moments that follow. */
 export async function afterMinute(filter: Filter, minute: number): Promise<ScorecardJson> {
-  return (await api.scorecard({ ...conditions(filter), minMinutes: minute, maxMinutes: minute })).scorecard ?? {};
+  return (await api.scorecard({ ...conditions(filter), minMinutes: minute, maxMinutes: minute, completeMinutes: true })).scorecard ?? {};
 }
 
 /** The coverage of the intervals that most forecasts have; undefined without any. */

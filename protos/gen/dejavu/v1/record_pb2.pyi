@@ -275,10 +275,15 @@ class RecordedPrediction(_message.Message):
     SUPERSEDED_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
     MARKETS_FIELD_NUMBER: _builtins.int
+    OF_OTHERS_FIELD_NUMBER: _builtins.int
     superseded: _builtins.bool
     """Whether a later revision superseded it; late revisions do not count."""
     recorded_by: _builtins.str
     """Caller who requested the recorded forecast, such as "token:poller"; empty if the server required no tokens then."""
+    of_others: _builtins.bool
+    """Whether it is of another caller than the owner of its game was then: it counts on a card of this caller alone, and
+    streams do not have it.
+    """
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast, as recorded."""
@@ -311,10 +316,11 @@ class RecordedPrediction(_message.Message):
         superseded: _builtins.bool = ...,
         recorded_by: _builtins.str = ...,
         markets: _abc.Iterable[Global___RecordedMarket] | None = ...,
+        of_others: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "outcome", b"outcome", "settlement", b"settlement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "markets", b"markets", "outcome", b"outcome", "pattern", b"pattern", "recorded_by", b"recorded_by", "settlement", b"settlement", "superseded", b"superseded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "markets", b"markets", "of_others", b"of_others", "outcome", b"outcome", "pattern", b"pattern", "recorded_by", b"recorded_by", "settlement", b"settlement", "superseded", b"superseded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -373,6 +373,7 @@ class ListPredictionsRequest(_message.Message):
     INCLUDE_SUPERSEDED_FIELD_NUMBER: _builtins.int
     INCLUDE_REPLAYS_FIELD_NUMBER: _builtins.int
     RETURN_EXPLANATION_FIELD_NUMBER: _builtins.int
+    OWNERS_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Maximum number of forecasts on the page: at least 0; 0: 50; at most 500 are returned."""
     page_token: _builtins.str
@@ -401,6 +402,8 @@ class ListPredictionsRequest(_message.Message):
     """Whether to include games of replays and simulated seasons."""
     return_explanation: _builtins.bool
     """Whether to return explanations; may differ from page to page."""
+    owners_only: _builtins.bool
+    """true: only forecasts of the owners of their games, as in streams; what others record counts on their own cards alone."""
     def __init__(
         self,
         *,
@@ -418,10 +421,11 @@ class ListPredictionsRequest(_message.Message):
         include_superseded: _builtins.bool = ...,
         include_replays: _builtins.bool = ...,
         return_explanation: _builtins.bool = ...,
+        owners_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes", "_min_confidence", b"_min_confidence", "_settled", b"_settled", "elapsed_minutes", b"elapsed_minutes", "min_confidence", b"min_confidence", "settled", b"settled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes", "_min_confidence", b"_min_confidence", "_settled", b"_settled", "elapsed_minutes", b"elapsed_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "include_superseded", b"include_superseded", "min_confidence", b"min_confidence", "model_version", b"model_version", "page_size", b"page_size", "page_token", b"page_token", "return_explanation", b"return_explanation", "settled", b"settled", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes", "_min_confidence", b"_min_confidence", "_settled", b"_settled", "elapsed_minutes", b"elapsed_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "include_superseded", b"include_superseded", "min_confidence", b"min_confidence", "model_version", b"model_version", "owners_only", b"owners_only", "page_size", b"page_size", "page_token", b"page_token", "return_explanation", b"return_explanation", "settled", b"settled", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__elapsed_minutes: _TypeAlias = _typing.Literal["elapsed_minutes"]  # noqa: Y015
     _WhichOneofArgType__elapsed_minutes: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes"]  # noqa: Y015
@@ -484,6 +488,7 @@ class ScoreFilter(_message.Message):
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
     MIN_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    COMPLETE_MINUTES_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """The model version; empty: any."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -512,6 +517,10 @@ class ScoreFilter(_message.Message):
     """Minimum difference between the model's probability and the market's (see MarketRecord.rms_difference), in [0, 1];
     0: any. It selects the markets of MarketRecord alone; others are still closing markets.
     """
+    complete_minutes: _builtins.bool
+    """Whether only forecasts after complete minutes count, without those of moments between them: then a game has one
+    forecast of each minute.
+    """
     def __init__(
         self,
         *,
@@ -527,10 +536,11 @@ class ScoreFilter(_message.Message):
         min_confidence: _builtins.float | None = ...,
         recorded_by: _builtins.str = ...,
         min_difference: _builtins.float = ...,
+        complete_minutes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_difference", b"min_difference", "min_minutes", b"min_minutes", "model_version", b"model_version", "recorded_by", b"recorded_by", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "complete_minutes", b"complete_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_difference", b"min_difference", "min_minutes", b"min_minutes", "model_version", b"model_version", "recorded_by", b"recorded_by", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_minutes: _TypeAlias = _typing.Literal["max_minutes"]  # noqa: Y015
     _WhichOneofArgType__max_minutes: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes"]  # noqa: Y015

@@ -43,6 +43,7 @@ def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = No
         if recorded.settlement is None
         else settlement_message(recorded.settlement, recorded.first_outcome_sequence),
         superseded=recorded.superseded,
+        of_others=recorded.of_others,
         recorded_by=issued.recorded_by,
         markets=[recorded_market_message(issued, each) for each in recorded.markets],
     )

@@ -186,6 +186,7 @@ def list_query(request: pb.ListPredictionsRequest) -> partial[pages.Page]:
         settled=request.settled if request.HasField("settled") else None,
         minute=minute,
         superseded=request.include_superseded,
+        owners_only=request.owners_only or None,
     )
     return partial(
         pages.page, filter_=wanted, token=request.page_token, size=size, explanation=request.return_explanation
@@ -258,6 +259,7 @@ def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
         horizon=horizon,
         min_minutes=first,
         max_minutes=last,
+        complete_minutes=request.complete_minutes or None,
         recorded_by=_storable(request.recorded_by),
         min_difference=request.min_difference,
     )

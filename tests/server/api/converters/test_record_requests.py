@@ -64,6 +64,7 @@ def test_every_condition_of_a_list_and_of_a_scorecard_is_read() -> None:
     expected = {"filter_": wanted, "token": "abc", "size": 500, "explanation": True}
     assert requests.list_query(request).keywords == expected
     both: Any = {"min_minutes": 6, "max_minutes": 6, "game_id": GAME, "min_confidence": 1.0, "min_difference": 0.05}
+    both["complete_minutes"] = True
     of_card = pb.GetScorecardRequest(
         filter=pb.ScoreFilter(horizon=HORIZON_FINAL, **both, **told), limit=7, max_bets=2_000
     )

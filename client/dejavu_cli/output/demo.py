@@ -71,7 +71,7 @@ def print_results(
             f"Latency, feed to subscriber: p50 {p50:.2f} s, p95 {p95:.2f} s, with the wait for the next poll."
         )
     console.print(
-        f"Record verified: {pluralize(verified['forecasts'], 'forecast')} and "
+        f"Record verified: {pluralize(verified['forecasts'], 'forecast')}{_not_counted(verified, record)} and "
         f"{pluralize(verified['outcomes'], 'outcome')} in one chain of hashes, up to the signed checkpoint "
         f"{verified['checkpoint']}."
     )
@@ -101,6 +101,12 @@ def _between_minutes(summary: Summary, record: Record) -> str:
     settled = sum(each.settled for each in summary.horizons)
     count = sum(card.forecasts for card in record.values()) - settled
     return f", and {count} after plays of the last minutes" if count > 0 else ""
+
+
+def _not_counted(verified: Mapping[str, Any], record: Record) -> str:
+    """Return how many forecasts of the ledger the record leaves out; "" if none."""
+    count = verified["forecasts"] - sum(card.forecasts for card in record.values())
+    return f" ({count} late or corrected: kept, not counted)" if count > 0 else ""
 
 
 def _held(card: Scorecard) -> str:

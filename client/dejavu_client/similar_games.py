@@ -87,15 +87,15 @@ def seen_forecast(forecast: Forecast) -> str:
     if dejavu is None:
         return "They are shown for comparison: this forecast is not made of them."
     if not explanation.similar_summary.same_lead:
-        return "Dejavu, the forecast made of similar games, counts how their leads changed."
+        return "Similar games count by how their leads changed."
     # Of the numbers as they are shown, so that they sum.
     says, mean = (
         round(each, 1) for each in (dejavu.prediction, dejavu.prediction - explanation.similar_summary.correction)
     )
     strength = "team strength, " * forecast.HasField("expected_margin")
     return (
-        f"Dejavu, the forecast made of similar games and {percent(dejavu.weight)} of this one, says "
-        f"{_lead(says, forecast)} at the {horizon_label(forecast.horizon)}: their mean is {_lead(mean, forecast)}, and "
+        f"Similar games, {percent(dejavu.weight)} of this forecast, say {_lead(says, forecast)} at the "
+        f"{horizon_label(forecast.horizon)}: their mean is {_lead(mean, forecast)}, and "
         f"{_lead(round(says - mean, 1), forecast)} is for {strength}home advantage and what else differs here."
     )
 

@@ -66,6 +66,9 @@ CARD = Scorecard(
 )
 
 
+SEEN = "LAL @ BOS at the half. Seen before: CLE at ATL, 31 March 2022. After minute 24 ATL led by 6 and won by 4."
+
+
 def shown(width: int = 80, card: Scorecard = CARD, *, page: bool = False) -> list[str]:
     horizons = tuple(
         HorizonSummary(each, 8, 120, 0, 8, 120, 116, 0.95, 5.89, 5.76, 0.095, 0.078) for each in (HALFTIME, FINAL)
@@ -73,7 +76,7 @@ def shown(width: int = 80, card: Scorecard = CARD, *, page: bool = False) -> lis
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     verified = {"forecasts": 288, "outcomes": 16, "checkpoint": 304}
     evening, record = Summary(8, horizons, ()), {HALFTIME: card, FINAL: card}
-    print_results(console, evening, record, [0.2, 0.3, 0.5], verified, page=page)
+    print_results(console, SEEN, evening, record, [0.2, 0.3, 0.5], verified, page=page)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
@@ -84,7 +87,8 @@ def test_coverage_brier_latency_and_the_record_come_before_the_error_beside_pers
     places = [
         text.index(each)
         for each in (
-            "Dejavu says during a game where it will end",
+            "Dejavu says during a game which past game went like it, and where it will end",
+            SEEN,
             "240 forecasts of the half and of the end",
             "and 48 after plays of the last minutes.",
             "95 % intervals that held 96.5 % (89.3 to 98.9)",
@@ -107,3 +111,12 @@ def test_few_games_are_no_verdict_on_the_leader() -> None:
     card.brier_difference.CopyFrom(Figure(value=0.05, lower=0.01, upper=0.09))
     text = " ".join(" ".join(shown(card=card)).split())
     assert "difference from the leader's +0.050 (+0.010 to +0.090): too few games to judge." in text
+
+
+def test_forecasts_of_the_ledger_that_no_score_counts_are_named() -> None:
+    card = Scorecard()
+    card.CopyFrom(CARD)
+    card.forecasts -= 12
+    assert "288 forecasts (24 late or corrected: kept, not counted) and 16" in " ".join(
+        " ".join(shown(card=card)).split()
+    )

@@ -76,8 +76,8 @@ def test_the_mean_of_all_and_its_correction_sum_to_what_dejavu_says() -> None:
         == "Of the 50 similar games with this lead LAL's side, which was behind, won 12, and BOS's side 38."
     )
     assert seen_forecast(forecast()) == (
-        "Dejavu, the forecast made of similar games and 25 % of this one, says BOS +7 at the end: their mean is BOS"
-        " +7.5, and LAL +0.5 is for home advantage and what else differs here."
+        "Similar games, 25 % of this forecast, say BOS +7 at the end: their mean is BOS +7.5, and "
+        "LAL +0.5 is for home advantage and what else differs here."
     )
     level = forecast(HORIZON_HALFTIME, baseline_prediction=0.0)
     assert seen_together(level) == "Of the 50 similar games with this lead BOS's side led in 38 at the half."

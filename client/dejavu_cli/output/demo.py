@@ -20,12 +20,13 @@ from dejavu_common.rich_console import Console
 from dejavu_poller.summary import Summary
 
 _PURPOSE: Final = (
-    "Dejavu says during a game where it will end: a point, an interval that holds as often as it says, and who wins, "
-    "in a record whose edits are detected."
+    "Dejavu says during a game which past game went like it, and where it will end: a point, an interval that holds "
+    "as often as it says, and who wins, in a record whose edits are detected."
 )
 _WHY: Final = (
-    "Persistence repeats the current lead. Scores move nearly at random from the lead on, so it is hard to beat. What "
-    "a lead alone does not give are intervals, and how likely it is to be kept."
+    "The Brier score is the squared error of a probability: 0 is perfect, a coin flip has 0.25; the leader's is of the "
+    "team ahead. Persistence repeats the current lead. Scores move nearly at random from the lead on, so it is hard to "
+    "beat. What a lead alone does not give are intervals, and how likely it is to be kept."
 )
 _SMALL: Final = (
     "These are few games, simulated with the margins that the model expects; in brackets 95 % intervals over games. "
@@ -35,6 +36,7 @@ _SMALL: Final = (
 
 def print_results(
     console: Console,
+    seen: str,
     summary: Summary,
     record: Record,
     latencies: Sequence[float],
@@ -46,6 +48,7 @@ def print_results(
 
     Args:
         console: where to print.
+        seen: a game of the evening and the past game most like it; "" if none is known.
         summary: the poller's summary.
         record: the server's scorecards.
         latencies: seconds from the feed to the subscriber, ascending.
@@ -54,6 +57,9 @@ def print_results(
     """
     console.print(_PURPOSE, highlight=False)
     console.print()
+    if seen:
+        console.print(seen, highlight=False)
+        console.print()
     missed = f", {pluralize(summary.missed, 'minute')} missed" if summary.missed else ""
     console.print(
         f"{pluralize(summary.games, 'game')} played, {pluralize(summary.forecasts, 'forecast')} of the half and of the "
@@ -71,7 +77,7 @@ def print_results(
             f"Latency, feed to subscriber: p50 {p50:.2f} s, p95 {p95:.2f} s, with the wait for the next poll."
         )
     console.print(
-        f"Record verified: {pluralize(verified['forecasts'], 'forecast')} and "
+        f"Record verified: {pluralize(verified['forecasts'], 'forecast')}{_not_counted(verified, record)} and "
         f"{pluralize(verified['outcomes'], 'outcome')} in one chain of hashes, up to the signed checkpoint "
         f"{verified['checkpoint']}."
     )
@@ -101,6 +107,12 @@ def _between_minutes(summary: Summary, record: Record) -> str:
     settled = sum(each.settled for each in summary.horizons)
     count = sum(card.forecasts for card in record.values()) - settled
     return f", and {count} after plays of the last minutes" if count > 0 else ""
+
+
+def _not_counted(verified: Mapping[str, Any], record: Record) -> str:
+    """Return how many forecasts of the ledger the record leaves out; "" if none."""
+    count = verified["forecasts"] - sum(card.forecasts for card in record.values())
+    return f" ({count} late or corrected: kept, not counted)" if count > 0 else ""
 
 
 def _held(card: Scorecard) -> str:

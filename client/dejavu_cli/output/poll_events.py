@@ -37,7 +37,7 @@ from dejavu_poller.leadership import LeaderRole, Leadership
 from dejavu_poller.predictor import ALPHA
 from dejavu_poller.summary import HorizonSummary, Summary
 
-LEGEND = "half, end, intervals: home − away, in points · score: away–home"
+LEGEND = "half, end, intervals: home − away, in points · score: away–home · persistence: the lead stays as it is"
 """Explains the values in the lines and the table."""
 
 

@@ -270,8 +270,8 @@ export const strings = {
     behind: (side: string) => `${side}, which was behind,`,
     noneAlike: (of: SimilarSummary) => `None of the ${of.games.toLocaleString("en")} similar games had a lead like this one.`,
     forecast: (share: string, horizon: string, points: string, mean: string, correction: string, rated: boolean) =>
-      `Dejavu, the forecast made of similar games and ${share} of this one, says ${points} at the ${horizon}: their mean is ${mean}, and ${correction} is for ${rated ? "team strength, " : ""}home advantage and what else differs here.`,
-    changes: "Dejavu, the forecast made of similar games, counts how their leads changed.",
+      `Similar games, ${share} of this forecast, say ${points} at the ${horizon}: their mean is ${mean}, and ${correction} is for ${rated ? "team strength, " : ""}home advantage and what else differs here.`,
+    changes: "Similar games count by how their leads changed.",
     noPart: "They are shown for comparison: this forecast is not made of them.",
     side: (team: string) => (team === "home" || team === "away" ? `the ${team} side` : `${team}'s side`),
     caption: (of: SimilarSummary) =>
@@ -460,7 +460,7 @@ export const strings = {
     noTeam: "not named",
     points: "Points of both so far",
     pointsUnknown: "not known",
-    line: "Line before tip-off",
+    line: (home: string) => `Line, as a lead of ${home}`,
     lineOf: (home: string, away: string) => `The lead that the market expects, home − away: 5.5 if ${home} is the favorite by 5.5, which books print as −5.5; −5.5 if ${away} is.`,
     lineUnfit: "Expected a number within ±35.",
     date: "Day of the game, if not today",

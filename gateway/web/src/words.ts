@@ -20,7 +20,7 @@ export const WORDS: Readonly<Record<string, Word>> = {
   line: { name: "Line before tip-off", forms: "\\bline of the market|\\blines?(?= before tip-off)|expected before tip-off", says: "The lead at the end that a betting market expects before the game: BOS by 5.5; without one, the ratings' own." },
   kelly: { name: "Stake", forms: "\\bstakes?\\b", says: "The share of the bankroll that the model's difference from the price is worth, kept small by caps; no advice to bet." },
   drawdown: { name: "Drawdown", says: "The deepest fall of the bankroll from an earlier high." },
-  persistence: { name: "Persistence", forms: "persistence|repeating the lead", says: "The simplest forecast, that the lead stays as it is: a model that does not beat it is worth nothing." },
+  persistence: { name: "Persistence", forms: "persistence|repeating the lead", says: "The simplest forecast, that the lead stays as it is: any other has to beat it, over many games." },
   leader: { name: "If the leader wins", says: "The simplest tip, that the team that is ahead wins for certain." },
   error: { name: "Mean error", says: "By how many points the forecasts of the lead were off, on average." },
   crps: { name: "CRPS", says: "The error of a whole forecast in points, its width as well as its middle: lower is better; without any doubt it is the plain error." },

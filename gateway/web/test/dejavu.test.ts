@@ -34,7 +34,7 @@ test("all similar games together: their mean and the correction sum to what Deja
   const components = [{ name: "dejavu", points: 7, weight: 0.25 }];
   expect(together(made({ summary, components }), "BOS", "LAL")).toEqual([
     "Of the 50 similar games with this lead LAL's side, which was behind, won 12, and BOS's side 38.",
-    "Dejavu, the forecast made of similar games and 25 % of this one, says BOS +7 at the end: their mean is BOS +7.5, and LAL +0.5 is for home advantage and what else differs here.",
+    "Similar games, 25 % of this forecast, say BOS +7 at the end: their mean is BOS +7.5, and LAL +0.5 is for home advantage and what else differs here.",
   ]);
   expect(together(made({ summary, components, lead: 0 }), "BOS", "LAL")[0]).toBe("Of the 50 similar games with this lead BOS's side won 38, and LAL's side 12.");
   expect(together(made({ summary, components, horizon: "half" }), "BOS", "LAL")[0]).toBe("Of the 50 similar games with this lead LAL's side, which was behind, led in 12 at the half.");

@@ -15,14 +15,21 @@ test("a swing is the largest change within six minutes of play, and no two overl
 });
 
 test("a game's story is told of its winner", () => {
-  const points = course([6, 0.4, -3], [20, 0.2, -11], [40, 0.8, 5]);
+  const every = (from: number, to: number, probability: number, lead = 0) => course(...Array.from({ length: (to - from) / 2 }, (_, place): [number, number, number] => [from + 2 * place, probability, lead]));
+  const points = [...every(2, 20, 0.4, -3), ...course([20, 0.2, -11]), ...every(22, 40, 0.5), ...course([40, 0.8, 5]), ...every(42, 48, 0.7, 2)];
   expect(story(points, points, 4)).toMatchObject({ homeWon: true, chance: 0.2, lowest: { minute: 20 }, behind: { minute: 20, lead: -11 } });
   expect(story(points, points, -4)).toMatchObject({ homeWon: false, chance: expect.closeTo(0.2), lowest: { minute: 40 }, behind: { lead: 5 } });
-  expect(story(points.slice(2), points.slice(2), 4)?.behind).toBeUndefined();
+  expect(story(points, [], 4)?.behind).toBeUndefined();
+  const end = [...every(2, 40, 0.96), ...course([40, 0.8], [46, 0.97], [47.5, 0.95])];
+  expect([4, -4].map((differential) => story(end, end, differential)?.decided?.minute)).toEqual([46, undefined]);
+  expect(story(every(2, 48, 0.97), [], 4)?.decided?.minute).toBe(2);
+});
+
+test("no story is told of a game that was not watched for more than six minutes", () => {
+  const all = course(...Array.from({ length: 8 }, (_, place): [number, number] => [6 * place, 0.6]));
+  expect(story(all, all, 4)).toBeDefined();
+  for (const place of [1, 4, 7]) expect(story(all.filter((_, other) => other !== place), all, 4)).toBeUndefined();
   expect(story([], [], 4)).toBeUndefined();
-  const end = course([6, 0.96], [40, 0.8], [47, 0.97], [47.5, 0.95]);
-  expect([4, -4].map((differential) => story(end, end, differential)?.decided?.minute)).toEqual([47, undefined]);
-  expect(story(end.slice(2), end.slice(2), 4)?.decided?.minute).toBe(47);
 });
 
 test("a reading has time, lead, score where it is recorded, and probability", () => {

@@ -1,7 +1,8 @@
 /** What a game was: its swings, and how its winner came there. */
+import { endOf, overtimesBy } from "./play";
 import type { CoursePoint, Played } from "./types";
 
-/** A rise of a team's win probability within so few minutes of play: the definition of `dejavu notify` (docs/notifications.md). */
+/** A rise of a team's win probability within so few minutes of play: the definition of `dejavu notify` (docs/watch.md). */
 const SWING_MINUTES = 6;
 /** Rise of the smallest swing that is named. */
 const NAMED_FROM = 0.1;
@@ -30,11 +31,14 @@ export function swings(points: readonly CoursePoint[]): Swing[] {
 const DECIDED = 0.95;
 
 /**
- * How the winner of a game came there; undefined without forecasts. `lowest`: the forecast at which it was least likely to
- * win, with that chance. `behind`: where it was furthest behind, of the known leads; undefined if never. `decided`: the
- * forecast from which on its chance stayed at 95 % or more; undefined if the last one was below.
+ * How the winner of a game came there; undefined where more than six minutes of play have no forecast. `lowest`: the
+ * forecast at which it was least likely to win, with that chance. `behind`: where it was furthest behind, of the known
+ * leads; undefined if never. `decided`: the forecast from which on its chance stayed at 95 % or more; undefined if the
+ * last one was below.
  */
 export function story(points: readonly CoursePoint[], played: readonly Played[], differential: number) {
+  const times = [0, ...points.map(({ minute }) => minute), endOf(overtimesBy(points.at(-1)?.minute ?? 0))];
+  if (times.some((minute, place) => minute - (times[place - 1] ?? 0) > SWING_MINUTES)) return undefined;
   const homeWon = differential > 0;
   const chance = ({ probability }: CoursePoint) => (homeWon ? probability : 1 - probability);
   const ahead = ({ lead }: Played) => (homeWon ? lead : -lead);

@@ -150,7 +150,7 @@ export default function WhatIf() {
             <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
             <Entry label={said.points} value={points()} mode="numeric" most={3} unfit={unfit()} onChange={setPoints} />
-            <Entry label={said.line} value={line()} most={6} unfit={unfitLine()} hint={said.lineOf(homeName(), awayName())} onChange={setLine} />
+            <Entry label={said.line(homeName())} value={line()} most={6} unfit={unfitLine()} hint={said.lineOf(homeName(), awayName())} onChange={setLine} />
             <Entry label={said.price(awayName())} value={awayPrice()} most={7} unfit={unfitPrices()} hint={said.priceHint} onChange={setAwayPrice} />
             <Entry label={said.price(homeName())} value={homePrice()} most={7} unfit={unfitPrices()} hint={said.priceHint} onChange={setHomePrice} />
             <Field label={said.date}>

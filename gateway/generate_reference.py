@@ -141,7 +141,7 @@ def _command(method: str, path: str, required: list[str], media_type: str, body:
 def _fields(properties: dict[str, Any]) -> str:
     """Return a list of fields with their kinds, except that of a text; nothing if there are none."""
     kinds = {name: _kind(schema) for name, schema in properties.items()}
-    items = "\n".join(f"<li><b>{name}</b>" + f" {kind}" * (kind != "text") for name, kind in kinds.items())
+    items = "".join(f"<li><b>{name}</b>" + f" {kind}" * (kind != "text") for name, kind in kinds.items())
     return f"<ul>\n{items}</ul>" if items else ""
 
 

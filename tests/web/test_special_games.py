@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from tests.support.processes.browser import Tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 from tests.web.conftest import Evening
+from tests.web.test_numbers import assert_percent
 from tests.web.test_problems import changed_status
 
 from dejavu_client import FINAL, DejavuClient, Moment
@@ -22,9 +24,10 @@ from dejavu_feed.live_inputs import Possession, Side
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-GAME, FINISHED, SWAPPED, OVERTIME = "9900000003", "9900000004", "9900000005", "9900000006"
+GAME, FINISHED, SWAPPED, OVERTIME, WATCHED = (f"990000000{number}" for number in range(3, 8))
 YESTERDAY = game_day(utc_now()) - timedelta(days=1)
 LATE = f"002{(seasons_on(YESTERDAY)[0] - 1) % 100:02}00061"
+WATCHED_MINUTES = (*range(6, 48, 6), 47)
 COURSE = [(7 * minute) % 5 for minute in range(1, 48)]
 MOMENTS = (Moment(4, 42.5, 1, 2), Moment(4, 42.5, 2, 1), Moment(5, 300.0, 0), Moment(5, 130.5, -2))
 BALL = Possession(Side.HOME)
@@ -39,6 +42,9 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
             for minute in (46, 47):
                 client.predict(COURSE[:minute], game_id=game_id, horizon=FINAL, home_team="DET", away_team="NYK")
         client.report_outcome(FINISHED, 3, horizon=FINAL, overtimes=1)
+        for minute in WATCHED_MINUTES:
+            client.predict(COURSE[:minute], game_id=WATCHED, horizon=FINAL, home_team="BOS", away_team="LAL")
+        client.report_outcome(WATCHED, -4, horizon=FINAL)
         for minute in (45, 46, 47):
             client.predict(COURSE[:minute], game_id=OVERTIME, horizon=FINAL, home_team="BOS", away_team="LAL")
         for each in MOMENTS:
@@ -65,6 +71,16 @@ def later(opened: Tab, minutes: float) -> Iterator[Page]:
 def of_night(*paths: str) -> list[Any]:
     """Return paths that are opened in nightly runs only: by day, one of the pages that share a component is."""
     return [pytest.param(path, marks=pytest.mark.nightly) for path in paths]
+
+
+def test_a_game_that_is_over_tells_its_story(opened: Tab, evening: Evening) -> None:
+    opened.open("/", f'[data-game="{WATCHED}"] .story')
+    story = opened.page.locator(f'[data-game="{WATCHED}"] .story').inner_text()
+    with DejavuClient(evening.server) as client:
+        recorded = client.list_predictions(game_id=WATCHED, horizon=FINAL)
+        lowest = min(1 - each.forecast.home_lead_probability for each in recorded)
+    assert re.match(r"LAL won from .* at .*, \d points behind · decided at the very end", story), story
+    assert_percent(story.removeprefix("LAL won from "), lowest)
 
 
 @pytest.mark.parametrize("path", [f"/game/{GAME}", *of_night("/", f"/embed/game/{GAME}")])

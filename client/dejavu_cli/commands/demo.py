@@ -40,6 +40,7 @@ from dejavu_client.transport.statistics import percentile
 from dejavu_common.clock import utc_now
 from dejavu_common.rich_console import Console
 from dejavu_feed.nba import NbaFeed
+from dejavu_feed.pattern import HALFTIME_MINUTES
 from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, draw_home_edge, draw_matchups, simulated_game
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
@@ -55,8 +56,6 @@ _GAME_DAY_SECONDS: Final = 8400.0 + 7 * _STAGGER
 """Approximate real duration of eight games, from the first tip-off to the last buzzer."""
 _SEED: Final = 1
 """Default seed: every demo plays the same games. It was the first choice; no other seeds were tried."""
-_HALF: Final = 24
-"""Minute of play after which the demo names a past game."""
 _ONLY_AT_THE_END: Final = math.inf
 """Pace of the forecasts between minutes: only after plays of the last minutes."""
 _LAST_EVENTS_SECONDS: Final = 10.0
@@ -199,29 +198,20 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
                 _print_report(summary, record, latencies, verified)
             else:
                 console.print()
-                seen = await _seen(client, predictions)
-                print_results(console, seen, summary, record, latencies, verified, page=page)
+                print_results(console, _seen(predictions), summary, record, latencies, verified, page=page)
             if page:
                 await _until_interrupted()
     in_order = subscriber.order == sorted(set(subscriber.order))
     return shortfall(summary, count, complete and in_order)
 
 
-async def _seen(client: AsyncDejavuClient, predictions: list[Prediction]) -> str:
+def _seen(predictions: list[Prediction]) -> str:
     """Return the game that was forecast first at its half, and the past game most like it; "" without one."""
-    at_half = (each for each in predictions if each.forecast.horizon == FINAL and len(each.pattern) == _HALF)
-    if (first := next(at_half, None)) is None:
-        return ""
-    of = first.forecast
-    forecast = await client.predict(
-        first.pattern,
-        horizon=FINAL,
-        home_team=of.home_team,
-        away_team=of.away_team,
-        game_date=of.game_date,
-        explain=True,
-    )
-    return f"{of.away_team} @ {of.home_team} at the half. {seen_before(forecast)}"
+    for each in predictions:
+        forecast = each.forecast
+        if forecast.horizon == FINAL and len(each.pattern) == HALFTIME_MINUTES:
+            return f"{forecast.away_team} @ {forecast.home_team} at the half. {seen_before(forecast)}"
+    return ""
 
 
 @asynccontextmanager

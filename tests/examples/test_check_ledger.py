@@ -443,7 +443,7 @@ def test_a_list_with_more_or_less_than_was_recorded_is_refused(
         ("include_replays", False),
         *(
             pytest.param(name, True, marks=pytest.mark.nightly)
-            for name in ("from_date", "team", "elapsed_minutes", "model_version", "min_confidence")
+            for name in ("from_date", "team", "elapsed_minutes", "model_version", "min_confidence", "owners_only")
         ),
     ],
 )

@@ -195,7 +195,6 @@ def all_commands() -> dict[str, list[str]]:
 
 NBA = "reads the NBA's site, which is not reached from everywhere; tests/client and tests/trainer run it on a replay"
 SEASONS = "needs the real seasons, which are not part of the project; the trainer's tests run it on simulated ones"
-HOURS = "measures for minutes to hours: make nightly"
 STUBS = "test_documents.py runs it, with the generators that are installed"
 
 ELSEWHERE = {

@@ -11,6 +11,7 @@ import pytest
 from tests.support.harness.laws import NIGHTLY
 from tests.support.processes.browser import WEB, Tab, tab
 from tests.web.conftest import IN_PLAY, MINUTES, OVER, Evening
+from tests.web.test_problems import HIDING
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ViewportSize
@@ -160,13 +161,9 @@ def test_a_past_game_is_named_where_it_is_pointed_at_and_told_where_it_is_chosen
     rows.nth(2).click()
     # The same forecast is loaded again when its tab is seen again.
     with opened.page.expect_response(lambda answer: answer.url.endswith(f"/api/games/{IN_PLAY}")) as loaded:
-        for hidden in ("true", "false"):
-            opened.page.evaluate(
-                f"""() => {{
-                  Object.defineProperty(document, "hidden", {{ value: {hidden}, configurable: true }});
-                  document.dispatchEvent(new Event("visibilitychange"));
-                }}"""
-            )
+        opened.page.evaluate(HIDING)
+        opened.page.evaluate("window.hide(true)")
+        opened.page.evaluate("window.hide(false)")
     loaded.value.finished()
     opened.page.evaluate("() => new Promise(requestAnimationFrame)")
     assert opened.page.locator(".dejavu-story strong").inner_text() == f"{names[2]}."

@@ -20,7 +20,7 @@ MOST_REVISIONS = 500
 OF_CARDS = {"recorded_by", "min_minutes", "complete_minutes"}
 MAX_ODDS = 1000.0
 
-NOT_OF_CARDS = {"horizon", "settled", "include_superseded", "include_replays", "elapsed_minutes"}
+NOT_OF_CARDS = {"horizon", "settled", "include_superseded", "include_replays", "elapsed_minutes", "owners_only"}
 
 # Fields of a filter, and their values.
 Conditions = tuple[tuple[str, Any], ...]
@@ -44,6 +44,7 @@ def filters(record: Record) -> dict[Conditions, set[int]]:
             ("elapsed_minutes", forecast.minute, True),
             ("recorded_by", forecast.caller, forecast.caller != ""),
             ("complete_minutes", True, forecast.elapsed == 60 * forecast.minute),
+            ("owners_only", True, forecast.owned),
             ("include_superseded", False, not record.superseded(forecast)),
             ("include_replays", False, not forecast.is_replay),
             *(("team", team, team != "") for team in {request["home_team"], request["away_team"]}),

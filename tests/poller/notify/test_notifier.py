@@ -18,6 +18,8 @@ from dejavu_common.clock import utc_now
 from dejavu_poller.notify.conditions import Message
 from dejavu_poller.notify.notifier import RuleNotifier
 from dejavu_poller.notify.rules import Rules
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import AccessScope
 
 REPLAY = "9900000001"
 
@@ -105,3 +107,18 @@ async def test_a_final_says_whether_the_interval_held(client: AsyncDejavuClient)
     async with running(client, rules("final")) as messages:
         again = await told(messages)
     assert (again.id, again.text) == (message.id, message.text), "a notifier that came later finds it too"
+
+
+async def test_what_another_caller_recorded_of_a_game_is_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+    poller, other = (token_file.create(file, name, tuple(AccessScope), utc_now()) for name in ("poller", "other"))
+    async with (
+        async_worker(tmp_path, shipped=True, tokens=str(file)) as worker,
+        AsyncDejavuClient(worker.address, token=poller, timeout=30.0) as client,
+        AsyncDejavuClient(worker.address, token=other, timeout=30.0) as stranger,
+    ):
+        await predict(client, 10.0, 20)
+        await predict(stranger, -20.0, 24)
+        await client.report_outcome(REPLAY, 11, horizon=FINAL, home_team="BOS", away_team="NYK", total_points=211)
+        async with running(client, rules("final")) as messages:
+            assert "held; held in 1 of 1 minutes." in (await told(messages)).text

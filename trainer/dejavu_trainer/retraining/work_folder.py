@@ -74,7 +74,7 @@ def open_work_folder(folder: Path) -> Iterator[WorkFolder]:
     """Open a work folder for one process, and remove half-done results of a killed one.
 
     Raises:
-        RetrainError: if the folder is in other use: a retrain removes all that it does not need from its own.
+        RetrainError: if the folder is in other use: hidden files, and results of other inputs, are removed.
         RetrainRunning: if another process has it open.
         OSError: if it cannot be made or written.
     """

@@ -158,7 +158,7 @@ def test_an_overlay_is_as_late_as_the_picture_that_it_lies_on(opened: Tab, eveni
     with DejavuClient(evening.server) as client:
         client.publish_games([delayed(55)])
         client.predict([*COURSE[:18], 12.0], game_id=DELAYED, horizon=FINAL, home_team="CHI", away_team="IND")
-    before = opened.page.locator(".air-line").inner_text()
+    before = opened.page.locator(".air-line").first.inner_text()
     opened.page.wait_for_selector('.air-sides:has-text("55")')
     opened.page.wait_for_function("before => document.querySelector('.air-line').innerText !== before", arg=before)
     assert time.monotonic() - began >= 3.0

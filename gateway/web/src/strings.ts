@@ -38,7 +38,7 @@ export const strings = {
     label: "Problems",
     pageLost: {
       title: "The page has lost its server.",
-      detail: "The figures may be old. The page keeps trying to reconnect.",
+      detail: "Figures may be old. The page tries to reconnect.",
     },
     /** By the reason of the server's status, or the name of the part: its badge, and what is said of it, with the age of what came last. */
     of: {
@@ -261,7 +261,7 @@ export const strings = {
     },
     story: (then: string, like: string, ended: string) => `${then}${like} and ${ended}`,
     afterMinute: (minute: number, story: string) => `After minute ${minute} ${story}.`,
-    seen: (name: string, minute: number, story: string) => `Seen before: ${name}. After minute ${minute} ${story}.`,
+    seen: (name: string, story: string) => `Seen before: ${name}. ${story}`,
     /** `behind`: the side that was behind; none if it was level. Overtimes decide ends, and a half may be level. */
     counts: {
       half: (all: string, side: string, led: string) => `Of the ${all} similar games with this lead ${side} led in ${led} at the half.`,
@@ -275,7 +275,7 @@ export const strings = {
     noPart: "They are shown for comparison: this forecast is not made of them.",
     side: (team: string) => (team === "home" || team === "away" ? `the ${team} side` : `${team}'s side`),
     caption: (of: SimilarSummary) =>
-      `Similar after minute ${of.minute}: the ${of.games.toLocaleString("en")} nearest of all past games, each also with home and away exchanged. With this lead: within two points of it. Ends include overtime. Listed: the nearest.`,
+      `Similar after minute ${of.minute}: the ${of.games.toLocaleString("en")} nearest of all past games, each also with home and away exchanged. With this lead: within two points of it. Ends include overtime.`,
     chartLabel: (now: string, names: string) => `Line chart of leads from tip-off: this game, now ${now}, and past games like it, to their ends: ${names}.`,
     play: "Play it through",
     stop: "Stop",
@@ -345,7 +345,7 @@ export const strings = {
     points: (points: number) => (points ? `${points} points or more` : "any"),
     none: "No recorded price matches.",
     counts: (bets: number, markets: number, games: number, capped: number) =>
-      `${markets.toLocaleString()} recorded prices; ${bets.toLocaleString()} of them with a stake, in ${games.toLocaleString()} games; ${capped.toLocaleString()} stakes cut by caps. A filter computes stakes anew, as if nothing else had been bet.`,
+      `${markets.toLocaleString()} recorded prices; ${bets.toLocaleString()} of them with a stake, in ${games.toLocaleString()} games; ${capped.toLocaleString()} stakes cut by caps. A filter computes stakes anew, as if nothing else were bet.`,
     distance: "Distance from the market",
     distanceNote: (markets: number, games: number) => `percentage points (root mean square), ${markets.toLocaleString()} prices of ${games.toLocaleString()} games`,
     brier: "Brier score on these prices",
@@ -360,7 +360,7 @@ export const strings = {
     bankroll: (total: string) => `bankroll at the end: ${total}`,
     few: "Fewer than 100 games: too few to judge.",
     fewWithBets: "Fewer than 100 games with bets: too few to judge the return.",
-    narrowed: "A part that is chosen after the fact shows luck more often than skill.",
+    narrowed: "A part chosen after the fact shows luck more often than skill.",
     notice: (notice: string) => `The model is ${notice}.`,
     curve: "Bet by bet",
     curveCaption: (closing: boolean) =>
@@ -403,8 +403,8 @@ export const strings = {
     pair: "Compare",
     against: (model: string, other: string) => `${model} with ${other}`,
     roles: { champion: "champion", challenger: "challenger", previous: "previous champion" } as Record<string, string>,
-    none: "No model challenges the champion at present.",
-    noGames: "No game that both forecast has been settled yet.",
+    none: "No model challenges the champion.",
+    noGames: "No game that both forecast is settled yet.",
     counts: (games: number, forecasts: number) => `${games.toLocaleString()} games, ${forecasts.toLocaleString()} forecasts of each`,
     decisions: {
       GATE_DECISION_PROMOTE: "It can be promoted: it is shown to be no worse, and its intervals hold.",
@@ -460,9 +460,9 @@ export const strings = {
     noTeam: "not named",
     points: "Points of both so far",
     pointsUnknown: "not known",
-    line: (home: string) => `Line, as a lead of ${home}`,
-    lineOf: (home: string, away: string) => `The lead that the market expects, home − away: 5.5 if ${home} is the favorite by 5.5, which books print as −5.5; −5.5 if ${away} is.`,
-    lineUnfit: "Expected a number within ±35.",
+    line: "Line",
+    lineHint: (home: string, away: string) => `As books print it: “${home} −5.5” if ${home} is the favorite by 5.5, “${away} −5.5” if ${away} is.`,
+    lineUnfit: "Expected a line within ±35.",
     date: "Day of the game, if not today",
     pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, an even one for an even lead, at most 500.`,
     total: { half: "Points of both at the half", final: "Points of both at the end" } as Record<string, string>,
@@ -535,7 +535,7 @@ export const strings = {
   },
 
   onAir: {
-    intro: "An overlay for a broadcast: add its address as a browser source. What may be old turns grey and striped; no words about faults go on the air.",
+    intro: "An overlay for a broadcast: add its address as a browser source. What may be old turns grey and striped, without a word.",
     what: "Game",
     closest: "The closest game, followed by itself",
     ticker: "All games, as a ticker",

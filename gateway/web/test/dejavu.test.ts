@@ -24,9 +24,8 @@ test("a past game stands beside this one: as here, or with the lead here", () =>
 });
 
 test("one sentence names the nearest game; there is none without similar games", () => {
-  expect(seenBefore(made({ lead: 6, similar: [game] }))).toMatch(/^Seen before: CLE at ATL, .*2022.*\. After minute 18 ATL led by 6, as BOS did here, and lost by 4\.$/);
-  expect(seenBefore(made())).toBeUndefined();
-  expect(seenBefore(undefined)).toBeUndefined();
+  expect(seenBefore(made({ lead: 6, similar: [game] }), 18)).toMatch(/^Seen before: CLE at ATL, .*2022.*\. After minute 18 ATL led by 6, as BOS did here, and lost by 4\.$/);
+  expect([seenBefore(made(), 18), seenBefore(undefined, 18), seenBefore(made({ lead: 6, similar: [game] }), 48)]).toEqual([undefined, undefined, undefined]);
 });
 
 test("all similar games together: their mean and the correction sum to what Dejavu says", () => {

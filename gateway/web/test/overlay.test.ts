@@ -7,14 +7,14 @@ test("a frame has the asked size, and full HD without a sensible one", () => {
 });
 
 test.each([
-  [undefined, "third", ["chance", "end"]],
-  ["third", "third", ["chance", "end"]],
+  [undefined, "third", ["chance", "end", "dejavu"]],
+  ["third", "third", ["chance", "end", "dejavu"]],
   ["bug", "bug", ["chance"]],
   ["bug,score", "bug", []],
   ["bug,end,chance", "bug", ["chance", "end"]],
   ["dejavu", "third", ["dejavu"]],
   ["fan", "fan", []],
-  ["other", "third", ["chance", "end"]],
+  ["other", "third", ["chance", "end", "dejavu"]],
 ])("%s shows a form and its parts", (text, form, parts) => {
   expect(shownOf(text)).toEqual({ form, parts });
 });

@@ -24,6 +24,11 @@ test.each([
   ["31", 8, false], ["6", 8, false], ["502", 2, false], ["31", 1.5, false], ["", 0, false], ["x", 0, false], ["-3", 1, false],
 ])("points of both %s fit a lead of %d: %s", (points, lead, expected) => expect(fits(points, lead)).toBe(expected));
 
-test.each([["5.5", 5.5], ["−5,5", -5.5], ["+35", 35], ["0", 0], ["35.5", undefined], ["", undefined], ["-", undefined], ["x", undefined]])("the line %s is %s", (text, expected) => expect(lineOf(text)).toBe(expected));
+test.each([
+  ["BOS −5.5", 5.5], ["bos-5,5", 5.5], ["BOS +5.5", -5.5], ["LAL-5.5", -5.5], ["−5,5", 5.5], ["5.5", -5.5], ["+35", -35], ["0", 0],
+  ["35.5", undefined], ["", undefined], ["-", undefined], ["x", undefined], ["NYK-5", undefined], ["home-5", undefined], ["BOS", undefined],
+])("of BOS, with LAL away, the line %s means a lead of %s", (text, expected) => expect(lineOf(text, "BOS", "LAL")).toBe(expected));
+
+test("without teams a line is of home or away", () => expect([lineOf("home -5.5", "", ""), lineOf("Away-5.5", "", "")]).toEqual([5.5, -5.5]));
 
 test.each([["1.91", { decimal: 1.91 }], ["−110", { american: -110 }], ["150", { american: 150 }], ["3", { decimal: 3 }], ["1", undefined], ["-50", undefined], ["x", undefined]])("the price %s is %o", (text, expected) => expect(priceOf(text)).toEqual(expected));

@@ -1,5 +1,6 @@
 /** One game for viewers: score and clock, who wins, the likely margin, the game seen before. Its place decides how they are arranged. */
 import { For, Show } from "solid-js";
+import { seenBefore } from "../model/dejavu";
 import { lead } from "../model/format";
 import { margins, type Part } from "../model/overlay";
 import { teamName, teamStyle } from "../model/teams";
@@ -58,5 +59,5 @@ export function AirGame(props: { air: Air; parts: readonly Part[]; seen?: string
 /** A game as the stream tells it; nothing until something is known of it. */
 export function AirOf(props: { id: string; parts: readonly Part[] }) {
   const air = createAir(() => game(props.id));
-  return <Show when={air()}>{(one) => <AirGame air={one()} parts={props.parts} />}</Show>;
+  return <Show when={air()}>{(one) => <AirGame air={one()} parts={props.parts} seen={seenBefore(game(props.id)?.seen, one().minute)} />}</Show>;
 }

@@ -6,7 +6,7 @@ import { changeOf } from "../model/course";
 import { seenBefore } from "../model/dejavu";
 import { fixed, lead, percent } from "../model/format";
 import { isBeginning, isReplay, unforecast, type Unforecast } from "../model/phase";
-import { gameClock, named, overtimesBy, REGULATION } from "../model/play";
+import { gameClock, named, overtimesBy } from "../model/play";
 import { leadBy } from "../model/shown";
 import { story } from "../model/story";
 import { teamStyle } from "../model/teams";
@@ -147,7 +147,7 @@ export function GameCard(props: { game: Game }) {
               <Show when={props.game.held.final}>{(share) => <span class="held" title={said.heldMeans}>{said.heldOf(share().held, share().of)}</span>}</Show>
             </p>
           </Show>
-          <Show when={open() && current().minute < REGULATION && seenBefore(props.game.seen)}>{(sentence) => <p class="sub seen">{sentence()}</p>}</Show>
+          <Show when={open() && seenBefore(props.game.seen, current().minute)}>{(sentence) => <p class="sub seen">{sentence()}</p>}</Show>
           <Show when={open()}>
             <MarketLine game={props.game} phase={state()} side={favourite()} />
           </Show>

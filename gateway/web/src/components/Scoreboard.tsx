@@ -50,7 +50,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
         </p>
       </Show>
       <Show when={!ended() && !unforecast(state()) && end()}>
-        {(forecast) => <WinBar teams={{ home: home(), away: away() }} probability={forecast().probability} phase={state()} wins />}
+        {(forecast) => <WinBar teams={{ home: home(), away: away() }} probability={forecast().probability} phase={state()} />}
       </Show>
       <Show when={ended()}>
         <h2>{said.story}</h2>

@@ -6,8 +6,7 @@ import { strings } from "../strings";
 
 export const SIDES = ["away", "home"] as const;
 
-/** `wins`: whether it is said that this is of a win; on the air there is no room for it. */
-export function WinBar(props: { teams: Teams; probability: number; phase?: string; wins?: boolean }) {
+export function WinBar(props: { teams: Teams; probability: number; phase?: string }) {
   const chance = (side: keyof Teams) => (side === "home" ? props.probability : 1 - props.probability);
   return (
     <p class="winbar" data-phase={props.phase}>
@@ -15,7 +14,7 @@ export function WinBar(props: { teams: Teams; probability: number; phase?: strin
         {(side) => (
           // By the numbers as they are printed: of 50 % and 50 % neither is likelier.
           <span data-side={side} data-likely={Math.round(100 * chance(side)) > 50}>
-            {props.wins ? strings.tonight.wins(props.teams[side]) : props.teams[side]} {percent(chance(side))}
+            {strings.tonight.wins(props.teams[side])} {percent(chance(side))}
           </span>
         )}
       </For>

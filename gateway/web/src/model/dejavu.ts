@@ -1,6 +1,7 @@
 /** Past games that went like this one, in words and as courses. */
 import { strings } from "../strings";
 import { calendarDay, lead, percent } from "./format";
+import { REGULATION } from "./play";
 import { MINUTE_OF, type Forecast, type Horizon, type Played, type Score, type SimilarGame } from "./types";
 
 const said = strings.dejavu;
@@ -39,10 +40,10 @@ function told(game: SimilarGame, horizon: Horizon, like: string, scores: Partial
   return said.story(then, like, `${game.lead ? "" : `${team} `}${ended}${horizon === "final" ? score(scores.final) : ""}`);
 }
 
-/** One sentence on the most similar game of a forecast; undefined without one. */
-export function seenBefore(forecast: Forecast | undefined): string | undefined {
-  const game = forecast?.similar[0];
-  return forecast && game && said.seen(nameOf(game), forecast.minute, storyBeside(game, forecast));
+/** One sentence on the most similar game of a forecast, for a game that has come to a minute; undefined without one, and in overtime. */
+export function seenBefore(forecast: Forecast | undefined, minute: number): string | undefined {
+  const game = minute < REGULATION && forecast?.similar[0];
+  return game ? said.seen(nameOf(game), said.afterMinute(forecast.minute, storyBeside(game, forecast))) : undefined;
 }
 
 /** What all similar games say together, and what Dejavu makes of them; empty without a summary. */

@@ -8,7 +8,7 @@ export type Form = (typeof FORMS)[number];
 export const PARTS = ["chance", "end", "dejavu"] as const;
 export type Part = (typeof PARTS)[number];
 
-const USUAL_PARTS: Record<Form, readonly Part[]> = { third: ["chance", "end"], bug: ["chance"], fan: [], win: [] };
+const USUAL_PARTS: Record<Form, readonly Part[]> = { third: PARTS, bug: ["chance"], fan: [], win: [] };
 
 /** A form and parts from a list of both: "bug", "third,chance,dejavu", "dejavu". A form alone has its usual parts, one with "score" alone has none. */
 export function shownOf(text: string | undefined): { form: Form; parts: readonly Part[] } {

@@ -1,6 +1,7 @@
 /** What an address of the what-if page asks for, so that it can be sent to others. */
 import type { OddsJson } from "../gen/dejavu/v1/market_pb";
 import { parse } from "./pattern";
+import { strings } from "../strings";
 import { TEAMS } from "./teams";
 import { MINUTE_OF, type Horizon } from "./types";
 
@@ -22,10 +23,15 @@ function numberIn(text: string): number {
   return /^[-+−]?\d{1,5}([.,]\d{1,3})?$/.test(text) ? Number(text.replace("−", "-").replace(",", ".")) : Number.NaN;
 }
 
-/** A line: the lead expected before tip-off, home − away; undefined where a text is none that servers accept. */
-export function lineOf(text: string): number | undefined {
-  const value = numberIn(text);
-  return Math.abs(value) <= 35 ? value : undefined;
+/**
+ * The lead expected before tip-off, home − away, of a line as books print it: "BOS −5.5", or "−5.5" of the home team.
+ * Undefined where a text is none that servers accept.
+ */
+export function lineOf(text: string, home: string, away: string): number | undefined {
+  const [, team = "", spread = ""] = /^([a-z]*) ?(.*)$/i.exec(text) ?? [];
+  const side = ["", home || strings.homeName, away || strings.awayName].findIndex((name) => name.toUpperCase() === team.toUpperCase());
+  const value = numberIn(spread);
+  return side >= 0 && Math.abs(value) <= 35 ? (side === 2 ? value : 0 - value) : undefined;
 }
 
 /** Whether two teams can have so many points together with such a lead; servers refuse others. */
@@ -49,7 +55,7 @@ export function askedFor(query: (name: string) => string | undefined) {
     away: team("away"),
     horizon: (query("horizon") === "half" ? "half" : "final") as Horizon,
     points: POINTS.test(points) ? points : "",
-    line: lineOf(line) === undefined ? "" : line,
+    line: lineOf(line, team("home"), team("away")) === undefined ? "" : line,
     date: /^\d{4}-\d\d-\d\d$/.test(date) ? date : "",
     homePrice: price("homePrice"),
     awayPrice: price("awayPrice"),

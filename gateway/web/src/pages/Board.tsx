@@ -2,7 +2,7 @@
 import { createMemo, For, onCleanup, onMount, Show } from "solid-js";
 import { AirOf } from "../components/AirGame";
 import { Heading } from "../components/Frame";
-import { boardOf } from "../model/overlay";
+import { boardOf, PARTS } from "../model/overlay";
 import { query } from "../router";
 import { createBoard, keepEvening } from "../state/air";
 import { strings } from "../strings";
@@ -23,7 +23,7 @@ export default function Board() {
       <For each={ids()} fallback={<p class="tv-none">{said.none}</p>}>
         {(id) => (
           <article class="tv-game">
-            <AirOf id={id} parts={["chance", "end"]} />
+            <AirOf id={id} parts={PARTS} />
           </article>
         )}
       </For>

@@ -5,7 +5,6 @@ import { FanChart } from "../components/FanFigure";
 import { WinChart } from "../components/WinChart";
 import { seenBefore } from "../model/dejavu";
 import { boxOf, frameOf, isGameId, shownOf, sizeOf, type Form } from "../model/overlay";
-import { REGULATION } from "../model/play";
 import { teamStyle } from "../model/teams";
 import { query } from "../router";
 import { createAir, createClosest, gamesOn, keepEvening } from "../state/air";
@@ -69,7 +68,7 @@ function One(props: { id: string }) {
               </Show>
             }
           >
-            <AirGame air={one()} parts={shown().parts} seen={moment.minute() < REGULATION ? seenBefore(moment.explained()) : undefined} />
+            <AirGame air={one()} parts={shown().parts} seen={seenBefore(moment.explained(), moment.minute())} />
           </Show>
         </Box>
       )}

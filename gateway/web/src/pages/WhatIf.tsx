@@ -40,6 +40,7 @@ export default function WhatIf() {
   const [awayPrice, setAwayPrice] = createSignal(asked.awayPrice);
   const [date, setDate] = createSignal(asked.date);
   const [alpha, setAlpha] = createSignal<Alpha>(asked.alpha);
+  const expectedLead = () => lineOf(line(), home(), away());
   // The address shows what is asked, so that it can be sent to others; browsers limit how often it may change.
   createEffect(() => {
     const changes = {
@@ -49,7 +50,7 @@ export default function WhatIf() {
       horizon: horizon() === "half" ? "half" : undefined,
       alpha: alpha() === "0.05" ? undefined : alpha(),
       points: POINTS.test(points()) ? points() : undefined,
-      line: lineOf(line()) === undefined ? undefined : line(),
+      line: expectedLead() === undefined ? undefined : line(),
       homePrice: priceOf(homePrice()) && homePrice(),
       awayPrice: priceOf(awayPrice()) && awayPrice(),
       date: date() || undefined,
@@ -88,12 +89,12 @@ export default function WhatIf() {
 
   const prices = () => [priceOf(homePrice()), priceOf(awayPrice())];
   const unfitPrices = () => homePrice() + awayPrice() !== "" && !prices().every(Boolean);
-  const unfitLine = () => line() !== "" && lineOf(line()) === undefined;
+  const unfitLine = () => line() !== "" && expectedLead() === undefined;
 
   const unfitNote = () =>
     [
       unfit() && said.pointsUnfit(lead(pattern().at(-1) ?? 0, homeName(), awayName(), 0)),
-      unfitLine() && `${said.lineUnfit} ${said.lineOf(homeName(), awayName())}`,
+      unfitLine() && `${said.lineUnfit} ${said.lineHint(homeName(), awayName())}`,
       unfitPrices() && said.pricesUnfit,
     ].filter(Boolean).join(" ");
 
@@ -124,7 +125,7 @@ export default function WhatIf() {
       awayTeam: away(),
       quantileLevels: QUANTILE_LEVELS,
       returnExplanation: true,
-      ...(lineOf(line()) !== undefined && { pregameMargin: lineOf(line()) as number }),
+      ...(expectedLead() !== undefined && { pregameMargin: expectedLead() as number }),
       ...(date() && { gameDate: date() }),
       ...(above && below && { markets: [{ kind: "MARKET_KIND_LEAD" as const, above, below }] }),
       ...(fits(points(), pattern().at(-1) ?? 0) && { totalPoints: Number(points()) }),
@@ -150,7 +151,7 @@ export default function WhatIf() {
             <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
             <Entry label={said.points} value={points()} mode="numeric" most={3} unfit={unfit()} onChange={setPoints} />
-            <Entry label={said.line(homeName())} value={line()} most={6} unfit={unfitLine()} hint={said.lineOf(homeName(), awayName())} onChange={setLine} />
+            <Entry label={said.line} value={line()} most={10} unfit={unfitLine()} hint={said.lineHint(homeName(), awayName())} onChange={setLine} />
             <Entry label={said.price(awayName())} value={awayPrice()} most={7} unfit={unfitPrices()} hint={said.priceHint} onChange={setAwayPrice} />
             <Entry label={said.price(homeName())} value={homePrice()} most={7} unfit={unfitPrices()} hint={said.priceHint} onChange={setHomePrice} />
             <Field label={said.date}>
@@ -158,7 +159,7 @@ export default function WhatIf() {
             </Field>
           </div>
           <p id="form-note" classList={{ sub: !unfitNote(), invalid: unfitNote() !== "" }} role="status">
-            {unfitNote() || (line() && said.lineOf(homeName(), awayName()))}
+            {unfitNote() || (expectedLead() !== undefined && `${strings.game.expected}: ${expected(expectedLead() as number, homeName(), awayName())}.`)}
           </p>
         </section>
         <section class="card" aria-live="polite">

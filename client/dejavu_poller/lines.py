@@ -123,17 +123,13 @@ class GameLines(Enricher):
                 self._file_read.set()
 
     async def _read_file(self) -> bool:
-        """Read the file if it has changed since it was last read or refused; return whether it was read."""
-        if self._file is None:
-            return False
-        changed = await self._file.changed()
-        if changed is None:
-            return False
-        found = changed.value
-        self._of_file, self._file_time = found, self._now()
-        self._problems.pop("rows", None)
-        if found.skipped:
-            self._problems["rows"] = found.skipped
+        """Read the file if it has changed since it was last read; return True."""
+        if self._file is not None and (changed := await self._file.changed()) is not None:
+            found = changed.value
+            self._of_file, self._file_time = found, self._now()
+            self._problems.pop("rows", None)
+            if found.skipped:
+                self._problems["rows"] = found.skipped
         return True
 
     async def _read_odds(self) -> bool:

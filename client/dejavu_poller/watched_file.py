@@ -29,7 +29,7 @@ class FileContent(Generic[T]):
 
 
 class WatchedFile(Generic[T]):
-    """A file that is read when it has changed since it was last read or refused.
+    """A file that is read when it has changed since it was last read or refused, and stays refused until then.
 
     Args:
         path: the file.
@@ -40,24 +40,24 @@ class WatchedFile(Generic[T]):
         self.path = path
         self._read = read
         self._stamp: tuple[int, int] | None = None
+        self._refused: DataError | None = None
         self._reading: Future[tuple[tuple[int, int], FileContent[T] | DataError] | None] | None = None
 
     async def changed(self) -> FileContent[T] | None:
-        """Return the content of the file; None if it has not changed. Invalid content is read and refused once.
+        """Return the content of the file; None if it is valid and has not changed.
 
         Raises:
-            DataError: if the file can't be read, or is invalid.
+            DataError: if the file can't be read, or is invalid: its content is read only once.
             FeedUnavailable: if it was not read in time, or the last read, which was given up, has not ended yet.
         """
         if self._reading is not None and not self._reading.done():
             raise FeedUnavailable(f"{self.path}: the last read of it has not ended yet")
         self._reading = THREADS.submit(self._read_changed, self._stamp)
         changed = await in_time(self._reading)
-        if changed is None:
-            return None
-        self._stamp, content = changed
+        self._stamp, content = changed or (self._stamp, self._refused)
+        self._refused = content if isinstance(content, DataError) else None
         if isinstance(content, DataError):
-            raise content
+            raise content.with_traceback(None)
         return content
 
     def _read_changed(self, stamp: tuple[int, int] | None) -> tuple[tuple[int, int], FileContent[T] | DataError] | None:

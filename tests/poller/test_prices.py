@@ -153,6 +153,20 @@ async def test_prices_far_from_the_model_are_shown_once_a_game(tmp_path: Path) -
     assert sum(len(each.markets) for each in predictor.asked) == 2
 
 
+async def test_a_file_that_is_written_again_with_the_same_fault_is_reported_once_until_it_is_valid(
+    tmp_path: Path,
+) -> None:
+    evening, path = Evening([game()]), tmp_path / "prices.csv"
+    async with watching(evening, prices=PriceFile(evening.clock, path)) as watch:
+        for minute, line, faults in ((6, "x", 1), (7, "", 1), (8, "x", 1), (9, "-3.5", 1), (10, "x", 2)):
+            evening.go_to(60 * minute + 1)
+            if line:  # else nobody writes it
+                path.write_text(f"home,away,market,line,home_odds,away_odds\nBOS,LAL,spread,{line},-110,-110\n")
+                os.utime(path, (evening.clock.now.timestamp(),) * 2)
+            await watch.turn()
+            assert sum("'x'" in event.reason for event in watch.told(Fault)) == faults
+
+
 async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> None:
     async with priced(tmp_path, SPREAD, TOTAL) as watch:
         [event] = watch.told(PricesTaken)

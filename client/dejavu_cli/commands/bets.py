@@ -100,6 +100,7 @@ def bets(
         raise failure(error) from None
     stakes = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}, staking_of(staking))
     weighed = list[WeighedMarket]()
+    nothing = "no forecast of the game" + ("" if replays else " (of replays only with --replays)")
     with call.connect() as client:
         states = {game.game_id: game for game in client.list_games()}
         newest = cache(partial(_newest, client, states, HORIZONS[horizon], replays=replays))
@@ -108,6 +109,9 @@ def bets(
             found = newest(each.game_id, each.home, each.away)
             if found is not None and each.kind == "total" and found.forecast.HasField("moment"):  # which has no total
                 found = of_minute(found.forecast.game_id, found.forecast.elapsed_minutes)
+            if found is None:
+                weighed.append(WeighedMarket(each, None, None, nothing))
+                continue
             one, staked = _weighed(client, each, found, stakes, each.time or written, states)
             weighed.append(one)
             if one.forecast is not None:
@@ -164,14 +168,12 @@ def _of_minute(
 def _weighed(
     client: DejavuClient,
     priced: PricedMarket,
-    newest: RecordedPrediction | None,
+    newest: RecordedPrediction,
     stakes: _Stakes,
     offered: datetime,
     states: Mapping[str, Game],
 ) -> tuple[WeighedMarket, float]:
     """Weigh a market; return it with its stake, which is 0 if it was not weighed."""
-    if newest is None:
-        return WeighedMarket(priced, None, None, "no forecast of the game (of replays only with --replays)"), 0.0
     forecast = newest.forecast
     if reason := _unusable(priced, newest, offered, states.get(forecast.game_id)):
         return WeighedMarket(priced, forecast, None, reason), 0.0

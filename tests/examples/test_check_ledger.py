@@ -324,7 +324,7 @@ def relisted(export: Export, change: Callable[[ListPredictionsResponse], object]
 
 
 NOT_COMPARED = {"notice", "warnings", "text", "doubtful_games"}
-"""Names of the fields that the program leaves out, as docs/verification.md says."""
+"""Names of the fields that the program leaves out, as docs/record.md says."""
 
 
 def values(message: Message, path: str = "") -> Iterator[tuple[Message, Any, str]]:

@@ -234,7 +234,6 @@ READERS: dict[str, dict[str, str | None]] = {
     "of the README and of a first evening": {"README.md": None, "docs/first-evening.md": None},
     "of the track record and of the calls": {
         "docs/record.md": None,
-        "docs/verification.md": None,
         "docs/calls.md": None,
         "docs/clients.md": r"grpcurl ",
         "docs/operations.md": (

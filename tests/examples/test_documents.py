@@ -25,7 +25,6 @@ DOCUMENTS = (
     "docs/calls.md",
     "docs/clients.md",
     "docs/record.md",
-    "docs/verification.md",
     "docs/operations.md",
     "docs/training.md",
 )

@@ -7,7 +7,7 @@ python examples/python/check_ledger entries.jsonl --checkpoint monday.json --tar
 Hashes and rules need the standard library alone; the signature of the checkpoint (Ed25519) needs the package
 cryptography. With --target it also computes the server's lists, under every filter, and its scorecards and leaderboards
 from the entries; this needs numpy, grpcio and the code that protoc generates from protos/. The program was written from
-docs/verification.md and needs nothing else of this project.
+docs/record.md and needs nothing else of this project.
 
 Exit codes: 0 sound · 1 something was changed; the first change found is printed · 2 wrong usage, or the export can't be
 read, or is older than the server's answers.

@@ -1,6 +1,6 @@
 """Verifies a ledger: the hash chain from first to last entry, and all tables against it.
 
-docs/verification.md lists the checks. Without an external checkpoint, a chain that was rebuilt as a whole, or cut off
+docs/record.md lists the checks. Without an external checkpoint, a chain that was rebuilt as a whole, or cut off
 at the end, passes the chain's own checks. The ledger's own checkpoints detect this only while they exist, and only if
 the chain was not signed again (with another key, which `public_keys` detects). Never detected: a removed row of
 `checkpoints` or `snapshots`, because nothing is derived from it; a history rebuilt before the external checkpoint was

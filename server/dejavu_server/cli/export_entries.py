@@ -1,6 +1,6 @@
 """Exports the entries of a ledger with their hashes as JSON lines, for programs that recompute the chain.
 
-docs/verification.md describes the format.
+docs/record.md describes the format.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class RecordServiceStub(object):
     afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
     include_replays or by their game_id.
 
-    docs/verification.md states how every figure is computed from the responses of ListPredictions.
+    docs/record.md states what the comments of the figures leave open.
     """
 
     def __init__(self, channel):
@@ -89,7 +89,7 @@ class RecordServiceServicer(object):
     afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
     include_replays or by their game_id.
 
-    docs/verification.md states how every figure is computed from the responses of ListPredictions.
+    docs/record.md states what the comments of the figures leave open.
     """
 
     def ReportOutcome(self, request, context):
@@ -205,7 +205,7 @@ class RecordService(object):
     afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
     include_replays or by their game_id.
 
-    docs/verification.md states how every figure is computed from the responses of ListPredictions.
+    docs/record.md states what the comments of the figures leave open.
     """
 
     @staticmethod

@@ -35,7 +35,7 @@ class RecordServiceStub:
     afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
     include_replays or by their game_id.
 
-    docs/verification.md states how every figure is computed from the responses of ListPredictions.
+    docs/record.md states what the comments of the figures leave open.
     """
 
     @_typing.overload
@@ -79,7 +79,7 @@ class RecordServiceAsyncStub(RecordServiceStub):
     afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
     include_replays or by their game_id.
 
-    docs/verification.md states how every figure is computed from the responses of ListPredictions.
+    docs/record.md states what the comments of the figures leave open.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -119,7 +119,7 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
     afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
     include_replays or by their game_id.
 
-    docs/verification.md states how every figure is computed from the responses of ListPredictions.
+    docs/record.md states what the comments of the figures leave open.
     """
 
     @_abc_1.abstractmethod

@@ -1,4 +1,4 @@
-"""Kinds of tampering that alter more than one value, and the check that finds each: the table of docs/record.md.
+"""Kinds of tampering that alter more than one value, and the check that finds each; docs/record.md counts them.
 
 Each needs write access to the file and knowledge of the format: hashes and rows are made to fit, unless the kind
 says otherwise. `full_ledger.fill` makes the ledger; a client keeps the checkpoint of its last entry.

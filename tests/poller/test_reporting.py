@@ -160,6 +160,20 @@ async def test_a_final_that_is_corrected_after_the_buzzer_is_read_again_and_repo
     assert said(watch) == [(HALFTIME, 3), (FINAL, 3), (FINAL, 4)]
 
 
+async def test_a_final_that_the_scoreboard_corrects_before_the_server_has_it_is_not_reported_again_as_it_was() -> None:
+    async with watching() as watch:
+        await watch.at(HALF, HALF + 61)
+        watch.predictor.untaken = [UnavailableError("away")]
+        await watch.over()
+        watch.evening.show(lambda state: replace(state, home_score=state.home_score + 1))
+        await watch.turn(12)
+        assert said(watch) == [(HALFTIME, 3), (FINAL, 3)]
+        watch.edit(moved(1, HALF + 1))
+        await watch.turn(12)
+
+    assert said(watch) == [(HALFTIME, 3), (FINAL, 3), (FINAL, 4)]
+
+
 async def test_a_final_of_which_plays_and_scoreboard_never_agree_is_left_unreported() -> None:
     evening = Evening([game()])
     evening.edit[evening.ids[0]] = moved(1, HALF + 1)

@@ -52,9 +52,7 @@ def changes(text: str) -> tuple[str, str]:
 
 def files_with_version() -> Iterator[Path]:
     """Yield the files that name the version of images."""
-    for path in sorted(
-        [*ROOT.glob("deploy/**/*"), *(ROOT / "docs" / name for name in ("deployment.md", "training.md"))]
-    ):
+    for path in sorted([*ROOT.glob("deploy/**/*"), ROOT / "docs" / "deployment.md"]):
         if path.is_file() and path.suffix in ("", ".yaml", ".md") and _NAMED.search(path.read_text()):
             yield path
 

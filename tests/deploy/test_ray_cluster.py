@@ -1,7 +1,7 @@
-"""The Ray cluster of docs/training.md for the chart's retrain: fields that KubeRay reads, valid pods, closed ports.
+"""deploy/ray-cluster.yaml for the chart's retrain: fields that KubeRay reads, valid pods, closed ports.
 
 No schema of KubeRay is at hand. Its object is pods with fields of its own: the pods are checked as pods, the fields
-against the list of those in KubeRay's types that the document uses.
+against the list of those in KubeRay's types that the file uses.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FIELDS = {
 
 @pytest.fixture
 def objects() -> list[Manifest]:
-    return list(yaml.safe_load_all(blocks(DOCUMENT, "yaml")[0].text))
+    return list(yaml.safe_load_all((ROOT / "deploy/ray-cluster.yaml").read_text()))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def cluster(objects: list[Manifest]) -> Manifest:
 @pytest.fixture
 def job() -> Manifest:
     """The template of the pods of the chart's job, with the values of the document."""
-    values = yaml.safe_load(blocks(DOCUMENT, "yaml")[1].text)
+    values = yaml.safe_load(blocks(DOCUMENT, "yaml")[0].text)
     retrain = {**VALUES["folder"]["retrain"], **values["retrain"]}
     [found] = pods(of_kind(rendered({**VALUES["folder"], "retrain": retrain}), "CronJob"))
     return found

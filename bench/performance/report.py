@@ -37,15 +37,14 @@ WIDTH = 120
 _HEAD = """\
 # Performance
 
-`make bench` measures and writes this page; `python -m bench.performance --from docs/performance.json` writes it again
-from the samples of the last run.
+`make bench` measures and writes this page; `python -m bench.performance --from docs/performance.json` writes it again.
 """
 
 _HOW = (
-    "All contenders of a case take turns in every round, and every other round is in reverse order, so that drift of"
-    " the machine affects all of them. Servers are pinned to one CPU and callers to another. Values are medians over"
-    " rounds; × is the median over rounds of the ratio to the base of the same round, with minimum and maximum in"
-    " brackets. Compare ratios between machines, not milliseconds. A run in which a call fails writes no report."
+    "All contenders of a case take turns in every round, every other round in reverse order. Servers are pinned to one"
+    " CPU and callers to another. Values are medians over rounds; × is the median of the ratio to the base of the same"
+    " round. Minimum and maximum are in brackets for targets; [performance.json](performance.json) has all rounds."
+    " Compare ratios between machines, not milliseconds."
 )
 
 
@@ -111,11 +110,9 @@ def _cell(run: Run, section: Section, case: str, contender: str, figure: str) ->
         return "–"
     text = number(statistics.median(values))
     ratios = run.ratios(section.name, case, contender, figure, section.base)
-    if contender == section.base:
+    if contender == section.base or not section.base or not ratios:
         return text
-    if not section.base or not ratios:
-        return f"{text} [{number(min(values))}, {number(max(values))}]"
-    return f"{text} {_spread(ratios)}"
+    return f"{text} (×{number(statistics.median(ratios))})"
 
 
 def _spread(values: Sequence[float], unit: str = "") -> str:

@@ -265,10 +265,10 @@ SINGLE = Section(
     name="calls",
     title="Single calls",
     text=(
-        "One worker (`--max-in-flight 128`, because the default of 64 refuses some calls of 64 callers), at minute 18,"
-        " with a new pattern in every call; named games are recorded in SQLite with the default durability before they"
-        " are answered. The echo is a bare grpc.aio server that parses the same requests and returns a stored what-if."
-        " MLServer runs the same bundle with the same code in its main process, called by gRPC with patterns as FP64."
+        "One worker (`--max-in-flight 128`), at minute 18, a new pattern in every call; named games are recorded in"
+        " SQLite before they are answered. The echo is a bare grpc.aio server that parses the same requests and"
+        " returns a stored what-if. MLServer runs the same bundle with the same code, called by gRPC with patterns as"
+        " FP64."
     ),
     columns=CALLS,
     measure=measure_single,
@@ -279,9 +279,9 @@ BATCHES = Section(
     name="batches",
     title="Batches",
     text=(
-        "One caller, one worker, what-ifs at minute 18. The echo parses the same requests and returns as many stored"
-        " results. Columns are PredictColumns. MLServer gets a batch as one tensor and makes its forecasts in one pass,"
-        " with the same compiled models. A second of a core is a second of the server's CPU time."
+        "One caller, one worker, what-ifs at minute 18. The echo returns as many stored results. Columns are"
+        " PredictColumns. MLServer gets a batch as one tensor. A second of a core is a second of the server's CPU"
+        " time."
     ),
     columns={
         "p50_ms": "p50, ms",
@@ -297,8 +297,7 @@ BESIDE = Section(
     title="Callers beside batches",
     text=(
         "One caller of what-ifs, first alone, then while another process sends batches of 1,000, one after the other."
-        " The longest wait is the duration of the slowest call that overlaps a batch; some hundred calls a round do."
-        " The longest of its 600 calls alone shows pauses of the machine itself."
+        " The longest wait is the slowest call that overlaps a batch; the longest alone shows pauses of the machine."
     ),
     columns={
         "alone_p99_ms": "p99 alone, ms",
@@ -313,9 +312,8 @@ WORKERS = Section(
     name="workers",
     title="Workers",
     text=(
-        f"{CALLERS} callers, each with its own connection. Both servers run on the same CPU, so that the cost of a call"
-        " can be compared; the CPU column counts all workers of a server. Two processes of the echo share a port as"
-        " workers do: the additional cost of two is gRPC's and the kernel's."
+        f"{CALLERS} callers, each with its own connection, servers on one CPU; its time counts all workers. Two"
+        " processes of the echo share a port as workers do: the additional cost of two is gRPC's and the kernel's."
     ),
     columns=CALLS,
     measure=measure_workers,
@@ -325,8 +323,8 @@ LEDGER_ROWS = Section(
     name="ledger",
     title="Rows of the ledger",
     text=(
-        "Ledgers in SQLite that are filled with evenings of games, each with forecasts of every minute. A call records"
-        " a forecast of a new game, or reads the newest forecast of a game."
+        "Ledgers in SQLite with forecasts of every minute of their games. A call records a forecast of a new game, or"
+        " reads the newest forecast of a game."
     ),
     columns=CALLS,
     measure=measure_ledger_rows,
@@ -337,8 +335,8 @@ DATABASES = Section(
     title="SQLite and PostgreSQL",
     text=(
         "Forecasts of named games, recorded before they are answered. In SQLite a commit survives the death of"
-        " processes (the default) or, with `--durability power`, a loss of power, as it does in PostgreSQL with fsync."
-        " PostgreSQL runs on the same CPU as the server; its CPU time is not included in the column."
+        " processes (the default) or, with `--durability power`, a loss of power, as in PostgreSQL with fsync."
+        " PostgreSQL runs on the server's CPU; its CPU time is not included."
     ),
     columns=CALLS,
     measure=measure_databases,
@@ -347,7 +345,7 @@ DATABASES = Section(
 ACCESS = Section(
     name="access",
     title="Access control",
-    text="What-ifs with TLS, and with TLS and a random token or a JSON Web Token, beside a server without them.",
+    text="What-ifs with TLS, a random token and a JSON Web Token.",
     columns=CALLS,
     measure=measure_access,
     base=PLAIN,

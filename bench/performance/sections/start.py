@@ -153,9 +153,8 @@ START = Section(
     name="start",
     title="Start",
     text=(
-        "From the start of the process until the health service says SERVING, with a ledger that exists, on all CPUs"
-        " because there are no callers; by default there are two workers and a fork server. The echo serves once it has"
-        " printed its address; MLServer, on the CPU of servers, once it says that its model is ready."
+        "Until the health service says SERVING, with a ledger that exists, on all CPUs; by default there are two"
+        " workers and a fork server. MLServer, on the CPU of servers: until it says that its model is ready."
     ),
     columns={"seconds": "seconds"},
     measure=measure_start,
@@ -165,8 +164,8 @@ MEMORY = Section(
     name="memory",
     title="Memory",
     text=(
-        f"Proportional set size (PSS) after what-ifs of {CALLERS} callers, in MB of 10⁶ bytes: each process counts its"
-        " part of shared pages. All processes are the workers, the supervisor and the fork server."
+        f"Proportional set size (PSS) after what-ifs of {CALLERS} callers, in MB of 10⁶ bytes. All processes are the"
+        " workers, the supervisor and the fork server."
     ),
     columns={"worker_mb": "a worker, MB", "workers_mb": "all workers, MB", "all_mb": "all processes, MB"},
     measure=measure_memory,
@@ -176,11 +175,10 @@ NEWCOMER = Section(
     name="newcomer",
     title="First forecast",
     text=(
-        "In an empty home of a minimal Debian, with nothing installed or cached: `wheel` installs the wheel on a"
-        " machine with only Python, without a compiler, and runs `dejavu demo`; `clone` clones the repository on a"
-        " machine with git, make, Python and a compiler, and runs `make demo`. The times include downloads from the"
-        " package index. Both have the extras `server` and `live`, and pip; the server alone is smaller"
-        " ([deployment](deployment.md#install))."
+        "In an empty home of a minimal Debian: `wheel` installs the wheel on a machine with only Python and runs"
+        " `dejavu demo`; `clone` clones the repository on a machine with git, make, Python and a compiler and runs"
+        " `make demo`. The times include downloads from the package index. Both have the extras `server` and `live`,"
+        " and pip; the server alone is smaller ([deployment](deployment.md#install))."
     ),
     columns={
         "first": "first forecast, s",

@@ -102,10 +102,10 @@ STREAMS = Section(
     name="streams",
     title="Streams",
     text=(
-        "A call publishes a forecast of a named game, and every subscriber of one worker receives it; 25 subscribers"
-        " share a connection. The time is measured from the call until the last subscriber has the event: it includes"
-        " forecast and commit. The echo sends the same bytes to as many subscribers, in a call that computes"
-        " nothing. Publisher and subscribers are one process; its CPU time is included in the times of both servers."
+        "A call publishes a forecast of a named game to all subscribers of one worker, 25 a connection. The time"
+        " includes forecast and commit, until the last subscriber has the event. The echo sends the same bytes and"
+        " computes nothing. Publisher and subscribers are one process, whose CPU time is included in the times of both"
+        " servers."
     ),
     columns={
         "last_ms": "until the last has it, ms",
@@ -120,10 +120,9 @@ PAGE = Section(
     name="page",
     title="The page's gateway",
     text=(
-        f"Browsers in one process follow the gateway's server-sent events, {RATE:g} a second; delays are measured from"
-        " the computation of a forecast, before its commit, to its arrival at the last browser. Then the gateway is"
-        " killed: the last column is the time until every browser has resumed and has every event"
-        " (`python -m bench.page`)."
+        f"Browsers follow the gateway's server-sent events, {RATE:g} a second, from the computation of a forecast to"
+        " its arrival at the last browser. Then the gateway is killed: the last column is the time until every browser"
+        " has resumed and has every event (`python -m bench.page`)."
     ),
     columns={
         "p50_ms": "p50, ms",

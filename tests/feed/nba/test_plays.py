@@ -15,6 +15,7 @@ from dejavu_feed.nba.plays import (
     final_score,
     halftime_score,
     periods_over,
+    plausible_plays,
 )
 from dejavu_feed.pattern import period_of
 
@@ -26,6 +27,22 @@ def play(elapsed: float, home: int = 0, away: int = 0, *, ends: bool = False, pe
     action, detail = ("period", "end") if ends else ("2pt", "Jump Shot")
     at = TIP_OFF + timedelta(seconds=2 * elapsed)
     return Play(0, period or period_of(elapsed), 0.0, elapsed, home, away, action, detail, False, at, at)
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ((20, 26), [0, 1]),  # two shots at most
+        ((20, 27), [0]),
+        ((20, 50, 26), [0, 2]),  # the scores around a play agree, and do not explain it
+        ((20, 50, 27, 27), [0, 1, 2, 3]),  # they do not agree: a gap
+    ],
+)
+def test_a_play_is_left_out_if_the_scores_around_it_contradict_its_own(
+    scores: tuple[int, ...], kept: list[int]
+) -> None:
+    plays = {place: play(10.0 * place, home) for place, home in enumerate((18, *scores))}
+    assert list(plausible_plays(plays)) == [0, *(place + 1 for place in kept)]
 
 
 @pytest.mark.parametrize(

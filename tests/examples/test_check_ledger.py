@@ -52,6 +52,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import FINAL, DejavuClient
 from dejavu_common.clock import microseconds, utc_now
+from dejavu_feed.live_inputs import LIVE_INPUTS, LiveInputs
 from dejavu_feed.moment import Moment
 from dejavu_ledger.entries import canonical_json, codec
 from dejavu_server.access import token_file
@@ -238,6 +239,15 @@ def test_every_rule_of_the_record_is_the_servers(tmp_path: Path) -> None:
 def test_what_a_server_records_keeps_the_rules(events: list[Event], tmp_path: Path) -> None:
     with new_book(tmp_path) as book:
         answers(book, *events)
+    assert_keeps_the_rules(tmp_path)
+
+
+def test_every_live_input_that_is_added_makes_a_revision(tmp_path: Path) -> None:
+    """The program has a list of its own of the inputs, since it uses nothing of the server."""
+    values = {each.name: each.make(*(part.kind(part.bounds[1]) for part in each.parts)) for each in LIVE_INPUTS}
+    asked = [LiveInputs(**dict(list(values.items())[:count])) for count in range(len(values) + 1)]
+    with new_book(tmp_path) as book:
+        answers(book, *(said(18, live=live) for live in asked))
     assert_keeps_the_rules(tmp_path)
 
 

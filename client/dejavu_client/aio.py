@@ -105,10 +105,7 @@ class AsyncDejavuClient(Operations):
             pattern: score differentials (home − away, in points) at the end of each minute, starting with the first;
                 1 to 47 values, at most 23 for halftime.
             timeout: deadline of this call, in seconds; None for the client's.
-            options: game_id, alpha (miscoverage rate of the interval), horizon (`HALFTIME` or `FINAL`), home_team,
-                away_team, pregame_margin (in points), pregame_total, model_version, explain, quantile_levels, game_date
-                (a date or YYYY-MM-DD; today in US Eastern by default), total_points, last_score, possession,
-                moment; see `requests.PredictOptions`.
+            options: those of `dejavu_client.requests.PredictOptions`.
         """
         request = predict_request(pattern, **options)
         response = await self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
@@ -172,7 +169,7 @@ class AsyncDejavuClient(Operations):
                 `predict`.
             minutes: number of minutes of each game's pattern; None if `patterns` has one row per game.
             timeout: deadline of this call, in seconds; None for the client's.
-            options: `pregame_margins`, `horizon`, `alpha`, `quantile_levels`, `model_version`; see `ColumnsOptions`.
+            options: those of `dejavu_client.columns.ColumnsOptions`.
         """
         request = columns_request(patterns, minutes, **options)
         response = await self._unary("PredictColumns", lambda stubs: stubs.prediction.PredictColumns, request, timeout)
@@ -305,8 +302,7 @@ class AsyncDejavuClient(Operations):
             page_size: forecasts per page, at most 500; 0 for the server's default.
             explain: whether to return the explanations, which make pages larger.
             timeout: deadline of each page's call, in seconds; None for the client's.
-            conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
-                elapsed_minutes, include_superseded, owners_only, include_replays; see `requests.Conditions`.
+            conditions: those of `dejavu_client.requests.Conditions`.
         """
         request = predictions_request(page_size, explain=explain, **conditions)
         pages = self._pages("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
@@ -320,8 +316,7 @@ class AsyncDejavuClient(Operations):
         Args:
             limit: maximum number of games, those with the newest outcomes; 0 for all.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
-            scope: which forecasts to include: model_version, horizon, game_id, from_date, to_date, team,
-                min_confidence, min_minutes, max_minutes, include_replays; see `requests.ModelScope`.
+            scope: which forecasts to include, see `dejavu_client.requests.ModelScope`.
         """
         request = GetScorecardRequest(filter=score_filter(**scope), limit=limit)
         response = await self._unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)

@@ -9,16 +9,10 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from tests.support.contract import METHODS
 
 import dejavu_client
-from dejavu.ops.v1 import (
-    cache_service_pb2,
-    feed_service_pb2,
-    lease_service_pb2,
-    notification_service_pb2,
-    operations_service_pb2,
-)
-from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.v1 import prediction_service_pb2, record_service_pb2
 from dejavu_client import AsyncDejavuClient, DejavuClient, config
 from dejavu_client.requests import Conditions, ModelScope, PredictOptions
 
@@ -26,24 +20,11 @@ OF_THE_CLIENT_ALONE = {"call", "close", "stats"}
 OF_THE_STANDARD_HEALTH_SERVICE = {"health"}
 OF_ANOTHER_ANSWER = {"quote"}
 """A variant of predict that returns the whole response."""
-FILES = (
-    prediction_service_pb2,
-    model_service_pb2,
-    notification_service_pb2,
-    record_service_pb2,
-    operations_service_pb2,
-    lease_service_pb2,
-    game_service_pb2,
-    feed_service_pb2,
-    cache_service_pb2,
-)
 
 
 def rpcs() -> set[str]:
     """Return the contract's RPCs in snake case."""
-    services = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
-    names = (method.name for service in services for method in service.methods)
-    return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in names}
+    return {re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower() for method in METHODS}
 
 
 def public(client: type) -> dict[str, Any]:
@@ -94,12 +75,11 @@ def test_every_condition_of_the_record_s_requests_can_be_given() -> None:
 def test_every_call_that_may_be_made_again_is_in_the_retry_policy() -> None:
     [policy] = json.loads(config.service_config())["methodConfig"]
     names = {(name["service"], name.get("method")) for name in policy["name"]}
-    for file in FILES:
-        for service in file.DESCRIPTOR.services_by_name.values():
-            for method in service.methods:
-                covered = {(service.full_name, None), (service.full_name, method.name)} & names
-                subscribes = method.server_streaming and not method.client_streaming  # the client resumes it
-                assert bool(covered) != subscribes, method.full_name
+    for method in METHODS:
+        service = method.containing_service.full_name
+        covered = {(service, None), (service, method.name)} & names
+        subscribes = method.server_streaming and not method.client_streaming  # the client resumes it
+        assert bool(covered) != subscribes, method.full_name
 
 
 def test_every_public_name_is_there() -> None:

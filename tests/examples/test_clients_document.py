@@ -11,16 +11,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 from tests.support.builders.calls import PATTERN
+from tests.support.contract import METHODS, SERVICES
 from tests.support.harness.documents import ROOT, rows
 
-from dejavu.ops.v1 import (
-    cache_service_pb2,
-    feed_service_pb2,
-    lease_service_pb2,
-    notification_service_pb2,
-    operations_service_pb2,
-)
-from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.v1 import prediction_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, ExportColumn, arrow_schema
@@ -44,17 +38,6 @@ DOCUMENT = "docs/clients.md"
 CALLS = "docs/calls.md"
 TENSORS = "docs/calls.md"
 MEBIBYTE = 1024 * 1024
-SERVICES = (
-    prediction_service_pb2,
-    model_service_pb2,
-    notification_service_pb2,
-    record_service_pb2,
-    operations_service_pb2,
-    game_service_pb2,
-    feed_service_pb2,
-    lease_service_pb2,
-    cache_service_pb2,
-)
 RAISED_BASE_CLASSES: set[type[DejavuError]] = {CallerLimit, LedgerUnavailable}
 
 
@@ -94,12 +77,7 @@ def test_the_table_of_the_gateway_s_refusals_has_each_reason_with_its_status() -
 def test_every_call_of_the_contract_is_described() -> None:
     tables = {"dejavu.v1": "call", "dejavu.ops.v1": "call of our programs"}
     described = {f"{package}.{call}" for package, table in tables.items() for call, *_ in rows(CALLS, table)}
-    contract = {
-        method.full_name
-        for file in SERVICES
-        for service in file.DESCRIPTOR.services_by_name.values()
-        for method in service.methods
-    }
+    contract = {method.full_name for method in METHODS}
     assert contract == {call for call in described if not call.startswith("dejavu.v1.grpc.")}
 
 
@@ -131,7 +109,7 @@ def test_a_limit_is_the_server_s(limit: str, value: str) -> None:
 
 def test_the_documented_names_of_health_are_those_that_it_knows(address: str) -> None:
     names = [name.strip('"') for names, *_ in rows(DOCUMENT, "name") for name in names.split(", ")]
-    known = {service.full_name for file in SERVICES for service in file.DESCRIPTOR.services_by_name.values()}
+    known = {service.full_name for service in SERVICES}
     assert set(names) == {OVERALL, LEDGER, HEALTH_SERVICE.full_name, INFERENCE_SERVICE.full_name, *known}
     with grpc.insecure_channel(address) as channel:
         check: Any = channel.unary_unary(

@@ -28,11 +28,11 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from tests.support.contract import SERVICES
 
-from dejavu.ops.v1 import cache_service_pb2, lease_service_pb2, operations_service_pb2
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
 from dejavu.v1 import forecast_pb2 as forecast_pb
-from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.v1 import prediction_service_pb2, record_service_pb2
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
 from dejavu.v1.record_pb2 import Checkpoint, Outcome, RecordedPrediction
 
@@ -190,8 +190,8 @@ class FakeServer:
         """Start the server; after a stop, on the same port."""
         self._stopping.clear()
         server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
-        for name, service in SERVICES.items():
-            handler = grpc.method_handlers_generic_handler(name, self._handlers(service))
+        for service in SERVICES:
+            handler = grpc.method_handlers_generic_handler(service.full_name, self._handlers(service))
             server.add_generic_rpc_handlers((handler,))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         address = self.target
@@ -381,11 +381,3 @@ _PLAUSIBLE: Mapping[str, Callable[[Any], Message]] = {
     "ReleaseLease": lambda _: ReleaseLeaseResponse(released=True),
 }
 """RPC → answer to a request if none is queued; that of other RPCs is empty."""
-SERVICES: Mapping[str, ServiceDescriptor] = {
-    service.full_name: service
-    for file in (
-        *(prediction_service_pb2, model_service_pb2, record_service_pb2, game_service_pb2),
-        *(operations_service_pb2, cache_service_pb2, lease_service_pb2),
-    )
-    for service in file.DESCRIPTOR.services_by_name.values()
-}

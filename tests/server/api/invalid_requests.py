@@ -18,6 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 from tests.server.api.inference.invalid_tensors import INFER, INVALID_INFERENCES
 from tests.support.builders.calls import GAME, PATTERN
+from tests.support.contract import METHODS
 
 from dejavu.ops.v1 import cache_service_pb2, feed_service_pb2, lease_service_pb2, notification_service_pb2
 from dejavu.ops.v1.notification_service_pb2 import NOTIFICATION_STATUS_FAILED, Notification
@@ -32,7 +33,6 @@ SERVICE = "/dejavu.v1.PredictionService"
 PREDICT, BATCH, RISK = f"{SERVICE}/Predict", f"{SERVICE}/PredictBatch", f"{SERVICE}/AssessRisk"
 COLUMNS, STREAM = f"{SERVICE}/PredictColumns", f"{SERVICE}/StreamPredictions"
 RECORD = "/dejavu.v1.RecordService"
-MODELS = "/dejavu.v1.ModelService/ListModels"
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
@@ -450,6 +450,9 @@ OF_OTHERS = [
 ]  # fmt: skip
 
 
+EVERY_METHOD = (*(f"/{each.containing_service.full_name}/{each.name}" for each in METHODS), CHECK, WATCH, REFLECTION)
+
+
 def _no_message(path: str, body: bytes) -> BadRequest:
     """Return bytes that are not a message of the method."""
     return BadRequest(path, body, "INVALID_MESSAGE", "", f"{len(body)} bytes", "a message of this method")
@@ -475,7 +478,7 @@ BAD_REQUESTS = [
     _no_message(PREDICT, b"\x32\x03\xed\xa0\x80"),  # a text with a surrogate
     _no_message(PREDICT, b"\x93\x03" * 30_000),  # groups nested 30,000 deep
     _no_message(BATCH, b"\x0a\x01\x0c"),  # a request in it that is no message
-    *(_no_message(path, b"\xff\xff") for path in (STREAM, RISK, MODELS, CHECK, WATCH, REFLECTION)),
+    *(_no_message(path, b"\xff\xff") for path in EVERY_METHOD),
     *(_unknown(path, 50_000, most) for path, most in ((CHECK, 1024), (WATCH, 1024), (REFLECTION, 4096))),
     *(_unknown(path, 70_000, 65536) for path in (PREDICT, STREAM)),
 ]

@@ -83,9 +83,17 @@ class LiveInputs:
     neutral_site: bool | None = None
     possession: Possession | None = None
 
+    def known(self) -> Iterator[tuple[LiveInput, Any]]:
+        """Yield the inputs that are known, with their values."""
+        if self is not NO_LIVE_INPUTS:
+            for each in LIVE_INPUTS:
+                value = getattr(self, each.name)
+                if value is not None:
+                    yield each, value
+
     def given(self) -> dict[str, Any]:
         """Return the inputs that are known, by name."""
-        return {each.name: value for each in LIVE_INPUTS if (value := getattr(self, each.name)) is not None}
+        return {each.name: value for each, value in self.known()}
 
     def agrees_with(self, other: LiveInputs) -> bool:
         """Return whether `other` has the same value for every input that is known here."""
@@ -154,7 +162,7 @@ class LiveInput:
         numbers: return the input as numbers in the order of the parts, in the form that tables of models and the
             trainer take, given all live inputs and the minute at which the pattern ends; NaN for each unknown number.
         label, text: name and text of a printed row; called with the value, the names of home and away team, and the
-            minute.
+            time of the inputs: "the end of minute 18".
     """
 
     name: str
@@ -163,7 +171,7 @@ class LiveInput:
     check: Callable[[Any, LiveInputs, Sequence[float]], InputFault | None]
     numbers: Callable[[LiveInputs, int], tuple[float, ...]]
     label: str
-    text: Callable[[Any, str, str, int], str]
+    text: Callable[[Any, str, str, str], str]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -237,7 +245,7 @@ def from_message(message: Any) -> tuple[LiveInputs, tuple[InputFault, ...]]:
 
 def put(message: Any, live: LiveInputs) -> None:
     """Set the live inputs of a PredictRequest or a Forecast."""
-    for each, value in _known(live):
+    for each, value in live.known():
         each.put(message, value)
 
 
@@ -258,19 +266,10 @@ def faults_of(live: LiveInputs, differentials: Sequence[float]) -> Iterator[Inpu
         live: the live inputs.
         differentials: the pattern, in points; empty if it is invalid.
     """
-    for each, value in _known(live):
+    for each, value in live.known():
         fault = each.check(value, live, differentials)
         if fault is not None:
             yield fault
-
-
-def _known(live: LiveInputs) -> Iterator[tuple[LiveInput, Any]]:
-    """Yield the inputs that are known, with their values."""
-    if live is not NO_LIVE_INPUTS:
-        for each in LIVE_INPUTS:
-            value = getattr(live, each.name)
-            if value is not None:
-                yield each, value
 
 
 def most_total_points(minutes: int, lead: float) -> int:
@@ -340,13 +339,13 @@ def _last_score_numbers(live: LiveInputs, minute: int) -> tuple[float, float]:
     return (0.0, 60.0 * minute) if live.total_points == 0 else (math.nan, math.nan)
 
 
-def _possession_text(possession: Possession, home: str, away: str, _minute: int) -> str:
+def _possession_text(possession: Possession, home: str, away: str, _time: str) -> str:
     team = home if possession.side is Side.HOME else away
     return f"{team}, a shot in the air" if possession.shot_in_air else team
 
 
-def _last_score_text(last: LastScore, home: str, away: str, minute: int) -> str:
-    return f"{home if last.side is Side.HOME else away}, {last.seconds} s before the end of minute {minute}"
+def _last_score_text(last: LastScore, home: str, away: str, time: str) -> str:
+    return f"{home if last.side is Side.HOME else away}, {last.seconds} s before {time}"
 
 
 LIVE_INPUTS: Final = (

@@ -197,7 +197,7 @@ def test_a_moment_is_sent_and_shown(
     assert (moment.period, moment.seconds_left, moment.differential, moment.free_throws) == (period, left, lead, 2)
     assert shown in printed
     assert "2 free throws to come" in printed
-    assert "home, 12 s before" in printed or "away, 12 s before" in printed
+    assert "home, 12 s before the moment" in printed or "away, 12 s before the moment" in printed
     assert "of minute" not in printed
     # Before minute 41 possession has no part; the tables of the last minutes know it alone.
     late = period >= 4

@@ -263,7 +263,7 @@ def _as_recorded(newest: RecordedPrediction) -> PredictOptions:
     """Return the options with which a forecast was requested, so that the same one is returned."""
     forecast = newest.forecast
     live, _ = live_inputs.from_message(forecast)
-    of_live: Any = {each.name: getattr(live, each.name) for each in live_inputs.LIVE_INPUTS}
+    of_live: Any = live.given()
     given = forecast.margin_source not in {MARGIN_SOURCE_UNSPECIFIED, MARGIN_SOURCE_RATINGS}
     options: PredictOptions = {
         "game_id": forecast.game_id,

@@ -192,11 +192,10 @@ def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
         unused = live.unused(moment.begun)  # the minute after it has a part
         if moment.is_late(horizon):
             unused.pop("possession", None)
-    for each in live_inputs.LIVE_INPUTS:
-        if (value := getattr(live, each.name)) is not None:
-            why = f" ({unused[each.name]})" if each.name in unused else ""
-            text = each.text(value, home, away, forecast.elapsed_minutes)
-            rows.add_row(each.label, text.partition(" the end of minute")[0] + why if moment else text + why)
+    time = "the moment" if moment else f"the end of minute {forecast.elapsed_minutes}"
+    for each, value in live.known():
+        why = f" ({unused[each.name]})" if each.name in unused else ""
+        rows.add_row(each.label, each.text(value, home, away, time) + why)
 
 
 def _add_total(rows: Table, forecast: Forecast) -> None:

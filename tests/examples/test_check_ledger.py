@@ -251,6 +251,12 @@ def test_every_live_input_that_is_added_makes_a_revision(tmp_path: Path) -> None
     assert_keeps_the_rules(tmp_path)
 
 
+def test_the_rules_of_the_document_name_every_live_input() -> None:
+    document, names = (ROOT / "docs/verification.md").read_text(), [each.name for each in LIVE_INPUTS]
+    assert f"a live input that it has (`{'`, `'.join(names)}`)" in document
+    assert f"margin_us, {', '.join(names)};" in document  # the keys of an entry
+
+
 @settings(deadline=None, max_examples=laws.examples(8))
 @given(steps)
 def test_what_two_servers_record_in_any_order_keeps_the_rules(taken: list[Step]) -> None:

@@ -36,7 +36,6 @@ from dejavu_server.worker import grpc_options
 
 DOCUMENT = "docs/clients.md"
 CALLS = "docs/calls.md"
-TENSORS = "docs/calls.md"
 MEBIBYTE = 1024 * 1024
 RAISED_BASE_CLASSES: set[type[DejavuError]] = {CallerLimit, LedgerUnavailable}
 
@@ -63,7 +62,7 @@ def table() -> set[tuple[str, str]]:
 
 
 def test_the_table_of_errors_is_the_server_s() -> None:
-    listed = [row for document in (DOCUMENT, TENSORS) for row in rows(document, "code")]
+    listed = [row for document in (DOCUMENT, CALLS) for row in rows(document, "code")]
     described = [(code, reason) for code, reasons, *_ in listed for reason in reasons.split(", ")]
     assert len(described) == len(set(described))
     assert set(described) == table()

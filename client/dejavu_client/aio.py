@@ -108,7 +108,7 @@ class AsyncDejavuClient(Operations):
             options: those of `dejavu_client.requests.PredictOptions`.
         """
         request = predict_request(pattern, **options)
-        response = await self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
+        response = await self._unary(lambda stubs: stubs.prediction.Predict, request, timeout)
         return response.forecast
 
     async def quote(
@@ -127,7 +127,7 @@ class AsyncDejavuClient(Operations):
             options: the options of `predict`.
         """
         request = predict_request(pattern, markets=markets, **options)
-        return await self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
+        return await self._unary(lambda stubs: stubs.prediction.Predict, request, timeout)
 
     async def assess_risk(self, games: Iterable[RiskGame], *, timeout: float | None = None) -> list[RiskResult]:
         """Assess how volatile 1 to 100 games have been, from their scores alone. Nothing is recorded.
@@ -140,7 +140,7 @@ class AsyncDejavuClient(Operations):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = AssessRiskRequest(games=games)
-        response = await self._unary("AssessRisk", lambda stubs: stubs.prediction.AssessRisk, request, timeout)
+        response = await self._unary(lambda stubs: stubs.prediction.AssessRisk, request, timeout)
         return list(response.results)
 
     async def predict_batch(
@@ -153,7 +153,7 @@ class AsyncDejavuClient(Operations):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = PredictBatchRequest(requests=requests)
-        response = await self._unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout)
+        response = await self._unary(lambda stubs: stubs.prediction.PredictBatch, request, timeout)
         return list(response.results)
 
     async def predict_columns(
@@ -172,7 +172,7 @@ class AsyncDejavuClient(Operations):
             options: those of `dejavu_client.columns.ColumnsOptions`.
         """
         request = columns_request(patterns, minutes, **options)
-        response = await self._unary("PredictColumns", lambda stubs: stubs.prediction.PredictColumns, request, timeout)
+        response = await self._unary(lambda stubs: stubs.prediction.PredictColumns, request, timeout)
         return columns_of(response, request.quantile_levels)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
@@ -186,7 +186,7 @@ class AsyncDejavuClient(Operations):
             NotFoundError: if the server has no such service.
         """
         request = HealthCheckRequest(service=service)
-        response = await self._unary("Check", lambda stubs: stubs.check_health, request, timeout)
+        response = await self._unary(lambda stubs: stubs.check_health, request, timeout)
         return HealthStatus(response.status)
 
     async def report_outcome(
@@ -241,7 +241,7 @@ class AsyncDejavuClient(Operations):
             if observed_time.tzinfo is None:
                 raise ValueError(f"observed_time={observed_time!r} has no time zone; expected an aware datetime")
             request.observed_time.FromDatetime(observed_time)
-        return await self._unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
+        return await self._unary(lambda stubs: stubs.record.ReportOutcome, request, timeout)
 
     async def withdraw_outcome(
         self, game_id: str, *, horizon: Horizon.ValueType, timeout: float | None = None
@@ -257,7 +257,7 @@ class AsyncDejavuClient(Operations):
             NotFoundError: if no outcome was ever reported.
         """
         request = WithdrawOutcomeRequest(game_id=game_id, horizon=horizon)
-        return await self._unary("WithdrawOutcome", lambda stubs: stubs.record.WithdrawOutcome, request, timeout)
+        return await self._unary(lambda stubs: stubs.record.WithdrawOutcome, request, timeout)
 
     async def get_prediction(
         self,
@@ -283,7 +283,7 @@ class AsyncDejavuClient(Operations):
         request = GetPredictionRequest(
             game_id=game_id, horizon=horizon, elapsed_minutes=elapsed_minutes, model_version=model_version
         )
-        return await self._unary("GetPrediction", lambda stubs: stubs.record.GetPrediction, request, timeout)
+        return await self._unary(lambda stubs: stubs.record.GetPrediction, request, timeout)
 
     def list_predictions(
         self,
@@ -305,7 +305,7 @@ class AsyncDejavuClient(Operations):
             conditions: those of `dejavu_client.requests.Conditions`.
         """
         request = predictions_request(page_size, explain=explain, **conditions)
-        pages = self._pages("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
+        pages = self._pages(lambda stubs: stubs.record.ListPredictions, request, timeout)
         return AsyncRecordedPredictions(pages)
 
     async def get_scorecard(
@@ -319,7 +319,7 @@ class AsyncDejavuClient(Operations):
             scope: which forecasts to include, see `dejavu_client.requests.ModelScope`.
         """
         request = GetScorecardRequest(filter=score_filter(**scope), limit=limit)
-        response = await self._unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
+        response = await self._unary(lambda stubs: stubs.record.GetScorecard, request, timeout)
         return response.scorecard
 
     async def get_leaderboard(
@@ -341,7 +341,7 @@ class AsyncDejavuClient(Operations):
             scope: which forecasts to include, as for `get_scorecard` but without model_version.
         """
         request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games, limit=limit)
-        return await self._unary("GetLeaderboard", lambda stubs: stubs.record.GetLeaderboard, request, timeout)
+        return await self._unary(lambda stubs: stubs.record.GetLeaderboard, request, timeout)
 
     async def get_checkpoint(self, *, timeout: float | None = None) -> Checkpoint:
         """Return the signed head of the server's ledger. Keep it to prove later that no entry up to it was changed.
@@ -350,7 +350,7 @@ class AsyncDejavuClient(Operations):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetCheckpointRequest()
-        response = await self._unary("GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout)
+        response = await self._unary(lambda stubs: stubs.record.GetCheckpoint, request, timeout)
         return response.checkpoint
 
     def stream_predictions(
@@ -391,7 +391,7 @@ class AsyncDejavuClient(Operations):
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        pages = self._pages("ListGames", lambda stubs: stubs.games.ListGames, ListGamesRequest(page_size=500), timeout)
+        pages = self._pages(lambda stubs: stubs.games.ListGames, ListGamesRequest(page_size=500), timeout)
         return [game async for page in pages for game in page.games]
 
     def stream_games(self, *, heartbeats: bool = False) -> AsyncGenerator[StreamGamesResponse, None]:

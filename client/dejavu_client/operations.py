@@ -81,7 +81,7 @@ class Operations(Transport):
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        pages = self._pages("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
+        pages = self._pages(lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
         return [model async for page in pages for model in page.models]
 
     async def get_model(self, model_version: str = "", *, timeout: float | None = None) -> GetModelResponse:
@@ -95,7 +95,7 @@ class Operations(Transport):
             NotFoundError: if the model is not registered.
         """
         request = GetModelRequest(model_version=model_version)
-        return await self._unary("GetModel", lambda stubs: stubs.models.GetModel, request, timeout)
+        return await self._unary(lambda stubs: stubs.models.GetModel, request, timeout)
 
     async def load_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
@@ -113,7 +113,7 @@ class Operations(Transport):
                 cannot load the model; nothing is changed then.
         """
         request = LoadModelRequest(model_version=model_version, reason=reason)
-        return await self._unary("LoadModel", lambda stubs: stubs.models.LoadModel, request, timeout)
+        return await self._unary(lambda stubs: stubs.models.LoadModel, request, timeout)
 
     async def unload_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
@@ -130,7 +130,7 @@ class Operations(Transport):
         """
         version = await self._version(model_version, timeout)
         request = UnloadModelRequest(model_version=version, reason=reason)
-        return await self._unary("UnloadModel", lambda stubs: stubs.models.UnloadModel, request, timeout)
+        return await self._unary(lambda stubs: stubs.models.UnloadModel, request, timeout)
 
     async def promote_model(
         self,
@@ -153,7 +153,7 @@ class Operations(Transport):
         """
         version = await self._version(model_version, timeout)
         request = PromoteModelRequest(model_version=version, reason=reason, force=force)
-        return await self._unary("PromoteModel", lambda stubs: stubs.models.PromoteModel, request, timeout)
+        return await self._unary(lambda stubs: stubs.models.PromoteModel, request, timeout)
 
     async def rollback_model(
         self, *, from_version: str = "", reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
@@ -171,7 +171,7 @@ class Operations(Transport):
         """
         champion = from_version or await self._version("champion", timeout)
         request = RollbackModelRequest(from_version=champion, reason=reason)
-        return await self._unary("RollbackModel", lambda stubs: stubs.models.RollbackModel, request, timeout)
+        return await self._unary(lambda stubs: stubs.models.RollbackModel, request, timeout)
 
     async def retire_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
@@ -188,7 +188,7 @@ class Operations(Transport):
         """
         version = await self._version(model_version, timeout)
         request = RetireModelRequest(model_version=version, reason=reason)
-        return await self._unary("RetireModel", lambda stubs: stubs.models.RetireModel, request, timeout)
+        return await self._unary(lambda stubs: stubs.models.RetireModel, request, timeout)
 
     async def compare_models(
         self,
@@ -214,7 +214,7 @@ class Operations(Transport):
             horizon=horizon,
             include_replays=include_replays,
         )
-        response = await self._unary("CompareModels", lambda stubs: stubs.models.CompareModels, request, timeout)
+        response = await self._unary(lambda stubs: stubs.models.CompareModels, request, timeout)
         return response.comparison
 
     async def list_model_changes(
@@ -234,7 +234,7 @@ class Operations(Transport):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ListModelChangesRequest(model_version=model_version, page_size=page_size, page_token=page_token)
-        return await self._unary("ListModelChanges", lambda stubs: stubs.models.ListModelChanges, request, timeout)
+        return await self._unary(lambda stubs: stubs.models.ListModelChanges, request, timeout)
 
     async def get_cache_stats(self, *, timeout: float | None = None) -> GetCacheStatsResponse:
         """Return the statistics of the server's cache of what-ifs, over all of its workers.
@@ -243,7 +243,7 @@ class Operations(Transport):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetCacheStatsRequest()
-        return await self._unary("GetCacheStats", lambda stubs: stubs.cache.GetCacheStats, request, timeout)
+        return await self._unary(lambda stubs: stubs.cache.GetCacheStats, request, timeout)
 
     async def clear_cache(self, *, timeout: float | None = None) -> ClearCacheResponse:
         """Clear the server's cache of what-ifs in all of its workers, and the one that servers share. Safe to repeat.
@@ -251,7 +251,7 @@ class Operations(Transport):
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        return await self._unary("ClearCache", lambda stubs: stubs.cache.ClearCache, ClearCacheRequest(), timeout)
+        return await self._unary(lambda stubs: stubs.cache.ClearCache, ClearCacheRequest(), timeout)
 
     async def warm_cache(
         self, requests: Iterable[PredictRequest], *, timeout: float | None = None
@@ -266,7 +266,7 @@ class Operations(Transport):
             FailedPreconditionError: if the cache is off.
         """
         request = WarmCacheRequest(requests=requests)
-        return await self._unary("WarmCache", lambda stubs: stubs.cache.WarmCache, request, timeout)
+        return await self._unary(lambda stubs: stubs.cache.WarmCache, request, timeout)
 
     async def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
         """Return the server's state, and statistics of the last minutes and since the start, over all of its workers.
@@ -275,7 +275,7 @@ class Operations(Transport):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetServiceStatsRequest()
-        return await self._unary("GetServiceStats", lambda stubs: stubs.operations.GetServiceStats, request, timeout)
+        return await self._unary(lambda stubs: stubs.operations.GetServiceStats, request, timeout)
 
     async def report_feed(
         self,
@@ -298,7 +298,7 @@ class Operations(Transport):
         request = ReportFeedRequest(
             feed=feed, read_age_seconds=read_age_seconds, data_age_seconds=data_age_seconds, live_games=live_games
         )
-        await self._unary("ReportFeed", lambda stubs: stubs.feed.ReportFeed, request, timeout)
+        await self._unary(lambda stubs: stubs.feed.ReportFeed, request, timeout)
 
     async def publish_games(self, games: Iterable[Game], *, timeout: float | None = None) -> None:
         """Publish the states of games to all subscribers; they are kept for a day and are no part of the record.
@@ -308,7 +308,7 @@ class Operations(Transport):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = PublishGamesRequest(games=games)
-        await self._unary("PublishGames", lambda stubs: stubs.feed.PublishGames, request, timeout)
+        await self._unary(lambda stubs: stubs.feed.PublishGames, request, timeout)
 
     async def acquire_lease(
         self, name: str, holder: str, ttl: float, *, timeout: float | None = None
@@ -322,7 +322,7 @@ class Operations(Transport):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = AcquireLeaseRequest(name=name, holder=holder, ttl_seconds=ttl)
-        return await self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
+        return await self._unary(lambda stubs: stubs.leases.AcquireLease, request, timeout)
 
     async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
         """Release a lease; return whether `holder` had it until now.
@@ -333,7 +333,7 @@ class Operations(Transport):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ReleaseLeaseRequest(name=name, holder=holder)
-        response = await self._unary("ReleaseLease", lambda stubs: stubs.leases.ReleaseLease, request, timeout)
+        response = await self._unary(lambda stubs: stubs.leases.ReleaseLease, request, timeout)
         return response.released
 
     async def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
@@ -344,7 +344,7 @@ class Operations(Transport):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetLeaseRequest(name=name)
-        response = await self._unary("GetLease", lambda stubs: stubs.leases.GetLease, request, timeout)
+        response = await self._unary(lambda stubs: stubs.leases.GetLease, request, timeout)
         return response.lease if response.HasField("lease") else None
 
     async def claim_notification(
@@ -359,9 +359,7 @@ class Operations(Transport):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ClaimNotificationRequest(notification=notification, sender=sender, ttl_seconds=ttl)
-        return await self._unary(
-            "ClaimNotification", lambda stubs: stubs.notifications.ClaimNotification, request, timeout
-        )
+        return await self._unary(lambda stubs: stubs.notifications.ClaimNotification, request, timeout)
 
     async def confirm_notification(
         self,
@@ -389,9 +387,7 @@ class Operations(Transport):
         request = ConfirmNotificationRequest(
             id=id, target=target, sender=sender, status=status, failure=failure, retry_delay_seconds=retry_delay
         )
-        response = await self._unary(
-            "ConfirmNotification", lambda stubs: stubs.notifications.ConfirmNotification, request, timeout
-        )
+        response = await self._unary(lambda stubs: stubs.notifications.ConfirmNotification, request, timeout)
         return response.confirmed
 
     async def list_notifications(self, *, limit: int = 100, timeout: float | None = None) -> list[Notification]:
@@ -403,8 +399,7 @@ class Operations(Transport):
         """
         found = list[Notification]()
         request = ListNotificationsRequest(page_size=limit)
-        call = "ListNotifications"
-        async for page in self._pages(call, lambda stubs: stubs.notifications.ListNotifications, request, timeout):
+        async for page in self._pages(lambda stubs: stubs.notifications.ListNotifications, request, timeout):
             found += page.notifications
             if len(found) >= limit:
                 break

@@ -8,10 +8,11 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
 from contextlib import ExitStack, aclosing, asynccontextmanager
+from functools import cache
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -103,13 +104,16 @@ class Stubs:
 Open: TypeAlias = "Callable[[Stubs], grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]]"
 
 
-def method_of(request: type[Message]) -> MethodDescriptor:
-    """Return the RPC that a type of request is of."""
-    services: Iterable[Any] = request.DESCRIPTOR.file.services_by_name.values()  # the stubs name two types
+def method_of(request: type[Any]) -> MethodDescriptor:
+    """Return the RPC that a type of request is of; of two, the first in its file."""
+    return _method_of(request.DESCRIPTOR)
+
+
+@cache
+def _method_of(request: Descriptor) -> MethodDescriptor:
+    services: Iterable[Any] = request.file.services_by_name.values()  # the stubs name two types
     methods = (method for service in services for method in service.methods)
-    found: MethodDescriptor = next(
-        each for each in methods if each.input_type.full_name == request.DESCRIPTOR.full_name
-    )
+    found: MethodDescriptor = next(each for each in methods if each.input_type.full_name == request.full_name)
     return found
 
 
@@ -201,17 +205,17 @@ class Transport:
                 path, request_serializer=serialize, response_deserializer=answer.FromString
             )
 
-        return await self._unary(method.name, stub, request, timeout)
+        return await self._unary(stub, request, timeout)
 
     async def _unary(
         self,
-        method: str,
         rpc: Callable[[Stubs], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
         """Make one call, by the RPC that `rpc` selects from a connection's stubs, and return its response."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
+        method = method_of(type(request)).name
         call, turns = Repeatable(rpc, request, time.monotonic() + seconds), ExitStack()
         try:
             with self._closed.guard(), self._calls.call(method, seconds), client_span(method):
@@ -344,14 +348,13 @@ class Transport:
 
     async def _pages(
         self,
-        method: str,
         rpc: Callable[[Stubs], grpc.aio.UnaryUnaryMultiCallable[PageRequestT, PageT]],
         request: PageRequestT,
         timeout: float | None,
     ) -> AsyncGenerator[PageT, None]:
         """Yield the requested page and all later ones, each fetched when it is reached; advances `request`."""
         while True:
-            page = await self._unary(method, rpc, request, timeout)
+            page = await self._unary(rpc, request, timeout)
             yield page
             if not page.next_page_token:
                 return

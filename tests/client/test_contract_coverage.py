@@ -13,8 +13,9 @@ from tests.support.contract import METHODS
 
 import dejavu_client
 from dejavu.v1 import prediction_service_pb2, record_service_pb2
-from dejavu_client import AsyncDejavuClient, DejavuClient, config
+from dejavu_client import AsyncDejavuClient, DejavuClient, config, operations
 from dejavu_client.requests import Conditions, ModelScope, PredictOptions
+from dejavu_store import stages
 
 OF_THE_CLIENT_ALONE = {"call", "close", "stats"}
 OF_THE_STANDARD_HEALTH_SERVICE = {"health"}
@@ -80,6 +81,11 @@ def test_every_call_that_may_be_made_again_is_in_the_retry_policy() -> None:
         covered = {(service, None), (service, method.name)} & names
         subscribes = method.server_streaming and not method.client_streaming  # the client resumes it
         assert bool(covered) != subscribes, method.full_name
+
+
+def test_an_alias_of_a_model_is_one_for_client_and_server() -> None:
+    """Of an alias that it does not know, a client would not send the version, and a repetition could change another."""
+    assert set(stages.ALIASES) == operations.ALIASES
 
 
 def test_every_public_name_is_there() -> None:

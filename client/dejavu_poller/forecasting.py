@@ -9,7 +9,7 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import horizon_label
-from dejavu_feed.nba.plays import Play, completed_at, completed_minutes, known_inputs, known_minutes
+from dejavu_feed.nba.plays import Play, completed_at, completed_minutes, inputs_from_plays, known_minutes
 from dejavu_feed.pattern import Score, slots
 from dejavu_poller.capabilities import ModelCapabilities
 from dejavu_poller.events import (
@@ -60,7 +60,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
     """
     completed, known = completed_minutes(plays), known_minutes(plays)
     timeline = slots((play.score for play in plays), known)
-    inputs = known_inputs(plays, known, step.game.state.home)
+    inputs = inputs_from_plays(plays, known, step.game.state.home)
     home, away = team_codes(step.game.state)
     due: list[DueForecast] = []
     stale = ""

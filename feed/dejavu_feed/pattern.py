@@ -56,7 +56,7 @@ def slots(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[int, 
     return tuple(result)
 
 
-def live_inputs(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[LiveInputs, ...]:
+def inputs_from_scores(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[LiveInputs, ...]:
     """Return the live inputs at the end of each of the first `minutes` minutes.
 
     Args:
@@ -69,15 +69,15 @@ def live_inputs(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple
     """
     rows = [Score(*row) for row in scores]
     if all(before.elapsed <= after.elapsed for before, after in pairwise(rows)):
-        return _live_inputs(rows, range(1, minutes + 1))
+        return _inputs_from_scores(rows, range(1, minutes + 1))
     # A row with a wrong clock belongs to only some minutes, which are not necessarily the later ones.
     return tuple(
-        _live_inputs([row for row in rows if row.elapsed <= 60 * minute], range(minute, minute + 1))[0]
+        _inputs_from_scores([row for row in rows if row.elapsed <= 60 * minute], range(minute, minute + 1))[0]
         for minute in range(1, minutes + 1)
     )
 
 
-def _live_inputs(rows: list[Score], minutes: range) -> tuple[LiveInputs, ...]:
+def _inputs_from_scores(rows: list[Score], minutes: range) -> tuple[LiveInputs, ...]:
     """Compute live inputs at the ends of minutes; each uses the rows before the first one after that minute's end."""
     home: list[tuple[int, float]] = []  # one entry per point: number and time of the row that scored it
     away: list[tuple[int, float]] = []

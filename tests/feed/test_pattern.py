@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dejavu_feed.files.checked_games import exclusion_reason
 from dejavu_feed.live_inputs import Side
-from dejavu_feed.pattern import Score, live_inputs, period_of, slots
+from dejavu_feed.pattern import Score, inputs_from_scores, period_of, slots
 
 SCORES = st.lists(
     st.builds(
@@ -36,7 +36,7 @@ def test_totals_and_the_last_score_are_those_of_the_points_that_stand(
 ) -> None:
     if chronological:
         scores = sorted(scores, key=lambda score: score.elapsed)
-    for minute, live in enumerate(live_inputs(scores, minutes), start=1):
+    for minute, live in enumerate(inputs_from_scores(scores, minutes), start=1):
         total, last = live.total_points, live.last_score
         before = [score for score in scores if score.elapsed <= 60 * minute]
         assert total == (sum(before[-1][1:]) if before else 0)

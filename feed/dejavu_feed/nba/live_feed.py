@@ -18,7 +18,7 @@ from dejavu_feed.nba.live_payloads import (
     PlayByPlay,
     Scoreboard,
     read_box_score,
-    read_boxscore,
+    read_game_state,
     read_plays,
     read_scoreboard,
 )
@@ -113,7 +113,7 @@ class NbaFeed:
             FeedUnavailable: if there is no usable response.
             MalformedFeed: if the response cannot be parsed.
         """
-        return read_boxscore(self._read(self._boxscore_path.format(game_id=game_id)), game_id)
+        return read_game_state(self._read(self._boxscore_path.format(game_id=game_id)), game_id)
 
     def box_score(self, game_id: str) -> BoxScore:
         """Return the players of a game so far.

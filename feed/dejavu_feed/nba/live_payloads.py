@@ -147,7 +147,7 @@ def read_scoreboard(payload: object) -> Scoreboard:
     return Scoreboard(date=optional_text(board, "gameDate")[:MAX_TEXT], games=tuple(games), faults=tuple(faults))
 
 
-def read_boxscore(payload: object, game_id: str) -> GameState:
+def read_game_state(payload: object, game_id: str) -> GameState:
     """Parse the state of one game from its box score.
 
     Raises:

@@ -20,7 +20,7 @@ from dejavu_feed.pattern import (
     QUARTER_SECONDS,
     REGULATION_MINUTES,
     Score,
-    live_inputs,
+    inputs_from_scores,
 )
 
 _LEEWAY: Final = 2.0
@@ -171,7 +171,7 @@ def known_minutes(plays: Sequence[Play]) -> int:
     return completed_minutes(plays)
 
 
-def known_inputs(plays: Sequence[Play], minutes: int, home: str) -> tuple[LiveInputs, ...]:
+def inputs_from_plays(plays: Sequence[Play], minutes: int, home: str) -> tuple[LiveInputs, ...]:
     """Return the live inputs at the end of each of the first `minutes` minutes, as far as they are known.
 
     After a gap it is not known when the last points were scored, until the next play with points.
@@ -181,7 +181,7 @@ def known_inputs(plays: Sequence[Play], minutes: int, home: str) -> tuple[LiveIn
         minutes: number of minutes.
         home: NBA code of the home team.
     """
-    inputs = list(live_inputs((play.score for play in plays), minutes))
+    inputs = list(inputs_from_scores((play.score for play in plays), minutes))
     balls = possessions(((play.elapsed, play.possession, play.shot_in_air) for play in plays), minutes, home)
     inputs = [replace(known, possession=ball) for known, ball in zip(inputs, balls, strict=True)]
     since: float | None = None

@@ -12,7 +12,7 @@ import pytest
 from tests.support.builders.halftime import halftime_differential, live_pattern
 
 from dejavu_feed.nba.event_rows import attempt_of
-from dejavu_feed.nba.live_payloads import GameStatus, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameStatus, read_game_state, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.nba.sides import contradiction
 
@@ -121,7 +121,7 @@ def test_a_scoreboard_of_finals_with_overtime(feed: Path) -> None:
 
 
 def test_a_box_score_tells_the_same_as_the_plays(feed: Path, plays: tuple[Play, ...]) -> None:
-    state = read_boxscore(json.loads((feed / f"boxscore_{GAME}.json").read_text()), GAME)
+    state = read_game_state(json.loads((feed / f"boxscore_{GAME}.json").read_text()), GAME)
 
     assert (state.home, state.away, state.status) == ("BKN", "GSW", GameStatus.FINAL)
     assert (state.home_score, state.away_score) == (plays[-1].home, plays[-1].away)
@@ -131,7 +131,7 @@ def test_a_box_score_tells_the_same_as_the_plays(feed: Path, plays: tuple[Play, 
 def test_the_sides_of_a_real_game_are_never_in_doubt_and_exchanged_columns_always(
     feed: Path, plays: tuple[Play, ...]
 ) -> None:
-    end = read_boxscore(json.loads((feed / f"boxscore_{GAME}.json").read_text()), GAME)
+    end = read_game_state(json.loads((feed / f"boxscore_{GAME}.json").read_text()), GAME)
     for number in range(1, len(plays) + 1):
         last = plays[number - 1]
         state = replace(end, status=GameStatus.LIVE, home_score=last.home, away_score=last.away)

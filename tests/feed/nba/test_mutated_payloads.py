@@ -15,8 +15,8 @@ import pytest
 from tests.support.harness.laws import NIGHTLY
 
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.nba.live_payloads import PlayByPlay, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.plays import final_score, halftime_score, known_inputs, known_minutes
+from dejavu_feed.nba.live_payloads import PlayByPlay, read_game_state, read_plays, read_scoreboard
+from dejavu_feed.nba.plays import final_score, halftime_score, inputs_from_plays, known_minutes
 from dejavu_feed.pattern import slots
 
 pytestmark = pytest.mark.real_data
@@ -76,7 +76,7 @@ def mutations(document: Any, count: int, seed: int) -> Iterator[tuple[tuple[Any,
 def known(read: PlayByPlay) -> tuple[Any, ...]:
     minutes = known_minutes(read.plays)
     # Only the feed has the team of a rebound: a changed team changes the possession.
-    inputs = [replace(each, possession=None) for each in known_inputs(read.plays, minutes, "BKN")]
+    inputs = [replace(each, possession=None) for each in inputs_from_plays(read.plays, minutes, "BKN")]
     return minutes, slots((play.score for play in read.plays), minutes), inputs
 
 
@@ -108,8 +108,8 @@ def test_a_changed_field_of_the_plays_costs_only_the_minutes_that_it_carries(nam
 
 
 READERS: Final[dict[str, Callable[[Any], Any]]] = {
-    "boxscore_0022000001.json": lambda document: read_boxscore(document, "0022000001"),
-    "22500775-05_box_Halftime.json.gz": lambda document: read_boxscore(document, "0022500775"),
+    "boxscore_0022000001.json": lambda document: read_game_state(document, "0022000001"),
+    "22500775-05_box_Halftime.json.gz": lambda document: read_game_state(document, "0022500775"),
 }
 ESSENTIAL: Final = {"gameId", "gameStatus", "period", "homeTeam", "awayTeam", "teamTricode", "score", "game"}
 

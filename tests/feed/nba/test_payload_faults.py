@@ -15,8 +15,8 @@ from tests.support.harness.laws import NIGHTLY
 
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.nba.live_feed import LIVE_PATH
-from dejavu_feed.nba.live_payloads import read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.plays import known_inputs, known_minutes
+from dejavu_feed.nba.live_payloads import read_game_state, read_plays, read_scoreboard
+from dejavu_feed.nba.plays import inputs_from_plays, known_minutes
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.replay import Replay
@@ -86,14 +86,14 @@ def test_a_damaged_play_costs_at_most_the_minutes_whose_score_it_has(damage: dic
     payload = file("plays")
     true = read_plays(payload, _evening()[0]).plays
     known = known_minutes(true)
-    pattern, inputs = slots((play.score for play in true), known), known_inputs(true, known, "BKN")
+    pattern, inputs = slots((play.score for play in true), known), inputs_from_plays(true, known, "BKN")
     for index in range(20, len(true) - 20, 1 if NIGHTLY else 5):
         payload = file("plays")
         payload["game"]["actions"][index] |= damage
         read = read_plays(payload, _evening()[0])
         minutes = known_minutes(read.plays)
         assert slots((play.score for play in read.plays), minutes) == pattern[:minutes]
-        for found, expected in zip(known_inputs(read.plays, minutes, "BKN"), inputs, strict=False):
+        for found, expected in zip(inputs_from_plays(read.plays, minutes, "BKN"), inputs, strict=False):
             assert found.total_points == expected.total_points
             assert found.last_score in (expected.last_score, None)
         before, play, after = true[index - 1 : index + 2]
@@ -114,7 +114,7 @@ def test_plays_of_which_none_can_be_read_are_refused() -> None:
 
 
 def test_the_answer_of_another_game_is_refused() -> None:
-    for name, read in (("plays", read_plays), ("box", read_boxscore)):
+    for name, read in (("plays", read_plays), ("box", read_game_state)):
         payload = file(name)
         payload["game"]["gameId"] = "0022000001"
         with pytest.raises(MalformedFeed, match="0022000001"):
@@ -152,4 +152,4 @@ def test_a_game_id_sent_as_a_number_is_a_game() -> None:
         each["gameId"] = int(each["gameId"])
     assert game_id in {each.game_id for each in read_scoreboard(board).games}
     assert read_plays(plays, game_id) == read_plays(file("plays"), game_id)
-    assert read_boxscore(box, game_id) == read_boxscore(file("box"), game_id)
+    assert read_game_state(box, game_id) == read_game_state(file("box"), game_id)

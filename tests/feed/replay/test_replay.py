@@ -14,7 +14,7 @@ from tests.support.builders.halftime import halftime_differential, live_pattern
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.game_ids import is_game_id, is_replay
-from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard, read_game_state, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import Score, slots
 from dejavu_feed.replay.games import ReplayGame, simulated_evening
@@ -175,7 +175,7 @@ def test_the_scoreboard_and_the_box_score_agree_at_any_moment() -> None:
         for state in board(replay).games:
             texts.add(state.text[:3])
             game_id = state.game_id
-            assert read_boxscore(get(replay, f"boxscore/boxscore_{game_id}.json"), game_id) == state
+            assert read_game_state(get(replay, f"boxscore/boxscore_{game_id}.json"), game_id) == state
             if state.status is not GameStatus.SCHEDULED:
                 newest = plays(replay, game_id)[-1]
                 assert (newest.home, newest.away) == (state.home_score, state.away_score)

@@ -26,7 +26,14 @@ from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_client.transport.servers import HealthStatus
 from dejavu_common.clock import utc_now
 from dejavu_feed.nba.live_feed import LIVE_PATH
-from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import (
+    GameState,
+    PlayByPlay,
+    Scoreboard,
+    read_game_state,
+    read_plays,
+    read_scoreboard,
+)
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import HALFTIME_MINUTES, QUARTER_SECONDS, REGULATION_MINUTES, Score, elapsed_seconds
 from dejavu_feed.replay.games import ReplayGame
@@ -117,7 +124,7 @@ class Evening:
 
     def game(self, game_id: str) -> GameState:
         self.arrive(f"box score of {game_id}")
-        return read_boxscore(self.payload(f"boxscore/boxscore_{game_id}.json"), game_id)
+        return read_game_state(self.payload(f"boxscore/boxscore_{game_id}.json"), game_id)
 
     def plays(self, game_id: str) -> PlayByPlay:
         self.arrive(game_id)

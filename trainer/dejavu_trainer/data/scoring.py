@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from dejavu_feed.live_inputs import COLUMNS, NO_LIVE_INPUTS, numbers
-from dejavu_feed.pattern import REGULATION_MINUTES, Score, live_inputs
+from dejavu_feed.pattern import REGULATION_MINUTES, Score, inputs_from_scores
 
 UNKNOWN: Final = -1
 """Total points that are not known."""
@@ -33,7 +33,7 @@ def scoring_of(scores: Sequence[Score], neutral_site: float | None = None) -> Sc
         neutral_site: 1 if the game was at a neutral site, 0 if not; None if that is not known.
     """
     known = any(score.elapsed % 60 for score in scores)
-    inputs = live_inputs(scores, REGULATION_MINUTES) if known else (NO_LIVE_INPUTS,) * REGULATION_MINUTES
+    inputs = inputs_from_scores(scores, REGULATION_MINUTES) if known else (NO_LIVE_INPUTS,) * REGULATION_MINUTES
     if neutral_site is not None:
         inputs = tuple(replace(live, neutral_site=bool(neutral_site)) for live in inputs)
     rows = tuple(numbers(live, minute) for minute, live in zip(_MINUTES, inputs, strict=True))

@@ -42,7 +42,7 @@ from dejavu_trainer.training.recipe import TrainingConfig
 from dejavu_trainer.training.served_tables import (
     ServedTables,
     fits_live_tables,
-    live_inputs,
+    live_columns,
     live_rows,
     opinions_on,
 )
@@ -270,7 +270,7 @@ def fit_tables(rated: RatedGames, frozen_margins: Floats, advance: Advance = ign
     by_source = _margins_by_source(rated, frozen_margins)
     points = out_of_season_points(rated, by_source)
     totals = np.stack([games.totals[:, Horizon.HALFTIME.minutes - 1], games.final_total], axis=1).astype(np.float64)
-    of_kinds = {kind: (live_inputs(games, kind)[0], fits_live_tables(games, kind)) for kind in COLUMNS}
+    of_kinds = {kind: (live_columns(games, kind)[0], fits_live_tables(games, kind)) for kind in COLUMNS}
     models = {}
     for source, of_source in by_source.items():
         advance(1)
@@ -310,7 +310,7 @@ def conformalized(
         The calibration, rounded as it is stored in a bundle. Tables without calibration games stay as they are.
     """
     games, result = rated.games, dict(tables.models)
-    followed = {kind: live_inputs(games, kind)[1] for kind in COLUMNS}
+    followed = {kind: live_columns(games, kind)[1] for kind in COLUMNS}
     places = np.random.default_rng(_RANKS_SEED).uniform(-0.5, 0.5, (len(games), len(CASES)))
     for source, margins in _margins_by_source(rated, frozen_margins).items():
         points = linear_points(models.linear, RatedGames(games, margins), line=source is MarginSource.LINE)

@@ -36,7 +36,7 @@ class ServedTables:
     def __init__(self, models: Sequence[MarginModel], games: Games, opinions: GameOpinions | None = None) -> None:
         self._opinions = opinions
         self.games = games
-        self._models = [(model, *live_inputs(games, model.kind)) for model in models if model.kind]
+        self._models = [(model, *live_columns(games, model.kind)) for model in models if model.kind]
         self._without = next((model for model in models if not model.kind), None)
         self.use_live = any(known.any() for _, _, known in self._models)
 
@@ -109,7 +109,7 @@ class ServedTables:
 
 def fits_live_tables(games: Games, kind: LiveKind = LiveKind.SCORES) -> NDArray[np.bool_]:
     """Return which games tables with live inputs are fitted on, (n,); pace also needs the points at the end."""
-    return live_inputs(games, kind)[1] & (games.final_total >= 0)
+    return live_columns(games, kind)[1] & (games.final_total >= 0)
 
 
 def live_rows(games: Games) -> Floats:
@@ -124,7 +124,7 @@ def opinions_on(ensemble: Ensemble, source: MarginSource, rated: RatedGames, *, 
     return GameOpinions(ensemble, source, rated.games.levels, rated.margins, live if with_live else live * np.nan)
 
 
-def live_inputs(games: Games, kind: LiveKind) -> tuple[LiveColumns, NDArray[np.bool_]]:
+def live_columns(games: Games, kind: LiveKind) -> tuple[LiveColumns, NDArray[np.bool_]]:
     """Return the live inputs of a kind by minute, (n, 47) each, and which games have them in all minutes of their use.
 
     Unknown inputs are 0.

@@ -19,7 +19,7 @@ from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession, Side, put
 from dejavu_feed.moment import Moment
-from dejavu_feed.pattern import Score, live_inputs, slots
+from dejavu_feed.pattern import Score, inputs_from_scores, slots
 from dejavu_ledger.records import IssuedForecast, LateReason, LineOrigin, LineSource
 from dejavu_models.errors import InvalidGameDate, InvalidInput
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -106,13 +106,13 @@ def test_every_field_is_read() -> None:
     minutes=st.integers(1, 23),
 )
 def test_what_plays_say_is_accepted(points: list[tuple[int, str, int]], minutes: int) -> None:
-    """A poller sends what `slots` and `live_inputs` return of any plays, corrections and all."""
+    """A poller sends what `slots` and `inputs_from_scores` return of any plays, corrections and all."""
     scores = [Score(0.0, 0, 0)]
     for seconds, side, change in points:
         elapsed, home, away = scores[-1]
         home, away = (home + change, away) if side == "home" else (home, away + change)
         scores.append(Score(elapsed + seconds, max(0, home), max(0, away)))
-    [*_, live] = live_inputs(scores, minutes)
+    [*_, live] = inputs_from_scores(scores, minutes)
     request = PredictRequest(pattern=slots(scores, minutes))
     put(request, live)
     query = prediction.forecast_request(request).query

@@ -46,7 +46,7 @@ from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear
 from dejavu_trainer.training.players import rate_players
 from dejavu_trainer.training.ratings import RatedGames
-from dejavu_trainer.training.served_tables import ServedTables, live_inputs
+from dejavu_trainer.training.served_tables import ServedTables, live_columns
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_what_is_scored_is_what_would_be_served(
     points = linear_points(models, test, source, minute)[:, place]
     margins = {MarginSource.KNOWN: test.margins, MarginSource.RATED: test.margins / 2}.get(source)
     leads = test.games.levels[:, minute - 1]
-    live, _ = live_inputs(test.games, LiveKind.SCORES)
+    live, _ = live_columns(test.games, LiveKind.SCORES)
 
     def found(column: str) -> float:
         scored: float = fold.by_minute(horizon, f"{name}.{column}")[game, minute - 1]

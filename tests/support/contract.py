@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from tests.support.harness.documents import ROOT
 
-_PROTOS: Final = ROOT / "protos"
+_PROTOS: Final = Path(__file__).parents[2] / "protos"
 
 FILES: Final[tuple[Any, ...]] = tuple(
     import_module(".".join(path.relative_to(_PROTOS).with_suffix("").parts) + "_pb2")

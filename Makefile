@@ -167,7 +167,7 @@ PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
 ALL    = $(PYTEST) -n 4 --dist worksteal
 # Tests that start no processes: models, feed, converters, the ledger's arithmetic and queries, other unit tests.
 FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_messages.py tests/cli/output tests/client/transport \
-         tests/server/test_settings.py tests/server/api/converters tests/ledger/entries tests/ledger/queries \
+         tests/server/test_settings.py tests/server/api/test_converters.py tests/ledger/entries tests/ledger/queries \
          tests/server/forecasting/test_batcher.py tests/trainer/data tests/trainer/training
 
 # Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.

@@ -1,3 +1,5 @@
+"""TLS of connections, and what an address that others reach needs."""
+
 from __future__ import annotations
 
 import asyncio
@@ -7,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
@@ -17,14 +19,18 @@ from tests.support.builders.calls import GAME, PATTERN
 from tests.support.fakes.certificates import Authority, KeyPair
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import async_worker, spawned_server
+from typer.testing import CliRunner
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_client.errors import UnavailableError
 from dejavu_common.address import Address
+from dejavu_server.access.exposure import fault
 from dejavu_server.access.files import AccessFileError
 from dejavu_server.access.tls import TlsCredentials, TlsFiles
+from dejavu_server.cli.serve import app
+from dejavu_server.settings import Settings
 from dejavu_server.worker.worker import Worker
 
 
@@ -60,9 +66,7 @@ async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
         yield Secured(worker, authority, pair)
 
 
-async def test_plain_text_and_clients_that_trust_another_authority_get_nowhere(
-    secured: Secured, tmp_path: Path
-) -> None:
+async def test_plain_text_and_clients_of_another_authority_get_nowhere(secured: Secured, tmp_path: Path) -> None:
     other = grpc.ssl_channel_credentials(Authority(tmp_path, "Another").certificate.read_bytes())
     for credentials in (None, other):
         async with AsyncDejavuClient(secured.worker.address, credentials=credentials, channels=1) as client:
@@ -163,3 +167,67 @@ def test_files_that_do_not_belong_together_are_refused_and_the_key_is_not_shown(
             TlsCredentials(files)
         assert "PRIVATE KEY" not in str(caught.value)
         assert "c2VjcmV0" not in str(caught.value)
+
+
+TLS: dict[str, Any] = {"tls_cert": "c.pem", "tls_key": "k.pem"}
+JWT: dict[str, Any] = {"jwks": "j.json", "jwt_issuer": "i", "jwt_audience": "a"}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.7", "[2001:db8::1]", "no.such.host.invalid"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "no TLS and no tokens"),
+        (TLS, "has no tokens"),
+        ({"tokens": "t.json"}, "has no TLS"),
+        (JWT, "has no TLS"),
+        ({**TLS, "tokens": "t.json"}, None),
+        ({**TLS, **JWT}, None),
+    ],
+)
+def test_an_address_that_others_reach_needs_tls_and_tokens(host: str, given: dict[str, Any], said: str | None) -> None:
+    found = fault(Settings(listen=f"{host}:0", **given))
+    if said is None:
+        assert found is None
+        return
+    option, text = found or ("", "")
+    assert (option, said in text, "--insecure" in text) == ("--listen", True, True)
+    assert fault(Settings(listen=f"{host}:0", **given, insecure=True)) is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost"])
+def test_an_address_that_only_this_machine_reaches_needs_nothing(host: str) -> None:
+    assert fault(Settings(listen=f"{host}:0")) is None
+
+
+def test_options_that_need_others_are_refused_without_them() -> None:
+    rows: Any = (
+        ({"tls_cert": "c.pem"}, "--tls-key"),
+        ({"tls_key": "k.pem"}, "--tls-cert"),
+        ({"tls_client_ca": "ca.pem"}, "--tls-cert"),
+        ({"jwks": "j.json"}, "--jwt-issuer"),
+        ({"jwks": "j.json", "jwt_issuer": "i"}, "--jwt-audience"),
+        ({"jwt_issuer": "i"}, "--jwks"),
+        ({"jwt_audience": "a"}, "--jwks"),
+    )
+    for given, option in rows:
+        assert (fault(Settings(**given, insecure=True)) or ("",))[0] == option
+
+
+def test_the_command_exits_with_2_and_says_what_to_do() -> None:
+    result = CliRunner().invoke(app, ["--listen", "0.0.0.0:0"])
+    assert result.exit_code == 2
+    told = " ".join(result.output.replace("│", " ").split())
+    for part in ("--listen", "0.0.0.0:0", "--tls-cert and --tls-key", "--tokens or --jwks", "--insecure"):
+        assert part in told
+
+
+def test_a_server_in_reach_of_strangers_says_so_and_needs_usable_files(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text("nonsense")
+    options = ("--ledger", f"sqlite:///{tmp_path}/l.db", "--tokens", str(tokens), "--listen", "0.0.0.0:0", "--insecure")
+    with spawned_server("--workers", "1", *options) as server:
+        assert "through a proxy" in server.wait_for("strangers_need_proxy")["advice"]
+        event = server.wait_for("cannot_start")
+        assert str(tokens) in event["reason"]
+        assert server.process.wait(10) == 1

@@ -1,25 +1,37 @@
-"""A real server limits what each caller does; the refusal names the limit and says when to try again."""
+"""A real server limits calls in progress and what each caller does: it refuses the others itself, and counts them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from bench.fuzz import wire
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.calls import PATTERN, current_game, details, refusal
-from tests.support.processes.servers import worker_and_channel
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness.waiting import until
+from tests.support.processes.connections import status_of
+from tests.support.processes.servers import async_worker, worker_and_channel
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import ReportOutcomeRequest, WithdrawOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import AccessScope
+from dejavu_server.access.policy import CallKind
+from dejavu_server.api.admissions import REQUEST_SECONDS
 from dejavu_server.limits import CALLER_WATCHES
+from dejavu_server.worker.worker import Worker
 
 GAMES = [current_game(90001 + number) for number in range(3)]
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
@@ -130,9 +142,7 @@ def watch(channel: grpc.aio.Channel) -> Any:
         (watch, 2 * CALLER_WATCHES, grpc.StatusCode.UNIMPLEMENTED),
     ],
 )
-async def test_a_caller_has_so_many_streams_and_makes_room_when_it_ends_one(
-    tmp_path: Path, opened: Call, most: int, code: grpc.StatusCode
-) -> None:
+async def test_a_caller_s_streams_are_limited(tmp_path: Path, opened: Call, most: int, code: grpc.StatusCode) -> None:
     async with worker_and_channel(tmp_path, caller_loopback="on", caller_streams=2) as (_, channel):
 
         async def begins() -> bool:
@@ -153,3 +163,175 @@ async def test_a_caller_has_so_many_streams_and_makes_room_when_it_ends_one(
         async with asyncio.timeout(30):
             while not await begins():
                 pass
+
+
+PREDICT, BATCH = (f"/dejavu.v1.PredictionService/{name}" for name in ("Predict", "PredictBatch"))
+REQUEST = pb.PredictRequest(pattern=PATTERN)
+REQUESTS = pb.PredictBatchRequest(requests=[REQUEST] * 2)
+COMPLETE = wire.call(PREDICT, wire.prefixed(REQUEST.SerializeToString()))
+IN_FLIGHT = 16
+MOST_BATCHES = 3
+"""Batches of one caller that are admitted: all of a quarter but the reserve."""
+
+
+@pytest.fixture
+def go() -> Iterator[threading.Event]:
+    """Let the batches of the worker go on; other forecasts do not wait."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+async def worker(tmp_path: Path, go: threading.Event) -> AsyncIterator[Worker]:
+    model, loop = PersistenceForecaster(), threading.current_thread()
+
+    def wait(_: object) -> None:
+        if threading.current_thread() is not loop:
+            go.wait(60)
+
+    async with async_worker(tmp_path, model, max_in_flight=IN_FLIGHT, cache="off") as worker:
+        model.before = wait  # not before the worker has warmed up
+        yield worker
+        go.set()
+
+
+@pytest.fixture
+async def stub(worker: Worker) -> AsyncIterator[Any]:
+    async with grpc.aio.insecure_channel(worker.address) as channel:
+        yield PredictionServiceStub(channel)
+
+
+def refusals(worker: Worker, reason: str, method: str = PREDICT) -> float:
+    labels = {"method": method, "reason": reason}
+    return worker.metrics.registry.get_sample_value("dejavu_calls_refused_total", labels) or 0
+
+
+def answers(worker: Worker, code: str, method: str = PREDICT) -> float:
+    labels = {"method": method, "code": code}
+    return worker.metrics.registry.get_sample_value("dejavu_calls_total", labels) or 0
+
+
+def headers(path: str) -> bytes:
+    """Return a call without its request."""
+    return wire.call(path, b"")[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))]
+
+
+async def until_idle(worker: Worker) -> None:
+    await until(lambda: not any(map(worker.limits.in_progress, (CallKind.PREDICT, CallKind.BATCH))))
+
+
+async def send_headers(worker: Worker, address: str = "127.0.0.1") -> asyncio.StreamWriter:
+    """Make a call from an address that sends its headers and no request; return its connection."""
+    host, _, port = worker.address.rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
+    writer.write(headers(PREDICT))
+    return writer
+
+
+async def test_calls_beyond_the_limit_are_refused_before_they_are_read_and_each_is_counted(
+    worker: Worker, stub: Any, go: threading.Event
+) -> None:
+    calls = [stub.PredictBatch(REQUESTS, timeout=60, metadata=[("x-request-id", "mine")]) for _ in range(40)]
+    await until(lambda: refusals(worker, "OVERLOADED", BATCH) == 40 - MOST_BATCHES)
+    assert await status_of(worker.address, headers(BATCH)) == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    assert (await stub.Predict(REQUEST, timeout=60)).forecast.model_version, "other kinds have places of their own"
+    go.set()
+    codes = [await call.code() for call in calls]
+    assert codes.count(grpc.StatusCode.OK) == MOST_BATCHES
+    refused = [call for call, code in zip(calls, codes, strict=True) if code is grpc.StatusCode.RESOURCE_EXHAUSTED]
+    assert len(refused) == 40 - MOST_BATCHES
+    assert refusals(worker, "OVERLOADED", BATCH) == answers(worker, "RESOURCE_EXHAUSTED", BATCH) == len(refused) + 1
+    await stub.PredictBatch(REQUESTS, timeout=60)  # room was given back
+    delays = set()
+    for call in refused:
+        error, metadata = await refusal(call), dict(await call.trailing_metadata())
+        assert (error.reason, error.domain, metadata["x-request-id"]) == ("OVERLOADED", "dejavu", "mine")
+        assert {"dejavu-worker", "dejavu-workers"} <= set(metadata)
+        assert error.retry_seconds is not None
+        assert metadata["grpc-retry-pushback-ms"] == str(round(1000 * error.retry_seconds))
+        delays.add(error.retry_seconds)
+    assert len(delays) > 4, "refused callers would come back together"
+    assert 0.5 <= min(delays) <= max(delays) <= 1.5
+
+
+async def test_cancelled_and_expired_calls_give_their_room_back(worker: Worker, stub: Any, go: threading.Event) -> None:
+    calls = [stub.PredictBatch(REQUESTS, timeout=60) for _ in range(MOST_BATCHES + 5)]
+    await until(lambda: refusals(worker, "OVERLOADED", BATCH) == 5)
+    for call in calls:
+        call.cancel()
+    await until_idle(worker)
+    assert await stub.PredictBatch(REQUESTS, timeout=0.05).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await until_idle(worker)
+    go.set()
+    await stub.PredictBatch(REQUESTS, timeout=60)
+
+
+async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Worker, stub: Any) -> None:
+    """Otherwise an anonymous caller could hold the place of every forecast with a few hundred bytes."""
+    writers = [await send_headers(worker) for _ in range(IN_FLIGHT)]
+    await until(lambda: worker.limits.in_progress(CallKind.PREDICT) == IN_FLIGHT)
+    await until_idle(worker)
+    assert (await stub.Predict(REQUEST, timeout=60)).forecast.model_version
+    assert refusals(worker, "NO_REQUEST") == 0, "a call that was ended counts twice"
+    assert refusals(worker, "DEADLINE_PASSED") == IN_FLIGHT
+    for writer in writers:
+        writer.close()
+
+
+async def test_a_request_that_arrives_while_the_worker_stands_still_is_answered(worker: Worker) -> None:
+    """Its time is over before the worker can read it, but its caller was not late."""
+    writer = await send_headers(worker)
+    await until(lambda: worker.limits.in_progress(CallKind.PREDICT) == 1)
+    writer.write(COMPLETE.removeprefix(headers(PREDICT)))
+    time.sleep(1.25 * REQUEST_SECONDS)  # noqa: ASYNC251 - blocks the event loop on purpose
+    await until_idle(worker)
+    writer.close()
+    assert answers(worker, "OK") == 1
+
+
+async def test_calls_count_for_their_caller_from_their_headers_on(tmp_path: Path) -> None:
+    """So a caller that sends only headers leaves places to others, as one with real calls does."""
+    async with worker_and_channel(tmp_path, max_in_flight=8, caller_calls=8, caller_loopback="on", cache="off") as (
+        worker,
+        channel,
+    ):
+        writers = [await send_headers(worker, "127.0.0.2") for _ in range(9)]
+        await until(lambda: refusals(worker, "CALLER_LIMIT"))
+        assert (await PredictionServiceStub(channel).Predict(REQUEST, timeout=60)).forecast.model_version
+        for writer in writers:
+            writer.close()
+
+
+async def test_headers_without_a_token_take_no_place_and_refusals_count_for_theirs(tmp_path: Path) -> None:
+    token = token_file.create(tmp_path / "tokens", "analyst", (AccessScope.PREDICT,), utc_now())
+    metadata = [("authorization", f"Bearer {token}")]
+    limits: dict[str, Any] = {"max_in_flight": IN_FLIGHT, "caller_rate": 0.01, "caller_loopback": "on"}
+    async with worker_and_channel(tmp_path, cache="off", tokens=str(tmp_path / "tokens"), **limits) as (
+        worker,
+        channel,
+    ):
+        writers = [await send_headers(worker, f"127.0.0.{2 + number}") for number in range(2 * IN_FLIGHT)]
+        await until(lambda: refusals(worker, "UNAUTHENTICATED") == len(writers))
+        assert not worker.limits.in_progress(CallKind.PREDICT)
+        stub: Any = PredictionServiceStub(channel)
+        assert await stub.Predict(REQUEST, metadata=metadata).code() is grpc.StatusCode.OK
+        assert (await refusal(stub.Predict(REQUEST, metadata=metadata))).metadata == {"limit": "rate"}
+        labels = {"caller": "analyst", "code": "RESOURCE_EXHAUSTED"}
+        assert worker.metrics.registry.get_sample_value("dejavu_caller_calls_total", labels) == 1
+        for writer in writers:
+            writer.close()
+
+
+async def test_callers_who_call_again_when_they_are_answered_are_not_refused(tmp_path: Path) -> None:
+    callers = 4
+    async with async_worker(tmp_path, max_in_flight=callers, cache="off") as worker:
+        codes = set()
+
+        async def call(again: int) -> None:
+            async with grpc.aio.insecure_channel(worker.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                stub: Any = PredictionServiceStub(channel)
+                codes.update([await stub.Predict(REQUEST, timeout=30).code() for _ in range(again)])
+
+        await asyncio.gather(*(call(150) for _ in range(callers)))
+        assert codes == {grpc.StatusCode.OK}

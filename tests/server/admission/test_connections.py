@@ -1,4 +1,4 @@
-"""Connections that grow old, and calls that their peers reset or never read: neither calls nor workers suffer."""
+"""Connections that grow old or crowded, and calls that their peers reset or never read: others do not suffer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import random
 import struct
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from tests.support.processes.connections import connections_to
 from tests.support.processes.servers import async_worker, running_worker, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import HALFTIME, AsyncDejavuClient, DejavuClient
 from dejavu_server.api.decoding import MAX_REQUEST_BYTES
 from dejavu_server.worker import grpc_options
+from dejavu_server.worker.grpc_options import CHANNEL_OPTIONS
+from dejavu_server.worker.worker import Worker
 
 GAMES = 25
 
@@ -46,9 +50,7 @@ async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path, monk
     assert received == games
 
 
-def test_a_client_that_was_idle_is_answered_over_a_new_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_client_is_answered_over_a_new_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpc_options, "CONNECTION_IDLE_SECONDS", 0.2)
     with (
         running_worker(tmp_path, connection_age_seconds=0.0) as address,
@@ -149,3 +151,38 @@ async def write(call: Any) -> None:
     with contextlib.suppress(asyncio.CancelledError, asyncio.InvalidStateError):
         while True:
             await call.write(LARGE)
+
+
+MOST = int(CHANNEL_OPTIONS["grpc.max_concurrent_streams"])
+MORE = 50
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
+    async with async_worker(tmp_path) as worker:
+        yield worker
+
+
+async def test_a_connection_s_calls_are_bounded_and_those_of_others_answered(worker: Worker) -> None:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with (
+        grpc.aio.insecure_channel(worker.address, options) as crowded,
+        grpc.aio.insecure_channel(worker.address, options) as other,
+    ):
+        stub = PredictionServiceStub(crowded)
+        streams = [stub.StreamPredictions(pb.StreamPredictionsRequest()) for _ in range(MOST + MORE)]
+        waiting = {asyncio.ensure_future(stream.read()) for stream in streams}
+        standing = set[asyncio.Future[object]]()
+        while len(standing) < MOST:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            standing |= done
+        answer = await PredictionServiceStub(other).Predict(pb.PredictRequest(pattern=PATTERN), timeout=30)
+        assert answer.forecast.model_version
+        assert [each for each in waiting if each.done()] == []
+        assert len(waiting) == MORE
+        for stream in streams[:MORE]:  # ended streams make room for waiting ones
+            stream.cancel()
+        while waiting:
+            _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for stream in streams:
+            stream.cancel()

@@ -86,9 +86,7 @@ def test_each_kind_has_places_of_its_own() -> None:
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(st.booleans(), st.floats(0, 0.3)), max_size=200))
-def test_never_more_than_the_burst_nor_after_it_more_than_the_limit_are_let_in(
-    limit: int, steps: list[tuple[bool, float]]
-) -> None:
+def test_no_more_than_the_burst_and_then_the_limit_are_let_in(limit: int, steps: list[tuple[bool, float]]) -> None:
     worker, held, above_since = Worker(max_in_flight=limit), list[ExitStack](), float("-inf")
     for ends, later in steps:
         worker.now += later
@@ -104,26 +102,22 @@ def test_never_more_than_the_burst_nor_after_it_more_than_the_limit_are_let_in(
             assert worker.now - above_since < BURST_SECONDS + 1e-6, "the queue stands"
 
 
-@pytest.mark.parametrize(
-    ("kind", "of_busy", "of_idle"),
-    [
+def test_callers_with_few_calls_have_places_that_busy_ones_cannot_take() -> None:
+    rows: Any = (
         (CallKind.PREDICT, 64, 5),  # the reserve comes on top
         (CallKind.BATCH, 12, 1),
         (CallKind.RECORD, 192, 16),
         (CallKind.REPORT, 48, 4),
-    ],
-)
-def test_callers_with_few_calls_have_places_that_busy_ones_cannot_take(
-    kind: CallKind, of_busy: int, of_idle: int
-) -> None:
-    worker = Worker(max_in_flight=64)
-    burst = worker.taken(kind, 1000, "a", "b", "c")
-    assert len(burst) == (3 * 64 if kind is CallKind.PREDICT else of_busy)
-    for place in burst:
-        place.close()
-    worker.now += 5 * BURST_SECONDS
-    assert len(worker.taken(kind, 1000, "a", "b", "c")) == of_busy
-    assert [len(worker.taken(kind, 1000, name)) for name in ("idle", "other")] == [of_idle] * 2
+    )
+    for kind, of_busy, of_idle in rows:
+        worker = Worker(max_in_flight=64)
+        burst = worker.taken(kind, 1000, "a", "b", "c")
+        assert len(burst) == (3 * 64 if kind is CallKind.PREDICT else of_busy)
+        for place in burst:
+            place.close()
+        worker.now += 5 * BURST_SECONDS
+        assert len(worker.taken(kind, 1000, "a", "b", "c")) == of_busy
+        assert [len(worker.taken(kind, 1000, name)) for name in ("idle", "other")] == [of_idle] * 2
 
 
 def test_beyond_all_watches_the_oldest_of_the_caller_with_most_ends() -> None:
@@ -139,33 +133,27 @@ def test_beyond_all_watches_the_oldest_of_the_caller_with_most_ends() -> None:
         worker.take(CallKind.WATCH, of("many"))
 
 
-@pytest.mark.parametrize(
-    ("kinds", "limit", "most"),
-    [
+def test_a_caller_s_calls_are_limited_and_an_ended_one_makes_room() -> None:
+    rows: Any = (
         ([CallKind.PREDICT, CallKind.RECORD, CallKind.REPORT], "calls", 64),
         ([CallKind.BATCH], "batches", 8),  # half of the places
         ([CallKind.STREAM], "streams", 100),
         ([CallKind.WATCH], "streams", 1000),
-    ],
-)
-def test_a_caller_has_so_many_in_progress_and_an_ended_one_makes_room(
-    kinds: list[CallKind], limit: str, most: int
-) -> None:
-    worker = Worker(caller_calls=64, caller_streams=100)
-    held = [worker.take(kinds[number % len(kinds)]) for number in range(most)]
-    for kind in kinds:
-        with pytest.raises(CallerLimit) as caught:
-            worker.take(kind)
-        assert caught.value.limit == limit
-        worker.take(kind, of("another")).close()
-        held.pop().close()
-        held.append(worker.take(kind))
+    )
+    for kinds, limit, most in rows:
+        worker = Worker(caller_calls=64, caller_streams=100)
+        held = [worker.take(kinds[number % len(kinds)]) for number in range(most)]
+        for kind in kinds:
+            with pytest.raises(CallerLimit) as caught:
+                worker.take(kind)
+            assert caught.value.limit == limit
+            worker.take(kind, of("another")).close()
+            held.pop().close()
+            held.append(worker.take(kind))
 
 
 @given(st.floats(0.5, 50), st.sampled_from([None, 100.0, 1000.0]), st.lists(st.floats(0, 2), min_size=1, max_size=100))
-def test_a_caller_gets_its_rate_or_that_of_a_method_and_one_burst_and_no_more(
-    rate: float, of_caller: float | None, pauses: list[float]
-) -> None:
+def test_a_caller_gets_its_rate_and_one_burst(rate: float, of_caller: float | None, pauses: list[float]) -> None:
     worker = Worker(caller_rate=of_caller or rate)
     start, made = worker.now, 0
 
@@ -192,9 +180,8 @@ def test_a_caller_gets_its_rate_or_that_of_a_method_and_one_burst_and_no_more(
     assert made <= max(1.0, rate * RATE_BURST_SECONDS) + rate * (worker.now - start) + 1
 
 
-@pytest.mark.parametrize(
-    ("peer", "address", "local"),
-    [
+def test_callers_are_addresses_and_local_ones_are_limited_only_if_told() -> None:
+    rows: Any = (
         ("ipv4:10.0.0.1:50000", "10.0.0.1", False),
         ("ipv6:[2001:db8:1:2:3::4]:50000", "2001:db8:1:2::/64", False),
         ("ipv6:%5B2001:db8:1:2:ffff::9%5D:1", "2001:db8:1:2::/64", False),
@@ -203,20 +190,17 @@ def test_a_caller_gets_its_rate_or_that_of_a_method_and_one_burst_and_no_more(
         ("ipv4:127.9.9.9:4", "127.9.9.9", True),
         ("ipv6:%5B::1%5D:5", "::1", True),
         ("unix:/run/dejavu", "unix:/run/dejavu", True),
-    ],
-)
-def test_callers_are_known_by_address_and_those_of_this_machine_are_limited_only_if_told_so(
-    peer: str, address: str, local: bool
-) -> None:
-    assert (address_of(peer), is_loopback(address)) == (address, local)
-    for loopback, refused in (("off", not local), ("on", True)):
-        worker = Worker(caller_calls=1, caller_loopback=loopback)
-        places = [worker.take(CallKind.RECORD, of(address=address))]
-        if refused:
-            with pytest.raises(CallerLimit):
-                worker.take(CallKind.RECORD, of(address=address))
-        else:
-            places.append(worker.take(CallKind.RECORD, of(address=address)))
+    )
+    for peer, address, local in rows:
+        assert (address_of(peer), is_loopback(address)) == (address, local)
+        for loopback, refused in (("off", not local), ("on", True)):
+            worker = Worker(caller_calls=1, caller_loopback=loopback)
+            places = [worker.take(CallKind.RECORD, of(address=address))]
+            if refused:
+                with pytest.raises(CallerLimit):
+                    worker.take(CallKind.RECORD, of(address=address))
+            else:
+                places.append(worker.take(CallKind.RECORD, of(address=address)))
 
 
 @given(st.lists(st.integers(0, 40), max_size=100))
@@ -230,48 +214,40 @@ def test_callers_without_calls_are_forgotten_first(numbers: list[int]) -> None:
             worker.take(CallKind.PREDICT, of("busy"))
 
 
-@pytest.mark.parametrize(
-    ("limit", "recorded", "beyond", "still"),
-    [
+def test_what_is_recorded_is_limited_by_day() -> None:
+    rows: Any = (
         ("games", [("a", 1), ("b", 1)], ("c", 1), ("a", 1)),
         ("game_forecasts", [("a", 1)] * GAME_FORECASTS, ("a", 1), ("b", 1)),
         ("ledger_bytes", [("a", MEBIBYTE)], ("a", 1), ("a", 0)),
         ("model_changes", [MODEL_CHANGE] * MODEL_CHANGES, MODEL_CHANGE, ("a", 1)),
-    ],
-)
-def test_what_is_recorded_is_limited_by_day(
-    limit: str, recorded: list[tuple[str, int]], beyond: tuple[str, int], still: tuple[str, int]
-) -> None:
-    worker = Worker(caller_games=2, caller_ledger_mib=1, max_game_forecasts=100)
-    worker.record(*recorded)
-    with pytest.raises(CallerLimit) as caught:
+    )
+    for limit, recorded, beyond, still in rows:
+        worker = Worker(caller_games=2, caller_ledger_mib=1, max_game_forecasts=100)
+        worker.record(*recorded)
+        with pytest.raises(CallerLimit) as caught:
+            worker.record(beyond)
+        assert caught.value.limit == limit
+        assert 0 < caught.value.retry_seconds <= DAY_SECONDS
+        worker.record(still)
+        worker.now += DAY_SECONDS
         worker.record(beyond)
-    assert caught.value.limit == limit
-    assert 0 < caught.value.retry_seconds <= DAY_SECONDS
-    worker.record(still)
-    worker.now += DAY_SECONDS
-    worker.record(beyond)
 
 
-@pytest.mark.parametrize(
-    ("unused", "error", "counts"),
-    [
+def test_unrecorded_entries_do_not_count() -> None:
+    rows: Any = (
         ([], None, True),
         ([("a", 1)], None, False),  # it was recorded before
         ([], OSError("a full disk"), False),
-        ([], CancelledError(), True),  # it may still be recorded
-    ],
-)
-def test_what_is_being_recorded_counts_and_what_was_not_recorded_does_not(
-    unused: list[tuple[str, int]], error: BaseException | None, counts: bool
-) -> None:
-    worker, caller = Worker(caller_games=1), of()
-    with worker.take(CallKind.REPORT, caller):
-        with suppress(OSError, CancelledError), caller.reserved([("a", 1)]) as not_recorded:
-            with pytest.raises(CallerLimit):
+        ([], CancelledError(), True),  # it may still be recorded,
+    )
+    for unused, error, counts in rows:
+        worker, caller = Worker(caller_games=1), of()
+        with worker.take(CallKind.REPORT, caller):
+            with suppress(OSError, CancelledError), caller.reserved([("a", 1)]) as not_recorded:
+                with pytest.raises(CallerLimit):
+                    worker.record(("b", 1))
+                not_recorded.extend(unused)
+                if error is not None:
+                    raise error
+            with pytest.raises(CallerLimit) if counts else nullcontext():
                 worker.record(("b", 1))
-            not_recorded.extend(unused)
-            if error is not None:
-                raise error
-        with pytest.raises(CallerLimit) if counts else nullcontext():
-            worker.record(("b", 1))

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.postgres import on_postgres
-from tests.support.processes.servers import async_worker
 
-from dejavu.ops.v1.operations_service_pb2 import (
-    DATABASE_KIND_POSTGRESQL,
-    DATABASE_KIND_SQLITE,
-    DISK_STATE_BELOW_RESERVE,
-    DISK_STATE_ENOUGH,
-    DISK_STATE_LOW,
-    DISK_STATE_UNSPECIFIED,
-    DatabaseKind,
-    DiskState,
-    GetServiceStatsResponse,
-    LedgerState,
-    MethodStats,
-    ServerInfo,
-    StatsWindow,
-)
+from dejavu.ops.v1 import operations_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import HALFTIME, AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
-from dejavu_common.clock import utc_now
-from dejavu_server.access import token_file
-from dejavu_server.access.caller import AccessScope
 from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
 from dejavu_server.api.feed_service import MAX_FEEDS
 from dejavu_server.observability.metrics import Metrics
@@ -42,8 +22,8 @@ from dejavu_server.worker import sampler
 
 
 async def stats_when(
-    client: AsyncDejavuClient, condition: Callable[[GetServiceStatsResponse], Any]
-) -> GetServiceStatsResponse:
+    client: AsyncDejavuClient, condition: Callable[[pb.GetServiceStatsResponse], Any]
+) -> pb.GetServiceStatsResponse:
     """Return the first statistics that meet a condition."""
     async with asyncio.timeout(30):
         while not condition(stats := await client.get_service_stats()):  # noqa: ASYNC110 - no event says that it changed
@@ -57,14 +37,18 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler, "COVERAGE_SECONDS", 0.02)
 
 
-def message(statistics: ServerStatistics, now: float, **ledger: Any) -> GetServiceStatsResponse:
+def message(statistics: ServerStatistics, now: float, **ledger: Any) -> pb.GetServiceStatsResponse:
     return stats_message(
-        statistics, server=ServerInfo(configured_workers=1), coverage_days=30, ledger=LedgerState(**ledger), now=now
+        statistics,
+        server=pb.ServerInfo(configured_workers=1),
+        coverage_days=30,
+        ledger=pb.LedgerState(**ledger),
+        now=now,
     )
 
 
-def method(window: StatsWindow, name: str) -> MethodStats:
-    return next((each for each in window.methods if each.method.endswith(f"/{name}")), MethodStats())
+def method(window: pb.StatsWindow, name: str) -> pb.MethodStats:
+    return next((each for each in window.methods if each.method.endswith(f"/{name}")), pb.MethodStats())
 
 
 async def test_every_number_is_what_a_known_load_did(client: AsyncDejavuClient) -> None:
@@ -148,27 +132,6 @@ async def test_a_caller_cannot_make_a_worker_keep_reports_of_any_number_of_feeds
     assert [each.live_games for each in stats.feeds if each.feed == "nba"] == [5]
 
 
-async def test_reports_about_feeds_and_published_games_name_their_caller(tmp_path: Path) -> None:
-    """So the report of another keeps no alarm about a dead poller quiet (tests/poller/notify/test_conditions.py)."""
-    tokens, scopes = tmp_path / "tokens.json", (AccessScope.READ, AccessScope.PREDICT, AccessScope.RECORD)
-    publisher = token_file.create(tokens, "poller", (*scopes, AccessScope.OUTCOME), utc_now())
-    recorder = token_file.create(tokens, "recorder", scopes, utc_now())
-    live = Game(game_id="0022600001", home_team="BOS", away_team="NYK", status=GameStatus.GAME_STATUS_LIVE, period=2)
-    live.observed_time.FromDatetime(utc_now())
-    async with (
-        async_worker(tmp_path, tokens=str(tokens)) as worker,
-        AsyncDejavuClient(worker.address, token=publisher, timeout=30.0) as poller,
-        AsyncDejavuClient(worker.address, token=recorder, timeout=30.0) as other,
-    ):
-        await poller.publish_games([live])
-        for each in (other, poller):
-            await each.report_feed("nba", 1)
-        stats = await stats_when(other, lambda stats: len(stats.feeds) == 2)
-        [game] = await other.list_games()
-    assert [each.reported_by for each in stats.feeds] == ["token:poller", "token:recorder"]
-    assert game.published_by == "token:poller"
-
-
 def test_a_report_about_a_feed_is_shown_for_fifteen_minutes() -> None:
     now, metrics = 1e9, Metrics()
     for gauge in (metrics.feed_reported, metrics.feed_read):
@@ -183,29 +146,27 @@ def test_a_report_about_a_feed_is_shown_for_fifteen_minutes() -> None:
 async def test_the_ledger_is_described_without_its_place_and_its_size(client: AsyncDejavuClient) -> None:
     """With tokens or behind the page, strangers see the statistics: no path, address or number of free bytes."""
     stats = await stats_when(client, lambda stats: stats.ledger.checkpoint_interval_seconds == 60)
-    disk = DISK_STATE_UNSPECIFIED if on_postgres() else DISK_STATE_ENOUGH
-    database = DATABASE_KIND_POSTGRESQL if on_postgres() else DATABASE_KIND_SQLITE
-    assert stats.ledger == LedgerState(database=database, checkpoint_interval_seconds=60, disk=disk, caller_games=200)
+    disk = pb.DISK_STATE_UNSPECIFIED if on_postgres() else pb.DISK_STATE_ENOUGH
+    database = pb.DATABASE_KIND_POSTGRESQL if on_postgres() else pb.DATABASE_KIND_SQLITE
+    assert stats.ledger == pb.LedgerState(
+        database=database, checkpoint_interval_seconds=60, disk=disk, caller_games=200
+    )
 
 
-@pytest.mark.parametrize(
-    ("free", "database", "state"),
-    [
-        (512, DATABASE_KIND_SQLITE, DISK_STATE_ENOUGH),
-        (511, DATABASE_KIND_SQLITE, DISK_STATE_LOW),
-        (255, DATABASE_KIND_SQLITE, DISK_STATE_BELOW_RESERVE),
-        (0, DATABASE_KIND_SQLITE, DISK_STATE_BELOW_RESERVE),
-        (None, DATABASE_KIND_POSTGRESQL, DISK_STATE_UNSPECIFIED),
-    ],
-)
-def test_free_space_is_compared_with_the_reserve(
-    free: int | None, database: DatabaseKind.ValueType, state: DiskState.ValueType
-) -> None:
-    metrics = Metrics()
-    statistics = Statistics(metrics.registry, "server", list)
-    assert message(statistics.sample(), 0, database=database).ledger.disk == DISK_STATE_UNSPECIFIED
-    metrics.ledger_reserve.set(256)
-    metrics.ledger_bytes.set(1000)
-    if free is not None:
-        metrics.set_ledger_free(free)
-    assert message(statistics.sample(), 0, database=database).ledger.disk == state
+def test_free_space_is_compared_with_the_reserve() -> None:
+    rows: Any = (
+        (512, pb.DATABASE_KIND_SQLITE, pb.DISK_STATE_ENOUGH),
+        (511, pb.DATABASE_KIND_SQLITE, pb.DISK_STATE_LOW),
+        (255, pb.DATABASE_KIND_SQLITE, pb.DISK_STATE_BELOW_RESERVE),
+        (0, pb.DATABASE_KIND_SQLITE, pb.DISK_STATE_BELOW_RESERVE),
+        (None, pb.DATABASE_KIND_POSTGRESQL, pb.DISK_STATE_UNSPECIFIED),
+    )
+    for free, database, state in rows:
+        metrics = Metrics()
+        statistics = Statistics(metrics.registry, "server", list)
+        assert message(statistics.sample(), 0, database=database).ledger.disk == pb.DISK_STATE_UNSPECIFIED
+        metrics.ledger_reserve.set(256)
+        metrics.ledger_bytes.set(1000)
+        if free is not None:
+            metrics.set_ledger_free(free)
+        assert message(statistics.sample(), 0, database=database).ledger.disk == state

@@ -66,9 +66,7 @@ async def played(ledger: Ledger, *forecasts: IssuedForecast) -> None:
     await ledger.record_outcome(ended(forecasts[-1].game_id, 5))
 
 
-async def test_the_trainer_reads_the_patterns_that_were_forecast_and_how_they_ended(
-    ledger: Ledger, url: str, tmp_path: Path
-) -> None:
+async def test_the_trainer_reads_forecast_patterns_and_their_outcomes(ledger: Ledger, url: str, tmp_path: Path) -> None:
     ids = ("0022300001", "0042300101", "0052300101")
     pattern = {game_id: await lived(ledger, game_id, n, final=n) for n, game_id in enumerate(ids, 1)}
     pattern["0022200009"] = await lived(ledger, "0022200009", 4, final=-9)
@@ -116,9 +114,7 @@ async def test_totals_and_last_scores_are_those_that_were_recorded(ledger: Ledge
     assert (again.totals[0, :47].tolist(), again.totals[0, 47]) == (games.totals[0, :47].tolist(), 221)
 
 
-async def test_of_what_was_recorded_the_longest_pattern_and_the_newest_revisions_count(
-    ledger: Ledger, url: str, tmp_path: Path
-) -> None:
+async def test_the_longest_pattern_and_the_newest_revisions_count(ledger: Ledger, url: str, tmp_path: Path) -> None:
     first, corrected = walk(1), [*walk(1)[:46], walk(1)[46] + 1]
     await played(ledger, *(at("0022300001", pattern) for pattern in (first, corrected, walk(2, 30))))
     await ledger.record_outcome(ended("0022300001", -6))
@@ -170,9 +166,7 @@ async def test_fewer_minutes_will_do_if_told_and_are_carried_forward(ledger: Led
     assert games.levels[0].tolist() == pattern + [pattern[-1]] * 10
 
 
-async def test_replays_count_only_if_told_and_have_the_season_of_their_date(
-    ledger: Ledger, url: str, tmp_path: Path
-) -> None:
+async def test_replays_count_only_if_told_by_the_season_of_their_date(ledger: Ledger, url: str, tmp_path: Path) -> None:
     await lived(ledger, "9900000008", 8)
     later = replace(at("9900000009", walk(9)), generated_time=datetime(2024, 10, 30, 3, 0, tzinfo=UTC))
     await ledger.commit([later])
@@ -184,9 +178,7 @@ async def test_replays_count_only_if_told_and_have_the_season_of_their_date(
     assert load_games(tmp_path, [2024, 2025]).phase.tolist() == ["RS", "RS"]
 
 
-async def test_only_the_seasons_asked_for_are_written_and_none_is_replaced_unless_told(
-    ledger: Ledger, url: str, tmp_path: Path
-) -> None:
+async def test_only_told_seasons_are_written_and_none_is_replaced(ledger: Ledger, url: str, tmp_path: Path) -> None:
     for number, game_id in enumerate(["0022200001", "0022300001", "0022300002"]):
         await lived(ledger, game_id, number)
     (tmp_path / "plays_2024.parquet").write_text("mine")

@@ -54,9 +54,7 @@ def run(*args: object, **environment: str) -> Any:
     return CliRunner().invoke(serve.app, texts, env={"COLUMNS": "200", "TERM": "dumb", **environment})
 
 
-def test_a_sound_ledger_is_told_with_its_hash_and_what_it_was_held_against(
-    url: str, kept: Checkpoint, file: Path
-) -> None:
+def test_a_sound_ledger_is_told_with_its_hash_and_checkpoint(url: str, kept: Checkpoint, file: Path) -> None:
     plain = run("verify", "--ledger", url)
     assert plain.exit_code == 0, plain.output
     assert kept.hash.hex() in plain.output
@@ -65,17 +63,12 @@ def test_a_sound_ledger_is_told_with_its_hash_and_what_it_was_held_against(
     assert held.exit_code == 0, held.output
     assert f"nothing up to {kept.sequence} was changed" in held.output
     assert held.stderr == ""
-
-
-def test_programs_are_told_in_json(url: str, kept: Checkpoint, file: Path) -> None:
     told = json.loads(run("verify", "--ledger", url, "--checkpoint", file, "--json").stdout)
     assert (told["failed"], told["sequence"], told["hash"]) == (False, kept.sequence, kept.hash.hex())
     assert (told["checkpoint"], told["keys"]) == (kept.sequence, [kept.public_key.hex()])
 
 
-def test_a_ledger_that_was_tampered_with_is_one_line_and_exit_code_1(
-    url: str, kept: Checkpoint, file: Path, tmp_path: Path
-) -> None:
+def test_a_tampered_ledger_is_one_line_and_exit_code_1(url: str, kept: Checkpoint, file: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
         database.execute("UPDATE forecasts SET confidence = 0.9 WHERE sequence = 1")
     result = run("verify", "--ledger", url, "--checkpoint", file, "--json")
@@ -86,9 +79,7 @@ def test_a_ledger_that_was_tampered_with_is_one_line_and_exit_code_1(
     assert (told["failed"], told["reason"]) == (True, "LEDGER_CORRUPT")
 
 
-def test_checkpoints_of_other_keys_than_told_are_refused(
-    url: str, kept: Checkpoint, file: Path, tmp_path: Path
-) -> None:
+def test_checkpoints_of_other_keys_are_refused(url: str, kept: Checkpoint, file: Path, tmp_path: Path) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
     mine.write_text(kept.public_key.hex())
     other.write_text("00" * 32)
@@ -104,7 +95,7 @@ def test_checkpoints_of_other_keys_than_told_are_refused(
     ("content", "why"),
     [("", "is not a checkpoint file"), ("[]", "is not a JSON object"), ("{}", "hash has 0 bytes"), ('{"no": 1}', "no")],
 )
-def test_a_file_that_holds_no_checkpoint_is_refused_by_its_name(
+def test_a_file_without_a_checkpoint_is_named(
     url: str, kept: Checkpoint, tmp_path: Path, content: str, why: str
 ) -> None:
     path = tmp_path / "kept.json"
@@ -131,9 +122,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_a_ledger_that_is_not_there_is_not_made_and_a_url_of_none_is_wrong_usage(
-    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_ledger_is_not_made(tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     missing = run(*command, "--ledger", f"sqlite:///{tmp_path}/ledger.db")
     assert (missing.exit_code, "there is no ledger at" in missing.stderr) == (1, True)
@@ -194,9 +183,7 @@ def test_entries_are_exported_with_the_hashes_that_the_chain_has(url: str, kept:
 @pytest.mark.parametrize(
     ("command", "forced"), [("export-entries", "--overwrite"), ("checkpoint", "--force"), ("backup", "")]
 )
-def test_a_file_that_is_there_is_replaced_only_where_asked_for(
-    url: str, kept: Checkpoint, tmp_path: Path, command: str, forced: str
-) -> None:
+def test_a_file_is_replaced_only_if_told(url: str, kept: Checkpoint, tmp_path: Path, command: str, forced: str) -> None:
     path = tmp_path / "there"
     path.write_text("last week's\n")
     refused = run(command, "--ledger", url, "--out", path)
@@ -246,9 +233,7 @@ def as_others(*command: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.nightly
-def test_a_ledger_in_a_folder_that_cannot_be_written_is_read(
-    url: str, kept: Checkpoint, file: Path, tmp_path: Path
-) -> None:
+def test_a_ledger_in_a_read_only_folder_is_read(url: str, kept: Checkpoint, file: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)  # what SQLite needs files beside it for
     tmp_path.chmod(0o555)

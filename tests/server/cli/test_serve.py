@@ -71,9 +71,7 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("given", GIVEN)
-def test_options_are_read_from_flags_and_variables(
-    supervisor: type[FakeSupervisor], tmp_path: Path, given: str
-) -> None:
+def test_options_are_flags_and_variables(supervisor: type[FakeSupervisor], tmp_path: Path, given: str) -> None:
     expected = dict(GIVEN[given])
     if "bundles" in expected:
         expected["bundles"] = tuple(tmp_path / name for name in expected["bundles"])
@@ -102,9 +100,7 @@ def test_options_are_read_from_flags_and_variables(
         ("nonsense", "", "No such command"),
     ],
 )
-def test_a_bad_value_names_its_option_and_what_was_expected_and_exits_with_2(
-    supervisor: type[FakeSupervisor], option: str, value: str, expected: str
-) -> None:
+def test_a_bad_value_names_its_option(supervisor: type[FakeSupervisor], option: str, value: str, expected: str) -> None:
     result = run(**{option: value}) if option.startswith("DEJAVU_") else run(option, value)
     assert (result.exit_code, supervisor.settings) == (2, [])
     said = " ".join(result.output.split())

@@ -61,9 +61,7 @@ async def batcher(metrics: Metrics, max_waiting: int) -> AsyncIterator[Batcher]:
 
 
 @pytest.mark.parametrize("turns_apart", [0, 1, QUIET_TURNS])
-async def test_calls_that_come_close_together_are_computed_together(
-    batcher: Batcher, model: PersistenceForecaster, turns_apart: int
-) -> None:
+async def test_close_calls_are_one_group(batcher: Batcher, model: PersistenceForecaster, turns_apart: int) -> None:
     calls = []
     for last in range(5):
         calls.append(asyncio.create_task(batcher.forecast(model, query(last))))
@@ -91,7 +89,7 @@ async def test_nothing_is_computed_for_callers_that_went(batcher: Batcher, model
     assert going.cancelled()
 
 
-async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_meanwhile(
+async def test_work_of_gone_callers_is_dropped(
     batcher: Batcher, metrics: Metrics, model: PersistenceForecaster
 ) -> None:
     begun, release = held(model)
@@ -148,9 +146,7 @@ async def test_the_loop_is_free_while_many_are_computed(batcher: Batcher, model:
 
 
 @pytest.mark.parametrize("max_waiting", [2])
-async def test_more_than_may_wait_are_refused_and_the_others_answered(
-    batcher: Batcher, model: PersistenceForecaster
-) -> None:
+async def test_queries_beyond_those_that_may_wait_are_refused(batcher: Batcher, model: PersistenceForecaster) -> None:
     answers = await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(3)), return_exceptions=True)
     assert [type(answer) for answer in answers] == [Forecast, Forecast, Overloaded]
     with pytest.raises(Overloaded):
@@ -170,9 +166,7 @@ async def test_queries_are_computed_together_if_others_may_come_or_came_last(mod
 
 
 @pytest.mark.parametrize("max_waiting", [8])
-async def test_a_limited_caller_leaves_room_for_the_batches_of_others(
-    batcher: Batcher, model: PersistenceForecaster
-) -> None:
+async def test_a_limited_caller_leaves_room_for_other_batches(batcher: Batcher, model: PersistenceForecaster) -> None:
     begun, release = held(model)
 
     async def ask(caller: str, number: int) -> int:

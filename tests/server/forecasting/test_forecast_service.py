@@ -217,9 +217,7 @@ async def test_changes_without_end_are_an_error_that_may_pass(changing: Setting)
 
 
 @pytest.mark.parametrize("many", [False, True])
-async def test_a_named_game_has_the_quantiles_of_this_call_whatever_was_asked_before(
-    make: Callable[..., Setting], many: bool
-) -> None:
+async def test_a_named_game_has_the_quantiles_of_this_call(make: Callable[..., Setting], many: bool) -> None:
     setting = make(EveryMinuteForecaster())
     for levels in ((), (0.9, 0.1), (0.25,), ()):
         issued = await setting.ask(question(GAME, quantile_levels=levels), many=many)
@@ -276,15 +274,8 @@ async def test_a_market_and_quantiles_are_of_the_inputs_that_were_recorded(
     """Formerly, the market of a forecast of 74 % was weighed with 70 %, the probability for today's date."""
     model = DatedForecaster()
     setting = make(model)
-    inputs: dict[str, Any] = {
-        "home_team": "BKN",
-        "away_team": "GSW",
-        "record": True,
-        "explain": True,
-        "game_date": GAME_DAY,
-        "lineups": line_ups(1),
-        "live": LiveInputs(80),
-    }
+    inputs: dict[str, Any] = {"game_date": GAME_DAY, "lineups": line_ups(1), "live": LiveInputs(80)}
+    inputs |= {"home_team": "BKN", "away_team": "GSW", "record": True, "explain": True}
     recorded = await setting.ask(replace(question(GAME, **inputs), game_date=GAME_DAY), many=many)
     computed: list[tuple[object, ...]] = []
     model.before = lambda queries: computed.extend(map(used, queries))

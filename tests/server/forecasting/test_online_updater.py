@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,27 +71,12 @@ def teams_of(its_id: str) -> tuple[str, str]:
 
 
 async def forecast(
-    ledger: Ledger,
-    its_id: str,
-    *,
-    minute: int = 18,
-    pregame_margin: float | None = None,
-    rated_margin: float | None = None,
-    neutral_site: bool | None = None,
-    version: str = "v1",
+    ledger: Ledger, its_id: str, rated_margin: float | None = None, neutral_site: bool | None = None, **fields: Any
 ) -> None:
     """Record a forecast of a final."""
     home, away = teams_of(its_id)
-    made = issued(
-        its_id,
-        (0.0,) * minute,
-        horizon=Horizon.FINAL,
-        pregame_margin=pregame_margin,
-        home_team=home,
-        away_team=away,
-        model_version=version,
-        generated_time=NOW - timedelta(hours=1),
-    )
+    usual: Any = {"home_team": home, "away_team": away, "generated_time": NOW - timedelta(hours=1)}
+    made = issued(its_id, (0.0,) * 18, horizon=Horizon.FINAL, **usual, **fields)
     of_model = replace(made.forecast, distribution=DISTRIBUTION, rated_margin=rated_margin)
     await ledger.commit([replace(made, forecast=of_model, live=LiveInputs(neutral_site=neutral_site))])
 
@@ -108,7 +94,7 @@ async def report(
 async def play(ledger: Ledger, its_id: str, differential: int, *versions: str, day: int = 0) -> None:
     """Record a forecast of a final by each of some models, by default v1, and then the final."""
     for version in versions or ("v1",):
-        await forecast(ledger, its_id, version=version)
+        await forecast(ledger, its_id, model_version=version)
     await report(ledger, its_id, differential, day=day)
 
 
@@ -142,14 +128,8 @@ def games(learned: OnlineProjection) -> int:
 def values(ratings: LiveRatings) -> object:
     """Return all values of ratings, exactly, for comparison."""
     state = ratings.filter
-    return (
-        ratings.since,
-        dict(ratings.games),
-        state.season,
-        state.date,
-        state.mean.tobytes(),
-        state.covariance.tobytes(),
-    )
+    numbers = (state.mean.tobytes(), state.covariance.tobytes())
+    return ratings.since, dict(ratings.games), state.season, state.date, *numbers
 
 
 def state(learned: OnlineProjection) -> tuple[int, bytes, object, ScheduleHistory]:
@@ -161,9 +141,7 @@ def updater_of(ledger: Ledger, *forecasters: Forecaster) -> OnlineUpdater:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.5, 2.0])
-def test_learning_anew_takes_at_most_a_fifth_of_the_time_however_often_old_outcomes_are_corrected(
-    seconds: float,
-) -> None:
+def test_learning_anew_takes_at_most_a_fifth_of_the_time(seconds: float) -> None:
     pause = pause_after(seconds)
     assert BURST_SECONDS <= pause <= MAX_PAUSE_SECONDS
     assert seconds <= (seconds + pause) / 5
@@ -211,9 +189,7 @@ async def test_the_schedule_follows_the_finals_of_the_ledger_whatever_the_bundle
     assert sum(map(len, due.games.values())) == 12
 
 
-async def test_finals_count_with_the_schedule_of_their_day_and_their_site_and_withdrawn_ones_do_not(
-    ledger: Ledger,
-) -> None:
+async def test_finals_count_with_their_day_s_schedule_and_site_unless_withdrawn(ledger: Ledger) -> None:
     """Three teams play every day and three every other, so who is tired differs from game to game."""
     learned, neutral = nothing(), 4
     await forecast(ledger, game_id(neutral), neutral_site=True)
@@ -353,9 +329,7 @@ class Unusable(PersistenceForecaster):
     [lambda: BrokenRatings("broken"), lambda: Unusable("unusable")],
     ids=["ratings of no final", "ratings in use"],
 )
-async def test_a_model_that_cannot_learn_keeps_no_other_from_learning_or_loading(
-    ledger: Ledger, make: Callable[[], Forecaster]
-) -> None:
+async def test_a_model_that_cannot_learn_keeps_no_other_from_it(ledger: Ledger, make: Callable[[], Forecaster]) -> None:
     """Neither from the start nor when it is added; its own ratings stay those of its bundle."""
     wrong, sound, added = make(), PersistenceForecaster("sound"), PersistenceForecaster("added")
     updater = updater_of(ledger, wrong, sound)
@@ -429,9 +403,7 @@ async def test_a_model_that_is_given_up_is_not_kept(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("games_before", [0, 60])
 @pytest.mark.parametrize("games_after", [0, 5])
-async def test_a_model_that_comes_later_knows_what_one_from_the_start_knows(
-    ledger: Ledger, games_before: int, games_after: int
-) -> None:
+async def test_a_later_model_knows_what_an_early_one_does(ledger: Ledger, games_before: int, games_after: int) -> None:
     late, there = PersistenceForecaster("late"), PersistenceForecaster("late")
     grown, whole = updater_of(ledger, PersistenceForecaster("early")), updater_of(ledger, there)
     for number in range(games_before):

@@ -151,9 +151,7 @@ def test_those_that_follow_are_counted_in_a_line_now_and_then(trouble: Failing, 
     assert reminders[0]["seconds"] == pytest.approx(REMINDER_SECONDS, abs=0.1)
 
 
-def test_failures_between_successes_are_one_trouble_and_one_that_was_away_for_long_is_a_new_one(
-    trouble: Failing, log: list[Any]
-) -> None:
+def test_failures_between_successes_are_one_trouble(trouble: Failing, log: list[Any]) -> None:
     for _ in range(100):
         trouble.failed(DISK_FULL)
         trouble.now += SETTLED_SECONDS / 10

@@ -1,19 +1,29 @@
-"""Broadcaster: every recorded forecast and outcome reaches every subscriber, once and in order."""
+"""Streams: every recorded forecast and outcome reaches every subscriber, once and in order, also over gRPC."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.issued_forecasts import PATTERN, game, issued, recorded
 from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.harness.subscribers import ALL, Subscriber, encode, new_broadcaster, reached, started
 from tests.support.harness.tokens import lose_entries_after_2, token_of
+from tests.support.processes.empty_ledger import ledger_url
+from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import forecast_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1 import prediction_service_pb2_grpc as stubs
 from dejavu_ledger import Ledger, ResumeTokenExpired
 from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.records import IssuedForecast
@@ -22,6 +32,7 @@ from dejavu_server.streaming import broadcaster as broadcaster_module
 from dejavu_server.streaming import catch_up, subscription
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.stream_errors import ServerDraining, SubscriberTooSlow
+from dejavu_server.worker.worker import Worker
 
 
 class Encodings(Counter[int]):
@@ -114,9 +125,7 @@ async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_c
     assert received == list(range(1, 301))
 
 
-async def test_a_subscriber_that_catches_up_while_entries_are_lost_is_told_that_its_token_expired(
-    ledger: Ledger, broadcaster: Broadcaster
-) -> None:
+async def test_a_token_expires_while_entries_are_lost_in_a_catch_up(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(n)) for n in range(100)])
     await reached(ledger, broadcaster, 100)
     async with Subscriber(broadcaster, token=await token_of(ledger, 0)) as subscriber:
@@ -213,9 +222,7 @@ async def test_subscribers_of_all_games_that_catch_up_together_share_what_is_rea
     assert encoded.total() <= len(wanted) + len(subscribers) * catch_up.PAGE_MESSAGES
 
 
-async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger_and_markets_passed_over(
-    ledger: Ledger,
-) -> None:
+async def test_outcomes_and_corrections_are_sent_in_the_ledger_s_order_and_markets_not(ledger: Ledger) -> None:
     await ledger.commit([issued(game(1)), asked(issued(game(2)), answered(None))])
     assert (await ledger.position()).sequence == 3  # that of the market
     async with started(ledger) as broadcaster:
@@ -233,9 +240,7 @@ async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledge
     assert [message.resume_token for message in messages] == [await token_of(ledger, place) for place in (4, 5, 6)]
 
 
-async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_subscriber_is_cut_off_and_delays_nobody(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscription, "QUEUE_SIZE", 10)
     async with started(ledger) as broadcaster:
         async with Subscriber(broadcaster) as slow, Subscriber(broadcaster) as quick:
@@ -252,9 +257,7 @@ async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(
             assert await again.forecasts(12) == received
 
 
-async def test_who_starts_or_catches_up_does_not_wait_behind_the_many_streams_of_another_caller(
-    ledger: Ledger, broadcaster: Broadcaster
-) -> None:
+async def test_a_new_stream_does_not_wait_behind_many_of_another(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(n), pattern=(float(k),)) for k in range(20) for n in range(12)])
     await reached(ledger, broadcaster, 240)
     served: list[str] = []
@@ -296,7 +299,7 @@ async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Le
     await broadcaster.close()
 
 
-async def test_entries_of_a_game_that_nobody_follows_any_more_are_not_encoded(
+async def test_entries_that_nobody_follows_are_not_encoded(
     ledger: Ledger, counted: Broadcaster, encoded: Encodings
 ) -> None:
     async with Subscriber(counted, frozenset({game(2)})) as other:
@@ -341,3 +344,94 @@ async def test_a_subscriber_that_comes_while_the_tail_skips_misses_nothing(
         await other_ledger.commit([issued(game(2))])
         go_on.set()
         assert await subscriber.forecasts(2) == [1, 2]
+
+
+FORECASTS = 100
+
+
+def bulky(number: int) -> IssuedForecast:
+    """Return a forecast of about 50 kB, so that a few fill the buffers between server and client."""
+    plain = issued(game(number))
+    assert plain.forecast.explanation is not None
+    many = replace(plain.forecast.explanation, similar_games=plain.forecast.explanation.similar_games * 800)
+    return replace(plain, forecast=replace(plain.forecast, explanation=many))
+
+
+@pytest.fixture
+async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    monkeypatch.setattr(subscription, "QUEUE_SIZE", 20)
+    async with async_worker(tmp_path, ledger=ledger_url(tmp_path, "ledger.db")) as worker:
+        yield worker.address
+
+
+def subscribe(channel: grpc.aio.Channel, token: str = "") -> AsyncIterator[pb.StreamPredictionsResponse]:
+    request = pb.StreamPredictionsRequest(resume_token=token)
+    return aiter(stubs.PredictionServiceStub(channel).StreamPredictions(request))
+
+
+async def read_to_the_end(
+    stream: AsyncIterator[pb.StreamPredictionsResponse], into: list[pb.StreamPredictionsResponse]
+) -> None:
+    async for message in stream:
+        into.append(message)  # noqa: PERF401 - keeps the messages received before an error
+
+
+@pytest.mark.nightly
+async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_a_gap(
+    address: str, tmp_path: Path
+) -> None:
+    """Flow control, not the broadcaster, determines what has been read."""
+    ledger = await Ledger.open(ledger_url(tmp_path, "ledger.db"))  # as another worker would open it
+    async with grpc.aio.insecure_channel(address) as channel, grpc.aio.insecure_channel(address) as other_channel:
+        slow, quick = subscribe(channel), subscribe(other_channel)
+        first = await anext(slow)
+        await anext(quick)
+        for number in range(FORECASTS):
+            await ledger.commit([bulky(number)])
+            assert (await anext(quick)).forecast.sequence == number + 1
+
+        messages: list[pb.StreamPredictionsResponse] = []
+        with pytest.raises(grpc.aio.AioRpcError) as cut:
+            await read_to_the_end(slow, messages)
+        assert cut.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        received = [message.forecast.sequence for message in messages]
+        assert len(received) < FORECASTS
+
+        token = messages[-1].resume_token if messages else first.resume_token
+        async for message in subscribe(channel, token):
+            if message.WhichOneof("event") == "forecast":
+                received.append(message.forecast.sequence)
+            if len(received) == FORECASTS:
+                break
+    assert received == list(range(1, FORECASTS + 1))
+    await ledger.close()
+
+
+EACH = 100
+"""Calls at once on each of eight connections."""
+
+
+@pytest.fixture
+async def channels(worker: Worker) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """Connections to a worker, whose calls end with the test."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    made = [grpc.aio.insecure_channel(worker.address, options) for _ in range(8)]
+    yield made
+    for each in made:
+        await each.close()
+
+
+async def test_subscribers_and_health_checks_that_come_all_at_once_are_accepted(
+    channels: list[grpc.aio.Channel],
+) -> None:
+    """As those of a worker that died do: gRPC's core would cancel the calls that its queue has no room for."""
+    services: list[Any] = [stubs.PredictionServiceStub(channel) for channel in channels]
+    await services[0].StreamPredictions(pb.StreamPredictionsRequest(), timeout=60).read()
+    streams = [each.StreamPredictions(pb.StreamPredictionsRequest(), timeout=60) for each in services * EACH]
+    firsts = await asyncio.gather(*(stream.read() for stream in streams))
+    assert all(first.HasField("heartbeat") for first in firsts)
+    for stream in streams:
+        stream.cancel()
+    checks: list[Any] = [HealthStub(channel) for channel in channels]
+    calls = [check.Check(HealthCheckRequest(), timeout=60) for check in checks * EACH]
+    assert Counter([(await call.code()).name for call in calls]) == {"OK": len(calls)}

@@ -99,7 +99,7 @@ def test_ctrl_c_is_the_supervisor_s_business_and_drains_too(tmp_path: Path) -> N
     ("workers", "grace", "signals", "reason"),
     [("1", "60", 2, "a second signal"), ("2", "0", 1, "the grace time is over")],
 )
-def test_a_worker_that_does_not_drain_in_time_or_before_a_second_signal_is_killed(
+def test_a_worker_that_does_not_drain_is_killed(
     tmp_path: Path, workers: str, grace: str, signals: int, reason: str
 ) -> None:
     with spawned_server("--workers", workers, "--ledger", ledger_in(tmp_path), "--grace", grace) as server:

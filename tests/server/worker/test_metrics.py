@@ -39,7 +39,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ratings_age_metrics, "REFRESH_SECONDS", 0.05)
 
 
-async def test_calls_of_unknown_methods_are_counted_under_one_name_and_requests_that_the_core_refuses(
+async def test_unknown_methods_have_one_name_and_core_s_refusals_count(
     worker: Worker, channel: grpc.aio.Channel
 ) -> None:
     figures = worker.metrics.registry
@@ -73,9 +73,7 @@ def test_the_labels_of_callers_are_the_names_of_few_tokens() -> None:
     assert labels.of("") == "none"
 
 
-async def test_streams_and_models_that_stand_still_lag_behind_by_what_was_recorded_since(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_streams_and_models_that_stand_still_lag_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def learn_nothing(_: OnlineUpdater) -> None:
         pass
 

@@ -1,4 +1,4 @@
-"""Worker lifecycle: start, drain, errors that prevent a start, and the bundles that it loads."""
+"""Worker lifecycle: start, drain, hung threads, errors that prevent a start, and the bundles that it loads."""
 
 from __future__ import annotations
 
@@ -19,26 +19,32 @@ from tests.support.builders.bundles import copy_of_default, mark_unfit, write_re
 from tests.support.builders.calls import GAME, PATTERN, refusal
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.processes.hangs import hang, hanging
 from tests.support.processes.servers import new_worker, settings_in, spawned_server
 
 from dejavu.v1 import forecast_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_client import HALFTIME, AsyncDejavuClient, predict_request
+from dejavu_client import HALFTIME, AsyncDejavuClient, DejavuClient, predict_request
+from dejavu_client.errors import DejavuClientError
+from dejavu_common.activity import Activity
 from dejavu_ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.grpc_options import max_connections
 from dejavu_server.worker.models import DuplicateBundle, PreloadedModels, load_models, warm_up
+from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.worker import Worker
 from dejavu_store.bundle import read_manifest
 from dejavu_store.default_bundles import default_bundle, refreshed_bundle, served_bundle
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+
 
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
 
@@ -121,9 +127,7 @@ def test_the_server_imports_neither_torch_nor_rich() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_workers_of_a_fork_server_have_the_bundle_that_it_loaded_and_not_one_refreshed_since(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_of_a_fork_server_have_the_bundle_of_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     settings = settings_in(tmp_path)
     preloaded = PreloadedModels.load(settings)
@@ -132,20 +136,16 @@ def test_workers_of_a_fork_server_have_the_bundle_that_it_loaded_and_not_one_ref
     assert load_models(settings, preloaded).versions == (read_manifest(default_bundle()).version,)
 
 
-@pytest.mark.parametrize(
-    ("descriptors", "max_rss", "connections"),
-    [
+def test_connections_leave_descriptors_and_memory_for_work() -> None:
+    rows: Any = (
         (1024, 0, 870),  # the rest is for files
         (65_535, 0, 55_704),
         (65_535, 384, 3276),  # idle connections must not take a worker above max_rss
         (1024, 1024, 870),
         (2**40, 0, 2**31 - 1),
-    ],
-)
-def test_connections_leave_descriptors_for_files_and_memory_for_work(
-    descriptors: int, max_rss: int, connections: int
-) -> None:
-    assert max_connections(descriptors, max_rss) == connections
+    )
+    for descriptors, max_rss, connections in rows:
+        assert max_connections(descriptors, max_rss) == connections
 
 
 REASON = "CRPS of the half no better than persistence's in 2021"
@@ -218,3 +218,74 @@ def test_a_worker_with_the_bundle_that_ships_takes_less_than_110_megabytes(tmp_p
         worker = max(server.workers, key=lambda each: each.memory_info().rss)  # the one that answered
         taken = worker.memory_full_info().pss
     assert taken < MOST
+
+
+MINUTES = [float(minute) for minute in range(18)]
+
+
+class Stalled(Activity):
+    """A part whose seconds without progress the test sets."""
+
+    seconds = 0.0
+
+    def check(self, elapsed: float) -> float:
+        return self.seconds
+
+
+def test_readiness_falls_at_half_the_time_and_rises_when_the_part_goes_on() -> None:
+    part, other, ready = Stalled("compute"), Stalled("ledger-writer"), list[bool]()
+    metrics = Metrics()
+    monitor = ProgressMonitor(lambda: (part, other), 5.0, metrics, ready.append)
+    with capture_logs() as log:
+        for part.seconds in (0.0, 2.0, 3.0, 4.0):
+            monitor.check(1.0)
+        assert (ready, monitor.hung_part) == ([False], "")
+        other.seconds = 3.0
+        part.seconds = 0.0
+        monitor.check(1.0)
+        assert ready == [False]  # another part stalls now
+        part.seconds, other.seconds = 6.0, 0.0
+        monitor.check(1.0)
+        assert monitor.hung_part == "compute"
+        part.seconds = 0.0
+        monitor.check(1.0)
+        assert (ready, monitor.hung_part) == ([False, True], "")
+    told = [(entry["event"], entry["part"]) for entry in log]
+    assert told[0] == ("part_stalled", "compute")
+    assert told[-1] == ("part_goes_on", "compute")
+    assert ("part_stalled", "ledger-writer") in told
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("part", ["compute", "ledger-writer"])
+def test_a_worker_whose_thread_hangs_is_unready_killed_and_succeeded(tmp_path: Path, part: str) -> None:
+    """The thread hangs in a real worker; its loop runs, so that it can say so itself."""
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    options = ("--workers", "1", "--hang-seconds", "2", "--ledger", ledger)
+    with spawned_server(*options, environment=hanging(tmp_path)) as server:
+        with DejavuClient(server.address, timeout=60.0) as client:
+            client.predict(MINUTES, horizon=HALFTIME, game_id="9900000001")
+            [victim] = server.workers
+            hang(victim.pid, part)
+            called = threading.Thread(target=_call, args=(server.address, part))
+            called.start()
+            stalled = server.wait_for("part_stalled")
+            hung = server.wait_for("worker_hung")
+            assert (stalled["part"], hung["part"], hung["pid"]) == (part, part, victim.pid)
+            server.wait_for("serving", lambda entry: entry["worker"] != stalled["worker"])
+            assert client.predict(MINUTES, horizon=HALFTIME, game_id="9900000001").sequence == 1
+        called.join(90)
+        assert server.stop() == 0
+    assert [entry["pid"] for entry in server.events if entry["event"] == "worker_died"] == [victim.pid]
+
+
+def _call(address: str, part: str) -> None:
+    """Make calls that the part has to process, on connections of their own; their result does not matter."""
+    with DejavuClient(address, timeout=60.0) as client:
+        try:
+            if part == "compute":
+                client.predict_batch([predict_request([*MINUTES, float(number)]) for number in range(40)])
+            else:
+                client.predict(MINUTES, horizon=HALFTIME, game_id="9900000002")
+        except DejavuClientError:
+            pass

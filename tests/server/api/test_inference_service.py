@@ -116,9 +116,7 @@ async def test_parameters_hold_for_all_rows(
     assert alphas == [0.25] * 6
 
 
-async def test_what_the_model_does_not_support_is_refused_by_its_tensor(
-    inference: GRPCInferenceServiceAsyncStub,
-) -> None:
+async def test_what_a_model_does_not_support_is_refused_by_tensor(inference: GRPCInferenceServiceAsyncStub) -> None:
     for request, field, reason in (
         (infer_request({"pattern": padded([PATTERN, PATTERN[:5]])}), "pattern[1]", "UNSUPPORTED"),
         (

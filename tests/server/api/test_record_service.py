@@ -1,4 +1,4 @@
-"""Scorecards are shared, kept, limited and stopped; none is older than an outcome that its caller was told of."""
+"""The record service: outcomes, scorecards and checkpoints of a real worker, and shared reads that none outlives."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.builders.calls import PATTERN, current_game
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.model_changes import champion
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.clock import SteppedClock
+from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import model_service_pb2 as pb_models
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.scorecard_pb2 import Scorecard
-from dejavu_ledger import Ledger, LedgerUnavailable
+from dejavu_client import HALFTIME, AsyncDejavuClient, NotFoundError, UnavailableError
+from dejavu_common.clock import game_day
+from dejavu_ledger import Ledger, LedgerUnavailable, verify
+from dejavu_ledger.audit.checkpoints import is_signed
 from dejavu_ledger.database.backend import Query, StopSignal
 from dejavu_ledger.errors import ReadStopped
 from dejavu_models.comparison.gate import GateSettings
@@ -26,7 +32,85 @@ from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.record_service import RecordService
 from dejavu_server.api.shared_reads import MAX_WAITING, SharedReads
+from dejavu_server.cli import checkpoint_files
 from dejavu_server.limits import SERVER, Caller, Overloaded
+from dejavu_server.worker.worker import Worker
+
+GAME = current_game(1)
+
+
+async def test_an_outcome_settles_what_was_forecast_and_is_told_with_it(client: AsyncDejavuClient) -> None:
+    with pytest.raises(NotFoundError) as unknown:
+        await client.get_prediction(GAME)
+    assert unknown.value.reason == "UNKNOWN_GAME"
+    made = await client.predict([3.0] * 18, game_id=GAME, horizon=HALFTIME, home_team="BOS", away_team="NYK")
+    reported = await client.report_outcome(GAME, 8, horizon=HALFTIME, home_team="BOS", away_team="NYK")
+    assert (reported.settled_forecasts, reported.outcome.revision) == (1, 0)
+    told = await client.get_prediction(GAME)
+    assert list(told.outcomes) == [told.prediction.outcome] == [reported.outcome]
+    assert told.prediction.forecast.sequence == made.sequence
+    assert list(told.prediction.pattern) == [3.0] * 18
+    settlement = told.prediction.settlement
+    assert settlement.outcome_sequence == reported.outcome.sequence
+    assert settlement.error == pytest.approx(made.point_forecast - 8)
+    assert settlement.absolute_error == pytest.approx(abs(made.point_forecast - 8))
+    assert settlement.persistence_absolute_error == 5.0
+    assert settlement.covered == (made.interval_lower <= 8 <= made.interval_upper)
+    assert settlement.brier == pytest.approx((made.home_lead_probability - 1.0) ** 2)
+
+
+async def test_a_page_contains_explanations_only_on_request(client: AsyncDejavuClient) -> None:
+    await client.predict(PATTERN, game_id=GAME, horizon=HALFTIME)
+    [plain] = [each async for each in client.list_predictions()]
+    [full] = [each async for each in client.list_predictions(explain=True)]
+    alone = (await client.get_prediction(GAME)).prediction
+    for similar in alone.forecast.explanation.similar_games:
+        assert similar.course
+        similar.ClearField("course")  # a page has none
+    assert full == alone
+    assert full.forecast.HasField("explanation")
+    full.forecast.ClearField("explanation")
+    assert plain == full
+
+
+async def test_a_scorecard_and_a_leaderboard_come_out_of_the_ledger(client: AsyncDejavuClient, worker: Worker) -> None:
+    for number in range(4):
+        await client.predict([float(number)] * 18, game_id=current_game(number), horizon=HALFTIME)
+        await client.report_outcome(current_game(number), number + 2, horizon=HALFTIME)
+    card = await client.get_scorecard(horizon=HALFTIME)
+    assert (card.games, card.forecasts) == (4, 4)
+    assert card.persistence_mae.value == 2.0
+    assert [(each.alpha, each.games) for each in card.coverage] == [(0.05, 4)]
+    assert not card.HasField("market")
+    later = game_day(datetime.now(UTC)) + timedelta(days=2)
+    assert await client.get_scorecard(horizon=HALFTIME, from_date=later) == Scorecard()
+    board = await client.get_leaderboard(metric=pb.LEADERBOARD_METRIC_MAE, min_games=4, horizon=HALFTIME)
+    assert [(row.rank, row.model_version, row.value) for row in board.rows] == [(1, worker.models[0], card.mae.value)]
+    assert board.rows[0].scorecard == card
+    assert (board.metric, board.min_games) == (pb.LEADERBOARD_METRIC_MAE, 4)
+    assert not (await client.get_leaderboard(horizon=HALFTIME)).rows, "of a hundred games"
+
+
+async def test_a_checkpoint_is_of_what_was_answered_before(client: AsyncDejavuClient, tmp_path: Path) -> None:
+    forecast = await client.predict(PATTERN, game_id=GAME, horizon=HALFTIME)
+    checkpoint = checkpoint_files.from_message(await client.get_checkpoint())
+    assert checkpoint.sequence == forecast.sequence == 1
+    assert is_signed(checkpoint)
+    assert verify(ledger_url(tmp_path), checkpoint).hash == checkpoint.hash.hex()
+
+
+@pytest.mark.sqlite
+async def test_without_a_key_checkpoints_are_unavailable_and_forecasts_are_not(worker: Worker, tmp_path: Path) -> None:
+    key = tmp_path / "signing-key.pem"
+    key.write_text("nonsense")
+    async with AsyncDejavuClient(worker.address, timeout=2.0) as client:
+        with pytest.raises(UnavailableError, match="the signing key can't be used: its file has mode") as refused:
+            await client.get_checkpoint()
+        assert str(tmp_path) not in f"{refused.value}", "callers must not see the path"
+        assert (await client.predict(PATTERN, game_id=GAME, horizon=HALFTIME)).sequence == 1
+        key.unlink()
+        assert (await client.get_checkpoint()).sequence == 1
+
 
 ANSWER = pb.GetScorecardResponse()
 
@@ -170,9 +254,7 @@ async def test_a_read_goes_on_while_one_of_its_callers_waits_and_is_stopped_when
     assert await other == ANSWER
 
 
-async def test_scorecards_wait_for_one_another_and_not_for_comparisons_of_models(
-    slow: SlowRecord, ledger: Ledger
-) -> None:
+async def test_scorecards_wait_for_one_another_and_not_for_comparisons(slow: SlowRecord, ledger: Ledger) -> None:
     """Together they hold two of the reader threads, which streams need."""
     await champion(ledger, "v1", "v2")
     reads = SharedReads(lambda: slow)

@@ -114,13 +114,8 @@ async def test_what_one_server_computed_another_does_not_compute_again(tmp_path:
 
 
 @pytest.mark.usefixtures("patient")
-async def test_servers_with_another_model_or_another_setting_share_nothing(
-    tmp_path: Path, shared: RedisProcess
-) -> None:
-    async with (
-        servers(tmp_path, shared.url) as (one,),
-        servers(tmp_path, shared.url, version="another") as (another,),
-    ):
+async def test_servers_of_other_models_or_settings_share_nothing(tmp_path: Path, shared: RedisProcess) -> None:
+    async with servers(tmp_path, shared.url) as (one,), servers(tmp_path, shared.url, version="another") as (another,):
         (tmp_path / "more").mkdir()
         async with servers(tmp_path / "more", shared.url, adaptive="shadow") as (adaptive,):
             await found(one, range(10))
@@ -183,9 +178,7 @@ async def test_with_a_secret_nobody_else_can_make_up_or_move_answers(tmp_path: P
 
 
 @pytest.mark.usefixtures("patient")
-async def test_while_redis_is_gone_the_server_answers_and_uses_it_again_once_it_is_back(
-    tmp_path: Path, shared: RedisProcess
-) -> None:
+async def test_a_server_answers_without_redis_and_uses_it_again_later(tmp_path: Path, shared: RedisProcess) -> None:
     async with servers(tmp_path, shared.url) as (server,):
         await server.until(USED)
         with capture_logs() as log:
@@ -207,9 +200,7 @@ async def test_while_redis_is_gone_the_server_answers_and_uses_it_again_once_it_
 
 
 @pytest.mark.nightly
-async def test_a_redis_that_does_not_answer_is_left_alone_and_delays_nothing_then(
-    tmp_path: Path, shared: RedisProcess
-) -> None:
+async def test_a_redis_without_answers_is_left_alone(tmp_path: Path, shared: RedisProcess) -> None:
     async with servers(tmp_path, shared.url) as (server,):
         await server.until(USED)
         shared.client().client_pause(5000)

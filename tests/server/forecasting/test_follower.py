@@ -5,35 +5,188 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInMemory
+from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
 from typing_extensions import override
 
+from dejavu.v1 import model_service_pb2 as pb
 from dejavu_ledger import Ledger
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.errors import LedgerUnavailable, ModelsChanged
 from dejavu_ledger.ledger import MODEL_CHANGE
 from dejavu_models.comparison.gate import GateDecision, Judgement
+from dejavu_models.errors import BundleCorrupt, BundleNotFound
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import Manifest
 from dejavu_models.types import AdaptationMode
 from dejavu_server.access.policy import CallKind
+from dejavu_server.api.models.service import ModelService, StoredModels
 from dejavu_server.coordination import model_workers
 from dejavu_server.forecasting.lifecycle import changes as changes_module
+from dejavu_server.forecasting.lifecycle import models as module
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.forecasting.lifecycle.follower import ChampionUnavailable, ModelFollower
-from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed, NotProven
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed, NotLoaded, NotProven
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.forecasting.lifecycle.replicas import Replicas
+from dejavu_server.forecasting.lifecycle.replicas import LoadFailure, Replicas
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.limits import MODEL_CHANGES, Caller, CallerLimit, DeadlineExceeded, Limits
 from dejavu_server.settings import Settings
+from dejavu_store.bundle import read_manifest
+from dejavu_store.bundle_store import ModelStore
 from dejavu_store.default_bundles import default_bundle
+from dejavu_store.stages import ModelAction, ModelChange, ModelStage, Roster
+
+FIRST = read_manifest(default_bundle()).version
+"""Version of the bundle with which a ledger without a champion begins."""
+
+
+class ModelsInMemory(ModelStore):
+    """A store of PersistenceForecasters.
+
+    Args:
+        versions: versions that it has.
+
+    Attributes:
+        broken: versions that cannot be loaded.
+    """
+
+    def __init__(self, *versions: str) -> None:
+        self._versions = set(versions)
+        self.broken = set[str]()
+
+    @override
+    def load(self, version: str) -> Forecaster:
+        """Return a model; raise BundleCorrupt if it is broken."""
+        self.manifest(version)
+        if version in self.broken:
+            raise BundleCorrupt(f"model {version}: lstm.npz does not match the manifest")
+        return PersistenceForecaster(version)
+
+    @override
+    def manifest(self, version: str) -> Manifest:
+        """Return the manifest of the shipped bundle, with another version."""
+        if version not in self._versions:
+            raise BundleNotFound(f"no model {version}")
+        return read_manifest(default_bundle()).model_copy(update={"version": version})
+
+    @override
+    def manifest_sha256(self, version: str) -> str:
+        """Return 64 zeros."""
+        self.manifest(version)
+        return "0" * 64
+
+    @override
+    def check_allowed(self, manifest: Manifest, source: str = "") -> None:
+        """Accept every bundle."""
+
+    @override
+    def verify(self, version: str) -> None:
+        """Accept a version that it has."""
+        self.manifest(version)
+
+    @override
+    def is_complete(self, version: str) -> bool:
+        """Return whether it has a version."""
+        return version in self._versions
+
+    @override
+    def put(self, folder: Path) -> bool:
+        """Take in the version of a bundle."""
+        self._versions.add(read_manifest(folder).version)
+        return True
+
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def roster_of(*changes: tuple[ModelAction, str]) -> Roster:
+    roster = Roster()
+    for sequence, (action, version) in enumerate(changes, 1):
+        roster = roster.after(ModelChange(action, version, NOW, sequence=sequence))
+    return roster
+
+
+CHAMPION_AND_CHALLENGER = (
+    (ModelAction.REGISTER, "old"),
+    (ModelAction.PROMOTE, "old"),
+    (ModelAction.REGISTER, "new"),
+    (ModelAction.LOAD, "new"),
+    (ModelAction.REGISTER, "idle"),
+)
+
+
+@pytest.fixture
+def models() -> ServingModels:
+    serving = ServingModels()
+    for version in ("new", "old"):
+        serving.add(PersistenceForecaster(version))
+    serving.switch(roster_of(*CHAMPION_AND_CHALLENGER))
+    return serving
+
+
+def test_before_the_roster_is_known_nothing_answers() -> None:
+    with pytest.raises(LedgerUnavailable):
+        ServingModels().choose()
+
+
+def test_a_model_that_could_not_be_loaded_says_why(models: ServingModels) -> None:
+    models.failures["idle"] = LoadFailure("", "its files are damaged")
+    with pytest.raises(NotLoaded, match="loaded: old, new; model idle cannot be loaded: its files are damaged"):
+        models.get("idle")
+
+
+def test_what_names_the_answering_models_changes_with_them_and_with_nothing_else(models: ServingModels) -> None:
+    before = models.token
+    promoted = roster_of(*CHAMPION_AND_CHALLENGER, (ModelAction.PROMOTE, "new"))
+    models.switch(promoted)
+    assert models.token != before
+    again = models.token
+    models.switch(roster_of(*CHAMPION_AND_CHALLENGER, (ModelAction.PROMOTE, "new"), (ModelAction.REGISTER, "old")))
+    assert models.token == again
+
+
+async def test_a_call_waits_until_the_change_is_in_force(models: ServingModels) -> None:
+    looks = []
+    promoted = roster_of(*CHAMPION_AND_CHALLENGER, (ModelAction.PROMOTE, "new"))
+
+    async def follow() -> bool:
+        looks.append(1)
+        if len(looks) == 2:
+            models.switch(promoted)
+        return len(looks) == 2
+
+    models.follow = follow
+    await models.wait_for(models.roster.sequence)
+    assert looks == []
+    await models.wait_for(promoted.sequence)
+    assert models.choose().forecaster.version == "new"
+    assert len(looks) == 2
+
+
+async def test_a_call_does_not_wait_for_ever(models: ServingModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def follow() -> bool:
+        return False
+
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.1)
+    models.follow = follow
+    async with asyncio.timeout(10):
+        with pytest.raises(ModelsChanged):
+            await models.wait_for(99)
+
 
 SECONDS = 20.0
 
@@ -86,6 +239,13 @@ class Node:
     @property
     def champion(self) -> str:
         return self.models.choose().forecaster.version
+
+
+async def dead_worker(following: str = "") -> Replicas:
+    """Return the report of a worker of the server whose process has ended."""
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await ended.wait()
+    return Replicas("host:1", "9", ended.pid, frozenset({FIRST}), {}, following=following)
 
 
 @asynccontextmanager
@@ -164,9 +324,7 @@ async def test_a_worker_that_does_not_answer_ends_the_wait(
 
 async def test_nobody_waits_for_a_worker_of_the_server_that_has_died(ledger: Ledger, nodes: tuple[Node, Node]) -> None:
     one, _ = nodes
-    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
-    await ended.wait()
-    dead = Replicas("host:1", "9", ended.pid, frozenset({FIRST}), {})
+    dead = await dead_worker()
     await ledger.write(partial(model_workers.report, server="host:1", worker="9", state=dead.state()))
     async with asyncio.timeout(SECONDS):
         assert await one.changes.load("b") is not None
@@ -174,9 +332,7 @@ async def test_nobody_waits_for_a_worker_of_the_server_that_has_died(ledger: Led
 
 async def test_a_wish_that_ended_a_worker_is_not_followed_again(ledger: Ledger, nodes: tuple[Node, Node]) -> None:
     one, other = nodes
-    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
-    await ended.wait()
-    dead = Replicas("host:1", "9", ended.pid, frozenset({FIRST}), {}, following="crafted")
+    dead = await dead_worker(following="crafted")
 
     def die(connection: Connection) -> None:
         replicas.wish(connection, "b", "crafted")
@@ -196,9 +352,7 @@ async def test_a_wish_that_ended_a_worker_is_not_followed_again(ledger: Ledger, 
     assert await one.changes.load("b") is not None
 
 
-async def test_a_worker_whose_champion_cannot_be_loaded_does_not_start(
-    ledger: Ledger, nodes: tuple[Node, Node]
-) -> None:
+async def test_a_worker_without_its_champion_does_not_start(ledger: Ledger, nodes: tuple[Node, Node]) -> None:
     store = ModelsInMemory(FIRST)
     store.broken.add(FIRST)
     node = Node(ledger, store, "2")
@@ -234,3 +388,60 @@ async def test_a_new_bundle_is_not_verified_for_a_caller_who_may_change_no_more_
             pass
         with pytest.raises(CallerLimit, match="100 changes of models a day"):
             await one.changes.load("b", caller=caller)
+
+
+VERSIONS = ("a", "b", "c", "d")
+CALLERS = 20
+
+
+class StallingStore(ModelsInMemory):
+    """A store whose manifests cannot be read before `answers` is set."""
+
+    def __init__(self, *versions: str) -> None:
+        super().__init__(*versions)
+        self.answers = threading.Event()
+        self.stalled = threading.Event()
+        self.reads: list[str] = []
+
+    @override
+    def manifest(self, version: str) -> Manifest:
+        self.reads.append(version)
+        self.stalled.set()
+        self.answers.wait(60)
+        return super().manifest(version)
+
+
+class OneRoster:
+    """A roster without changes: no model is loaded."""
+
+    async def roster(self) -> Roster:
+        """Return the roster."""
+        return Roster(stages=dict.fromkeys(VERSIONS, ModelStage.RETIRED))
+
+    async def replicas(self) -> list[Any]:
+        """Return no workers."""
+        return []
+
+
+async def test_readers_share_one_read_and_leave_the_other_threads_to_others() -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(2))
+    store = StallingStore(*VERSIONS)
+    none: Any = None
+    stored = StoredModels(cast("ModelLifecycle", OneRoster()), store, none, none)
+    service, task = ModelService(ServingModels(), stored=stored), asyncio.create_task
+    lists = [task(service.list_models(pb.ListModelsRequest(), none)) for _ in range(CALLERS)]
+    requests = [pb.GetModelRequest(model_version=version) for version in VERSIONS * CALLERS]
+    gets = [task(service.get_model(each, none)) for each in requests]
+    async with asyncio.timeout(30):
+        try:
+            await asyncio.to_thread(store.stalled.wait)
+            assert store.reads == [VERSIONS[0]]
+            lists[0].cancel()  # the read goes on for the others
+        finally:
+            store.answers.set()
+        for answer in await asyncio.gather(*lists[1:]):
+            assert [model.version for model in answer.models] == list(VERSIONS)
+        await asyncio.gather(*gets)
+    assert sorted(set(store.reads)) == sorted(VERSIONS)
+    assert len(store.reads) == 2 * len(VERSIONS)  # the fake's hash reads the manifest again

@@ -156,30 +156,20 @@ def test_a_token_says_who_calls_and_what_it_may(issuer: TokenIssuer, verifier: J
     assert caller.scopes == {AccessScope.READ, AccessScope.OUTCOME}
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"iss": "https://other.example"},
-        {"aud": "other"},
-        {"aud": None},
-        {"iss": None},
-        {"exp": 10**400},
-        {"exp": None},
-        {"sub": None},
-        {"exp": 1},
-        {"nbf": 32503680000},
-        {"sub": "a\nb"},
-        {"sub": ""},
-        {"sub": "x" * 129},
-        {"exp": "soon"},
-    ],
-    ids=str,
-)
-def test_a_token_with_other_claims_is_refused(
-    issuer: TokenIssuer, verifier: JwtVerifier, claims: dict[str, Any]
-) -> None:
-    with pytest.raises(Unauthenticated):
-        verifier.verify(issuer.sign(**claims), b"x")
+WRONG_CLAIMS: dict[str, list[Any]] = {
+    "iss": ["https://other.example", None],
+    "aud": ["other", None],
+    "exp": [10**400, None, 1, "soon"],
+    "nbf": [32503680000],
+    "sub": [None, "a\nb", "", "x" * 129],
+}
+
+
+@pytest.mark.parametrize("claim", WRONG_CLAIMS)
+def test_a_token_with_other_claims_is_refused(issuer: TokenIssuer, verifier: JwtVerifier, claim: str) -> None:
+    for value in WRONG_CLAIMS[claim]:
+        with pytest.raises(Unauthenticated):
+            verifier.verify(issuer.sign(**{claim: value}), b"x")
 
 
 def test_a_token_without_scopes_may_do_nothing(issuer: TokenIssuer, verifier: JwtVerifier) -> None:

@@ -683,6 +683,8 @@ def test_in_a_batch_each_bad_request_fails_as_it_would_by_itself(channel: grpc.C
 
 
 def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channel: grpc.Channel) -> None:
+    prices = {"above": Odds(decimal=1.0), "below": Odds(american=50)}
+    one_sided = Market(line=math.nan, above=Odds(decimal=2.0))
     wrong = pb.PredictRequest(
         game_id="nope",
         pattern=[*PATTERN[:-2], math.nan, math.inf],
@@ -695,17 +697,7 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
         pregame_margin=math.inf,
         quantile_levels=[0.5, 1.0],
         model_version="nope",  # checked only if all other fields are valid
-        markets=[
-            Market(
-                kind=MARKET_KIND_LEAD,
-                line=math.nan,
-                above=Odds(decimal=1.0),
-                below=Odds(american=50),
-                bankroll=-1.0,
-                staking=Staking(game_cap=2.0),
-            ),
-            Market(line=math.nan, above=Odds(decimal=2.0)),
-        ],
+        markets=[_market(**prices, line=math.nan, bankroll=-1.0, staking=Staking(game_cap=2.0)), one_sided],
     )
     alone = refusal(channel, PREDICT, wrong.SerializeToString())
     assert (alone.reason, alone.metadata["field"]) == ("INVALID_GAME_ID", "game_id")

@@ -82,37 +82,18 @@ def asked(**fields: Any) -> PredictRequest:
 
 
 def test_every_field_is_read() -> None:
-    question = prediction.forecast_request(
-        asked(
-            game_id=GAME,
-            alpha=0.2,
-            horizon=forecast_pb2.HORIZON_FINAL,
-            home_team="BKN",
-            away_team="GSW",
-            pregame_margin=0.0,
-            pregame_total=221.5,
-            neutral_site=False,
-            margin_source=forecast_pb2.MARGIN_SOURCE_FEED,
-            margin_time=Timestamp(seconds=1_700_000_000, nanos=1_000),
-            model_version="abc",
-            quantile_levels=[0.5, 0.1, 0.5],
-        )
-    )
+    same: Any = {"alpha": 0.2, "home_team": "BKN", "away_team": "GSW", "pregame_margin": 0.0}
+    live: Any = {"pregame_total": 221.5, "neutral_site": False}
+    of_feed: Any = {"margin_source": forecast_pb2.MARGIN_SOURCE_FEED}
+    of_feed["margin_time"] = Timestamp(seconds=1_700_000_000, nanos=1_000)
+    named: Any = {"game_id": GAME, "model_version": "abc", "horizon": HORIZON_FINAL, "quantile_levels": [0.5, 0.1, 0.5]}
+    question = prediction.forecast_request(asked(**named, **same, **live, **of_feed))
     assert (question.game_id, question.model_version) == (GAME, "abc")
     taken = datetime(2023, 11, 14, 22, 13, 20, 1, tzinfo=UTC)
     assert question.line_origin == LineOrigin(LineSource.FEED, taken)
-    assert question.query == ForecastQuery(
-        pattern=ScorePattern(tuple(map(float, PATTERN))),
-        horizon=Horizon.FINAL,
-        alpha=0.2,
-        home_team="BKN",
-        away_team="GSW",
-        pregame_margin=0.0,
-        explain=True,
-        quantile_levels=(0.5, 0.1, 0.5),
-        record=True,
-        live=LiveInputs(pregame_total=221.5, neutral_site=False),
-    )
+    pattern, recorded = ScorePattern(tuple(map(float, PATTERN))), LiveInputs(**live)
+    same |= {"horizon": Horizon.FINAL, "quantile_levels": (0.5, 0.1, 0.5)}
+    assert question.query == ForecastQuery(pattern, explain=True, record=True, live=recorded, **same)
 
 
 @given(

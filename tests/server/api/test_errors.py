@@ -17,21 +17,10 @@ from dejavu_server.api.errors import describe, item_error, status
 
 importlib.import_module("dejavu_server.worker.worker")  # imports all modules that define errors
 
-# Raised only when a worker starts or by a command, so never sent to a caller.
-ONLY_AT_THE_START = {
-    "AccessFileError",
-    "DuplicateBundle",
-    "ExportError",
-    "FitError",  # the trainer
-    "InvalidModelStore",
-    "BindError",
-    "CacheNotInstalled",
-    "ChampionUnavailable",
-    "CacheSecretError",
-    "InvalidCheckpoint",
-    "InvalidLedgerUrl",
-    "TargetRefused",
-}
+# Raised only when a worker starts or by a command, so never sent to a caller; FitError is the trainer's.
+OF_FILES = {"AccessFileError", "CacheSecretError", "DuplicateBundle", "InvalidCheckpoint", "InvalidModelStore"}
+OF_PLACES = {"BindError", "CacheNotInstalled", "ChampionUnavailable", "InvalidLedgerUrl", "TargetRefused"}
+ONLY_AT_THE_START = OF_FILES | OF_PLACES | {"ExportError", "FitError"}
 # Base classes that are never raised.
 ONLY_BASES = {"BundleError", "FieldError", "LedgerError"}
 

@@ -117,13 +117,11 @@ async def test_parameters_hold_for_all_rows(
 
 
 async def test_what_a_model_does_not_support_is_refused_by_tensor(inference: GRPCInferenceServiceAsyncStub) -> None:
+    short = infer_request({"pattern": padded([PATTERN, PATTERN[:5]])})
+    total = infer_request({"total_points": Tensor([41])}, outputs=["total_point"])
     for request, field, reason in (
-        (infer_request({"pattern": padded([PATTERN, PATTERN[:5]])}), "pattern[1]", "UNSUPPORTED"),
-        (
-            infer_request({"total_points": Tensor([41])}, outputs=["total_point"]),
-            "outputs[0].name",
-            "UNSUPPORTED_TOTALS",
-        ),
+        (short, "pattern[1]", "UNSUPPORTED"),
+        (total, "outputs[0].name", "UNSUPPORTED_TOTALS"),
     ):
         refused = await refusal(inference.ModelInfer(request))
         assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, reason)

@@ -94,20 +94,10 @@ async def test_one_of_several_senders_sends_a_notification_which_is_listed(clien
 
 def game(number: int = 1, **fields: Any) -> Game:
     """Return a game in its second quarter."""
-    values: dict[str, Any] = {
-        "game_id": f"{22600000 + number:010}",
-        "home_team": "BOS",
-        "away_team": "NYK",
-        "status": GameStatus.GAME_STATUS_LIVE,
-        "status_text": "Q2 6:00",
-        "home_score": 41,
-        "away_score": 38,
-        "period": 2,
-        "seconds_left": 360.0,
-        "tip_off_time": utc_now() - timedelta(hours=1),
-        "observed_time": utc_now(),
-    }
-    return Game(**(values | fields))
+    now, teams = utc_now(), {"home_team": "BOS", "away_team": "NYK"}
+    state: Any = {"status": GameStatus.GAME_STATUS_LIVE, "status_text": "Q2 6:00", "period": 2, "seconds_left": 360.0}
+    shown: Any = {"home_score": 41, "away_score": 38, "tip_off_time": now - timedelta(hours=1), "observed_time": now}
+    return Game(**({"game_id": f"{22600000 + number:010}"} | teams | state | shown | fields))
 
 
 async def test_a_published_game_is_listed_with_codes_and_the_server_s_time(client: AsyncDejavuClient) -> None:

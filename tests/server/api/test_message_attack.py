@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from tests.support.processes.restartable_server import address_of
-from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.processes.servers import spawned_server
 from tests.support.programs.costs import cpu_seconds
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
@@ -62,13 +63,6 @@ SMALL_RUN = ("1.5 million requests of a batch", "requests of a batch", "minutes 
 REFUSED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
-    ledger = f"sqlite:///{tmp_path_factory.mktemp('server') / 'ledger.sqlite3'}"
-    with spawned_server("--workers", "1", "--ledger", ledger, "--cache", "memory") as process:
-        yield process
-
-
 def answer(channel: grpc.Channel, path: str, message: bytes) -> grpc.StatusCode:
     """Send a message; return the code of the first answer."""
     call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
@@ -81,7 +75,7 @@ def answer(channel: grpc.Channel, path: str, message: bytes) -> grpc.StatusCode:
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(20, marks=[pytest.mark.nightly, pytest.mark.timeout(900)])])
-def test_refusing_millions_of_empty_parts_costs_less_than_a_full_batch(server: SpawnedServer, times: int) -> None:
+def test_refusing_millions_of_empty_parts_costs_less_than_a_full_batch(tmp_path: Path, times: int) -> None:
     """A stranger who wants to keep a worker busy has no cheaper way than the requests that it answers."""
     levels = [level / 100 for level in range(1, 100)]
     explained = (
@@ -89,7 +83,11 @@ def test_refusing_millions_of_empty_parts_costs_less_than_a_full_batch(server: S
         for number in range(MAX_BATCH)
     )
     batch = PredictBatchRequest(requests=explained).SerializeToString()
-    with grpc.insecure_channel(address_of(server), [("grpc.max_receive_message_length", -1)]) as channel:
+    options = ("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", "--cache", "memory")
+    with (
+        spawned_server(*options) as server,
+        grpc.insecure_channel(address_of(server), [("grpc.max_receive_message_length", -1)]) as channel,
+    ):
 
         def cost(path: str, message: bytes, expected: set[grpc.StatusCode]) -> float:
             """Return the CPU seconds of a call."""
@@ -105,20 +103,11 @@ def test_refusing_millions_of_empty_parts_costs_less_than_a_full_batch(server: S
 
 def largest_request() -> PredictRequest:
     """Return a request with the maximum of all its parts."""
-    request = PredictRequest(
-        game_id="0022300001",
-        pattern=[-12.5] * 47,
-        alpha=0.05,
-        return_explanation=True,
-        horizon=HORIZON_FINAL,
-        home_team="Portland Trail Blazers",
-        away_team="Minnesota Timberwolves",
-        pregame_margin=3.5,
-        model_version="v" * 64,
-        quantile_levels=[level / 100 for level in range(1, 100)],
-        game_date="2023-01-01",
-        total_points=200,
-    )
+    texts = {"home_team": "Portland Trail Blazers", "away_team": "Minnesota Timberwolves", "model_version": "v" * 64}
+    numbers = {"alpha": 0.05, "pregame_margin": 3.5, "total_points": 200, "horizon": HORIZON_FINAL}
+    game: Any = {"game_id": "0022300001", "game_date": "2023-01-01", **texts, **numbers}
+    levels = [level / 100 for level in range(1, 100)]
+    request = PredictRequest(pattern=[-12.5] * 47, return_explanation=True, quantile_levels=levels, **game)
     request.last_score.seconds = 12
     staking = Staking(**dict.fromkeys(Staking.DESCRIPTOR.fields_by_name, 0.55))
     for kind in (MARKET_KIND_LEAD, MARKET_KIND_TOTAL):

@@ -38,13 +38,8 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def message(statistics: ServerStatistics, now: float, **ledger: Any) -> pb.GetServiceStatsResponse:
-    return stats_message(
-        statistics,
-        server=pb.ServerInfo(configured_workers=1),
-        coverage_days=30,
-        ledger=pb.LedgerState(**ledger),
-        now=now,
-    )
+    server, state = pb.ServerInfo(configured_workers=1), pb.LedgerState(**ledger)
+    return stats_message(statistics, server=server, coverage_days=30, ledger=state, now=now)
 
 
 def method(window: pb.StatsWindow, name: str) -> pb.MethodStats:

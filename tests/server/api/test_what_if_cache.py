@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -229,19 +229,13 @@ async def test_a_cache_that_is_off_says_so_and_every_what_if_is_computed(tmp_pat
         assert model.groups == [1, 1]
 
 
+OF_FINAL: Any = {"pattern": PATTERN, "horizon": HORIZON_FINAL, "home_team": "BOS", "away_team": "LAL"}
+EVEN = Market(kind=MARKET_KIND_LEAD, line=-3.5, above=Odds(decimal=1.9), below=Odds(decimal=1.9))
 WHAT_IFS = [
     what_if(),
     what_if(3),
-    PredictRequest(pattern=PATTERN, horizon=HORIZON_FINAL, home_team="BOS", away_team="LAL", alpha=0.2),
-    PredictRequest(
-        pattern=PATTERN,
-        horizon=HORIZON_FINAL,
-        home_team="BOS",
-        away_team="LAL",
-        return_explanation=True,
-        quantile_levels=[0.1, 0.5],
-        markets=[Market(kind=MARKET_KIND_LEAD, line=-3.5, above=Odds(decimal=1.9), below=Odds(decimal=1.9))],
-    ),
+    PredictRequest(**OF_FINAL, alpha=0.2),
+    PredictRequest(**OF_FINAL, return_explanation=True, quantile_levels=[0.1, 0.5], markets=[EVEN]),
 ]
 
 

@@ -113,27 +113,14 @@ async def test_a_challenger_answers_the_very_query_that_the_champion_answered(se
     asked: dict[str, list[ForecastQuery]] = {"v1": [], "v2": []}
     for each in setting.models:
         each.before = asked[each.version].extend
-    query = ForecastQuery(
-        ScorePattern(PATTERN),
-        alpha=0.2,
-        home_team="BOS",
-        away_team="LAL",
-        explain=True,
-        record=True,
-        game_date=date(2024, 5, 20),
-        live=LiveInputs(80, neutral_site=True),
-        lineups=lineups(range(1, 6), range(21, 26), range(1, 9), range(21, 29), minute=18),
-    )
+    who: Any = {"home_team": "BOS", "away_team": "LAL", "game_date": date(2024, 5, 20)}
+    who["lineups"] = lineups(range(1, 6), range(21, 26), range(1, 9), range(21, 29), minute=18)
+    live = LiveInputs(80, neutral_site=True)
+    query = ForecastQuery(ScorePattern(PATTERN), alpha=0.2, explain=True, record=True, live=live, **who)
     models = ServingModels([setting.one])
     models.switch(await champion(setting.ledger, "v1", "v2"))
-    service = ForecastService(
-        models,
-        setting.batcher,
-        lambda: setting.ledger,
-        Metrics(),
-        lifetime=timedelta(minutes=5),
-        on_new=setting.shadows.put,
-    )
+    options: Any = {"lifetime": timedelta(minutes=5), "on_new": setting.shadows.put}
+    service = ForecastService(models, setting.batcher, lambda: setting.ledger, Metrics(), **options)
     await service.forecast(ForecastRequest(game(1), "", query), SERVER)
     await setting.shadows.close()
     assert asked == {"v1": [query], "v2": [replace(query, explain=False)]}
@@ -385,25 +372,19 @@ async def test_advice_changes_nothing_and_is_given_once(gate: _Gate) -> None:
     assert gate.value("gate_games", model="v3") == 300
 
 
-async def test_it_judges_again_only_after_a_new_outcome_or_change(gate: _Gate) -> None:
-    await champion(gate.ledger, "v1", "v2")
-    keeper = gate.keeper()
-    await keeper.look()
-    asked = len(gate.judge.asked)
-    await keeper.look()
-    assert len(gate.judge.asked) == asked
-    await gate.ledger.record_outcome(outcome(4, game(1)))
-    await keeper.look()
-    assert len(gate.judge.asked) == 2 * asked
-
-
-async def test_only_one_worker_judges_and_another_takes_over(gate: _Gate) -> None:
+async def test_one_worker_judges_again_after_a_new_outcome_or_change_until_another_takes_over(gate: _Gate) -> None:
     await champion(gate.ledger, "v1", "v2")
     first, second = gate.keeper(), gate.keeper("server worker-1")
     await first.look()
     asked = len(gate.judge.asked)
+    await first.look()
     await second.look()
     assert len(gate.judge.asked) == asked
+    await gate.ledger.record_outcome(outcome(4, game(1)))
+    await second.look()
+    assert len(gate.judge.asked) == asked
+    await first.look()
+    assert len(gate.judge.asked) == 2 * asked
     await first.close()
     await second.look()
-    assert len(gate.judge.asked) == 2 * asked
+    assert len(gate.judge.asked) == 3 * asked

@@ -66,14 +66,8 @@ class Setting:
         self.new: list[IssuedForecast] = []
         self.batcher = Batcher(Metrics())
         self.metrics = Metrics()
-        self.service = ForecastService(
-            self.models,
-            self.batcher,
-            lambda: self.counted,
-            self.metrics,
-            lifetime=timedelta(minutes=5),
-            on_new=self.new.append,
-        )
+        options: Any = {"lifetime": timedelta(minutes=5), "on_new": self.new.append}
+        self.service = ForecastService(self.models, self.batcher, lambda: self.counted, self.metrics, **options)
 
     def recorded(self, horizon: Horizon = Horizon.HALFTIME) -> list[float | None]:
         """Return the numbers of forecasts that were recorded as new, known before, refused, and failed."""

@@ -1,29 +1,19 @@
-"""Streams: every recorded forecast and outcome reaches every subscriber, once and in order, also over gRPC."""
+"""Broadcaster: every recorded forecast and outcome reaches every subscriber, once and in order."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
-from grpc_health.v1.health_pb2 import HealthCheckRequest
-from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.issued_forecasts import PATTERN, game, issued, recorded
 from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.harness.subscribers import ALL, Subscriber, encode, new_broadcaster, reached, started
 from tests.support.harness.tokens import lose_entries_after_2, token_of
-from tests.support.processes.empty_ledger import ledger_url
-from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import forecast_pb2
-from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1 import prediction_service_pb2_grpc as stubs
 from dejavu_ledger import Ledger, ResumeTokenExpired
 from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.records import IssuedForecast
@@ -32,7 +22,6 @@ from dejavu_server.streaming import broadcaster as broadcaster_module
 from dejavu_server.streaming import catch_up, subscription
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.stream_errors import ServerDraining, SubscriberTooSlow
-from dejavu_server.worker.worker import Worker
 
 
 class Encodings(Counter[int]):
@@ -344,94 +333,3 @@ async def test_a_subscriber_that_comes_while_the_tail_skips_misses_nothing(
         await other_ledger.commit([issued(game(2))])
         go_on.set()
         assert await subscriber.forecasts(2) == [1, 2]
-
-
-FORECASTS = 100
-
-
-def bulky(number: int) -> IssuedForecast:
-    """Return a forecast of about 50 kB, so that a few fill the buffers between server and client."""
-    plain = issued(game(number))
-    assert plain.forecast.explanation is not None
-    many = replace(plain.forecast.explanation, similar_games=plain.forecast.explanation.similar_games * 800)
-    return replace(plain, forecast=replace(plain.forecast, explanation=many))
-
-
-@pytest.fixture
-async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    monkeypatch.setattr(subscription, "QUEUE_SIZE", 20)
-    async with async_worker(tmp_path, ledger=ledger_url(tmp_path, "ledger.db")) as worker:
-        yield worker.address
-
-
-def subscribe(channel: grpc.aio.Channel, token: str = "") -> AsyncIterator[pb.StreamPredictionsResponse]:
-    request = pb.StreamPredictionsRequest(resume_token=token)
-    return aiter(stubs.PredictionServiceStub(channel).StreamPredictions(request))
-
-
-async def read_to_the_end(
-    stream: AsyncIterator[pb.StreamPredictionsResponse], into: list[pb.StreamPredictionsResponse]
-) -> None:
-    async for message in stream:
-        into.append(message)  # noqa: PERF401 - keeps the messages received before an error
-
-
-@pytest.mark.nightly
-async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_a_gap(
-    address: str, tmp_path: Path
-) -> None:
-    """Flow control, not the broadcaster, determines what has been read."""
-    ledger = await Ledger.open(ledger_url(tmp_path, "ledger.db"))  # as another worker would open it
-    async with grpc.aio.insecure_channel(address) as channel, grpc.aio.insecure_channel(address) as other_channel:
-        slow, quick = subscribe(channel), subscribe(other_channel)
-        first = await anext(slow)
-        await anext(quick)
-        for number in range(FORECASTS):
-            await ledger.commit([bulky(number)])
-            assert (await anext(quick)).forecast.sequence == number + 1
-
-        messages: list[pb.StreamPredictionsResponse] = []
-        with pytest.raises(grpc.aio.AioRpcError) as cut:
-            await read_to_the_end(slow, messages)
-        assert cut.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        received = [message.forecast.sequence for message in messages]
-        assert len(received) < FORECASTS
-
-        token = messages[-1].resume_token if messages else first.resume_token
-        async for message in subscribe(channel, token):
-            if message.WhichOneof("event") == "forecast":
-                received.append(message.forecast.sequence)
-            if len(received) == FORECASTS:
-                break
-    assert received == list(range(1, FORECASTS + 1))
-    await ledger.close()
-
-
-EACH = 100
-"""Calls at once on each of eight connections."""
-
-
-@pytest.fixture
-async def channels(worker: Worker) -> AsyncIterator[list[grpc.aio.Channel]]:
-    """Connections to a worker, whose calls end with the test."""
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    made = [grpc.aio.insecure_channel(worker.address, options) for _ in range(8)]
-    yield made
-    for each in made:
-        await each.close()
-
-
-async def test_subscribers_and_health_checks_that_come_all_at_once_are_accepted(
-    channels: list[grpc.aio.Channel],
-) -> None:
-    """As those of a worker that died do: gRPC's core would cancel the calls that its queue has no room for."""
-    services: list[Any] = [stubs.PredictionServiceStub(channel) for channel in channels]
-    await services[0].StreamPredictions(pb.StreamPredictionsRequest(), timeout=60).read()
-    streams = [each.StreamPredictions(pb.StreamPredictionsRequest(), timeout=60) for each in services * EACH]
-    firsts = await asyncio.gather(*(stream.read() for stream in streams))
-    assert all(first.HasField("heartbeat") for first in firsts)
-    for stream in streams:
-        stream.cancel()
-    checks: list[Any] = [HealthStub(channel) for channel in channels]
-    calls = [check.Check(HealthCheckRequest(), timeout=60) for check in checks * EACH]
-    assert Counter([(await call.code()).name for call in calls]) == {"OK": len(calls)}

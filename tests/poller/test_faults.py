@@ -234,7 +234,7 @@ async def test_dripping_headers_are_given_up_in_time_and_the_next_answer_is_read
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        with NbaFeed(f"http://127.0.0.1:{port}", limit=SECONDS) as feed:
+        with NbaFeed(f"http://127.0.0.1:{port}") as feed:
             with pytest.raises(FeedUnavailable, match=r"no answer within 0\.2 s"):
                 await read_in_thread(feed.scoreboard, seconds=SECONDS)
             await asked.wait()

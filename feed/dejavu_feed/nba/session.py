@@ -6,16 +6,20 @@ nba_api takes its session by `set_session`, a class method; so each feed has a s
 from __future__ import annotations
 
 import io
-import time
+import socket
+import threading
+from contextlib import suppress
+from contextvars import ContextVar
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 from nba_api.library.http import NBAHTTP
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.typed_fields import brief
@@ -33,6 +37,94 @@ _TRANSIENT: Final = frozenset({403, 408, 425, 429})
 """Transient statuses in addition to 5xx. stats.nba.com temporarily returns 403 to clients that it takes for bots."""
 
 
+class _CutOff:
+    """Ends the connections of a request that takes too long, whatever the reading thread waits for.
+
+    The time-out of a socket starts again with every byte. A check between two reads comes too late if one read goes on
+    for ever: of headers, interim responses or trailers, or of compressed data that contains nothing.
+
+    Attributes:
+        is_due: whether the time is over.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.is_due = False
+        self._lock = threading.Lock()
+        self._sockets = list[socket.socket]()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._before = _CUT_OFF.set(self)
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _CUT_OFF.reset(self._before)
+        self._timer.cancel()
+        with self._lock:
+            self._sockets.clear()  # others may use them now
+
+    def watch(self, connection: socket.socket) -> None:
+        """End a connection when the time is over."""
+        with self._lock:
+            self._sockets.append(connection)
+        if self.is_due:
+            self._end()
+
+    def _end(self) -> None:
+        self.is_due = True
+        with self._lock:
+            for each in self._sockets:
+                with suppress(OSError):  # it is closed
+                    # Not the method of an SSLSocket, which would go on in plain text. Both directions, because Linux
+                    # delivers what still arrives after the end of one.
+                    socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+
+_CUT_OFF: Final[ContextVar[_CutOff | None]] = ContextVar("cut_off", default=None)
+"""The limit of the request of this thread."""
+
+
+class _Watched(HTTPConnection):
+    """Connection whose responses have a limit of time from the first byte to the last."""
+
+    def getresponse(self) -> Any:
+        """Return the response, see `_CutOff`."""
+        if (cut_off := _CUT_OFF.get()) is not None and isinstance(self.sock, socket.socket):
+            cut_off.watch(self.sock)
+        return super().getresponse()
+
+
+class _WatchedSecure(_Watched, HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Watched
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _WatchedSecure
+
+
+class _Adapter(HTTPAdapter):
+    """Sends requests over watched connections, directly or through a proxy."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Create the pools of connections."""
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Return the pools of connections through a proxy."""
+        manager = super().proxy_manager_for(proxy, **options)
+        if not isinstance(manager, urllib3.ProxyManager):
+            return manager  # of SOCKS, with connections of its own
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager
+
+
 class FeedSession(requests.Session):
     """Session with one server, for several threads: it keeps no state but connections.
 
@@ -41,8 +133,7 @@ class FeedSession(requests.Session):
     Args:
         host: the server's host.
         timeout: seconds to wait for a connection, and for the next bytes of an answer.
-        limit: seconds that the body of an answer may take in all. Headers are not limited as a whole: a server that
-            sends them byte by byte holds the calling thread.
+        limit: seconds that an answer may take in all, from its headers and those of redirects to its last byte.
         max_bytes: maximum size of an answer, decompressed.
         max_redirects: maximum number of redirects within the server that are followed.
     """
@@ -55,7 +146,7 @@ class FeedSession(requests.Session):
         self._timeout, self._limit, self._max_bytes = timeout, limit, max_bytes
         self._closed = False
         for scheme in ("http://", "https://"):
-            self.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+            self.mount(scheme, _Adapter(pool_maxsize=_CONNECTIONS))
 
     def close(self) -> None:
         """Close all idle connections without waiting for those in use; no later request is sent."""
@@ -74,9 +165,26 @@ class FeedSession(requests.Session):
         """
         if self._closed:
             raise FeedUnavailable("the feed is closed")
-        address = str(url)
+        options |= {"params": params, "timeout": self._timeout, "stream": True}
+        with _CutOff(self._limit) as cut_off:
+            try:
+                answer = self._answer(str(url), options)
+            except FeedUnavailable as error:
+                failure = error
+            else:
+                if not cut_off.is_due:
+                    return answer
+                failure = FeedUnavailable("")  # what has come until then may look like the whole
+        raise FeedUnavailable(f"no whole answer within {self._limit:g} s") if cut_off.is_due else failure
+
+    def _answer(self, address: str, options: dict[str, Any]) -> requests.Response:
+        """Return the whole answer.
+
+        Raises:
+            FeedUnavailable: see `get`.
+        """
         try:
-            return self._follow(address, {**options, "params": params, "timeout": self._timeout, "stream": True})
+            return self._follow(address, options)
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise FeedUnavailable(f"no answer within {self._timeout:g} s") from error
         except requests.ConnectionError as error:
@@ -87,10 +195,9 @@ class FeedSession(requests.Session):
             raise FeedUnavailable(f"no whole answer: {type(error).__name__}") from error
 
     def _follow(self, url: str, options: dict[str, Any]) -> requests.Response:
-        end = time.monotonic() + self._limit
         for _ in range(self.max_redirects + 1):
             with super().get(url, **options) as response:
-                body = None if response.is_redirect else self._body(response, end)
+                body = None if response.is_redirect else self._body(response)
             if body is not None:
                 response.raw, response.encoding = io.BytesIO(body), "utf-8"  # JSON is UTF-8 regardless of the headers
                 return response
@@ -100,8 +207,8 @@ class FeedSession(requests.Session):
             url, options = target, {**options, "params": None}
         raise FeedUnavailable("too many redirects")
 
-    def _body(self, response: requests.Response, end: float) -> bytes:
-        """Return the body of an answer, which is read until `end` by the monotonic clock."""
+    def _body(self, response: requests.Response) -> bytes:
+        """Return the body of an answer."""
         if (status := response.status_code) != HTTPStatus.OK:
             raise FeedUnavailable(
                 f"status {status}",
@@ -111,8 +218,6 @@ class FeedSession(requests.Session):
         body = bytearray()
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
             body += chunk
-            if time.monotonic() > end:
-                raise FeedUnavailable(f"no whole answer within {self._limit:g} s")
             if len(body) > self._max_bytes:
                 raise FeedUnavailable(f"an answer of more than {self._max_bytes} bytes")
         return bytes(body)

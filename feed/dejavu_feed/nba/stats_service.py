@@ -35,7 +35,7 @@ class NbaStats:
     Args:
         url: scheme, host and port; None uses nba_api's default.
         timeout: seconds to wait for a connection, and for the next bytes of a response.
-        limit: seconds that the body of a response may take.
+        limit: seconds that a response may take in all.
 
     Raises:
         ValueError: if the URL is not http or https.

@@ -6,6 +6,7 @@ import gzip
 import json
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -25,10 +26,22 @@ GAME = "0022300061"
 NO_GAMES = b'{"scoreboard": {"games": []}}'
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
+CLOSED = HEAD + b"Connection: close\r\n"
+DEFLATED = zlib.compressobj()
+NOTHING_YET = DEFLATED.compress(b"") + DEFLATED.flush(zlib.Z_SYNC_FLUSH)
 DRIPS = {
+    "a status line": (b"HTTP/1.1 200 O", b"K"),
+    "headers": (HEAD + b"X: ", b"y"),
+    "interim responses": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "trailers": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", b"X: y\r\n"),
+    "empty members of a compressed body": (CLOSED + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b"")),
+    "empty blocks of a compressed body": (
+        CLOSED + b"Content-Encoding: deflate\r\n\r\n" + NOTHING_YET,
+        b"\x00\x00\x00\xff\xff",
+    ),
     "a body": (HEAD + b"Content-Length: 1000000\r\n\r\n", b" "),
     "a chunked body": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
-    "a body of any length": (HEAD + b"Connection: close\r\n\r\n", b" "),
+    "a body of any length": (CLOSED + b"\r\n", b" "),
 }
 """Bytes that a server sends at once, and bytes that it then repeats."""
 
@@ -102,7 +115,7 @@ def dripping(drip: str = "a body") -> Iterator[Dripping]:
 
 
 @pytest.mark.parametrize("drip", DRIPS)
-def test_a_dripping_body_is_given_up_in_time_and_the_next_one_is_read(drip: str) -> None:
+def test_a_dripping_answer_is_given_up_in_time_and_the_next_one_is_read(drip: str) -> None:
     with dripping(drip) as server, NbaFeed(server.url, timeout=5.0, limit=0.3) as feed:
         start = time.monotonic()
         with pytest.raises(FeedUnavailable, match=r"no whole answer within 0\.3 s"):

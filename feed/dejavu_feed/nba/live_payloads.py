@@ -20,7 +20,7 @@ from dejavu_feed.box_score import MAX_PLUS_MINUS, Lineups, PlayerLine, lineup_fa
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.events import Event, complete_events, free_throws_to_come
 from dejavu_feed.nba.event_rows import live_event
-from dejavu_feed.nba.plays import Play, mark_gaps, plausible_plays
+from dejavu_feed.nba.plays import Play, fallen_score, mark_gaps, plausible_plays
 from dejavu_feed.nba.typed_fields import (
     MAX_PERIOD,
     brief,
@@ -163,8 +163,8 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
     score that the plays before and after it contradict, becomes a fault.
 
     Raises:
-        MalformedFeed: if the payload is not the play-by-play of this game, has more than MAX_PLAYS plays, or no play of
-            it can be read.
+        MalformedFeed: if the payload is not the play-by-play of this game, has more than MAX_PLAYS plays, no play of it
+            can be read, or its score falls.
     """
     game = _game_of(payload, "plays", game_id)
     plays: dict[tuple[int, object], tuple[int, Play]] = {}
@@ -188,6 +188,8 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
     errors = tuple(faults[place] for place in sorted(faults))
     if errors and not kept:
         raise errors[0]
+    if fall := fallen_score(kept.values()):
+        raise MalformedFeed(fall)
     events = _events(actions, kept, faults)
     coming = free_throws_to_come(events)
     of_order = {event.order: (event, number) for event, number in zip(events, coming, strict=True)}

@@ -113,6 +113,16 @@ def test_plays_of_which_none_can_be_read_are_refused() -> None:
         read_plays(payload, _evening()[0])
 
 
+@pytest.mark.parametrize("columns", [("scoreHome",), ("scoreHome", "scoreAway")])
+@pytest.mark.parametrize("first", [50, -2])
+def test_plays_whose_score_starts_again_at_zero_are_refused(columns: tuple[str, ...], first: int) -> None:
+    payload = file("plays")
+    for action in payload["game"]["actions"][first:]:
+        action.update(dict.fromkeys(columns, "0"))
+    with pytest.raises(MalformedFeed, match="the score falls from"):
+        read_plays(payload, _evening()[0])
+
+
 def test_the_answer_of_another_game_is_refused() -> None:
     for name, read in (("plays", read_plays), ("box", read_game_state)):
         payload = file(name)

@@ -133,18 +133,24 @@ class PlayByPlay:
 def read_scoreboard(payload: object) -> Scoreboard:
     """Parse a scoreboard payload. A game that cannot be parsed becomes a fault; the other games are still returned.
 
+    A game that is listed twice with different states is left out too, because it is not known which one is true.
+
     Raises:
         MalformedFeed: if the payload is not a scoreboard, or has more than MAX_GAMES games.
     """
     board = required(payload, "scoreboard", dict, "payload")
-    games: list[GameState] = []
+    listed: dict[str, set[GameState]] = {}
     faults: list[MalformedFeed] = []
     for index, entry in enumerate(required_list(board, "games", "scoreboard", MAX_GAMES)):
         try:
-            games.append(_game_state(entry, f"games[{index}]"))
+            state = _game_state(entry, f"games[{index}]")
         except MalformedFeed as fault:
             faults.append(fault)
-    return Scoreboard(date=optional_text(board, "gameDate")[:MAX_TEXT], games=tuple(games), faults=tuple(faults))
+        else:
+            listed.setdefault(state.game_id, set()).add(state)
+    faults += [MalformedFeed(f"game {each} is listed twice") for each, states in listed.items() if len(states) > 1]
+    games = tuple(state for states in listed.values() if len(states) == 1 for state in states)
+    return Scoreboard(date=optional_text(board, "gameDate")[:MAX_TEXT], games=games, faults=tuple(faults))
 
 
 def read_game_state(payload: object, game_id: str) -> GameState:

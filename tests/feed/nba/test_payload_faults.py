@@ -64,6 +64,16 @@ def test_half_of_a_surrogate_pair_is_replaced() -> None:
     assert [(game.home, game.text) for game in games] == [("?X", "?")] * 3
 
 
+def test_a_game_listed_twice_counts_once_and_not_at_all_with_two_states() -> None:
+    payload = file("board")
+    games = payload["scoreboard"]["games"]
+    ids = [game["gameId"] for game in games]
+    games += [dict(games[0]), {**games[1], "gameStatus": 3, "period": 4}]
+    board = read_scoreboard(payload)
+    assert [game.game_id for game in board.games] == [ids[0], *ids[2:]]
+    assert [str(fault) for fault in board.faults] == [f"game {ids[1]} is listed twice"]
+
+
 DAMAGES: list[dict[str, Any]] = [
     {"scoreHome": ""},
     {"scoreHome": "x"},

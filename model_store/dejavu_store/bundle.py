@@ -41,6 +41,9 @@ from dejavu_models.types import HORIZONS, MAX_DIFFERENTIAL, Horizon
 from dejavu_store.contents import MAX_SIZE, load_contents
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST = 1024**2
+"""Maximum size of a manifest in bytes; as it is JSON, parsing it takes up to thirty times as much memory."""
+
 GOLDEN_TOLERANCE = 1e-6
 """Tolerance, in points, between a loaded bundle's answers and the golden ones computed before writing."""
 
@@ -118,7 +121,7 @@ def read_manifest_text(folder: Path) -> bytes:
         BundleNotFound, BundleCorrupt: if there is none, or it cannot be read.
     """
     try:
-        return read_regular(folder / MANIFEST, MAX_SIZE)
+        return read_regular(folder / MANIFEST, MAX_MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
         raise BundleNotFound(f"{folder}: no bundle found: no {MANIFEST}") from None
     except OSError as error:

@@ -22,7 +22,14 @@ from dejavu_common.build import install
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleNotFound, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
-from dejavu_store.bundle import check_fit, parse_manifest, read_files, read_manifest_text, verified_files
+from dejavu_store.bundle import (
+    MAX_MANIFEST,
+    check_fit,
+    parse_manifest,
+    read_files,
+    read_manifest_text,
+    verified_files,
+)
 from dejavu_store.contents import component_classes, load_contents
 from dejavu_store.errors import InvalidModelStore
 from dejavu_store.folder import FolderFiles, StoredFiles
@@ -31,8 +38,6 @@ from dejavu_store.verification import verify
 FILES, MANIFESTS = "files", "manifests"
 
 _VERSION: Final = re.compile(r"[0-9a-f]{16}")
-_MANIFEST_BYTES: Final = 1024**2
-"""Maximum size of a manifest."""
 
 Check = Callable[[str, bytes, Mapping[str, bytes]], None]
 """Verifies a bundle before it is stored; see `verify`."""
@@ -164,7 +169,7 @@ class ModelStore:
         return manifest
 
     def _manifest_text(self, version: str) -> bytes:
-        text = self._files.read(_manifest_path(version), _MANIFEST_BYTES) if _VERSION.fullmatch(version) else None
+        text = self._files.read(_manifest_path(version), MAX_MANIFEST) if _VERSION.fullmatch(version) else None
         if text is None:
             raise BundleNotFound(f"{self.name} has no model {quoted(version)}")
         return text

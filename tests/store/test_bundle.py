@@ -71,6 +71,7 @@ def test_a_damaged_file_refuses_the_bundle_by_its_name(
     [
         *((text, BundleCorrupt, MANIFEST) for text in ("", "{", "[]", "null", "3", '"bundle"', "\xff", "[[1, 2]]")),
         *((text, BundleCorrupt, "nested too deeply") for text in ("[" * 100_000, '{"seed":' * 100_000)),
+        ("[" + "[]," * 2**20 + "[]]", BundleCorrupt, "3,145,732 bytes; expected at most 1,048,576"),
         (json.dumps({"schema_version": SCHEMA_VERSION + 1, "all": "new"}), BundleTooNew, f"{SCHEMA_VERSION}: update"),
         ('{"schema_version": 1, "all": "old"}', BundleTooOld, "schema version 1, .* refit it"),
     ],

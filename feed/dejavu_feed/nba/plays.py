@@ -49,7 +49,7 @@ class Play:
         scoring: whether a shot or a free throw was made.
         actual: time of the play by the feed's wall clock, aware; not monotone; None if not reported.
         edited: time of the last edit, aware; None if not reported.
-        after_gap: whether the score changed since the previous play in a play that could not be read.
+        after_gap: whether the score changed since the previous play in a play that could not be read, or is not listed.
         possession, shot_in_air: see `dejavu_feed.events.Event`.
         free_throws: free throws that the team with the ball has next (`dejavu_feed.events.free_throws_to_come`).
         team: NBA code of the acting team; empty if there is none, or the feed does not say.
@@ -140,7 +140,7 @@ def _is_near(now: Score, then: Score) -> bool:
 
 
 def mark_gaps(plays: Mapping[int, Play], places: Collection[int]) -> tuple[Play, ...]:
-    """Return plays, marked if the score changed before them in a play that could not be read.
+    """Return plays, marked if the score changed before them in a play that could not be read, or is not listed.
 
     Args:
         plays: plays in order, by their place in the feed's list.
@@ -150,7 +150,8 @@ def mark_gaps(plays: Mapping[int, Play], places: Collection[int]) -> tuple[Play,
     before, place_before = Score(0.0, 0, 0), -1
     missing = [*sorted(places), math.inf]
     for place, play in plays.items():
-        gap = not is_explained(before, play) and missing[bisect_right(missing, place_before)] < place
+        is_unread = missing[bisect_right(missing, place_before)] < place or not _is_near(before, play.score)
+        gap = is_unread and not is_explained(before, play)
         marked.append(replace(play, after_gap=True) if gap else play)
         before, place_before = play.score, place
     return tuple(marked)

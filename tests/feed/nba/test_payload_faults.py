@@ -123,6 +123,15 @@ def test_plays_of_which_none_can_be_read_are_refused() -> None:
         read_plays(payload, _evening()[0])
 
 
+@pytest.mark.parametrize(("first", "last"), [(0, 100), (40, 100)])
+def test_minutes_whose_plays_are_not_listed_are_not_known(first: int, last: int) -> None:
+    payload = file("plays")
+    before = read_plays(payload, _evening()[0]).plays[:first]
+    del payload["game"]["actions"][first:last]
+    read = read_plays(payload, _evening()[0]).plays
+    assert known_minutes(read) == (known_minutes(before) if before else 0)
+
+
 @pytest.mark.parametrize("columns", [("scoreHome",), ("scoreHome", "scoreAway")])
 @pytest.mark.parametrize("first", [50, -2])
 def test_plays_whose_score_starts_again_at_zero_are_refused(columns: tuple[str, ...], first: int) -> None:

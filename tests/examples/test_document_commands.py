@@ -215,7 +215,7 @@ ELSEWHERE = {
         "tests/server/cli on smaller seasons"
     ),
     r"(python -m grpc_tools|buf build|proto-loader-gen-types|protoc |npm |GO111MODULE|g\+\+ |OUT/)": (
-        f"{STUBS}; test_node.py, test_go.py and test_stream_rules.py run the programs"
+        f"{STUBS}; test_node.py, test_programs.py and test_stream_rules.py run the programs"
     ),
     r"dejavu-server (--listen 127\.0\.0\.1:50051 --workers 4|--model-store) ": "writes to /var/lib",
     r"dejavu-server ledger copy --ledger ": "needs a PostgreSQL server: tests/ledger/copies",

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, get_args
 
 import grpc
 import pytest
+import yaml
 from google.protobuf import json_format
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.symbol_database import Default
+from pydantic import TypeAdapter
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.documents import PLACE, ROOT, Block, blocks, commands, rows
+from tests.support.processes.recorded_games import GAMES, Record
 from tests.support.programs import examples
 
 from dejavu.v1 import prediction_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_common.clock import utc_now
 from dejavu_feed.replay.http_server import LocalServer
+from dejavu_poller.notify.bodies import request
+from dejavu_poller.notify.conditions import Message
+from dejavu_poller.notify.rules import TEMPLATE_FIELDS, GameRule, SilenceRule, Target, load_rules
 
 DOCUMENTS = (
     "docs/first-evening.md",
@@ -170,3 +180,97 @@ def test_lists_and_tables_are_such_on_github_and_on_the_site(document: Path) -> 
     prose = re.sub(r"^```.*?^```$", "```", document.read_text(), flags=re.DOTALL | re.MULTILINE)
     assert re.findall(r"^(?!\s|#|\||[*-] |\d+\. ).+\n(?:[*-] |\d+\. |\|).*", prose, re.MULTILINE) == []
     assert re.findall(r"^ {1,3}(?:[*-]|\d+\.) .*", prose, re.MULTILINE) == []
+
+
+NOTIFICATIONS = "docs/watch.md"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.mark.parametrize("block", blocks(NOTIFICATIONS, "toml"), ids=lambda block: block.text.split("\n")[0])
+def test_the_rules_of_notifications_load(block: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_WEBHOOK", "https://hooks.slack.com/services/T/B/X")
+    monkeypatch.setenv("STUDIO_SECRET", SECRET)
+    (tmp_path / "rules.toml").write_text(block.text)
+    assert load_rules(tmp_path / "rules.toml").rules
+
+
+def test_the_table_of_notifications_has_every_kind_with_its_defaults() -> None:
+    kinds = {kind.model_fields["kind"].annotation.__args__[0]: kind for kind in get_args(GameRule | SilenceRule)}
+    table = {row[0]: " ".join(row[1:]) for row in rows(NOTIFICATIONS, "kind") if row[0] in kinds}
+    assert table.keys() == kinds.keys()
+    for kind, text in table.items():
+        for name, field in kinds[kind].model_fields.items():
+            if name not in {"kind", "name", "targets", "teams"} and kind != "poller_silent":
+                assert name in text, (kind, name)
+                assert f"({field.default:g}" in text, (kind, name)
+
+
+def test_the_json_of_a_notification_is_what_is_sent_and_the_program_verifies_it() -> None:
+    [shown] = [json.loads(block.text) for block in blocks(NOTIFICATIONS, "json") if "version" in block.text]
+    data = shown["data"]
+    values = {name: value for name, value in data.items() if name not in {"version", *Message._fields}}
+    message = Message(
+        data["id"],
+        data["rule"],
+        "close_late",
+        data["title"],
+        data["text"],
+        datetime(2026, 11, 28, 3, 12, 30, tzinfo=UTC),
+        data["game_id"],
+        data["link"],
+        values,
+    )
+    target: Target = TypeAdapter(Target).validate_python(
+        {"kind": "webhook", "url": "https://example.com", "secret": SECRET}
+    )
+    sent = request(target, message, utc_now())
+    assert json.loads(sent.body) == shown
+    [program] = blocks(NOTIFICATIONS, "python")
+    names: dict[str, Any] = {}
+    exec(program.text, names)
+    assert names["received"](sent.body, dict(sent.headers), SECRET) == shown
+
+
+def test_every_field_of_a_template_is_named() -> None:
+    text = Path(NOTIFICATIONS).read_text()
+    assert [name for name in TEMPLATE_FIELDS if f"`${name}`" not in text] == []
+
+
+def test_the_automation_is_yaml_and_triggers_on_what_is_sent() -> None:
+    [block] = blocks(NOTIFICATIONS, "yaml")
+    [automation] = yaml.safe_load(block.text)["automation"]
+    assert "dejavu.close_late" in automation["conditions"]
+
+
+NOTEBOOK = ROOT / "examples" / "notebook" / "calibration.ipynb"
+
+
+def execute(address: str, folder: Path) -> tuple[int, str, list[dict[str, Any]]]:
+    """Return the exit code, what was printed to stderr, and the outputs of all cells."""
+    out = folder / "out.ipynb"
+    homes: dict[str, Any] = {
+        "IPYTHONDIR": f"{folder}/ipython",
+        "JUPYTER_DATA_DIR": f"{folder}/jupyter",
+        "MPLCONFIGDIR": f"{folder}/mpl",
+    }
+    command = (sys.executable, "-m", "jupyter", "execute", NOTEBOOK, f"--output={out}")
+    done = examples.run(*command, address=address, **homes)
+    cells = json.loads(out.read_text())["cells"] if out.exists() else []
+    return done.returncode, done.stderr, [output for cell in cells for output in cell.get("outputs", [])]
+
+
+@pytest.mark.nightly
+def test_the_notebook_draws_the_calibration_of_a_record(record: Record, tmp_path: Path) -> None:
+    code, told, outputs = execute(record.address, tmp_path)
+    assert code == 0, told
+    printed = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+    assert f" forecasts of {len(GAMES)} games, " in printed
+    assert "expected calibration error 0." in printed
+    tables = [text for output in outputs if (text := "".join(output.get("data", {}).get("text/html", "")))]
+    assert [word for word in ("home won", "lower", "upper", "effective games") if word not in tables[1]] == []
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_the_notebook_is_committed_without_results() -> None:
+    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
+        assert cell["cell_type"] == "markdown" or (cell["outputs"], cell["execution_count"]) == ([], None)

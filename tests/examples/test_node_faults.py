@@ -1,16 +1,16 @@
-"""Runs the Node example against a server with scripted failures: retries, reported errors, silence, another server.
-
-test_stream_rules.py has how its stream ends and resumes.
-"""
+"""Runs the Node example on scripted servers: retries, reported errors, silence, another server, TLS and tokens."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
+from tests.support.fakes.access import SECRET
+from tests.support.fakes.certificates import Authority
 from tests.support.fakes.service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
 from tests.support.programs import examples
 from tests.support.programs.examples import NODE_PROGRAMS
@@ -26,8 +26,8 @@ def server() -> Iterator[FakeServer]:
         yield fake
 
 
-def run(node: str, server: FakeServer, program: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return examples.run(node, NODE_PROGRAMS / f"{program}.js", "--json", *args, address=server.target)
+def run(node: str, target: str, program: str, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return examples.run(node, NODE_PROGRAMS / f"{program}.js", "--json", *args, address=target, seconds=100.0, **more)
 
 
 def sequences(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -36,7 +36,7 @@ def sequences(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 def test_a_call_is_tried_three_times_on_the_documented_codes_within_one_deadline(node: str, server: FakeServer) -> None:
     server.answers("Predict", Abort(Code.UNAVAILABLE, reason="DRAINING"), Abort(Code.CANCELLED))
-    done = run(node, server, "predict")
+    done = run(node, server.target, "predict")
     assert done.returncode == 0, done.stderr
     first, _, last = [call.time_remaining or 0.0 for call in server.of("Predict")]
     assert 20.0 >= first > last > 0.0
@@ -51,7 +51,7 @@ def test_a_call_is_tried_three_times_on_the_documented_codes_within_one_deadline
 )
 def test_nothing_else_is_tried_again(node: str, server: FakeServer, refused: Abort) -> None:
     server.answers("Predict", refused)
-    done = run(node, server, "predict")
+    done = run(node, server.target, "predict")
     assert done.returncode == 1
     summary, *fields = done.stderr.splitlines()
     assert summary == f"{refused.code.name}: {refused.reason}: {refused.message}"
@@ -62,7 +62,7 @@ def test_nothing_else_is_tried_again(node: str, server: FakeServer, refused: Abo
 def test_outcomes_and_forecasts_are_printed_in_one_order(node: str, server: FakeServer) -> None:
     script = [heartbeat("now"), event(1), result(2, differential=-4), Ended()]
     server.answers("StreamPredictions", script, [result(2), event(3), Silence()])
-    done = run(node, server, "stream", "--count", "3")
+    done = run(node, server.target, "stream", "--count", "3")
     assert (done.returncode, sequences(done)) == (0, ["1", "2", "3"]), done.stderr
     assert json.loads(done.stdout.splitlines()[1])["differential"] == -4
     assert server.of("StreamPredictions")[1].request.resume_token == "after-2"
@@ -115,3 +115,49 @@ def test_calls_and_streams_go_on_with_another_server(node: str, server: FakeServ
         assert "after-1" in {call.request.resume_token for call in streams}
         done = examples.run(node, NODE_PROGRAMS / "predict.js", "--json", address=targets)
         assert done.returncode == 0, done.stderr
+
+
+ALL = {"Predict", "PredictBatch", "StreamPredictions", "ListModels"}
+
+
+def test_mutual_tls_and_a_token_by_the_environment(
+    node: str, mutual: FakeServer, authority: Authority, token_file: Path
+) -> None:
+    mutual.tokens = {SECRET: ALL}
+    own = authority.issue("client")
+    files = {"DEJAVU_CA": str(authority.certificate), "DEJAVU_TOKEN_FILE": str(token_file)}
+    done = run(node, mutual.target, "predict", **files, DEJAVU_CERT=str(own.certificate), DEJAVU_KEY=str(own.key))
+    assert done.returncode == 0, done.stderr
+    assert run(node, mutual.target, "predict", **files, DEJAVU_TIMEOUT="5").returncode == 1, "it has no certificate"
+
+
+def test_a_token_is_not_sent_in_plain_text_to_another_machine(node: str) -> None:
+    done = run(node, "forecasts.example.com:50051", "predict", DEJAVU_TOKEN=SECRET)
+    assert done.returncode == 1
+    assert "plain text" in done.stderr
+    assert SECRET not in done.stderr
+
+
+def test_refused_access_is_reported_by_code_and_reason(node: str, server: FakeServer) -> None:
+    server.tokens = {SECRET: {"Predict"}}
+    done = run(node, server.target, "predict", DEJAVU_TOKEN="djv_another")
+    assert done.stderr.startswith("UNAUTHENTICATED: UNAUTHENTICATED:")
+    done = run(node, server.target, "batch", DEJAVU_TOKEN=SECRET)
+    assert done.stderr.startswith("PERMISSION_DENIED: SCOPE_MISSING:")
+
+
+def test_a_stream_follows_a_rotated_token_and_keeps_the_pause_of_an_overloaded_server(
+    node: str, token_file: Path, server: FakeServer
+) -> None:
+    server.tokens = {SECRET: ALL, "djv_next": ALL}
+
+    def rotate(_: object) -> object:
+        token_file.write_text("djv_next\n")
+        return heartbeat("a")
+
+    overloaded = Abort(Code.RESOURCE_EXHAUSTED, "later", "OVERLOADED", retry_after=0.6)
+    server.answers("StreamPredictions", [rotate, overloaded], [event(1)])
+    done = run(node, server.target, "stream", "--count", "1", DEJAVU_TOKEN_FILE=str(token_file))
+    assert (done.returncode, sequences(done)) == (0, ["1"]), done.stderr
+    sent = [call.metadata["authorization"] for call in server.of("StreamPredictions")]
+    assert sent == [f"Bearer {SECRET}", "Bearer djv_next"]

@@ -29,12 +29,12 @@ from tests.support.builders.evening_events import (
     told,
     withdrawn,
 )
-from tests.support.builders.record_book import EVENING, RecordBook, new_book
+from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
 from dejavu_common.clock import game_day
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
-from dejavu_ledger import verify
+from dejavu_ledger import LedgerCorrupt, verify
 from dejavu_ledger.errors import GameFull
 from dejavu_ledger.queries import predictions
 from dejavu_ledger.queries.predictions import UnknownGame
@@ -43,6 +43,7 @@ from dejavu_ledger.rules import RecordingLimits
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.results import Failed
 from dejavu_models.scorecard.cards import LeftOut
+from dejavu_models.types import Horizon
 
 LATER, CLOCK, TIME, REPORTED = LateReason.LATER_SECOND, LateReason.CLOCK, LateReason.TIME, LateReason.REPORTED
 DATE, SIDES, KNOWN, EARLY = LateReason.GAME_DATE, LateReason.SIDES, "^OutcomeAlreadyRecorded", "^InvalidTime"
@@ -678,3 +679,21 @@ def test_an_outcome_of_other_teams_than_the_forecasts_on_a_card_leaves_them_out(
     told(book, said(20, model_version="v1"), other, reported(10, teams=("GSW", "BKN")))
     found = card(book, FINAL, model_version="v1")
     assert (found.games, found.left_out.sides, found.doubtful_games) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("moment", "minute", "horizon", "fault"),
+    [
+        (Moment(4, 42.5, 3), 46, FINAL, "pattern is 46 slots; expected 47"),
+        (Moment(5, 0.0, 3), 47, FINAL, "the end of the game"),
+        (Moment(3, 600.0, 3), 23, HALF, "a moment of the first half"),  # it would be one with hindsight
+        (Moment(4, 42.5, 3, 5), 47, FINAL, "moment.free_throws is 5"),
+    ],
+)
+def test_an_impossible_moment_is_no_sound_record(
+    book: RecordBook, tmp_path: Path, moment: Moment, minute: int, horizon: Horizon, fault: str
+) -> None:
+    made = forecast(GAME, minute=minute, horizon=horizon)  # the minute need not be that of the moment
+    book.predict(replace(made, forecast=replace(made.forecast, moment=moment)))
+    with pytest.raises(LedgerCorrupt, match=fault):
+        verify(f"sqlite:///{tmp_path / 'ledger.db'}")

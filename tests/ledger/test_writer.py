@@ -6,19 +6,20 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import outcome
-from tests.support.fakes.memory_backend import MemoryBackend
 from tests.support.processes.ledger_writer import Writer
 
 from dejavu_common.tasks import give_way
 from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeAlreadyRecorded, verify
 from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.ledger import FEW
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.results import Failed
@@ -42,11 +43,11 @@ async def test_what_is_no_forecast_of_a_game_is_refused_and_nothing_is_recorded(
     assert (await ledger.position()).sequence == 0
 
 
-class HeldBackend(MemoryBackend):
+class HeldBackend(SqliteBackend):
     """Holds each transaction at its start until it is released."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"sqlite:///{folder}/held.db")
         self.entered, self.released = threading.Event(), threading.Event()
         self.released.set()
 
@@ -59,9 +60,9 @@ class HeldBackend(MemoryBackend):
 
 
 @pytest.fixture
-async def held() -> AsyncIterator[tuple[Ledger, HeldBackend]]:
+async def held(tmp_path: Path) -> AsyncIterator[tuple[Ledger, HeldBackend]]:
     """A ledger whose next transaction is held."""
-    backend = HeldBackend()
+    backend = HeldBackend(tmp_path)
     ledger = await Ledger.open(backend)
     backend.entered.clear()
     backend.released.clear()
@@ -102,7 +103,7 @@ async def test_what_waits_is_committed_in_order_and_what_is_cancelled_leaves_no_
 
 async def test_a_call_that_fails_fails_alone(held: tuple[Ledger, HeldBackend]) -> None:
     ledger, backend = held
-    with MemoryBackend.write(backend) as connection:
+    with SqliteBackend.write(backend) as connection:
         sql.rows(
             connection,
             "CREATE TRIGGER bad AFTER INSERT ON forecasts WHEN NEW.home_team = 'BAD'"

@@ -14,12 +14,17 @@ from typing import NamedTuple
 import pytest
 from tests.support.processes.postgres import database_without_ledger, shared_server
 
-from dejavu_ledger import LedgerSchemaError, LedgerUnavailable, verify
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
+from dejavu.v1.record_service_pb2 import GetPredictionRequest, ListPredictionsRequest
+from dejavu_ledger import InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable, verify
 from dejavu_ledger.audit.checkpoints import read_head
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Backend, Connection
 from dejavu_ledger.database.backends import new_backend
 from dejavu_ledger.errors import ReadStopped
+from dejavu_ledger.queries.predictions import UnknownGame
+from dejavu_ledger.url import check_ledger_url
+from dejavu_server.api.converters.record_requests import game_query, list_query
 
 
 class Place(NamedTuple):
@@ -226,3 +231,47 @@ def test_other_objects_than_those_of_the_release_are_refused_by_name(place: Plac
         for opens in (lambda: altered.open(make=True), lambda: verify(place.url), lambda: read_head(place.url)):
             with pytest.raises(LedgerSchemaError, match=told):
                 opens()
+
+
+REFUSED_URLS = {
+    "": "can name no ledger",
+    "sqlite://": "can name no ledger",
+    "postgresql://h/x?nonsense=1": "",
+    "postgresql://h": "",
+    "mysql://dejavu:secret@host/record": "'mysql://dejavu:…@host/record' can name no ledger",
+    "mysql://dejavu:se://cret@host/record": "'mysql://dejavu:…@host/record' can name no ledger",
+    "dejavu:secret@host/record": "'dejavu:…@host/record' can name no ledger",
+    "mysql://dejavu@host/record": "'mysql://dejavu@host/record' can name no ledger",
+    "mysql://host:3306/record": "'mysql://host:3306/record' can name no ledger",
+    "record.db": "for this file: sqlite:///record.db",
+    "sqlite:///record.db?mode=ro": "PATH without '?'",
+    "sqlite:///": "can name no ledger",
+    "sqlite:///:memory:": "can name no ledger",
+    "postgresql://dejavu:secret@host/record": "expected it in PGPASSWORD",
+    "postgresql://dejavu@host/record?password=secret": "expected it in PGPASSWORD",
+    "postgresql://[host/record": "the URL cannot be parsed",
+}
+"""URL → what the refusal says."""
+
+
+@pytest.mark.parametrize("url", REFUSED_URLS)
+def test_a_url_that_names_no_ledger_is_refused_with_what_is_expected_and_no_password(url: str) -> None:
+    with pytest.raises(InvalidLedgerUrl) as raised:
+        new_backend(url)
+    assert REFUSED_URLS[url] in str(raised.value)
+    assert "cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite:////var/record.db", "postgresql://dejavu@host/record", "postgres:///record"])
+def test_a_url_that_can_name_a_ledger_is_returned(url: str) -> None:
+    assert check_ledger_url(url) == url
+
+
+def test_a_text_that_postgresql_cannot_store_is_found_nowhere_and_no_failure_of_the_ledger(backend: Backend) -> None:
+    version = "e16662fab926e701\0"
+    asked = ListPredictionsRequest(model_version=version, include_replays=True)
+    unknown = GetPredictionRequest(game_id="0022300001", model_version=version, horizon=HORIZON_HALFTIME)
+    with backend.read() as connection:
+        assert list_query(asked)(connection).forecasts == []
+        with pytest.raises(UnknownGame):
+            game_query(unknown)(connection)

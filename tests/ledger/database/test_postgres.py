@@ -1,20 +1,30 @@
-"""A ledger in PostgreSQL: its sessions, their ends, and its errors, which name no secret."""
+"""A ledger in PostgreSQL: its sessions, their ends, PgBouncer before it, and its errors, which name no secret."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.harness.required import required_program
+from tests.support.harness.waiting import until
+from tests.support.processes.connections import answers, free_port
 from tests.support.processes.postgres import database_without_ledger, postgres_ledger, shared_server
+from tests.support.processes.servers import async_worker
 
+from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_ledger import (
     Durability,
-    InvalidLedgerUrl,
     LedgerCorrupt,
     LedgerError,
     LedgerSchemaError,
@@ -158,13 +168,6 @@ def test_errors_are_told_by_their_codes(error: psycopg.Error, expected: type[Led
     assert "secret" not in str(converted)
 
 
-@pytest.mark.parametrize("url", ["postgresql://a:secret@h/x", "postgresql://h/x?nonsense=1", "postgresql://h"])
-def test_a_url_that_libpq_does_not_take_is_refused(url: str) -> None:
-    with pytest.raises(InvalidLedgerUrl) as refused:
-        PostgresBackend(url)
-    assert "secret" not in str(refused.value)
-
-
 def test_of_several_hosts_the_one_that_takes_writes_is_used() -> None:
     assert postgres.connection_parameters("postgresql://a,b/x")["target_session_attrs"] == "read-write"
     assert "target_session_attrs" not in postgres.connection_parameters("postgresql://a/x")
@@ -182,3 +185,51 @@ def test_a_database_that_only_reads_is_told_from_a_standby(made: str) -> None:
         read_only = "read-only: its database or its role has default_transaction_read_only"
         with pytest.raises(LedgerUnavailable, match=read_only), opened.write():
             pass
+
+
+@contextmanager
+def pgbouncer(folder: Path, mode: str, size: int) -> Iterator[str]:
+    """Run PgBouncer before an empty database; yield its URL."""
+    program = required_program("pgbouncer", "pgbouncer")
+    with database_without_ledger() as url:
+        database, port = urlsplit(url), free_port()
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={database.port} user=postgres\n[pgbouncer]\nauth_type = any\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"pool_mode = {mode}\ndefault_pool_size = {size}\n"
+        )
+        as_another = ["-u", "postgres"] if os.geteuid() == 0 else []  # it refuses to run as root
+        command = [program, "-q", *as_another, str(folder / "pgbouncer.ini")]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            try:
+                asyncio.run(until(lambda: answers(f"127.0.0.1:{port}")))
+                yield f"postgresql://postgres@127.0.0.1:{port}{database.path}"
+            finally:
+                process.terminate()
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+@pytest.mark.parametrize("size", [1, 10])
+def test_a_session_of_single_transactions_is_refused_by_name(tmp_path: Path, mode: str, size: int) -> None:
+    with pgbouncer(tmp_path, mode, size) as url:
+        told = r"pool_mode = transaction; expected pool_mode = session"
+        with closing(PostgresBackend(url)) as backend, pytest.raises(LedgerUnavailable, match=told):
+            backend.open(make=True)
+
+
+def test_with_a_session_each_forecasts_are_recorded_and_streamed(tmp_path: Path) -> None:
+    async def forecast(url: str) -> list[int]:
+        async with (
+            async_worker(tmp_path, ledger=url) as worker,
+            AsyncDejavuClient(worker.address) as client,
+        ):
+            stream = client.stream_predictions(heartbeats=True)
+            assert (await anext(stream)).HasField("heartbeat")
+            made = await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(1))
+            while not (event := await anext(stream)).HasField("forecast"):
+                pass
+            await stream.aclose()
+            return [made.sequence, event.forecast.sequence]
+
+    with pgbouncer(tmp_path, "session", 20) as url:
+        assert asyncio.run(forecast(url)) == [1, 1]

@@ -19,10 +19,8 @@ from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu_ledger import (
     Durability,
-    InvalidLedgerUrl,
     Ledger,
     LedgerCorrupt,
-    LedgerError,
     LedgerSchemaError,
     LedgerUnavailable,
     verify,
@@ -99,16 +97,6 @@ async def test_a_schema_with_names_that_are_no_text_is_damage(ledger: Ledger, ur
         await Ledger.open(url)
     with pytest.raises(LedgerCorrupt, match="not a sound SQLite database"):
         verify(url)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["", "ledger.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://host/db", "sqlite:///a?mode=ro"],
-)
-async def test_a_url_that_names_no_ledger_is_refused(url: str) -> None:
-    with pytest.raises(InvalidLedgerUrl, match="expected sqlite:///PATH"):
-        await Ledger.open(url)
-    assert issubclass(InvalidLedgerUrl, LedgerError)
 
 
 def execute(path: Path, statement: str) -> None:

@@ -2,140 +2,115 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
-from tests.support.builders.issued_forecasts import game, issued, recorded
-from tests.support.builders.outcomes import outcome
+from tests.support.builders.evening_events import (
+    FINAL,
+    GAME,
+    HALF,
+    OTHER,
+    Event,
+    reported,
+    said,
+    shadowed,
+    told,
+    withdrawn,
+)
+from tests.support.builders.record_book import RecordBook
 
-from dejavu_ledger import Ledger
 from dejavu_ledger.queries import scorecards
 from dejavu_ledger.queries.scorecards import ScoreFilter
-from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_models.comparison.gate import PERSISTENCE
-from dejavu_models.comparison.scores import PairedForecasts
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
 
-_PATTERN = (0.0, 2.0, -1.0)
-_REPLAY = "9900000007"
+THIRD, REPLAY = "0022500003", "9900000007"
 
 
-def _forecast(
-    game_id: str, point: float, version: str = "v1", *, certain: bool = True, **fields: object
-) -> IssuedForecast:
-    """Return a forecast whose distribution is its point, so that its CRPS is its absolute error."""
-    made = issued(game_id, **{"pattern": _PATTERN, "model_version": version, "point": point, **fields})  # type: ignore[arg-type]
-    distribution = (point,) * len(DISTRIBUTION_LEVELS) if certain else ()
-    return replace(made, forecast=replace(made.forecast, distribution=distribution))
+def certain(point: float, game_id: str = GAME, minute: int = 3, lead: float = -1.0, **more: Any) -> Event:
+    """Return a forecast of the half whose distribution is its point, so that its CRPS is its absolute error."""
+    return said(minute, lead, game_id, **{"point": point, "half_width": 0.0, "horizon": HALF, **more})
 
 
-def _beside(of: IssuedForecast, point: float, version: str = "v2") -> ShadowForecast:
-    forecast = replace(
-        of.forecast,
-        model_version=version,
-        point=point,
-        distribution=(point,) * len(DISTRIBUTION_LEVELS),
-        interval=Interval(point - 1.0, point + 1.0),
-        home_lead_probability=0.9,
-    )
-    return ShadowForecast(of.sequence, forecast, of.generated_time, of.expires_time)
+def settled(differential: int, game_id: str = GAME) -> Event:
+    return reported(differential, HALF, game_id)
 
 
-async def _pairs(ledger: Ledger, model: str, against: str) -> PairedForecasts:
+PAIRS: dict[str, tuple[list[Event], tuple[str, str], list[float], list[float]]] = {
+    "not settled yet": ([certain(3.0), shadowed(1, point=5.0)], ("v2", "v1"), [], []),
+    "a shadow and the forecast that it was made beside":
+        ([certain(3.0), shadowed(1, point=6.0), settled(4)], ("v2", "v1"), [2.0], [1.0]),
+    "shadows of one forecast, not forecasts of others":
+        ([certain(3.0), certain(6.0, minute=4, model_version="v2"), shadowed(1, point=5.0),
+          shadowed(1, "v3", point=2.0), shadowed(2, "v1", point=3.5), settled(4)], ("v2", "v3"), [1.0], [2.0]),
+    "shadows of several forecasts, of which the other model made one":
+        ([certain(3.0), certain(6.0, minute=4, model_version="v2"), shadowed(1, point=5.0),
+          shadowed(2, "v1", point=3.5), settled(4)], ("v2", "v1"), [1.0, 2.0], [1.0, 0.5]),
+    "neither a correction nor a withdrawal moves a game":
+        ([*(certain(3.0, each) for each in (GAME, OTHER, THIRD)), *(shadowed(of, point=of - 1.0) for of in (1, 2, 3)),
+          settled(3, THIRD), settled(1), settled(2, OTHER), settled(30, THIRD), withdrawn(HALF), settled(5)],
+         ("v2", "v1"), [28.0, 5.0, 1.0], [27.0, 2.0, 1.0]),
+    "a superseded forecast and its shadow do not count":
+        ([certain(3.0, lead=9.0), shadowed(1, point=5.0), certain(7.0), settled(4)], ("v2", "v1"), [], []),
+    "persistence is a certain forecast of the lead": ([certain(3.0), settled(4)], ("v1", PERSISTENCE), [1.0], [5.0]),
+    "a forecast without a distribution is left out":
+        ([certain(3.0, distribution=False), shadowed(1, point=5.0), settled(4)], ("v2", "v1"), [], []),
+}  # fmt: skip
+"""What is recorded → a model, the one it is compared with, and the CRPS of both for each pair."""
+
+
+@pytest.mark.parametrize(("events", "models", "crps", "against_crps"), PAIRS.values(), ids=PAIRS)
+def test_two_models_are_compared_on_what_both_forecast(
+    book: RecordBook, events: list[Event], models: tuple[str, str], crps: list[float], against_crps: list[float]
+) -> None:
+    told(book, *events)
+    model, against = models
     query = partial(scorecards.pairs, versions=[model], against=against, filter_=ScoreFilter())
-    return (await ledger.read(query))[model]
-
-
-async def test_a_shadow_is_compared_with_the_forecast_that_it_was_made_beside(ledger: Ledger) -> None:
-    [first] = await recorded(ledger, _forecast(game(1), 3.0))
-    await ledger.record_shadows([_beside(first, 5.0)])
-    assert len(await _pairs(ledger, "v2", "v1")) == 0, "not settled yet"
-    stored, _ = await ledger.record_outcome(outcome(4, game(1)))
-    pairs = await _pairs(ledger, "v2", "v1")
-    assert (pairs.game.tolist(), pairs.minute.tolist(), pairs.alpha.tolist()) == ([stored.sequence], [3], [0.05])
-    assert pairs.crps == pytest.approx([1.0])
-    assert pairs.against_crps == pytest.approx([1.0])
-    assert pairs.brier == pytest.approx([0.01])
-    assert pairs.against_brier == pytest.approx([0.16])
-    assert pairs.covered.tolist() == [True]
-    turned = await _pairs(ledger, "v1", "v2")
-    assert turned.brier == pytest.approx([0.16])
-
-
-async def test_shadows_of_one_forecast_are_a_pair_and_forecasts_of_others_are_not(ledger: Ledger) -> None:
-    first, other = await recorded(
-        ledger, _forecast(game(1), 3.0), _forecast(game(1), 6.0, "v2", pattern=(*_PATTERN, 0.0))
-    )
-    await ledger.record_shadows([_beside(first, 5.0), _beside(first, 2.0, "v3"), _beside(other, 3.5, "v1")])
-    await ledger.record_outcome(outcome(4, game(1)))
-    pairs = await _pairs(ledger, "v2", "v3")
-    assert [*pairs.crps, *pairs.against_crps] == pytest.approx([1.0, 2.0])
-    pairs = await _pairs(ledger, "v2", "v1")
-    assert [*pairs.crps, *pairs.against_crps] == pytest.approx([1.0, 2.0, 1.0, 0.5])
-
-
-async def test_games_are_in_the_order_in_which_they_were_settled(ledger: Ledger) -> None:
-    stored = await recorded(ledger, *(_forecast(game(number), 3.0) for number in range(1, 4)))
-    await ledger.record_shadows([_beside(each, float(index)) for index, each in enumerate(stored)])
-    for number in (3, 1, 2):
-        await ledger.record_outcome(outcome(number, game(number)))
-    await ledger.record_outcome(outcome(30, game(3)))
-    await ledger.withdraw_outcome(game(1), Horizon.HALFTIME)
-    await ledger.record_outcome(outcome(5, game(1)))
-    pairs = await _pairs(ledger, "v2", "v1")
-    assert pairs.crps == pytest.approx([28.0, 5.0, 1.0]), "neither a correction nor a withdrawal moves a game"
+    pairs = book.read(query)[model]
+    assert (pairs.crps.tolist(), pairs.against_crps.tolist()) == (pytest.approx(crps), pytest.approx(against_crps))
     assert pairs.game.tolist() == sorted(pairs.game.tolist())
 
 
-async def test_a_superseded_forecast_and_its_shadow_do_not_count(ledger: Ledger) -> None:
-    [wrong] = await recorded(ledger, _forecast(game(1), 3.0, pattern=(0.0, 2.0, 9.0)))
-    await ledger.record_shadows([_beside(wrong, 5.0)])
-    await recorded(ledger, _forecast(game(1), 7.0))
-    await ledger.record_outcome(outcome(4, game(1)))
-    assert len(await _pairs(ledger, "v2", "v1")) == 0
-
-
-async def test_persistence_is_a_certain_forecast_of_the_lead(ledger: Ledger) -> None:
-    await recorded(ledger, _forecast(game(1), 3.0))
-    await ledger.record_outcome(outcome(4, game(1)))
-    pairs = await _pairs(ledger, "v1", PERSISTENCE)
-    assert pairs.against_crps == pytest.approx([5.0]), "the lead was -1"
-    assert pairs.against_brier == pytest.approx([1.0])
-
-
-async def test_models_are_compared_on_the_forecasts_that_match(ledger: Ledger) -> None:
-    stored = await recorded(
-        ledger,
-        _forecast(game(1), 3.0),
-        _forecast(_REPLAY, 3.0),
-        _forecast(game(2), 3.0, horizon=Horizon.FINAL),
-        _forecast(game(3), 3.0),
+@pytest.mark.parametrize(
+    ("models", "brier", "against_brier"),
+    [(("v2", "v1"), 0.01, 0.16), (("v1", "v2"), 0.16, 0.01), (("v1", PERSISTENCE), 0.16, 1.0)],
+)
+def test_a_pair_has_the_scores_of_both_and_says_of_what_it_is(
+    book: RecordBook, models: tuple[str, str], brier: float, against_brier: float
+) -> None:
+    told(book, certain(3.0), shadowed(1, point=5.0), settled(4))
+    query = partial(scorecards.pairs, versions=models[:1], against=models[1], filter_=ScoreFilter())
+    pairs = book.read(query)[models[0]]
+    assert (pairs.game.tolist(), pairs.minute.tolist(), pairs.alpha.tolist()) == ([3], [3], [0.05])
+    assert (pairs.brier.tolist(), pairs.against_brier.tolist()) == (
+        pytest.approx([brier]),
+        pytest.approx([against_brier]),
     )
-    await ledger.record_shadows([_beside(each, 5.0, version) for each in stored for version in ("v2", "v3")])
-    for each in stored:
-        await ledger.record_outcome(outcome(4, each.game_id, horizon=each.forecast.horizon))
-    expected: list[tuple[int, dict[str, Any], int]] = [
+    assert pairs.covered.tolist() == [models[0] == "v2"], "its interval has a point on both sides"
+
+
+@pytest.mark.parametrize(
+    ("since", "conditions", "number"),
+    [
         (0, {}, 2),
-        (stored[0].sequence, {}, 1),
+        (1, {}, 1),
         (0, {"replays": True}, 3),
-        (0, {"game_id": _REPLAY}, 1),
-        (0, {"horizon": Horizon.FINAL}, 1),
+        (0, {"game_id": REPLAY}, 1),
+        (0, {"horizon": FINAL}, 1),
         (0, {"max_minutes": 3}, 2),
         (0, {"min_minutes": 4}, 0),
         (0, {"team": "LAL"}, 0),
         (0, {"recorded_by": "token:nobody"}, 0),
         (0, {"first_day": 800_000}, 0),
-    ]
-    for since, conditions, number in expected:
-        query = partial(scorecards.pairs, versions=("v2", "v3", "v4"), against="v1", since=since)
-        pairs = await ledger.read(partial(query, filter_=ScoreFilter(**conditions)))
-        assert {version: len(each) for version, each in pairs.items()} == {"v2": number, "v3": number, "v4": 0}
-
-
-async def test_a_forecast_without_a_distribution_is_left_out(ledger: Ledger) -> None:
-    [first] = await recorded(ledger, _forecast(game(1), 3.0, certain=False))
-    await ledger.record_shadows([_beside(first, 5.0)])
-    await ledger.record_outcome(outcome(4, game(1)))
-    assert len(await _pairs(ledger, "v2", "v1")) == 0
+    ],
+)
+def test_models_are_compared_on_the_forecasts_that_match(
+    book: RecordBook, since: int, conditions: dict[str, Any], number: int
+) -> None:
+    games = [(GAME, HALF), (REPLAY, HALF), (OTHER, FINAL), (THIRD, HALF)]
+    told(book, *(certain(3.0, game_id, horizon=horizon) for game_id, horizon in games))
+    told(book, *(shadowed(of, version, point=5.0) for of in (1, 2, 3, 4) for version in ("v2", "v3")))
+    told(book, *(reported(4, horizon, game_id) for game_id, horizon in games))
+    query = partial(scorecards.pairs, versions=("v2", "v3", "v4"), against="v1", since=since)
+    pairs = book.read(partial(query, filter_=ScoreFilter(**conditions)))
+    assert {version: len(each) for version, each in pairs.items()} == {"v2": number, "v3": number, "v4": 0}

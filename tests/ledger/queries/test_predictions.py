@@ -1,23 +1,29 @@
-"""The latest forecast of a game, with its earlier revisions and the outcome."""
+"""The latest forecast of a game, with its revisions, outcome and scores; pages of what is newest of recent games."""
 
 from __future__ import annotations
 
+import random
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
-from tests.support.builders.record_book import RecordBook, forecast, new_book, with_market
+from tests.support.builders.evening_events import FINAL, GAME, HALF, reported, said, told
+from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
 from tests.support.harness.ledger_faults import damaged_pages
 
-from dejavu_ledger import LedgerCorrupt
+from dejavu_common.clock import microseconds
+from dejavu_ledger import LedgerCorrupt, verify
+from dejavu_ledger.database import store
 from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.queries import predictions
-from dejavu_ledger.queries.predictions import RecordedGame, UnknownGame
-from dejavu_ledger.records import IssuedForecast
+from dejavu_ledger.queries.predictions import CurrentFilter, RecordedGame, UnknownGame
+from dejavu_ledger.records import IssuedForecast, MarketResult, Settlement
 from dejavu_models.types import Horizon
-
-GAME = "0022500001"
-HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 
 
 def latest(
@@ -118,3 +124,121 @@ def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path
     unsound = pytest.raises(LedgerCorrupt, match="not a sound SQLite database")
     with closing(SqliteBackend(f"sqlite:///{tmp_path}/ledger.db")) as backend, unsound, backend.read() as connection:
         predictions.latest_forecast(connection, GAME, Horizon.FINAL, None, "")
+
+
+GAMES = [f"00223{number:05d}" for number in range(9)]
+OLD, RECENT = EVENING - timedelta(hours=13), EVENING
+SINCE = microseconds(EVENING - timedelta(hours=12))
+
+
+def add(book: RecordBook, rng: random.Random, count: int) -> None:
+    """Record forecasts of random games and minutes: some are late, and some too old."""
+    for _ in range(count):
+        time = rng.choice((OLD, RECENT, RECENT, RECENT)) + timedelta(minutes=rng.random())
+        game, horizon, minute = rng.choice(GAMES), rng.choice(list(Horizon)), rng.randrange(1, 24)
+        lead = float(rng.randrange(50))
+        book.predict(forecast(game, minute=minute, lead=lead, horizon=horizon, generated_time=time))
+
+
+def newest_of_each(book: RecordBook, filter_: CurrentFilter) -> list[int]:
+    """Return the sequences that the pages must have, from all entries."""
+    newest: dict[tuple[str, Horizon], int] = {}
+    for each in book.read(lambda connection: store.read_after(connection, 0, 10_000)):
+        if (
+            isinstance(each, IssuedForecast)
+            and each.late is None
+            and each.sequence <= filter_.up_to
+            and microseconds(each.generated_time) >= filter_.since_us
+            and (not filter_.game_ids or each.game_id in filter_.game_ids)
+        ):
+            newest[each.game_id, each.forecast.horizon] = each.sequence
+    return sorted(newest.values())
+
+
+@pytest.mark.parametrize("games", [frozenset[str](), frozenset(GAMES[:3])], ids=["all games", "some games"])
+@pytest.mark.parametrize("seed", range(3))
+def test_pages_are_together_what_was_newest_at_the_start_whatever_is_recorded_between_them(
+    book: RecordBook, monkeypatch: pytest.MonkeyPatch, seed: int, games: frozenset[str]
+) -> None:
+    monkeypatch.setattr(predictions, "MAX_SEQUENCES_SCANNED", 7)
+    rng = random.Random(seed)
+    add(book, rng, 60)
+    filter_ = CurrentFilter(games, SINCE, book.read(store.newest).sequence - 5)
+    expected = newest_of_each(book, filter_)
+    assert len(expected) >= len(games or GAMES)
+    after = [book.read(lambda connection: predictions.start_of_current(connection, filter_))]
+    found: list[int] = []
+    while after[-1] < filter_.up_to:
+        page = book.read(lambda connection: predictions.current_page(connection, filter_, after[-1], 3))
+        found += [each.sequence for each in page.forecasts]
+        assert len(page.forecasts) <= 3
+        after.append(page.through)
+        add(book, rng, 2)
+    assert found == expected
+    assert all(earlier < later for earlier, later in pairwise(after))
+
+
+def test_a_ledger_without_a_recent_forecast_has_no_page(book: RecordBook) -> None:
+    for up_to in (0, 1):
+        filter_ = CurrentFilter(frozenset(), SINCE, up_to)
+        assert book.read(partial(predictions.start_of_current, filter_=filter_)) == up_to
+        book.predict(forecast(GAMES[0], generated_time=OLD))
+
+
+def test_what_others_record_of_a_game_is_neither_current_nor_latest(book: RecordBook) -> None:
+    owned, _ = told(book, said(20, by="a"), said(21, by="b"))
+    wanted = CurrentFilter(frozenset(), 0, 1000)
+    page = book.read(partial(predictions.current_page, filter_=wanted, after=0, limit=10))
+    latest = book.read(partial(predictions.latest_forecast, game_id=GAME, horizon=FINAL)).latest
+    assert page.forecasts == [owned] == [latest.issued]
+
+
+def settlement(book: RecordBook, made: IssuedForecast, differential: int) -> Settlement:
+    """Record a forecast and its outcome; return its scores."""
+    book.predict(made)
+    book.report(GAME, HALF, differential)
+    found = book.read(partial(predictions.latest_forecast, game_id=GAME, horizon=HALF)).latest.settlement
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("static", "score"), [((), NormalDist().inv_cdf(0.21)), (tuple(n / 10 for n in range(50)), 1.0)]
+)
+def test_the_score_of_an_outcome_is_that_of_the_level_whose_quantile_it_is(
+    book: RecordBook, static: tuple[float, ...], score: float
+) -> None:
+    made, quantiles = forecast(GAME), tuple(float(place) for place in range(50))
+    said_so = replace(made.forecast, distribution=quantiles, static_scores=static)
+    assert settlement(book, replace(made, forecast=said_so), 10).score == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("came", "line", "stake", "profit", "result"),
+    [
+        (-2, -2.5, 0.1, pytest.approx(0.1 * 0.9), MarketResult.WON),
+        (-3, -2.5, 0.1, pytest.approx(-0.1), MarketResult.LOST),
+        (-3, -3.0, 0.1, 0.0, MarketResult.PUSH),
+        (-2, -2.5, 0.0, None, None),
+    ],
+)
+def test_a_stake_wins_at_its_odds_or_is_lost(
+    book: RecordBook, came: int, line: float, stake: float, profit: float | None, result: MarketResult | None
+) -> None:
+    found = settlement(book, with_market(forecast(GAME), line=line, odds=1.9, stake=stake), came)
+    assert (found.market_profit, found.market_result) == (profit, result)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("UPDATE scores SET observations = '[]'", "does not match the entries: column observations"),
+        ("DELETE FROM scores", "is missing"),
+    ],
+)
+def test_verify_names_the_scores_that_do_not_follow_from_the_entries(tmp_path: Path, change: str, what: str) -> None:
+    with new_book(tmp_path) as book:
+        told(book, said(18), reported(5))
+        book.run(change)
+    with pytest.raises(LedgerCorrupt, match=f"the row in scores of game {GAME} at the final {what}"):
+        verify(f"sqlite:///{tmp_path / 'ledger.db'}")

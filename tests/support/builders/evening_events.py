@@ -110,9 +110,9 @@ def reported(
     return report
 
 
-def shadowed(of: int, version: str = "v2") -> Event:
-    """Return the forecast of another model beside that of an entry."""
-    return lambda book: None if book.shadow(of, version) else NO_SHADOW
+def shadowed(of: int, version: str = "v2", **more: Any) -> Event:
+    """Return the forecast of another model beside that of an entry; see `RecordBook.shadow`."""
+    return lambda book: None if book.shadow(of, version, **more) else NO_SHADOW
 
 
 def withdrawn(horizon: Horizon = FINAL, game_id: str = GAME) -> Event:

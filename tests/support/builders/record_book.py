@@ -202,18 +202,23 @@ class RecordBook:
             raise answer.error
         return answer[0]
 
-    def shadow(self, of: int, version: str, *, known: KnownRecord | None = None) -> bool:
+    def shadow(self, of: int, version: str, *, known: KnownRecord | None = None, point: float | None = None) -> bool:
         """Record the forecast of another model beside the one of an entry; return whether it is admissible.
 
         Args:
             of: sequence of the entry.
             version: the model.
             known: what the writer knows.
+            point: the only value of a distribution of its own, which gives the home side 0.9; None: that of the entry.
         """
         with self._backend.write() as connection:
             [beside] = predictions.forecasts_at(connection, [of])
-            draft = codec.prepare_shadow(shadow(beside.issued, version))
-            return append_shadows(connection, [draft], known) != []
+            made = shadow(beside.issued, version)
+            if point is not None:
+                told: dict[str, Any] = {"point": point, "interval": Interval(point - 1.0, point + 1.0)}
+                told |= {"distribution": (point,) * len(DISTRIBUTION_LEVELS), "home_lead_probability": 0.9}
+                made = replace(made, forecast=replace(made.forecast, **told))
+            return append_shadows(connection, [codec.prepare_shadow(made)], known) != []
 
     def write(self, function: Callable[[Connection], _T]) -> _T:
         """Return the result of a function that writes."""

@@ -1,13 +1,15 @@
-"""Runs the Python examples unchanged against a real server."""
+"""Runs the Python, grpcurl and Go examples unchanged against a real server."""
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
@@ -15,6 +17,7 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.harness.documents import ROOT
 from tests.support.processes.restartable_server import Restartable
 from tests.support.programs import examples
+from tests.support.programs.compiled_examples import go_example
 
 from dejavu_client import HALFTIME, DejavuClient
 from dejavu_feed.replay.http_server import LocalServer
@@ -137,3 +140,96 @@ def test_the_poller_announces_an_evening_s_forecast_and_its_outcome(address: str
             evening.clock.now = evening.replay.end
             assert read(process, 2) == ["LAL @ BOS: outcome +5 at the half\n", "LAL @ BOS: outcome +5 at the end\n"]
             assert process.wait(30) == 0
+
+
+SCRIPTS = ROOT / "examples" / "grpcurl"
+
+
+def output_of(script: str, address: str) -> str:
+    done = examples.run(SCRIPTS / script, address=address)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def next_event(output: IO[str] | None) -> dict[str, Any]:
+    """Return the next message of a stream: grpcurl prints it over several lines, the last of which is a brace."""
+    assert output is not None
+    text = ""
+    while not text.endswith("\n}\n"):
+        line = output.readline()
+        assert line, f"the stream ended: {text!r}"
+        text += line
+    event: dict[str, Any] = json.loads(text)
+    return event
+
+
+@pytest.mark.parametrize(
+    ("script", "parts"),
+    [
+        ("health.sh", {'"SERVING"': 2}),
+        ("list.sh", {"dejavu.v1.ModelService": 1, "PredictionService.StreamPredictions": 1, '"smallest_alpha"': 1}),
+        ("describe.sh", {"optional double alpha = 3;": 1, "uint64 sequence = 16;": 1}),
+        (
+            "predict.sh",
+            {
+                '"coverage_probability": 0.8': 1,
+                '"similar_games"': 1,
+                '"level"': 3,
+                '"expected_margin"': 1,
+                "dejavu-worker: ": 1,
+                "dejavu-workers: 2": 1,
+            },
+        ),
+    ],
+)
+def test_a_script_prints_what_it_is_for(address: str, script: str, parts: dict[str, int]) -> None:
+    output = output_of(script, address)
+    assert [part for part, times in parts.items() if output.count(part) < times] == []
+
+
+def test_in_a_batch_the_third_is_refused_alone(address: str) -> None:
+    half, end, over = json.loads(output_of("batch.sh", address))["results"]
+    assert [each["forecast"]["horizon"] for each in (half, end)] == ["HORIZON_HALFTIME", "HORIZON_FINAL"]
+    assert over["error"]["reason"] == "INVALID_PATTERN"
+
+
+def test_a_refusal_fails_with_its_details(address: str) -> None:
+    refused = examples.run(SCRIPTS / "error.sh", address=address)
+    assert refused.returncode != 0
+    shown = refused.stdout + refused.stderr
+    for name in ('"code": 3', "google.rpc.ErrorInfo", "INVALID_PATTERN", "google.rpc.BadRequest", "pattern[1]"):
+        assert name in shown
+
+
+def test_a_stream_resumes_from_its_token(restartable: Restartable) -> None:
+    address = restartable.address
+    with DejavuClient(address, timeout=20.0) as client:
+        first = client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(1))
+        with examples.started(SCRIPTS / "stream.sh", address=address) as stream:
+            current, heartbeat = next_event(stream.stdout), next_event(stream.stdout)
+        assert int(current["forecast"]["sequence"]) == first.sequence
+        assert "heartbeat" in heartbeat
+        second = client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(2))
+        with examples.started(SCRIPTS / "stream.sh", current["resume_token"], address=address) as stream:
+            events = [next_event(stream.stdout) for _ in range(2)]
+        [sequence] = [event["forecast"]["sequence"] for event in events if "forecast" in event]
+        assert int(sequence) == second.sequence
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.iterdir()))
+def test_every_script_can_be_run_and_is_run_here(script: str) -> None:
+    assert (SCRIPTS / script).stat().st_mode & 0o111
+    assert script in Path(__file__).read_text()
+
+
+@pytest.mark.nightly
+def test_the_go_example_runs_with_code_generated_as_documented(address: str) -> None:
+    ran = examples.run(go_example("predict"), address=address)
+    assert ran.returncode == 0, ran.stderr
+    forecast, *components, reason, violation = ran.stdout.splitlines()
+    assert forecast.startswith("LAL @ BOS: ")
+    assert ([each.partition(":")[0] for each in components], reason) == (
+        ["  linear", "  dejavu", "  lstm"],
+        "INVALID_PATTERN",
+    )
+    assert violation.startswith("  pattern[1]: 1000")

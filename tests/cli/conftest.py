@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.fakes.access import authority, mutual, token_file  # noqa: F401 - fixtures
-from tests.support.fakes.service import FakeServer
-from tests.support.harness.client_fixtures import client_log_as_it_was, connect, server  # noqa: F401 - fixtures
-from tests.support.harness.clients import Output, Run
+from tests.support.fakes.service import FakeServer, authority, mutual, token_file  # noqa: F401 - fixtures
+from tests.support.harness.clients import Output, Run, client_log_as_it_was, connect, server  # noqa: F401 - fixtures
 from typer.testing import CliRunner, Result
 
 from dejavu_cli.main import app

@@ -9,9 +9,8 @@ from typing import Any
 import grpc
 import pytest
 import typer
-from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority, KeyPair
-from tests.support.fakes.service import Abort, FakeServer, heartbeat
+from tests.support.fakes.service import SECRET, Abort, FakeServer, heartbeat
 from tests.support.harness.clients import Run
 
 from dejavu_cli.group import COMMANDS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.games import close_game
+from tests.support.builders.evenings import close_game
 from tests.support.harness.documents import blocks
 from tests.support.processes.servers import async_worker
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bench.notifier_kills import notifier, write_rules
-from tests.support.builders.games import close_game
+from tests.support.builders.evenings import close_game
 from tests.support.processes.receiver import Answer, Receiver
 from tests.support.processes.servers import running_worker
 from tests.support.programs.commands import python_m

@@ -12,8 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.json_format import Parse
-from tests.support.fakes.recorded import GAME, card, figure, recorded, timestamp
-from tests.support.fakes.service import Abort, FakeServer, outcome
+from tests.support.fakes.service import GAME, Abort, FakeServer, card, figure, outcome, recorded, timestamp
 from tests.support.harness.clients import Output, Run
 
 from dejavu.v1 import record_service_pb2 as pb

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.fakes.recorded import GAME
-from tests.support.fakes.service import FakeServer
+from tests.support.fakes.service import GAME, FakeServer
 from tests.support.harness.clients import Run
 
 NUMBERS = "expected an array of numbers"

@@ -9,9 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority
-from tests.support.fakes.service import FakeServer
+from tests.support.fakes.service import SECRET, FakeServer
 from tests.support.harness.clients import AnyClient, Asynchronous
 
 from dejavu_client import (

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
-from tests.support.fakes.recorded import card, recorded
+from tests.support.fakes.service import card, recorded
 
 from dejavu.v1.forecast_pb2 import TotalForecast
 from dejavu.v1.record_pb2 import RecordedPrediction, TotalSettlement

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from tests.support.fakes.recorded import MADE, recorded
-from tests.support.fakes.service import FakeServer, forecast, outcome
+from tests.support.fakes.service import MADE, FakeServer, forecast, outcome, recorded
 from tests.support.harness.clients import AnyClient
 
 from dejavu.v1 import record_service_pb2 as pb

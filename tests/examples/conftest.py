@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.support.fakes.access import authority, mutual, token_file  # noqa: F401 - fixtures
+from tests.support.fakes.service import authority, mutual, token_file  # noqa: F401 - fixtures
 from tests.support.harness.documents import ROOT
 from tests.support.harness.required import skip_or_fail
 from tests.support.processes.recorded_games import Record, recorded_games
 from tests.support.processes.restartable_server import Restartable, address_of, restartable_server
 from tests.support.processes.servers import spawned_server
-from tests.support.programs.compiled_examples import cpp_example, go_example
-from tests.support.programs.examples import NODE_PROGRAMS
+from tests.support.programs.examples import NODE_PROGRAMS, cpp_example, go_example
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority
-from tests.support.fakes.service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
+from tests.support.fakes.service import SECRET, Abort, Ended, FakeServer, Silence, event, heartbeat, result
 from tests.support.programs import examples
 from tests.support.programs.examples import NODE_PROGRAMS
 

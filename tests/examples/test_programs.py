@@ -17,7 +17,7 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.harness.documents import ROOT
 from tests.support.processes.restartable_server import Restartable
 from tests.support.programs import examples
-from tests.support.programs.compiled_examples import go_example
+from tests.support.programs.examples import go_example
 
 from dejavu_client import HALFTIME, DejavuClient
 from dejavu_feed.replay.http_server import LocalServer

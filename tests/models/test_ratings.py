@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.support.builders.random_walks import random_walks
+from tests.support.builders.folds import random_walks
 from tests.support.harness.present import present
 
 from dejavu_models.expectations import Expectations, RatedGame

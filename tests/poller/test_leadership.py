@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.evenings import Evening, StoringPredictor, game
-from tests.support.fakes.client import FakeOfClient
+from tests.support.builders.evenings import Evening, FakeOfClient, StoringPredictor, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, watching
 from tests.support.harness.waiting import until
 

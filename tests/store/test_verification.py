@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.builders.similar_games import steady_lstm
+from tests.support.builders.folds import steady_lstm
 from typing_extensions import override
 
 from dejavu_models.components.ensemble import Ensemble

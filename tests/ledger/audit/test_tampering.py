@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.harness.laws import NIGHTLY
-from tests.support.tampering.forging import entries, rewrite, sign_again
-from tests.support.tampering.tamper_kinds import KINDS
+from tests.support.tampering.tamper_kinds import KINDS, entries, rewrite, sign_again
 from tests.support.tampering.tampering import CHECKS, DERIVED, TABLES, Specimen, Tampering, full_specimen, rows
 
 from dejavu_ledger import LedgerError, verify

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.similar_games import database_of, mirrored, rows_of, walked, walks_database
+from tests.support.builders.folds import database_of, mirrored, rows_of, walked, walks_database
+from tests.support.builders.models import members_of, past_rows
 from tests.support.harness.present import present
-from tests.support.reference import members_of, past_rows
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.arrays import from_npz, to_npz

@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.calibrations import symmetric_model
-from tests.support.builders.ensembles import model_of
-from tests.support.builders.similar_games import rows_of, steady_lstm, walked, walks_database
+from tests.support.builders.folds import rows_of, steady_lstm, walked, walks_database
+from tests.support.builders.models import ReferenceLstm, model_of, symmetric_model
 from tests.support.builders.third_component import component, fitted
-from tests.support.reference import ReferenceLstm
 
 from dejavu_feed.live_inputs import COLUMNS, LastScore, LiveInputs, Possession, Side, numbers
 from dejavu_models.arrays import Floats, from_npz, to_npz

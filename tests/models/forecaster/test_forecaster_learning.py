@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.builders.queries import queries
+from tests.support.builders.models import queries
 from tests.support.harness.present import present
 
 from dejavu_models.betting import Market

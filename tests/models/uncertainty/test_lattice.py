@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.support.builders.calibrations import symmetric_calibration, symmetric_model
+from tests.support.builders.models import symmetric_calibration, symmetric_model
 
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import crps_of_quantiles

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 from pydantic import TypeAdapter
-from tests.support.builders.games import close_game
+from tests.support.builders.evenings import close_game
 
 from dejavu.ops.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_TIME, Forecast, Moment

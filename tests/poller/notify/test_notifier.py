@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.builders.games import close_game
+from tests.support.builders.evenings import close_game
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.game_service_pb2 import GameStatus

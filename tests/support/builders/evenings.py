@@ -1,4 +1,4 @@
-"""An evening for tests of pollers: a replay on a stepped clock, with faults and corrections."""
+"""Simulated evenings, and a predictor that records what is polled of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from tests.support.fakes.client import FakeOfClient
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, Forecast, Horizon
-from dejavu.v1.game_service_pb2 import Game
+from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu.v1.market_pb2 import MARKET_RECORDING_RECORDED, MarketAnswer
 from dejavu.v1.model_service_pb2 import HorizonSupport, Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
@@ -39,6 +38,25 @@ from dejavu_feed.pattern import HALFTIME_MINUTES, QUARTER_SECONDS, REGULATION_MI
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import Timeline
+
+FakeOfClient: Final[Any] = object
+"""For type checkers, its subclasses are of every type, such as `AsyncDejavuClient`."""
+
+
+def close_game(game_id: str, **fields: Any) -> Game:
+    """Return the state of a close game in the fourth quarter, read now, unless the fields say otherwise."""
+    values: dict[str, Any] = {
+        "home_team": "BOS",
+        "away_team": "NYK",
+        "status": GameStatus.GAME_STATUS_LIVE,
+        "home_score": 101,
+        "away_score": 99,
+        "period": 4,
+        "seconds_left": 252.0,
+        "observed_time": utc_now(),
+    }
+    return Game(game_id=game_id, **(values | fields))
+
 
 CLOSES = {HALFTIME: HALFTIME_MINUTES, FINAL: REGULATION_MINUTES}
 """Minutes below which a game is no longer forecast once the outcome of the horizon is known."""

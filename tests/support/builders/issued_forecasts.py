@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from tests.support.builders.calls import current_game
-from tests.support.fakes.explanations import explanation
+from tests.support.fakes.forecasters import explanation
 
 from dejavu_common.clock import microseconds
 from dejavu_ledger import Ledger

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from tests.support.builders.similar_games import walked
+from tests.support.builders.folds import walked
 
 from dejavu_models.components.component import Component
 from dejavu_models.components.registry import component_class

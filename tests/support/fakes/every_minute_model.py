@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tests.support.fakes.explanations import explanation
-from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.fakes.forecasters import PersistenceForecaster, explanation
 from typing_extensions import override
 
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme

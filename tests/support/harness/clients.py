@@ -1,12 +1,15 @@
-"""Common interface of the two clients, to run one set of tests on both; and the type of the command-line runner."""
+"""Both clients behind one interface, and fixtures of a client."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import Any, Protocol, Self
 
+import pytest
+from tests.support.fakes.service import FakeServer
 from typer.testing import Result
 
 from dejavu_client import AsyncDejavuClient, CallStatistics, DejavuClient, StreamPredictionsResponse
@@ -106,3 +109,35 @@ Run = Callable[..., Result]
 
 Output = Callable[..., str]
 """Runs `dejavu` with arguments, after the server's answer; returns what it prints."""
+
+
+MakeClient = Callable[..., AnyClient]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as fake:
+        yield fake
+
+
+@pytest.fixture(params=CLIENTS)
+async def connect(request: pytest.FixtureRequest, server: FakeServer) -> AsyncIterator[MakeClient]:
+    """Create clients of one kind, by default for the fake server, and close them."""
+    made = list[AnyClient]()
+
+    def make(target: str | None = None, **options: object) -> AnyClient:
+        made.append(CLIENTS[request.param](target or server.target, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        await client.close()
+
+
+@pytest.fixture(autouse=True)
+def client_log_as_it_was() -> Iterator[None]:
+    """Reset the client's log handlers and level, which commands change."""
+    yield
+    logger = logging.getLogger("dejavu_client")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)

@@ -9,9 +9,8 @@ from pathlib import Path
 import pyarrow.csv
 import pytest
 from tests.support.builders.plays_files import complete_hoopr, hoopr, nba_api, written
-from tests.support.fakes.stats_service import StatsStandIn, season_of_games, status
+from tests.support.fakes.stats_service import ATTEMPTS, StatsStandIn, season_of_games, status, truth
 from tests.support.harness.documents import ROOT
-from tests.support.harness.fetch import ATTEMPTS, truth
 from tests.trainer.harness import run, told
 
 from dejavu_store.bundle import load_bundle, read_manifest

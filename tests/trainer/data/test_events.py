@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.plays_files import written
-from tests.support.fakes.stats_service import StatsStandIn, season_of_games
-from tests.support.harness.fetch import fetch_from
+from tests.support.fakes.stats_service import StatsStandIn, fetch_from, season_of_games
 from tests.support.harness.real_games import events_of
 from tests.trainer.harness import Told, run, told
 

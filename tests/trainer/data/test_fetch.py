@@ -17,27 +17,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.fakes.stats_service import (
+    ATTEMPTS,
     Fault,
+    Killed,
+    KilledAfter,
+    Notes,
     PlayedOnce,
     StatsStandIn,
     cut_off,
+    fetch_from,
+    files_of,
     html,
     log_payload,
     plays_payload,
+    rows_of,
     season_of_games,
     stall,
     status,
     text,
     truncated,
-)
-from tests.support.harness.fetch import (
-    ATTEMPTS,
-    Killed,
-    KilledAfter,
-    Notes,
-    fetch_from,
-    files_of,
-    rows_of,
     truth,
 )
 

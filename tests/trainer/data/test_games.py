@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.random_walks import random_walks
+from tests.support.builders.folds import random_walks
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import write_events

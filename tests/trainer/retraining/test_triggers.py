@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, simulated_games, simulated_seasons
-from tests.support.builders.random_walks import random_walks, scoring_for
+from tests.support.builders.folds import random_walks, scoring_for
 from tests.trainer.harness import ledger_of
 
 from dejavu_feed.errors import DataError

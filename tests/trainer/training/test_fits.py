@@ -6,9 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.builders.folds import rated_walks
-from tests.support.builders.random_walks import paced_games, random_walks, with_column, with_moments
-from tests.support.builders.similar_games import database_of, rows_of, walked
+from tests.support.builders.folds import (
+    database_of,
+    paced_games,
+    random_walks,
+    rated_walks,
+    rows_of,
+    walked,
+    with_column,
+    with_moments,
+)
 from tests.support.harness.present import present
 from tests.trainer.harness import assert_intervals_hold
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.support.builders.box_scores import with_box_scores
-from tests.support.builders.random_walks import random_walks
+from tests.support.builders.folds import random_walks
 from tests.support.harness.present import present
 
 from dejavu_feed.box_score import MARKS

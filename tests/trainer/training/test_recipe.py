@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games, walked_forward
-from tests.support.builders.random_walks import random_walks, with_column
+from tests.support.builders.folds import random_walks, with_column
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.live_inputs import POSSESSION_FROM

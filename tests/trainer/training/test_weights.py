@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.bundles import quick_recipe, simulated_games
-from tests.support.builders.calibrations import symmetric_model
-from tests.support.builders.folds import rated_walks
-from tests.support.builders.similar_games import database_of, steady_lstm
+from tests.support.builders.folds import database_of, rated_walks, steady_lstm
+from tests.support.builders.models import symmetric_model
 
 from dejavu_models.arrays import Floats
 from dejavu_models.components.dejavu import Dejavu

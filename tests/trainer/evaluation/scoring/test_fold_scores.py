@@ -8,10 +8,17 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 from tests.support.builders.box_scores import with_box_scores
-from tests.support.builders.calibrations import symmetric_model
-from tests.support.builders.folds import figure, linear_points, rated_walks, walk_fold, walk_models
-from tests.support.builders.random_walks import random_walks
-from tests.support.builders.similar_games import steady_lstm, walks_database
+from tests.support.builders.folds import (
+    figure,
+    linear_points,
+    random_walks,
+    rated_walks,
+    steady_lstm,
+    walk_fold,
+    walk_models,
+    walks_database,
+)
+from tests.support.builders.models import symmetric_model
 from tests.support.builders.third_component import fitted
 
 from dejavu_models.arrays import Floats

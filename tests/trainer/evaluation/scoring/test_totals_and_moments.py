@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.support.builders.calibrations import symmetric_model
-from tests.support.builders.random_walks import paced_games, random_walks, with_moments, with_total_lines
-from tests.support.builders.similar_games import steady_lstm, walks_database
+from tests.support.builders.folds import (
+    paced_games,
+    random_walks,
+    steady_lstm,
+    walks_database,
+    with_moments,
+    with_total_lines,
+)
+from tests.support.builders.models import symmetric_model
 from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import COLUMNS, LiveInputs, Possession, Side

@@ -17,8 +17,7 @@ import psutil
 import pytest
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.service import FakeServer
-from tests.support.programs.commands import Program, dejavu
-from tests.support.programs.terminal import Terminal
+from tests.support.programs.commands import Program, Terminal, dejavu
 from typer.testing import CliRunner
 
 from dejavu.v1.model_service_pb2 import ComponentWeight, ListModelsResponse, Model

@@ -14,8 +14,7 @@ from structlog.testing import capture_logs
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import Run
 from tests.support.processes.servers import running_worker
-from tests.support.programs.commands import python_m
-from tests.support.programs.terminal import Terminal
+from tests.support.programs.commands import Terminal, python_m
 
 from dejavu.ops.v1 import operations_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -16,12 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.fakes.clock import SteppedClock
-from tests.support.harness.real_games import live_inputs_of, real_games
-from tests.support.harness.stream_recorder import following
-from tests.support.harness.summaries import disagreement
+from tests.support.harness.real_games import disagreement, live_inputs_of, real_games
 from tests.support.processes.servers import spawned_server
 
-from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
@@ -35,6 +33,43 @@ from dejavu_poller.events import Event, ForecastMissed, HorizonResult, OutcomeRe
 from dejavu_store.bundle import load_bundle
 from dejavu_store.default_bundles import served_bundle
 from dejavu_trainer.data.games import Games
+
+
+class Follower:
+    """Stores the forecasts of a stream."""
+
+    def __init__(self) -> None:
+        self.received: list[Forecast] = []
+        self.standing = asyncio.Event()
+        self.more = asyncio.Event()
+
+    async def receive(self, client: AsyncDejavuClient) -> None:
+        async for response in client.stream_predictions(heartbeats=True):
+            self.standing.set()
+            if response.WhichOneof("event") == "forecast":
+                self.received.append(response.forecast)
+                self.more.set()
+
+    async def until(self, sequences: set[int]) -> None:
+        async with asyncio.timeout(60):
+            while not sequences <= {forecast.sequence for forecast in self.received}:
+                self.more.clear()
+                await self.more.wait()
+
+
+@asynccontextmanager
+async def following(client: AsyncDejavuClient) -> AsyncIterator[Follower]:
+    """Yield a follower after the first message of its stream."""
+    follower = Follower()
+    receiving = asyncio.create_task(follower.receive(client))
+    try:
+        async with asyncio.timeout(60):
+            await follower.standing.wait()
+        yield follower
+    finally:
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+
 
 SEASON = 2023
 RATINGS_DAYS = 3650

@@ -27,8 +27,7 @@ from tests.ledger.copies.evenings import write_evenings
 from tests.ledger.test_record_laws import Step, steps, take
 from tests.ledger.test_rules import GAMES as RULES
 from tests.support.builders.calls import current_game
-from tests.support.builders.evening_events import HALF, Event, answers, leads, reported, said, told, withdrawn
-from tests.support.builders.record_book import new_book
+from tests.support.builders.record_book import HALF, Event, answers, leads, new_book, reported, said, told, withdrawn
 from tests.support.harness import laws
 from tests.support.harness.documents import ROOT
 from tests.support.processes.empty_ledger import ledger_url

@@ -11,20 +11,21 @@ from typing import Any
 
 import pytest
 from tests.support.builders.box_scores import made_box_score
-from tests.support.builders.evening_events import (
+from tests.support.builders.issued_forecasts import issued, recorded
+from tests.support.builders.outcomes import MARKET, answered, asked, outcome
+from tests.support.builders.record_book import (
+    EVENING,
     FINAL,
     GAME,
     HALF,
     OTHER,
     Event,
+    RecordBook,
     answers,
     reported,
     said,
     withdrawn,
 )
-from tests.support.builders.issued_forecasts import issued, recorded
-from tests.support.builders.outcomes import MARKET, answered, asked, outcome
-from tests.support.builders.record_book import EVENING, RecordBook
 
 from dejavu_ledger import Ledger, LedgerCorrupt, verify
 from dejavu_ledger.database import sql, store

@@ -18,8 +18,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.builders import full_ledger
-from tests.support.builders.evening_events import FINAL, HALF, card, exported, leads, lessons, reported, said, told
-from tests.support.builders.record_book import EVENING, RecordBook, new_book
+from tests.support.builders.record_book import (
+    EVENING,
+    FINAL,
+    HALF,
+    RecordBook,
+    card,
+    exported,
+    leads,
+    lessons,
+    new_book,
+    reported,
+    said,
+    told,
+)
 from tests.support.harness.laws import examples
 
 from dejavu_feed.moment import Moment

@@ -10,26 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.evening_events import (
+from tests.support.builders.record_book import (
+    EVENING,
     FINAL,
     GAME,
     HALF,
     NO_SHADOW,
     OTHER,
     Event,
+    RecordBook,
     answers,
     card,
     figures,
+    forecast,
     forecast_of,
     leads,
     lessons,
+    new_book,
     reported,
     said,
     shadowed,
     told,
     withdrawn,
 )
-from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
 from dejavu_common.clock import game_day
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession, Side

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from tests.support.builders.evenings import game
-from tests.support.harness.poller import Watch, watching
+from tests.support.builders.evenings import Watch, game, watching
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu.v1.record_service_pb2 import PlayerLine as Line

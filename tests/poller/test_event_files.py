@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.harness.poller import END, watching
+from tests.support.builders.evenings import END, watching
 
 from dejavu_feed.event_table import read_events
 from dejavu_feed.nba.event_rows import live_event

@@ -11,8 +11,20 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.builders.evenings import Evening, StoringPredictor, able_model, extend_to_overtime, game
-from tests.support.harness.poller import END, HALF, Watch, cut_at, moved, newest, watching
+from tests.support.builders.evenings import (
+    END,
+    HALF,
+    Evening,
+    StoringPredictor,
+    Watch,
+    able_model,
+    cut_at,
+    extend_to_overtime,
+    game,
+    moved,
+    newest,
+    watching,
+)
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD

@@ -11,9 +11,18 @@ from dataclasses import replace
 
 import grpc
 import pytest
-from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.builders.evenings import (
+    HALF,
+    ONCE,
+    SIX_MINUTES,
+    Evening,
+    StoringPredictor,
+    Watch,
+    game,
+    moved,
+    watching,
+)
 from tests.support.fakes.service import FakeServer
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, moved, watching
 
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnauthenticatedError, UnavailableError

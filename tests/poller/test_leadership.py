@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.evenings import Evening, FakeOfClient, StoringPredictor, game
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, watching
+from tests.support.builders.evenings import (
+    HALF,
+    ONCE,
+    SIX_MINUTES,
+    Evening,
+    FakeOfClient,
+    StoringPredictor,
+    Watch,
+    game,
+    watching,
+)
 from tests.support.harness.waiting import until
 
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseResponse, Lease

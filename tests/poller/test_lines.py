@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.evenings import Evening, StoringPredictor, game
-from tests.support.harness.poller import Watch, watching
+from tests.support.builders.evenings import Evening, StoringPredictor, Watch, game, watching
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE, MARGIN_SOURCE_UNSPECIFIED
 from dejavu.v1.game_service_pb2 import Game

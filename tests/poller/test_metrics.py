@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from tests.support.builders.evenings import Evening, StoringPredictor, game
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, moved, watching
+from tests.support.builders.evenings import (
+    HALF,
+    ONCE,
+    SIX_MINUTES,
+    Evening,
+    StoringPredictor,
+    Watch,
+    game,
+    moved,
+    watching,
+)
 from tests.support.processes.promtool import expressions, firing, metrics_faults, scraped_series
 
 from dejavu_client.errors import PermissionDeniedError, UnavailableError

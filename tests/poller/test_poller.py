@@ -8,9 +8,19 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from tests.support.builders.evenings import Evening, StoringPredictor, able_model, game
+from tests.support.builders.evenings import (
+    HALF,
+    ONCE,
+    Evening,
+    StoringPredictor,
+    Watch,
+    able_model,
+    cut_at,
+    game,
+    moved,
+    watching,
+)
 from tests.support.fakes.service import forecast
-from tests.support.harness.poller import HALF, ONCE, Watch, cut_at, moved, watching
 from tests.support.harness.waiting import until
 
 from dejavu.v1.forecast_pb2 import SIDE_HOME

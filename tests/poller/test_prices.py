@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.evenings import Asked, Evening, StoringPredictor, game
-from tests.support.harness.poller import Watch, watching
+from tests.support.builders.evenings import Asked, Evening, StoringPredictor, Watch, game, watching
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL

@@ -11,8 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.support.builders.evenings import Evening, FakeOfClient, game
-from tests.support.harness.poller import SIX_MINUTES, Watch, watching
+from tests.support.builders.evenings import SIX_MINUTES, Evening, FakeOfClient, Watch, game, watching
 from tests.support.harness.waiting import until
 
 from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest

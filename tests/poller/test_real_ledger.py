@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.poller.test_sides import Exchanging, exchange_everything
-from tests.support.builders.evenings import Evening, game
+from tests.support.builders.evenings import HALF, Evening, game, watching
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
-from tests.support.harness.poller import HALF, watching
-from tests.support.harness.summaries import disagreement
+from tests.support.harness.real_games import disagreement
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_SECOND, LATE_REASON_SIDES, LATE_REASON_UNSPECIFIED

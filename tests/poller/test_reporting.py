@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import grpc
 import pytest
-from tests.support.builders.evenings import Evening, StoringPredictor, game
-from tests.support.harness.poller import END, HALF, Watch, moved, watching
+from tests.support.builders.evenings import END, HALF, Evening, StoringPredictor, Watch, game, moved, watching
 
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import (

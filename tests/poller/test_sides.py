@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders.evenings import Evening, game
+from tests.support.builders.evenings import HALF, Evening, game, watching
 from tests.support.harness.laws import examples
-from tests.support.harness.poller import HALF, watching
 
 from dejavu_client.requests import FINAL
 from dejavu_feed.pattern import Score

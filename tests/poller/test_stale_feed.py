@@ -8,8 +8,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.builders.evenings import Evening, game
-from tests.support.harness.poller import END, HALF, ONCE, SIX_MINUTES, Watch, cut_at, moved, newest, watching
+from tests.support.builders.evenings import (
+    END,
+    HALF,
+    ONCE,
+    SIX_MINUTES,
+    Evening,
+    Watch,
+    cut_at,
+    game,
+    moved,
+    newest,
+    watching,
+)
 
 from dejavu_client.errors import UnavailableError
 from dejavu_client.requests import FINAL, HALFTIME

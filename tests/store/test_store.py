@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 from tests.store.conftest import as_pipe, condemn, rewrite
-from tests.support.builders.bundles import sealed
-from tests.support.harness.stores import stored_versions
+from tests.support.builders.bundles import sealed, stored_versions
 
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleUnfit
 from dejavu_store.bundle import MANIFEST, load_bundle, read_files, read_manifest

@@ -18,9 +18,8 @@ from google.protobuf.message import Message
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.service import Abort, FakeServer, heartbeat
+from tests.support.programs.commands import Terminal, python_m
 from tests.support.programs.commands import dejavu as started
-from tests.support.programs.commands import python_m
-from tests.support.programs.terminal import Terminal
 
 from dejavu.v1 import prediction_service_pb2 as predictions
 from dejavu.v1 import record_service_pb2 as record

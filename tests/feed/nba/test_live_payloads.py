@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.halftime import halftime_differential, live_pattern
+from tests.support.builders.plays_files import halftime_differential, live_pattern
 
 from dejavu_feed.nba.event_rows import attempt_of
 from dejavu_feed.nba.live_payloads import GameStatus, read_game_state, read_plays, read_scoreboard

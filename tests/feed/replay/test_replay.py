@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.halftime import halftime_differential, live_pattern
+from tests.support.builders.plays_files import halftime_differential, live_pattern
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.game_ids import is_game_id, is_replay

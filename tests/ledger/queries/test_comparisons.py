@@ -6,19 +6,19 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.support.builders.evening_events import (
+from tests.support.builders.record_book import (
     FINAL,
     GAME,
     HALF,
     OTHER,
     Event,
+    RecordBook,
     reported,
     said,
     shadowed,
     told,
     withdrawn,
 )
-from tests.support.builders.record_book import RecordBook
 
 from dejavu_ledger.queries import scorecards
 from dejavu_ledger.queries.scorecards import ScoreFilter

@@ -12,8 +12,19 @@ from pathlib import Path
 from statistics import NormalDist
 
 import pytest
-from tests.support.builders.evening_events import FINAL, GAME, HALF, reported, said, told
-from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
+from tests.support.builders.record_book import (
+    EVENING,
+    FINAL,
+    GAME,
+    HALF,
+    RecordBook,
+    forecast,
+    new_book,
+    reported,
+    said,
+    told,
+    with_market,
+)
 from tests.support.harness.ledger_faults import damaged_pages
 
 from dejavu_common.clock import microseconds

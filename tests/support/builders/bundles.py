@@ -31,6 +31,7 @@ from dejavu_models.types import LINEAR as LINEAR_MODELS
 from dejavu_models.types import LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_store.bundle import MANIFEST, answered, load_bundle, publish, read_manifest
+from dejavu_store.bundle_store import MANIFESTS, ModelStore
 from dejavu_store.contents import linear_from_bytes, linear_to_bytes, load_contents
 from dejavu_store.default_bundles import default_bundle
 
@@ -259,3 +260,8 @@ def fit_quickly(
 def bundle_of_two_seasons() -> Path:
     """Return the folder of a bundle like `small_bundle`, fitted on 2031 and 2032 alone; copy it before changing it."""
     return made_once("bundle-of-two-seasons", lambda folder: fit_quickly(simulated_games(), [2031], [2032], folder))
+
+
+def stored_versions(store: ModelStore) -> list[str]:
+    """Return the versions of all bundles of a store in a folder, sorted."""
+    return sorted(path.stem for path in (Path(store.name) / MANIFESTS).glob("[!.]*.json"))

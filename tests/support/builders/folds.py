@@ -1,4 +1,4 @@
-"""Seasons of random walks, similar games of them, and results of walk-forward folds on them."""
+"""Games whose differential is a random walk between teams of known strength: folds of them, and similar games."""
 
 from __future__ import annotations
 

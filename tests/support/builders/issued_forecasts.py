@@ -84,15 +84,13 @@ async def recorded(ledger: Ledger, *forecasts: IssuedForecast) -> list[IssuedFor
     return forecasts_stored
 
 
-async def current(
-    ledger: Ledger, game_ids: frozenset[str], since: datetime, up_to: int, *, page_size: int = 2
-) -> list[IssuedForecast]:
-    """Return the newest forecast of each game and horizon, read page by page."""
+async def current(ledger: Ledger, game_ids: frozenset[str], since: datetime, up_to: int) -> list[IssuedForecast]:
+    """Return the newest forecast of each game and horizon, read in pages of two."""
     filter_ = CurrentFilter(game_ids, microseconds(since), up_to)
     found: list[IssuedForecast] = []
     after = await ledger.read(partial(predictions.start_of_current, filter_=filter_))
     while after < up_to:
-        page = await ledger.read(partial(predictions.current_page, filter_=filter_, after=after, limit=page_size))
+        page = await ledger.read(partial(predictions.current_page, filter_=filter_, after=after, limit=2))
         found, after = [*found, *page.forecasts], page.through
     return found
 

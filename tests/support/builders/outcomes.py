@@ -29,13 +29,13 @@ def outcome(
     return ReportedOutcome(game_id, horizon, differential, home_team, away_team, now, recorded_time or now)
 
 
-def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction: float = 0.0) -> MarketAnswer:
-    """Return an evaluation of a market that stakes a share of the bankroll on a side."""
-    assert market.prices is not None
-    above, below = market.prices
+def answered(side: MarketSide | None, *, stake_fraction: float = 0.0) -> MarketAnswer:
+    """Return an evaluation of `MARKET` that stakes a share of the bankroll on a side."""
+    assert MARKET.prices is not None
+    above, below = MARKET.prices
     home = MarketSideAnswer(0.64, 0.6, above, 0.56, 1 / above, 0.14, 0.15)
     away = MarketSideAnswer(0.36, 0.4, below, 0.44, 1 / below, -0.22)
-    stake = stake_fraction * market.bankroll
+    stake = stake_fraction * MARKET.bankroll
     if side is MarketSide.HOME:
         home = replace(home, stake_fraction=stake_fraction, stake=stake)
     elif side is MarketSide.AWAY:

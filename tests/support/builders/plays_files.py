@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from dejavu_feed.files.source_rows import Source
+from dejavu_feed.nba.plays import Play, completed_minutes, halftime_score
+from dejavu_feed.pattern import slots
 from dejavu_feed.teams import TEAMS
 
 GAME, NUMBER = "0022300061", 22300061
@@ -159,3 +161,14 @@ def written_as(form: str, path: Path, rows: Iterable[Mapping[str, object]]) -> P
 
 SOURCES = {Source.HOOPR: hoopr, Source.PBPSTATS: pbpstats, Source.NBA_API: nba_api}
 """Rows of the game by the project whose columns they have."""
+
+
+def halftime_differential(plays: Sequence[Play]) -> int | None:
+    """Return home − away at the half, in points; None before the end of the half."""
+    score = halftime_score(plays)
+    return None if score is None else score.home - score.away
+
+
+def live_pattern(plays: Sequence[Play], minutes: int) -> tuple[int, ...] | None:
+    """Return the slots of the first `minutes` minutes, or None until they are complete (`completed_minutes`)."""
+    return slots((play.score for play in plays), minutes) if completed_minutes(plays) >= minutes else None

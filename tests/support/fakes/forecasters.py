@@ -1,4 +1,4 @@
-"""Forecasters without a model, and an explanation."""
+"""Hand-written models with predictable forecasts, without a bundle, and explanations whose terms sum to the point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""A server with scripted answers, its fixtures with access, and the messages that it sends."""
+"""A fake Dejavu server that records every call and returns scripted responses; also with access as a fixture.
+
+```python
+with FakeServer() as server:
+    server.answers("Predict", Abort(grpc.StatusCode.UNAVAILABLE), PredictResponse(...))
+    client = DejavuClient(server.target)
+```
+
+Without a queued answer it returns a plausible one."""
 
 from __future__ import annotations
 

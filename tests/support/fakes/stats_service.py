@@ -1,4 +1,9 @@
-"""A stand-in for stats.nba.com, and fetches from it that are killed, counted and compared."""
+"""A fake stats.nba.com: LeagueGameLog and PlayByPlayV3 of simulated games, with scripted faults, and fetches from it.
+
+with StatsStandIn(season_of_games(6)) as service:
+    service.faults["0022400003"] = [status(429, **{"Retry-After": "2"}), html()]
+    … service.url … service.asked …
+"""
 
 from __future__ import annotations
 

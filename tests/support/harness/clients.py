@@ -1,4 +1,4 @@
-"""Both clients behind one interface, and fixtures of a client."""
+"""Both clients behind one interface, to run one set of tests on both; their fixtures; the type of a command runner."""
 
 from __future__ import annotations
 

@@ -8,30 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from tests.support.builders.made_once import made_once
-from tests.support.processes.postgres import on_postgres, postgres_ledger, shared_server
+from tests.support.processes.postgres import on_postgres, shared_server
 
 from dejavu_ledger import Ledger
-
-
-@contextmanager
-def empty_ledger() -> Iterator[str]:
-    """Yield the URL of an empty ledger and remove it afterwards."""
-    if on_postgres():
-        with postgres_ledger() as url:
-            yield url
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "ledger.db")
-        put_empty_ledger(path)
-        yield f"sqlite:///{path}"
 
 
 def ledger_url(folder: Path, name: str = "ledger.sqlite3") -> str:

@@ -1,4 +1,4 @@
-"""Runs the programs of examples/, of which those in Go and C++ are compiled first."""
+"""Runs the project's example programs with the address of a test server; those in Go and C++ are compiled first."""
 
 from __future__ import annotations
 

@@ -114,14 +114,6 @@ class Specimen:
                 each.unlink()
 
 
-@contextmanager
-def tampered(path: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection, without check constraints, to the ledger at a path; commit the changes at the end."""
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("PRAGMA ignore_check_constraints=ON")
-        yield database
-
-
 def full_specimen(folder: Path) -> Specimen:
     """Create a ledger with rows in every table in a folder, with a subfolder for copies."""
     path = folder / "ledger.db"

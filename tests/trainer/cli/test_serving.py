@@ -14,10 +14,15 @@ from typing import Any
 import grpc
 import pytest
 from tests.store.conftest import rewrite
-from tests.support.builders.bundles import SEASON_GAMES, simulated_seasons, small_bundle, small_bundle_folder
+from tests.support.builders.bundles import (
+    SEASON_GAMES,
+    simulated_seasons,
+    small_bundle,
+    small_bundle_folder,
+    stored_versions,
+)
 from tests.support.fakes.service import Abort, FakeServer
 from tests.support.harness.documents import ROOT
-from tests.support.harness.stores import stored_versions
 from tests.support.processes.servers import running_worker
 from tests.trainer.harness import run, told
 

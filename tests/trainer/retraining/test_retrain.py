@@ -18,11 +18,11 @@ from tests.support.builders.bundles import (
     simulated_games,
     simulated_seasons,
     small_bundle_folder,
+    stored_versions,
     walked_forward,
 )
 from tests.support.builders.made_once import made_once
 from tests.support.harness.present import present
-from tests.support.harness.stores import stored_versions
 
 from dejavu_feed.errors import DataError
 from dejavu_models.manifest import LineageRecord

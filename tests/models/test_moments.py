@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.models import moment_at, shipped_bundle
+from tests.support.builders.models import moment_at
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side

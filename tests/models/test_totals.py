@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.bundles import without_totals
-from tests.support.builders.models import shipped_bundle
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.bundles import sealed, simulated_games, simulated_seasons, small_bundle
-from tests.support.builders.models import shipped_bundle
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.present import present
 from tests.trainer.harness import told
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import issued
 from tests.support.builders.markets import markets
-from tests.support.builders.models import shipped_bundle, symmetric_calibration
+from tests.support.builders.models import symmetric_calibration
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.laws import examples
 from tests.support.harness.present import present
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.folds import steady_lstm
-from tests.support.builders.models import shipped_bundle
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.components.graph import Graph, search

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.models import model_of, moment_at, shipped_bundle
+from tests.support.builders.models import model_of, moment_at
+from tests.support.builders.shipped import shipped_bundle
 from typing_extensions import override
 
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.bundles import without_line
-from tests.support.builders.models import queries, shipped_bundle
+from tests.support.builders.models import queries
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.present import present
 
 from dejavu_feed.live_inputs import LiveInputs

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.builders.made_once import made_once
-from tests.support.builders.models import shipped_bundle
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.components.ensemble import POOLED, Weights
 from dejavu_models.components.linear import SLOPE, LinearModels

@@ -1,4 +1,4 @@
-"""Small and quick parts of a model, the shipped bundle, and queries."""
+"""Small and quick parts of a model, and queries."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.builders.third_component import fitted
 
 from dejavu_feed.moment import Moment
@@ -34,14 +35,6 @@ from dejavu_models.uncertainty.lattice.inputs import (
 from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, MarginModel
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
-from dejavu_store.bundle import load_bundle
-from dejavu_store.default_bundles import default_bundle
-
-
-@cache
-def shipped_bundle() -> Forecaster:
-    """Return the forecaster of the shipped bundle. It is shared: to update it, build another one from its parts."""
-    return load_bundle(default_bundle())
 
 
 def weights(*components: str) -> Weights:

@@ -147,10 +147,15 @@ def with_total_market(made: IssuedForecast, *, over: float, **given: Any) -> Iss
 
 
 class RecordBook:
-    """A ledger with synchronous writes and reads."""
+    """A ledger with synchronous writes and reads.
+
+    Attributes:
+        rename: what becomes of the ids of games that are recorded, to record the same events of others.
+    """
 
     def __init__(self, backend: SqliteBackend) -> None:
         self._backend = backend
+        self.rename: Callable[[str], str] = lambda game_id: game_id
 
     def predict(
         self,
@@ -167,8 +172,9 @@ class RecordBook:
             limits: limits of a game's forecasts.
             fails: whether the transaction is rolled back in the end, by a ZeroDivisionError.
         """
+        named = [replace(each, game_id=self.rename(each.game_id)) for each in made]
         with self._backend.write() as connection:
-            stored = record_forecasts(connection, [codec.prepare(each) for each in made], known, limits)
+            stored = record_forecasts(connection, [codec.prepare(each) for each in named], known, limits)
             if fails:
                 raise ZeroDivisionError
             return stored
@@ -196,7 +202,7 @@ class RecordBook:
         Raises:
             DejavuError: if it is refused.
         """
-        outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen, **more)
+        outcome = ReportedOutcome(self.rename(game_id), horizon, differential, *teams, seen, seen, **more)
         with self._backend.write() as connection:
             answer = outcomes.record_outcome(connection, outcome, seen, correct=correct)
         if isinstance(answer, Failed):
@@ -210,7 +216,7 @@ class RecordBook:
             DejavuError: if there is none.
         """
         with self._backend.write() as connection:
-            answer = outcomes.withdraw_outcome(connection, game_id, horizon, now)
+            answer = outcomes.withdraw_outcome(connection, self.rename(game_id), horizon, now)
         if isinstance(answer, Failed):
             raise answer.error
         return answer[0]

@@ -374,7 +374,7 @@ def _run_child(command: Sequence[str], stdin: int, pass_fds: Sequence[int], envi
 
 def _preload_shipped_bundle() -> None:
     """Load the shipped bundle once, and give each fork a copy."""
-    from tests.support.builders.models import shipped_bundle
+    from tests.support.builders.shipped import shipped_bundle
 
     from dejavu_server.worker import models
     from dejavu_store.bundle import load_bundle

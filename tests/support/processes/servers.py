@@ -24,7 +24,7 @@ from typing import Any
 import grpc
 import psutil
 from tests.support.builders.made_once import FOLDER_VARIABLE
-from tests.support.builders.models import shipped_bundle
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes import preloaded
 from tests.support.processes.empty_ledger import ledger_url, put_empty_ledger

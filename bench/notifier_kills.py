@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.result import program, show_round
-from tests.support.builders.games import close_game
+from tests.support.builders.evenings import close_game
 from tests.support.processes.receiver import Answer, Receiver
 from tests.support.processes.servers import spawned_server
 from tests.support.programs.commands import python_m

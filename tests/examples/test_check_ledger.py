@@ -32,14 +32,14 @@ from tests.support.harness import laws
 from tests.support.harness.documents import ROOT
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.postgres import on_postgres
-from tests.support.processes.recorded_games import GAMES, Record
+from tests.support.processes.recorded_games import Record
 from tests.support.processes.restartable_server import address_of
 from tests.support.processes.servers import running_worker, spawned_server
 from tests.support.programs import examples
 from tests.support.tampering.tamper_kinds import KINDS
 from tests.support.tampering.tampering import full_specimen
 
-from dejavu.v1.forecast_pb2 import Forecast, LateReason
+from dejavu.v1.forecast_pb2 import LateReason
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import (
     GetLeaderboardResponse,
@@ -136,19 +136,6 @@ def test_a_sound_export_is_what_the_server_lists_and_scores(export: Export) -> N
     assert signed.startswith("nothing up to entry ")
     assert listed.endswith(" forecasts, as the server lists them, are those of the entries\n")
     assert re.fullmatch(AGREES, scored)
-
-
-def test_the_record_has_all_that_a_list_and_a_scorecard_can_tell(export: Export) -> None:
-    """Otherwise the comparison above would compare little."""
-    with DejavuClient(export.address, timeout=60.0) as client:
-        card = client.get_scorecard(horizon=FINAL)
-    assert card.games == len(GAMES)
-    assert min(card.left_out.superseded, card.left_out.later_second, card.market.bets, card.market.capped) > 3
-    assert len(card.coverage) == 3
-    assert card.market.max_drawdown > 0
-    # Lists have no explanations or quantiles.
-    shown = {field.name for each in listed(export.address) for field, _ in each.forecast.ListFields()}
-    assert set(Forecast.DESCRIPTOR.fields_by_name) - shown == {"explanation", "quantiles"}
 
 
 def listed(address: str) -> list[RecordedPrediction]:

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import pytest
 from tests.support.builders.record_book import (
@@ -19,7 +20,6 @@ from tests.support.builders.record_book import (
     HALF,
     RecordBook,
     forecast,
-    new_book,
     reported,
     said,
     told,
@@ -102,35 +102,27 @@ def test_the_first_market_of_a_forecast_is_told_with_its_answer(book: RecordBook
 
 
 @pytest.mark.parametrize(
-    ("game", "horizon", "minute", "model", "field", "found", "expected"),
+    ("asked", "field", "found", "expected"),
     [
-        ("0022500009", HALF, None, "", "game_id", "0022500009", "a game with a recorded forecast"),
-        (GAME, FINAL, None, "", "horizon", "HORIZON_FINAL", "HORIZON_HALFTIME"),
-        (GAME, HALF, 17, "", "elapsed_minutes", "17", "1, 2, 3, 4, 5 or 3 more"),
-        (GAME, HALF, 8, "v2", "elapsed_minutes", "8", "1"),
-        (GAME, HALF, 17, "v9", "model_version", "v9", "v1, v2"),
+        ({"game": "0022500009"}, "game_id", "0022500009", "a game with a recorded forecast"),
+        ({"horizon": FINAL}, "horizon", "HORIZON_FINAL", "HORIZON_HALFTIME"),
+        ({"minute": 17}, "elapsed_minutes", "17", "1, 2, 3, 4, 5 or 3 more"),
+        ({"minute": 8, "model": "v2"}, "elapsed_minutes", "8", "1"),
+        ({"minute": 17, "model": "v9"}, "model_version", "v9", "v1, v2"),
     ],
 )
 def test_what_is_not_recorded_is_refused_by_the_field_that_nothing_matches(
-    book: RecordBook,
-    game: str,
-    horizon: Horizon,
-    minute: int | None,
-    model: str,
-    field: str,
-    found: str,
-    expected: str,
+    book: RecordBook, asked: dict[str, Any], field: str, found: str, expected: str
 ) -> None:
     made = *(forecast(GAME, minute=each) for each in range(1, 9)), forecast(GAME, minute=1, model_version="v2")
     book.predict(*made)
     with pytest.raises(UnknownGame, match=found) as caught:
-        latest(book, game, horizon, minute, model)
+        latest(book, **asked)
     assert (caught.value.field, caught.value.expected, caught.value.reason) == (field, expected, "UNKNOWN_GAME")
 
 
-def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path) -> None:
-    with new_book(tmp_path) as book:
-        recorded(book, forecast(GAME))
+def test_damage_is_told_of_as_such_though_it_ends_the_transaction(book: RecordBook, tmp_path: Path) -> None:
+    recorded(book, forecast(GAME))
     damaged_pages(tmp_path / "ledger.db")
     unsound = pytest.raises(LedgerCorrupt, match="not a sound SQLite database")
     with closing(SqliteBackend(f"sqlite:///{tmp_path}/ledger.db")) as backend, unsound, backend.read() as connection:
@@ -200,15 +192,14 @@ def test_what_others_record_of_a_game_is_neither_current_nor_latest(book: Record
     owned, _ = told(book, said(20, by="a"), said(21, by="b"))
     wanted = CurrentFilter(frozenset(), 0, 1000)
     page = book.read(partial(predictions.current_page, filter_=wanted, after=0, limit=10))
-    latest = book.read(partial(predictions.latest_forecast, game_id=GAME, horizon=FINAL)).latest
-    assert page.forecasts == [owned] == [latest.issued]
+    assert page.forecasts == [owned] == [latest(book, horizon=FINAL).latest.issued]
 
 
 def settlement(book: RecordBook, made: IssuedForecast, differential: int) -> Settlement:
     """Record a forecast and its outcome; return its scores."""
     book.predict(made)
     book.report(GAME, HALF, differential)
-    found = book.read(partial(predictions.latest_forecast, game_id=GAME, horizon=HALF)).latest.settlement
+    found = latest(book).latest.settlement
     assert found is not None
     return found
 
@@ -247,9 +238,10 @@ def test_a_stake_wins_at_its_odds_or_is_lost(
         ("DELETE FROM scores", "is missing"),
     ],
 )
-def test_verify_names_the_scores_that_do_not_follow_from_the_entries(tmp_path: Path, change: str, what: str) -> None:
-    with new_book(tmp_path) as book:
-        told(book, said(18), reported(5))
-        book.run(change)
+def test_verify_names_the_scores_that_do_not_follow_from_the_entries(
+    book: RecordBook, tmp_path: Path, change: str, what: str
+) -> None:
+    told(book, said(18), reported(5))
+    book.run(change)
     with pytest.raises(LedgerCorrupt, match=f"the row in scores of game {GAME} at the final {what}"):
         verify(f"sqlite:///{tmp_path / 'ledger.db'}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.issued_forecasts import TEAMS_KNOWN, TOTAL, game, issued, recorded
 from tests.support.builders.model_changes import champion, shadow
+from tests.support.builders.outcomes import outcome
 
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_feed.moment import Moment
@@ -22,7 +24,6 @@ from dejavu_ledger.records import (
     IssuedForecast,
     LineOrigin,
     LineSource,
-    ReportedOutcome,
     SentMarket,
 )
 from dejavu_models.betting import Market, MarketAnswer, evaluate_market
@@ -31,17 +32,6 @@ from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.worker.signer import Signer
 
 MARKET = Market(line=-2.5, above_odds=1.9, below_odds=2.05, bankroll=100.0)
-
-
-class Clock:
-    """The current time, plus two more seconds on every call, so that every checkpoint is due."""
-
-    def __init__(self) -> None:
-        self._ahead = timedelta(0)
-
-    def __call__(self) -> datetime:
-        self._ahead += timedelta(seconds=2)
-        return datetime.now(UTC) + self._ahead
 
 
 def recordable(
@@ -73,15 +63,15 @@ def _above(center: float, value: float) -> float:
     return min(0.999, max(0.001, (center + 7.0 - value) / 14.0))
 
 
-def outcome(number: int, differential: int, horizon: Horizon = Horizon.HALFTIME) -> ReportedOutcome:
-    """Return an outcome to report."""
-    now = datetime.now(UTC)
-    return ReportedOutcome(game(number), horizon, differential, "BKN", "GSW", now, now)
-
-
 async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     """Fill the ledger at a path; return a checkpoint of its last entry, as stored by a client."""
-    signer = Signer(lambda: ledger, key_path(f"sqlite:///{path}"), seconds=1.0, clock=Clock())
+    ahead = count(2, 2)  # so that every checkpoint is due
+    signer = Signer(
+        lambda: ledger,
+        key_path(f"sqlite:///{path}"),
+        seconds=1.0,
+        clock=lambda: datetime.now(UTC) + timedelta(seconds=next(ahead)),
+    )
     for number in range(1, 4):
         await ledger.commit([recordable(number, market=number == 1), recordable(number, slots=18, last=float(number))])
         await ledger.commit([recordable(number, slots=30, horizon=Horizon.FINAL)])
@@ -90,9 +80,9 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     await _add_shadows(ledger)
     await signer.write_checkpoint()
     for number in range(1, 4):
-        await ledger.record_outcome(outcome(number, 3 - number))
-    await ledger.record_outcome(outcome(1, 7, Horizon.FINAL))
-    await ledger.record_outcome(outcome(2, -5))  # a correction
+        await ledger.record_outcome(outcome(3 - number, game(number)))
+    await ledger.record_outcome(outcome(7, game(1), horizon=Horizon.FINAL))
+    await ledger.record_outcome(outcome(-5, game(2)))  # a correction
     await ledger.commit([recordable(3, slots=40, horizon=Horizon.FINAL, market=True)])
     await _snapshot(ledger)
     await _add_optional_values(ledger)
@@ -112,7 +102,7 @@ async def _add_optional_values(ledger: Ledger) -> None:
     given: dict[str, Any] = {"pregame_margin": 2.5, "live": live, "line_origin": origin, "recorded_by": "token:poller"}
     await recorded(ledger, replace(plain, forecast=forecast, game_date=datetime.now(UTC).date(), **given))
     players = tuple(each.line for each in made_box_score("BKN", "GSW", 8, 6))
-    reported = replace(outcome(6, 8, Horizon.FINAL), total_points=208, overtimes=0, players=players)
+    reported = replace(outcome(8, game(6), horizon=Horizon.FINAL), total_points=208, overtimes=0, players=players)
     await ledger.record_outcome(replace(reported, recorded_by="token:poller"))
     await ledger.withdraw_outcome(game(6), Horizon.FINAL, "token:poller")
 

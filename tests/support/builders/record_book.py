@@ -67,31 +67,16 @@ def forecast(
     *,
     minute: int = 18,
     lead: float = 3.0,
-    horizon: Horizon = Horizon.HALFTIME,
     point: float = 4.0,
     half_width: float = 12.0,
     probability: float = 0.6,
-    alpha: float = 0.05,
-    model_version: str = "v1",
-    home_team: str = "BKN",
-    away_team: str = "GSW",
-    generated_time: datetime = EVENING,
     distribution: bool = True,
     pregame_margin: float | None = None,
     live: LiveInputs = NO_LIVE_INPUTS,
+    **more: Any,
 ) -> IssuedForecast:
-    """Return a forecast of a game with a constant lead, ready to be recorded."""
-    made = issued(
-        game_id,
-        (lead,) * minute,
-        horizon=horizon,
-        alpha=alpha,
-        model_version=model_version,
-        home_team=home_team,
-        away_team=away_team,
-        point=point,
-        generated_time=generated_time,
-    )
+    """Return a forecast of a game with a constant lead, ready to be recorded; more: see `issued`."""
+    made = issued(game_id, (lead,) * minute, point=point, **{"generated_time": EVENING, **more})
     quantiles = tuple(round(point + 2.0 * half_width * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
     adjusted = replace(
         made.forecast,

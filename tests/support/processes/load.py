@@ -28,6 +28,8 @@ BATCH = 20
 PAUSE_SECONDS, BATCH_PAUSE_SECONDS = 0.1, 0.8
 """Pause of a caller between calls: without it the callers, not the servers, use most of the CPU."""
 
+STREAMS = 4
+
 SECONDS = 60.0
 """Timeout of every wait, generous for busy machines."""
 
@@ -154,7 +156,7 @@ class Load:
 
 
 @asynccontextmanager
-async def load(address: str, *, streams: int = 4, patient: bool = False) -> AsyncIterator[Load]:
+async def load(address: str, *, patient: bool = False) -> AsyncIterator[Load]:
     """Run both kinds of client with their default retries: two single callers, two batch callers, and streams.
 
     At the end waits until callers finish their calls and streams have received everything acknowledged.
@@ -162,9 +164,9 @@ async def load(address: str, *, streams: int = 4, patient: bool = False) -> Asyn
     clients = Load(patient=patient)
     async with AsyncExitStack() as stack:
         # Each call and stream of the synchronous client uses a thread.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(16 + streams))
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(16 + STREAMS))
         kinds: list[AnyClient] = [await stack.enter_async_context(kind(address)) for kind in CLIENTS.values()]
-        connected = [asyncio.Event() for _ in range(streams)]
+        connected = [asyncio.Event() for _ in range(STREAMS)]
         following = [
             asyncio.create_task(clients.follow(kinds[number % len(kinds)], each))
             for number, each in enumerate(connected)

@@ -199,7 +199,7 @@ STUBS = "test_documents.py runs it, with the generators that are installed"
 
 ELSEWHERE = {
     r"(pip install|dejavu-dashboard) ": "tests/gateway starts it; test_wheel.py looks at what an installation gets",
-    r"(grpcurl -plaintext -d '\{\"model_name\"|curl .*/v2/)": "test_open_inference_document.py runs them",
+    r"(grpcurl -plaintext -d '\{\"model_name\"|curl .*/v2/)": "test_clients_document.py runs them",
     r"(cat gbm|dejavu-trainer publish bundle --store models --target|dejavu models show challenger$)": (
         "test_ensemble.py fits and serves the component; publishing is that of docs/training.md"
     ),

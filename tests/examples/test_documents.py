@@ -42,7 +42,7 @@ PROGRAMS = [
     block
     for document in DOCUMENTS
     for block in blocks(document, "python")
-    if "tritonclient" not in block.text  # test_open_inference_document.py runs it
+    if "tritonclient" not in block.text  # test_clients_document.py runs it
 ]
 COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
 GENERATORS = [command for command in COMMANDS if "OUT" in command]

@@ -46,3 +46,6 @@ HORIZONS: Final = tuple(Horizon)
 
 CASES: Final = tuple((index, minute) for index, horizon in enumerate(HORIZONS) for minute in horizon.forecast_minutes)
 """Forecast cases (index in HORIZONS, minute), in the order of every axis over cases."""
+
+ROWS: Final = {(HORIZONS[index], minute): row for row, (index, minute) in enumerate(CASES)}
+"""Row of a horizon and minute on every axis over cases."""

@@ -13,11 +13,11 @@ from datetime import date, datetime
 from typing import Final, NamedTuple
 
 from dejavu_common.frozen import fast_frozen
-from dejavu_feed.horizon import CASES, HORIZONS, MAX_SLOTS, Horizon
+from dejavu_feed.horizon import CASES, HORIZONS, MAX_SLOTS, ROWS, Horizon
 from dejavu_feed.moment import Moment
 from dejavu_models.betting import MarketAnswer
 
-__all__ = ["CASES", "HORIZONS", "MAX_SLOTS", "Horizon"]  # re-exported: horizons are domain types too
+__all__ = ["CASES", "HORIZONS", "MAX_SLOTS", "ROWS", "Horizon"]  # re-exported: horizons are domain types too
 
 MAX_DIFFERENTIAL = 200.0
 """Bound of a differential, in points; the largest margin of any NBA game is 73."""

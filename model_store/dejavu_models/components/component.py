@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.types import MAX_SLOTS, ROWS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import EDGES
 from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
 
@@ -72,7 +72,7 @@ class TrainingGames:
 
     def targets(self, horizon: Horizon, minute: int) -> Floats:
         """Return the residuals after a minute with all inputs, (n,)."""
-        residuals: Floats = self.residuals[MarginSource.KNOWN, 1, :, CASES.index((HORIZONS.index(horizon), minute))]
+        residuals: Floats = self.residuals[MarginSource.KNOWN, 1, :, ROWS[horizon, minute]]
         return residuals
 
 

@@ -13,9 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
+from dejavu_models.types import CASES, MAX_DIFFERENTIAL, MAX_SLOTS, ROWS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
-from dejavu_models.uncertainty.lattice.margin_model import ROWS
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_log_scales, check_tables, cumulative, mixed
 
 POINT_TERMS: Final = 6
@@ -132,8 +131,8 @@ class TotalModel:
 
     def __post_init__(self) -> None:
         check_tables(self, FORMS)
-        for row, (index, minute) in enumerate(CASES):
-            terms = scale_terms(HORIZONS[index], minute, _OUTERMOST, _LEAST_AND_MOST, float(self.log_mean[row]))
+        for (horizon, minute), row in ROWS.items():
+            terms = scale_terms(horizon, minute, _OUTERMOST, _LEAST_AND_MOST, float(self.log_mean[row]))
             check_log_scales(terms @ self.scale[row])
 
     def to_come(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> Floats:
@@ -145,7 +144,7 @@ class TotalModel:
             inputs: inputs of the games.
         """
         # Summed term by term, not as a matrix product, whose order of summation depends on the number of games.
-        terms = point_terms(horizon, inputs) * self.point[ROWS[HORIZONS.index(horizon), minute]]
+        terms = point_terms(horizon, inputs) * self.point[ROWS[horizon, minute]]
         result: Floats = np.clip(terms.sum(axis=1), 0.0, MOST_TO_COME)
         return result
 
@@ -157,7 +156,7 @@ class TotalModel:
             minute: number of minutes played.
             inputs: inputs of the games; points must be whole.
         """
-        row = ROWS[HORIZONS.index(horizon), minute]
+        row = ROWS[horizon, minute]
         to_come = self.to_come(horizon, minute, inputs)
         logs = scale_terms(horizon, minute, inputs, to_come, float(self.log_mean[row])) * self.scale[row]
         standardized = (_EDGES - to_come[:, None]) / np.exp(logs.sum(axis=1))[:, None]

@@ -16,7 +16,7 @@ from dejavu_models.team_filter import RatingSettings, TotalFilter
 from dejavu_models.totals.model import CENTERS, LATE, MOST_TO_COME, TABLES, TotalModel
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
-    HORIZONS,
+    ROWS,
     WITHOUT_LINE,
     Horizon,
     MarginSource,
@@ -25,7 +25,6 @@ from dejavu_models.types import (
 )
 from dejavu_models.uncertainty.lattice.distribution import TOLERANCE, around_point
 from dejavu_models.uncertainty.lattice.game import native_shapes
-from dejavu_models.uncertainty.lattice.margin_model import ROWS
 from dejavu_models.uncertainty.lattice.shapes import ONE_SHAPE
 
 
@@ -36,7 +35,7 @@ def total_tables(model: TotalModel, horizon: Horizon, minute: int) -> Any:
     and the expected final total before tip-off, 0 if unknown, all in points. It has a `point`, `cumulative(total)`, the
     probability of a total or less, and `quantiles(levels)`, the least totals not exceeded with these probabilities.
     """
-    row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+    row, final = ROWS[horizon, minute], horizon is Horizon.FINAL
     late = final and minute >= LATE
     return native.PointTables(
         native_shapes(

@@ -15,7 +15,7 @@ from tests.support.harness.present import present
 
 from dejavu_feed.errors import DataError
 from dejavu_models.metrics import ECE_BINS, probability_bin
-from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.types import HORIZONS, ROWS, Horizon
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.coverage import (
     MIN_GAMES,
@@ -235,7 +235,7 @@ def test_groups_are_counted_as_they_are(good: Table) -> None:
     corrected = 1 - 0.01 / len(groups)
     for group in groups[:: len(groups) // 25]:
         horizon = Horizon(group.target)
-        case = CASES.index((HORIZONS.index(horizon), group.minute))
+        case = ROWS[horizon, group.minute]
         lead = None if group.lead == ALL else LEADS.index(group.lead)
         pairs, held = [], 0
         for fold in two_folds():

@@ -20,9 +20,8 @@ from dejavu_feed.live_inputs import POSSESSION_FROM
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.settings import DejavuConfig, LstmConfig
-from dejavu_models.types import CASES, HORIZONS, WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.types import CASES, ROWS, WITHOUT_LINE, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
-from dejavu_models.uncertainty.lattice.margin_model import ROWS
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.training.calibrate import (
@@ -58,7 +57,7 @@ def test_possession_has_tables_of_its_own_for_the_last_minutes() -> None:
     past, new = rated.select(games.season < 2034), rated.select(games.season == 2034)
     tables = fit_tables(past, past.margins)
     assert set(tables.models) == {(source, kind) for source in WITHOUT_LINE for kind in LiveKind}
-    row = ROWS[HORIZONS.index(Horizon.FINAL), 47]
+    row = ROWS[Horizon.FINAL, 47]
     for source in WITHOUT_LINE:
         assert tables.model(source, LiveKind.POSSESSION).shift[row] == pytest.approx([1.0, -0.5], abs=0.4)
     made = conformalized(tables, Ensemble(fit_linear(*past, curved=True)), new, new.margins)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, ROWS, Horizon
 from dejavu_models.uncertainty.lattice.inputs import (
     LATE,
     PACE_TERMS,
@@ -26,7 +26,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     shift_terms,
     win_terms,
 )
-from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, CENTERS, ROWS, MarginModel
+from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, CENTERS, MarginModel
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, weighted_quantiles
 
@@ -88,9 +88,9 @@ def _fit_scale(terms: Floats, residuals: Floats, start: Floats, free: NDArray[np
 
 def _smoothed_together(late: int) -> list[list[int]]:
     """Return the rows whose slopes are smoothed together: by horizon, those of late minutes separately."""
-    groups: dict[tuple[int, bool], list[int]] = {}
-    for row, (index, minute) in enumerate(CASES):
-        groups.setdefault((index, HORIZONS[index] is Horizon.FINAL and minute >= late), []).append(row)
+    groups: dict[tuple[Horizon, bool], list[int]] = {}
+    for (horizon, minute), row in ROWS.items():
+        groups.setdefault((horizon, horizon is Horizon.FINAL and minute >= late), []).append(row)
     return list(groups.values())
 
 
@@ -140,14 +140,14 @@ def fit_shapes(residuals: Floats, leads: Floats, late: LateShapes) -> tuple[Floa
     """
     shapes = np.empty((len(CASES), len(SHAPE_LEVELS)))
     late_shapes = np.empty((MAX_SLOTS + 1 - late.first, len(late.centers), len(SHAPE_LEVELS)))
-    for row, (index, minute) in enumerate(CASES):
-        near = [(ROWS[index, each], each) for each in (minute - 1, minute, minute + 1) if (index, each) in ROWS]
+    for (horizon, minute), row in ROWS.items():
+        near = [(ROWS[horizon, each], each) for each in (minute - 1, minute, minute + 1) if (horizon, each) in ROWS]
         pooled = np.concatenate([residuals[:, other] for other, _ in near])
         weights = np.concatenate(
             [np.full(len(leads), np.exp(-((each - minute) ** 2) / (2 * NEIGHBOUR_MINUTES**2))) for _, each in near]
         )
         shapes[row] = weighted_quantiles(pooled, weights)
-        if HORIZONS[index] is not Horizon.FINAL or minute < late.first:
+        if horizon is not Horizon.FINAL or minute < late.first:
             continue
         lead = np.concatenate([leads[:, each - 1] for _, each in near])
         if late.mirrored:
@@ -249,7 +249,7 @@ def _fit_win(games: MarginGames, pace: Floats) -> Floats:
     terms = []
     for minute in range(1, MAX_SLOTS + 1):
         live = games.live_at(minute)
-        row = ROWS[HORIZONS.index(Horizon.FINAL), minute]
+        row = ROWS[Horizon.FINAL, minute]
         paces = _paces(pace[row], live, len(won))
         terms.append(win_terms(minute, games.leads[:, minute - 1], games.margins, paces, live))
     result = np.zeros(WIN_TERMS)

@@ -14,14 +14,13 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.native import native
-from dejavu_models.types import HORIZONS, Horizon, Interval
+from dejavu_models.types import ROWS, Horizon, Interval
 from dejavu_models.uncertainty.lattice.distribution import FLOOR, LARGEST, TOLERANCE, around_point
 from dejavu_models.uncertainty.lattice.inputs import LATE, LiveColumns, LiveKind, win_terms
 from dejavu_models.uncertainty.lattice.margin_model import (
     CELLS_FROM,
     CENTERS,
     JOINT_WEIGHT,
-    ROWS,
     SMALLEST,
     MarginModel,
 )
@@ -48,7 +47,7 @@ def margin_tables(model: MarginModel, horizon: Horizon, minute: int) -> Any:
     places of these games in them. They are the point forecasts, (n,), P(the home team leads), (n,), not adapted, and
     the quantiles, (n, levels).
     """
-    row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+    row, final = ROWS[horizon, minute], horizon is Horizon.FINAL
     cells = final and minute >= CELLS_FROM
     at, levels = knots(model.ranks[row])
     return native.MarginTables(

@@ -19,7 +19,7 @@ import numpy as np
 
 from dejavu_feed.live_inputs import MAX_TOTAL_POINTS
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
+from dejavu_models.types import CASES, MAX_DIFFERENTIAL, MAX_SLOTS, ROWS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import EDGES, VALUES, LatticeDistribution, from_cumulative
 from dejavu_models.uncertainty.lattice.inputs import (
     PACE_TERMS,
@@ -45,9 +45,6 @@ CENTERS: Final[Floats] = np.array([0.0, 3.0, 6.0, 10.0, 15.0, 21.0])
 
 JOINT_WEIGHT: Final = 0.5
 """Weight of the joint win probability, in log-odds; chosen on the seasons 2017 and 2018."""
-
-ROWS: Final = {case: row for row, case in enumerate(CASES)}
-"""Row of a case (index of its horizon, minute) in the tables."""
 
 LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
 
@@ -118,13 +115,13 @@ class MarginModel:
         if np.abs(self.shift).max() > MAX_SHIFT:
             raise ValueError(f"shift must be within ±{MAX_SHIFT:g} points")
         check_ranks(self.ranks)
-        for row, (index, minute) in enumerate(CASES):
+        for (horizon, minute), row in ROWS.items():
             pace = pace_of(self.pace[row], _OUTERMOST) if self.kind else np.zeros_like(_LEADS)
-            check_log_scales(scale_terms(HORIZONS[index], minute, _LEADS, _MARGINS, pace) @ self.scale[row])
+            check_log_scales(scale_terms(horizon, minute, _LEADS, _MARGINS, pace) @ self.scale[row])
 
     def shifts(self, horizon: Horizon, minute: int, live: LiveColumns) -> Floats:
         """Return the shift of n point forecasts by live inputs, (n,), in points; 0 if they are not used."""
-        row = ROWS[HORIZONS.index(horizon), minute]
+        row = ROWS[horizon, minute]
         result: Floats = shift_terms(live) @ self.shift[row]
         return result
 
@@ -139,7 +136,7 @@ class MarginModel:
     ) -> Base:
         """Return the distributions of the linear models on n games, before the pool; arguments as of `distribution`."""
         live = self._used(live)
-        row = ROWS[HORIZONS.index(horizon), minute]
+        row = ROWS[horizon, minute]
         pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
         # Not a product of matrices, whose rounding depends on the number of games.
         scales = np.exp((scale_terms(horizon, minute, leads, margins, pace) * self.scale[row]).sum(axis=1))
@@ -175,7 +172,7 @@ class MarginModel:
         """Return the shares of the shapes below standardized edges, (n, edges)."""
         if horizon is Horizon.FINAL and minute >= CELLS_FROM:
             return _mixed(self.late_shapes[minute - CELLS_FROM], standardized, leads)
-        return cumulative(self.shapes[ROWS[HORIZONS.index(horizon), minute]], standardized)
+        return cumulative(self.shapes[ROWS[horizon, minute]], standardized)
 
     def _used(self, live: LiveColumns | None) -> LiveColumns | None:
         if not self.kind:
@@ -254,7 +251,7 @@ class Base:
             joint = win_terms(self.minute, self.leads, self.margins, self.pace, self.live) @ self.model.win
             odds = (1 - JOINT_WEIGHT) * _log_odds(own.home_leads) + JOINT_WEIGHT * joint
             own = own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), SMALLEST, 1 - SMALLEST))
-        ranks = self.model.ranks[ROWS[HORIZONS.index(self.horizon), self.minute]]
+        ranks = self.model.ranks[ROWS[self.horizon, self.minute]]
         return LatticeDistribution(np.diff(calibrated(ranks, own.below), axis=1, prepend=0.0))
 
 

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.types import CASES, ROWS, Horizon
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 TAILS: Final[Floats] = SHAPE_LEVELS[SHAPE_LEVELS < 0.5]
@@ -39,10 +39,10 @@ _LEAST_STEP: Final = 1e-6
 
 def cells() -> list[list[int]]:
     """Return the rows of CASES by cell."""
-    rows: dict[tuple[int, int], list[int]] = {}
-    for row, (index, minute) in enumerate(CASES):
-        last = min(each for each in _LAST_MINUTES[HORIZONS[index]] if each >= minute)
-        rows.setdefault((index, last), []).append(row)
+    rows: dict[tuple[Horizon, int], list[int]] = {}
+    for (horizon, minute), row in ROWS.items():
+        last = min(each for each in _LAST_MINUTES[horizon] if each >= minute)
+        rows.setdefault((horizon, last), []).append(row)
     return list(rows.values())
 
 

@@ -26,6 +26,7 @@ from datetime import datetime
 from statistics import NormalDist
 from typing import Final
 
+from dejavu_feed.horizon import Horizon
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS, SPREAD_OF_RESULTS
 from dejavu_models.errors import FieldErrors, InvalidMarket
 
@@ -59,11 +60,6 @@ from before tip-off; see `is_own_market`.
 For 99.5 % of the 12,176 closing moneylines of 2014 to 2024, the difference from the probability that the closing spread
 of the same game implies is at most this.
 """
-
-_MARGINS: Final = {True: (1.0, SPREAD_OF_RESULTS), False: (0.57, 10.4)}
-_TOTALS: Final = {True: (1.0, 17.9), False: (0.5, 11.7)}
-"""At the end (True) and at the half (False): the mean result as a share of the closing line, and the standard deviation
-around it in points. From the 14,152 games of 2014 to 2024 with closing lines."""
 
 MAX_DIFFERENCE: Final = 0.15
 """Largest plausible difference between the model's probability and the market's, unless a policy has another; track
@@ -106,6 +102,14 @@ _SIDES: Final = {
     MarketKind.TOTAL: (MarketSide.OVER, MarketSide.UNDER),
 }
 _LINES: Final = {MarketKind.LEAD: (-MAX_LINE, MAX_LINE), MarketKind.TOTAL: (0.0, MAX_TOTAL_LINE)}
+_RESULTS: Final = {
+    (MarketKind.LEAD, Horizon.HALFTIME): (0.57, 10.4),
+    (MarketKind.LEAD, Horizon.FINAL): (1.0, SPREAD_OF_RESULTS),
+    (MarketKind.TOTAL, Horizon.HALFTIME): (0.5, 11.7),
+    (MarketKind.TOTAL, Horizon.FINAL): (1.0, 17.9),
+}
+"""The mean result as a share of the closing line, which is on the end, and the standard deviation around it in points.
+From the 14,152 games of 2014 to 2024 with closing lines."""
 
 
 class RiskLevel(enum.Enum):
@@ -211,6 +215,11 @@ class Market:
         faults.raise_first()
 
     @property
+    def least_results(self) -> tuple[int, int]:
+        """The least result above the line, and the least that is not below it: the same if the line is no integer."""
+        return math.floor(self.line) + 1, math.ceil(self.line)
+
+    @property
     def prices(self) -> tuple[float, float] | None:
         """Odds above and below the line; None without prices."""
         return None if self.above_odds is None or self.below_odds is None else (self.above_odds, self.below_odds)
@@ -311,7 +320,7 @@ class MarketAnswer:
         return decided / wins
 
 
-def is_own_market(market: Market, given: float | None, *, final: bool) -> bool:
+def is_own_market(market: Market, given: float | None, horizon: Horizon) -> bool:
     """Return whether a market repeats the line that was given to a forecast, or follows from that line.
 
     The price of such a market may also be from before tip-off, so a forecast from a later minute would always differ
@@ -321,19 +330,19 @@ def is_own_market(market: Market, given: float | None, *, final: bool) -> bool:
 
     Args:
         market: the market.
-        given: pregame margin, or total, of the request, in points; None without one.
-        final: whether the market is on the end of the game, otherwise on the half. The given line is always on the end.
+        given: pregame margin, or total, of the request, in points; None without one. It is always on the end.
+        horizon: horizon of the market.
     """
     if given is None:
         return False
-    share, spread = (_TOTALS if market.kind is MarketKind.TOTAL else _MARGINS)[final]
+    share, spread = _RESULTS[market.kind, horizon]
     implied = 1 - NormalDist(share * given, spread).cdf(market.line)
     if market.prices is not None and abs(fair_probability(*market.prices) - implied) <= OWN_PRICE:
         return True
     return market.line != 0 and abs(market.line - share * given) <= OWN_LINE
 
 
-def spread_to_come(minutes: float, *, final: bool, on_total: bool) -> float:
+def spread_to_come(minutes: float, kind: MarketKind, horizon: Horizon) -> float:
     """Return the standard deviation of an outcome around a fair line at some time before it, in points.
 
     The lead, and the points, move with a variance in proportion to the time (Stern, A Brownian motion model for the
@@ -342,11 +351,11 @@ def spread_to_come(minutes: float, *, final: bool, on_total: bool) -> float:
 
     Args:
         minutes: minutes of play up to the horizon; less than one, and overtime, count as one.
-        final: whether the horizon is the end of the game, otherwise the half.
-        on_total: whether the outcome is the total points, otherwise the differential.
+        kind: what the outcome is of.
+        horizon: the horizon.
     """
-    _, spread = (_TOTALS if on_total else _MARGINS)[final]
-    return spread * math.sqrt(max(minutes, 1.0) / (48.0 if final else 24.0))
+    _, spread = _RESULTS[kind, horizon]
+    return spread * math.sqrt(max(minutes, 1.0) / horizon.minutes)
 
 
 def american_to_decimal(american: int) -> float:
@@ -382,9 +391,7 @@ def evaluate_market(
             states.
     """
     policy, prices = market.policy, market.prices
-    # Works for whole and for half lines; a half line cannot push.
-    above_wins = float(at_least(math.floor(market.line) + 1))
-    at_or_above = float(at_least(math.ceil(market.line)))
+    above_wins, at_or_above = (float(at_least(result)) for result in market.least_results)
     push = max(0.0, at_or_above - above_wins)
     below_wins = 1.0 - at_or_above
     decided = above_wins + below_wins
@@ -433,7 +440,7 @@ def evaluate_market(
         confidence_met=confidence >= policy.confidence_threshold,
         implausible=implausible,
         mismatched=mismatched,
-        unrated=bool(unrated),
+        unrated=unrated,
         lead_staked=lead_staked,
     )
 

@@ -488,7 +488,7 @@ def _settled_market(
     return SettledMarket(
         on_total=on_total,
         line=market.line,
-        spread=spread_to_come(minutes_left, final=horizon is Horizon.FINAL, on_total=on_total),
+        spread=spread_to_come(minutes_left, market.kind, horizon),
         model_probability=model,
         fair_probability=fair,
         home_won=home_won,

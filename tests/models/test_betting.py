@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support.builders.markets import markets
 from tests.support.harness.present import present
 
+from dejavu_feed.horizon import Horizon
 from dejavu_models.betting import (
     DEFAULT_POLICY,
     Market,
@@ -223,7 +224,7 @@ def test_a_market_at_about_the_line_or_price_that_a_given_line_implies_repeats_i
     line, *odds = priced
     decimal = (american_to_decimal(each) if isinstance(each, int) else each for each in odds)
     kind = MarketKind.TOTAL if line > 100 else MarketKind.LEAD
-    assert is_own_market(Market(line, *decimal, kind=kind), given, final=final) is own
+    assert is_own_market(Market(line, *decimal, kind=kind), given, Horizon.FINAL if final else Horizon.HALFTIME) is own
 
 
 @given(st.floats(1.1, 20), st.integers(0, 1000), st.integers(0, 1000))

@@ -356,8 +356,7 @@ class Forecaster:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
         market, answer = query.market(MarketKind.LEAD), None
         if market is not None:
-            final = query.horizon is Horizon.FINAL
-            own = is_own_market(market, query.pregame_margin, final=final)
+            own = is_own_market(market, query.pregame_margin, query.horizon)
             # The price of a late moment knows of fouls and time-outs, which a request cannot say.
             late = query.moment is not None and query.moment.is_late(query.horizon)
             unrated = margin is None or (rated and not well_known) or own or late

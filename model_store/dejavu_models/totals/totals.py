@@ -149,7 +149,7 @@ def forecast_total(
     if market is not None:
         # The bookmaker knows the teams; the model may not.
         given = query.live.pregame_total
-        own = is_own_market(market, given, final=query.horizon is Horizon.FINAL)
+        own = is_own_market(market, given, query.horizon)
         unrated = expected is None or (given is None and not well_known) or own
         answer = evaluate_market(
             market, lambda total: 1 - game.cumulative(total - 1), unrated=unrated, lead_staked=lead_staked

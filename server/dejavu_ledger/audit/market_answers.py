@@ -58,9 +58,8 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     for name in (*(f"{side.value}'s win_probability" for side in market.kind.sides), "lead_staked"):
         if not 0.0 <= given[name] <= 1.0:
             return f"{name} is {given[name]!r}, not a probability"
-    above, at = math.floor(market.line) + 1, math.ceil(market.line)
-    # One key, not two, if the line is a half-integer.
-    at_least = {at: 1.0 - answer.below.win_probability, above: answer.above.win_probability}
+    # One key, not two, if the line is a half-integer: then the probability of the side above counts.
+    at_least = dict(reversed(_at_least(market, answer)))
     again = evaluate_market(market, at_least.__getitem__, unrated=answer.unrated, lead_staked=answer.lead_staked)
     for name, value in _values(market, again).items():
         found = given[name]
@@ -69,6 +68,12 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
         ):
             return f"{name} does not follow from the odds and probabilities"
     return None
+
+
+def _at_least(market: Market, answer: MarketAnswer) -> list[tuple[int, float]]:
+    """Return the probabilities of a result or more by which each side of a market wins, or does not lose."""
+    probabilities = (answer.above.win_probability, 1.0 - answer.below.win_probability)
+    return list(zip(market.least_results, probabilities, strict=True))
 
 
 def _values(market: Market, answer: MarketAnswer) -> dict[str, Any]:
@@ -85,11 +90,7 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
     if (fault := _staking_fault(issued, market, answer)) is not None:
         return fault
     what = "total" if on_total else "differential"
-    probabilities = (
-        (math.floor(market.line) + 1, answer.above.win_probability),
-        (math.ceil(market.line), 1.0 - answer.below.win_probability),
-    )
-    for side, (least, probability) in zip(market.kind.sides, probabilities, strict=True):
+    for side, (least, probability) in zip(market.kind.sides, _at_least(market, answer), strict=True):
         if forecast.total is not None and on_total:
             lower, upper = _total_bounds(forecast.total.distribution, least)
         else:
@@ -118,7 +119,7 @@ def _staking_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer)
     why = None
     if late:
         why = "it would stake at a late moment, whose price knows of fouls that the forecast does not"
-    elif is_own_market(market, given_line, final=forecast.horizon is Horizon.FINAL):
+    elif is_own_market(market, given_line, forecast.horizon):
         of, only = "total" if on_total else "margin", "the forecast's only information about the teams"
         why = f"it would stake at about the line or price of the given {of}, {only}"
     elif not known:
@@ -149,18 +150,18 @@ def _lead_bounds(forecast: Forecast, value: float) -> tuple[float, float]:
     # adapted.
     own = [(1.0 + forecast.widened_by) * score for score in forecast.static_scores or LEVEL_SCORES]
     usable = [each for each in zip(forecast.distribution, own, LEVEL_SCORES, strict=False) if abs(each[1]) <= reach]
-    quantiles, scores, issued = zip(*usable, strict=True) if usable else ((), (), ())
+    quantiles, scores, of_levels = zip(*usable, strict=True) if usable else ((), (), ())
     # Maximum difference between the share of residuals below a quantile and its level.
     slack = 0.5 / (games + 1) + _SAME
     below = bisect_left(quantiles, value - _ROUNDED)  # quantiles that are certainly below the value
     past = bisect_right(quantiles, value + _ROUNDED)  # index of the first that is certainly above it
     least = _moved(scores[below - 1], -slack) if below else -math.inf
     most = _moved(scores[past], slack) if past < len(scores) else math.inf
-    if scores != issued:  # the map from one to the other increases, and is known at these points alone
+    if scores != of_levels:  # the map from one to the other increases, and is known at these points alone
         below = bisect_right(scores, least - _SCORE_ROUNDED)
         past = bisect_left(scores, most + _SCORE_ROUNDED)
-        least = issued[below - 1] if below else -math.inf
-        most = issued[past] if past < len(issued) else math.inf
+        least = of_levels[below - 1] if below else -math.inf
+        most = of_levels[past] if past < len(of_levels) else math.inf
     lower, upper = 1.0 - NORMAL.cdf(most), 1.0 - NORMAL.cdf(least)
     # The probability does not increase with the value.
     return (lower, min(upper, leads)) if value > threshold else (max(lower, leads), upper)

@@ -73,7 +73,7 @@ def recorded(
         widened_by=widening - 1.0,
         home_lead_probability=made.home_lead_probability(),
     )
-    own_line = is_own_market(market, MARGIN, final=horizon is Horizon.FINAL) if unrated is None else unrated
+    own_line = is_own_market(market, MARGIN, horizon) if unrated is None else unrated
     answer = made.evaluate(market, horizon, unrated=own_line)
     return read_back(replace(plain, pregame_margin=MARGIN, forecast=forecast), market, answer)
 

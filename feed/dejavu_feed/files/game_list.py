@@ -16,7 +16,7 @@ from typing import Any, Final
 from dejavu_common.clock import game_day
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.plays_format import MAX_SCORE
-from dejavu_feed.files.tables import read_rows
+from dejavu_feed.files.tables import in_column, is_missing, read_rows
 from dejavu_feed.game_ids import game_id_of, is_game_id
 from dejavu_feed.pattern import Score
 from dejavu_feed.printed_numbers import whole
@@ -28,8 +28,6 @@ _MATCHUP: Final = re.compile(r"(\S+) (vs\.|@) (\S+)")
 _WINS: Final = {"W": True, "L": False}
 EXPECTED_DAY: Final = "a date such as 2024-10-22, or a time with its zone, but not midnight in UTC"
 """Forms of dates that `day_of` accepts, for error messages."""
-
-_MISSING: Final = ("", "NA", "None", "nan")
 
 
 @dataclass(slots=True)
@@ -114,20 +112,15 @@ def read_game_list(path: Path) -> GameList:
     games: dict[str, GameInList] = {}
     for each in read_rows(path, _COLUMNS, _RESULT):
         row = each.values
-        column = "GAME_ID"
+        matchup = str(row["MATCHUP"])
         try:
-            game_id = nba_id(str(row[column]))
-            column = "GAME_DATE"
-            day = day_of(row[column])
-            column = "MATCHUP"
-            matchup = str(row[column])
-            team, opponent, at_home = _teams(matchup)
-            column = "PTS"
-            points = _points(row.get(column))
-            column = "WL"
-            won = _won(row.get(column))
+            game_id = in_column("GAME_ID", nba_id, str(row["GAME_ID"]))
+            day = in_column("GAME_DATE", day_of, row["GAME_DATE"])
+            team, opponent, at_home = in_column("MATCHUP", _teams, matchup)
+            points = in_column("PTS", _points, row.get("PTS"))
+            won = in_column("WL", _won, row.get("WL"))
         except ValueError as error:
-            raise DataError(f"{each.place(path)}: {column} is {error}") from None
+            raise DataError(f"{each.place(path)}: {error}") from None
         home, away = (team, opponent) if at_home else (opponent, team)
         game = games.setdefault(game_id, GameInList(game_id, day, matchup, home, away))
         _compare(game, day, matchup, home, away)
@@ -185,7 +178,7 @@ def _teams(matchup: str) -> tuple[str, str, bool]:
 
 def _points(value: Any) -> int | None:
     """Return the points of a row; None if it has none, as before a game."""
-    if value is None or str(value) in _MISSING:
+    if is_missing(value):
         return None
     if not 0 <= (points := whole(value)) <= MAX_SCORE:
         raise ValueError(f"{str(value)[:40]!r}, expected points, 0 to {MAX_SCORE}")
@@ -194,7 +187,7 @@ def _points(value: Any) -> int | None:
 
 def _won(value: Any) -> bool | None:
     """Return whether the team of a row won; None if the row does not say."""
-    if value is None or str(value) in _MISSING:
+    if is_missing(value):
         return None
     if not isinstance(value, str) or value not in _WINS:
         raise ValueError(f"{value!r}, expected W or L")

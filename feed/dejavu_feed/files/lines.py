@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.game_list import day_of
-from dejavu_feed.files.tables import MAX_BYTES, in_column, read_rows
+from dejavu_feed.files.tables import MAX_BYTES, in_column, is_missing, read_rows
 from dejavu_feed.game_ids import game_id_of
 from dejavu_feed.lines import MAX_MARGIN, NO_LINE, TOTALS, Line, SidedLine, margin_of
 from dejavu_feed.printed_numbers import LEAST_AMERICAN, decimal_of, number, price, spread
@@ -146,9 +146,8 @@ def _value(values: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
     found: dict[str, Any] = {}
     for name in names:
         value = values.get(name)
-        if value is None or value != value or str(value).strip() in ("", "NA"):  # noqa: PLR0124 - NaN of parquet
-            continue
-        found[name] = value.strip() if isinstance(value, str) else value
+        if not is_missing(value):
+            found[name] = value.strip() if isinstance(value, str) else value
     if len(set(map(str, found.values()))) > 1:
         raise ValueError(f"{' and '.join(found)} differ; expected one of them")
     return next(iter(found.values()), None)

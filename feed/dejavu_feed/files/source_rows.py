@@ -22,6 +22,7 @@ from dejavu_feed.events import Event
 from dejavu_feed.files.espn_events import ESPN_TEAMS, espn_event
 from dejavu_feed.files.game_list import EXPECTED_DAY, day_of, nba_id
 from dejavu_feed.files.plays_format import MAX_SCORE
+from dejavu_feed.files.tables import is_missing
 from dejavu_feed.game_ids import COMPETITIVE
 from dejavu_feed.nba.event_rows import live_event, v2_event, v3_event
 from dejavu_feed.nba.typed_fields import clock_seconds
@@ -53,7 +54,7 @@ class SourceRow:
     """Values of a row, and their errors.
 
     Attributes:
-        values: by column; "", "NA" and None are missing.
+        values: by column; see `is_missing`.
         problems: (column, message) of each invalid value.
     """
 
@@ -63,7 +64,7 @@ class SourceRow:
     def text(self, column: str) -> str:
         """Return a value as text; "" if it is missing."""
         value = self.values.get(column)
-        return "" if value is None or value in ("", "NA") or value != value else str(value).strip()  # noqa: PLR0124 - NaN
+        return "" if is_missing(value) else str(value).strip()
 
     def required(self, column: str) -> str:
         """Return a value as text; add a problem if it is missing."""

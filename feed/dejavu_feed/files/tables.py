@@ -20,6 +20,7 @@ from dejavu_common.files import open_regular
 from dejavu_feed.errors import DataError, FeedNotInstalled
 
 T = TypeVar("T")
+ValueT = TypeVar("ValueT")
 
 _Values = Iterator[tuple[int | None, dict[str | None, Any]]]
 """Line and values of each row, as in `Row`."""
@@ -113,10 +114,15 @@ def read_rows(
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
 
 
-def in_column(column: str, read: Callable[[str], T], text: str) -> T:
+def is_missing(value: object) -> bool:
+    """Return whether a value stands for none: None, NaN in parquet, or an empty text or "NA" in text."""
+    return value is None or value != value or str(value).strip() in ("", "NA")  # noqa: PLR0124 - NaN
+
+
+def in_column(column: str, read: Callable[[ValueT], T], value: ValueT) -> T:
     """Return what `read` makes of a value; a `ValueError` names the column."""
     try:
-        return read(text)
+        return read(value)
     except ValueError as error:
         raise ValueError(f"{column}: {error}") from None
 

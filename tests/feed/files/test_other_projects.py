@@ -350,7 +350,7 @@ def test_pages_of_a_game_in_several_files_may_overlap(tmp_path: Path) -> None:
 def test_a_bad_list_of_games_is_told_by_line(tmp_path: Path) -> None:
     path = tmp_path / "games.csv"
     path.write_text(LISTED + "22023,LAL,0022300062,24.10.2023,LAL @ DEN,L\n")
-    with pytest.raises(DataError, match=r"games\.csv line 3: GAME_DATE is '24\.10\.2023', expected a date"):
+    with pytest.raises(DataError, match=r"games\.csv line 3: GAME_DATE: '24\.10\.2023', expected a date"):
         read_game_list(path)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -26,7 +26,6 @@ from dejavu_common.activity import Activity
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast
 from dejavu_server.limits import CallerLimit, Overloaded
@@ -121,15 +120,12 @@ class Batcher:
         Raises:
             Overloaded, CallerLimit: if too many queries wait already.
         """
-
-        def part(start: int, stop: int) -> Sequence[ForecastQuery]:
-            return queries[start:stop]
-
         # Each explanation queries the model for all earlier minutes: 128 explanations by a published model could hang a
         # worker.
         size = MAX_ON_LOOP if any(query.explain for query in queries) else CHUNK
-        parts = await self._in_parts(compute, forecaster, len(queries), part, size, caller)
-        return [answer for answers in parts for answer in answers]
+        parts = (queries[start : start + size] for start in range(0, len(queries), size))
+        found = await self._in_parts(partial(compute, forecaster), parts, len(queries), caller)
+        return [answer for answers in found for answer in answers]
 
     async def forecast_columns(
         self, forecaster: Forecaster, query: ColumnsQuery, caller: str = ""
@@ -147,26 +143,19 @@ class Batcher:
         Raises:
             Overloaded, CallerLimit: if too many queries wait already.
         """
-        work = partial(_columns, state=forecaster.active_state)
-        return await self._in_parts(work, forecaster, len(query), query.rows, COLUMNS_CHUNK, caller)
+        work = partial(forecaster.forecast_columns, state=forecaster.active_state)
+        parts = (query.rows(start, start + COLUMNS_CHUNK) for start in range(0, len(query), COLUMNS_CHUNK))
+        return await self._in_parts(work, parts, len(query), caller)
 
     async def _in_parts(
-        self,
-        work: Callable[[Forecaster, _Sized], _R],
-        forecaster: Forecaster,
-        number: int,
-        part: Callable[[int, int], _Sized],
-        size: int,
-        caller: str,
+        self, work: Callable[[_Sized], _R], parts: Iterable[_Sized], number: int, caller: str
     ) -> list[_R]:
         """Return a model's answers to the parts of one call, in order, computed on the thread.
 
         Args:
             work: answers a part.
-            forecaster: the model.
+            parts: the queries.
             number: number of queries, all of which count as waiting until the last is answered.
-            part: returns the queries from one index to another.
-            size: number of queries of a part.
             caller: name of the caller; empty if it is not limited.
 
         Raises:
@@ -179,20 +168,18 @@ class Batcher:
         self._admit(number)
         self._of_callers[caller] += number
         try:
-            starts = range(0, number, size)
-            return [await self._on_thread(work, forecaster, part(start, start + size)) for start in starts]
+            return [await self._on_thread(work, part) for part in parts]
         finally:
             self.unanswered -= number
             self._of_callers[caller] -= number
             if not self._of_callers[caller]:
                 del self._of_callers[caller]
 
-    async def _on_thread(self, work: Callable[[Forecaster, _Sized], _R], forecaster: Forecaster, queries: _Sized) -> _R:
+    async def _on_thread(self, work: Callable[[_Sized], _R], queries: _Sized) -> _R:
         """Compute queries of one call on the thread, unless its caller goes before the thread begins."""
-        loop = asyncio.get_running_loop()
-        computing = self._thread.submit(self.activity.run, self._timed, time.perf_counter(), work, forecaster, queries)
+        computing = self._thread.submit(self.activity.run, self._timed, time.perf_counter(), work, queries)
         try:
-            computed = await asyncio.wrap_future(computing, loop=loop)
+            computed = await asyncio.wrap_future(computing)
         except asyncio.CancelledError:
             self._metrics.count_dropped("thread" if computing.cancelled() else "computed", len(queries))
             raise
@@ -236,7 +223,7 @@ class Batcher:
 
     def _compute_alone(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
         self._metrics.batch_size.observe(1)
-        [answer] = self._timed(time.perf_counter(), compute, forecaster, [query])
+        [answer] = self._timed(time.perf_counter(), partial(compute, forecaster), [query])
         if isinstance(answer, Failed):
             raise answer.error
         return answer
@@ -266,15 +253,14 @@ class Batcher:
             elif pending:
                 self._metrics.batch_size.observe(len(pending))
                 queries = [query for query, _ in pending]
-                resolve(pending, self._timed(self._first_enqueued, compute, forecaster, queries))
+                resolve(pending, self._timed(self._first_enqueued, partial(compute, forecaster), queries))
             if len(pending) < len(group):
                 self._metrics.count_dropped("queue", len(group) - len(pending))
 
     async def _answer_on_thread(self, forecaster: Forecaster, group: Sequence[Waiting], enqueued: float) -> None:
-        loop = asyncio.get_running_loop()
-        computed, answers = await loop.run_in_executor(
-            self._thread, self.activity.run, self._timed, enqueued, _compute_waiting, forecaster, group
-        )
+        work = partial(_compute_waiting, forecaster)
+        computing = self._thread.submit(self.activity.run, self._timed, enqueued, work, group)
+        computed, answers = await asyncio.wrap_future(computing)
         gone = resolve(computed, answers)
         for stage, number in (("thread", len(group) - len(computed)), ("computed", gone)):
             if number:
@@ -282,17 +268,13 @@ class Batcher:
         if computed:
             self._metrics.batch_size.observe(len(computed))
 
-    def _timed(self, enqueued: float, work: Callable[[Forecaster, _Q], _R], forecaster: Forecaster, queries: _Q) -> _R:
+    def _timed(self, enqueued: float, work: Callable[[_Q], _R], queries: _Q) -> _R:
         """Return the result of computing a group; report its waiting and computing times."""
         began = time.perf_counter()
         self._metrics.queue_seconds.observe(began - enqueued)
-        result = work(forecaster, queries)
+        result = work(queries)
         self._metrics.compute_seconds.observe(time.perf_counter() - began)
         return result
-
-
-def _columns(forecaster: Forecaster, query: ColumnsQuery, state: ActiveState) -> ColumnsForecast:
-    return forecaster.forecast_columns(query, state)
 
 
 def _compute_waiting(forecaster: Forecaster, group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Forecast]]]:

@@ -17,7 +17,7 @@ from dejavu_cli.options import Call
 from dejavu_cli.output.poll_display import end_on_signals
 from dejavu_common.clock import utc_now
 from dejavu_poller.leadership import holder_name
-from dejavu_poller.notify.bodies import Request, request
+from dejavu_poller.notify.bodies import request
 from dejavu_poller.notify.conditions import Message
 from dejavu_poller.notify.delivery import Deliverer, Report, Result, Sender
 from dejavu_poller.notify.notifier import RuleNotifier
@@ -62,7 +62,7 @@ def run_notifier(file: Path, call: Call, *, delay: float, dry_run: bool, replays
                 stack.push_async_callback(deliverer.close)
                 tell = deliverer.put
             task = asyncio.create_task(RuleNotifier(client, rules, tell, replays=replays).run())
-            end_on_signals(partial(_cancel, task))
+            end_on_signals(task.cancel)
             typer.echo(f"Watching for {len(rules.rules)} rules", err=True)
             with suppress(asyncio.CancelledError):
                 await task
@@ -77,12 +77,13 @@ def _load(file: Path) -> Rules:
         raise typer.BadParameter(str(error), param_hint="RULES") from None
 
 
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-
-
 def _print(rules: Rules, message: Message, target: str) -> None:
-    _print_request(target, request(rules.targets[target], message, utc_now()))
+    """Print what would be sent, without the address, which may be a secret."""
+    typer.echo(f"{_clock()} {target}: {request(rules.targets[target], message, utc_now()).body.decode()}")
+
+
+def _clock() -> str:
+    return f"{utc_now().astimezone():%H:%M:%S}"
 
 
 async def _send_tests(rules: Rules) -> list[Report]:
@@ -113,14 +114,6 @@ def _print_report(report: Report, *, as_json: bool) -> None:
         }
         typer.echo(json.dumps(fields, ensure_ascii=False))
         return
+    result = "failed, tried again" if attempt.result is Result.RETRY else attempt.result
     failure = f" ({attempt.failure})" if attempt.failure else ""
-    again = ", tried again" if attempt.result is Result.RETRY else ""
-    result = "failed" if attempt.result is Result.RETRY else attempt.result
-    typer.echo(
-        f"{utc_now().astimezone():%H:%M:%S} {target}: {result}{again}{failure} · {message.title}. {message.text}"
-    )
-
-
-def _print_request(target: str, made: Request) -> None:
-    """Print what would be sent, without the address, which may be a secret."""
-    typer.echo(f"{utc_now().astimezone():%H:%M:%S} {target}: {made.body.decode()}")
+    typer.echo(f"{_clock()} {target}: {result}{failure} · {message.title}. {message.text}")

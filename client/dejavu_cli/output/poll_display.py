@@ -208,7 +208,7 @@ def _without_echo() -> Iterator[None]:
             termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
-def end_on_signals(stop: Callable[[], None]) -> None:
+def end_on_signals(stop: Callable[[], object]) -> None:
     """Call `stop` at the first SIGINT or SIGTERM. A second one has its default effect."""
     loop = asyncio.get_running_loop()
 

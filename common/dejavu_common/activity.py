@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -64,8 +65,9 @@ def own_seconds(before: ThreadUsage | None, now: ThreadUsage | None, elapsed: fl
     return elapsed
 
 
+@dataclass(slots=True, eq=False)
 class _Task:
-    """A task that runs on a thread.
+    """A task that runs on the thread that makes it.
 
     Attributes:
         thread: native id of the thread.
@@ -74,13 +76,10 @@ class _Task:
         is_outside: whether it waits for another machine, see `waiting_outside`.
     """
 
-    __slots__ = ("is_outside", "stalled", "thread", "usage")
-
-    def __init__(self) -> None:
-        self.thread = threading.get_native_id()
-        self.usage: ThreadUsage | None = None
-        self.stalled = 0.0
-        self.is_outside = False
+    thread: int = field(default_factory=threading.get_native_id)
+    usage: ThreadUsage | None = None
+    stalled: float = 0.0
+    is_outside: bool = False
 
 
 _running: dict[int, _Task] = {}

@@ -9,8 +9,7 @@ import resource
 import signal
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
+_PRCTL = {"PR_SET_PDEATHSIG": 1, "PR_SET_CHILD_SUBREAPER": 36}
 
 _MEBIBYTE = 1024 * 1024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -28,9 +27,7 @@ def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
         OSError: if the kernel refuses.
         SystemExit: if the parent has died already.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, number) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    _prctl("PR_SET_PDEATHSIG", number)
     if os.getppid() != parent_pid:  # the parent died before the prctl call
         raise SystemExit(1)
 
@@ -41,9 +38,12 @@ def become_subreaper() -> None:
     Raises:
         OSError: if the kernel refuses.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    _prctl("PR_SET_CHILD_SUBREAPER", 1)
+
+
+def _prctl(option: str, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(_PRCTL[option], value) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option})")
 
 
 def thread_count() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -110,9 +111,9 @@ class ServerReport:
         """Whether a check has found the ledger unusable; findings with the same cause are left out."""
         return any(each.check == "ledger" and each.severity is Severity.FAULT for each in self.findings)
 
-    def add(self, *findings: Finding) -> None:
-        """Add findings about this server."""
-        self.findings += (replace(each, server=self.name) for each in findings)
+    def add(self, *findings: Finding | None) -> None:
+        """Add findings about this server; None stands for nothing to say."""
+        self.findings += (replace(each, server=self.name) for each in findings if each is not None)
 
 
 def shown_address(target: str) -> str:
@@ -134,20 +135,17 @@ def examine_server(address: ServerAddress, access: DoctorAccess, timeout: float)
         try:
             report.add(_reach(client))
         except DejavuClientError as error:
-            report.add(_unreachable(error, address, access, timeout, transport))
-            report.add(*([transport] if transport is not None else []))
+            report.add(_unreachable(error, address, access, timeout, transport), transport)
             return report
         if transport is not None and transport.severity is Severity.FAULT:  # gRPC has authorities of its own
             transport = ok("tls", "trusted by gRPC's own authorities; give --ca FILE to see when it expires")
-        report.add(*([transport] if transport is not None else []))
         local = is_local(address.target)
-        report.add(*examine_access(client, anonymous, has_token=access.token is not None, local=local))
-        report.add(*_ledger_health(client))  # first: what needs the ledger fails with it
+        report.add(transport, *examine_access(client, anonymous, has_token=access.token is not None, local=local))
+        report.add(_ledger_health(client))  # first: what needs the ledger fails with it
         _read(report, client)
     if report.stats is not None:
         report.add(_version(report.stats), _workers(report.stats), *_files(report.stats))
-        report.add(*_supervisor(report.stats, report.checkpoint))
-        report.add(_calls(report.stats))
+        report.add(_supervisor(report.stats, report.checkpoint), _calls(report.stats))
         report.add(*(each for each in _ledger(report.stats) if each.check != "ledger" or not report.has_lost_ledger))
         if report.stats.ledger.disk == DISK_STATE_BELOW_RESERVE:
             report.findings = [each for each in report.findings if each.check not in _FOLLOWS_FROM_DISK]
@@ -251,7 +249,7 @@ def _read(report: ServerReport, client: DejavuClient) -> None:
     if report.models:
         report.add(_model(report.models[0]))
     if report.cache is not None:
-        report.add(*_cache(report.cache))
+        report.add(_cache(report.cache))
 
 
 def _clock(server: float, before: float, after: float) -> Finding:
@@ -281,33 +279,31 @@ def _model(model: Model) -> Finding:
     return ok("model", text)
 
 
-def _cache(stats: GetCacheStatsResponse) -> Iterator[Finding]:
-    """Yield the finding about the cache that servers share; nothing if there is none."""
+def _cache(stats: GetCacheStatsResponse) -> Finding | None:
+    """Return the finding about the cache that servers share; None if there is none."""
     if stats.shared_state == SHARED_CACHE_STATE_FAILED:
         text = "the shared cache fails or is slow: what-ifs are computed without it"
         repair = "see `shared_cache_failed` in the log, and repair Redis; no server needs a restart"
-        yield warning("cache", text, repair, "runbook.md#dejavusharedcachefailed")
-    elif stats.shared_state == SHARED_CACHE_STATE_USED:
-        yield ok("cache", "the shared cache is used")
+        return warning("cache", text, repair, "runbook.md#dejavusharedcachefailed")
+    return ok("cache", "the shared cache is used") if stats.shared_state == SHARED_CACHE_STATE_USED else None
 
 
-def _ledger_health(client: DejavuClient) -> Iterator[Finding]:
+def _ledger_health(client: DejavuClient) -> Finding | None:
+    """Return the finding about a ledger that does not serve."""
     try:
         status = client.health(LEDGER)
     except UnimplementedError:  # a proxy forwards no health checks
-        return
+        return None
     except NotFoundError:
-        yield warning(
-            "ledger", "the server does not report its health", "install the same release", "operations.md#upgrade"
-        )
-        return
+        text = "the server does not report its health"
+        return warning("ledger", text, "install the same release", "operations.md#upgrade")
     except DejavuClientError as error:
-        yield fault("ledger", error.message, "run it again", "runbook.md#dejavuledgerunavailable")
-        return
-    if status is not HealthStatus.SERVING:
-        text = f"{status.name}: named forecasts are refused, perhaps streams and the record too"
-        repair = "see `ledger_failing` or `ledger_disk_low` in its log: repair disk or database; no restart is needed"
-        yield fault("ledger", text, repair, "runbook.md#dejavuledgerunavailable")
+        return fault("ledger", error.message, "run it again", "runbook.md#dejavuledgerunavailable")
+    if status is HealthStatus.SERVING:
+        return None
+    text = f"{status.name}: named forecasts are refused, perhaps streams and the record too"
+    repair = "see `ledger_failing` or `ledger_disk_low` in its log: repair disk or database; no restart is needed"
+    return fault("ledger", text, repair, "runbook.md#dejavuledgerunavailable")
 
 
 def _version(stats: GetServiceStatsResponse) -> Finding:
@@ -339,14 +335,15 @@ def _workers(stats: GetServiceStatsResponse) -> Finding:
     return ok("workers", text)
 
 
-def _supervisor(stats: GetServiceStatsResponse, checkpoint: Checkpoint | None) -> Iterator[Finding]:
-    """Yield the finding about a supervisor that stands still, by the clock of the server if a checkpoint tells it."""
+def _supervisor(stats: GetServiceStatsResponse, checkpoint: Checkpoint | None) -> Finding | None:
+    """Return the finding about a supervisor that stands still, by the clock of the server if a checkpoint tells it."""
     now = time.time() if checkpoint is None else checkpoint.signed_time.ToNanoseconds() / 1e9
     age = now - stats.sampled_time.ToNanoseconds() / 1e9
-    if age > OLD_STATISTICS_SECONDS:
-        text = f"the supervisor stands still: its statistics are {seconds_text(age)} old, and it replaces no worker"
-        look = "see the state of its process: `kill -CONT` if it is stopped (T); otherwise restart the server"
-        yield fault("supervisor", text, look, "runbook.md#dejavudown")
+    if age <= OLD_STATISTICS_SECONDS:
+        return None
+    text = f"the supervisor stands still: its statistics are {seconds_text(age)} old, and it replaces no worker"
+    look = "see the state of its process: `kill -CONT` if it is stopped (T); otherwise restart the server"
+    return fault("supervisor", text, look, "runbook.md#dejavudown")
 
 
 def _files(stats: GetServiceStatsResponse) -> Iterator[Finding]:
@@ -378,11 +375,10 @@ def _calls_of(stats: GetServiceStatsResponse, seconds: int, period: str) -> Find
     window = next((each for each in stats.windows if each.length_seconds == seconds), None)
     methods: Sequence[Any] = window.methods if window is not None else ()
     calls = sum(each.calls for each in methods)
-    codes: dict[str, int] = {}
-    for code, number in (each for method in methods for each in failed_calls(method).items()):
-        codes[code] = codes.get(code, 0) + number
-    failed = sum(codes.get(code, 0) for code in _SERVER_FAULTS)
-    refused = codes.get("RESOURCE_EXHAUSTED", 0)
+    codes = Counter[str]()
+    for method in methods:
+        codes.update(failed_calls(method))
+    failed, refused = sum(codes[code] for code in _SERVER_FAULTS), codes["RESOURCE_EXHAUSTED"]
     text = f"{calls:,} in {period}"
     if failed > _MOST_FAULTS * calls:
         shown = ", ".join(f"{code} {number:,}" for code, number in sorted(codes.items()) if code in _SERVER_FAULTS)

@@ -83,10 +83,10 @@ class MarketRecording(enum.Enum):
     """The request named no game."""
 
     ODDS_MISMATCHED = "odds_mismatched"
+    """Its two prices do not belong together."""
 
     NO_PRICES = "no_prices"
     """It has a line alone."""
-    """Its two prices do not belong together."""
 
 
 class SentMarket(NamedTuple):

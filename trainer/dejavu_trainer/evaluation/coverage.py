@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +25,7 @@ from dejavu_models.arrays import Floats, Integers
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS
 from dejavu_models.uncertainty.lead_groups import lead_groups
+from dejavu_models.uncertainty.normal_scores import NORMAL
 from dejavu_trainer.evaluation.figures import ALL, LEADS
 from dejavu_trainer.evaluation.table import LEVELS, MARGINS, TOTALS, Table
 
@@ -206,7 +206,7 @@ def coverage(
     ranks = behind[used] + 1
     due = 1 - 2 * np.floor(ranks * (100 - level) / 200 + 1e-9) / ranks
     chance = np.square(weights[used]) * (1 / games[used] + 1 / behind[used])
-    half = NormalDist().inv_cdf((1 + probability) / 2) * math.sqrt(float(shares.var() * chance.sum()))
+    half = NORMAL.inv_cdf((1 + probability) / 2) * math.sqrt(float(shares.var() * chance.sum()))
     value = float(shares.mean())
     return EmpiricalCoverage(Estimate(value, value - half, value + half), float(weights[used] @ due))
 

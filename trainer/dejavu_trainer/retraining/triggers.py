@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from statistics import NormalDist
 from typing import Any, Final, Self
 
 import numpy as np
@@ -28,6 +27,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.manifest import Manifest
 from dejavu_models.ratings import MAX_RATINGS_DAYS
 from dejavu_models.types import Horizon
+from dejavu_models.uncertainty.normal_scores import NORMAL, radius_of_alpha
 from dejavu_trainer.data.games import Games, ranges
 from dejavu_trainer.retraining.settings import RetrainSettings
 
@@ -277,6 +277,5 @@ def excess_of_whole_ends(alpha: float, mean_width: float) -> float:
     """
     if not mean_width or not 0 < alpha < 1:
         return 0.0
-    normal = NormalDist()
-    score = normal.inv_cdf(1 - alpha / 2)
-    return 2 * score * normal.pdf(score) / mean_width
+    score = radius_of_alpha(alpha)
+    return 2 * score * NORMAL.pdf(score) / mean_width

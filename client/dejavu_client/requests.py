@@ -100,9 +100,7 @@ def predict_request(
     Raises:
         TypeError: if a value does not have the type of its field, or there is no such option.
     """
-    if unknown := options.keys() - PredictOptions.__annotations__.keys():
-        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
-    fields: dict[str, Any] = dict(options)
+    fields = _known("options", options, PredictOptions)
     if not fields.get("game_id"):
         fields.setdefault("horizon", HALFTIME)
     explain, day = fields.pop("explain", False), fields.pop("game_date", None)
@@ -213,11 +211,8 @@ def total_market(
 def _market(
     kind: MarketKind.ValueType, line: float, above: float | None, below: float | None, options: StakeOptions
 ) -> Market:
-    if unknown := options.keys() - StakeOptions.__annotations__.keys():
-        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
     first, second = (None if price is None else _odds(price) for price in (above, below))
-    fields: dict[str, Any] = {**options}  # protobuf takes a datetime for a Timestamp; its stubs do not
-    return Market(kind=kind, line=line, above=first, below=second, **fields)
+    return Market(kind=kind, line=line, above=first, below=second, **_known("options", options, StakeOptions))
 
 
 def _odds(price: float) -> Odds:
@@ -321,11 +316,9 @@ def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
 
 
 def _fields(conditions: Mapping[str, object], valid: type) -> dict[str, Any]:
-    """Return the conditions as the fields of a request; refuse names that are not among those of a TypedDict."""
-    names = sorted(valid.__annotations__)
-    if unknown := sorted(conditions.keys() - set(names)):
-        raise TypeError(f"unknown conditions: {', '.join(unknown)}; expected some of {', '.join(names)}")
-    fields = _with_iso_dates(conditions)
+    """Return the conditions as the fields of a request."""
+    fields = _known("conditions", conditions, valid)
+    fields |= {name: _iso_date(name, fields[name]) for name in ("from_date", "to_date") if name in fields}
     if isinstance(name := fields.get("horizon"), str):
         if name not in _HORIZONS:
             raise ValueError(f"horizon is {name!r}; expected half, halftime or final")
@@ -333,10 +326,12 @@ def _fields(conditions: Mapping[str, object], valid: type) -> dict[str, Any]:
     return fields
 
 
-def _with_iso_dates(conditions: Mapping[str, object]) -> dict[str, Any]:
-    """Return the conditions as the fields of a request, with the dates as texts."""
-    days = {name: _iso_date(name, conditions[name]) for name in ("from_date", "to_date") if name in conditions}
-    return {**conditions, **days}
+def _known(what: str, given: Mapping[str, object], valid: type) -> dict[str, Any]:
+    """Return a copy of what is given; refuse names that are not among those of a TypedDict."""
+    names = sorted(valid.__annotations__)
+    if unknown := sorted(given.keys() - set(names)):
+        raise TypeError(f"unknown {what}: {', '.join(unknown)}; expected some of {', '.join(names)}")
+    return dict(given)
 
 
 def _margin_source(source: object) -> MarginSource.ValueType | None:

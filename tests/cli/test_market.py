@@ -112,6 +112,8 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
 def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run) -> None:
     unsure = pb.MarketAnswer(above=AWAY, below=HOME, side=pb.MARKET_SIDE_AWAY, overround=-0.01)
     unsure.risk_level = pb.RISK_LEVEL_EXTREME
+    for side in (unsure.above, unsure.below):
+        side.stake = side.stake_fraction  # of a bankroll of 1
     odds = ("--moneyline", "--horizon", "final", "--home-odds", "+120", "--away-odds", "-105")
     for bankroll in ((), ("--bankroll", "1")):  # as it is recorded
         told = shown(server, run, *odds, *bankroll, markets=[unsure])

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.market_pb2 import MarketAnswer
-from dejavu_cli.output.market import ABOVE, break_even, no_stake_reason
+from dejavu_cli.output.market import ABOVE, amount, break_even, no_stake_reason
 from dejavu_cli.output.responsive_table import ResponsiveTable, named_column
 from dejavu_client.formatting import chance, signed
 from dejavu_common.rich_console import Console
@@ -57,7 +57,7 @@ def print_bets(weighed: Sequence[WeighedMarket], bankroll: float) -> None:
     for each in weighed:
         if reason := _reason(each):
             console.print(f"line {each.priced.row}: {reason}", style="dim", highlight=False)
-    console.print(f"stakes together: {_amount(staked, bankroll)}", highlight=False)
+    console.print(f"stakes together: {amount(staked, bankroll)}", highlight=False)
     notice = next((each.answer.notice for each in weighed if each.answer is not None), "")
     if notice:
         console.print(f"The model is {notice}.", highlight=False)
@@ -100,7 +100,7 @@ def _cells(each: WeighedMarket, bankroll: float) -> dict[str, str | Text]:
             "market": chance(side.fair_probability),
             "used": chance(side.staking_probability),
             "break-even": chance(break_even(side, answer.push_probability)),
-            "stake": _amount(side.stake, bankroll) if answer.side else "–",
+            "stake": amount(side.stake, bankroll) if answer.side else "–",
         }
     return cells
 
@@ -118,7 +118,3 @@ def _bet(priced: PricedMarket, home: str, away: str) -> tuple[str, str]:
 
 def _price(price: float) -> str:
     return signed(price, 0) if abs(price) >= _AMERICAN and price.is_integer() else f"{price:.2f}"
-
-
-def _amount(amount: float, bankroll: float) -> str:
-    return f"{100 * amount:.2f} %" if bankroll == 1.0 else f"{amount:,.2f}"

@@ -19,7 +19,6 @@ from dejavu.v1.market_pb2 import (
     MarketSideAnswer,
     Odds,
     RiskLevel,
-    Staking,
 )
 from dejavu.v1.prediction_service_pb2 import RiskAssessment, RiskFactor, RiskFactorKind, RiskResult
 from dejavu_cli.output.forecast import print_warnings
@@ -32,7 +31,6 @@ _HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "sta
 
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
     """Print both sides of a market and the recommended bet; without prices, the probabilities of its line."""
-    amounts = _has_amounts(market)
     named = "points of both teams" if market.kind == MARKET_KIND_TOTAL else "the market"
     if not market.HasField("above"):
         _print_line(answer, market, forecast, named)
@@ -40,7 +38,7 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     table = titled_table(f"{named}, at the {horizon_label(forecast.horizon)}", *_HEADERS, no_wrap=True)
     priced = ((market.above, answer.above), (market.below, answer.below))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
-        table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=amounts))
+        table.add_row(name, *_side_cells(price, side, market, answer.push_probability))
     console = Console()
     _print_sides(console, table, answer, market)
     console.print(bet(answer, market, forecast), highlight=False)
@@ -70,12 +68,15 @@ def _print_sides(console: Console, table: Table, answer: MarketAnswer, market: M
         notes.append(f"a push {chance(answer.push_probability)}")
     console.print(table)
     console.print(" · ".join(notes), style="dim", highlight=False)
-    share, kelly, game, evening = map(percent, _shares(answer.staking))
+    staking = answer.staking
+    shares = staking.model_share, staking.kelly_fraction, staking.game_cap, staking.evening_cap
+    share, kelly, game, evening = map(percent, shares)
     on_game = market.game_staked
     on_evening = market.evening_staked if market.HasField("evening_staked") else on_game
     staked = "nothing stated, so this counts as the evening's first bet"
     if on_evening:
-        staked = f"{_amount(on_game, market)} on this game, {_amount(on_evening, market)} this evening"
+        bankroll = _bankroll(market)
+        staked = f"{amount(on_game, bankroll)} on this game, {amount(on_evening, bankroll)} this evening"
     for line in (
         f"used: the market's probability, moved {share} of the way to the model's",
         f"stake: {kelly} of Kelly's; at most {game} of the bankroll a game, {evening} an evening",
@@ -84,24 +85,19 @@ def _print_sides(console: Console, table: Table, answer: MarketAnswer, market: M
         console.print(line, style="dim", highlight=False)
 
 
-def _shares(staking: Staking) -> tuple[float, float, float, float]:
-    return staking.model_share, staking.kelly_fraction, staking.game_cap, staking.evening_cap
-
-
 def _notice(answer: MarketAnswer) -> str:
     return f"The model is {answer.notice}."
 
 
-def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bool) -> tuple[str, ...]:
+def _side_cells(price: Odds, side: MarketSideAnswer, market: Market, push: float) -> tuple[str, ...]:
     """Return the cells of a side; the verdict says why there is no stake."""
-    staked = side.stake_fraction > 0.0
     return (
         _price(price),
         chance(break_even(side, push)),
         chance(side.win_probability),
         chance(side.fair_probability),
         chance(side.staking_probability),
-        _stake(side, amounts) if staked else "–",
+        amount(side.stake, _bankroll(market)) if side.stake_fraction > 0.0 else "–",
     )
 
 
@@ -227,7 +223,7 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     above, below = sides(market, forecast)
     name, side = (above, answer.above) if answer.side in ABOVE else (below, answer.below)
     verdict = (
-        f"{model}: {name}, {_stake(side, _has_amounts(market))}\n{_beside_break_even(side, answer.push_probability)}"
+        f"{model}: {name}, {amount(side.stake, _bankroll(market))}\n{_beside_break_even(side, answer.push_probability)}"
     )
     if of_total:
         return f"{verdict}\n{_notice(answer)}"
@@ -288,21 +284,17 @@ def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
     return f"{names[0]} {signed(-market.line, digits)}", f"{names[1]} {signed(market.line, digits)}"
 
 
-def _amount(amount: float, market: Market) -> str:
-    return f"{amount:,.2f}" if _has_amounts(market) else f"{100 * amount:.2f} %"
+def amount(staked: float, bankroll: float) -> str:
+    """Format a part of the bankroll; with a bankroll of 1, as of a market without one, as a share of it."""
+    return f"{100 * staked:.2f} %" if bankroll == 1.0 else f"{staked:,.2f}"
 
 
-def _has_amounts(market: Market) -> bool:
-    """Return whether stakes are amounts. A market without a bankroll is recorded with a bankroll of 1."""
-    return market.HasField("bankroll") and market.bankroll != 1.0
+def _bankroll(market: Market) -> float:
+    return market.bankroll if market.HasField("bankroll") else 1.0
 
 
 def profit_text(profit: float, market: Market) -> str:
     """Format a profit that is given as a share of the bankroll: as an amount of money if the bankroll is known."""
-    if _has_amounts(market):
-        return f"{signed(profit * market.bankroll, 2)} of a bankroll of {market.bankroll:,.2f}"
+    if (bankroll := _bankroll(market)) != 1.0:
+        return f"{signed(profit * bankroll, 2)} of a bankroll of {bankroll:,.2f}"
     return f"{signed(100 * profit, 2)} % of the bankroll"
-
-
-def _stake(side: MarketSideAnswer, amounts: bool) -> str:
-    return f"{side.stake:,.2f}" if amounts else f"{100 * side.stake_fraction:.2f} %"

@@ -14,7 +14,7 @@ import base64
 import binascii
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -41,8 +41,9 @@ CONDITIONS: Final = {
     "complete_minutes": "f.elapsed_s = 60 * f.minute",
     "owners_only": "f.owned",
     "recorded_by": "COALESCE(f.recorded_by, NULL) = :recorded_by",
+    "real_only": "f.replay = FALSE",
 }
-"""Conditions of rows `f` of `forecasts`, by the fields of a filter that they are for.
+"""Conditions of rows `f` of `forecasts`, by the fields and the property of a filter that they are for.
 
 COALESCE keeps the database from using an index for them: whoever reads by game or in the order of an index chooses it.
 """
@@ -79,11 +80,10 @@ class CommonFilter:
         given = {name: value for name, value in given.items() if value not in {None, ""}}
         return {name: value.value if isinstance(value, Horizon) else value for name, value in given.items()}
 
-    def conditions(self) -> list[str]:
-        """Return the conditions that are set, except that of the game."""
-        given = self.parameters()
-        conditions = [condition for name, condition in CONDITIONS.items() if name in given]
-        return [*conditions, "f.replay = FALSE"] if self.real_only else conditions
+    def conditions(self, of: Mapping[str, str] = CONDITIONS) -> list[str]:
+        """Return the conditions that are set; by default those of forecasts, without that of the game."""
+        given = self.parameters() | ({"real_only": True} if self.real_only else {})
+        return [condition for name, condition in of.items() if name in given]
 
 
 DIGEST_BYTES: Final = 9

@@ -250,7 +250,7 @@ def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
     Raises:
         LedgerCorrupt: if a row cannot be read back.
     """
-    rows = _rows(connection, _OF_FORECASTS, _conditions_of_games(filter_), filter_.parameters())
+    rows = _rows(connection, _OF_FORECASTS, filter_.conditions(_CONDITIONS_OF_GAMES), filter_.parameters())
     with store.decoding():
         return _Forecasts.of(rows, {}, {}).selected(filter_)
 
@@ -268,14 +268,9 @@ _CONDITIONS_OF_GAMES: Final = {
     "game_id": "game_id = :game_id",
     "first_day": "last_day >= :first_day",
     "last_day": "first_day <= :last_day",
+    "real_only": "replay = FALSE",
 }
-
-
-def _conditions_of_games(filter_: ScoreFilter) -> list[str]:
-    """Return conditions of the rows of `scores` that may have forecasts that match a filter."""
-    given = filter_.parameters()
-    conditions = [condition for name, condition in _CONDITIONS_OF_GAMES.items() if name in given]
-    return [*conditions, "replay = FALSE"] if filter_.real_only else conditions
+"""Conditions of the rows of `scores` that may have forecasts that match a filter; as `pages.CONDITIONS`."""
 
 
 def _rows(
@@ -365,7 +360,7 @@ class _Scored(NamedTuple):
     @classmethod
     def read(cls, connection: Connection, filter_: ScoreFilter, since: int) -> _Scored:
         """Read what matches a filter, after a sequence."""
-        conditions = ["outcome IS NOT NULL", *_conditions_of_games(filter_)]
+        conditions = ["outcome IS NOT NULL", *filter_.conditions(_CONDITIONS_OF_GAMES)]
         rows = _rows(connection, "texts, forecasts, shadows, quantiles", conditions, filter_.parameters())
         with store.decoding():
             forecasts = _Forecasts.of([(*row[:2], b"") for row in rows], {}, {})

@@ -8,9 +8,9 @@ it; its terms equal those of a server.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.arrays import Floats
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import (
-    GameSchedule,
     GameTerms,
     ScheduleHistory,
     TotalTerms,
@@ -30,6 +29,8 @@ from dejavu_models.team_filter import FilterT, RatingSettings, TeamFilter, carri
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
 
+TermsT = TypeVar("TermsT", GameTerms, TotalTerms)
+
 
 def margin_terms(games: Games) -> list[GameTerms]:
     """Return the terms by which the schedule and the phase of each game enter its expected margin.
@@ -37,23 +38,22 @@ def margin_terms(games: Games) -> list[GameTerms]:
     Args:
         games: games, from the first of each season on: missing ones count as not played.
     """
-    columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
-    return [game_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]
+    return _terms(games, game_terms)
 
 
 def totals_terms(games: Games) -> list[TotalTerms]:
     """Return the terms by which schedule and phase of each game enter its expected total; see `margin_terms`."""
-    columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
-    return [total_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]
+    return _terms(games, total_terms)
 
 
-def _schedules(games: Games) -> list[GameSchedule]:
-    history, schedules = ScheduleHistory(), list[GameSchedule]()
-    columns = (games.date.tolist(), games.home.tolist(), games.away.tolist(), games.neutral)
-    for day, home, away, neutral in zip(*columns, strict=True):
-        schedules.append(history.before(day, home, away, neutral_site=neutral))
+def _terms(games: Games, terms_of: Callable[..., TermsT]) -> list[TermsT]:
+    history, terms = ScheduleHistory(), list[TermsT]()
+    columns = (games.date.tolist(), games.home.tolist(), games.away.tolist(), games.neutral, games.phase.tolist())
+    for day, home, away, neutral, phase in zip(*columns, strict=True):
+        schedule = history.before(day, home, away, neutral_site=neutral)
+        terms.append(terms_of(schedule, home, is_playoffs=phase in PLAYOFF_PHASES))
         history = history.after(day, home, away)
-    return schedules
+    return terms
 
 
 BURN_IN = 0.5

@@ -19,6 +19,25 @@ from dejavu_common.tasks import retrieve
 _T = TypeVar("_T")
 
 
+class Holdings(Counter[str]):
+    """How many things each caller holds; one that holds none takes no memory."""
+
+    def give_back(self, caller: str, number: int = 1) -> None:
+        """Count things of a caller out."""
+        self[caller] -= number
+        if not self[caller]:
+            del self[caller]
+
+    @contextmanager
+    def held(self, caller: str, number: int = 1) -> Iterator[None]:
+        """Count things of a caller until the end of the block."""
+        self[caller] += number
+        try:
+            yield
+        finally:
+            self.give_back(caller, number)
+
+
 class TooManyWaitError(Exception):
     """The maximum number of requests already waits for a slot."""
 
@@ -37,7 +56,7 @@ class FairSlots:
         self._free = number
         self._per_caller = per_caller
         self._max_waiting = max_waiting
-        self._held = Counter[str]()
+        self._held = Holdings()
         self._waiting = 0
         self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # the next caller comes first
 
@@ -68,9 +87,7 @@ class FairSlots:
     def release(self, caller: str) -> None:
         """Give a slot of a caller to the caller whose turn it is."""
         self._free += 1
-        self._held[caller] -= 1
-        if not self._held[caller]:
-            del self._held[caller]
+        self._held.give_back(caller)
         while self._free and (following := self._next()) is not None:
             turn = self._lines[following][0]
             self._remove(following, turn)
@@ -147,7 +164,7 @@ class StreamSlots:
         self._number = number
         self._per_caller = per_caller
         self._held: dict[object, tuple[str, Callable[[], None]]] = {}  # oldest first
-        self._by_caller = Counter[str]()
+        self._by_caller = Holdings()
 
     @contextmanager
     def held(self, caller: str, evict: Callable[[], None]) -> Iterator[None]:
@@ -178,7 +195,4 @@ class StreamSlots:
 
     def _leave(self, slot: object) -> None:
         if (held := self._held.pop(slot, None)) is not None:
-            caller, _ = held
-            self._by_caller[caller] -= 1
-            if not self._by_caller[caller]:
-                del self._by_caller[caller]
+            self._by_caller.give_back(held[0])

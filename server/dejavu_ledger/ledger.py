@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ import structlog
 
 from dejavu_common.activity import Activity
 from dejavu_common.clock import utc_now
-from dejavu_common.slots import FairSlots
+from dejavu_common.slots import FairSlots, Holdings
 from dejavu_common.tasks import Turns
 from dejavu_ledger import outcomes
 from dejavu_ledger.database import store
@@ -133,7 +132,7 @@ class Ledger:
         # Changes other than a few forecasts go to the writer one at a time. Otherwise a caller that repeats them would
         # keep the writer, and the write lock, from the forecasts of all others.
         self._changing = FairSlots(1)
-        self._of_batches = Counter[str]()  # forecasts of each caller's batches that did not wait for its turn
+        self._of_batches = Holdings()  # forecasts of each caller's batches that did not wait for its turn
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._reading = Activity("ledger-reader", may_run_long=True)
         self.activities = (self._writer.activity, self._reading)
@@ -233,14 +232,8 @@ class Ledger:
             async with self._changing.held(caller):
                 yield
             return
-        of_batch = number if number > 1 else 0
-        self._of_batches[caller] += of_batch
-        try:
+        with self._of_batches.held(caller, number if number > 1 else 0):
             yield
-        finally:
-            self._of_batches[caller] -= of_batch
-            if not self._of_batches[caller]:
-                del self._of_batches[caller]
 
     async def record_outcome(
         self, outcome: ReportedOutcome, recorder: Recorder = UNLIMITED, *, correct: bool = True

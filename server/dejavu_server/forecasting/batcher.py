@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +22,7 @@ from typing import TypeVar
 import structlog
 
 from dejavu_common.activity import Activity
+from dejavu_common.slots import Holdings
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
@@ -81,7 +81,7 @@ class Batcher:
         self._alone = alone
         self.unanswered = 0
         self._last_group = 0
-        self._of_callers = Counter[str]()  # queries of calls with many, by limited caller
+        self._of_callers = Holdings()  # queries of calls with many, by limited caller
         self._groups: dict[Forecaster, list[Waiting]] = {}
         self._enqueued_count = 0
         self._first_enqueued = 0.0
@@ -166,14 +166,11 @@ class Batcher:
         if caller and self._of_callers[caller] + number > most:
             raise CallerLimit("batches", f"{most} games of batches at a time")
         self._admit(number)
-        self._of_callers[caller] += number
         try:
-            return [await self._on_thread(work, part) for part in parts]
+            with self._of_callers.held(caller, number):
+                return [await self._on_thread(work, part) for part in parts]
         finally:
             self.unanswered -= number
-            self._of_callers[caller] -= number
-            if not self._of_callers[caller]:
-                del self._of_callers[caller]
 
     async def _on_thread(self, work: Callable[[_Sized], _R], queries: _Sized) -> _R:
         """Compute queries of one call on the thread, unless its caller goes before the thread begins."""

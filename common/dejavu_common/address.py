@@ -1,11 +1,16 @@
-"""Network addresses as users write them."""
+"""Network addresses as users write them, and whose they are."""
 
 from __future__ import annotations
 
 import socket
-from typing import Any, NamedTuple
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any, Final, NamedTuple
 
 MAX_PORT = 65535
+
+_OF_ONE_CUSTOMER: Final = 64
+"""Length in bits of the IPv6 prefix that providers give to one customer, who has all addresses under it."""
 
 
 class Address(NamedTuple):
@@ -52,3 +57,24 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return an address; None if it is none, as of a socket of this machine.
+
+    A socket of both families gives IPv4 addresses as IPv6 ones.
+    """
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+@lru_cache(4096)
+def share_of(address: str) -> str:
+    """Return the key of a caller: its IPv4 address or this machine's IPv6 one, or the IPv6 network of one customer."""
+    parsed = parsed_address(address)
+    if isinstance(parsed, IPv6Address) and not parsed.is_loopback:
+        return str(IPv6Network((int(parsed), _OF_ONE_CUSTOMER), strict=False))
+    return address if parsed is None else str(parsed)

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from typing import Final
 
-from dejavu_common.slots import FairSlots, NoSlotError
-
-_OF_ONE_CUSTOMER: Final = 64
-"""Length in bits of the IPv6 prefix that providers give to one customer, who has all addresses under it."""
+from dejavu_common.slots import FairSlots, Holdings, NoSlotError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +66,12 @@ class GatewayLimits:
         return self.connections - max(1, self.connections // 10)
 
 
-def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Return an address; None if it is none, as of a socket of this machine.
-
-    A socket of both families gives IPv4 addresses as IPv6 ones.
-    """
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
-
-
-@lru_cache(4096)
-def share_of(address: str) -> str:
-    """Return the key of a client: an IPv4 address, or the IPv6 network that belongs to one customer."""
-    parsed = parsed_address(address)
-    if isinstance(parsed, IPv6Address):
-        return str(IPv6Network((int(parsed), _OF_ONE_CUSTOMER), strict=False))
-    return address if parsed is None else str(parsed)
-
-
 class AddressSlots(FairSlots):
     """Slots that are shared by all addresses, with limits for each."""
 
     def __init__(self, limits: SlotLimits) -> None:
         super().__init__(limits.number, per_caller=limits.per_address, max_waiting=limits.waiting)
-        self._line = Counter[str]()
+        self._line = Holdings()
         self._most_of_address = limits.in_line
 
     @contextlib.contextmanager
@@ -111,10 +83,5 @@ class AddressSlots(FairSlots):
         """
         if self._line[address] >= self._most_of_address:
             raise NoSlotError(f"your address has {self._most_of_address} requests in line already")
-        self._line[address] += 1
-        try:
+        with self._line.held(address):
             yield
-        finally:
-            self._line[address] -= 1
-            if not self._line[address]:
-                del self._line[address]

@@ -10,8 +10,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Self
 
-from dejavu_common.address import Address
-from dejavu_gateway.limits import GatewayLimits, parsed_address
+from dejavu_common.address import Address, parsed_address
+from dejavu_gateway.limits import GatewayLimits
 
 DEFAULT_LISTEN = Address("127.0.0.1", 8080)
 

@@ -28,7 +28,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from dejavu_common.slots import NoSlotError, StreamSlots
+from dejavu_common.address import share_of
+from dejavu_common.slots import Holdings, NoSlotError, StreamSlots
 from dejavu_ledger.ledger import MODEL_CHANGE, MODELS
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.caller import ANYBODY, Principal
@@ -362,7 +363,7 @@ class _Places:
         self._burst = burst
         self._unreserved = number - reserved
         self._few = max(1, number // FEW_SHARE)
-        self._of_callers = Counter[str]()
+        self._of_callers = Holdings()
         self._last_full = self._burst_ends = float("-inf")
         self.in_progress = 0
 
@@ -382,9 +383,7 @@ class _Places:
     def give_back(self, caller: str) -> None:
         """Count a call out."""
         self.in_progress -= 1
-        self._of_callers[caller] -= 1
-        if not self._of_callers[caller]:
-            del self._of_callers[caller]
+        self._of_callers.give_back(caller)
 
 
 class Limits:
@@ -490,7 +489,7 @@ class Limits:
 
 @lru_cache(1024)
 def address_of(peer: str) -> str:
-    """Return the address of a peer without its port; for IPv6 its network of 64 bits, the usual one of a customer.
+    """Return the address of a peer without its port, as `share_of` of it.
 
     Args:
         peer: the peer in gRPC's form: "ipv4:127.0.0.1:4000", "ipv6:[::1]:4000" or "unix:path".
@@ -499,15 +498,7 @@ def address_of(peer: str) -> str:
     if kind not in {"ipv4", "ipv6"}:
         return peer
     host = rest.replace("%5B", "[").replace("%5D", "]").rpartition(":")[0].strip("[]").partition("%")[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback:
-        return str(address)
-    return str(ipaddress.ip_network((address, 64), strict=False))
+    return share_of(host)
 
 
 @lru_cache(1024)

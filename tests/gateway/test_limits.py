@@ -21,11 +21,10 @@ from tests.support.processes.servers import running_worker
 
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictionsResponse
-from dejavu_common.address import Address
+from dejavu_common.address import Address, share_of
 from dejavu_gateway.cli import command
 from dejavu_gateway.http.bodies import BodyMemory, read_body
 from dejavu_gateway.http.origins import is_same_origin
-from dejavu_gateway.limits import share_of
 from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.settings import TrustedProxies
 

@@ -17,11 +17,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dejavu_client import DejavuClientError
-from dejavu_common.address import Address
+from dejavu_common.address import Address, share_of
 from dejavu_gateway.http.answers import SECURITY_HEADERS, error_response
 from dejavu_gateway.http.connections import HangUp, connection_of
 from dejavu_gateway.http.origins import DEFAULT_PORTS, SharedOrigins, is_same_origin
-from dejavu_gateway.limits import share_of
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.messages.errors import RequestRefused, of_server
 from dejavu_gateway.metrics import GatewayMetrics

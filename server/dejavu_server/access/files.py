@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 import structlog
 
+from dejavu_common.files import open_regular
 from dejavu_models.errors import DejavuError
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -46,22 +47,15 @@ def read(path: Path) -> bytes:
         AccessFileError: if it cannot be read, is no regular file, is too large, or if others may change it.
     """
     try:
-        # O_NONBLOCK: opening a pipe without a writer must not block.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open_regular(path, follow_links=True) as file:
+            status = os.fstat(file.fileno())
+            if status.st_mode & stat.S_IWOTH:
+                raise AccessFileError(f"{path}: everybody may change it; expected mode 0600")
+            if status.st_size > MAX_BYTES:
+                raise AccessFileError(f"{path}: larger than {MAX_BYTES:,} bytes")
+            return file.read(MAX_BYTES)
     except OSError as error:
         raise AccessFileError(f"{path}: {error.strerror}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise AccessFileError(f"{path}: not a regular file")
-        if status.st_mode & stat.S_IWOTH:
-            raise AccessFileError(f"{path}: everybody may change it; expected mode 0600")
-        if status.st_size > MAX_BYTES:
-            raise AccessFileError(f"{path}: larger than {MAX_BYTES:,} bytes")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES)
-    finally:
-        os.close(descriptor)
 
 
 class ReloadedFiles(Generic[T]):

@@ -245,22 +245,11 @@ class DnsWatch:
     Args:
         name: the DNS name, and the port of the servers.
         changed: method that gets the servers, in the thread; called only if they differ from the last ones.
-        seconds: pause between two lookups.
-        resolve: returns the records of a name; by default the system's resolver does.
     """
 
-    def __init__(
-        self,
-        name: Address,
-        changed: Callable[[Sequence[ServerAddress]], None],
-        *,
-        seconds: float = LOOKUP_SECONDS,
-        resolve: Callable[[Address], Sequence[str]] | None = None,
-    ) -> None:
+    def __init__(self, name: Address, changed: Callable[[Sequence[ServerAddress]], None]) -> None:
         self._name = name
         self._changed = weakref.WeakMethod(changed)
-        self._seconds = seconds
-        self._resolve = resolve or look_up
         self._stopped = threading.Event()
         self._known: set[ServerAddress] = set()
 
@@ -275,10 +264,10 @@ class DnsWatch:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                records = self._resolve(self._name)
+                records = look_up(self._name)
             except (OSError, UnicodeError) as error:  # the servers known so far stay
                 log.warning("dns_lookup_failed", name=str(self._name), error=str(error))
-                records = ()
+                records = []
             addresses = [record_address(self._name, host) for host in records][:MAX_SERVERS]
             changed = self._changed()
             if changed is None:
@@ -287,4 +276,4 @@ class DnsWatch:
                 self._known = set(addresses)
                 changed(addresses)
             del changed
-            self._stopped.wait(self._seconds)
+            self._stopped.wait(LOOKUP_SECONDS)

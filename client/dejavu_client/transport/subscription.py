@@ -91,11 +91,10 @@ class GameUpdates(_Reconnection):
 
     Args:
         heartbeats: whether to deliver heartbeats to the reader.
-        jitter: see `_Reconnection`.
     """
 
-    def __init__(self, *, heartbeats: bool = False, jitter: random.Random | None = None) -> None:
-        super().__init__(jitter)
+    def __init__(self, *, heartbeats: bool = False) -> None:
+        super().__init__()
         self._heartbeats = heartbeats
 
     def request(self) -> StreamGamesRequest:

@@ -127,14 +127,10 @@ class _Channel:
 
 
 class Sender:
-    """Sends requests to targets, without claims.
+    """Sends requests to targets, without claims; follows no redirects, and trusts the system's authorities."""
 
-    Args:
-        http: the HTTP client; None for one without redirects that trusts the system's authorities.
-    """
-
-    def __init__(self, http: httpx.AsyncClient | None = None) -> None:
-        self._http = http or httpx.AsyncClient(timeout=SEND_SECONDS, follow_redirects=False)
+    def __init__(self) -> None:
+        self._http = httpx.AsyncClient(timeout=SEND_SECONDS, follow_redirects=False)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -46,7 +46,6 @@ class RuleNotifier:
         rules: the rules.
         tell: called with each message and the name of a target; other notifiers may tell the same one.
         replays: whether games of replays are told too.
-        clock: returns the time, aware, in UTC.
     """
 
     def __init__(
@@ -56,13 +55,11 @@ class RuleNotifier:
         tell: Callable[[Message, str], None],
         *,
         replays: bool = False,
-        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._client = client
         self._rules = rules
         self._tell = tell
         self._replays = replays
-        self._clock = clock
         self._ahead = timedelta()
         self._games = dict[str, GameView]()
         self._silences = set[str]()
@@ -94,7 +91,7 @@ class RuleNotifier:
     @property
     def now(self) -> datetime:
         """The time by the server's clock, as far as its heartbeats show it: ages are by its times."""
-        return self._clock() + self._ahead
+        return utc_now() + self._ahead
 
     async def _follow(
         self, what: str, stream: Callable[[], AsyncGenerator[EventT, None]], take: Callable[[EventT], Awaitable[None]]
@@ -197,7 +194,7 @@ class RuleNotifier:
 
     def _set_clock(self, heartbeat: Heartbeat) -> None:
         sent = EPOCH + timedelta(microseconds=heartbeat.sent_time.ToMicroseconds())
-        ahead = sent - self._clock()
+        ahead = sent - utc_now()
         if abs(ahead) > CURRENT and abs(self._ahead) <= CURRENT:
             _log.warning("notify.clocks_differ", seconds=round(ahead.total_seconds()))
         self._ahead = ahead

@@ -34,7 +34,7 @@ def authenticator(settings: Settings, on_reload: OnReload = ignore_reload) -> Au
     )
 
 
-def tls_credentials(settings: Settings, on_reload: OnReload = ignore_reload) -> TlsCredentials | None:
+def tls_credentials(settings: Settings, on_reload: OnReload) -> TlsCredentials | None:
     """Return the TLS credentials of the port; None if the settings ask for plain text.
 
     Args:

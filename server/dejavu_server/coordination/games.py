@@ -75,10 +75,10 @@ def publish(connection: Connection, states: Sequence[tuple[str, bytes]], caller:
         raise GamesFull(f"more than {MAX_GAMES} games of the last day; expected fewer")
 
 
-def published_after(connection: Connection, version: int, now: int | None = None) -> list[GameRow]:
+def published_after(connection: Connection, version: int) -> list[GameRow]:
     """Return the states of the last day with a version greater than this one, in order of version."""
-    time = database_time(connection) if now is None else now
-    return [GameRow(*row) for row in sql.rows(connection, _AFTER, version=version, oldest=time - _KEPT_US)]
+    oldest = database_time(connection) - _KEPT_US
+    return [GameRow(*row) for row in sql.rows(connection, _AFTER, version=version, oldest=oldest)]
 
 
 _REMOVE_SURPLUS: Final = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from structlog.typing import FilteringBoundLogger
@@ -21,18 +20,16 @@ class RefusalLog:
 
     Args:
         log: logger to write to.
-        clock: monotonic clock, in seconds.
     """
 
-    def __init__(self, log: FilteringBoundLogger, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
-        self._clock = clock
         self._began = -LINES_SECONDS
         self._lines = self._left_out = 0
 
     def refused(self, **fields: Any) -> None:
         """Log a refused call with these fields, unless too many were logged just now."""
-        now = self._clock()
+        now = time.monotonic()
         if now - self._began >= LINES_SECONDS:
             self._began, self._lines = now, 0
         if self._lines >= LINES:

@@ -104,32 +104,25 @@ class GamesInPlay:
     Args:
         states: returns the states of the last day; raises `LedgerError` if they cannot be read.
         now: returns the current time, aware and in UTC.
-        clock: monotonic clock, in seconds.
     """
 
-    def __init__(
-        self,
-        states: Callable[[], Awaitable[list[GameRow]]],
-        now: Callable[[], datetime] = utc_now,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, states: Callable[[], Awaitable[list[GameRow]]], now: Callable[[], datetime] = utc_now) -> None:
         self._states = states
         self._now = now
-        self._clock = clock
         self._known = ANY_GAME
         self._until = 0.0
         self._reading = SharedWork[PublishedGames]()
 
     async def published(self) -> PublishedGames:
         """Return what is published: nothing, if that was long ago, or cannot be read. Calls at once share a read."""
-        if self._clock() < self._until:
+        if time.monotonic() < self._until:
             return self._known
         return await self._reading.run(None, self._read)
 
     async def _read(self) -> PublishedGames:
         try:
             self._known = _published(await self._states(), self._now())
-            self._until = self._clock() + KEPT_SECONDS
+            self._until = time.monotonic() + KEPT_SECONDS
         except LedgerError:
             return ANY_GAME  # nothing can be recorded anyway
         return self._known

@@ -241,14 +241,10 @@ class ProgressBars(Progress):
     """Shows one bar per step on a terminal; elsewhere a line about each, and more about those that take long.
 
     All goes to stderr, since stdout is reserved for the result.
-
-    Args:
-        line_seconds: time between lines about a step, in seconds.
     """
 
-    def __init__(self, line_seconds: float = LINE_SECONDS) -> None:
+    def __init__(self) -> None:
         self._console = Console(stderr=True)
-        self._line_seconds = line_seconds
         columns = TextColumn("{task.description:<32}", markup=False), BarColumn(), MofNCompleteColumn()
         times = TimeElapsedColumn(), TimeRemainingColumn()
         self._bars = RichProgress(*columns, *times, console=self._console, disable=not self._console.is_terminal)
@@ -279,12 +275,12 @@ class ProgressBars(Progress):
         def advance(units: int) -> None:
             nonlocal completed
             completed += units
-            if time.monotonic() - told >= self._line_seconds:
+            if time.monotonic() - told >= LINE_SECONDS:
                 say(f"{completed:,} of {total:,}")
 
         say(f"0 of {total:,}")
         yield advance
-        if time.monotonic() - began >= self._line_seconds:
+        if time.monotonic() - began >= LINE_SECONDS:
             say("done")
 
     def say(self, text: str) -> None:

@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import Final
 
 import structlog
@@ -59,7 +58,6 @@ class ShadowForecaster:
         batcher: computes them.
         models: returns the loaded models that make shadows of each other's forecasts: the champion and the challengers.
         metrics: counts them.
-        clock: returns the current time, aware and in UTC.
         rest: rests for some seconds.
     """
 
@@ -70,13 +68,11 @@ class ShadowForecaster:
         models: Callable[[], Sequence[Forecaster]],
         metrics: Metrics,
         *,
-        clock: Callable[[], datetime] = utc_now,
         rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._ledger = ledger
         self._batcher = batcher
         self._models = models
-        self._clock = clock
         self._rest = rest
         self._waiting: deque[IssuedForecast] = deque()
         self._work = asyncio.Event()
@@ -168,7 +164,7 @@ class ShadowForecaster:
                 self._failed.inc()
                 self._failing.failed(answer.error, model=model.version)
                 continue
-            now = self._clock()
+            now = utc_now()
             expires = now + (recorded.expires_time - recorded.generated_time)
             shadows.append(ShadowForecast(recorded.sequence, answer, now, expires))
         return shadows

@@ -190,9 +190,11 @@ class ForecastQuery:
         """Return the market of a kind; None without one."""
         return next((each for each in self.markets if each.kind is kind), None)
 
-    def market_field(self, kind: MarketKind) -> str | None:
-        """Return the name of the field of a kind's market, such as `markets[1]`; None without one."""
-        return next((f"markets[{index}]" for index, each in enumerate(self.markets) if each.kind is kind), None)
+    @property
+    def total_market_field(self) -> str | None:
+        """Name of the field of the market of total points, such as `markets[1]`; None without one."""
+        kinds = [each.kind for each in self.markets]
+        return f"markets[{kinds.index(MarketKind.TOTAL)}]" if MarketKind.TOTAL in kinds else None
 
     @property
     def is_plain(self) -> bool:
@@ -215,7 +217,7 @@ def _add_market_faults(query: ForecastQuery, faults: FieldErrors) -> None:
         if kind in kinds[:index]:
             expected = "one market of each kind"
             faults.add(InvalidMarket(f"a second one, {kind.name}", expected, field=f"markets[{index}].kind"))
-    if (field := query.market_field(MarketKind.TOTAL)) is None:
+    if (field := query.total_market_field) is None:
         return
     if query.live.total_points is None:
         faults.add(InvalidMarket("no total_points", "total_points beside it", field=field))

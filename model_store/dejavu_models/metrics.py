@@ -207,9 +207,10 @@ class Estimate(NamedTuple):
         value, lower, upper = (format(each, of_zero) for each in self)
         return f"{value} [{lower}, {upper}]"
 
-    def scaled(self, factor: float) -> Estimate:
-        """Return the estimate in another unit."""
-        return Estimate(*(factor * each for each in self))
+    @property
+    def in_percent(self) -> Estimate:
+        """The estimate of a share, in percent."""
+        return Estimate(*(100 * each for each in self))
 
 
 class GameBootstrap:

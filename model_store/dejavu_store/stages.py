@@ -247,7 +247,7 @@ class Roster:
             case ModelAction.REGISTER:
                 stages.setdefault(version, ModelStage.NONE)
             case ModelAction.LOAD if stages[version] in _UNLOADED:
-                _move(stages, version, ModelStage.STAGED)
+                _stage(stages, version)
             case ModelAction.UNLOAD | ModelAction.RETIRE:
                 stages[version] = ModelStage.NONE if change.action is ModelAction.UNLOAD else ModelStage.RETIRED
                 previous, anchor = ("" if each == version else each for each in (self.previous, self.anchor))
@@ -257,7 +257,7 @@ class Roster:
                 for former in {self.previous, self.anchor} - {"", version, self.champion, roster.anchor}:
                     stages[former] = ModelStage.RETIRED
                 if self.champion:
-                    _move(stages, self.champion, ModelStage.STAGED)
+                    _stage(stages, self.champion)
                 stages[version] = ModelStage.SERVING
                 roster = replace(roster, champion=version, previous=self.champion)
             case ModelAction.ROLLBACK:
@@ -274,7 +274,7 @@ class Roster:
         return {"anchor": self.champion, "anchor_season": season}
 
 
-def _move(stages: dict[str, ModelStage], version: str, stage: ModelStage) -> None:
-    """Give a model a stage, as the newest model in that stage."""
+def _stage(stages: dict[str, ModelStage], version: str) -> None:
+    """Stage a model, as the newest one of those staged."""
     del stages[version]
-    stages[version] = stage
+    stages[version] = ModelStage.STAGED

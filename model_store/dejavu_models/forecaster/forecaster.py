@@ -153,7 +153,7 @@ class Forecaster:
         Raises:
             UnsupportedTotals, UnsupportedMoment, AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
-        if self.totals is None and (field := query.market_field(MarketKind.TOTAL)) is not None:
+        if self.totals is None and (field := query.total_market_field) is not None:
             expected = "a model that forecasts them, see totals of ListModels"
             raise UnsupportedTotals("a market of total points", expected, field=field)
         moment, horizon = query.moment, query.horizon

@@ -73,26 +73,26 @@ class Lease:
     remaining: timedelta
 
 
-def check_name(text_: str, field: str) -> str:
+def check_name(text: str, field: str) -> str:
     """Return the name of a lease or of a holder.
 
     Raises:
         InvalidLeaseName: if it is malformed.
     """
-    if not _NAME.fullmatch(text_):
-        raise InvalidLeaseName(quoted(text_), _NAME_RULE, field=field)
-    return text_
+    if not _NAME.fullmatch(text):
+        raise InvalidLeaseName(quoted(text), _NAME_RULE, field=field)
+    return text
 
 
-def check_free_name(text_: str, field: str) -> str:
+def check_free_name(text: str, field: str) -> str:
     """Return the name of a lease that a caller may have.
 
     Raises:
         InvalidLeaseName: if it is malformed, or names a lease of the servers.
     """
-    if check_name(text_, field) in RESERVED:
-        raise InvalidLeaseName(quoted(text_), "a lease that the servers do not use themselves", field=field)
-    return text_
+    if check_name(text, field) in RESERVED:
+        raise InvalidLeaseName(quoted(text), "a lease that the servers do not use themselves", field=field)
+    return text
 
 
 def time_span(

@@ -64,7 +64,7 @@ def coverage_check(name: str, result: EmpiricalCoverage, probability: float = LE
     return Check(
         name=name,
         promise=f"{100 * probability:.4g} % interval contains {100 * result.due:.4g} %",
-        found=f"{shown.scaled(100):.2f} %",
+        found=f"{shown.in_percent:.2f} %",
         passed=result.agrees,
     )
 

@@ -137,7 +137,7 @@ def cell(figures: Figures, **key: Any) -> str:
     if found is None:
         return ""
     if key.get("reference"):
-        return f"{found.scaled(100):+.2f}"
+        return f"{found.in_percent:+.2f}"
     return f"{found:.3f}" if key["target"] == TIP_OFF else value_text(metric, found.value)
 
 
@@ -321,7 +321,7 @@ def comparison_report(title: str, rows: Iterable[Compared], looks: int = 1) -> E
     cells: dict[str, list[tuple[str, ...]]] = {}
     for row in rows:
         values = (value_text(row.metric, each.value) for each in (row.first, row.second, row.persistence))
-        difference = f"{row.difference.scaled(100):+.2f}" if row.metric.startswith("cov") else f"{row.difference:+.4f}"
+        difference = f"{row.difference.in_percent:+.2f}" if row.metric.startswith("cov") else f"{row.difference:+.4f}"
         label = f"{row.season}, {METRIC_NAMES[row.metric]}"
         cells.setdefault(row.horizon, []).append((label, f"{row.games:,}", *values, difference))
     header = ("", "games", "first", "second", "persistence", "first − second")

@@ -44,20 +44,20 @@ def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
     total = np.cumsum(weight)
     levels = (total - weight / 2) / total[-1]
     result: Floats = np.interp(SHAPE_LEVELS, levels, ordered)
-    _extend(result, SHAPE_LEVELS, ordered, weight, float(levels[0]))
+    _extend(result, ordered, weight, float(levels[0]))
     # The upper tail is the lower one of the negative values.
     upper = -result[::-1]
-    _extend(upper, SHAPE_LEVELS, -ordered[::-1], weight[::-1], float(1 - levels[-1]))
+    _extend(upper, -ordered[::-1], weight[::-1], float(1 - levels[-1]))
     return -upper[::-1]
 
 
-def _extend(result: Floats, levels: Floats, ordered: Floats, weights: Floats, lowest: float) -> None:
+def _extend(result: Floats, ordered: Floats, weights: Floats, lowest: float) -> None:
     """Replace the lower quantiles at levels beyond the lowest of a sample."""
-    threshold = result[np.searchsorted(levels, _TAIL)]
+    threshold = result[np.searchsorted(SHAPE_LEVELS, _TAIL)]
     tail = ordered <= threshold
     excess = max(float(np.average(threshold - ordered[tail], weights=weights[tail])), _LEAST_STEP)
-    beyond = levels < lowest
-    result[beyond] = ordered[0] - excess * np.log(lowest / levels[beyond])
+    beyond = lowest > SHAPE_LEVELS
+    result[beyond] = ordered[0] - excess * np.log(lowest / SHAPE_LEVELS[beyond])
     result[0] = min(result[0], result[1] - _LEAST_STEP)
 
 

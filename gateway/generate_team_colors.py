@@ -95,7 +95,7 @@ def generated() -> str:
 
 
 def readable(text: str, theme: str) -> str:
-    """Return a color, as lightened or darkened as it has to be for text in a theme."""
+    """Return a color, lightened or darkened until text in it is readable in a theme."""
     color = Color(text).convert("oklch")
     while True:
         shown = color.convert("srgb").fit("srgb", method="oklch-chroma").to_string(hex=True)
@@ -119,7 +119,7 @@ def place(home: str, candidates: list[str]) -> int:
 
 
 def distance(one: str, other: str) -> float:
-    """Return the distance of two colors to those who see it least."""
+    """Return the distance of two colors for the kind of vision that tells them apart least."""
     return min(a.delta_e(b, method="2000") for a, b in zip(_seen(one), _seen(other), strict=True))
 
 

@@ -251,7 +251,7 @@ def check_answers(forecaster: Forecaster) -> None:
     """Check a bundle's golden answers, its time and numbers for every horizon and minute, and its numbers after finals.
 
     Raises:
-        BundleCorrupt: if it does not.
+        BundleCorrupt: if one of them is wrong.
     """
     try:
         check_golden(forecaster)

@@ -1,4 +1,4 @@
-"""The file of rules: which moments are told, and to which targets."""
+"""The file of rules: the moments of games to notify of, and the targets of each notification."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class _Rule(_Strict):
 
 
 class _GameRule(_Rule):
-    """A rule that is told once a game.
+    """A rule with one notification a game.
 
     Attributes:
         teams: only games of one of these teams; empty: all games.

@@ -96,6 +96,7 @@ class Scorecard:
         unsettled_games: games of past evenings without a reported outcome.
         unsettled_totals: games with total forecasts that count or are superseded, so that a bet on them counts, but
             without total points in their current outcome.
+        revised_late: seconds of play with a revision that came after a later play had been seen.
     """
 
     games: int = 0
@@ -226,7 +227,6 @@ class LeaderboardMetric(enum.Enum):
 
 
 _HIGHER_IS_BETTER: Final = {LeaderboardMetric.ACCURACY, LeaderboardMetric.ROC_AUC, LeaderboardMetric.ROI}
-
 
 _DIGITS: Final = 9
 """Decimals by which values are ranked: equal ones may differ by rounding."""

@@ -88,7 +88,7 @@ class Principal:
     keys: object = field(default=None, repr=False, compare=False)
 
     def require(self, scopes: Iterable[AccessScope], action: str) -> None:
-        """Do nothing if the caller has all of the scopes.
+        """Check that the caller has all of the scopes.
 
         Args:
             scopes: the scopes.

@@ -2,7 +2,7 @@
 
 The continuous ranked probability score of a linear pool is quadratic in the weights, so the weights with the least
 score are found exactly. Those of each horizon, quarter and source of the expected margin are learned by themselves, on
-games that the components have not seen, and shrunk towards `_prior`: what a cell's games say of them is little.
+games that the components have not seen, and shrunk towards `_prior`: a cell has few games to tell them by.
 
 A component that would make the forecasts of a cell worse than those of the linear models by more than TOLERANCE has no
 weight there.

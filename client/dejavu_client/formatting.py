@@ -35,10 +35,16 @@ from dejavu.v1.prediction_service_pb2 import (
 from dejavu.v1.record_pb2 import Outcome, RecordedMarket, RecordedPrediction
 from dejavu_feed import moment as moments
 from dejavu_feed.horizon import MAX_SLOTS
+from dejavu_feed.printed_numbers import is_american
 from dejavu_feed.teams import knowledge_text
 
 _LONGEST_END: Final = timedelta(hours=2)
 """Upper bound of the time from the last minute of regulation to the end of the game, overtimes included."""
+
+
+def price_text(price: float) -> str:
+    """Format a price in the form in which it was given: American odds, or decimal ones."""
+    return signed(price, 0) if is_american(price) else f"{price:.2f}"
 
 
 def signed(points: float, digits: int = 1) -> str:

@@ -79,7 +79,7 @@ def price(text: str) -> float | None:
     except ValueError:
         expected = "expected decimal odds such as 1.91, American odds such as -110 or EVEN, or a fraction such as 5/2"
         raise ValueError(f"{text!r} is not a price; {expected}") from None
-    if typed[0] in "+-" and not (abs(value) >= LEAST_AMERICAN and value.is_integer()):
+    if typed[0] in "+-" and not is_american(value):
         expected = (
             "expected American odds of +100 or more, or -100 or less, in whole numbers; decimal odds have no sign"
         )
@@ -87,6 +87,11 @@ def price(text: str) -> float | None:
     if typed[0] not in "+-" and not value > 1:
         raise ValueError(f"{text}; expected decimal odds above 1, or American odds: -110")
     return value
+
+
+def is_american(price: float) -> bool:
+    """Return whether a price is American odds: a whole number that is at least 100 without its sign."""
+    return abs(price) >= LEAST_AMERICAN and price.is_integer()
 
 
 def decimal_of(american: float) -> float:

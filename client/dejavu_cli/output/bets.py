@@ -12,11 +12,9 @@ from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.market_pb2 import MarketAnswer
 from dejavu_cli.output.market import ABOVE, amount, break_even, no_stake_reason
 from dejavu_cli.output.responsive_table import ResponsiveTable, named_column
-from dejavu_client.formatting import chance, signed
+from dejavu_client.formatting import chance, price_text, signed
 from dejavu_common.rich_console import Console
 from dejavu_feed.files.prices import PricedMarket
-
-_AMERICAN: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def _cells(each: WeighedMarket, bankroll: float) -> dict[str, str | Text]:
         "game": f"{away} @ {home}" if home else priced.game_id,
         "min": "" if forecast is None else f"{forecast.elapsed_minutes}",
         "bet": _bet(priced, home, away)[place],
-        "price": _price((priced.first, priced.second)[place]),
+        "price": price_text((priced.first, priced.second)[place]),
         "stake": "–",
     }
     if answer is not None:
@@ -114,7 +112,3 @@ def _bet(priced: PricedMarket, home: str, away: str) -> tuple[str, str]:
             return f"{home or 'home'} wins", f"{away or 'away'} wins"
         case _:
             return f"{home or 'home'} {signed(-priced.line, digits)}", f"{away or 'away'} {signed(priced.line, digits)}"
-
-
-def _price(price: float) -> str:
-    return signed(price, 0) if abs(price) >= _AMERICAN and price.is_integer() else f"{price:.2f}"

@@ -20,6 +20,7 @@ from dejavu_client.formatting import (
     outcome_verb,
     percent,
     pluralize,
+    price_text,
     signed,
     total_text,
     warning_label,
@@ -29,7 +30,6 @@ from dejavu_client.transport.statistics import percentile
 from dejavu_feed.files.prices import PricedMarket
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.printed_numbers import LEAST_AMERICAN
 from dejavu_poller import events
 from dejavu_poller.horizons import HORIZON_RULES, overtimes_by
 from dejavu_poller.inputs import GameLine, GamePrices
@@ -287,11 +287,7 @@ def prices_text(game: GameState, prices: GamePrices) -> str:
 def _both_text(priced: PricedMarket) -> str:
     if priced.traded:
         return f"traded at {1 / priced.first:.3g}"
-    return f"at {_price_text(priced.first)}/{_price_text(priced.second)}"
-
-
-def _price_text(price: float) -> str:
-    return signed(price, 0) if abs(price) >= LEAST_AMERICAN else f"{price:.2f}"
+    return f"at {price_text(priced.first)}/{price_text(priced.second)}"
 
 
 def margin_text(game: GameState, margin: float) -> str:

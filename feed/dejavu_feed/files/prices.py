@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.tables import in_column, read_rows
 from dejavu_feed.game_ids import game_id_of
-from dejavu_feed.printed_numbers import LEAST_AMERICAN, decimal_of, number, price, spread
+from dejavu_feed.printed_numbers import decimal_of, is_american, number, price, spread
 from dejavu_feed.teams import team_code
 
 Kind = Literal["spread", "moneyline", "total"]
@@ -169,9 +169,8 @@ def _price(text: str, column: str) -> float:
     value = in_column(column, price, text)
     if value is None:
         raise ValueError(f"{column}: missing; expected a price such as -110 or 1.91")
-    american = abs(value) >= LEAST_AMERICAN and value.is_integer()
     least, most = _DECIMAL
-    if not least <= (decimal_of(value) if american else value) <= most:
+    if not least <= (decimal_of(value) if is_american(value) else value) <= most:
         raise ValueError(f"{column}: {text}; expected decimal odds from {least:g} to {most:,.0f}")
     return value
 

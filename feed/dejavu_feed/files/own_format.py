@@ -112,7 +112,7 @@ def _of_day(path: Path, day: date) -> Iterator[Row]:
     """
     of_day: dict[tuple[str, str], bool] = {}  # by id and date
     for row in _rows(path):
-        key = (str(row.values.get("game_id")).strip(), str(row.values.get(DATE)).strip())
+        key = (str(row.values.get("game_id")).strip(), str(row.values.get(DATE) or "").strip())
         if key not in of_day:
             of_day[key] = key[0].startswith(f"{day:%Y%m%d}") or key[1].startswith(f"{day}")
         if of_day[key]:
@@ -126,7 +126,7 @@ def _days(keys: Mapping[tuple[str, str], bool]) -> set[date]:
     days: set[date] = set()
     for game_id, text in keys:
         with suppress(ValueError):
-            days.add(game_date(game_id, _date(text if text != "None" else None)))
+            days.add(game_date(game_id, _date(text)))
     return days
 
 
@@ -179,7 +179,7 @@ def _add(games: dict[str, _Game], number: int, play: dict[str, Any]) -> list[tup
 
 
 def _text(value: Any) -> str:
-    if value is None or value == "":
+    if value in (None, ""):
         raise ValueError("is missing")
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
@@ -196,7 +196,7 @@ def _id(value: Any) -> str:
 
 def _date(value: Any) -> date | None:
     """Parse a date; None if empty, since the game id may contain it."""
-    if value is None or value == "":
+    if value in (None, ""):
         return None
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
@@ -224,7 +224,7 @@ def _score(value: Any) -> int:
 
 
 def _number(value: Any, pattern: re.Pattern[str], maximum: float, expected: str) -> float:
-    if value is None or value == "":
+    if value in (None, ""):
         raise ValueError("is missing")
     text = str(value).strip()
     number = float(text) if pattern.fullmatch(text) else -1.0

@@ -295,14 +295,14 @@ def _changed(result: Result[IssuedForecast]) -> int | None:
 
 
 def _as_recorded(
-    request: ForecastRequest, requested: Result[IssuedForecast], recorded: Result[IssuedForecast]
+    request: ForecastRequest, requested: IssuedForecast, recorded: Result[IssuedForecast]
 ) -> ForecastRequest | None:
     """Return a request with the optional inputs of the recorded forecast; None if nothing would change by them.
 
     Unrecorded parts of a forecast (quantiles, markets) depend on these inputs. The request itself keeps its date, or
     none, so it does not count as a correction.
     """
-    if isinstance(requested, Failed) or isinstance(recorded, Failed):
+    if isinstance(recorded, Failed):
         return None
     computed = requested.markets != () or requested.forecast.quantiles != ()
     if recorded.created or not computed or recorded.optional_inputs == requested.optional_inputs:

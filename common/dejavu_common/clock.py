@@ -20,6 +20,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def rfc3339(time: datetime, timespec: str = "milliseconds") -> str:
+    """Return an aware time as text, in UTC: 2026-11-21T18:00:00.000Z."""
+    return time.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
 def microseconds(time: datetime) -> int:
     """Return the microseconds since 1970 of an aware time; exact, unlike a float of seconds.
 

@@ -289,11 +289,7 @@ def _entry(weighed: WeighedMarket) -> dict[str, Any]:
         "kind": priced.kind,
         "marketLine": priced.line,
         "forecastSequence": None if forecast is None else forecast.sequence,
-        "generatedTime": None if forecast is None else _iso(forecast.generated_time.ToDatetime(UTC)),
+        "generatedTime": None if forecast is None else forecast.generated_time.ToJsonString(),
         "notWeighed": weighed.reason or None,
         "answer": None if weighed.answer is None else MessageToDict(weighed.answer),
     }
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from standardwebhooks import Webhook
 
+from dejavu_common.clock import rfc3339
 from dejavu_poller.notify.conditions import Message
 from dejavu_poller.notify.rules import TEMPLATE_FIELDS, DiscordTarget, NtfyTarget, SlackTarget, Target, WebhookTarget
 
@@ -76,7 +77,7 @@ def _addressed(target: Target, message: Message) -> tuple[str, bytes]:
 def _ours(message: Message) -> dict[str, Any]:
     return {
         "type": f"dejavu.{message.kind}",
-        "timestamp": message.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": rfc3339(message.time),
         "data": {
             "version": VERSION,
             "id": message.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Final
 
 from dejavu_client import (
@@ -17,7 +17,7 @@ from dejavu_client import (
     UnavailableError,
 )
 from dejavu_client.export import has_pyarrow
-from dejavu_common.clock import utc_now
+from dejavu_common.clock import rfc3339, utc_now
 from dejavu_gateway.messages.encode import JsonObject
 
 STALE_SECONDS: Final = 45.0
@@ -86,10 +86,10 @@ class StatusReport:
             "streaming": self.streaming,
             "reason": self.reason.value,
             "message": self.message,
-            "since": _rfc3339(self.since),
+            "since": rfc3339(self.since),
             "ledger": {"ok": self.ledger_ok, "message": self.ledger_message},
-            "newestEventTime": newest and _rfc3339(newest),
-            "serverTime": _rfc3339(utc_now()),
+            "newestEventTime": newest and rfc3339(newest),
+            "serverTime": rfc3339(utc_now()),
             "demo": demo,
             "evening": evening.isoformat(),
             "parquet": has_pyarrow(),
@@ -161,7 +161,3 @@ class StatusBoard:
 
 def _is_refusal(each: object) -> bool:
     return isinstance(each, UnauthenticatedError | PermissionDeniedError)
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

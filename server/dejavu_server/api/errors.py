@@ -18,6 +18,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_common.clock import rfc3339
 from dejavu_ledger.errors import OutcomeStands
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.errors import DejavuError, FieldError
@@ -156,7 +157,7 @@ def _outcome_metadata(outcome: ReportedOutcome) -> dict[str, str]:
         "differential": str(outcome.differential),
         "revision": str(outcome.revision),
         "sequence": str(outcome.sequence),
-        "observed_time": outcome.observed_time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "observed_time": rfc3339(outcome.observed_time, "microseconds"),
         **teams,
     }
 

@@ -87,7 +87,7 @@ def test_modules_are_imported_where_a_static_tool_sees_it() -> None:
         for node in ast.walk(tree(file))
         if (name := getattr(node, "id", getattr(node, "attr", None))) in lookups
     }
-    assert used == {"client/dejavu_cli/group.py": "import_module"}
+    assert used == {"client/dejavu_cli/main.py": "import_module"}
 
 
 def test_no_text_that_is_printed_has_markup() -> None:

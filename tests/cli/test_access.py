@@ -13,8 +13,7 @@ from tests.support.fakes.certificates import Authority, KeyPair
 from tests.support.fakes.service import SECRET, Abort, FakeServer, heartbeat
 from tests.support.harness.clients import Run
 
-from dejavu_cli.group import COMMANDS
-from dejavu_cli.main import app
+from dejavu_cli.main import COMMANDS, app
 
 PATTERN = ("1", "2", "3")
 ELSEWHERE = "forecasts.example.com:50051"

@@ -13,8 +13,7 @@ from tests.support.fakes.service import FakeServer, forecast
 from dejavu.v1.model_service_pb2 import ListModelsRequest
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictBatchResponse, PredictBatchResult, PredictError
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, Scorecard
-from dejavu_cli.commands.demo import simulate_matched_games
-from dejavu_cli.output.demo import print_results
+from dejavu_cli.commands.demo import print_results, simulate_matched_games
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
 from dejavu_common.rich_console import Console
 from dejavu_poller.summary import HorizonSummary, Summary

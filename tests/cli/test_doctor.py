@@ -31,11 +31,9 @@ from dejavu.v1.game_service_pb2 import GAME_STATUS_LIVE, Game, ListGamesResponse
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
 from dejavu.v1.record_pb2 import Checkpoint
 from dejavu.v1.record_service_pb2 import GetCheckpointResponse
-from dejavu_cli.commands.doctor import print_findings
-from dejavu_cli.doctor.findings import Finding, Severity
-from dejavu_cli.doctor.installation_checks import examine_installation
-from dejavu_cli.doctor.server_checks import DoctorAccess
+from dejavu_cli.commands.doctor import examine_installation, print_findings
 from dejavu_cli.main import app
+from dejavu_cli.server_checks import DoctorAccess, Finding, Severity
 from dejavu_client.access import ClientTlsFiles, tls_credentials
 from dejavu_client.client import DejavuClient
 from dejavu_client.transport.servers import parse_servers
@@ -334,7 +332,7 @@ def test_the_page_and_the_pollers_are_checked_if_they_are_given(target: str, now
 
 
 def test_every_section_that_a_finding_names_exists() -> None:
-    sources = "\n".join(path.read_text() for path in (ROOT / "client/dejavu_cli/doctor").glob("*.py"))
+    sources = "\n".join(path.read_text() for path in (ROOT / "client/dejavu_cli").rglob("*.py"))
     named = set(re.findall(r'"([a-z-]+\.md)(?:#([a-z0-9-]+))?"', sources))
     assert len(named) > 15
     for page, anchor in named:

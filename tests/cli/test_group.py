@@ -14,8 +14,7 @@ import typer
 from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
-from dejavu_cli.group import COMMANDS, CONNECTION
-from dejavu_cli.main import app
+from dejavu_cli.main import COMMANDS, CONNECTION, app
 from dejavu_server.cli.serve import app as server
 from dejavu_trainer.cli import evaluate, fetch, fit  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app as trainer

@@ -16,7 +16,7 @@ from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_comparison_pb2 as comparison_pb
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import MarginSource
-from dejavu_cli.output.model_comparison import chart_lines
+from dejavu_cli.commands.models import chart_lines
 from dejavu_client import FINAL, HALFTIME
 
 CREATED = Timestamp(seconds=1_900_000_000)

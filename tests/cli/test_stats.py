@@ -18,7 +18,7 @@ from tests.support.programs.commands import Terminal, python_m
 
 from dejavu.ops.v1 import operations_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
-from dejavu_cli.output.service_stats import ServerAnswer, stats_view
+from dejavu_cli.commands.server import ServerAnswer, stats_view
 from dejavu_client import DejavuClient
 from dejavu_common.rich_console import Console
 

@@ -13,8 +13,7 @@ from rich.text import Text
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_cli.options import Call, Replays, flag, refuse
-from dejavu_cli.output.forecast import local_time, print_rows
-from dejavu_cli.output.record import REPLAYS_LEFT_OUT
+from dejavu_cli.output.forecast import REPLAYS_LEFT_OUT, local_time, print_rows
 from dejavu_cli.output.responsive_table import Column
 from dejavu_client.formatting import clock, lead_text, period_name, seconds_text
 from dejavu_common.clock import utc_now

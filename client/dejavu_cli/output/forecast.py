@@ -50,6 +50,8 @@ from dejavu_feed.moment import TABLES_FROM
 MessageT = TypeVar("MessageT", bound=Message)
 RowT = TypeVar("RowT")
 
+REPLAYS_LEFT_OUT: Final = "Replays are left out: --replays includes them."
+
 MINUTES_SHOWN = 3
 """Number of minutes named as those that moved a forecast most."""
 _BAR = 16

@@ -20,7 +20,7 @@ from dejavu.v1.record_service_pb2 import (
     ShadowRow,
 )
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
-from dejavu_cli.output.record import REPLAYS_LEFT_OUT
+from dejavu_cli.output.forecast import REPLAYS_LEFT_OUT
 from dejavu_cli.output.responsive_table import Column, ResponsiveTable, figure_rows
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed

@@ -15,8 +15,7 @@ import pytest
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon, Moment, TotalForecast
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_cli.output.live_table import live_table
-from dejavu_cli.output.poll_display import Messages, Printer
+from dejavu_cli.output.poll_display import Messages, Printer, live_table
 from dejavu_cli.output.poll_events import event_line, event_record, summary_lines, summary_record
 from dejavu_client import FINAL, HALFTIME
 from dejavu_common.rich_console import Console

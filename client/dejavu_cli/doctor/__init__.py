@@ -1,1 +1,0 @@
-"""Checks of an installation: what a client can find out about its servers, the poller and the page."""

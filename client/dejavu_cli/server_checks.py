@@ -13,26 +13,14 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final
 
+from dejavu.ops.v1 import operations_service_pb2 as pb
 from dejavu.ops.v1.cache_service_pb2 import SHARED_CACHE_STATE_FAILED, SHARED_CACHE_STATE_USED, GetCacheStatsResponse
-from dejavu.ops.v1.operations_service_pb2 import (
-    DISK_STATE_BELOW_RESERVE,
-    DISK_STATE_LOW,
-    DatabaseKind,
-    GetServiceStatsResponse,
-)
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, Model
 from dejavu.v1.record_pb2 import Checkpoint
+from dejavu_client import errors
 from dejavu_client.access import ClientTlsFiles, Credentials, TokenSource, is_local
 from dejavu_client.client import DejavuClient
-from dejavu_client.errors import (
-    PASSING,
-    DejavuClientError,
-    NotFoundError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-    UnimplementedError,
-)
 from dejavu_client.formatting import OLD_STATISTICS_SECONDS, enum_word, failed_calls, percent, pluralize, seconds_text
 from dejavu_client.transport.caller import dial
 from dejavu_client.transport.servers import LEDGER, HealthStatus, ServerAddress
@@ -101,7 +89,7 @@ class ServerReport:
 
     name: str
     findings: list[Finding] = field(default_factory=list)
-    stats: GetServiceStatsResponse | None = None
+    stats: pb.GetServiceStatsResponse | None = None
     checkpoint: Checkpoint | None = None
     models: Sequence[Model] = ()
     games: Sequence[Game] | None = None
@@ -135,8 +123,9 @@ def examine_server(address: ServerAddress, access: DoctorAccess, timeout: float)
         transport = _transport(address, access, timeout)
         try:
             report.add(_reach(client))
-        except DejavuClientError as error:
-            report.add(_unreachable(error, address, access, timeout, transport), transport)
+        except errors.DejavuClientError as error:
+            report.add(_unreachable(error, address, access, timeout, transport))
+            report.add(*([transport] if transport is not None else []))
             return report
         if transport is not None and transport.severity is Severity.FAULT:  # gRPC has authorities of its own
             transport = ok("tls", "trusted by gRPC's own authorities; give --ca FILE to see when it expires")
@@ -148,7 +137,7 @@ def examine_server(address: ServerAddress, access: DoctorAccess, timeout: float)
         report.add(_version(report.stats), _workers(report.stats), *_files(report.stats))
         report.add(_supervisor(report.stats, report.checkpoint), _calls(report.stats))
         report.add(*(each for each in _ledger(report.stats) if each.check != "ledger" or not report.has_lost_ledger))
-        if report.stats.ledger.disk == DISK_STATE_BELOW_RESERVE:
+        if report.stats.ledger.disk == pb.DISK_STATE_BELOW_RESERVE:
             report.findings = [each for each in report.findings if each.check not in _FOLLOWS_FROM_DISK]
     return report
 
@@ -161,7 +150,7 @@ def _reach(client: DejavuClient) -> Finding:
     """
     try:
         client.health()  # connects
-    except UnimplementedError:
+    except errors.UnimplementedError:
         return _behind_proxy(client)
     before = time.perf_counter()
     status = client.health()
@@ -178,13 +167,17 @@ def _behind_proxy(client: DejavuClient) -> Finding:
     Raises:
         DejavuClientError: if it does not answer, or is no dejavu-server.
     """
-    with contextlib.suppress(PermissionDeniedError, UnauthenticatedError):
+    with contextlib.suppress(errors.PermissionDeniedError, errors.UnauthenticatedError):
         client.get_service_stats()
     return ok("reach", "answers; the proxy before it forwards no health checks")
 
 
 def _unreachable(
-    error: DejavuClientError, address: ServerAddress, access: DoctorAccess, timeout: float, transport: Finding | None
+    error: errors.DejavuClientError,
+    address: ServerAddress,
+    access: DoctorAccess,
+    timeout: float,
+    transport: Finding | None,
 ) -> Finding:
     """Return the finding about a server that gave no answer."""
     endpoint = _endpoint(address)
@@ -232,11 +225,13 @@ def _read(report: ServerReport, client: DejavuClient) -> None:
     ):
         try:
             setattr(report, name, call())
-        except DejavuClientError as error:
+        except errors.DejavuClientError as error:
             if name == "checkpoint" and error.reason == "SIGNING_UNAVAILABLE":
                 sign = "give --signing-key a file that the server's user alone can read, or may create"
                 report.add(fault("checkpoint", error.message, sign, "runbook.md#dejavucheckpointold"))
-            elif not isinstance(error, PermissionDeniedError | UnauthenticatedError | UnimplementedError):
+            elif not isinstance(
+                error, errors.PermissionDeniedError | errors.UnauthenticatedError | errors.UnimplementedError
+            ):
                 lost = error.reason == "LEDGER_UNAVAILABLE"
                 section = "runbook.md#dejavuledgerunavailable" if lost else "runbook.md#dejavuerrors"
                 if not (lost and report.has_lost_ledger):
@@ -293,21 +288,23 @@ def _ledger_health(client: DejavuClient) -> Finding | None:
     """Return the finding about a ledger that does not serve."""
     try:
         status = client.health(LEDGER)
-    except UnimplementedError:  # a proxy forwards no health checks
-        return None
-    except NotFoundError:
-        text = "the server does not report its health"
-        return warning("ledger", text, "install the same release", "operations.md#upgrade")
-    except DejavuClientError as error:
-        return fault("ledger", error.message, "run it again", "runbook.md#dejavuledgerunavailable")
-    if status is HealthStatus.SERVING:
-        return None
-    text = f"{status.name}: named forecasts are refused, perhaps streams and the record too"
-    repair = "see `ledger_failing` or `ledger_disk_low` in its log: repair disk or database; no restart is needed"
-    return fault("ledger", text, repair, "runbook.md#dejavuledgerunavailable")
+    except errors.UnimplementedError:  # a proxy forwards no health checks
+        return
+    except errors.NotFoundError:
+        yield warning(
+            "ledger", "the server does not report its health", "install the same release", "operations.md#upgrade"
+        )
+        return
+    except errors.DejavuClientError as error:
+        yield fault("ledger", error.message, "run it again", "runbook.md#dejavuledgerunavailable")
+        return
+    if status is not HealthStatus.SERVING:
+        text = f"{status.name}: named forecasts are refused, perhaps streams and the record too"
+        repair = "see `ledger_failing` or `ledger_disk_low` in its log: repair disk or database; no restart is needed"
+        yield fault("ledger", text, repair, "runbook.md#dejavuledgerunavailable")
 
 
-def _version(stats: GetServiceStatsResponse) -> Finding:
+def _version(stats: pb.GetServiceStatsResponse) -> Finding:
     own = build.release()
     releases = sorted({each.version for each in stats.server.workers})
     shown = ", ".join(releases) or "not known"
@@ -321,7 +318,7 @@ def _version(stats: GetServiceStatsResponse) -> Finding:
     return ok("version", f"{shown}, as this client ({'; '.join(libraries)})")
 
 
-def _workers(stats: GetServiceStatsResponse) -> Finding:
+def _workers(stats: pb.GetServiceStatsResponse) -> Finding:
     server = stats.server
     ended = [(server.worker_deaths, "died"), (server.worker_hangs, "hung")]
     text = f"{len(server.workers)} of {server.configured_workers} serve, up {seconds_text(server.uptime_seconds)}"
@@ -336,8 +333,8 @@ def _workers(stats: GetServiceStatsResponse) -> Finding:
     return ok("workers", text)
 
 
-def _supervisor(stats: GetServiceStatsResponse, checkpoint: Checkpoint | None) -> Finding | None:
-    """Return the finding about a supervisor that stands still, by the clock of the server if a checkpoint tells it."""
+def _supervisor(stats: pb.GetServiceStatsResponse, checkpoint: Checkpoint | None) -> Iterator[Finding]:
+    """Yield the finding about a supervisor that stands still, by the clock of the server if a checkpoint tells it."""
     now = time.time() if checkpoint is None else checkpoint.signed_time.ToNanoseconds() / 1e9
     age = now - stats.sampled_time.ToNanoseconds() / 1e9
     if age <= OLD_STATISTICS_SECONDS:
@@ -347,7 +344,7 @@ def _supervisor(stats: GetServiceStatsResponse, checkpoint: Checkpoint | None) -
     return fault("supervisor", text, look, "runbook.md#dejavudown")
 
 
-def _files(stats: GetServiceStatsResponse) -> Iterator[Finding]:
+def _files(stats: pb.GetServiceStatsResponse) -> Iterator[Finding]:
     """Yield the findings about replaced files that the server does not use."""
     if stats.server.last_reload_failed:
         text = "the last SIGHUP did not complete: a worker that dies now may not be replaced"
@@ -361,7 +358,7 @@ def _files(stats: GetServiceStatsResponse) -> Iterator[Finding]:
         yield fault("access", text, repair, "runbook.md#dejavuaccessfileoutdated")
 
 
-def _calls(stats: GetServiceStatsResponse) -> Finding:
+def _calls(stats: pb.GetServiceStatsResponse) -> Finding:
     """Return the finding about failed calls: a fault if they fail now, a warning if they did."""
     of_minute = _calls_of(stats, _NOW_SECONDS, "the last minute")
     if of_minute.severity is not Severity.OK:
@@ -372,7 +369,7 @@ def _calls(stats: GetServiceStatsResponse) -> Finding:
     return warning("calls", f"{earlier.message}; not in the last minute", earlier.remedy, earlier.section)
 
 
-def _calls_of(stats: GetServiceStatsResponse, seconds: int, period: str) -> Finding:
+def _calls_of(stats: pb.GetServiceStatsResponse, seconds: int, period: str) -> Finding:
     window = next((each for each in stats.windows if each.length_seconds == seconds), None)
     methods: Sequence[Any] = window.methods if window is not None else ()
     calls = sum(each.calls for each in methods)
@@ -393,7 +390,7 @@ def _calls_of(stats: GetServiceStatsResponse, seconds: int, period: str) -> Find
     return ok("calls", f"{text}, {failed:,} failed by the server's fault, {refused:,} refused for a limit")
 
 
-def _ledger(stats: GetServiceStatsResponse) -> Iterator[Finding]:
+def _ledger(stats: pb.GetServiceStatsResponse) -> Iterator[Finding]:
     lag, state = stats.ledger_lag, stats.ledger
     if lag.workers_without:
         text = f"{pluralize(lag.workers_without, 'worker')} cannot record forecasts"
@@ -405,18 +402,18 @@ def _ledger(stats: GetServiceStatsResponse) -> Iterator[Finding]:
         text = f"models have not learned from {pluralize(lag.outcomes, 'outcome')} yet"
         yield warning("ledger", text, "run it again; if it stays, see the log", "runbook.md#dejavulearnerlag")
     else:
-        database = enum_word(DatabaseKind.DESCRIPTOR, state.database) or "recorded"
+        database = enum_word(pb.DatabaseKind.DESCRIPTOR, state.database) or "recorded"
         yield ok("ledger", f"{database}, streams and models are up to date")
     interval_known = state.HasField("checkpoint_interval_seconds")
     if interval_known and state.checkpoint_age_seconds > 2 * state.checkpoint_interval_seconds + 60:
         text = f"entries have not been signed for {seconds_text(state.checkpoint_age_seconds)}"
         yield warning("checkpoint", text, "see `signing_failing` in the log", "runbook.md#dejavucheckpointold")
-    if state.disk == DISK_STATE_BELOW_RESERVE:
+    if state.disk == pb.DISK_STATE_BELOW_RESERVE:
         text = (
             "free space is below the reserve: named forecasts are refused, and without any, outcomes and signatures too"
         )
         yield fault("disk", text, "make room on the ledger's disk", "runbook.md#dejavudisklow")
-    elif state.disk == DISK_STATE_LOW:
+    elif state.disk == pb.DISK_STATE_LOW:
         text = "less than twice the reserve is free"
         yield warning("disk", text, "make room on the ledger's disk", "runbook.md#dejavudisklow")
 
@@ -497,7 +494,7 @@ def examine_access(client: DejavuClient, anonymous: DejavuClient, *, has_token: 
     for scope, probe in _PROBES.items():
         try:
             held[scope] = _holds(probe, client)
-        except UnauthenticatedError as error:
+        except errors.UnauthenticatedError as error:
             yield _unauthenticated(error, has_token=has_token)
             return
     if not has_token or _answers(anonymous):
@@ -514,13 +511,13 @@ def _holds(probe: Callable[[DejavuClient], object], client: DejavuClient) -> boo
     """
     try:
         probe(client)
-    except UnauthenticatedError:
+    except errors.UnauthenticatedError:
         raise
-    except PermissionDeniedError:
+    except errors.PermissionDeniedError:
         return False
-    except PASSING:
+    except errors.PASSING:
         return None
-    except DejavuClientError:
+    except errors.DejavuClientError:
         return True
     return True
 
@@ -528,12 +525,12 @@ def _holds(probe: Callable[[DejavuClient], object], client: DejavuClient) -> boo
 def _answers(anonymous: DejavuClient) -> bool:
     try:
         anonymous.get_service_stats()
-    except DejavuClientError:
+    except errors.DejavuClientError:
         return False
     return True
 
 
-def _unauthenticated(error: UnauthenticatedError, *, has_token: bool) -> Finding:
+def _unauthenticated(error: errors.UnauthenticatedError, *, has_token: bool) -> Finding:
     if not has_token:
         give = "give one: --token-file FILE, or DEJAVU_TOKEN; `dejavu-server token create` makes it"
         return fault("token", "the server asks for a token, and none is given", give, _SET_UP)

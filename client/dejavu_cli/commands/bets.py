@@ -18,19 +18,8 @@ from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIF
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.market_pb2 import MarketAnswer, Staking
 from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu_cli import options as opt
 from dejavu_cli.errors import failure
-from dejavu_cli.options import (
-    HORIZONS,
-    Bankroll,
-    Call,
-    EveningStaked,
-    HorizonName,
-    Replays,
-    StakingRules,
-    argument,
-    choice,
-    staking_of,
-)
 from dejavu_cli.output.market import ABOVE, break_even, no_stake_reason
 from dejavu_cli.output.responsive_table import ResponsiveTable, named_column
 from dejavu_client.client import DejavuClient
@@ -70,14 +59,14 @@ class _Stakes:
 
 
 def bets(
-    call: Call,
-    file: Annotated[Path, argument("FILE")],
+    call: opt.Call,
+    file: Annotated[Path, opt.argument("FILE")],
     *,
-    horizon: Annotated[HorizonName, choice()] = "final",
-    bankroll: Bankroll = None,
-    evening_staked: EveningStaked = None,
-    staking: StakingRules = None,
-    replays: Replays = False,
+    horizon: Annotated[opt.HorizonName, opt.choice()] = "final",
+    bankroll: opt.Bankroll = None,
+    evening_staked: opt.EveningStaked = None,
+    staking: opt.StakingRules = None,
+    replays: opt.Replays = False,
 ) -> None:
     """Weigh a file of prices at once, each with the newest forecast of its game.
 
@@ -101,13 +90,13 @@ def bets(
         written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
     except (DataError, FeedNotInstalled) as error:
         raise failure(error) from None
-    stakes = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}, staking_of(staking))
+    stakes = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}, opt.staking_of(staking))
     weighed = list[WeighedMarket]()
     nothing = "no forecast of the game" + ("" if replays else " (of replays only with --replays)")
     with call.connect() as client:
         states = {game.game_id: game for game in client.list_games()}
-        newest = cache(partial(_newest, client, states, HORIZONS[horizon], replays=replays))
-        of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))
+        newest = cache(partial(_newest, client, states, opt.HORIZONS[horizon], replays=replays))
+        of_minute = cache(partial(_of_minute, client, opt.HORIZONS[horizon]))
         for each in priced:
             found = newest(each.game_id, each.home, each.away)
             if found is not None and each.kind == "total" and found.forecast.HasField("moment"):  # which has no total

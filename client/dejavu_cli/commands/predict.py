@@ -15,26 +15,8 @@ import typer
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse, RiskGame
+from dejavu_cli import options as opt
 from dejavu_cli.errors import exit_code
-from dejavu_cli.options import (
-    HORIZONS,
-    Bankroll,
-    Call,
-    EveningStaked,
-    HorizonName,
-    StakingRules,
-    amount,
-    argument,
-    choice,
-    flag,
-    message_lines,
-    option,
-    parsed,
-    points,
-    staking_of,
-    team_of,
-    team_option,
-)
 from dejavu_cli.output.forecast import print_forecast, print_json
 from dejavu_cli.output.market import print_market, print_risk, print_risks
 from dejavu_client.errors import from_predict_error
@@ -72,8 +54,7 @@ def _parts(text: str, form: re.Pattern[str], name: str, expected: str) -> re.Mat
 
 def _last_score(text: str) -> LastScore:
     """Parse the last score of an option. The server checks the range of the seconds."""
-    expected = "home or away, and seconds before the end of the pattern: home:12"
-    parts = _parts(text, _LAST_SCORE, "last score", expected)
+    parts = _parts(text, _LAST_SCORE, "last score", "home or away, and seconds before the end of the pattern: home:12")
     return LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
 
 
@@ -109,7 +90,7 @@ def _margin(text: str) -> float:
 
 Pattern = Annotated[
     list[str] | None,
-    argument(
+    opt.argument(
         "[PATTERN]...",
         text="The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
         "a JSON array from standard input.",
@@ -145,20 +126,20 @@ class Inputs:
     """
 
     game_id: Annotated[str, typer.Option()] = ""
-    alpha: Annotated[float | None, amount("SHARE")] = None
-    home_team: Annotated[str, team_option("--home")] = ""
-    away_team: Annotated[str, team_option("--away")] = ""
-    pregame_margin: Annotated[float | None, parsed("POINTS", _margin)] = None
-    pregame_total: Annotated[float | None, amount("POINTS")] = None
-    game_date: Annotated[str, option("YYYY-MM-DD")] = ""
-    neutral_site: Annotated[bool, flag("--neutral-site")] = False
-    total_points: Annotated[int | None, points()] = None
-    last_score: Annotated[LastScore | None, parsed("SIDE:SECONDS", _last_score)] = None
-    possession: Annotated[Possession | None, parsed("SIDE[:shot]", _possession)] = None
-    moment: Annotated[Moment | None, parsed("'CLOCK LEAD'", _moment)] = None
-    quantile_levels: Annotated[Any, parsed("LEVELS", _levels, "--quantiles")] = None
-    model_version: Annotated[str, option("VERSION", "--model")] = ""
-    explain: Annotated[bool, flag("--explain")] = False
+    alpha: Annotated[float | None, opt.amount("SHARE")] = None
+    home_team: Annotated[str, opt.team_option("--home")] = ""
+    away_team: Annotated[str, opt.team_option("--away")] = ""
+    pregame_margin: Annotated[float | None, opt.parsed("POINTS", _margin)] = None
+    pregame_total: Annotated[float | None, opt.amount("POINTS")] = None
+    game_date: Annotated[str, opt.option("YYYY-MM-DD")] = ""
+    neutral_site: Annotated[bool, opt.flag("--neutral-site")] = False
+    total_points: Annotated[int | None, opt.points()] = None
+    last_score: Annotated[LastScore | None, opt.parsed("SIDE:SECONDS", _last_score)] = None
+    possession: Annotated[Possession | None, opt.parsed("SIDE[:shot]", _possession)] = None
+    moment: Annotated[Moment | None, opt.parsed("'CLOCK LEAD'", _moment)] = None
+    quantile_levels: Annotated[Any, opt.parsed("LEVELS", _levels, "--quantiles")] = None
+    model_version: Annotated[str, opt.option("VERSION", "--model")] = ""
+    explain: Annotated[bool, opt.flag("--explain")] = False
 
     def check(self) -> None:
         """Check what the server would not name by its option.
@@ -169,7 +150,7 @@ class Inputs:
         home, away = self.home_team, self.away_team
         if bool(home) != bool(away):
             raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
-        if home and team_of(home) == team_of(away):
+        if home and opt.team_of(home) == opt.team_of(away):
             raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
 
 
@@ -189,13 +170,13 @@ class Bets:
         under_odds: The price of under: decimal or American.
     """
 
-    spread: Annotated[Any, parsed("TEAM±POINTS", _spread)] = None
-    moneyline: Annotated[bool, flag("--moneyline")] = False
-    home_odds: Annotated[float | None, parsed("PRICE", price)] = None
-    away_odds: Annotated[float | None, parsed("PRICE", price)] = None
-    total_line: Annotated[float | None, amount("POINTS")] = None
-    over_odds: Annotated[float | None, parsed("PRICE", price)] = None
-    under_odds: Annotated[float | None, parsed("PRICE", price)] = None
+    spread: Annotated[Any, opt.parsed("TEAM±POINTS", _spread)] = None
+    moneyline: Annotated[bool, opt.flag("--moneyline")] = False
+    home_odds: Annotated[float | None, opt.parsed("PRICE", price)] = None
+    away_odds: Annotated[float | None, opt.parsed("PRICE", price)] = None
+    total_line: Annotated[float | None, opt.amount("POINTS")] = None
+    over_odds: Annotated[float | None, opt.parsed("PRICE", price)] = None
+    under_odds: Annotated[float | None, opt.parsed("PRICE", price)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,20 +187,20 @@ class Stakes:
         game_staked: What you have staked on this game already; counts towards the caps.
     """
 
-    bankroll: Bankroll = None
-    game_staked: Annotated[float | None, amount("AMOUNT")] = None
-    evening_staked: EveningStaked = None
-    staking: StakingRules = None
+    bankroll: opt.Bankroll = None
+    game_staked: Annotated[float | None, opt.amount("AMOUNT")] = None
+    evening_staked: opt.EveningStaked = None
+    staking: opt.StakingRules = None
 
 
 def predict(
-    call: Call,
+    call: opt.Call,
     inputs: Inputs,
     bets: Bets,
     stakes: Stakes,
     pattern: Pattern = None,
     *,
-    horizon: Annotated[HorizonName | None, choice()] = None,
+    horizon: Annotated[opt.HorizonName | None, opt.choice()] = None,
     free_throws: Annotated[int | None, typer.Option(min=0, max=MAX_FREE_THROWS)] = None,
 ) -> None:
     """Forecast one game from its score differentials so far; with odds, evaluate a bet too.
@@ -234,13 +215,14 @@ def predict(
     values = _read_pattern(pattern or [])
     if inputs.game_id and horizon is None:
         raise typer.BadParameter("required with --game-id, whose forecast is recorded", param_hint="--horizon")
-    _check_minutes(len(values), HORIZONS[horizon or "half"])
+    at = opt.HORIZONS[horizon or "half"]
+    _check_minutes(len(values), at)
     moment = inputs.moment and replace(inputs.moment, free_throws=free_throws or 0)
     levels, neutral = inputs.quantile_levels or (), inputs.neutral_site or None
     # A table names the most similar game anyway; JSON has what was asked for.
     explain = inputs.explain or not call.as_json
     given = vars(inputs) | {"quantile_levels": levels, "neutral_site": neutral, "moment": moment, "explain": explain}
-    options = cast("PredictOptions", given | {"horizon": HORIZONS[horizon or "half"]})
+    options = cast("PredictOptions", given | {"horizon": at})
     if free_throws is not None and moment is None:
         raise typer.BadParameter("required with --free-throws", param_hint="--moment")
     # At a late moment, possession is used without the points.
@@ -259,7 +241,7 @@ def predict(
         _Bet("--spread or --moneyline", line, create_market, of_lead),
         _Bet("--total-line", bets.total_line, create_total_market, of_points),
     ]
-    rules: Any = vars(stakes) | {"staking": staking_of(stakes.staking)}
+    rules: Any = vars(stakes) | {"staking": opt.staking_of(stakes.staking)}
     markets = _markets(asked, rules)
     if markets and horizon is None:
         # Without a line, the half as the default does no harm; but a bet that is evaluated at the wrong horizon looks
@@ -276,11 +258,11 @@ def predict(
 
 
 def risk(
-    call: Call,
+    call: opt.Call,
     pattern: Pattern = None,
     *,
-    total_points: Annotated[int | None, points()] = None,
-    games: Annotated[str | None, option("FILE")] = None,
+    total_points: Annotated[int | None, opt.points()] = None,
+    games: Annotated[str | None, opt.option("FILE")] = None,
 ) -> None:
     """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more).
 
@@ -292,7 +274,7 @@ def risk(
         if pattern or total_points is not None:
             raise typer.BadParameter("it has the patterns and points of all games", param_hint="--games")
         expected = 'expected a line per game such as {"pattern": [0, 2, -3], "totalPoints": 14}'
-        asked = [game for _, game in message_lines(games, RiskGame, "--games", expected)]
+        asked = [game for _, game in opt.message_lines(games, RiskGame, "--games", expected)]
     else:
         asked = [RiskGame(pattern=_read_pattern(pattern or []), total_points=total_points)]
     with call.connect() as client:
@@ -367,11 +349,11 @@ def _line(bets: Bets, inputs: Inputs) -> float | None:
         raise typer.BadParameter("give either --spread or --moneyline", param_hint="--spread")
     named, handicap = bets.spread
     try:
-        team = team_of(named)
+        team = opt.team_of(named)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--spread") from None
     home, away = inputs.home_team, inputs.away_team
-    teams = [team_of(each) for each in (home, away) if each]
+    teams = [opt.team_of(each) for each in (home, away) if each]
     if team not in teams:
         playing = f"of {away} at {home}" if teams else "without --home and --away"
         raise typer.BadParameter(f"{named} is not one of the teams {playing}", param_hint="--spread")

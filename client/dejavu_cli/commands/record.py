@@ -15,34 +15,13 @@ from google.protobuf.json_format import MessageToJson
 from rich.table import Table
 from rich.text import Text
 
+from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Forecast
 from dejavu.v1.forecast_pb2 import Horizon as ProtoHorizon
 from dejavu.v1.market_pb2 import MARKET_KIND_TOTAL
 from dejavu.v1.record_pb2 import MarketResult, Outcome, RecordedPrediction
-from dejavu.v1.record_service_pb2 import (
-    GetPredictionResponse,
-    LeaderboardMetric,
-    ReportOutcomeResponse,
-    WithdrawOutcomeResponse,
-)
+from dejavu_cli import options as opt
 from dejavu_cli.errors import exit_on_os_error, failure
-from dejavu_cli.options import (
-    HORIZONS,
-    Call,
-    Files,
-    GameOptions,
-    HorizonName,
-    Model,
-    ScoredGames,
-    ScoresCall,
-    argument,
-    choice,
-    flag,
-    option,
-    points,
-    refuse,
-    team_option,
-)
 from dejavu_cli.output.forecast import (
     REPLAYS_LEFT_OUT,
     home_chance,
@@ -56,22 +35,10 @@ from dejavu_cli.output.forecast import (
 from dejavu_cli.output.market import print_market, profit_text
 from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows
 from dejavu_cli.output.scores import print_leaderboard, print_scorecard
+from dejavu_client import formatting as fmt
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
-from dejavu_client.formatting import (
-    after_overtime,
-    enum_word,
-    horizon_label,
-    is_played_out,
-    last_differential,
-    outcome_range,
-    percent,
-    play_time,
-    pluralize,
-    signed,
-    total_range,
-)
 from dejavu_client.requests import ModelScope, score_filter
 from dejavu_common.clock import game_day, utc_now
 from dejavu_common.files import atomic_replace
@@ -82,31 +49,31 @@ SHOWN: Final = 50
 """Default number of forecasts in a table."""
 LARGEST_PAGE: Final = 500
 
-GameId = Annotated[str, argument("GAME_ID", text="NBA game id, ten digits.")]
+GameId = Annotated[str, opt.argument("GAME_ID", text="NBA game id, ten digits.")]
 Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap", "accuracy", "roc-auc", "roi"]
 """Leaderboard metrics as typed on the command line."""
 
 
 def predictions(
     ctx: typer.Context,
-    games: GameOptions,
-    files: Files,
-    call: Call,
-    game_id: Annotated[str, argument("[GAME_ID]")] = "",
+    games: opt.GameOptions,
+    files: opt.Files,
+    call: opt.Call,
+    game_id: Annotated[str, opt.argument("[GAME_ID]")] = "",
     *,
-    horizon: Annotated[HorizonName | None, choice()] = None,
-    settled: Annotated[bool | None, flag("--settled/--unsettled")] = None,
-    model: Model = "",
-    superseded: Annotated[bool, flag("--superseded")] = False,
+    horizon: Annotated[opt.HorizonName | None, opt.choice()] = None,
+    settled: Annotated[bool | None, opt.flag("--settled/--unsettled")] = None,
+    model: opt.Model = "",
+    superseded: Annotated[bool, opt.flag("--superseded")] = False,
     limit: Annotated[
         int | None,
-        option(
+        opt.option(
             "N",
             text=f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.",
             min=0,
         ),
     ] = None,
-    explain: Annotated[bool, flag("--explain")] = False,
+    explain: Annotated[bool, opt.flag("--explain")] = False,
 ) -> None:
     """List recorded forecasts and their results, newest first; or show one of a game in full.
 
@@ -118,9 +85,9 @@ def predictions(
         explain: Include the explanations; only with --json.
     """
     if game_id:
-        others = {each.name for group in (GameOptions, Files) for each in fields(group)} - {"minute"}
-        refuse(ctx, "not with GAME_ID", *others, "settled", "superseded", "limit", "explain")
-        at = HORIZONS[horizon or "half"]
+        others = {each.name for group in (opt.GameOptions, opt.Files) for each in fields(group)} - {"minute"}
+        opt.refuse(ctx, "not with GAME_ID", *others, "settled", "superseded", "limit", "explain")
+        at = opt.HORIZONS[horizon or "half"]
         with call.connect() as client:
             answer = client.get_prediction(game_id, horizon=at, elapsed_minutes=games.minute, model_version=model)
         call.show(answer, print_prediction)
@@ -141,7 +108,7 @@ def predictions(
             from_date=from_date,
             to_date=to_date,
             team=games.team,
-            horizon=HORIZONS[horizon] if horizon else HORIZON_UNSPECIFIED,
+            horizon=opt.HORIZONS[horizon] if horizon else HORIZON_UNSPECIFIED,
             min_confidence=games.min_confidence,
             settled=settled,
             model_version=model,
@@ -163,15 +130,15 @@ def predictions(
 
 def scorecard(
     ctx: typer.Context,
-    games: ScoredGames,
-    files: Files,
-    call: ScoresCall,
+    games: opt.ScoredGames,
+    files: opt.Files,
+    call: opt.ScoresCall,
     *,
-    model: Model = "",
-    limit: Annotated[int, option("N", min=0)] = 0,
-    by_model: Annotated[bool, flag("--by-model")] = False,
-    metric: Annotated[Metric, choice()] = "crps",
-    min_games: Annotated[int, option("N", min=0)] = 0,
+    model: opt.Model = "",
+    limit: Annotated[int, opt.option("N", min=0)] = 0,
+    by_model: Annotated[bool, opt.flag("--by-model")] = False,
+    metric: Annotated[Metric, opt.choice()] = "crps",
+    min_games: Annotated[int, opt.option("N", min=0)] = 0,
 ) -> None:
     """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight.
 
@@ -183,16 +150,16 @@ def scorecard(
     """
     files.check(call)
     if by_model:
-        refuse(ctx, "not with --by-model", "model", "limit")
+        opt.refuse(ctx, "not with --by-model", "model", "limit")
         scope = games.scope
-        code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
+        code = pb.LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
         with call.connect() as client:
             board = client.get_leaderboard(metric=code, min_games=min_games, timeout=call.timeout, **scope)
         counted = score_filter(**scope)
         if not files.write(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure"):
             call.show(board, partial(print_leaderboard, scope=counted))
         return
-    refuse(ctx, "needs --by-model", "metric", "min_games")
+    opt.refuse(ctx, "needs --by-model", "metric", "min_games")
     of_model = ModelScope(**games.scope, model_version=model)
     with call.connect() as client:
         card = client.get_scorecard(limit=limit, timeout=call.timeout, **of_model)
@@ -202,18 +169,18 @@ def scorecard(
 
 
 def report(
-    call: Call,
+    call: opt.Call,
     game_id: GameId,
-    horizon: Annotated[HorizonName, choice(show_default=False)],
-    differential: Annotated[int | None, argument("[DIFFERENTIAL]")] = None,
+    horizon: Annotated[opt.HorizonName, opt.choice(show_default=False)],
+    differential: Annotated[int | None, opt.argument("[DIFFERENTIAL]")] = None,
     *,
-    home: Annotated[str, team_option()] = "",
-    away: Annotated[str, team_option()] = "",
-    observed: Annotated[str, option("TIME")] = "",
-    total_points: Annotated[int | None, points()] = None,
-    overtimes: Annotated[int | None, option("N", min=0, max=MAX_OVERTIMES)] = None,
-    correct: Annotated[bool, flag("--correct")] = False,
-    withdraw: Annotated[bool, flag("--withdraw")] = False,
+    home: Annotated[str, opt.team_option()] = "",
+    away: Annotated[str, opt.team_option()] = "",
+    observed: Annotated[str, opt.option("TIME")] = "",
+    total_points: Annotated[int | None, opt.points()] = None,
+    overtimes: Annotated[int | None, opt.option("N", min=0, max=MAX_OVERTIMES)] = None,
+    correct: Annotated[bool, opt.flag("--correct")] = False,
+    withdraw: Annotated[bool, opt.flag("--withdraw")] = False,
 ) -> None:
     """Report the lead at the half or the end of a game, which settles its forecasts; or take a report back.
 
@@ -235,7 +202,7 @@ def report(
         if home or away or observed or correct or any(each is not None for each in given):
             raise typer.BadParameter("--withdraw takes only the game and --horizon", param_hint="--withdraw")
         with call.connect() as client:
-            call.show(client.withdraw_outcome(game_id, horizon=HORIZONS[horizon]), print_withdrawal)
+            call.show(client.withdraw_outcome(game_id, horizon=opt.HORIZONS[horizon]), print_withdrawal)
         return
     if differential is None:
         raise typer.BadParameter("missing; expected the home team's lead, or --withdraw", param_hint="DIFFERENTIAL")
@@ -245,7 +212,7 @@ def report(
             client.report_outcome,
             game_id,
             differential,
-            horizon=HORIZONS[horizon],
+            horizon=opt.HORIZONS[horizon],
             home_team=home,
             away_team=away,
             observed_time=observed_time,
@@ -261,7 +228,7 @@ def report(
             if not correct:
                 typer.echo("Nothing was changed. --correct overturns the outcome, --withdraw takes it back.", err=True)
                 raise
-            before = _standing(client, game_id, HORIZONS[horizon])
+            before = _standing(client, game_id, opt.HORIZONS[horizon])
             answer = send()
             stood = error.message.partition(": ")[2] or error.message
             said = (
@@ -273,7 +240,9 @@ def report(
 
 
 def checkpoint(
-    call: Call, out: Annotated[Path | None, option("FILE")] = None, force: Annotated[bool, flag("--force")] = False
+    call: opt.Call,
+    out: Annotated[Path | None, opt.option("FILE")] = None,
+    force: Annotated[bool, opt.flag("--force")] = False,
 ) -> None:
     """Fetch the signed head of the ledger. A saved copy proves later that no entry up to it was changed.
 
@@ -334,14 +303,14 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool, w
     if not predictions:
         console.print(f"No recorded forecasts match.{f' {REPLAYS_LEFT_OUT}' * without_replays}")
         return
-    levels = {percent(each.forecast.coverage_probability) for each in predictions}
+    levels = {fmt.percent(each.forecast.coverage_probability) for each in predictions}
     later = any(_made(each) != _game_date(each) for each in predictions)
     console.print(ResponsiveTable(_columns(level=len(levels) > 1, later=later), predictions))
     notes = [f"intervals of {levels.pop()}"] if len(levels) == 1 else []
     settled = [each.settlement for each in predictions if each.HasField("settlement") and not each.forecast.late]
     if settled:
         held = sum(each.covered for each in settled)
-        notes.append(f"{held} of {pluralize(len(settled), 'interval')} held")
+        notes.append(f"{held} of {fmt.pluralize(len(settled), 'interval')} held")
     if late := sum(bool(each.forecast.late) for each in predictions):
         notes.append(f"{late:,} late, which {'does' if late == 1 else 'do'} not count")
     if cut:
@@ -350,7 +319,7 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool, w
     console.print(Text(" · ".join(notes), style="dim"))
 
 
-def print_prediction(answer: GetPredictionResponse) -> None:
+def print_prediction(answer: pb.GetPredictionResponse) -> None:
     """Print a recorded forecast in full, its outcome and its other revisions."""
     newest = answer.prediction
     print_forecast(newest.forecast, pattern=newest.pattern)
@@ -360,7 +329,7 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     console.print(_result(newest))
     if answer.revisions:
         console.print()
-        console.print(Text(f"{pluralize(len(answer.revisions), 'other revision')}, oldest first", style="bold"))
+        console.print(Text(f"{fmt.pluralize(len(answer.revisions), 'other revision')}, oldest first", style="bold"))
         console.print(ResponsiveTable(_REVISION_COLUMNS, answer.revisions))
     if len(answer.outcomes) > 1:
         console.print()
@@ -368,7 +337,7 @@ def print_prediction(answer: GetPredictionResponse) -> None:
         console.print(ResponsiveTable(_OUTCOME_COLUMNS, answer.outcomes))
 
 
-def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
+def print_report(answer: pb.ReportOutcomeResponse, *, known: bool = False) -> None:
     """Print an outcome as recorded in the ledger.
 
     Args:
@@ -377,9 +346,11 @@ def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
     """
     outcome = answer.outcome
     corrected = f", revision {outcome.revision}" if outcome.revision else ""
-    settled = pluralize(answer.settled_forecasts, "forecast") if answer.settled_forecasts else "no forecasts"
-    line = f"{title(outcome)}: {lead_with_sign(outcome.differential, outcome)} at the {horizon_label(outcome.horizon)}"
-    line += after_overtime(outcome)
+    settled = fmt.pluralize(answer.settled_forecasts, "forecast") if answer.settled_forecasts else "no forecasts"
+    line = (
+        f"{title(outcome)}: {lead_with_sign(outcome.differential, outcome)} at the {fmt.horizon_label(outcome.horizon)}"
+    )
+    line += fmt.after_overtime(outcome)
     line += f", {outcome.total_points} points of both teams" * outcome.HasField("total_points")
     if known:
         Console().print(f"{line}, already recorded as {outcome.sequence}, nothing changed", highlight=False)
@@ -394,12 +365,12 @@ def correction(before: Outcome, after: Outcome) -> str:
     return f"Corrected: {was}, {recorded}, is now {now}"
 
 
-def print_withdrawal(answer: WithdrawOutcomeResponse) -> None:
+def print_withdrawal(answer: pb.WithdrawOutcomeResponse) -> None:
     """Print a withdrawn outcome."""
     outcome = answer.outcome
-    left = pluralize(answer.unsettled_forecasts, "forecast") if answer.unsettled_forecasts else "no forecasts"
+    left = fmt.pluralize(answer.unsettled_forecasts, "forecast") if answer.unsettled_forecasts else "no forecasts"
     result = lead_with_sign(outcome.differential, outcome)
-    line = f"{title(outcome)}: {result} at the {horizon_label(outcome.horizon)} is withdrawn"
+    line = f"{title(outcome)}: {result} at the {fmt.horizon_label(outcome.horizon)} is withdrawn"
     Console().print(f"{line}, recorded as {outcome.sequence}; it had settled {left}", highlight=False)
 
 
@@ -441,8 +412,8 @@ def _columns(*, level: bool, later: bool) -> Sequence[Column[RecordedPrediction]
         Column("game of" if later else "date", "left", 8 if later else 5, _game_date, "dim"),
         Column("game", "left", 9, lambda each: _teams(each.forecast)),
         Column("game id", "left", 7, lambda each: each.forecast.game_id, "dim"),
-        Column("min", "right", 8, lambda each: play_time(each.forecast, "").strip()),
-        Column("horizon", "left", 8, lambda each: horizon_label(each.forecast.horizon)),
+        Column("min", "right", 8, lambda each: fmt.play_time(each.forecast, "").strip()),
+        Column("horizon", "left", 8, lambda each: fmt.horizon_label(each.forecast.horizon)),
         Column("forecast", "right", 9, _point_forecast),
         Column("interval", "center", 6, lambda each: _interval(each.forecast, level=level)),
         Column("home ahead", "right", 5, lambda each: home_chance(each.forecast)),
@@ -460,15 +431,15 @@ def _columns(*, level: bool, later: bool) -> Sequence[Column[RecordedPrediction]
 
 def _point_forecast(prediction: RecordedPrediction) -> Text:
     style = "strike dim" if prediction.superseded or prediction.forecast.late else "bold"
-    return Text(signed(prediction.forecast.point_forecast), style=style)
+    return Text(fmt.signed(prediction.forecast.point_forecast), style=style)
 
 
 def _outcome(prediction: RecordedPrediction) -> Text:
     """Return the outcome, with a mark for overtime; without an outcome, a mark if no forecast can follow."""
     if not prediction.HasField("outcome"):
-        return Text("last min/OT" if is_played_out(prediction.forecast, utc_now()) else "", style="dim")
+        return Text("last min/OT" if fmt.is_played_out(prediction.forecast, utc_now()) else "", style="dim")
     outcome = prediction.outcome
-    return Text.assemble((signed(outcome.differential, 0), "bold"), " OT" if outcome.overtimes else "")
+    return Text.assemble((fmt.signed(outcome.differential, 0), "bold"), " OT" if outcome.overtimes else "")
 
 
 def _made(prediction: RecordedPrediction) -> str:
@@ -484,14 +455,14 @@ def _held(prediction: RecordedPrediction) -> Text:
 
 
 def _lead_then(prediction: RecordedPrediction) -> str:
-    lead = last_differential(prediction)
-    return "" if lead is None else signed(lead, 0)
+    lead = fmt.last_differential(prediction)
+    return "" if lead is None else fmt.signed(lead, 0)
 
 
 _REVISION_COLUMNS: Final[Sequence[Column[RecordedPrediction]]] = (
     Column("created", "left", 3, lambda each: local_time(each.forecast.generated_time), "dim"),
     Column("lead then", "right", 6, _lead_then),
-    Column("forecast", "right", 9, lambda each: signed(each.forecast.point_forecast)),
+    Column("forecast", "right", 9, lambda each: fmt.signed(each.forecast.point_forecast)),
     Column("interval", "center", 6, lambda each: _interval(each.forecast, level=False)),
     Column("off by", "right", 5, _off_by, of="settlement"),
     Column("held", "left", 5, _held, of="settlement"),
@@ -500,7 +471,7 @@ _REVISION_COLUMNS: Final[Sequence[Column[RecordedPrediction]]] = (
 )
 _OUTCOME_COLUMNS: Final[Sequence[Column[Outcome]]] = (
     Column("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),
-    Column("outcome", "right", 9, lambda each: signed(each.differential, 0)),
+    Column("outcome", "right", 9, lambda each: fmt.signed(each.differential, 0)),
     Column("points", "right", 6, _total_points),
     Column("#", "right", 4, lambda each: f"{each.sequence}", "dim"),
     Column("stands", "left", 5, lambda each: "withdrawn" if each.withdrawn else "", "yellow"),
@@ -509,14 +480,14 @@ _OUTCOME_COLUMNS: Final[Sequence[Column[Outcome]]] = (
 
 def _result(prediction: RecordedPrediction) -> Table | Text:
     if not prediction.HasField("outcome"):
-        text = f"No outcome of the {horizon_label(prediction.forecast.horizon)} stands."
-        if is_played_out(prediction.forecast, utc_now()):
+        text = f"No outcome of the {fmt.horizon_label(prediction.forecast.horizon)} stands."
+        if fmt.is_played_out(prediction.forecast, utc_now()):
             text += " The game is in its last minute or overtime."
         return Text(text, style="dim")
     rows = name_value_rows(no_wrap=True)
     outcome = prediction.outcome
     came = lead_with_sign(outcome.differential, outcome)
-    rows.add_row("outcome", Text.assemble((came, "bold"), after_overtime(outcome)))
+    rows.add_row("outcome", Text.assemble((came, "bold"), fmt.after_overtime(outcome)))
     rows.add_row("recorded", f"{local_time(outcome.recorded_time)} as {outcome.sequence}")
     if prediction.HasField("settlement"):
         score = prediction.settlement
@@ -530,20 +501,20 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
             rows.add_row("points of both teams", f"{outcome.total_points}")
             rows.add_row("  off by", f"{total.absolute_error:.1f} points, pace × time {total.pace_absolute_error:.1f}")
             held = "held" if total.covered else "did not hold"
-            rows.add_row("  the interval", f"{total_range(ends)} {held}")
+            rows.add_row("  the interval", f"{fmt.total_range(ends)} {held}")
             rows.add_row("  CRPS", f"{total.crps:.2f} points")
         for each in prediction.markets:
             of_total = each.market.kind == MARKET_KIND_TOTAL
             scored = score.total if of_total else score
-            if result := enum_word(MarketResult.DESCRIPTOR, scored.market_result):
+            if result := fmt.enum_word(MarketResult.DESCRIPTOR, scored.market_result):
                 profit = profit_text(scored.market_profit, each.market)
                 rows.add_row("the bet on the points" if of_total else "the bet", f"{result}, {profit}")
     return rows
 
 
 def _interval(forecast: Forecast, *, level: bool) -> str:
-    ends = outcome_range(forecast.interval_lower, forecast.interval_upper)
-    return f"{ends} {percent(forecast.coverage_probability)}" if level else ends
+    ends = fmt.outcome_range(forecast.interval_lower, forecast.interval_upper)
+    return f"{ends} {fmt.percent(forecast.coverage_probability)}" if level else ends
 
 
 def _teams(forecast: Forecast) -> str:

@@ -15,30 +15,16 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.ops.v1 import cache_service_pb2 as pb
-from dejavu.ops.v1.operations_service_pb2 import (
-    GetServiceStatsResponse,
-    MethodStats,
-    RollingCoverage,
-    ServerInfo,
-    StatsWindow,
-    WorkerInfo,
-)
+from dejavu.ops.v1 import operations_service_pb2 as operations_pb
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_cli.errors import FAILED, NO_ANSWER
 from dejavu_cli.options import Call, flag, message_lines, option, refuse
 from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows
+from dejavu_client import formatting as fmt
 from dejavu_client.client import DejavuClient
 from dejavu_client.connection_options import client_options
 from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError, UnimplementedError
-from dejavu_client.formatting import (
-    OLD_STATISTICS_SECONDS,
-    failed_calls,
-    horizon_label,
-    percent,
-    pluralize,
-    seconds_text,
-)
 from dejavu_client.transport.servers import LEDGER, HealthStatus, parse_servers
 from dejavu_common.rich_console import Console, titled_panel
 
@@ -139,7 +125,7 @@ def _show_statistics(call: Call, seconds: int, interval: float | None) -> None:
     Raises:
         typer.Exit: if no server answers, unless a terminal shows it.
     """
-    targets, before = _targets(call.target), dict[str, GetServiceStatsResponse]()
+    targets, before = _targets(call.target), dict[str, operations_pb.GetServiceStatsResponse]()
     console = Console(highlight=False)
     drawn = interval is not None and console.is_terminal and not call.as_json
     with Live(console=console, screen=True, auto_refresh=False) if drawn else nullcontext() as live:
@@ -208,7 +194,9 @@ def serve_cache(call: Call, *, clear: bool, warm: str) -> None:
         return
     with call.connect() as client:
         if clear:
-            call.show(client.clear_cache(), lambda each: typer.echo(f"cleared: {pluralize(each.entries, 'answer')}"))
+            call.show(
+                client.clear_cache(), lambda each: typer.echo(f"cleared: {fmt.pluralize(each.entries, 'answer')}")
+            )
         else:
             call.show(client.get_cache_stats(), print_cache_stats)
 
@@ -244,8 +232,8 @@ def _warm(call: Call, requests: list[PredictRequest]) -> None:
     if call.as_json:
         typer.echo(json.dumps({**result, "computed": computed, "known": known}))
     else:
-        kept = pluralize(len(requests) - len(failures), "answer")
-        typer.echo(f"{kept} kept by {len(reached)} of {pluralize(workers, 'worker')} ({computed} computed)")
+        kept = fmt.pluralize(len(requests) - len(failures), "answer")
+        typer.echo(f"{kept} kept by {len(reached)} of {fmt.pluralize(workers, 'worker')} ({computed} computed)")
     for index, message in sorted(failures.items()):
         typer.echo(f"request {index + 1}: {message}", err=True)
     if failures or len(reached) < workers:
@@ -265,12 +253,14 @@ class ServerAnswer(NamedTuple):
     """
 
     target: str
-    stats: GetServiceStatsResponse | None
+    stats: operations_pb.GetServiceStatsResponse | None
     trouble: str = ""
 
 
 def stats_view(
-    answers: Sequence[ServerAnswer], length_seconds: int, before: Mapping[str, GetServiceStatsResponse] | None = None
+    answers: Sequence[ServerAnswer],
+    length_seconds: int,
+    before: Mapping[str, operations_pb.GetServiceStatsResponse] | None = None,
 ) -> RenderableType:
     """Return a view of the statistics: of one server in full, of several as a table.
 
@@ -291,7 +281,10 @@ def stats_view(
 
 
 def _server_view(
-    target: str, stats: GetServiceStatsResponse, length_seconds: int, before: GetServiceStatsResponse | None
+    target: str,
+    stats: operations_pb.GetServiceStatsResponse,
+    length_seconds: int,
+    before: operations_pb.GetServiceStatsResponse | None,
 ) -> RenderableType:
     window = _window(stats.windows, length_seconds)
     errors = [
@@ -302,7 +295,7 @@ def _server_view(
         for method in window.methods
         if method.errors
     ]
-    covered = seconds_text(window.covered_seconds)
+    covered = fmt.seconds_text(window.covered_seconds)
     return Group(
         *_lines(target, stats),
         Text(),
@@ -315,64 +308,68 @@ def _server_view(
     )
 
 
-def _lines(target: str, stats: GetServiceStatsResponse) -> Iterator[Text]:
+def _lines(target: str, stats: operations_pb.GetServiceStatsResponse) -> Iterator[Text]:
     server, lag = stats.server, stats.ledger_lag
     versions = sorted({worker.version for worker in server.workers})
     yield Text.assemble(
         ("dejavu-server ", "bold"),
         (", ".join(versions), "bold"),
         f" at {target}",
-        (f" · {server.server_id} · up {seconds_text(server.uptime_seconds)}", "dim"),
+        (f" · {server.server_id} · up {fmt.seconds_text(server.uptime_seconds)}", "dim"),
     )
     yield Text(
-        f"{len(server.workers)} of {pluralize(server.configured_workers, 'worker')} · "
-        f"{pluralize(stats.open_streams, 'stream')} · {stats.calls_in_flight:,} calls in progress",
+        f"{len(server.workers)} of {fmt.pluralize(server.configured_workers, 'worker')} · "
+        f"{fmt.pluralize(stats.open_streams, 'stream')} · {stats.calls_in_flight:,} calls in progress",
         style="" if len(server.workers) >= server.configured_workers else "yellow",
     )
     age = time.time() - stats.sampled_time.ToNanoseconds() / 1e9
-    if stats.HasField("sampled_time") and age > OLD_STATISTICS_SECONDS:
-        yield Text(f"as of {seconds_text(age)} ago: the supervisor stands still, or the clocks differ", style="yellow")
-    behind = f"streams behind by {lag.entries:,}" + (f" ({seconds_text(lag.lag_seconds)})" if lag.entries else "")
+    if stats.HasField("sampled_time") and age > fmt.OLD_STATISTICS_SECONDS:
+        yield Text(
+            f"as of {fmt.seconds_text(age)} ago: the supervisor stands still, or the clocks differ", style="yellow"
+        )
+    behind = f"streams behind by {lag.entries:,}" + (f" ({fmt.seconds_text(lag.lag_seconds)})" if lag.entries else "")
     yield Text(f"{behind} · models behind by {lag.outcomes:,}")
     yield from _without_ledger(stats)
     for number, what in ((server.worker_deaths, "died"), (server.worker_hangs, "hung")):
         if number:
-            yield Text(f"{pluralize(number, 'worker')} {what} since the start of the server", style="yellow")
+            yield Text(f"{fmt.pluralize(number, 'worker')} {what} since the start of the server", style="yellow")
     for feed in stats.feeds:
-        data = f", data {seconds_text(feed.data_age_seconds)} old" if feed.HasField("data_age_seconds") else ""
-        read = f"read {seconds_text(feed.read_age_seconds)} ago"
+        data = f", data {fmt.seconds_text(feed.data_age_seconds)} old" if feed.HasField("data_age_seconds") else ""
+        read = f"read {fmt.seconds_text(feed.read_age_seconds)} ago"
         by = f" by {feed.reported_by}" if feed.reported_by else ""
-        yield Text(f"feed {feed.feed}{by}: {pluralize(feed.live_games, 'game')} in play{data}, {read}")
+        yield Text(f"feed {feed.feed}{by}: {fmt.pluralize(feed.live_games, 'game')} in play{data}, {read}")
     for coverage in stats.coverage:
         yield Text(_coverage(coverage))
     for window in stats.windows:
         if not window.length_seconds and window.HasField("cache"):
             looked_up = window.cache.hits + window.cache.misses
-            yield Text(f"cache: {percent(window.cache.hit_rate)} of {looked_up:,} what-ifs since the start")
+            yield Text(f"cache: {fmt.percent(window.cache.hit_rate)} of {looked_up:,} what-ifs since the start")
 
 
-def _without_ledger(stats: GetServiceStatsResponse, prefix: str = "") -> Iterator[Text]:
+def _without_ledger(stats: operations_pb.GetServiceStatsResponse, prefix: str = "") -> Iterator[Text]:
     if number := stats.ledger_lag.workers_without:
-        yield Text(f"{prefix}{pluralize(number, 'worker')} cannot record forecasts", style="bold red")
+        yield Text(f"{prefix}{fmt.pluralize(number, 'worker')} cannot record forecasts", style="bold red")
 
 
-def _coverage(coverage: RollingCoverage) -> str:
+def _coverage(coverage: operations_pb.RollingCoverage) -> str:
     return (
-        f"{horizon_label(coverage.horizon)}: {coverage.held:,} of {coverage.forecasts:,} intervals held, "
-        f"{percent(coverage.coverage)}; expected {percent(coverage.nominal_coverage)} "
-        f"({pluralize(coverage.games, 'game')} in {coverage.days} days)"
+        f"{fmt.horizon_label(coverage.horizon)}: {coverage.held:,} of {coverage.forecasts:,} intervals held, "
+        f"{fmt.percent(coverage.coverage)}; expected {fmt.percent(coverage.nominal_coverage)} "
+        f"({fmt.pluralize(coverage.games, 'game')} in {coverage.days} days)"
     )
 
 
-def _window(windows: Iterable[StatsWindow], length_seconds: int) -> StatsWindow:
-    return next((each for each in windows if each.length_seconds == length_seconds), StatsWindow())
+def _window(windows: Iterable[operations_pb.StatsWindow], length_seconds: int) -> operations_pb.StatsWindow:
+    return next((each for each in windows if each.length_seconds == length_seconds), operations_pb.StatsWindow())
 
 
-def _servers(answered: Iterable[tuple[str, GetServiceStatsResponse]], length_seconds: int) -> RenderableType:
+def _servers(
+    answered: Iterable[tuple[str, operations_pb.GetServiceStatsResponse]], length_seconds: int
+) -> RenderableType:
     rows = [(target, stats, _window(stats.windows, length_seconds)) for target, stats in answered]
-    columns: Sequence[Column[tuple[str, GetServiceStatsResponse, StatsWindow]]] = (
+    columns: Sequence[Column[tuple[str, operations_pb.GetServiceStatsResponse, operations_pb.StatsWindow]]] = (
         Column("server", "left", 9, lambda row: row[0], width=18),
-        Column("up", "right", 3, lambda row: seconds_text(row[1].server.uptime_seconds), width=7),
+        Column("up", "right", 3, lambda row: fmt.seconds_text(row[1].server.uptime_seconds), width=7),
         Column("workers", "right", 6, lambda row: _serving(row[1].server), width=7),
         Column("streams", "right", 4, lambda row: f"{row[1].open_streams:,}", width=7),
         Column("behind", "right", 5, lambda row: f"{row[1].ledger_lag.entries:,}", width=6),
@@ -383,28 +380,28 @@ def _servers(answered: Iterable[tuple[str, GetServiceStatsResponse]], length_sec
     return ResponsiveTable(columns, rows)
 
 
-def _serving(server: ServerInfo) -> Text:
+def _serving(server: operations_pb.ServerInfo) -> Text:
     short = len(server.workers) < server.configured_workers
     return Text(f"{len(server.workers)} of {server.configured_workers}", style="yellow" if short else "")
 
 
-def _forecasts(window: StatsWindow) -> int:
+def _forecasts(window: operations_pb.StatsWindow) -> int:
     return sum(each.what_ifs + each.recorded + each.already_recorded for each in window.predictions)
 
 
-def _failed(methods: Iterable[MethodStats]) -> Text:
-    failed = sum(sum(failed_calls(method).values()) for method in methods)
+def _failed(methods: Iterable[operations_pb.MethodStats]) -> Text:
+    failed = sum(sum(fmt.failed_calls(method).values()) for method in methods)
     return Text(f"{failed:,}", style="red" if failed else "dim")
 
 
-def _predictions(windows: Iterable[StatsWindow]) -> Table:
+def _predictions(windows: Iterable[operations_pb.StatsWindow]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("forecasts")
     rows: dict[str, list[str]] = {}
     for window in windows:
         table.add_column(_window_name(window.length_seconds), justify="right")
         for counts in window.predictions:
-            horizon = horizon_label(counts.horizon)
+            horizon = fmt.horizon_label(counts.horizon)
             rows.setdefault(f"{horizon}, what-ifs", []).append(f"{counts.what_ifs:,}")
             rows.setdefault(f"{horizon}, recorded", []).append(f"{counts.recorded:,}")
             rows.setdefault(f"{horizon}, known", []).append(f"{counts.already_recorded:,}")
@@ -417,48 +414,50 @@ def _window_name(length_seconds: float) -> str:
     return f"last {length_seconds / 60:g} min" if length_seconds else "since the start"
 
 
-def _workers(stats: GetServiceStatsResponse, before: GetServiceStatsResponse | None) -> RenderableType:
+def _workers(
+    stats: operations_pb.GetServiceStatsResponse, before: operations_pb.GetServiceStatsResponse | None
+) -> RenderableType:
     now = stats.sampled_time.ToNanoseconds() / 1e9
 
-    def seconds_up(worker: WorkerInfo) -> float:
+    def seconds_up(worker: operations_pb.WorkerInfo) -> float:
         return now - worker.start_time.ToNanoseconds() / 1e9
 
-    def cpu(worker: WorkerInfo) -> str:
+    def cpu(worker: operations_pb.WorkerInfo) -> str:
         elapsed, used = seconds_up(worker), worker.cpu_seconds
         if before is not None and before.sampled_time != stats.sampled_time:
             for each in before.server.workers:
                 if each.name == worker.name:
                     elapsed = now - before.sampled_time.ToNanoseconds() / 1e9
                     used -= each.cpu_seconds
-        return percent(max(0.0, used / elapsed if elapsed > 0 else 0.0))
+        return fmt.percent(max(0.0, used / elapsed if elapsed > 0 else 0.0))
 
-    columns: Sequence[Column[WorkerInfo]] = (
+    columns: Sequence[Column[operations_pb.WorkerInfo]] = (
         Column("worker", "left", 9, lambda worker: worker.name, width=18),
         Column("CPU", "right", 8, cpu, width=6),
         Column("memory", "right", 7, lambda each: f"{each.resident_bytes / _MEBIBYTE:,.0f} MiB", width=8),
-        Column("up", "right", 6, lambda worker: seconds_text(max(0.0, seconds_up(worker))), width=8),
+        Column("up", "right", 6, lambda worker: fmt.seconds_text(max(0.0, seconds_up(worker))), width=8),
         Column("version", "right", 5, lambda worker: worker.version, width=8),
     )
     return ResponsiveTable(columns, stats.server.workers)
 
 
-def _quantile(share: float) -> Callable[[MethodStats], str]:
+def _quantile(share: float) -> Callable[[operations_pb.MethodStats], str]:
     """Return the cell of a quantile of the latency of a method."""
 
-    def cell(method: MethodStats) -> str:
+    def cell(method: operations_pb.MethodStats) -> str:
         for each in method.latency.quantiles:
             if f"{each.share:g}" == f"{share:g}":
-                return ("" if each.HasField("upper_seconds") else ">") + seconds_text(each.seconds)
+                return ("" if each.HasField("upper_seconds") else ">") + fmt.seconds_text(each.seconds)
         return ""
 
     return cell
 
 
-_METHODS: Final[Sequence[Column[MethodStats]]] = (
+_METHODS: Final[Sequence[Column[operations_pb.MethodStats]]] = (
     Column("method", "left", 9, lambda method: method.method.rpartition("/")[2], width=18),
     Column("calls", "right", 8, lambda method: f"{method.calls:,}", width=7),
     Column("failed", "right", 7, lambda method: _failed([method]), width=6),
-    Column("mean", "right", 4, lambda method: seconds_text(method.latency.mean_seconds), of="latency", width=8),
+    Column("mean", "right", 4, lambda method: fmt.seconds_text(method.latency.mean_seconds), of="latency", width=8),
     Column("p50", "right", 5, _quantile(0.5), width=8),
     Column("p95", "right", 3, _quantile(0.95), width=8),
     Column("p99", "right", 6, _quantile(0.99), width=8),
@@ -487,7 +486,7 @@ def print_cache_stats(stats: pb.GetCacheStatsResponse) -> None:
         rows.add_row("kept for at most", f"{stats.max_age_seconds:g} s")
         rows.add_row("hits", f"{stats.hits:,}")
         rows.add_row("misses", f"{stats.misses:,}")
-        rows.add_row("hit rate", percent(stats.hit_rate) if stats.HasField("hit_rate") else "–")
+        rows.add_row("hit rate", fmt.percent(stats.hit_rate) if stats.HasField("hit_rate") else "–")
         rows.add_row("evictions", f"{stats.evictions:,}")
         if stats.shared_state in _SHARED:
             rows.add_row("Redis", _SHARED[stats.shared_state])

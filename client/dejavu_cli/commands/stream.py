@@ -16,20 +16,9 @@ from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_cli.options import Json, ServerOptions, flag, option
 from dejavu_cli.output.forecast import lead, lead_with_sign, local_time, matchup, show, title
+from dejavu_client import formatting as fmt
 from dejavu_client.config import DEFAULT_TARGET
 from dejavu_client.connection_options import Target
-from dejavu_client.formatting import (
-    after_overtime,
-    chance,
-    horizon_label,
-    outcome_range,
-    outcome_verb,
-    percent,
-    play_time,
-    signed,
-    total_text,
-    warning_label,
-)
 from dejavu_client.requests import FINAL
 
 
@@ -110,7 +99,7 @@ class EventPrinter:
         sys.stdout.flush()
 
     def _forecast(self, forecast: Forecast, *, wide: bool) -> str:
-        time, label = local_time(forecast.generated_time, _CLOCK), horizon_label(forecast.horizon)
+        time, label = local_time(forecast.generated_time, _CLOCK), fmt.horizon_label(forecast.horizon)
         now = ""
         if forecast.HasField("moment"):
             now = f"now {lead(forecast.moment.differential, forecast)}  "
@@ -122,14 +111,14 @@ class EventPrinter:
             key = (forecast.game_id, warning.reason)
             if key not in self._warned:
                 self._warned.add(key)
-                notes.append(warning_label(warning.reason))
+                notes.append(fmt.warning_label(warning.reason))
         lower, upper = forecast.interval_lower, forecast.interval_upper
-        level = f" at {percent(forecast.coverage_probability)}" if wide else ""
-        ahead = f"{forecast.home_team or 'home'} {outcome_verb(forecast.horizon)}"
+        level = f" at {fmt.percent(forecast.coverage_probability)}" if wide else ""
+        ahead = f"{forecast.home_team or 'home'} {fmt.outcome_verb(forecast.horizon)}"
         line = (
-            f"{time}  {title(forecast) if wide else _game(forecast)}  {play_time(forecast, 'min')}  {now}"
-            f"{label} {signed(forecast.point_forecast)} {outcome_range(lower, upper)}{level}  "
-            f"{ahead} {chance(forecast.home_lead_probability)}{total_text(forecast)}"
+            f"{time}  {title(forecast) if wide else _game(forecast)}  {fmt.play_time(forecast, 'min')}  {now}"
+            f"{label} {fmt.signed(forecast.point_forecast)} {fmt.outcome_range(lower, upper)}{level}  "
+            f"{ahead} {fmt.chance(forecast.home_lead_probability)}{fmt.total_text(forecast)}"
         )
         if wide:
             return "  ".join((line, f"#{forecast.sequence}", *notes))
@@ -142,7 +131,7 @@ def _outcome(outcome: Outcome, *, wide: bool) -> str:
     if outcome.withdrawn:
         said = f"{place} withdrawn: {result} no longer counts"
     else:
-        said = f"{place}: {result}{after_overtime(outcome)}{', corrected' if outcome.revision else ''}"
+        said = f"{place}: {result}{fmt.after_overtime(outcome)}{', corrected' if outcome.revision else ''}"
     line = f"{local_time(outcome.recorded_time, _CLOCK)}  {title(outcome) if wide else _game(outcome)}  {said}"
     if not wide:
         return line

@@ -14,30 +14,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1.forecast_pb2 import (
-    ADAPTATION_MODE_ON,
-    ComponentPrediction,
-    Forecast,
-    MarginSource,
-    ReliabilityWarning,
-)
+from dejavu.v1 import forecast_pb2 as pb
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows, titled_table
-from dejavu_client.formatting import (
-    chance,
-    clock,
-    component_label,
-    horizon_label,
-    late_text,
-    lead_text,
-    outcome_verb,
-    percent,
-    pluralize,
-    signed,
-    team_knowledge,
-    warning_label,
-)
+from dejavu_client import formatting as fmt
 from dejavu_client.requests import FEED_HORIZONS
 from dejavu_client.similar_games import name_of, seen_before, seen_forecast, seen_together, story_of
 from dejavu_common.clock import game_day
@@ -80,7 +61,7 @@ def print_rows(columns: Sequence[Column[RowT]], rows: Sequence[RowT], none: str)
     Console().print(ResponsiveTable(columns, rows) if rows else none, highlight=False)
 
 
-def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = (), explain: bool = True) -> None:
+def print_forecast(forecast: pb.Forecast, *, pattern: Sequence[float] = (), explain: bool = True) -> None:
     """Print a forecast in full, with the date of its game unless it is today.
 
     Args:
@@ -93,26 +74,28 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = (), explain
         rows.add_row("game date", forecast.game_date)
     _add_expected_margin(rows, forecast)
     if pattern:
-        rows.add_row(f"after {pluralize(forecast.elapsed_minutes, 'minute')}", lead(pattern[-1], forecast))
+        rows.add_row(f"after {fmt.pluralize(forecast.elapsed_minutes, 'minute')}", lead(pattern[-1], forecast))
     if forecast.HasField("moment"):
         moment = forecast.moment
-        throws = f", {pluralize(moment.free_throws, 'free throw')} to come" if moment.free_throws else ""
-        rows.add_row(f"at {clock(moment.period, moment.seconds_left)}", lead(moment.differential, forecast) + throws)
+        throws = f", {fmt.pluralize(moment.free_throws, 'free throw')} to come" if moment.free_throws else ""
+        rows.add_row(
+            f"at {fmt.clock(moment.period, moment.seconds_left)}", lead(moment.differential, forecast) + throws
+        )
     _add_live_inputs(rows, forecast)
     rows.add_row(
-        f"at the {horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
+        f"at the {fmt.horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
     )
     rows.add_row(
-        f"{percent(forecast.coverage_probability)} interval",
+        f"{fmt.percent(forecast.coverage_probability)} interval",
         f"{_ends(forecast.interval_lower, forecast.interval_upper)}  (home − away, points)",
     )
     _add_adaptation(rows, forecast)
     _add_total(rows, forecast)
     if forecast.quantiles:
-        quantiles = (f"{percent(each.level)}: {signed(each.value)}" for each in forecast.quantiles)
+        quantiles = (f"{fmt.percent(each.level)}: {fmt.signed(each.value)}" for each in forecast.quantiles)
         rows.add_row("quantiles", "  ".join(quantiles))
-    then = outcome_verb(forecast.horizon)
-    rows.add_row(f"{_home(forecast)} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability))
+    then = fmt.outcome_verb(forecast.horizon)
+    rows.add_row(f"{_home(forecast)} {then}{' then' * (then == 'leads')}", fmt.chance(forecast.home_lead_probability))
     if explain and forecast.HasField("explanation"):
         _add_parts(rows, forecast)
     _add_ratings(rows, forecast)
@@ -121,7 +104,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = (), explain
         revision = f", revision {forecast.revision}" if forecast.revision else ""
         rows.add_row("recorded as", f"{forecast.sequence}{revision}")
         if forecast.late:
-            rows.add_row("late", Text(f"does not count: {late_text(forecast)}", style="yellow"))
+            rows.add_row("late", Text(f"does not count: {fmt.late_text(forecast)}", style="yellow"))
     else:
         rows.add_row("recorded", "no (what-if)")
     console = Console()
@@ -132,14 +115,14 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = (), explain
         console.print(part, highlight=False)
 
 
-def print_warnings(console: Console, warnings: Iterable[ReliabilityWarning]) -> None:
+def print_warnings(console: Console, warnings: Iterable[pb.ReliabilityWarning]) -> None:
     """Print the reasons why an answer is less reliable than usual."""
     for warning in warnings:
-        text = warning.text or warning_label(warning.reason)
+        text = warning.text or fmt.warning_label(warning.reason)
         console.print(f"Warning: {text}", style="yellow", highlight=False)
 
 
-def _add_ratings(rows: Table, forecast: Forecast) -> None:
+def _add_ratings(rows: Table, forecast: pb.Forecast) -> None:
     if forecast.ratings_date:
         unused = "" if forecast.HasField("expected_margin") else ", not used"
         rows.add_row("team ratings", f"{ratings_text(forecast)}{unused}")
@@ -147,17 +130,17 @@ def _add_ratings(rows: Table, forecast: Forecast) -> None:
     name = "" if forecast.ratings_date else "ratings of totals"
     teams = ((forecast.home_known, forecast.home_team), (forecast.away_known, forecast.away_team))
     for known, team in teams if forecast.HasField("home_known") else ():
-        rows.add_row(name, f"{team_knowledge(known, team)} (± {known.deviation:.1f} points)")
+        rows.add_row(name, f"{fmt.team_knowledge(known, team)} (± {known.deviation:.1f} points)")
         name = ""
 
 
-def ratings_text(rated: Forecast | Model) -> str:
+def ratings_text(rated: pb.Forecast | Model) -> str:
     """Describe the newest final in the teams' ratings, and the number of finals reported to the server."""
-    since = f", with {pluralize(rated.finals_since, 'reported final')}" if rated.finals_since else ""
+    since = f", with {fmt.pluralize(rated.finals_since, 'reported final')}" if rated.finals_since else ""
     return f"as of {rated.ratings_date}{since}"
 
 
-def title(forecast: Forecast | Outcome) -> str:
+def title(forecast: pb.Forecast | Outcome) -> str:
     """Return the teams and the game id, if there is one; only the id if no team is named."""
     if not forecast.game_id:
         return matchup(forecast)
@@ -165,22 +148,22 @@ def title(forecast: Forecast | Outcome) -> str:
     return f"{matchup(forecast)} · {forecast.game_id}" if named else forecast.game_id
 
 
-def matchup(forecast: Forecast | Outcome) -> str:
+def matchup(forecast: pb.Forecast | Outcome) -> str:
     """Return the teams: away @ home."""
     return f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
 
 
-def lead(differential: float, of: Forecast | Outcome) -> str:
+def lead(differential: float, of: pb.Forecast | Outcome) -> str:
     """Describe the lead: BOS by 6; level."""
-    return lead_text(differential, of.home_team or "home", of.away_team or "away")
+    return fmt.lead_text(differential, of.home_team or "home", of.away_team or "away")
 
 
-def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
+def lead_with_sign(differential: float, of: pb.Forecast | Outcome) -> str:
     """Describe a past lead with the differential home − away: LAL by 4 (−4); level (0)."""
-    return f"{lead(differential, of)} ({signed(differential, 0)})"
+    return f"{lead(differential, of)} ({fmt.signed(differential, 0)})"
 
 
-def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
+def _add_live_inputs(rows: Table, forecast: pb.Forecast) -> None:
     live, _ = live_inputs.from_message(forecast)
     home, away = forecast.home_team or "home", forecast.away_team or "away"
     moment = moments.from_message(forecast)
@@ -200,15 +183,15 @@ def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
         rows.add_row(each.label, each.text(value, home, away, time) + why)
 
 
-def _add_total(rows: Table, forecast: Forecast) -> None:
+def _add_total(rows: Table, forecast: pb.Forecast) -> None:
     """Add the forecast of total points, with the total expected before the game."""
     if not forecast.HasField("total"):
         return
     total = forecast.total
     ends = f"{total.interval_lower:.0f} to {total.interval_upper:.0f}"
     rows.add_row(
-        f"points at the {horizon_label(forecast.horizon)}",
-        f"{total.point_forecast:.1f}, {ends} with {percent(forecast.coverage_probability)}  (home + away)",
+        f"points at the {fmt.horizon_label(forecast.horizon)}",
+        f"{total.point_forecast:.1f}, {ends} with {fmt.percent(forecast.coverage_probability)}  (home + away)",
     )
     if total.HasField("expected_total"):
         rows.add_row("  before tip-off", f"{total.expected_total:.1f} expected at the end")
@@ -218,15 +201,15 @@ _LEAST_SHOWN: Final = 0.05
 """Least effect that is not shown as 0.0, in points."""
 
 _ORIGINS: Final = {
-    MarginSource.MARGIN_SOURCE_RATINGS: ", by the ratings",
-    MarginSource.MARGIN_SOURCE_CALLER: ", as given: what a market knows",
-    MarginSource.MARGIN_SOURCE_FEED: ", the line of the NBA's odds feed",
-    MarginSource.MARGIN_SOURCE_FILE: ", the line of the poller's file",
+    pb.MarginSource.MARGIN_SOURCE_RATINGS: ", by the ratings",
+    pb.MarginSource.MARGIN_SOURCE_CALLER: ", as given: what a market knows",
+    pb.MarginSource.MARGIN_SOURCE_FEED: ", the line of the NBA's odds feed",
+    pb.MarginSource.MARGIN_SOURCE_FILE: ", the line of the poller's file",
 }
 """Text after an expected margin, by its source."""
 
 
-def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
+def _add_expected_margin(rows: Table, forecast: pb.Forecast) -> None:
     """Add the margin expected before the game, and its terms, to rows of name and value."""
     if forecast.HasField("expected_margin"):
         origin = _ORIGINS.get(forecast.margin_source, "")
@@ -239,23 +222,23 @@ def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
         rows.add_row("  made of", _margin_terms_text(forecast))
 
 
-def _margin_terms_text(forecast: Forecast) -> str:
+def _margin_terms_text(forecast: pb.Forecast) -> str:
     """Describe the terms of an expected margin: strength +1.2 · home +2.6 · schedule −1.5; leave out zeros."""
     terms = forecast.expected_margin_terms
-    parts = [f"strength {signed(terms.strength_difference)}", f"home {signed(terms.home_advantage)}"]
+    parts = [f"strength {fmt.signed(terms.strength_difference)}", f"home {fmt.signed(terms.home_advantage)}"]
     schedule = terms.schedule_known or terms.schedule
-    parts.append(f"schedule {signed(terms.schedule)}" if schedule else "schedule not known")
-    parts += [f"playoffs {signed(terms.playoffs)}"] * bool(terms.playoffs)
-    parts += [f"altitude {signed(terms.altitude)}"] * bool(terms.altitude)
-    parts += [f"usual players {signed(terms.usual_players)}"] * (abs(terms.usual_players) >= _LEAST_SHOWN)
+    parts.append(f"schedule {fmt.signed(terms.schedule)}" if schedule else "schedule not known")
+    parts += [f"playoffs {fmt.signed(terms.playoffs)}"] * bool(terms.playoffs)
+    parts += [f"altitude {fmt.signed(terms.altitude)}"] * bool(terms.altitude)
+    parts += [f"usual players {fmt.signed(terms.usual_players)}"] * (abs(terms.usual_players) >= _LEAST_SHOWN)
     if terms.missing_players:
         missing = ((forecast.home_team, terms.home_missing), (forecast.away_team, terms.away_missing))
         unseen = " and ".join(f"{count} of {team}'s usual five" for team, count in missing if count)
-        parts.append(f"who plays {signed(terms.missing_players)}{f' ({unseen} not seen yet)' if unseen else ''}")
+        parts.append(f"who plays {fmt.signed(terms.missing_players)}{f' ({unseen} not seen yet)' if unseen else ''}")
     return " · ".join(parts)
 
 
-def _add_adaptation(rows: Table, forecast: Forecast) -> None:
+def _add_adaptation(rows: Table, forecast: pb.Forecast) -> None:
     """Add the interval that the forecast does not use, if it differs, and the rolling coverage of both.
 
     A forecast uses either the adapted interval or the calibrated one.
@@ -263,29 +246,29 @@ def _add_adaptation(rows: Table, forecast: Forecast) -> None:
     if not forecast.HasField("adaptation"):
         return
     adaptation = forecast.adaptation
-    if adaptation.mode == ADAPTATION_MODE_ON:
+    if adaptation.mode == pb.ADAPTATION_MODE_ON:
         name, ends = "as calibrated", (adaptation.static_lower, adaptation.static_upper)
     else:
         name, ends = "if adapted", (adaptation.adapted_lower, adaptation.adapted_upper)
     if (other := _ends(*ends)) != _ends(forecast.interval_lower, forecast.interval_upper):
         rows.add_row(f"  {name}", other)
     if adaptation.rolling_games:
-        variant = "adapted" if adaptation.mode == ADAPTATION_MODE_ON else "if adapted"
-        static, adapted = percent(adaptation.static_rolling_coverage), percent(adaptation.rolling_coverage)
-        coverage = f"{adapted} of {pluralize(adaptation.rolling_games, 'game')} {variant}, {static} as calibrated"
+        variant = "adapted" if adaptation.mode == pb.ADAPTATION_MODE_ON else "if adapted"
+        static, adapted = fmt.percent(adaptation.static_rolling_coverage), fmt.percent(adaptation.rolling_coverage)
+        coverage = f"{adapted} of {fmt.pluralize(adaptation.rolling_games, 'game')} {variant}, {static} as calibrated"
         rows.add_row("  rolling coverage", coverage)
 
 
 def _ends(lower: float, upper: float) -> str:
-    return f"{signed(lower)} to {signed(upper)}"
+    return f"{fmt.signed(lower)} to {fmt.signed(upper)}"
 
 
-def home_chance(forecast: Forecast) -> str:
+def home_chance(forecast: pb.Forecast) -> str:
     """Return the home team with its probability to lead at the half, or to win: BOS 63 %."""
-    return f"{_home(forecast)} {chance(forecast.home_lead_probability)}"
+    return f"{_home(forecast)} {fmt.chance(forecast.home_lead_probability)}"
 
 
-def _home(forecast: Forecast) -> str:
+def _home(forecast: pb.Forecast) -> str:
     return forecast.home_team or "home"
 
 
@@ -294,23 +277,23 @@ def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():{form}}"
 
 
-def _add_parts(rows: Table, forecast: Forecast) -> None:
+def _add_parts(rows: Table, forecast: pb.Forecast) -> None:
     """Add the predictions of the components and the baseline to rows of name and value."""
     explanation = forecast.explanation
-    parts = [(component_label(each.name), each.prediction, _role(each)) for each in explanation.components]
+    parts = [(fmt.component_label(each.name), each.prediction, _role(each)) for each in explanation.components]
     parts.append(("persistence", explanation.baseline_prediction, "baseline: the current lead"))
     for name, prediction, note in parts:
-        rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
+        rows.add_row(f"  {name}", Text.assemble(f"{fmt.signed(prediction)}  ", (note, "dim")))
     if explanation.calibration_games:
-        rows.add_row("  interval from", pluralize(explanation.calibration_games, "game"))
+        rows.add_row("  interval from", fmt.pluralize(explanation.calibration_games, "game"))
 
 
-def _role(component: ComponentPrediction) -> str:
+def _role(component: pb.ComponentPrediction) -> str:
     """Describe what a component contributes to the forecast."""
     return f"{100 * component.weight:.0f} % of the forecast" if component.weight else "no part in it"
 
 
-def _explained(forecast: Forecast) -> Iterator[Table | str]:
+def _explained(forecast: pb.Forecast) -> Iterator[Table | str]:
     """Yield what moved a forecast, what the similar games say together, and a table of the nearest."""
     games = forecast.explanation.similar_games
     if forecast.explanation.contributions:
@@ -340,7 +323,7 @@ _CONTRIBUTIONS: Final = {
 """Contributions as they are shown."""
 
 
-def contributions(forecast: Forecast) -> Table:
+def contributions(forecast: pb.Forecast) -> Table:
     """Return a table of what moved a forecast, the largest effect first, with bars. The terms sum to the forecast.
 
     Args:
@@ -353,20 +336,20 @@ def contributions(forecast: Forecast) -> Table:
     table.add_column("by", justify="right")
     table.add_column("")
     for each in terms:
-        table.add_row(_CONTRIBUTIONS.get(each.name, each.name), signed(each.points), _bar(each.points, largest))
+        table.add_row(_CONTRIBUTIONS.get(each.name, each.name), fmt.signed(each.points), _bar(each.points, largest))
     table.add_section()
-    table.add_row("forecast", Text(signed(forecast.point_forecast), style="bold"), "")
+    table.add_row("forecast", Text(fmt.signed(forecast.point_forecast), style="bold"), "")
     if most := _minutes_text(forecast):
         table.caption, table.caption_justify = most, "left"
     return table
 
 
-def _minutes_text(forecast: Forecast) -> str:
+def _minutes_text(forecast: pb.Forecast) -> str:
     """Name the minutes that moved the forecast most: 4 (+19.2), 3 (−8.0); return "" if none did."""
     minutes = list(enumerate(forecast.explanation.attribution.minutes, 1))
     most = sorted((each for each in minutes if abs(each[1]) >= _LEAST_SHOWN), key=lambda each: -abs(each[1]))
     now = len(minutes) if forecast.HasField("moment") else 0
-    texts = [f"{'now' if minute == now else minute} ({signed(points)})" for minute, points in most[:MINUTES_SHOWN]]
+    texts = [f"{'now' if minute == now else minute} ({fmt.signed(points)})" for minute, points in most[:MINUTES_SHOWN]]
     return f"minutes that moved it most: {', '.join(texts)}" if texts else ""
 
 

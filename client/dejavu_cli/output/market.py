@@ -7,19 +7,8 @@ from typing import Final
 
 from rich.table import Table
 
+from dejavu.v1 import market_pb2 as pb
 from dejavu.v1.forecast_pb2 import Forecast, WarningReason
-from dejavu.v1.market_pb2 import (
-    MARKET_KIND_TOTAL,
-    MARKET_SIDE_HOME,
-    MARKET_SIDE_OVER,
-    MARKET_SIDE_UNSPECIFIED,
-    Market,
-    MarketAnswer,
-    MarketRecording,
-    MarketSideAnswer,
-    Odds,
-    RiskLevel,
-)
 from dejavu.v1.prediction_service_pb2 import RiskAssessment, RiskFactor, RiskFactorKind, RiskResult
 from dejavu_cli.output.forecast import print_warnings
 from dejavu_cli.output.responsive_table import Column, ResponsiveTable, titled_table
@@ -29,9 +18,10 @@ from dejavu_common.rich_console import Console
 _HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "stake")
 
 
-def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
+def print_market(answer: pb.MarketAnswer, market: pb.Market, forecast: Forecast) -> None:
     """Print both sides of a market and the recommended bet; without prices, the probabilities of its line."""
-    named = "points of both teams" if market.kind == MARKET_KIND_TOTAL else "the market"
+    amounts = _has_amounts(market)
+    named = "points of both teams" if market.kind == pb.MARKET_KIND_TOTAL else "the market"
     if not market.HasField("above"):
         _print_line(answer, market, forecast, named)
         return
@@ -47,7 +37,7 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     print_warnings(console, answer.warnings)
 
 
-def _print_line(answer: MarketAnswer, market: Market, forecast: Forecast, named: str) -> None:
+def _print_line(answer: pb.MarketAnswer, market: pb.Market, forecast: Forecast, named: str) -> None:
     """Print the probability of each side of a line, and its smallest odds worth taking."""
     table = titled_table(f"{named}, at the {horizon_label(forecast.horizon)}", "side", "model", "odds worth taking")
     for name, side in zip(sides(market, forecast), (answer.above, answer.below), strict=True):
@@ -61,7 +51,7 @@ def _print_line(answer: MarketAnswer, market: Market, forecast: Forecast, named:
     print_warnings(console, answer.warnings)
 
 
-def _print_sides(console: Console, table: Table, answer: MarketAnswer, market: Market) -> None:
+def _print_sides(console: Console, table: Table, answer: pb.MarketAnswer, market: pb.Market) -> None:
     """Print the table of both sides, and below it their common values."""
     notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
     if answer.push_probability:
@@ -85,11 +75,15 @@ def _print_sides(console: Console, table: Table, answer: MarketAnswer, market: M
         console.print(line, style="dim", highlight=False)
 
 
-def _notice(answer: MarketAnswer) -> str:
+def _shares(staking: pb.Staking) -> tuple[float, float, float, float]:
+    return staking.model_share, staking.kelly_fraction, staking.game_cap, staking.evening_cap
+
+
+def _notice(answer: pb.MarketAnswer) -> str:
     return f"The model is {answer.notice}."
 
 
-def _side_cells(price: Odds, side: MarketSideAnswer, market: Market, push: float) -> tuple[str, ...]:
+def _side_cells(price: pb.Odds, side: pb.MarketSideAnswer, push: float, *, amounts: bool) -> tuple[str, ...]:
     """Return the cells of a side; the verdict says why there is no stake."""
     return (
         _price(price),
@@ -101,12 +95,12 @@ def _side_cells(price: Odds, side: MarketSideAnswer, market: Market, push: float
     )
 
 
-def break_even(side: MarketSideAnswer, push: float) -> float:
+def break_even(side: pb.MarketSideAnswer, push: float) -> float:
     """Return the win probability above which a price has a positive expected value; a push returns the stake."""
     return (1.0 - push) / side.decimal_odds if side.decimal_odds else 0.0
 
 
-def _beside_break_even(side: MarketSideAnswer, push: float) -> str:
+def _beside_break_even(side: pb.MarketSideAnswer, push: float) -> str:
     """Compare the probability behind a stake with the break-even of its price.
 
     Both have one decimal if they would round to the same whole percent.
@@ -132,11 +126,11 @@ _WITHOUT_STAKE: Final = (
 """Warnings that rule out a stake on either side."""
 
 
-def no_stake_reason(answer: MarketAnswer) -> str:
+def no_stake_reason(answer: pb.MarketAnswer) -> str:
     """Return why neither side of a market has a stake."""
     both = answer.above, answer.below
     warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
-    if warned == WarningReason.WARNING_REASON_RATINGS_OUTDATED and answer.kind == MARKET_KIND_TOTAL:
+    if warned == WarningReason.WARNING_REASON_RATINGS_OUTDATED and answer.kind == pb.MARKET_KIND_TOTAL:
         reason = "ratings of total points outdated"  # the margin can be given, or its ratings usable
     elif warned is not None:
         reason = warning_label(warned)
@@ -169,7 +163,7 @@ def _factor_name(factor: RiskFactor) -> str:
 
 
 def _level(assessment: RiskAssessment) -> str:
-    return enum_word(RiskLevel.DESCRIPTOR, assessment.level) or "unknown"
+    return enum_word(pb.RiskLevel.DESCRIPTOR, assessment.level) or "unknown"
 
 
 _RISKS: Final[Sequence[Column[tuple[int, RiskAssessment]]]] = (
@@ -206,19 +200,19 @@ def print_risk(answer: RiskAssessment) -> None:
         console.print(f"· {warning}", highlight=False, soft_wrap=True)
 
 
-ABOVE: Final = (MARKET_SIDE_HOME, MARKET_SIDE_OVER)
+ABOVE: Final = (pb.MARKET_SIDE_HOME, pb.MARKET_SIDE_OVER)
 """Sides that win above the line."""
 
 
-def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
+def bet(answer: pb.MarketAnswer, market: pb.Market, forecast: Forecast) -> str:
     """Describe the verdict of the forecast on the market, with the reason: an estimate, not advice.
 
     The reason compares the probability with the break-even of the price. A confidence threshold changes no stake; it is
     shown if the request has one.
     """
-    of_total = market.kind == MARKET_KIND_TOTAL
+    of_total = market.kind == pb.MARKET_KIND_TOTAL
     model = f"The model, for the {'points' if of_total else horizon_label(forecast.horizon)}"
-    if answer.side == MARKET_SIDE_UNSPECIFIED:
+    if answer.side == pb.MARKET_SIDE_UNSPECIFIED:
         return f"{model}: no stake on either side.\nreason: {no_stake_reason(answer)}\n{_notice(answer)}"
     above, below = sides(market, forecast)
     name, side = (above, answer.above) if answer.side in ABOVE else (below, answer.below)
@@ -228,7 +222,7 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     if of_total:
         return f"{verdict}\n{_notice(answer)}"
     loses = 1.0 - side.staking_probability - answer.push_probability
-    level = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
+    level = enum_word(pb.RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
     threshold = ""
     if market.staking.HasField("confidence_threshold"):
         reached = "reached" if answer.confidence_met else "not reached"
@@ -244,11 +238,11 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     )
 
 
-def recording(answer: MarketAnswer, forecast: Forecast) -> str:
+def recording(answer: pb.MarketAnswer, forecast: Forecast) -> str:
     """Describe whether the bet is recorded, with the reason if not; "" if the server does not say."""
-    if answer.recording == MarketRecording.MARKET_RECORDING_RECORDED:
+    if answer.recording == pb.MarketRecording.MARKET_RECORDING_RECORDED:
         return "recorded" if answer.side else "none; the market is recorded"
-    if answer.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS:
+    if answer.recording == pb.MarketRecording.MARKET_RECORDING_EARLIER_STANDS:
         standing = answer.standing_market
         name, above, below = sides(standing, forecast)[0], _price(standing.above), _price(standing.below)
         return f"not recorded: the first price, {name} at {above} against {below}, stands"
@@ -257,24 +251,24 @@ def recording(answer: MarketAnswer, forecast: Forecast) -> str:
 
 
 _NOT_RECORDED: Final = {
-    MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this forecast",
-    MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN: "the outcome is known",
-    MarketRecording.MARKET_RECORDING_ODDS_MISMATCHED: "the two prices do not belong together",
-    MarketRecording.MARKET_RECORDING_NO_PRICES: "it has no prices",
-    MarketRecording.MARKET_RECORDING_WHAT_IF: "a what-if; --game-id names a game",
+    pb.MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this forecast",
+    pb.MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN: "the outcome is known",
+    pb.MarketRecording.MARKET_RECORDING_ODDS_MISMATCHED: "the two prices do not belong together",
+    pb.MarketRecording.MARKET_RECORDING_NO_PRICES: "it has no prices",
+    pb.MarketRecording.MARKET_RECORDING_WHAT_IF: "a what-if; --game-id names a game",
 }
 
 
-def _price(odds: Odds) -> str:
+def _price(odds: pb.Odds) -> str:
     return signed(odds.american, 0) if odds.HasField("american") else f"{odds.decimal:.2f}"
 
 
-def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
+def sides(market: pb.Market, forecast: Forecast) -> tuple[str, str]:
     """Return both sides as books print them: over and under, or home and away with their spreads.
 
     A spread is negative for the favorite; there is none at a line of 0.
     """
-    if market.kind == MARKET_KIND_TOTAL:
+    if market.kind == pb.MARKET_KIND_TOTAL:
         line = f"{market.line:.1f}".removesuffix(".0")
         return f"over {line}", f"under {line}"
     names = forecast.home_team or "home", forecast.away_team or "away"
@@ -284,17 +278,21 @@ def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
     return f"{names[0]} {signed(-market.line, digits)}", f"{names[1]} {signed(market.line, digits)}"
 
 
-def amount(staked: float, bankroll: float) -> str:
-    """Format a part of the bankroll; with a bankroll of 1, as of a market without one, as a share of it."""
-    return f"{100 * staked:.2f} %" if bankroll == 1.0 else f"{staked:,.2f}"
+def _amount(amount: float, market: pb.Market) -> str:
+    return f"{amount:,.2f}" if _has_amounts(market) else f"{100 * amount:.2f} %"
 
 
-def _bankroll(market: Market) -> float:
-    return market.bankroll if market.HasField("bankroll") else 1.0
+def _has_amounts(market: pb.Market) -> bool:
+    """Return whether stakes are amounts. A market without a bankroll is recorded with a bankroll of 1."""
+    return market.HasField("bankroll") and market.bankroll != 1.0
 
 
-def profit_text(profit: float, market: Market) -> str:
+def profit_text(profit: float, market: pb.Market) -> str:
     """Format a profit that is given as a share of the bankroll: as an amount of money if the bankroll is known."""
     if (bankroll := _bankroll(market)) != 1.0:
         return f"{signed(profit * bankroll, 2)} of a bankroll of {bankroll:,.2f}"
     return f"{signed(100 * profit, 2)} % of the bankroll"
+
+
+def _stake(side: pb.MarketSideAnswer, amounts: bool) -> str:
+    return f"{side.stake:,.2f}" if amounts else f"{100 * side.stake_fraction:.2f} %"

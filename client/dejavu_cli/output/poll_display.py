@@ -20,20 +20,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
-from dejavu_cli.output.poll_events import (
-    LEGEND,
-    Opening,
-    event_line,
-    event_record,
-    leadership_line,
-    margin_text,
-    opening_line,
-    opening_record,
-    score,
-    summary_lines,
-    summary_record,
-    teams,
-)
+from dejavu_cli.output import poll_events
 from dejavu_cli.output.responsive_table import Column, FittedScreen, ResponsiveTable, named_column
 from dejavu_client.formatting import chance, horizon_label, outcome_range, outcome_verb, percent, signed, total_range
 from dejavu_client.requests import FINAL
@@ -56,12 +43,12 @@ _TOLD: Final = (FaultKind.REFUSED, FaultKind.MALFORMED, FaultKind.INTERNAL)
 """Kinds of faults that become messages; the table shows others for as long as they last."""
 
 
-def print_opening(opening: Opening, *, as_json: bool) -> None:
+def print_opening(opening: poll_events.Opening, *, as_json: bool) -> None:
     """Print what an evening begins with, as the first line."""
     if as_json:
-        _print_line(json.dumps(opening_record(opening, utc_now()), ensure_ascii=False))
+        _print_line(json.dumps(poll_events.opening_record(opening, utc_now()), ensure_ascii=False))
     else:
-        _print_line(opening_line(opening))
+        _print_line(poll_events.opening_line(opening))
 
 
 async def watch(
@@ -103,14 +90,14 @@ class Printer:
         if self._by_quarter and not _ends_quarter(event):
             return
         if self._as_json:
-            self._line(json.dumps(event_record(event, utc_now()), ensure_ascii=False))
+            self._line(json.dumps(poll_events.event_record(event, utc_now()), ensure_ascii=False))
         else:
-            self._line(f"{utc_now().astimezone():%H:%M:%S}  {event_line(event)}")
+            self._line(f"{utc_now().astimezone():%H:%M:%S}  {poll_events.event_line(event)}")
 
     def legend(self) -> None:
         """Print how to read the lines; do nothing for JSON."""
         if not self._as_json:
-            self._line(LEGEND)
+            self._line(poll_events.LEGEND)
 
     def summary(self, summary: Summary) -> None:
         """Print the evening's metrics.
@@ -121,9 +108,9 @@ class Printer:
         if self._failure is not None:
             raise self._failure
         if self._as_json:
-            self._line(json.dumps(summary_record(summary, utc_now()), ensure_ascii=False))
+            self._line(json.dumps(poll_events.summary_record(summary, utc_now()), ensure_ascii=False))
         else:
-            for line in summary_lines(summary):
+            for line in poll_events.summary_lines(summary):
                 self._line(line)
 
     def _line(self, text: str) -> None:
@@ -163,9 +150,11 @@ class Messages:
             if event.source == LINES or (event.kind not in _TOLD and event.source != PRICES):
                 return
             game = self._games.get(event.source)
-            text = event_line(event if game is None else replace(event, source=teams(game.state)))
+            text = poll_events.event_line(
+                event if game is None else replace(event, source=poll_events.teams(game.state))
+            )
         elif isinstance(event, GameSkipped):
-            text = event_line(event)
+            text = poll_events.event_line(event)
         else:
             return
         self._times.pop(text, None)
@@ -255,7 +244,7 @@ def live_table(poller: Poller, messages: Iterable[str], now: datetime) -> Render
     for game in watched:
         # The server's failure is shown below, once for all games.
         if game.failure and not (poller.server_failure and game.failure.startswith("server: ")):
-            failures.setdefault(game.failure, []).append(teams(game.state))
+            failures.setdefault(game.failure, []).append(poll_events.teams(game.state))
     notices = [Text(f"{', '.join(names)}: {failure}", style="yellow") for failure, names in failures.items()]
     if poller.scoreboard_failure:
         age = (
@@ -273,7 +262,7 @@ def live_table(poller: Poller, messages: Iterable[str], now: datetime) -> Render
     notices += [Text(text, style="yellow") for text in (*texts, *messages)]
     follows = poller.leadership is not None and poller.leadership.role in (LeaderRole.STANDBY, LeaderRole.WAITING)
     if poller.leadership is not None and follows:
-        notices.insert(0, Text(f"This poller {leadership_line(poller.leadership)}"))
+        notices.insert(0, Text(f"This poller {poll_events.leadership_line(poller.leadership)}"))
     if not watched:
         waiting = "Waiting for the scoreboard …" if poller.scoreboard_time is None else "No games today."
         if follows:
@@ -284,9 +273,9 @@ def live_table(poller: Poller, messages: Iterable[str], now: datetime) -> Render
     rows = [_cells(game, now) | {"line": line_of[game.state.game_id], "style": _style(game)} for game in watched]
     columns = list(_columns(watched, with_lines=any(line_of.values())))
     table = ResponsiveTable(columns, rows, lambda row: f"{row['style']}")
-    tally = [Text(line) for line in summary_lines(poller.summary())]
+    tally = [Text(line) for line in poll_events.summary_lines(poller.summary())]
     known = ", ".join(text for text in line_of.values() if text not in ("", _NO_LINE))
-    none = ", ".join(teams(game.state) for game in watched if line_of[game.state.game_id] == _NO_LINE)
+    none = ", ".join(poll_events.teams(game.state) for game in watched if line_of[game.state.game_id] == _NO_LINE)
     told = [f"{name}: {text}" for name, text in (("lines", known), (_NO_LINE, none)) if text]
     instead = {"line": Text(" · ".join(told), style="dim")} if told else {}
     return Padding(FittedScreen(table, notices, tally, _legend(watched), instead), (0, 1))
@@ -325,7 +314,7 @@ def _line(game: GameState, lines: Mapping[str, GameLine | None]) -> str:
     line = lines[game.game_id]
     if line is None:
         return _NO_LINE
-    return f"total {line.total:g}" if line.margin is None else margin_text(game, line.margin)
+    return f"total {line.total:g}" if line.margin is None else poll_events.margin_text(game, line.margin)
 
 
 def _columns(games: Sequence[WatchedGame], *, with_lines: bool) -> Iterator[Column[Mapping[str, str | Text]]]:
@@ -364,9 +353,9 @@ def _has_total(watched: HorizonState) -> bool:
 def _cells(game: WatchedGame, now: datetime) -> dict[str, str | Text]:
     age = game.age(now)
     cells: dict[str, str | Text] = {
-        "game": Text(teams(game.state)),
+        "game": Text(poll_events.teams(game.state)),
         "clock": Text(game.state.text.replace(" pm ET", "pm ET")),  # as wide as the longest clock of a game
-        "score": Text(score(game.state)),
+        "score": Text(poll_events.score(game.state)),
         "age": Text(
             "" if age is None else _seconds(age), style="yellow" if age is not None and age > _STALE else "dim"
         ),
@@ -482,10 +471,12 @@ def _notes(games: Iterable[WatchedGame]) -> list[str]:
     for game in games:
         for watched in game.horizons.values():
             if watched.note and watched.newest is None:
-                unforecast.setdefault((horizon_label(watched.horizon), watched.note), []).append(teams(game.state))
+                unforecast.setdefault((horizon_label(watched.horizon), watched.note), []).append(
+                    poll_events.teams(game.state)
+                )
     lines = [f"{name} not forecast ({reason}): {', '.join(names)}" for (name, reason), names in unforecast.items()]
     overtime = [
-        teams(game.state)
+        poll_events.teams(game.state)
         for game in games
         if FINAL in game.horizons and game.at_moment is None and _is_overtime(game.state)
     ]

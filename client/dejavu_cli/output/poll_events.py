@@ -12,19 +12,7 @@ from google.protobuf.message import Message
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.model_service_pb2 import Model
-from dejavu_client.formatting import (
-    chance,
-    component_label,
-    horizon_label,
-    lead_text,
-    outcome_verb,
-    percent,
-    pluralize,
-    price_text,
-    signed,
-    total_text,
-    warning_label,
-)
+from dejavu_client import formatting as fmt
 from dejavu_client.requests import FINAL
 from dejavu_client.transport.statistics import percentile
 from dejavu_feed.files.prices import PricedMarket
@@ -66,12 +54,12 @@ def opening_line(opening: Opening) -> str:
     model = opening.model
     parts = ["model not known yet"]
     if model is not None:
-        parts = [f"model {model.version[:12]}, database of {pluralize(model.past_games, 'past game')}"]
+        parts = [f"model {model.version[:12]}, database of {fmt.pluralize(model.past_games, 'past game')}"]
     if opening.weights:
         ends = {name: dict.fromkeys(f"{100 * end:.0f}" for end in each) for name, each in opening.weights.items()}
-        parts.append(", ".join(f"{component_label(name)} {'–'.join(each)} %" for name, each in ends.items()))
+        parts.append(", ".join(f"{fmt.component_label(name)} {'–'.join(each)} %" for name, each in ends.items()))
     parts.append(f"alpha {ALPHA:g}")
-    parts += [] if opening.games is None else [pluralize(opening.games, "game")]
+    parts += [] if opening.games is None else [fmt.pluralize(opening.games, "game")]
     return " · ".join(parts)
 
 
@@ -206,21 +194,21 @@ def _changed(event: events.GameChanged) -> str:
 def _prediction(event: events.Prediction) -> str:
     forecast = event.forecast
     revision = f", revision {forecast.revision}" if forecast.revision else ""
-    warnings = "".join(f", {warning_label(each.reason)}" for each in forecast.warnings)
+    warnings = "".join(f", {fmt.warning_label(each.reason)}" for each in forecast.warnings)
     return (
-        f"{signed(event.pattern[-1], 0)} after {pluralize(forecast.elapsed_minutes, 'minute')}, "
-        f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)} "
-        f"[{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}] "
-        f"at {percent(forecast.coverage_probability)}, "
-        f"{event.game.home} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}"
-        f"{total_text(forecast)}{revision}{warnings}"
+        f"{fmt.signed(event.pattern[-1], 0)} after {fmt.pluralize(forecast.elapsed_minutes, 'minute')}, "
+        f"{fmt.horizon_label(forecast.horizon)} {fmt.signed(forecast.point_forecast)} "
+        f"[{fmt.signed(forecast.interval_lower)} … {fmt.signed(forecast.interval_upper)}] "
+        f"at {fmt.percent(forecast.coverage_probability)}, "
+        f"{event.game.home} {fmt.outcome_verb(forecast.horizon)} {fmt.chance(forecast.home_lead_probability)}"
+        f"{fmt.total_text(forecast)}{revision}{warnings}"
     )
 
 
 def _result(event: events.HorizonResult) -> str:
     return (
-        f"{horizon_label(event.horizon)} {signed(event.differential, 0)}: "
-        f"{event.covered} of {pluralize(event.count, 'interval')} held, "
+        f"{fmt.horizon_label(event.horizon)} {fmt.signed(event.differential, 0)}: "
+        f"{event.covered} of {fmt.pluralize(event.count, 'interval')} held, "
         f"mean absolute error {event.error:.1f} (persistence {event.persistence_error:.1f})"
     )
 
@@ -228,18 +216,18 @@ def _result(event: events.HorizonResult) -> str:
 def _reported(event: events.OutcomeReported) -> str:
     again = f", correction {event.outcome.revision}" if event.outcome.revision else ""
     return (
-        f"{horizon_label(event.horizon)} {signed(event.differential, 0)} is in the record, "
-        f"settles {pluralize(event.settled, 'forecast')}{again}"
+        f"{fmt.horizon_label(event.horizon)} {fmt.signed(event.differential, 0)} is in the record, "
+        f"settles {fmt.pluralize(event.settled, 'forecast')}{again}"
     )
 
 
 def _closed(event: events.HorizonClosed) -> str:
     until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
-    return f"{horizon_label(event.horizon)} closed{until}: outcome already recorded"
+    return f"{fmt.horizon_label(event.horizon)} closed{until}: outcome already recorded"
 
 
 def _missed(event: events.ForecastMissed) -> str:
-    return f"{horizon_label(event.horizon)}, {minute_ranges(event.minutes)} missed: {event.reason}"
+    return f"{fmt.horizon_label(event.horizon)}, {minute_ranges(event.minutes)} missed: {event.reason}"
 
 
 def _prices(event: events.PricesTaken) -> str:
@@ -287,12 +275,16 @@ def prices_text(game: GameState, prices: GamePrices) -> str:
 def _both_text(priced: PricedMarket) -> str:
     if priced.traded:
         return f"traded at {1 / priced.first:.3g}"
-    return f"at {price_text(priced.first)}/{price_text(priced.second)}"
+    return f"at {_price_text(priced.first)}/{_price_text(priced.second)}"
+
+
+def _price_text(price: float) -> str:
+    return fmt.signed(price, 0) if abs(price) >= LEAST_AMERICAN else f"{price:.2f}"
 
 
 def margin_text(game: GameState, margin: float) -> str:
     """Format the margin of a line as a lead: BOS by 5.5; level."""
-    return lead_text(margin, game.home, game.away, digits=2)
+    return fmt.lead_text(margin, game.home, game.away, digits=2)
 
 
 _LINE_SOURCES: Final = {"feed": "NBA's odds feed", "file": "file of lines", "published": "published game"}
@@ -350,7 +342,7 @@ def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
 
 def summary_lines(summary: Summary) -> list[str]:
     """Return the evening's metrics: a line for the total and one for each horizon with outcomes."""
-    parts = [pluralize(summary.games, "game"), pluralize(summary.forecasts, "forecast")]
+    parts = [fmt.pluralize(summary.games, "game"), fmt.pluralize(summary.forecasts, "forecast")]
     if summary.missed:
         parts.append(f"{summary.missed} missed")
     if summary.latencies:
@@ -363,9 +355,9 @@ def horizon_line(of: HorizonSummary) -> str:
     """Format a horizon's metrics: coverage, and MAE (half) or Brier score (end); "" if nothing is settled."""
     if of.nominal is None:
         return ""
-    held = f"{of.covered} of {pluralize(of.settled, 'interval')} at {percent(of.nominal)} held"
+    held = f"{of.covered} of {fmt.pluralize(of.settled, 'interval')} at {fmt.percent(of.nominal)} held"
     if of.horizon == FINAL:
         error = f"Brier {of.brier:.3f} (leader {of.leader_brier:.3f})"
     else:
         error = f"MAE {of.error:.2f} (persistence {of.persistence_error:.2f})"
-    return f"{horizon_label(of.horizon)}, {pluralize(of.settled_games, 'game')}: {held} · {error}"
+    return f"{fmt.horizon_label(of.horizon)}, {fmt.pluralize(of.settled_games, 'game')}: {held} · {error}"

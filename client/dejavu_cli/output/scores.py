@@ -10,15 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.model_comparison_pb2 import ScoreComparison
-from dejavu.v1.record_service_pb2 import (
-    GetLeaderboardResponse,
-    LeaderboardMetric,
-    LeaderboardRow,
-    ScoreFilter,
-    ShadowRow,
-)
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_cli.output.forecast import REPLAYS_LEFT_OUT
 from dejavu_cli.output.responsive_table import Column, ResponsiveTable, figure_rows
@@ -33,19 +27,19 @@ FEW_GAMES: Final = 100
 """Scorecards with fewer games carry a warning and no verdict; equals a leaderboard's default minimum."""
 
 _METRIC_NAMES: Final = {
-    LeaderboardMetric.LEADERBOARD_METRIC_CRPS: "CRPS",
-    LeaderboardMetric.LEADERBOARD_METRIC_MAE: "mean absolute error",
-    LeaderboardMetric.LEADERBOARD_METRIC_BRIER: "Brier score",
-    LeaderboardMetric.LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error minus that of persistence",
-    LeaderboardMetric.LEADERBOARD_METRIC_COVERAGE_GAP: "distance of coverage from 95 %",
-    LeaderboardMetric.LEADERBOARD_METRIC_ACCURACY: "accuracy",
-    LeaderboardMetric.LEADERBOARD_METRIC_ROC_AUC: "ROC AUC",
-    LeaderboardMetric.LEADERBOARD_METRIC_ROI: "return on stakes",
+    pb.LeaderboardMetric.LEADERBOARD_METRIC_CRPS: "CRPS",
+    pb.LeaderboardMetric.LEADERBOARD_METRIC_MAE: "mean absolute error",
+    pb.LeaderboardMetric.LEADERBOARD_METRIC_BRIER: "Brier score",
+    pb.LeaderboardMetric.LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error minus that of persistence",
+    pb.LeaderboardMetric.LEADERBOARD_METRIC_COVERAGE_GAP: "distance of coverage from 95 %",
+    pb.LeaderboardMetric.LEADERBOARD_METRIC_ACCURACY: "accuracy",
+    pb.LeaderboardMetric.LEADERBOARD_METRIC_ROC_AUC: "ROC AUC",
+    pb.LeaderboardMetric.LEADERBOARD_METRIC_ROI: "return on stakes",
 }
 _HIGHER_IS_BETTER: Final = {"accuracy", "ROC AUC", "return on stakes"}
 
 
-def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
+def print_scorecard(scorecard: Scorecard, scope: pb.ScoreFilter) -> None:
     """Print a scorecard: each metric with its interval, next to that of persistence."""
     console = Console()
     if not scorecard.games:
@@ -66,7 +60,7 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
     console.print(titled_panel(Group(*parts), f"scorecard · {_scope(scope)}"))
 
 
-def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None:
+def print_leaderboard(board: pb.GetLeaderboardResponse, scope: pb.ScoreFilter) -> None:
     """Print a leaderboard: the model versions ranked by a metric, with their other metrics."""
     console = Console()
     metric = _METRIC_NAMES.get(board.metric, "value")
@@ -90,7 +84,7 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
         console.print(Text(beside.format(board.shadows[0].against_version), style="dim"))
 
 
-def _without_replays(scope: ScoreFilter) -> str:
+def _without_replays(scope: pb.ScoreFilter) -> str:
     return "" if scope.include_replays or scope.game_id else f" {REPLAYS_LEFT_OUT}"
 
 
@@ -275,7 +269,7 @@ def _return_verdict(market: MarketRecord) -> str:
 
 _RANKED_BY: Final = "metric"
 """Placeholder for the header of a leaderboard's ranking metric, until the metric's name is known."""
-_LEADERS: Final[Sequence[Column[LeaderboardRow]]] = (
+_LEADERS: Final[Sequence[Column[pb.LeaderboardRow]]] = (
     Column("", "right", 9, lambda row: f"{row.rank}"),
     Column("model", "left", 9, lambda row: row.model_version),
     Column(_RANKED_BY, "right", 9, lambda row: f"{row.value:.3f}".replace("-", "−"), "bold"),
@@ -290,7 +284,7 @@ _LEADERS: Final[Sequence[Column[LeaderboardRow]]] = (
 )
 
 
-_SHADOWS: Final[Sequence[Column[ShadowRow]]] = (
+_SHADOWS: Final[Sequence[Column[pb.ShadowRow]]] = (
     Column("", "right", 9, lambda row: f"{row.rank}"),
     Column("in the shadow", "left", 9, lambda row: row.model_version),
     Column("games", "right", 8, lambda row: f"{row.games:,}"),
@@ -342,7 +336,7 @@ def _signed_percent(share: float) -> str:
     return text if text == "0 %" else ("−" if share < 0 else "+") + text
 
 
-def _scope(scope: ScoreFilter) -> str:
+def _scope(scope: pb.ScoreFilter) -> str:
     parts = [f"the {horizon_label(scope.horizon)}"]
     parts += [f"model {scope.model_version}"] if scope.model_version else []
     parts += [f"recorded by {scope.recorded_by}"] if scope.recorded_by else []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIFIED, Forecast, Horizon
 from dejavu.v1.game_service_pb2 import Game
-from dejavu.v1.market_pb2 import MarketAnswer, Staking
+from dejavu.v1.market_pb2 import MarketAnswer
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_cli import options as opt
 from dejavu_cli.errors import failure
@@ -36,6 +37,7 @@ from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.files.prices import PricedMarket, read_prices
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.pattern import elapsed_seconds as elapsed_by_clock
+from dejavu_feed.printed_numbers import LEAST_AMERICAN
 
 _APART: Final = timedelta(seconds=60)
 """Maximum time from a forecast to a price, and from it to now, while the game goes on."""
@@ -46,16 +48,6 @@ _TOTAL_SECONDS: Final = 10.0
 
 _BEFORE: Final = timedelta(seconds=10)
 """Maximum time from a price to its forecast, which may know of a basket that the price does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stakes:
-    """Amounts of the bankroll staked so far, this evening and by game, and the rules of the stakes."""
-
-    bankroll: float
-    evening: float
-    games: dict[str, float]
-    rules: Staking | None
 
 
 def bets(
@@ -90,105 +82,98 @@ def bets(
         written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
     except (DataError, FeedNotInstalled) as error:
         raise failure(error) from None
-    stakes = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}, opt.staking_of(staking))
-    weighed = list[WeighedMarket]()
-    nothing = "no forecast of the game" + ("" if replays else " (of replays only with --replays)")
+    stakes: StakeOptions = {"bankroll": bankroll or 1.0, "staking": opt.staking_of(staking)}
     with call.connect() as client:
-        states = {game.game_id: game for game in client.list_games()}
-        newest = cache(partial(_newest, client, states, opt.HORIZONS[horizon], replays=replays))
-        of_minute = cache(partial(_of_minute, client, opt.HORIZONS[horizon]))
-        for each in priced:
-            found = newest(each.game_id, each.home, each.away)
-            if found is not None and each.kind == "total" and found.forecast.HasField("moment"):  # which has no total
-                found = of_minute(found.forecast.game_id, found.forecast.elapsed_minutes)
-            if found is None:
-                weighed.append(WeighedMarket(each, None, None, nothing))
-                continue
-            one, staked = _weighed(client, each, found, stakes, each.time or written, states)
-            weighed.append(one)
-            if one.forecast is not None:
-                game = one.forecast.game_id
-                stakes.games[game] = stakes.games.get(game, 0.0) + staked
-                stakes = replace(stakes, evening=stakes.evening + staked)
-    if call.as_json:
-        for one in weighed:
-            typer.echo(json.dumps(_entry(one)))
+        evening = _Evening(client, opt.HORIZONS[horizon], written, stakes, evening_staked or 0.0, replays=replays)
+        weighed = [evening.weighed(each) for each in priced]
+    if not call.as_json:
+        print_bets(weighed, bankroll or 1.0)
         return
-    print_bets(weighed, stakes.bankroll)
+    for one in weighed:
+        typer.echo(json.dumps(_entry(one)))
 
 
-def _newest(
-    client: DejavuClient,
-    states: Mapping[str, Game],
-    horizon: Horizon.ValueType,
-    game_id: str,
-    home: str,
-    away: str,
-    *,
-    replays: bool,
-) -> RecordedPrediction | None:
-    """Return the newest forecast of a game, by its id or else its teams; None if it has none.
+class _Evening:
+    """Weighs markets one after the other, by the published states of their games and the stakes so far."""
 
-    Its teams are looked up among the published games, since a replay may have any date; else in the forecasts.
-    """
-    of_teams = (each for each in states.values() if (each.home_team, each.away_team) == (home, away))
-    played = [each for each in of_teams if replays or not is_replay(each.game_id)]
-    if not game_id and played:
-        game_id = max(played, key=lambda each: each.observed_time.ToDatetime(UTC)).game_id
-    if not game_id:
-        day = game_day(utc_now()) - timedelta(days=1)
-        listed = client.list_predictions(team=home, horizon=horizon, from_date=day, include_replays=replays)
-        teams = home, away
-        found = next((each for each in listed if (each.forecast.home_team, each.forecast.away_team) == teams), None)
-        listed.close()
-        if found is None:
+    def __init__(
+        self,
+        client: DejavuClient,
+        horizon: Horizon.ValueType,
+        written: datetime,
+        stakes: StakeOptions,
+        staked: float,
+        *,
+        replays: bool,
+    ) -> None:
+        self._client = client
+        self._horizon = horizon
+        self._written = written
+        self._stakes = stakes
+        self._replays = replays
+        self._states = {game.game_id: game for game in client.list_games()}
+        self._staked = staked
+        self._staked_on: defaultdict[str, float] = defaultdict(float)
+        self._newest = cache(self._find_newest)
+        self._of_minute = cache(self._read)
+
+    def weighed(self, priced: PricedMarket) -> WeighedMarket:
+        """Weigh a market with the newest forecast of its game, and add its stake to the others."""
+        newest = self._newest(priced.game_id, priced.home, priced.away)
+        if newest is not None and priced.kind == "total" and newest.forecast.HasField("moment"):  # which has no total
+            newest = self._of_minute(newest.forecast.game_id, newest.forecast.elapsed_minutes)
+        if newest is None:
+            named = Forecast(game_id=priced.game_id, home_team=priced.home, away_team=priced.away)
+            left_out = "" if self._replays else " (of replays only with --replays)"
+            return WeighedMarket(priced, named, f"no forecast of the game{left_out}")
+        forecast = newest.forecast
+        if reason := _unusable(priced, newest, priced.time or self._written, self._states.get(forecast.game_id)):
+            return WeighedMarket(priced, forecast, reason)
+        staked = self._stakes | {
+            "game_staked": self._staked_on[forecast.game_id],
+            "evening_staked": self._staked,
+            "traded_time": priced.traded_time,
+        }
+        try:
+            create = create_total_market if priced.kind == "total" else create_market
+            market = create(priced.line, priced.first, priced.second, **staked)
+            answer = self._client.quote(list(newest.pattern), market, **_as_recorded(newest))
+        except UnavailableError as error:
+            raise failure(f"line {priced.row}: {error}") from None
+        except DejavuClientError as error:  # rows before it may be recorded already
+            return WeighedMarket(priced, forecast, error.message)
+        if answer.forecast.sequence != forecast.sequence:
+            reason = "the game has moved on, or another caller recorded it: ask again with the poller's token"
+            return WeighedMarket(priced, forecast, reason)
+        self._staked += answer.markets[0].stake
+        self._staked_on[forecast.game_id] += answer.markets[0].stake
+        return WeighedMarket(priced, forecast, answer=answer.markets[0])
+
+    def _find_newest(self, game_id: str, home: str, away: str) -> RecordedPrediction | None:
+        """Return the newest forecast of a game, by its id or else its teams; None if it has none.
+
+        Its teams are looked up among the published games, since a replay may have any date; else in the forecasts.
+        """
+        of_teams = (each for each in self._states.values() if (each.home_team, each.away_team) == (home, away))
+        played = [each for each in of_teams if self._replays or not is_replay(each.game_id)]
+        if not game_id and played:
+            game_id = max(played, key=lambda each: each.observed_time.ToDatetime(UTC)).game_id
+        if not game_id:
+            day = game_day(utc_now()) - timedelta(days=1)
+            listed = self._client.list_predictions(
+                team=home, horizon=self._horizon, from_date=day, include_replays=self._replays
+            )
+            made = (each.forecast for each in listed)
+            game_id = next((each.game_id for each in made if (each.home_team, each.away_team) == (home, away)), "")
+            listed.close()
+        return self._of_minute(game_id, None) if game_id else None
+
+    def _read(self, game_id: str, minute: int | None) -> RecordedPrediction | None:
+        """Return the forecast of a complete minute, or the newest; None if the game has none."""
+        try:
+            return self._client.get_prediction(game_id, horizon=self._horizon, elapsed_minutes=minute).prediction
+        except NotFoundError:
             return None
-        game_id = found.forecast.game_id
-    return _of_minute(client, horizon, game_id, None)
-
-
-def _of_minute(
-    client: DejavuClient, horizon: Horizon.ValueType, game_id: str, minute: int | None
-) -> RecordedPrediction | None:
-    """Return the forecast of a complete minute, or the newest; None if the game has none."""
-    try:
-        return client.get_prediction(game_id, horizon=horizon, elapsed_minutes=minute).prediction
-    except NotFoundError:
-        return None
-
-
-def _weighed(
-    client: DejavuClient,
-    priced: PricedMarket,
-    newest: RecordedPrediction,
-    stakes: _Stakes,
-    offered: datetime,
-    states: Mapping[str, Game],
-) -> tuple[WeighedMarket, float]:
-    """Weigh a market; return it with its stake, which is 0 if it was not weighed."""
-    forecast = newest.forecast
-    if reason := _unusable(priced, newest, offered, states.get(forecast.game_id)):
-        return WeighedMarket(priced, forecast, None, reason), 0.0
-    staked: StakeOptions = {
-        "staking": stakes.rules,
-        "bankroll": stakes.bankroll,
-        "game_staked": stakes.games.get(forecast.game_id, 0.0),
-        "evening_staked": stakes.evening,
-        "traded_time": priced.traded_time,
-    }
-    options = _as_recorded(newest)
-    try:
-        create = create_total_market if priced.kind == "total" else create_market
-        market = create(priced.line, priced.first, priced.second, **staked)
-        answer = client.quote(list(newest.pattern), market, **options)
-    except UnavailableError as error:
-        raise failure(f"line {priced.row}: {error}") from None
-    except DejavuClientError as error:  # rows before it may be recorded already
-        return WeighedMarket(priced, forecast, None, error.message), 0.0
-    if answer.forecast.sequence != forecast.sequence:
-        reason = "the game has moved on, or another caller recorded it: ask again with the poller's token"
-        return WeighedMarket(priced, forecast, None, reason), 0.0
-    return WeighedMarket(priced, forecast, answer.markets[0]), answer.markets[0].stake
 
 
 def _unusable(priced: PricedMarket, newest: RecordedPrediction, offered: datetime, state: Game | None) -> str:
@@ -255,7 +240,6 @@ def _as_recorded(newest: RecordedPrediction) -> PredictOptions:
     """Return the options with which a forecast was requested, so that the same one is returned."""
     forecast = newest.forecast
     live, _ = live_inputs.from_message(forecast)
-    of_live: Any = live.given()
     given = forecast.margin_source not in {MARGIN_SOURCE_UNSPECIFIED, MARGIN_SOURCE_RATINGS}
     options: PredictOptions = {
         "game_id": forecast.game_id,
@@ -267,31 +251,25 @@ def _as_recorded(newest: RecordedPrediction) -> PredictOptions:
         "pregame_margin": forecast.expected_margin if given else None,
         "moment": moments.from_message(forecast),
     }
-    options.update(of_live)
+    options.update(cast("PredictOptions", {each.name: getattr(live, each.name) for each in live_inputs.LIVE_INPUTS}))
     return options
 
 
 def _entry(weighed: WeighedMarket) -> dict[str, Any]:
     priced, forecast = weighed.priced, weighed.forecast
+    made = forecast.generated_time.ToDatetime(UTC).isoformat().replace("+00:00", "Z")
     return {
         "line": priced.row,
-        "gameId": priced.game_id if forecast is None else forecast.game_id,
-        "home": priced.home if forecast is None else forecast.home_team,
-        "away": priced.away if forecast is None else forecast.away_team,
+        "gameId": forecast.game_id,
+        "home": forecast.home_team,
+        "away": forecast.away_team,
         "kind": priced.kind,
         "marketLine": priced.line,
-        "forecastSequence": None if forecast is None else forecast.sequence,
-        "generatedTime": None if forecast is None else forecast.generated_time.ToJsonString(),
+        "forecastSequence": forecast.sequence or None,
+        "generatedTime": made if forecast.sequence else None,
         "notWeighed": weighed.reason or None,
         "answer": None if weighed.answer is None else MessageToDict(weighed.answer),
     }
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
-
-
-_AMERICAN: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,15 +278,15 @@ class WeighedMarket:
 
     Attributes:
         priced: the market.
-        forecast: the newest forecast of its game; None without one.
-        answer: the evaluation; None if it was not weighed.
+        forecast: the newest forecast of its game; without one, an empty one that names the game.
         reason: why it was not weighed.
+        answer: the evaluation; None if it was not weighed.
     """
 
     priced: PricedMarket
-    forecast: Forecast | None
-    answer: MarketAnswer | None
+    forecast: Forecast
     reason: str = ""
+    answer: MarketAnswer | None = None
 
 
 _COLUMNS: Final = (
@@ -333,8 +311,7 @@ def print_bets(weighed: Sequence[WeighedMarket], bankroll: float) -> None:
         if reason := _reason(each):
             console.print(f"line {each.priced.row}: {reason}", style="dim", highlight=False)
     console.print(f"stakes together: {_amount(staked, bankroll)}", highlight=False)
-    notice = next((each.answer.notice for each in weighed if each.answer is not None), "")
-    if notice:
+    if notice := next((each.answer.notice for each in weighed if each.answer is not None), ""):
         console.print(f"The model is {notice}.", highlight=False)
 
 
@@ -358,12 +335,11 @@ def _reason(each: WeighedMarket) -> str:
 
 def _cells(each: WeighedMarket, bankroll: float) -> dict[str, str | Text]:
     priced, forecast, answer = each.priced, each.forecast, each.answer
-    home = priced.home if forecast is None else forecast.home_team
-    away = priced.away if forecast is None else forecast.away_team
+    home, away = forecast.home_team, forecast.away_team
     place = 0 if answer is None else _chosen(answer)
     cells: dict[str, str | Text] = {
         "game": f"{away} @ {home}" if home else priced.game_id,
-        "min": "" if forecast is None else f"{forecast.elapsed_minutes}",
+        "min": f"{forecast.elapsed_minutes}" if forecast.sequence else "",
         "bet": _bet(priced, home, away)[place],
         "price": _price((priced.first, priced.second)[place]),
         "stake": "–",
@@ -392,7 +368,7 @@ def _bet(priced: PricedMarket, home: str, away: str) -> tuple[str, str]:
 
 
 def _price(price: float) -> str:
-    return signed(price, 0) if abs(price) >= _AMERICAN and price.is_integer() else f"{price:.2f}"
+    return signed(price, 0) if abs(price) >= LEAST_AMERICAN and price.is_integer() else f"{price:.2f}"
 
 
 def _amount(amount: float, bankroll: float) -> str:

@@ -93,8 +93,10 @@ async def _keep_page(command: tuple[str, ...], tell: Callable[[str], None]) -> N
         else:
             reported, began = "", time.monotonic()
             tell(f"Page at http://{child.address}/")
-            if not address:
-                _open_page(f"http://{child.address}/")
+            # A browser opens it if there is a screen: a text browser would take over the terminal.
+            if not address and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+                page = (f"http://{child.address}/",)
+                threading.Thread(target=webbrowser.open, args=page, name="open-page", daemon=True).start()
             address = child.address
             try:
                 code = await child.wait()
@@ -163,12 +165,6 @@ class _Child:
             self._process.kill()
             await self._process.wait()
         await asyncio.wait([self._reading])
-
-
-def _open_page(url: str) -> None:
-    """Open a page in the user's browser, if there is a screen: a text browser would take over the terminal."""
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        threading.Thread(target=webbrowser.open, args=(url,), name="open-page", daemon=True).start()
 
 
 async def verify_ledger(url: str, checkpoint: Path) -> dict[str, Any]:

@@ -16,8 +16,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from google.protobuf.json_format import MessageToDict, MessageToJson
 from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.scorecard_pb2 import Figure, Scorecard
 from dejavu_cli.errors import failure
 from dejavu_cli.options import Json, PageOption
@@ -108,41 +108,33 @@ async def _interruptible(evening: Coroutine[Any, Any, str], received: list[signa
     return await task
 
 
-@dataclass(slots=True)
 class _Subscriber:
     """Records which forecasts a stream subscriber received, and when.
 
     Attributes:
-        received: sequence → time of receipt.
-        order: sequences in the order of receipt.
-        subscribed: set once the subscription is established.
-        changed: set whenever a forecast was received.
+        received: sequence and time of receipt of each forecast, in the order of receipt.
     """
 
-    received: dict[int, datetime] = field(default_factory=dict)
-    order: list[int] = field(default_factory=list)
-    subscribed: asyncio.Event = field(default_factory=asyncio.Event)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self) -> None:
+        self.received: list[tuple[int, datetime]] = []
+        self._changed = asyncio.Event()
 
-    async def follow(self, client: AsyncDejavuClient) -> None:
+    async def follow(self, responses: AsyncIterator[StreamPredictionsResponse]) -> None:
         """Receive events until cancelled."""
-        async for response in client.stream_predictions(heartbeats=True):
-            self.subscribed.set()
+        async for response in responses:
             if response.WhichOneof("event") == "forecast":
-                self.order.append(response.forecast.sequence)
-                self.received[response.forecast.sequence] = utc_now()
-                self.changed.set()
+                self.received.append((response.forecast.sequence, utc_now()))
+                self._changed.set()
 
     async def until(self, sequences: set[int]) -> bool:
-        """Wait until all given sequences were received. Returns False after a timeout."""
-        try:
+        """Wait until all given sequences were received. Return whether each was, once and in order, in time."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_EVENTS_SECONDS):
-                while not sequences <= self.received.keys():
-                    self.changed.clear()
-                    await self.changed.wait()
-        except TimeoutError:
-            return False
-        return True
+                while not sequences <= dict(self.received).keys():
+                    self._changed.clear()
+                    await self._changed.wait()
+        order = [sequence for sequence, _ in self.received]
+        return sequences <= set(order) and order == sorted(set(order))
 
 
 @asynccontextmanager
@@ -150,17 +142,14 @@ async def _subscribed(address: str) -> AsyncIterator[_Subscriber]:
     """Yield a subscriber with its own connection and an established subscription."""
     subscriber = _Subscriber()
     async with AsyncDejavuClient(address, channels=1) as client:
-        following = asyncio.create_task(subscriber.follow(client))
-        subscribed = asyncio.create_task(subscriber.subscribed.wait())
+        responses = client.stream_predictions(heartbeats=True)
+        await anext(responses)  # a heartbeat, once the subscription is established
+        following = asyncio.create_task(subscriber.follow(responses))
         try:
-            await asyncio.wait([following, subscribed], return_when=asyncio.FIRST_COMPLETED)
-            if following.done():
-                await following  # raises the error that ended `following`
             yield subscriber
         finally:
-            subscribed.cancel()
             following.cancel()
-            await asyncio.gather(following, subscribed, return_exceptions=True)
+            await asyncio.gather(following, return_exceptions=True)
 
 
 async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: bool) -> str:
@@ -190,13 +179,13 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
                     publishing(poller, client),
                 ):
                     await watch(poller, console, until_final=True, as_json=as_json, by_quarter=True)
-                    complete = await subscriber.until({prediction.forecast.sequence for prediction in predictions})
+                    delivered = await subscriber.until({prediction.forecast.sequence for prediction in predictions})
                     summary = poller.summary()
             record = await fetch_scorecards(client)
             checkpoint = Path(folder) / "checkpoint.json"
             checkpoint.write_text(MessageToJson(await client.get_checkpoint()))
             verified = await verify_ledger(ledger, checkpoint)
-            latencies = _latencies(predictions, subscriber)
+            latencies = _latencies(predictions, dict(subscriber.received))
             if as_json:
                 _print_report(summary, record, latencies, verified)
             else:
@@ -204,8 +193,7 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
                 print_results(console, _seen(predictions), summary, record, latencies, verified, page=page)
             if page:
                 await _until_interrupted()
-    in_order = subscriber.order == sorted(set(subscriber.order))
-    return shortfall(summary, count, complete and in_order)
+    return shortfall(summary, count, delivered)
 
 
 def _seen(predictions: list[Prediction]) -> str:
@@ -283,12 +271,12 @@ def shortfall(summary: Summary, count: int, delivered: bool) -> str:
     return "" if delivered else "the subscriber did not receive every forecast once and in order"
 
 
-def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[float]:
+def _latencies(predictions: list[Prediction], received: dict[int, datetime]) -> list[float]:
     """Return the sorted seconds from the play that completed a pattern, by the feed, to the receipt of its forecast."""
     return sorted(
-        (subscriber.received[sequence] - prediction.completed).total_seconds()
+        (received[sequence] - prediction.completed).total_seconds()
         for prediction in predictions
-        if prediction.completed is not None and (sequence := prediction.forecast.sequence) in subscriber.received
+        if prediction.completed is not None and (sequence := prediction.forecast.sequence) in received
     )
 
 
@@ -337,11 +325,8 @@ def print_results(
         verified: counts of the verified ledger: `forecasts`, `outcomes` and `checkpoint`.
         page: whether the page of the evening is shown already.
     """
-    console.print(_PURPOSE, highlight=False)
-    console.print()
-    if seen:
-        console.print(seen, highlight=False)
-        console.print()
+    for text in filter(None, (_PURPOSE, seen)):
+        console.print(text, end="\n\n", highlight=False)
     missed = f", {pluralize(summary.missed, 'minute')} missed" if summary.missed else ""
     console.print(
         f"{pluralize(summary.games, 'game')} played, {pluralize(summary.forecasts, 'forecast')} of the half and of the "
@@ -365,23 +350,24 @@ def print_results(
     )
     console.print()
     for horizon, card in of.items():
-        console.print(_error(horizon, card), highlight=False)
+        difference = _difference(card.mae_difference, card.games, "persistence", 2)
+        console.print(
+            f"Mean absolute error of the {horizon_label(horizon)}: {card.mae.value:.2f} points, of persistence "
+            f"{card.persistence_mae.value:.2f}; difference {difference}.",
+            highlight=False,
+        )
     for horizon, card in of.items():
-        console.print(_beside_the_leader(horizon, card), highlight=False)
+        difference = _difference(card.brier_difference, card.games, "the leader", 3)
+        text = f"Brier score of the {horizon_label(horizon)}: difference from the leader's {difference}."
+        console.print(text, highlight=False)
     console.print(_WHY)
     console.print(_SMALL, style="dim", highlight=False)
-    console.print()
-    console.print(_next(page=page), highlight=False)
-
-
-def _next(*, page: bool) -> str:
-    """Return the commands to continue with, with their folder if this shell would not find them.
-
-    In a clone, programs are in .venv.
-    """
+    # A shell may not find them: in a clone, programs are in .venv.
     folder = "" if shutil.which("dejavu") else f"{os.path.relpath(Path(sys.executable).parent)}{os.sep}"
-    lines = [] if page else [f"  {folder}dejavu demo --page      # such an evening in your browser"]
-    return "\n".join(["Next:", *lines, f"  {folder}dejavu-server --help    # a server of your own (see README.md)"])
+    console.print("\nNext:")
+    if not page:
+        console.print(f"  {folder}dejavu demo --page      # such an evening in your browser", highlight=False)
+    console.print(f"  {folder}dejavu-server --help    # a server of your own (see README.md)", highlight=False)
 
 
 def _between_minutes(summary: Summary, record: Record) -> str:
@@ -415,19 +401,6 @@ _ROWS: Final[Sequence[tuple[str, Callable[[Scorecard], str]]]] = (
     ("Brier score", lambda card: _score(card.brier)),
     ("Brier score of the leader", lambda card: _score(card.leader_brier)),
 )
-
-
-def _error(horizon: Horizon.ValueType, card: Scorecard) -> str:
-    difference = _difference(card.mae_difference, card.games, "persistence", 2)
-    return (
-        f"Mean absolute error of the {horizon_label(horizon)}: {card.mae.value:.2f} points, of persistence "
-        f"{card.persistence_mae.value:.2f}; difference {difference}."
-    )
-
-
-def _beside_the_leader(horizon: Horizon.ValueType, card: Scorecard) -> str:
-    difference = _difference(card.brier_difference, card.games, "the leader", 3)
-    return f"Brier score of the {horizon_label(horizon)}: difference from the leader's {difference}."
 
 
 def _difference(figure: Figure, games: int, rival: str, digits: int) -> str:

@@ -107,12 +107,11 @@ def _print_teams(*, as_json: bool) -> None:
         return
     for code, team in TEAMS.items():
         former = [{"code": then, **was._asdict()} for then, was in formerly(code).items()]
-        entry = {"code": code, **team._asdict(), "aliases": also_called(code), "formerly": former}
-        typer.echo(json.dumps(entry))
+        typer.echo(json.dumps({"code": code, **team._asdict(), "aliases": also_called(code), "formerly": former}))
 
 
-def _former(code: str) -> str:
-    return ", ".join(f"{then} {was.seasons[0]}–{was.seasons[1]}" for then, was in formerly(code).items())
+def _former(row: tuple[str, Team]) -> str:
+    return ", ".join(f"{then} {was.seasons[0]}–{was.seasons[1]}" for then, was in formerly(row[0]).items())
 
 
 _TEAM_COLUMNS: Final[Sequence[Column[tuple[str, Team]]]] = (
@@ -120,5 +119,5 @@ _TEAM_COLUMNS: Final[Sequence[Column[tuple[str, Team]]]] = (
     Column("city", "left", 8, lambda row: row[1].city),
     Column("name", "left", 9, lambda row: row[1].name),
     Column("also", "left", 7, lambda row: ", ".join(also_called(row[0]))),
-    Column("formerly", "left", 5, lambda row: _former(row[0])),
+    Column("formerly", "left", 5, _former),
 )

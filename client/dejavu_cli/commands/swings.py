@@ -58,15 +58,12 @@ def swings(
         raise typer.BadParameter(f"{team} has no game on {date:%Y-%m-%d} in {games}", param_hint="--team")
     with call.connect() as client:
         for game in chosen:
-            made = game_swings(client, game.scores, **_options(game, pregame_margin))
+            options = PredictOptions(home_team=game.home, away_team=game.away, game_date=game.day)
+            made = game_swings(client, game.scores, **(options | {"pregame_margin": pregame_margin}))
             if call.as_json:
                 typer.echo(json.dumps(swings_record(game, made)))
             else:
                 print_swings(game, made, top)
-
-
-def _options(game: ReplayGame, pregame_margin: float | None) -> PredictOptions:
-    return {"home_team": game.home, "away_team": game.away, "game_date": game.day, "pregame_margin": pregame_margin}
 
 
 def print_swings(game: ReplayGame, made: GameSwings, top: int) -> None:
@@ -92,9 +89,8 @@ def print_swings(game: ReplayGame, made: GameSwings, top: int) -> None:
     margin = made.expected_margin
     known = "from the score alone" if margin is None else f"{game.home} {signed(margin)} expected before tip-off"
     console.print(f"{pluralize(len(most), 'play')} of {len(made.plays)}, {known}; change in percentage points.")
-    lowest = made.lowest
-    if lowest is not None:
-        play, least = lowest
+    if made.lowest is not None:
+        play, least = made.lowest
         winner = game.home if made.home_won else game.away
         console.print(f"{winner} won; its chance was lowest at {clock(play.period, play.clock)}: {chance(least)}.")
     console.print(f"Excitement {made.excitement:.2f}: the sum of all changes of probability.")

@@ -245,44 +245,35 @@ def live_table(poller: Poller, messages: Iterable[str], now: datetime) -> Render
         # The server's failure is shown below, once for all games.
         if game.failure and not (poller.server_failure and game.failure.startswith("server: ")):
             failures.setdefault(game.failure, []).append(poll_events.teams(game.state))
-    notices = [Text(f"{', '.join(names)}: {failure}", style="yellow") for failure, names in failures.items()]
+    problems = [f"{', '.join(names)}: {failure}" for failure, names in failures.items()]
     if poller.scoreboard_failure:
-        age = (
-            ""
-            if poller.scoreboard_time is None
-            else f" ({_seconds((now - poller.scoreboard_time).total_seconds())} old)"
-        )
-        notices.append(Text(f"scoreboard{age}: {poller.scoreboard_failure}", style="yellow"))
-    if poller.server_failure:
-        notices.append(Text(f"server: {poller.server_failure}", style="yellow"))
-    notices += [Text(f"lines: {text}", style="yellow") for text in sorted(poller.line_faults)]
-    notices += [Text(text, style="yellow") for text in (poller.limits, poller.outdated_ratings) if text]
+        read = poller.scoreboard_time
+        age = "" if read is None else f" ({_seconds((now - read).total_seconds())} old)"
+        problems.append(f"scoreboard{age}: {poller.scoreboard_failure}")
+    problems += [f"server: {poller.server_failure}"] if poller.server_failure else []
+    problems += [f"lines: {text}" for text in sorted(poller.line_faults)]
+    problems += [text for text in (poller.limits, poller.outdated_ratings) if text]
     newest = [each.newest for game in watched for each in game.horizons.values() if each.newest]
-    texts = dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
-    notices += [Text(text, style="yellow") for text in (*texts, *messages)]
-    follows = poller.leadership is not None and poller.leadership.role in (LeaderRole.STANDBY, LeaderRole.WAITING)
-    if poller.leadership is not None and follows:
-        notices.insert(0, Text(f"This poller {poll_events.leadership_line(poller.leadership)}"))
+    problems += dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
+    notices = [Text(text, style="yellow") for text in (*problems, *messages)]
+    role = poller.leadership
+    follows = role is not None and role.role in (LeaderRole.STANDBY, LeaderRole.WAITING)
+    if role is not None and follows:
+        notices.insert(0, Text(f"This poller {poll_events.leadership_line(role)}"))
     if not watched:
         waiting = "Waiting for the scoreboard …" if poller.scoreboard_time is None else "No games today."
-        if follows:
-            return Group(*notices)
-        return Group(Text(waiting, style="dim"), *notices)
+        return Group(*notices) if follows else Group(Text(waiting, style="dim"), *notices)
     notices += [Text(line, style="dim") for line in _notes(watched)]
-    line_of = {game.state.game_id: _line(game.state, poller.game_lines) for game in watched}
-    rows = [_cells(game, now) | {"line": line_of[game.state.game_id], "style": _style(game)} for game in watched]
-    columns = list(_columns(watched, with_lines=any(line_of.values())))
+    lines = [_line(game.state, poller.game_lines) for game in watched]
+    rows = [_cells(game, now) | {"line": line} for game, line in zip(watched, lines, strict=True)]
+    columns = list(_columns(watched, with_lines=any(lines)))
     table = ResponsiveTable(columns, rows, lambda row: f"{row['style']}")
     tally = [Text(line) for line in poll_events.summary_lines(poller.summary())]
-    known = ", ".join(text for text in line_of.values() if text not in ("", _NO_LINE))
-    none = ", ".join(poll_events.teams(game.state) for game in watched if line_of[game.state.game_id] == _NO_LINE)
+    known = ", ".join(text for text in lines if text not in ("", _NO_LINE))
+    none = ", ".join(f"{row['game']}" for row in rows if row["line"] == _NO_LINE)
     told = [f"{name}: {text}" for name, text in (("lines", known), (_NO_LINE, none)) if text]
     instead = {"line": Text(" · ".join(told), style="dim")} if told else {}
     return Padding(FittedScreen(table, notices, tally, _legend(watched), instead), (0, 1))
-
-
-def _style(game: WatchedGame) -> str:
-    return "dim" if game.state.status is GameStatus.SCHEDULED else ""
 
 
 def _legend(games: Sequence[WatchedGame]) -> list[tuple[str, set[str]]]:
@@ -309,11 +300,9 @@ def _legend(games: Sequence[WatchedGame]) -> list[tuple[str, set[str]]]:
 
 def _line(game: GameState, lines: Mapping[str, GameLine | None]) -> str:
     """Return the cell of the line of a game; "" before its first forecast."""
-    if game.game_id not in lines:
-        return ""
-    line = lines[game.game_id]
+    line = lines.get(game.game_id)
     if line is None:
-        return _NO_LINE
+        return _NO_LINE if game.game_id in lines else ""
     return f"total {line.total:g}" if line.margin is None else poll_events.margin_text(game, line.margin)
 
 
@@ -326,33 +315,31 @@ def _columns(games: Sequence[WatchedGame], *, with_lines: bool) -> Iterator[Colu
         yield named_column("line", "left", 4, width=9)
     yield named_column("min", "right", 6, width=3)
     horizons = list(dict.fromkeys(horizon for game in games for horizon in game.horizons))
+    newest = [each.newest.forecast for game in games for each in game.horizons.values() if each.newest]
+    totals = {forecast.horizon for forecast in newest if forecast.HasField("total")}
     for horizon in horizons:
         name, final = horizon_label(horizon), horizon == FINAL
         yield named_column(name, "right", 12 if final else 8, width=5)
-        yield named_column(f"{name} interval", "center", 7 if final else 5, _nominal(games, horizon), width=7)
+        yield named_column(f"{name} interval", "center", 7 if final else 5, _nominal(newest, horizon), width=7)
         yield named_column(f"{name} chance", "right", 12 if final else 9, outcome_verb(horizon), width=9)
         yield named_column(f"{name} change", "right", 3 if final else 1, "±", width=3)
-        if any(_has_total(game.horizons[horizon]) for game in games if horizon in game.horizons):
+        if horizon in totals:
             yield named_column(f"{name} total", "center", 3 if final else 1, "points", width=7)
     if horizons:
         yield named_column("sparkline", "left", 4, f"home {outcome_verb(horizons[-1])}")
     yield named_column("age", "right", 13, width=5)
 
 
-def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
+def _nominal(newest: Sequence[Forecast], horizon: Horizon.ValueType) -> str:
     """Return the nominal coverage if all intervals share one, else "interval"."""
-    newest = (game.horizons[horizon].newest for game in games if horizon in game.horizons)
-    rates = {percent(each.forecast.coverage_probability) for each in newest if each is not None}
+    rates = {percent(each.coverage_probability) for each in newest if each.horizon == horizon}
     return rates.pop() if len(rates) == 1 else "interval"
-
-
-def _has_total(watched: HorizonState) -> bool:
-    return watched.newest is not None and watched.newest.forecast.HasField("total")
 
 
 def _cells(game: WatchedGame, now: datetime) -> dict[str, str | Text]:
     age = game.age(now)
     cells: dict[str, str | Text] = {
+        "style": "dim" if game.state.status is GameStatus.SCHEDULED else "",
         "game": Text(poll_events.teams(game.state)),
         "clock": Text(game.state.text.replace(" pm ET", "pm ET")),  # as wide as the longest clock of a game
         "score": Text(poll_events.score(game.state)),

@@ -158,7 +158,7 @@ class _Command(typer.core.TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options; those of the connection as one line."""
-        own, connection = copy(self), connection_options(self)
+        own, connection = copy(self), _connection_options(self)
         own.params = [each for each in self.params if each not in connection]
         super(_Command, own).format_options(ctx, formatter)
         if connection:
@@ -186,20 +186,9 @@ class _Family(typer.core.TyperGroup):
         _write_commands(formatter, "Commands", self.commands)
 
 
-def connection_options(command: Any) -> list[Any]:
+def _connection_options(command: Any) -> list[Any]:
     """Return the options of a command about its connection to a server."""
     return [each for each in command.params if each.name in CONNECTION]
-
-
-def show_connection_help(ctx: Any) -> None:
-    """Print the page about the options of the connection."""
-    formatter = ctx.make_formatter()
-    formatter.write_text("Options of all commands that call a server, after the name of the command:")
-    formatter.write_paragraph()
-    with formatter.indentation():
-        options = connection_options(ctx.command.get_command(ctx, "health"))
-        formatter.write_dl([each.get_help_record(ctx) for each in options])
-    typer.echo(formatter.getvalue().rstrip("\n"))
 
 
 def _write_commands(formatter: Any, heading: str, commands: Mapping[str, Any]) -> None:
@@ -261,8 +250,15 @@ def _show_version(requested: bool) -> None:
 
 
 def _show_connection(ctx: typer.Context, requested: bool) -> None:
+    """Print the page about the options of the connection."""
     if requested:
-        show_connection_help(ctx)
+        formatter = ctx.make_formatter()
+        formatter.write_text("Options of all commands that call a server, after the name of the command:")
+        formatter.write_paragraph()
+        with formatter.indentation():
+            options = _connection_options(_load("health"))
+            formatter.write_dl([each.get_help_record(ctx) for each in options])
+        typer.echo(formatter.getvalue().rstrip("\n"))
         raise typer.Exit
 
 

@@ -27,7 +27,7 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.connection_options import Target, client_options
 from dejavu_client.export import STANDARD_OUTPUT, ExportColumn, has_pyarrow, write_csv, write_parquet
 from dejavu_client.formatting import pluralize
-from dejavu_client.requests import FINAL, HALFTIME, Scope
+from dejavu_client.requests import FINAL, HALFTIME, CommonConditions, Scope
 from dejavu_common.build import install
 from dejavu_common.clock import parse_day
 from dejavu_feed.files.source_rows import Source
@@ -294,14 +294,22 @@ class GameOptions:
     replays: Replays = False
 
     @property
-    def days(self) -> tuple[date | None, date | None]:
-        """The first and the last day.
+    def conditions(self) -> CommonConditions:
+        """The conditions on the games.
 
         Raises:
             typer.BadParameter: if the options contradict each other.
         """
         only, first, last = (each and each.date() for each in (self.on, self.first, self.last))
-        return _bounds(only, first, last, "day", ("--date", "--from", "--to"))
+        from_date, to_date = _bounds(only, first, last, "day", ("--date", "--from", "--to"))
+        return {
+            "game_id": self.game,
+            "from_date": from_date,
+            "to_date": to_date,
+            "team": self.team,
+            "min_confidence": self.min_confidence,
+            "include_replays": self.replays,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,24 +339,17 @@ class ScoredGames(GameOptions):
         Raises:
             typer.BadParameter: if the options contradict each other.
         """
-        days = self.days
-        minutes = _bounds(
-            self.minute, self.min_minute, self.max_minute, "minute", ("--minute", "--min-minute", "--max-minute")
-        )
-        return Scope(
-            game_id=self.game,
-            team=self.team,
-            horizon=HORIZONS[self.horizon],
-            min_confidence=self.min_confidence,
-            include_replays=self.replays,
-            from_date=days[0],
-            to_date=days[1],
-            min_minutes=minutes[0],
-            max_minutes=minutes[1],
-            complete_minutes=self.complete_minutes,
-            recorded_by=self.recorded_by,
-            min_difference=self.min_difference,
-        )
+        conditions, options = self.conditions, ("--minute", "--min-minute", "--max-minute")
+        first, last = _bounds(self.minute, self.min_minute, self.max_minute, "minute", options)
+        return {
+            **conditions,
+            "horizon": HORIZONS[self.horizon],
+            "min_minutes": first,
+            "max_minutes": last,
+            "complete_minutes": self.complete_minutes,
+            "recorded_by": self.recorded_by,
+            "min_difference": self.min_difference,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,7 +138,7 @@ def list_changes(
     """
     with call.connect() as client:
         answer = client.list_model_changes(model_version=model, page_size=limit)
-    call.show(answer, print_history)
+    call.show(answer, lambda found: print_rows(_HISTORY, found.changes, "No changes of models."))
 
 
 _Changed: TypeAlias = (
@@ -214,7 +214,10 @@ models: Final[dict[str, Callable[..., None]]] = {
 
 
 def _print_change(answer: _Changed) -> None:
-    text = _change_text(answer.change) if answer.HasField("change") else "no change: already in this state"
+    change, text = answer.change, "no change: already in this state"
+    if answer.HasField("change"):
+        instead = f", instead of {change.from_version}" if change.from_version else ""
+        text = f"{_done(change)} {change.model_version}{instead} (sequence {change.sequence:,})"
     Console().print(text, highlight=False)
 
 
@@ -236,17 +239,6 @@ def _evidence_text(evidence: change_pb.ModelEvidence) -> str:
         f"Brier {signed(evidence.brier_difference, 4)} (E {evidence.brier_e_value:.3g}), "
         f"{percent(evidence.coverage)} held"
     )
-
-
-def _change_text(change: change_pb.ModelChange) -> str:
-    """Describe the effect of a change, in one line."""
-    instead = f", instead of {change.from_version}" if change.from_version else ""
-    return f"{_done(change)} {change.model_version}{instead} (sequence {change.sequence:,})"
-
-
-def print_history(answer: pb.ListModelChangesResponse) -> None:
-    """Print changes, newest first."""
-    print_rows(_HISTORY, answer.changes, "No changes of models.")
 
 
 def _done(change: change_pb.ModelChange) -> str:
@@ -271,21 +263,21 @@ def stage_word(stage: pb.ModelStage.ValueType) -> str:
 
 
 def print_model_list(answer: pb.ListModelsResponse) -> None:
-    """Print a table of the models in a store; without a store, each loaded model as `print_models` does."""
-    if all(model.stage == pb.MODEL_STAGE_UNSPECIFIED for model in answer.models):
-        print_models(answer)
-    else:
+    """Print a table of the models in a store; without a store, each loaded model in full."""
+    if any(model.stage != pb.MODEL_STAGE_UNSPECIFIED for model in answer.models):
         Console().print(ResponsiveTable(_LISTED, answer.models))
+        return
+    for model in answer.models:
+        _print_model(model)
 
 
 def print_model_with_replicas(answer: pb.GetModelResponse) -> None:
     """Print a model, and which workers have it loaded."""
     _print_model(answer.model)
     console = Console()
-    if not answer.replicas:
-        return
-    loaded = sum(replica.loaded for replica in answer.replicas)
-    console.print(f"loaded by {loaded} of {pluralize(len(answer.replicas), 'worker')}", highlight=False)
+    if answer.replicas:
+        loaded = sum(replica.loaded for replica in answer.replicas)
+        console.print(f"loaded by {loaded} of {pluralize(len(answer.replicas), 'worker')}", highlight=False)
     for replica in answer.replicas:
         if replica.error:
             where = f"{replica.server}, worker {replica.worker}"
@@ -299,29 +291,20 @@ def print_lineage(models: Sequence[pb.Model]) -> None:
         stage = "" if model.stage == pb.MODEL_STAGE_UNSPECIFIED else f" · {stage_word(model.stage)}"
         created = f" · created {local_time(model.create_time)}" if model.HasField("create_time") else ""
         rows.add_row(Text(model.version, style="bold"), Text(f"{created}{stage}".removeprefix(" · ")))
-        for name, value in _origin(model.lineage):
-            rows.add_row(f"  {name}", Text(value))
-    parent = models[-1].lineage.parent_version if models else ""
+        lineage = model.lineage
+        for name, value in (
+            ("why", lineage.reason),
+            ("from", lineage.parent_version),
+            ("games", lineage.data_fingerprint),
+            ("code", lineage.code_version),
+            ("manifest", lineage.manifest_sha256),
+        ):
+            if value:
+                rows.add_row(f"  {name}", Text(value))
+    parent = models[-1].lineage.parent_version
     if parent and parent not in {model.version for model in models}:
         rows.add_row(parent, "not registered here")
     Console().print(titled_panel(rows, "lineage"))
-
-
-def _origin(lineage: pb.ModelLineage) -> list[tuple[str, str]]:
-    named = [
-        ("why", lineage.reason),
-        ("from", lineage.parent_version),
-        ("games", lineage.data_fingerprint),
-        ("code", lineage.code_version),
-        ("manifest", lineage.manifest_sha256),
-    ]
-    return [(name, value) for name, value in named if value]
-
-
-def print_models(answer: pb.ListModelsResponse) -> None:
-    """Print each model's description, capabilities and metrics."""
-    for model in answer.models:
-        _print_model(model)
 
 
 _STATED: Final = "stated by the bundle, not confirmed by this server"
@@ -376,13 +359,11 @@ def _add_contents(rows: Table, model: pb.Model) -> None:
 
 def _component(name: str, model: pb.Model) -> str:
     """Name a component of a model, with its size if that is known."""
-    match name:
-        case "dejavu" if model.similar_games:
-            size = f" of {model.similar_games:,} similar games"
-        case "lstm" if model.network_units:
-            size = f" of {pluralize(model.network_units, 'unit')}"
-        case _:
-            size = ""
+    size = ""
+    if name == "dejavu" and model.similar_games:
+        size = f" of {model.similar_games:,} similar games"
+    if name == "lstm" and model.network_units:
+        size = f" of {pluralize(model.network_units, 'unit')}"
     return component_label(name) + size
 
 
@@ -421,17 +402,13 @@ def _weights(weights: Iterable[pb.ComponentWeight]) -> Table:
 
 def _metrics(metrics: Iterable[pb.Metric]) -> Table:
     rows = name_value_rows()
-    for subject, measured in groupby(metrics, _subject):  # in a narrow terminal a whole name would be broken
+    # A subject is a name without the last two parts; in a narrow terminal a whole name would be broken.
+    for subject, measured in groupby(metrics, lambda metric: metric.name.rsplit(".", 2)[0]):
         rows.add_row(subject)
         for metric in measured:
             bounds = f"  ({metric.lower:.3f} to {metric.upper:.3f})" if metric.HasField("lower") else ""
             rows.add_row(f"  {metric.name.removeprefix(f'{subject}.')}", f"{metric.value:.3f}{bounds}")
     return rows
-
-
-def _subject(metric: pb.Metric) -> str:
-    """Return what a metric is of: its name without the last two parts, such as unseen.final.minute_36."""
-    return metric.name.rsplit(".", 2)[0]
 
 
 def _seasons(years: Sequence[int]) -> str:
@@ -478,11 +455,8 @@ def print_comparison(comparison: comparison_pb.ModelComparison, horizon: str = "
     parts: list[RenderableType] = [_scores(comparison)]
     for name, score in (("CRPS", comparison.crps), ("Brier score", comparison.brier)):
         if len(score.path) > 1:
-            parts += [
-                "",
-                Text(f"e-values by the {name}, after each game", style="dim"),
-                *map(Text, chart_lines(score.path)),
-            ]
+            parts += ["", Text(f"e-values by the {name}, after each game", style="dim")]
+            parts += map(Text, chart_lines(score.path))
     if any(len(score.path) > 1 for score in (comparison.crps, comparison.brier)):
         parts.append(Text(f"{_NOT_WORSE} it is not worse by the margin   {_WORSE} it is worse", style="dim"))
     parts += ["", _decision(comparison)]
@@ -501,17 +475,14 @@ def _scores(comparison: comparison_pb.ModelComparison) -> Table:
         rows.add_row("  difference", signed(score.difference, digits), f"{ends and f'{ends}, '}may be {margin} worse")
         enough = ": enough" if score.divergence <= score.margin else ""
         rows.add_row("  divergence", f"{score.divergence:.{digits + 1}f}", f"not worse up to {margin}{enough}")
-        rows.add_row("  not worse", e_value_text(score.not_worse_e_value), _shown_by(score.not_worse_e_value))
-        rows.add_row("  worse", e_value_text(score.worse_e_value), _shown_by(score.worse_e_value))
+        for statement, e_value in (("not worse", score.not_worse_e_value), ("worse", score.worse_e_value)):
+            shown = f"e-value; shown from {THRESHOLD:g} on{': it is' if e_value >= THRESHOLD else ''}"
+            rows.add_row(f"  {statement}", e_value_text(e_value), shown)
     for each in comparison.coverage:
         rows.add_row(
             f"{percent(1 - each.alpha)} intervals", percent(each.coverage), f"held; {percent(each.bound)} needed"
         )
     return rows
-
-
-def _shown_by(e_value: float) -> str:
-    return f"e-value; shown from {THRESHOLD:g} on{': it is' if e_value >= THRESHOLD else ''}"
 
 
 def _decision(comparison: comparison_pb.ModelComparison) -> Text:

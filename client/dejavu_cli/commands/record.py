@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
 
 import typer
 from google.protobuf.json_format import MessageToJson
@@ -39,7 +39,7 @@ from dejavu_client import formatting as fmt
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
-from dejavu_client.requests import ModelScope, score_filter
+from dejavu_client.requests import Conditions, ModelScope, score_filter
 from dejavu_common.clock import game_day, utc_now
 from dejavu_common.files import atomic_replace
 from dejavu_common.rich_console import Console
@@ -65,14 +65,7 @@ def predictions(
     settled: Annotated[bool | None, opt.flag("--settled/--unsettled")] = None,
     model: opt.Model = "",
     superseded: Annotated[bool, opt.flag("--superseded")] = False,
-    limit: Annotated[
-        int | None,
-        opt.option(
-            "N",
-            text=f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.",
-            min=0,
-        ),
-    ] = None,
+    limit: Annotated[int | None, opt.option("N", min=0)] = None,
     explain: Annotated[bool, opt.flag("--explain")] = False,
 ) -> None:
     """List recorded forecasts and their results, newest first; or show one of a game in full.
@@ -82,6 +75,7 @@ def predictions(
         horizon: Only forecasts of this horizon: the half, or the end; of a GAME_ID, the half by default.
         settled: Only forecasts whose outcome is known, or is not.
         superseded: Include earlier revisions that were superseded.
+        limit: Maximum number to list, 0 for all; default 50 on the terminal, all as JSON and in files.
         explain: Include the explanations; only with --json.
     """
     if game_id:
@@ -95,37 +89,24 @@ def predictions(
     files.check(call)
     if explain and not call.as_json:
         raise typer.BadParameter("give it with --json", param_hint="--explain")
-    from_date, to_date = games.days
+    conditions: Conditions = {"settled": settled, "model_version": model, "include_superseded": superseded}
+    conditions |= {"elapsed_minutes": games.minute, **cast("Conditions", games.conditions)}
+    conditions["horizon"] = opt.HORIZONS[horizon] if horizon else HORIZON_UNSPECIFIED
     to_terminal = not (call.as_json or files.path)
     most = (SHOWN if to_terminal else None) if limit is None else (limit or None)
     # Fetch one more than is shown, to know whether there are more.
     page = LARGEST_PAGE if most is None else min(LARGEST_PAGE, most + to_terminal)
     with call.connect() as client:
-        results = client.list_predictions(
-            page_size=page,
-            explain=explain,
-            game_id=games.game,
-            from_date=from_date,
-            to_date=to_date,
-            team=games.team,
-            horizon=opt.HORIZONS[horizon] if horizon else HORIZON_UNSPECIFIED,
-            min_confidence=games.min_confidence,
-            settled=settled,
-            model_version=model,
-            elapsed_minutes=games.minute,
-            include_superseded=superseded,
-            include_replays=games.replays,
-        )
+        results = client.list_predictions(page_size=page, explain=explain, **conditions)
         limited = itertools.islice(results, most)
         if files.write(PREDICTION_COLUMNS, limited, "forecast"):
             return
         if call.as_json:
             for prediction in limited:
                 print_json(prediction)
-        else:
-            shown = list(limited)
-            without_replays = not (games.replays or games.game)
-            print_predictions(shown, cut=next(results, None) is not None, without_replays=without_replays)
+            return
+        shown, without_replays = list(limited), not (games.replays or games.game)
+        print_predictions(shown, cut=next(results, None) is not None, without_replays=without_replays)
 
 
 def scorecard(
@@ -231,10 +212,8 @@ def report(
             before = _standing(client, game_id, opt.HORIZONS[horizon])
             answer = send()
             stood = error.message.partition(": ")[2] or error.message
-            said = (
-                f"Corrected; the previous outcome was {stood}" if before is None else correction(before, answer.outcome)
-            )
-            typer.echo(said, err=True)
+            said = f"Corrected; the previous outcome was {stood}"
+            typer.echo(said if before is None else correction(before, answer.outcome), err=True)
     known = answer.outcome.sequence <= head  # only a new entry is beyond `head`
     call.show(answer, partial(print_report, known=known))
 
@@ -352,10 +331,9 @@ def print_report(answer: pb.ReportOutcomeResponse, *, known: bool = False) -> No
     )
     line += fmt.after_overtime(outcome)
     line += f", {outcome.total_points} points of both teams" * outcome.HasField("total_points")
-    if known:
-        Console().print(f"{line}, already recorded as {outcome.sequence}, nothing changed", highlight=False)
-        return
-    Console().print(f"{line}, recorded as {outcome.sequence}{corrected}; settles {settled}", highlight=False)
+    recorded = f"recorded as {outcome.sequence}{corrected}; settles {settled}"
+    said = f"already recorded as {outcome.sequence}, nothing changed" if known else recorded
+    Console().print(f"{line}, {said}", highlight=False)
 
 
 def correction(before: Outcome, after: Outcome) -> str:

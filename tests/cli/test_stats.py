@@ -18,7 +18,7 @@ from tests.support.programs.commands import Terminal, python_m
 
 from dejavu.ops.v1 import operations_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
-from dejavu_cli.commands.server import ServerAnswer, stats_view
+from dejavu_cli.commands.server import stats_view
 from dejavu_client import DejavuClient
 from dejavu_common.rich_console import Console
 
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         feeds=[pb.FeedStatus(feed="nba", live_games=1, data_age_seconds=12.34, read_age_seconds=0.5)],
         server=pb.ServerInfo(configured_workers=4, worker_deaths=1, worker_hangs=2),
     )
-    Console(width=100, highlight=False).print(stats_view([ServerAnswer("a:1", stats)], 0))
+    Console(width=100, highlight=False).print(stats_view({"a:1": stats}, {}, 0, {}))
     shown = capsys.readouterr().out
     for said in (
         "as of 2 min ago: the supervisor stands still, or the clocks differ",
@@ -125,12 +125,8 @@ def test_several_servers_are_a_table_and_what_is_wrong_with_one_is_told(capsys: 
 
     lost = answer(1000)
     lost.ledger_lag.workers_without = 2
-    answers = [
-        ServerAnswer("a:1", lost),
-        ServerAnswer("b:1", answer(1001)),
-        ServerAnswer("c:1", None, "connection refused"),
-    ]
-    Console(width=80, highlight=False).print(stats_view(answers, 300))
+    view = stats_view({"a:1": lost, "b:1": answer(1001)}, {"c:1": "connection refused"}, 300, {})
+    Console(width=80, highlight=False).print(view)
     shown = capsys.readouterr().out
     assert "a:1: 2 workers cannot record forecasts" in shown
     assert "c:1: connection refused" in shown
@@ -148,7 +144,7 @@ def test_cpu_time_is_that_since_the_look_before_or_else_since_the_start(capsys: 
 
     first, second = answer(1100, 20.0), answer(1110, 25.0)
     for before, share in (({}, "22.7 %"), ({"a:1": first}, "50 %"), ({"a:1": second}, "22.7 %")):
-        Console(width=80, highlight=False).print(stats_view([ServerAnswer("a:1", second)], 60, before))
+        Console(width=80, highlight=False).print(stats_view({"a:1": second}, {}, 60, before))
         [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("0-7")]
         assert share in line
         assert "64 MiB" in line

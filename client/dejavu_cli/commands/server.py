@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from typing import Annotated, Final, Literal, NamedTuple
+from contextlib import nullcontext, suppress
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Group, RenderableType
@@ -15,14 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.ops.v1 import cache_service_pb2 as pb
-from dejavu.ops.v1 import operations_service_pb2 as operations_pb
+from dejavu.ops.v1.operations_service_pb2 import (
+    GetServiceStatsResponse,
+    MethodStats,
+    StatsWindow,
+    WorkerInfo,
+)
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_cli.errors import FAILED, NO_ANSWER
 from dejavu_cli.options import Call, flag, message_lines, option, refuse
 from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows
 from dejavu_client import formatting as fmt
-from dejavu_client.client import DejavuClient
 from dejavu_client.connection_options import client_options
 from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError, UnimplementedError
 from dejavu_client.transport.servers import LEDGER, HealthStatus, parse_servers
@@ -62,16 +66,15 @@ def _print_health(call: Call, service: str, target: str, *, one_of: int) -> bool
         try:
             status = client.health(service).name
             if not service and status == HealthStatus.SERVING.name:
-                ledger = _ledger(client)
+                with suppress(NotFoundError):  # the server does not report it
+                    ledger = client.health(LEDGER).name
         except NotFoundError:
             status = "SERVICE_UNKNOWN"
         except UnavailableError as error:
             status, hint = "UNREACHABLE", error.message
         except UnimplementedError:
-            status, hint = (
-                "UNKNOWN",
-                f"{target} answers no health checks: is it a proxy? `dejavu doctor` asks otherwise",
-            )
+            hint = f"{target} answers no health checks: is it a proxy? `dejavu doctor` asks otherwise"
+            status = "UNKNOWN"
     if call.as_json:
         record = {"status": status, "service": service, "target": target}
         typer.echo(json.dumps(record if service else {**record, "ledger": ledger}))
@@ -125,23 +128,22 @@ def _show_statistics(call: Call, seconds: int, interval: float | None) -> None:
     Raises:
         typer.Exit: if no server answers, unless a terminal shows it.
     """
-    targets, before = _targets(call.target), dict[str, operations_pb.GetServiceStatsResponse]()
+    targets, before = _targets(call.target), dict[str, GetServiceStatsResponse]()
     console = Console(highlight=False)
     drawn = interval is not None and console.is_terminal and not call.as_json
     with Live(console=console, screen=True, auto_refresh=False) if drawn else nullcontext() as live:
         while True:
-            answers = [_stats(call, each) for each in targets]
-            answered = {each.target: each.stats for each in answers if each.stats is not None}
+            answered, troubles = _ask(call, targets)
             if call.as_json:
                 for target, found in answered.items():
                     print_json(found, target=target)
             elif live is not None:
-                live.update(stats_view(answers, seconds, before), refresh=True)
+                live.update(stats_view(answered, troubles, seconds, before), refresh=True)
             else:
-                console.print(stats_view(answers, seconds, before))
+                console.print(stats_view(answered, troubles, seconds, before))
             if not answered and live is None:
-                for answer in answers:
-                    typer.echo(f"Error: {answer.target}: {answer.trouble}", err=True)
+                for target, trouble in troubles.items():
+                    typer.echo(f"Error: {target}: {trouble}", err=True)
                 raise typer.Exit(NO_ANSWER)
             if interval is None:
                 return
@@ -155,21 +157,16 @@ def _targets(target: str) -> list[str]:
     return [each.target for each in parse_servers(target).addresses]
 
 
-def _stats(call: Call, target: str) -> ServerAnswer:
-    """Ask one server for its statistics."""
-    try:
-        with call.connect(target) as client:
-            return ServerAnswer(target, client.get_service_stats())
-    except (UnavailableError, DeadlineExceededError) as error:
-        return ServerAnswer(target, None, error.message)
-
-
-def _ledger(client: DejavuClient) -> str | None:
-    """Return the ledger's health; None if the server does not report it."""
-    try:
-        return client.health(LEDGER).name
-    except NotFoundError:
-        return None
+def _ask(call: Call, targets: Iterable[str]) -> tuple[dict[str, GetServiceStatsResponse], dict[str, str]]:
+    """Return the statistics of the servers by target, and of those that did not answer the reason."""
+    answered, troubles = dict[str, GetServiceStatsResponse](), dict[str, str]()
+    for target in targets:
+        try:
+            with call.connect(target) as client:
+                answered[target] = client.get_service_stats()
+        except (UnavailableError, DeadlineExceededError) as error:
+            troubles[target] = error.message
+    return answered, troubles
 
 
 _MOST_REQUESTS: Final = 1000
@@ -243,57 +240,38 @@ def _warm(call: Call, requests: list[PredictRequest]) -> None:
 _MEBIBYTE: Final = 1024 * 1024
 
 
-class ServerAnswer(NamedTuple):
-    """Answer of one server.
-
-    Attributes:
-        target: its address.
-        stats: its statistics; None if it did not answer.
-        trouble: why it did not answer; empty if it did.
-    """
-
-    target: str
-    stats: operations_pb.GetServiceStatsResponse | None
-    trouble: str = ""
-
-
 def stats_view(
-    answers: Sequence[ServerAnswer],
+    answered: Mapping[str, GetServiceStatsResponse],
+    troubles: Mapping[str, str],
     length_seconds: int,
-    before: Mapping[str, operations_pb.GetServiceStatsResponse] | None = None,
+    before: Mapping[str, GetServiceStatsResponse],
 ) -> RenderableType:
     """Return a view of the statistics: of one server in full, of several as a table.
 
     Args:
-        answers: answers of the servers.
+        answered: statistics by target.
+        troubles: the other targets, with the reason why they did not answer.
         length_seconds: length of the window whose calls are shown, in seconds; 0: since the start.
         before: earlier statistics by target; CPU time is counted since then, by default since the start of each worker.
     """
-    troubles = [Text(f"{each.target}: {each.trouble}", style="bold red") for each in answers if each.trouble]
-    answered = [(each.target, each.stats) for each in answers if each.stats is not None]
-    if len(answers) > 1:
-        lost = [line for target, stats in answered for line in _without_ledger(stats, f"{target}: ")]
-        return Group(
-            Text(_window_name(length_seconds), style="bold"), _servers(answered, length_seconds), *lost, *troubles
-        )
-    details = [_server_view(target, stats, length_seconds, (before or {}).get(target)) for target, stats in answered]
-    return Group(*details, *troubles)
+    notes = [Text(f"{target}: {trouble}", style="bold red") for target, trouble in troubles.items()]
+    if len(answered) + len(troubles) == 1:
+        return Group(*(_server_view(*each, length_seconds, before.get(each[0])) for each in answered.items()), *notes)
+    lost = [line for target, stats in answered.items() for line in _without_ledger(stats, f"{target}: ")]
+    title = Text(_window_name(length_seconds), style="bold")
+    return Group(title, _servers(answered, length_seconds), *lost, *notes)
 
 
 def _server_view(
     target: str,
-    stats: operations_pb.GetServiceStatsResponse,
+    stats: GetServiceStatsResponse,
     length_seconds: int,
-    before: operations_pb.GetServiceStatsResponse | None,
+    before: GetServiceStatsResponse | None,
 ) -> RenderableType:
     window = _window(stats.windows, length_seconds)
     errors = [
-        Text(
-            f"{method.method.rpartition('/')[2]}: "
-            + " · ".join(f"{each.code} {each.calls:,}" for each in method.errors)
-        )
+        (method.method.rpartition("/")[2], " · ".join(f"{each.code} {each.calls:,}" for each in method.errors))
         for method in window.methods
-        if method.errors
     ]
     covered = fmt.seconds_text(window.covered_seconds)
     return Group(
@@ -302,13 +280,13 @@ def _server_view(
         _predictions(stats.windows),
         Text(f"\ncalls, {_window_name(length_seconds)} ({covered} of it)", style="bold"),
         ResponsiveTable(_METHODS, window.methods) if window.methods else Text("no calls", style="dim"),
-        *errors,
+        *(Text(f"{method}: {codes}") for method, codes in errors if codes),
         Text(),
         _workers(stats, before),
     )
 
 
-def _lines(target: str, stats: operations_pb.GetServiceStatsResponse) -> Iterator[Text]:
+def _lines(target: str, stats: GetServiceStatsResponse) -> Iterator[Text]:
     server, lag = stats.server, stats.ledger_lag
     versions = sorted({worker.version for worker in server.workers})
     yield Text.assemble(
@@ -338,39 +316,33 @@ def _lines(target: str, stats: operations_pb.GetServiceStatsResponse) -> Iterato
         read = f"read {fmt.seconds_text(feed.read_age_seconds)} ago"
         by = f" by {feed.reported_by}" if feed.reported_by else ""
         yield Text(f"feed {feed.feed}{by}: {fmt.pluralize(feed.live_games, 'game')} in play{data}, {read}")
-    for coverage in stats.coverage:
-        yield Text(_coverage(coverage))
+    for each in stats.coverage:
+        yield Text(
+            f"{fmt.horizon_label(each.horizon)}: {each.held:,} of {each.forecasts:,} intervals held, "
+            f"{fmt.percent(each.coverage)}; expected {fmt.percent(each.nominal_coverage)} "
+            f"({fmt.pluralize(each.games, 'game')} in {each.days} days)"
+        )
     for window in stats.windows:
         if not window.length_seconds and window.HasField("cache"):
             looked_up = window.cache.hits + window.cache.misses
             yield Text(f"cache: {fmt.percent(window.cache.hit_rate)} of {looked_up:,} what-ifs since the start")
 
 
-def _without_ledger(stats: operations_pb.GetServiceStatsResponse, prefix: str = "") -> Iterator[Text]:
+def _without_ledger(stats: GetServiceStatsResponse, prefix: str = "") -> Iterator[Text]:
     if number := stats.ledger_lag.workers_without:
         yield Text(f"{prefix}{fmt.pluralize(number, 'worker')} cannot record forecasts", style="bold red")
 
 
-def _coverage(coverage: operations_pb.RollingCoverage) -> str:
-    return (
-        f"{fmt.horizon_label(coverage.horizon)}: {coverage.held:,} of {coverage.forecasts:,} intervals held, "
-        f"{fmt.percent(coverage.coverage)}; expected {fmt.percent(coverage.nominal_coverage)} "
-        f"({fmt.pluralize(coverage.games, 'game')} in {coverage.days} days)"
-    )
+def _window(windows: Iterable[StatsWindow], length_seconds: int) -> StatsWindow:
+    return next((each for each in windows if each.length_seconds == length_seconds), StatsWindow())
 
 
-def _window(windows: Iterable[operations_pb.StatsWindow], length_seconds: int) -> operations_pb.StatsWindow:
-    return next((each for each in windows if each.length_seconds == length_seconds), operations_pb.StatsWindow())
-
-
-def _servers(
-    answered: Iterable[tuple[str, operations_pb.GetServiceStatsResponse]], length_seconds: int
-) -> RenderableType:
-    rows = [(target, stats, _window(stats.windows, length_seconds)) for target, stats in answered]
-    columns: Sequence[Column[tuple[str, operations_pb.GetServiceStatsResponse, operations_pb.StatsWindow]]] = (
+def _servers(answered: Mapping[str, GetServiceStatsResponse], length_seconds: int) -> RenderableType:
+    rows = [(target, stats, _window(stats.windows, length_seconds)) for target, stats in answered.items()]
+    columns: Sequence[Column[tuple[str, GetServiceStatsResponse, StatsWindow]]] = (
         Column("server", "left", 9, lambda row: row[0], width=18),
         Column("up", "right", 3, lambda row: fmt.seconds_text(row[1].server.uptime_seconds), width=7),
-        Column("workers", "right", 6, lambda row: _serving(row[1].server), width=7),
+        Column("workers", "right", 6, lambda row: _serving(row[1]), width=7),
         Column("streams", "right", 4, lambda row: f"{row[1].open_streams:,}", width=7),
         Column("behind", "right", 5, lambda row: f"{row[1].ledger_lag.entries:,}", width=6),
         Column("forecasts", "right", 4, lambda row: f"{_forecasts(row[2]):,}", width=9),
@@ -380,21 +352,21 @@ def _servers(
     return ResponsiveTable(columns, rows)
 
 
-def _serving(server: operations_pb.ServerInfo) -> Text:
-    short = len(server.workers) < server.configured_workers
-    return Text(f"{len(server.workers)} of {server.configured_workers}", style="yellow" if short else "")
+def _serving(stats: GetServiceStatsResponse) -> Text:
+    serve, configured = len(stats.server.workers), stats.server.configured_workers
+    return Text(f"{serve} of {configured}", style="yellow" if serve < configured else "")
 
 
-def _forecasts(window: operations_pb.StatsWindow) -> int:
+def _forecasts(window: StatsWindow) -> int:
     return sum(each.what_ifs + each.recorded + each.already_recorded for each in window.predictions)
 
 
-def _failed(methods: Iterable[operations_pb.MethodStats]) -> Text:
+def _failed(methods: Iterable[MethodStats]) -> Text:
     failed = sum(sum(fmt.failed_calls(method).values()) for method in methods)
     return Text(f"{failed:,}", style="red" if failed else "dim")
 
 
-def _predictions(windows: Iterable[operations_pb.StatsWindow]) -> Table:
+def _predictions(windows: Iterable[StatsWindow]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("forecasts")
     rows: dict[str, list[str]] = {}
@@ -414,15 +386,13 @@ def _window_name(length_seconds: float) -> str:
     return f"last {length_seconds / 60:g} min" if length_seconds else "since the start"
 
 
-def _workers(
-    stats: operations_pb.GetServiceStatsResponse, before: operations_pb.GetServiceStatsResponse | None
-) -> RenderableType:
+def _workers(stats: GetServiceStatsResponse, before: GetServiceStatsResponse | None) -> RenderableType:
     now = stats.sampled_time.ToNanoseconds() / 1e9
 
-    def seconds_up(worker: operations_pb.WorkerInfo) -> float:
+    def seconds_up(worker: WorkerInfo) -> float:
         return now - worker.start_time.ToNanoseconds() / 1e9
 
-    def cpu(worker: operations_pb.WorkerInfo) -> str:
+    def cpu(worker: WorkerInfo) -> str:
         elapsed, used = seconds_up(worker), worker.cpu_seconds
         if before is not None and before.sampled_time != stats.sampled_time:
             for each in before.server.workers:
@@ -431,7 +401,7 @@ def _workers(
                     used -= each.cpu_seconds
         return fmt.percent(max(0.0, used / elapsed if elapsed > 0 else 0.0))
 
-    columns: Sequence[Column[operations_pb.WorkerInfo]] = (
+    columns: Sequence[Column[WorkerInfo]] = (
         Column("worker", "left", 9, lambda worker: worker.name, width=18),
         Column("CPU", "right", 8, cpu, width=6),
         Column("memory", "right", 7, lambda each: f"{each.resident_bytes / _MEBIBYTE:,.0f} MiB", width=8),
@@ -441,10 +411,10 @@ def _workers(
     return ResponsiveTable(columns, stats.server.workers)
 
 
-def _quantile(share: float) -> Callable[[operations_pb.MethodStats], str]:
+def _quantile(share: float) -> Callable[[MethodStats], str]:
     """Return the cell of a quantile of the latency of a method."""
 
-    def cell(method: operations_pb.MethodStats) -> str:
+    def cell(method: MethodStats) -> str:
         for each in method.latency.quantiles:
             if f"{each.share:g}" == f"{share:g}":
                 return ("" if each.HasField("upper_seconds") else ">") + fmt.seconds_text(each.seconds)
@@ -453,7 +423,7 @@ def _quantile(share: float) -> Callable[[operations_pb.MethodStats], str]:
     return cell
 
 
-_METHODS: Final[Sequence[Column[operations_pb.MethodStats]]] = (
+_METHODS: Final[Sequence[Column[MethodStats]]] = (
     Column("method", "left", 9, lambda method: method.method.rpartition("/")[2], width=18),
     Column("calls", "right", 8, lambda method: f"{method.calls:,}", width=7),
     Column("failed", "right", 7, lambda method: _failed([method]), width=6),

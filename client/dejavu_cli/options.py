@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 
 from dejavu.v1.market_pb2 import Staking
 from dejavu_cli.errors import JSON_KEY, exit_on_os_error, failure
-from dejavu_cli.output.forecast import print_json, show
+from dejavu_cli.output.forecast import print_json
 from dejavu_client import config
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
@@ -252,7 +252,7 @@ class Call(ServerOptions):
 
     def show(self, message: MessageT, print_text: Callable[[MessageT], object]) -> None:
         """Print a message: for programs by `print_json`, for people by `print_text`."""
-        show(message, print_text, as_json=self.as_json)
+        (print_json if self.as_json else print_text)(message)
 
     def show_all(self, messages: Sequence[MessageT], print_text: Callable[[Sequence[MessageT]], object]) -> None:
         """Print messages: for programs one a line, for people together."""

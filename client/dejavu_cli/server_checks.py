@@ -7,6 +7,7 @@ import math
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -101,7 +102,7 @@ class ServerReport:
         return any(each.check == "ledger" and each.severity is Severity.FAULT for each in self.findings)
 
     def add(self, *findings: Finding | None) -> None:
-        """Add findings about this server; None stands for nothing to say."""
+        """Add findings about this server; None is no finding."""
         self.findings += (replace(each, server=self.name) for each in findings if each is not None)
 
 
@@ -124,13 +125,12 @@ def examine_server(address: ServerAddress, access: DoctorAccess, timeout: float)
         try:
             report.add(_reach(client))
         except errors.DejavuClientError as error:
-            report.add(_unreachable(error, address, access, timeout, transport))
-            report.add(*([transport] if transport is not None else []))
+            report.add(_unreachable(error, address, access, timeout, transport), transport)
             return report
         if transport is not None and transport.severity is Severity.FAULT:  # gRPC has authorities of its own
             transport = ok("tls", "trusted by gRPC's own authorities; give --ca FILE to see when it expires")
-        local = is_local(address.target)
-        report.add(transport, *examine_access(client, anonymous, has_token=access.token is not None, local=local))
+        has_token, local = access.token is not None, is_local(address.target)
+        report.add(transport, examine_access(client, anonymous, has_token=has_token, local=local))
         report.add(_ledger_health(client))  # first: what needs the ledger fails with it
         _read(report, client)
     if report.stats is not None:
@@ -285,23 +285,21 @@ def _cache(stats: GetCacheStatsResponse) -> Finding | None:
 
 
 def _ledger_health(client: DejavuClient) -> Finding | None:
-    """Return the finding about a ledger that does not serve."""
+    """Return the finding about a ledger that is not served, or of unknown health; None otherwise."""
     try:
         status = client.health(LEDGER)
     except errors.UnimplementedError:  # a proxy forwards no health checks
-        return
+        return None
     except errors.NotFoundError:
-        yield warning(
-            "ledger", "the server does not report its health", "install the same release", "operations.md#upgrade"
-        )
-        return
+        same = "install the same release"
+        return warning("ledger", "the server does not report its health", same, "operations.md#upgrade")
     except errors.DejavuClientError as error:
-        yield fault("ledger", error.message, "run it again", "runbook.md#dejavuledgerunavailable")
-        return
-    if status is not HealthStatus.SERVING:
-        text = f"{status.name}: named forecasts are refused, perhaps streams and the record too"
-        repair = "see `ledger_failing` or `ledger_disk_low` in its log: repair disk or database; no restart is needed"
-        yield fault("ledger", text, repair, "runbook.md#dejavuledgerunavailable")
+        return fault("ledger", error.message, "run it again", "runbook.md#dejavuledgerunavailable")
+    if status is HealthStatus.SERVING:
+        return None
+    text = f"{status.name}: named forecasts are refused, perhaps streams and the record too"
+    repair = "see `ledger_failing` or `ledger_disk_low` in its log: repair disk or database; no restart is needed"
+    return fault("ledger", text, repair, "runbook.md#dejavuledgerunavailable")
 
 
 def _version(stats: pb.GetServiceStatsResponse) -> Finding:
@@ -333,8 +331,8 @@ def _workers(stats: pb.GetServiceStatsResponse) -> Finding:
     return ok("workers", text)
 
 
-def _supervisor(stats: pb.GetServiceStatsResponse, checkpoint: Checkpoint | None) -> Iterator[Finding]:
-    """Yield the finding about a supervisor that stands still, by the clock of the server if a checkpoint tells it."""
+def _supervisor(stats: pb.GetServiceStatsResponse, checkpoint: Checkpoint | None) -> Finding | None:
+    """Return the finding about a supervisor that stands still, by the clock of the server if a checkpoint tells it."""
     now = time.time() if checkpoint is None else checkpoint.signed_time.ToNanoseconds() / 1e9
     age = now - stats.sampled_time.ToNanoseconds() / 1e9
     if age <= OLD_STATISTICS_SECONDS:
@@ -348,10 +346,8 @@ def _files(stats: pb.GetServiceStatsResponse) -> Iterator[Finding]:
     """Yield the findings about replaced files that the server does not use."""
     if stats.server.last_reload_failed:
         text = "the last SIGHUP did not complete: a worker that dies now may not be replaced"
-        restore = (
-            "see `reload_failed` in the log; put the old release or bundle back, or repair it, and send SIGHUP again"
-        )
-        yield fault("reload", text, restore, "runbook.md#dejavureloadfailed")
+        restore = "put the old release or bundle back, or repair it, and send SIGHUP again"
+        yield fault("reload", text, f"see `reload_failed` in the log; {restore}", "runbook.md#dejavureloadfailed")
     for file in stats.server.outdated_files:
         text = f"the replaced file of {file} cannot be used: the server goes on with its former content"
         repair = "see `access_reload_failed` in the log, and write the file again"
@@ -380,9 +376,8 @@ def _calls_of(stats: pb.GetServiceStatsResponse, seconds: int, period: str) -> F
     text = f"{calls:,} in {period}"
     if failed > _MOST_FAULTS * calls:
         shown = ", ".join(f"{code} {number:,}" for code, number in sorted(codes.items()) if code in _SERVER_FAULTS)
-        return fault(
-            "calls", f"{text}, {percent(failed / calls)} failed: {shown}", "see the log", "runbook.md#dejavuerrors"
-        )
+        text = f"{text}, {percent(failed / calls)} failed: {shown}"
+        return fault("calls", text, "see the log", "runbook.md#dejavuerrors")
     if refused > _MOST_REFUSALS * calls:
         share = f"{text}, {percent(refused / calls)} refused: RESOURCE_EXHAUSTED"
         limits = "`call_refused` in the log and dejavu_calls_refused_total name the limit"
@@ -409,9 +404,8 @@ def _ledger(stats: pb.GetServiceStatsResponse) -> Iterator[Finding]:
         text = f"entries have not been signed for {seconds_text(state.checkpoint_age_seconds)}"
         yield warning("checkpoint", text, "see `signing_failing` in the log", "runbook.md#dejavucheckpointold")
     if state.disk == pb.DISK_STATE_BELOW_RESERVE:
-        text = (
-            "free space is below the reserve: named forecasts are refused, and without any, outcomes and signatures too"
-        )
+        refused = "named forecasts are refused, and without any, outcomes and signatures too"
+        text = f"free space is below the reserve: {refused}"
         yield fault("disk", text, "make room on the ledger's disk", "runbook.md#dejavudisklow")
     elif state.disk == pb.DISK_STATE_LOW:
         text = "less than twice the reserve is free"
@@ -481,8 +475,8 @@ _PROBES: Final[Mapping[str, Callable[[DejavuClient], object]]] = {
 """A call for each scope of `dejavu_server.access.policy` that programs of an evening need."""
 
 
-def examine_access(client: DejavuClient, anonymous: DejavuClient, *, has_token: bool, local: bool) -> Iterator[Finding]:
-    """Yield the findings about the token.
+def examine_access(client: DejavuClient, anonymous: DejavuClient, *, has_token: bool, local: bool) -> Finding:
+    """Return the finding about the token.
 
     Args:
         client: calls with the token, if there is one.
@@ -490,17 +484,15 @@ def examine_access(client: DejavuClient, anonymous: DejavuClient, *, has_token: 
         has_token: whether there is a token.
         local: whether the server is on this machine.
     """
-    held: dict[str, bool | None] = {}
-    for scope, probe in _PROBES.items():
-        try:
-            held[scope] = _holds(probe, client)
-        except errors.UnauthenticatedError as error:
-            yield _unauthenticated(error, has_token=has_token)
-            return
-    if not has_token or _answers(anonymous):
-        yield _open(has_token=has_token, local=local)
-        return
-    yield _scopes(held)
+    try:
+        held = {scope: _holds(probe, client) for scope, probe in _PROBES.items()}
+    except errors.UnauthenticatedError as error:
+        if not has_token:
+            give = "give one: --token-file FILE, or DEJAVU_TOKEN; `dejavu-server token create` makes it"
+            return fault("token", "the server asks for a token, and none is given", give, _SET_UP)
+        renew = "`dejavu-server token list` shows names and expiries; create a new one, and give it by --token-file"
+        return fault("token", f"the server refuses it: {error.message}", renew, _SET_UP)
+    return _scopes(held) if has_token and not _answers(anonymous) else _open(has_token=has_token, local=local)
 
 
 def _holds(probe: Callable[[DejavuClient], object], client: DejavuClient) -> bool | None:
@@ -528,14 +520,6 @@ def _answers(anonymous: DejavuClient) -> bool:
     except errors.DejavuClientError:
         return False
     return True
-
-
-def _unauthenticated(error: errors.UnauthenticatedError, *, has_token: bool) -> Finding:
-    if not has_token:
-        give = "give one: --token-file FILE, or DEJAVU_TOKEN; `dejavu-server token create` makes it"
-        return fault("token", "the server asks for a token, and none is given", give, _SET_UP)
-    renew = "`dejavu-server token list` shows names and expiries; create a new one, and give it by --token-file"
-    return fault("token", f"the server refuses it: {error.message}", renew, _SET_UP)
 
 
 def _open(*, has_token: bool, local: bool) -> Finding:
@@ -598,9 +582,8 @@ def examine_certificate(address: Address, name: str, files: ClientTlsFiles, time
         reason = (error.reason or str(error)).replace("_", " ").lower()
         if error.reason == "WRONG_VERSION_NUMBER":
             return fault("tls", "the server answers in plain text", "leave out --tls, --ca, --cert and --key", _SET_UP)
-        return fault(
-            "tls", f"the handshake fails: {reason}", "compare --cert with the server's --tls-client-ca", _SET_UP
-        )
+        compare = "compare --cert with the server's --tls-client-ca"
+        return fault("tls", f"the handshake fails: {reason}", compare, _SET_UP)
     except OSError:
         return None
 

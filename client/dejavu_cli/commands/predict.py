@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import Market
-from dejavu.v1.prediction_service_pb2 import PredictResponse, RiskGame
+from dejavu.v1.prediction_service_pb2 import RiskGame
 from dejavu_cli import options as opt
 from dejavu_cli.errors import exit_code
-from dejavu_cli.output.forecast import print_forecast, print_json
+from dejavu_cli.output.forecast import print_forecast
 from dejavu_cli.output.market import print_market, print_risk, print_risks
 from dejavu_client.errors import from_predict_error
 from dejavu_client.formatting import horizon_label
@@ -77,8 +76,8 @@ def _spread(text: str) -> tuple[str, float]:
     return parts["team"], number(parts["points"] or "0")
 
 
-def _levels(text: str) -> list[float]:
-    """Parse quantile levels. The server checks their range."""
+def _numbers(text: str) -> list[float]:
+    """Parse numbers. The server checks their range."""
     return [number(part) for part in text.replace(",", " ").split()]
 
 
@@ -137,7 +136,7 @@ class Inputs:
     last_score: Annotated[LastScore | None, opt.parsed("SIDE:SECONDS", _last_score)] = None
     possession: Annotated[Possession | None, opt.parsed("SIDE[:shot]", _possession)] = None
     moment: Annotated[Moment | None, opt.parsed("'CLOCK LEAD'", _moment)] = None
-    quantile_levels: Annotated[Any, opt.parsed("LEVELS", _levels, "--quantiles")] = None
+    quantile_levels: Annotated[Any, opt.parsed("LEVELS", _numbers, "--quantiles")] = None
     model_version: Annotated[str, opt.option("VERSION", "--model")] = ""
     explain: Annotated[bool, opt.flag("--explain")] = False
 
@@ -234,27 +233,22 @@ def predict(
     if inputs.total_points is None and (needing := [option for option, given in needs.items() if given]):
         # Without total points, no model uses a last score or a possession.
         raise typer.BadParameter(f"required with {' and '.join(needing)}", param_hint="--total-points")
-    line = _line(bets, inputs)
-    of_lead = {"--home-odds": bets.home_odds, "--away-odds": bets.away_odds}
-    of_points = {"--over-odds": bets.over_odds, "--under-odds": bets.under_odds}
-    asked = [
-        _Bet("--spread or --moneyline", line, create_market, of_lead),
-        _Bet("--total-line", bets.total_line, create_total_market, of_points),
-    ]
     rules: Any = vars(stakes) | {"staking": opt.staking_of(stakes.staking)}
-    markets = _markets(asked, rules)
+    markets = _markets(bets, _line(bets, inputs), rules)
     if markets and horizon is None:
         # Without a line, the half as the default does no harm; but a bet that is evaluated at the wrong horizon looks
         # like a bargain.
         say = "say which bet it is: half for the lead at the half, final for the end of the game"
         raise typer.BadParameter(f"required with a line; {say}", param_hint="--horizon")
+    printed = partial(print_forecast, pattern=values, explain=inputs.explain)
     with call.connect() as client:
-        if markets:
-            answer = client.quote(values, *markets, **options)
-            call.show(answer, partial(_print_quote, markets=markets, pattern=values, explain=inputs.explain))
+        if not markets:
+            call.show(client.predict(values, **options), printed)
             return
-        forecast = client.predict(values, **options)
-    call.show(forecast, partial(print_forecast, pattern=values, explain=inputs.explain))
+        answer = client.quote(values, *markets, **options)
+    call.show(answer, lambda quoted: printed(quoted.forecast))
+    for evaluated, market in zip(answer.markets, markets, strict=False) if not call.as_json else ():
+        print_market(evaluated, market, answer.forecast)
 
 
 def risk(
@@ -283,53 +277,36 @@ def risk(
         if results[0].HasField("error"):
             raise from_predict_error(results[0].error)
         call.show(results[0].assessment, print_risk)
-    elif call.as_json:
-        for result in results:
-            print_json(result)
-    else:
-        print_risks(results)
+        return
+    call.show_all(results, print_risks)
     for result in results:
         if result.HasField("error"):
             raise typer.Exit(exit_code(from_predict_error(result.error)))
 
 
-class _Bet(NamedTuple):
-    """A bet of the command line: the options that name its line, the line, and its market in `requests`; its odds."""
-
-    options: str
-    line: float | None
-    create: Callable[..., Market]
-    odds: Mapping[str, float | None]
-
-    def market(self, rules: StakeOptions) -> Market | None:
-        """Return its market; None without a line. The server checks the range of the values.
-
-        Raises:
-            BadParameter: if only one side has odds, or any without a line.
-        """
-        given = [option for option, price in self.odds.items() if price is not None]
-        if len(given) == 1 or (given and self.line is None):
-            message = f"{self.options}, {' and '.join(self.odds)} must be given together"
-            raise typer.BadParameter(message, param_hint=given[0])
-        if self.line is None:
-            return None
-        market = self.create(self.line, *self.odds.values(), **rules)
-        if given and market.above.WhichOneof("price") != market.below.WhichOneof("price"):
-            named = " and ".join(f"{price:g}" for price in self.odds.values())
-            typer.echo(f"Warning: of {named} one is read as American odds, one as decimal.", err=True)
-        return market
-
-
-def _markets(bets: Sequence[_Bet], rules: StakeOptions) -> list[Market]:
-    """Return the markets of bets.
+def _markets(bets: Bets, line: float | None, rules: StakeOptions) -> list[Market]:
+    """Return the markets of the bets: on the lead with this line, and on the total. The server checks their ranges.
 
     Raises:
         BadParameter: if an option is invalid, or needs another one.
     """
-    markets = [market for each in bets if (market := each.market(rules)) is not None]
-    given = [f"--{name.replace('_', '-')}" for name, value in rules.items() if value is not None]
-    if given and not markets:
-        raise typer.BadParameter(f"required with {given[0]}", param_hint=" or ".join(each.options for each in bets))
+    of_lead = {"--home-odds": bets.home_odds, "--away-odds": bets.away_odds}
+    of_points = {"--over-odds": bets.over_odds, "--under-odds": bets.under_odds}
+    markets, named = list[Market](), ("--spread or --moneyline", "--total-line")
+    for name, at, odds in ((named[0], line, of_lead), (named[1], bets.total_line, of_points)):
+        given = [option for option, price in odds.items() if price is not None]
+        if len(given) == 1 or (given and at is None):
+            raise typer.BadParameter(f"{name}, {' and '.join(odds)} must be given together", param_hint=given[0])
+        if at is None:
+            continue
+        market = (create_market if odds is of_lead else create_total_market)(at, *odds.values(), **rules)
+        if given and market.above.WhichOneof("price") != market.below.WhichOneof("price"):
+            typed = " and ".join(f"{price:g}" for price in odds.values())
+            typer.echo(f"Warning: of {typed} one is read as American odds, one as decimal.", err=True)
+        markets.append(market)
+    stated = [f"--{name.replace('_', '-')}" for name, value in rules.items() if value is not None]
+    if stated and not markets:
+        raise typer.BadParameter(f"required with {stated[0]}", param_hint=" or ".join(named))
     if rules["bankroll"] is None:
         problem = "--bankroll missing; without it, it is a share of the bankroll, at most 1"
         for option, staked in (("--game-staked", rules["game_staked"]), ("--evening-staked", rules["evening_staked"])):
@@ -358,12 +335,6 @@ def _line(bets: Bets, inputs: Inputs) -> float | None:
         playing = f"of {away} at {home}" if teams else "without --home and --away"
         raise typer.BadParameter(f"{named} is not one of the teams {playing}", param_hint="--spread")
     return float(-handicap if team == teams[0] else handicap) + 0.0
-
-
-def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[float], *, explain: bool) -> None:
-    print_forecast(answer.forecast, pattern=pattern, explain=explain)
-    for evaluated, market in zip(answer.markets, markets, strict=False):
-        print_market(evaluated, market, answer.forecast)
 
 
 def _read_pattern(arguments: list[str]) -> list[float]:

@@ -15,7 +15,7 @@ from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_cli.options import Json, ServerOptions, flag, option
-from dejavu_cli.output.forecast import lead, lead_with_sign, local_time, matchup, show, title
+from dejavu_cli.output.forecast import lead, lead_with_sign, local_time, matchup, print_json, title
 from dejavu_client import formatting as fmt
 from dejavu_client.config import DEFAULT_TARGET
 from dejavu_client.connection_options import Target
@@ -47,7 +47,7 @@ def stream(
         )
         print_event = EventPrinter()
         for event in events:
-            show(event, print_event, as_json=as_json)
+            (print_json if as_json else print_event)(event)
 
 
 def _on_stdout_closed(callback: Callable[[], object]) -> None:

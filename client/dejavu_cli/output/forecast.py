@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -49,11 +49,6 @@ def print_json(message: Message, **more: str) -> None:
     fields = MessageToDict(message, always_print_fields_with_no_presence=True)
     sys.stdout.write(json.dumps(more | fields, ensure_ascii=False, sort_keys=True) + "\n")
     sys.stdout.flush()
-
-
-def show(message: MessageT, print_text: Callable[[MessageT], object], *, as_json: bool) -> None:
-    """Print a message: for programs by `print_json`, for people by `print_text`."""
-    (print_json if as_json else print_text)(message)
 
 
 def print_rows(columns: Sequence[Column[RowT]], rows: Sequence[RowT], none: str) -> None:
@@ -280,17 +275,14 @@ def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
 def _add_parts(rows: Table, forecast: pb.Forecast) -> None:
     """Add the predictions of the components and the baseline to rows of name and value."""
     explanation = forecast.explanation
-    parts = [(fmt.component_label(each.name), each.prediction, _role(each)) for each in explanation.components]
-    parts.append(("persistence", explanation.baseline_prediction, "baseline: the current lead"))
-    for name, prediction, note in parts:
-        rows.add_row(f"  {name}", Text.assemble(f"{fmt.signed(prediction)}  ", (note, "dim")))
+    for each in explanation.components:
+        role = f"{100 * each.weight:.0f} % of the forecast" if each.weight else "no part in it"
+        name = fmt.component_label(each.name)
+        rows.add_row(f"  {name}", Text.assemble(f"{fmt.signed(each.prediction)}  ", (role, "dim")))
+    baseline = Text.assemble(f"{fmt.signed(explanation.baseline_prediction)}  ", ("baseline: the current lead", "dim"))
+    rows.add_row("  persistence", baseline)
     if explanation.calibration_games:
         rows.add_row("  interval from", fmt.pluralize(explanation.calibration_games, "game"))
-
-
-def _role(component: pb.ComponentPrediction) -> str:
-    """Describe what a component contributes to the forecast."""
-    return f"{100 * component.weight:.0f} % of the forecast" if component.weight else "no part in it"
 
 
 def _explained(forecast: pb.Forecast) -> Iterator[Table | str]:
@@ -331,10 +323,8 @@ def contributions(forecast: pb.Forecast) -> Table:
     """
     terms = forecast.explanation.contributions
     largest = max((abs(each.points) for each in terms), default=0.0)
-    table = Table(title="what moved the forecast, in points", title_justify="left")
-    table.add_column("")
-    table.add_column("by", justify="right")
-    table.add_column("")
+    table = titled_table("what moved the forecast, in points", "", "by", "")
+    table.columns[2].justify = "left"
     for each in terms:
         table.add_row(_CONTRIBUTIONS.get(each.name, each.name), fmt.signed(each.points), _bar(each.points, largest))
     table.add_section()

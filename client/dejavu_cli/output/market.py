@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rich.table import Table
-
 from dejavu.v1 import market_pb2 as pb
 from dejavu.v1.forecast_pb2 import Forecast, WarningReason
 from dejavu.v1.prediction_service_pb2 import RiskAssessment, RiskFactor, RiskFactorKind, RiskResult
@@ -20,63 +18,43 @@ _HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "sta
 
 def print_market(answer: pb.MarketAnswer, market: pb.Market, forecast: Forecast) -> None:
     """Print both sides of a market and the recommended bet; without prices, the probabilities of its line."""
-    amounts = _has_amounts(market)
+    console, has_prices = Console(), market.HasField("above")
     named = "points of both teams" if market.kind == pb.MARKET_KIND_TOTAL else "the market"
-    if not market.HasField("above"):
-        _print_line(answer, market, forecast, named)
-        return
-    table = titled_table(f"{named}, at the {horizon_label(forecast.horizon)}", *_HEADERS, no_wrap=True)
+    headers = _HEADERS if has_prices else ("side", "model", "odds worth taking")
+    table = titled_table(f"{named}, at the {horizon_label(forecast.horizon)}", *headers, no_wrap=has_prices)
     priced = ((market.above, answer.above), (market.below, answer.below))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
-        table.add_row(name, *_side_cells(price, side, market, answer.push_probability))
-    console = Console()
-    _print_sides(console, table, answer, market)
-    console.print(bet(answer, market, forecast), highlight=False)
-    if told := recording(answer, forecast):
+        if has_prices:
+            table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=_has_amounts(market)))
+        else:
+            least = f"above {side.minimum_odds:.2f}" if side.HasField("minimum_odds") else "–"
+            table.add_row(name, chance(side.win_probability), least)
+    console.print(table)
+    notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")] if has_prices else []
+    notes += [f"a push {chance(answer.push_probability)}"] if answer.push_probability else []
+    if notes:
+        console.print(" · ".join(notes), style="dim", highlight=False)
+    for line in _stake_rules(answer.staking, market) if has_prices else ():
+        console.print(line, style="dim", highlight=False)
+    console.print(bet(answer, market, forecast) if has_prices else _notice(answer), highlight=False)
+    if has_prices and (told := recording(answer, forecast)):
         console.print(f"bet: {told}", highlight=False)
     print_warnings(console, answer.warnings)
 
 
-def _print_line(answer: pb.MarketAnswer, market: pb.Market, forecast: Forecast, named: str) -> None:
-    """Print the probability of each side of a line, and its smallest odds worth taking."""
-    table = titled_table(f"{named}, at the {horizon_label(forecast.horizon)}", "side", "model", "odds worth taking")
-    for name, side in zip(sides(market, forecast), (answer.above, answer.below), strict=True):
-        least = f"above {side.minimum_odds:.2f}" if side.HasField("minimum_odds") else "–"
-        table.add_row(name, chance(side.win_probability), least)
-    console = Console()
-    console.print(table)
-    if answer.push_probability:
-        console.print(f"a push {chance(answer.push_probability)}", style="dim", highlight=False)
-    console.print(_notice(answer), highlight=False)
-    print_warnings(console, answer.warnings)
-
-
-def _print_sides(console: Console, table: Table, answer: pb.MarketAnswer, market: pb.Market) -> None:
-    """Print the table of both sides, and below it their common values."""
-    notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
-    if answer.push_probability:
-        notes.append(f"a push {chance(answer.push_probability)}")
-    console.print(table)
-    console.print(" · ".join(notes), style="dim", highlight=False)
-    staking = answer.staking
-    shares = staking.model_share, staking.kelly_fraction, staking.game_cap, staking.evening_cap
-    share, kelly, game, evening = map(percent, shares)
+def _stake_rules(staking: pb.Staking, market: pb.Market) -> tuple[str, ...]:
+    """Describe where the stakes of a market come from, in lines."""
     on_game = market.game_staked
     on_evening = market.evening_staked if market.HasField("evening_staked") else on_game
     staked = "nothing stated, so this counts as the evening's first bet"
     if on_evening:
-        bankroll = _bankroll(market)
-        staked = f"{amount(on_game, bankroll)} on this game, {amount(on_evening, bankroll)} this evening"
-    for line in (
-        f"used: the market's probability, moved {share} of the way to the model's",
-        f"stake: {kelly} of Kelly's; at most {game} of the bankroll a game, {evening} an evening",
+        staked = f"{_amount(on_game, market)} on this game, {_amount(on_evening, market)} this evening"
+    caps = f"{percent(staking.game_cap)} of the bankroll a game, {percent(staking.evening_cap)} an evening"
+    return (
+        f"used: the market's probability, moved {percent(staking.model_share)} of the way to the model's",
+        f"stake: {percent(staking.kelly_fraction)} of Kelly's; at most {caps}",
         f"staked before: {staked}",
-    ):
-        console.print(line, style="dim", highlight=False)
-
-
-def _shares(staking: pb.Staking) -> tuple[float, float, float, float]:
-    return staking.model_share, staking.kelly_fraction, staking.game_cap, staking.evening_cap
+    )
 
 
 def _notice(answer: pb.MarketAnswer) -> str:

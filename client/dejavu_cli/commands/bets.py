@@ -21,11 +21,11 @@ from dejavu.v1.market_pb2 import MarketAnswer
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_cli import options as opt
 from dejavu_cli.errors import failure
-from dejavu_cli.output.market import ABOVE, break_even, no_stake_reason
+from dejavu_cli.output.market import ABOVE, amount, break_even, no_stake_reason
 from dejavu_cli.output.responsive_table import ResponsiveTable, named_column
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
-from dejavu_client.formatting import chance, elapsed_seconds, last_differential, seconds_text, signed
+from dejavu_client.formatting import chance, elapsed_seconds, last_differential, price_text, seconds_text, signed
 from dejavu_client.requests import PredictOptions, StakeOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
@@ -37,7 +37,6 @@ from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.files.prices import PricedMarket, read_prices
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.pattern import elapsed_seconds as elapsed_by_clock
-from dejavu_feed.printed_numbers import LEAST_AMERICAN
 
 _APART: Final = timedelta(seconds=60)
 """Maximum time from a forecast to a price, and from it to now, while the game goes on."""
@@ -251,13 +250,12 @@ def _as_recorded(newest: RecordedPrediction) -> PredictOptions:
         "pregame_margin": forecast.expected_margin if given else None,
         "moment": moments.from_message(forecast),
     }
-    options.update(cast("PredictOptions", {each.name: getattr(live, each.name) for each in live_inputs.LIVE_INPUTS}))
+    options.update(cast("PredictOptions", live.given()))
     return options
 
 
 def _entry(weighed: WeighedMarket) -> dict[str, Any]:
     priced, forecast = weighed.priced, weighed.forecast
-    made = forecast.generated_time.ToDatetime(UTC).isoformat().replace("+00:00", "Z")
     return {
         "line": priced.row,
         "gameId": forecast.game_id,
@@ -266,7 +264,7 @@ def _entry(weighed: WeighedMarket) -> dict[str, Any]:
         "kind": priced.kind,
         "marketLine": priced.line,
         "forecastSequence": forecast.sequence or None,
-        "generatedTime": made if forecast.sequence else None,
+        "generatedTime": forecast.generated_time.ToJsonString() if forecast.sequence else None,
         "notWeighed": weighed.reason or None,
         "answer": None if weighed.answer is None else MessageToDict(weighed.answer),
     }
@@ -310,7 +308,7 @@ def print_bets(weighed: Sequence[WeighedMarket], bankroll: float) -> None:
     for each in weighed:
         if reason := _reason(each):
             console.print(f"line {each.priced.row}: {reason}", style="dim", highlight=False)
-    console.print(f"stakes together: {_amount(staked, bankroll)}", highlight=False)
+    console.print(f"stakes together: {amount(staked, bankroll)}", highlight=False)
     if notice := next((each.answer.notice for each in weighed if each.answer is not None), ""):
         console.print(f"The model is {notice}.", highlight=False)
 
@@ -341,7 +339,7 @@ def _cells(each: WeighedMarket, bankroll: float) -> dict[str, str | Text]:
         "game": f"{away} @ {home}" if home else priced.game_id,
         "min": f"{forecast.elapsed_minutes}" if forecast.sequence else "",
         "bet": _bet(priced, home, away)[place],
-        "price": _price((priced.first, priced.second)[place]),
+        "price": price_text((priced.first, priced.second)[place]),
         "stake": "–",
     }
     if answer is not None:
@@ -351,7 +349,7 @@ def _cells(each: WeighedMarket, bankroll: float) -> dict[str, str | Text]:
             "market": chance(side.fair_probability),
             "used": chance(side.staking_probability),
             "break-even": chance(break_even(side, answer.push_probability)),
-            "stake": _amount(side.stake, bankroll) if answer.side else "–",
+            "stake": amount(side.stake, bankroll) if answer.side else "–",
         }
     return cells
 
@@ -365,11 +363,3 @@ def _bet(priced: PricedMarket, home: str, away: str) -> tuple[str, str]:
             return f"{home or 'home'} wins", f"{away or 'away'} wins"
         case _:
             return f"{home or 'home'} {signed(-priced.line, digits)}", f"{away or 'away'} {signed(priced.line, digits)}"
-
-
-def _price(price: float) -> str:
-    return signed(price, 0) if abs(price) >= LEAST_AMERICAN and price.is_integer() else f"{price:.2f}"
-
-
-def _amount(amount: float, bankroll: float) -> str:
-    return f"{100 * amount:.2f} %" if bankroll == 1.0 else f"{amount:,.2f}"

@@ -79,8 +79,11 @@ def _load(file: Path) -> Rules:
 
 def _print(rules: Rules, message: Message, target: str) -> None:
     """Print what would be sent, without the address, which may be a secret."""
-    made = request(rules.targets[target], message, utc_now())
-    typer.echo(f"{utc_now().astimezone():%H:%M:%S} {target}: {made.body.decode()}")
+    typer.echo(f"{_clock()} {target}: {request(rules.targets[target], message, utc_now()).body.decode()}")
+
+
+def _clock() -> str:
+    return f"{utc_now().astimezone():%H:%M:%S}"
 
 
 async def _send_tests(rules: Rules) -> list[Report]:
@@ -113,4 +116,4 @@ def _print_report(report: Report, *, as_json: bool) -> None:
         return
     result = "failed, tried again" if attempt.result is Result.RETRY else attempt.result
     failure = f" ({attempt.failure})" if attempt.failure else ""
-    typer.echo(f"{utc_now().astimezone():%H:%M:%S} {target}: {result}{failure} · {message.title}. {message.text}")
+    typer.echo(f"{_clock()} {target}: {result}{failure} · {message.title}. {message.text}")

@@ -25,7 +25,7 @@ def print_market(answer: pb.MarketAnswer, market: pb.Market, forecast: Forecast)
     priced = ((market.above, answer.above), (market.below, answer.below))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
         if has_prices:
-            table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=_has_amounts(market)))
+            table.add_row(name, *_side_cells(price, side, market, answer.push_probability))
         else:
             least = f"above {side.minimum_odds:.2f}" if side.HasField("minimum_odds") else "–"
             table.add_row(name, chance(side.win_probability), least)
@@ -48,7 +48,8 @@ def _stake_rules(staking: pb.Staking, market: pb.Market) -> tuple[str, ...]:
     on_evening = market.evening_staked if market.HasField("evening_staked") else on_game
     staked = "nothing stated, so this counts as the evening's first bet"
     if on_evening:
-        staked = f"{_amount(on_game, market)} on this game, {_amount(on_evening, market)} this evening"
+        bankroll = _bankroll(market)
+        staked = f"{amount(on_game, bankroll)} on this game, {amount(on_evening, bankroll)} this evening"
     caps = f"{percent(staking.game_cap)} of the bankroll a game, {percent(staking.evening_cap)} an evening"
     return (
         f"used: the market's probability, moved {percent(staking.model_share)} of the way to the model's",
@@ -61,7 +62,7 @@ def _notice(answer: pb.MarketAnswer) -> str:
     return f"The model is {answer.notice}."
 
 
-def _side_cells(price: pb.Odds, side: pb.MarketSideAnswer, push: float, *, amounts: bool) -> tuple[str, ...]:
+def _side_cells(price: pb.Odds, side: pb.MarketSideAnswer, market: pb.Market, push: float) -> tuple[str, ...]:
     """Return the cells of a side; the verdict says why there is no stake."""
     return (
         _price(price),
@@ -256,13 +257,13 @@ def sides(market: pb.Market, forecast: Forecast) -> tuple[str, str]:
     return f"{names[0]} {signed(-market.line, digits)}", f"{names[1]} {signed(market.line, digits)}"
 
 
-def _amount(amount: float, market: pb.Market) -> str:
-    return f"{amount:,.2f}" if _has_amounts(market) else f"{100 * amount:.2f} %"
+def amount(staked: float, bankroll: float) -> str:
+    """Format a part of the bankroll; with a bankroll of 1, as of a market without one, as a share of it."""
+    return f"{100 * staked:.2f} %" if bankroll == 1.0 else f"{staked:,.2f}"
 
 
-def _has_amounts(market: pb.Market) -> bool:
-    """Return whether stakes are amounts. A market without a bankroll is recorded with a bankroll of 1."""
-    return market.HasField("bankroll") and market.bankroll != 1.0
+def _bankroll(market: pb.Market) -> float:
+    return market.bankroll if market.HasField("bankroll") else 1.0
 
 
 def profit_text(profit: float, market: pb.Market) -> str:
@@ -270,7 +271,3 @@ def profit_text(profit: float, market: pb.Market) -> str:
     if (bankroll := _bankroll(market)) != 1.0:
         return f"{signed(profit * bankroll, 2)} of a bankroll of {bankroll:,.2f}"
     return f"{signed(100 * profit, 2)} % of the bankroll"
-
-
-def _stake(side: pb.MarketSideAnswer, amounts: bool) -> str:
-    return f"{side.stake:,.2f}" if amounts else f"{100 * side.stake_fraction:.2f} %"

@@ -275,11 +275,7 @@ def prices_text(game: GameState, prices: GamePrices) -> str:
 def _both_text(priced: PricedMarket) -> str:
     if priced.traded:
         return f"traded at {1 / priced.first:.3g}"
-    return f"at {_price_text(priced.first)}/{_price_text(priced.second)}"
-
-
-def _price_text(price: float) -> str:
-    return fmt.signed(price, 0) if abs(price) >= LEAST_AMERICAN else f"{price:.2f}"
+    return f"at {fmt.price_text(priced.first)}/{fmt.price_text(priced.second)}"
 
 
 def margin_text(game: GameState, margin: float) -> str:

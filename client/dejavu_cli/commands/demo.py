@@ -328,9 +328,14 @@ def print_results(
     for text in filter(None, (_PURPOSE, seen)):
         console.print(text, end="\n\n", highlight=False)
     missed = f", {pluralize(summary.missed, 'minute')} missed" if summary.missed else ""
+    counted = sum(card.forecasts for card in record.values())
+    between_minutes = counted - sum(each.settled for each in summary.horizons)
+    late = f", and {between_minutes} after plays of the last minutes" if between_minutes > 0 else ""
+    left_out = verified["forecasts"] - counted
+    kept = f" ({left_out} late or corrected: kept, not counted)" if left_out > 0 else ""
     console.print(
         f"{pluralize(summary.games, 'game')} played, {pluralize(summary.forecasts, 'forecast')} of the half and of the "
-        f"end: after every minute of play{missed}{_between_minutes(summary, record)}."
+        f"end: after every minute of play{missed}{late}."
     )
     of = {horizon: card for horizon, card in record.items() if card.games}
     first = Table.grid(padding=(0, 3))
@@ -344,7 +349,7 @@ def print_results(
             f"Latency, feed to subscriber: p50 {p50:.2f} s, p95 {p95:.2f} s, with the wait for the next poll."
         )
     console.print(
-        f"Record verified: {pluralize(verified['forecasts'], 'forecast')}{_not_counted(verified, record)} and "
+        f"Record verified: {pluralize(verified['forecasts'], 'forecast')}{kept} and "
         f"{pluralize(verified['outcomes'], 'outcome')} in one chain of hashes, up to the signed checkpoint "
         f"{verified['checkpoint']}."
     )
@@ -370,19 +375,6 @@ def print_results(
     console.print(f"  {folder}dejavu-server --help    # a server of your own (see README.md)", highlight=False)
 
 
-def _between_minutes(summary: Summary, record: Record) -> str:
-    """Return how many forecasts the record has between minutes, at the end of a half and in overtime; "" if none."""
-    settled = sum(each.settled for each in summary.horizons)
-    count = sum(card.forecasts for card in record.values()) - settled
-    return f", and {count} after plays of the last minutes" if count > 0 else ""
-
-
-def _not_counted(verified: Mapping[str, Any], record: Record) -> str:
-    """Return how many forecasts of the ledger the record leaves out; "" if none."""
-    count = verified["forecasts"] - sum(card.forecasts for card in record.values())
-    return f" ({count} late or corrected: kept, not counted)" if count > 0 else ""
-
-
 def _held(card: Scorecard) -> str:
     for each in card.coverage:
         if abs(each.alpha - 0.05) < 1e-9:
@@ -393,7 +385,7 @@ def _held(card: Scorecard) -> str:
 
 def _score(score: Figure) -> str:
     interval = between(score, 3, sign=False)
-    return f"{score.value:.3f}" + (f" ({interval})" if interval else "")
+    return f"{score.value:.3f} ({interval})" if interval else f"{score.value:.3f}"
 
 
 _ROWS: Final[Sequence[tuple[str, Callable[[Scorecard], str]]]] = (

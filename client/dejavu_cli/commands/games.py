@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC
-from functools import partial
 from typing import Annotated, Final
 
 import typer
@@ -39,17 +38,13 @@ def games(
     with call.connect() as client:
         found = client.list_games()
     shown = found if replays else [each for each in found if not is_replay(each.game_id)]
-    call.show_all(shown, partial(print_games, without_replays=len(shown) < len(found)))
+    left_out = f" {REPLAYS_LEFT_OUT}" if len(shown) < len(found) else ""
+    none = f"No games: none was published in the last 24 hours (a poller does it).{left_out}"
+    call.show_all(shown, lambda games: print_rows(_COLUMNS, games, none))
 
 
 _OLD_SECONDS: Final = 60.0
 """Age from which a state of a live game is marked."""
-
-
-def print_games(games: Sequence[Game], *, without_replays: bool = False) -> None:
-    """Print games, with times of day in the zone of this machine; say if those of replays were left out."""
-    left_out = f" {REPLAYS_LEFT_OUT}" if without_replays else ""
-    print_rows(_COLUMNS, games, f"No games: none was published in the last 24 hours (a poller does it).{left_out}")
 
 
 def _score(game: Game) -> str:

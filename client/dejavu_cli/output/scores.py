@@ -259,10 +259,8 @@ def _return_verdict(market: MarketRecord) -> str:
         return "too few bets for an interval"
     verdict = "no significant profit"
     if market.roi_upper < 0.0 or market.roi_lower > 0.0:
-        few = market.games < FEW_GAMES
-        verdict = (
-            f"of only {pluralize(market.games, 'game')}" if few else "a loss" if market.roi_upper < 0.0 else "a profit"
-        )
+        verdict = "a loss" if market.roi_upper < 0.0 else "a profit"
+        verdict = f"of only {pluralize(market.games, 'game')}" if market.games < FEW_GAMES else verdict
     interval = f"{_signed_percent(market.roi_lower)} to {_signed_percent(market.roi_upper)}"
     return f"{interval}: {verdict}"
 

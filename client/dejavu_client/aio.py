@@ -7,37 +7,14 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Unpack
 
-from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from dejavu.v1 import game_service_pb2 as game_service
+from dejavu.v1 import prediction_service_pb2 as predictions
+from dejavu.v1 import record_service_pb2 as records
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
-from dejavu.v1.game_service_pb2 import Game, ListGamesRequest, StreamGamesResponse
 from dejavu.v1.market_pb2 import Market
-from dejavu.v1.prediction_service_pb2 import (
-    AssessRiskRequest,
-    PredictBatchRequest,
-    PredictBatchResult,
-    PredictRequest,
-    PredictResponse,
-    RiskGame,
-    RiskResult,
-    StreamPredictionsResponse,
-)
 from dejavu.v1.record_pb2 import Checkpoint
-from dejavu.v1.record_service_pb2 import (
-    LEADERBOARD_METRIC_CRPS,
-    GetCheckpointRequest,
-    GetLeaderboardRequest,
-    GetLeaderboardResponse,
-    GetPredictionRequest,
-    GetPredictionResponse,
-    GetScorecardRequest,
-    LeaderboardMetric,
-    PlayerLine,
-    ReportOutcomeRequest,
-    ReportOutcomeResponse,
-    WithdrawOutcomeRequest,
-    WithdrawOutcomeResponse,
-)
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import config
 from dejavu_client.columns import ColumnsOptions, ForecastColumns, columns_of, columns_request
@@ -107,8 +84,7 @@ class AsyncDejavuClient(Operations):
             timeout: deadline of this call, in seconds; None for the client's.
             options: those of `dejavu_client.requests.PredictOptions`.
         """
-        request = predict_request(pattern, **options)
-        response = await self._unary(lambda stubs: stubs.prediction.Predict, request, timeout)
+        response = await self._unary(predict_request(pattern, **options), predictions.PredictResponse, timeout)
         return response.forecast
 
     async def quote(
@@ -117,7 +93,7 @@ class AsyncDejavuClient(Operations):
         *markets: Market,
         timeout: float | None = None,
         **options: Unpack[PredictOptions],
-    ) -> PredictResponse:
+    ) -> predictions.PredictResponse:
         """Forecast one game, as `predict` does, and evaluate odds. Returns the whole response.
 
         Args:
@@ -127,9 +103,11 @@ class AsyncDejavuClient(Operations):
             options: the options of `predict`.
         """
         request = predict_request(pattern, markets=markets, **options)
-        return await self._unary(lambda stubs: stubs.prediction.Predict, request, timeout)
+        return await self._unary(request, predictions.PredictResponse, timeout)
 
-    async def assess_risk(self, games: Iterable[RiskGame], *, timeout: float | None = None) -> list[RiskResult]:
+    async def assess_risk(
+        self, games: Iterable[predictions.RiskGame], *, timeout: float | None = None
+    ) -> list[predictions.RiskResult]:
         """Assess how volatile 1 to 100 games have been, from their scores alone. Nothing is recorded.
 
         Each succeeds or fails on its own. Results are in the order of the games.
@@ -139,21 +117,21 @@ class AsyncDejavuClient(Operations):
                 pace is no factor.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = AssessRiskRequest(games=games)
-        response = await self._unary(lambda stubs: stubs.prediction.AssessRisk, request, timeout)
+        request = predictions.AssessRiskRequest(games=games)
+        response = await self._unary(request, predictions.AssessRiskResponse, timeout)
         return list(response.results)
 
     async def predict_batch(
-        self, requests: Iterable[PredictRequest], *, timeout: float | None = None
-    ) -> list[PredictBatchResult]:
+        self, requests: Iterable[predictions.PredictRequest], *, timeout: float | None = None
+    ) -> list[predictions.PredictBatchResult]:
         """Forecast 1 to 1,000 games. Each succeeds or fails on its own. Results are in the order of the requests.
 
         Args:
             requests: requests created with `predict_request`.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = PredictBatchRequest(requests=requests)
-        response = await self._unary(lambda stubs: stubs.prediction.PredictBatch, request, timeout)
+        request = predictions.PredictBatchRequest(requests=requests)
+        response = await self._unary(request, predictions.PredictBatchResponse, timeout)
         return list(response.results)
 
     async def predict_columns(
@@ -172,7 +150,7 @@ class AsyncDejavuClient(Operations):
             options: those of `dejavu_client.columns.ColumnsOptions`.
         """
         request = columns_request(patterns, minutes, **options)
-        response = await self._unary(lambda stubs: stubs.prediction.PredictColumns, request, timeout)
+        response = await self._unary(request, predictions.PredictColumnsResponse, timeout)
         return columns_of(response, request.quantile_levels)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
@@ -185,8 +163,7 @@ class AsyncDejavuClient(Operations):
         Raises:
             NotFoundError: if the server has no such service.
         """
-        request = HealthCheckRequest(service=service)
-        response = await self._unary(lambda stubs: stubs.check_health, request, timeout)
+        response = await self._unary(HealthCheckRequest(service=service), HealthCheckResponse, timeout)
         return HealthStatus(response.status)
 
     async def report_outcome(
@@ -201,9 +178,9 @@ class AsyncDejavuClient(Operations):
         refuse_correction: bool = False,
         total_points: int | None = None,
         overtimes: int | None = None,
-        players: Sequence[PlayerLine] = (),
+        players: Sequence[records.PlayerLine] = (),
         timeout: float | None = None,
-    ) -> ReportOutcomeResponse:
+    ) -> records.ReportOutcomeResponse:
         """Report the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
 
         Args:
@@ -226,7 +203,7 @@ class AsyncDejavuClient(Operations):
             ValueError: if `observed_time` has no time zone.
             FailedPreconditionError: if the report would correct an outcome, and `refuse_correction` is set.
         """
-        request = ReportOutcomeRequest(
+        request = records.ReportOutcomeRequest(
             game_id=game_id,
             horizon=horizon,
             differential=differential,
@@ -241,11 +218,11 @@ class AsyncDejavuClient(Operations):
             if observed_time.tzinfo is None:
                 raise ValueError(f"observed_time={observed_time!r} has no time zone; expected an aware datetime")
             request.observed_time.FromDatetime(observed_time)
-        return await self._unary(lambda stubs: stubs.record.ReportOutcome, request, timeout)
+        return await self._unary(request, records.ReportOutcomeResponse, timeout)
 
     async def withdraw_outcome(
         self, game_id: str, *, horizon: Horizon.ValueType, timeout: float | None = None
-    ) -> WithdrawOutcomeResponse:
+    ) -> records.WithdrawOutcomeResponse:
         """Withdraw the outcome of a game at a horizon, as if it had never been reported. Safe to repeat.
 
         Args:
@@ -256,8 +233,8 @@ class AsyncDejavuClient(Operations):
         Raises:
             NotFoundError: if no outcome was ever reported.
         """
-        request = WithdrawOutcomeRequest(game_id=game_id, horizon=horizon)
-        return await self._unary(lambda stubs: stubs.record.WithdrawOutcome, request, timeout)
+        request = records.WithdrawOutcomeRequest(game_id=game_id, horizon=horizon)
+        return await self._unary(request, records.WithdrawOutcomeResponse, timeout)
 
     async def get_prediction(
         self,
@@ -267,7 +244,7 @@ class AsyncDejavuClient(Operations):
         elapsed_minutes: int | None = None,
         model_version: str = "",
         timeout: float | None = None,
-    ) -> GetPredictionResponse:
+    ) -> records.GetPredictionResponse:
         """Return the latest recorded forecast of a game, with its earlier revisions and the outcome.
 
         Args:
@@ -280,10 +257,10 @@ class AsyncDejavuClient(Operations):
         Raises:
             NotFoundError: if no forecast matches.
         """
-        request = GetPredictionRequest(
+        request = records.GetPredictionRequest(
             game_id=game_id, horizon=horizon, elapsed_minutes=elapsed_minutes, model_version=model_version
         )
-        return await self._unary(lambda stubs: stubs.record.GetPrediction, request, timeout)
+        return await self._unary(request, records.GetPredictionResponse, timeout)
 
     def list_predictions(
         self,
@@ -305,7 +282,7 @@ class AsyncDejavuClient(Operations):
             conditions: those of `dejavu_client.requests.Conditions`.
         """
         request = predictions_request(page_size, explain=explain, **conditions)
-        pages = self._pages(lambda stubs: stubs.record.ListPredictions, request, timeout)
+        pages = self._pages(request, records.ListPredictionsResponse, timeout)
         return AsyncRecordedPredictions(pages)
 
     async def get_scorecard(
@@ -318,19 +295,19 @@ class AsyncDejavuClient(Operations):
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
             scope: which forecasts to include, see `dejavu_client.requests.ModelScope`.
         """
-        request = GetScorecardRequest(filter=score_filter(**scope), limit=limit)
-        response = await self._unary(lambda stubs: stubs.record.GetScorecard, request, timeout)
+        request = records.GetScorecardRequest(filter=score_filter(**scope), limit=limit)
+        response = await self._unary(request, records.GetScorecardResponse, timeout)
         return response.scorecard
 
     async def get_leaderboard(
         self,
         *,
-        metric: LeaderboardMetric.ValueType = LEADERBOARD_METRIC_CRPS,
+        metric: records.LeaderboardMetric.ValueType = records.LEADERBOARD_METRIC_CRPS,
         min_games: int = 0,
         limit: int = 0,
         timeout: float | None = config.SCORES_TIMEOUT,
         **scope: Unpack[Scope],
-    ) -> GetLeaderboardResponse:
+    ) -> records.GetLeaderboardResponse:
         """Return the model versions with enough games, best first.
 
         Args:
@@ -340,8 +317,10 @@ class AsyncDejavuClient(Operations):
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
             scope: which forecasts to include, as for `get_scorecard` but without model_version.
         """
-        request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games, limit=limit)
-        return await self._unary(lambda stubs: stubs.record.GetLeaderboard, request, timeout)
+        request = records.GetLeaderboardRequest(
+            filter=score_filter(**scope), metric=metric, min_games=min_games, limit=limit
+        )
+        return await self._unary(request, records.GetLeaderboardResponse, timeout)
 
     async def get_checkpoint(self, *, timeout: float | None = None) -> Checkpoint:
         """Return the signed head of the server's ledger. Keep it to prove later that no entry up to it was changed.
@@ -349,8 +328,7 @@ class AsyncDejavuClient(Operations):
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = GetCheckpointRequest()
-        response = await self._unary(lambda stubs: stubs.record.GetCheckpoint, request, timeout)
+        response = await self._unary(records.GetCheckpointRequest(), records.GetCheckpointResponse, timeout)
         return response.checkpoint
 
     def stream_predictions(
@@ -361,7 +339,7 @@ class AsyncDejavuClient(Operations):
         include_current: bool = False,
         heartbeats: bool = False,
         reconnect: bool = True,
-    ) -> AsyncGenerator[StreamPredictionsResponse, None]:
+    ) -> AsyncGenerator[predictions.StreamPredictionsResponse, None]:
         """Stream every recorded forecast and outcome, each once and in sequence order, while the iterator is read.
 
         Reconnects after a broken connection and resumes where the stream stopped. Closing the client ends the iterator.
@@ -381,20 +359,18 @@ class AsyncDejavuClient(Operations):
         subscription = StreamResumption(
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
         )
-        return self._stream(
-            "StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription, reconnect=reconnect
-        )
+        return self._stream(subscription, reconnect=reconnect)
 
-    async def list_games(self, *, timeout: float | None = None) -> list[Game]:
+    async def list_games(self, *, timeout: float | None = None) -> list[game_service.Game]:
         """Return the games whose state was published in the last 24 hours, by tip-off and id.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        pages = self._pages(lambda stubs: stubs.games.ListGames, ListGamesRequest(page_size=500), timeout)
+        pages = self._pages(game_service.ListGamesRequest(page_size=500), game_service.ListGamesResponse, timeout)
         return [game async for page in pages for game in page.games]
 
-    def stream_games(self, *, heartbeats: bool = False) -> AsyncGenerator[StreamGamesResponse, None]:
+    def stream_games(self, *, heartbeats: bool = False) -> AsyncGenerator[game_service.StreamGamesResponse, None]:
         """Stream the games of the last 24 hours, then each new state, while the iterator is read.
 
         Reconnects after a broken connection, and then starts again with the newest state of each game. Closing the
@@ -406,4 +382,4 @@ class AsyncDejavuClient(Operations):
         Raises:
             UnavailableError: if the server can't be reached at first. Once connected, the stream retries without limit.
         """
-        return self._stream("StreamGames", lambda stubs: stubs.games.StreamGames, GameUpdates(heartbeats=heartbeats))
+        return self._stream(GameUpdates(heartbeats=heartbeats))

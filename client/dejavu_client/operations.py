@@ -6,53 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from dejavu.ops.v1.cache_service_pb2 import (
-    ClearCacheRequest,
-    ClearCacheResponse,
-    GetCacheStatsRequest,
-    GetCacheStatsResponse,
-    WarmCacheRequest,
-    WarmCacheResponse,
-)
-from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest, ReportFeedRequest
-from dejavu.ops.v1.lease_service_pb2 import (
-    AcquireLeaseRequest,
-    AcquireLeaseResponse,
-    GetLeaseRequest,
-    Lease,
-    ReleaseLeaseRequest,
-)
-from dejavu.ops.v1.notification_service_pb2 import (
-    ClaimNotificationRequest,
-    ClaimNotificationResponse,
-    ConfirmNotificationRequest,
-    ListNotificationsRequest,
-    Notification,
-    NotificationStatus,
-)
-from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse
+from dejavu.ops.v1 import cache_service_pb2 as cache
+from dejavu.ops.v1 import feed_service_pb2 as feed_service
+from dejavu.ops.v1 import lease_service_pb2 as leases
+from dejavu.ops.v1 import notification_service_pb2 as notifications
+from dejavu.ops.v1 import operations_service_pb2 as state
+from dejavu.v1 import model_service_pb2 as models
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, Horizon
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.model_comparison_pb2 import ModelComparison
-from dejavu.v1.model_service_pb2 import (
-    CompareModelsRequest,
-    GetModelRequest,
-    GetModelResponse,
-    ListModelChangesRequest,
-    ListModelChangesResponse,
-    ListModelsRequest,
-    LoadModelRequest,
-    LoadModelResponse,
-    Model,
-    PromoteModelRequest,
-    PromoteModelResponse,
-    RetireModelRequest,
-    RetireModelResponse,
-    RollbackModelRequest,
-    RollbackModelResponse,
-    UnloadModelRequest,
-    UnloadModelResponse,
-)
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_client import config
 from dejavu_client.transport.caller import Transport
@@ -75,16 +37,16 @@ class Operations(Transport):
         """Return the version that an alias stands for; return any other name unchanged."""
         return (await self.get_model(name, timeout=timeout)).model.version if name in ALIASES else name
 
-    async def list_models(self, *, timeout: float | None = None) -> list[Model]:
+    async def list_models(self, *, timeout: float | None = None) -> list[models.Model]:
         """List the models, the active one first: the loaded ones and, with a model store, all registered ones.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        pages = self._pages(lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
+        pages = self._pages(models.ListModelsRequest(), models.ListModelsResponse, timeout)
         return [model async for page in pages for model in page.models]
 
-    async def get_model(self, model_version: str = "", *, timeout: float | None = None) -> GetModelResponse:
+    async def get_model(self, model_version: str = "", *, timeout: float | None = None) -> models.GetModelResponse:
         """Return a model, its lineage, and the workers that have it loaded.
 
         Args:
@@ -94,12 +56,11 @@ class Operations(Transport):
         Raises:
             NotFoundError: if the model is not registered.
         """
-        request = GetModelRequest(model_version=model_version)
-        return await self._unary(lambda stubs: stubs.models.GetModel, request, timeout)
+        return await self._unary(models.GetModelRequest(model_version=model_version), models.GetModelResponse, timeout)
 
     async def load_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
-    ) -> LoadModelResponse:
+    ) -> models.LoadModelResponse:
         """Stage a model: every worker loads it and makes shadow forecasts with it. Registers it if it is new.
 
         Args:
@@ -112,12 +73,12 @@ class Operations(Transport):
             FailedPreconditionError: if its bundle is not in the store, incomplete, altered or unfit, or if a worker
                 cannot load the model; nothing is changed then.
         """
-        request = LoadModelRequest(model_version=model_version, reason=reason)
-        return await self._unary(lambda stubs: stubs.models.LoadModel, request, timeout)
+        request = models.LoadModelRequest(model_version=model_version, reason=reason)
+        return await self._unary(request, models.LoadModelResponse, timeout)
 
     async def unload_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
-    ) -> UnloadModelResponse:
+    ) -> models.UnloadModelResponse:
         """Unstage a model; its stage becomes none.
 
         Args:
@@ -129,8 +90,8 @@ class Operations(Transport):
             FailedPreconditionError: if it answers requests.
         """
         version = await self._version(model_version, timeout)
-        request = UnloadModelRequest(model_version=version, reason=reason)
-        return await self._unary(lambda stubs: stubs.models.UnloadModel, request, timeout)
+        request = models.UnloadModelRequest(model_version=version, reason=reason)
+        return await self._unary(request, models.UnloadModelResponse, timeout)
 
     async def promote_model(
         self,
@@ -139,7 +100,7 @@ class Operations(Transport):
         reason: str = "",
         force: bool = False,
         timeout: float | None = config.MODELS_TIMEOUT,
-    ) -> PromoteModelResponse:
+    ) -> models.PromoteModelResponse:
         """Make a staged model the champion on all workers, from one position of the ledger on.
 
         Args:
@@ -152,12 +113,12 @@ class Operations(Transport):
             FailedPreconditionError: if the evidence does not suffice, or the model is not staged.
         """
         version = await self._version(model_version, timeout)
-        request = PromoteModelRequest(model_version=version, reason=reason, force=force)
-        return await self._unary(lambda stubs: stubs.models.PromoteModel, request, timeout)
+        request = models.PromoteModelRequest(model_version=version, reason=reason, force=force)
+        return await self._unary(request, models.PromoteModelResponse, timeout)
 
     async def rollback_model(
         self, *, from_version: str = "", reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
-    ) -> RollbackModelResponse:
+    ) -> models.RollbackModelResponse:
         """Make the previous model the champion again, and retire the model that had replaced it.
 
         Args:
@@ -170,12 +131,12 @@ class Operations(Transport):
             FailedPreconditionError: if there is no previous model.
         """
         champion = from_version or await self._version("champion", timeout)
-        request = RollbackModelRequest(from_version=champion, reason=reason)
-        return await self._unary(lambda stubs: stubs.models.RollbackModel, request, timeout)
+        request = models.RollbackModelRequest(from_version=champion, reason=reason)
+        return await self._unary(request, models.RollbackModelResponse, timeout)
 
     async def retire_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
-    ) -> RetireModelResponse:
+    ) -> models.RetireModelResponse:
         """Retire a model that answers no requests.
 
         Args:
@@ -187,8 +148,8 @@ class Operations(Transport):
             FailedPreconditionError: if it answers requests.
         """
         version = await self._version(model_version, timeout)
-        request = RetireModelRequest(model_version=version, reason=reason)
-        return await self._unary(lambda stubs: stubs.models.RetireModel, request, timeout)
+        request = models.RetireModelRequest(model_version=version, reason=reason)
+        return await self._unary(request, models.RetireModelResponse, timeout)
 
     async def compare_models(
         self,
@@ -208,13 +169,13 @@ class Operations(Transport):
             include_replays: whether to include games of replays and simulated seasons.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
         """
-        request = CompareModelsRequest(
+        request = models.CompareModelsRequest(
             model_version=model_version,
             against_version=against_version,
             horizon=horizon,
             include_replays=include_replays,
         )
-        response = await self._unary(lambda stubs: stubs.models.CompareModels, request, timeout)
+        response = await self._unary(request, models.CompareModelsResponse, timeout)
         return response.comparison
 
     async def list_model_changes(
@@ -224,7 +185,7 @@ class Operations(Transport):
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
-    ) -> ListModelChangesResponse:
+    ) -> models.ListModelChangesResponse:
         """Return a page of the changes of models in the ledger, newest first.
 
         Args:
@@ -233,29 +194,30 @@ class Operations(Transport):
             page_token: `next_page_token` of the page before; empty for the newest changes.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ListModelChangesRequest(model_version=model_version, page_size=page_size, page_token=page_token)
-        return await self._unary(lambda stubs: stubs.models.ListModelChanges, request, timeout)
+        request = models.ListModelChangesRequest(
+            model_version=model_version, page_size=page_size, page_token=page_token
+        )
+        return await self._unary(request, models.ListModelChangesResponse, timeout)
 
-    async def get_cache_stats(self, *, timeout: float | None = None) -> GetCacheStatsResponse:
+    async def get_cache_stats(self, *, timeout: float | None = None) -> cache.GetCacheStatsResponse:
         """Return the statistics of the server's cache of what-ifs, over all of its workers.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = GetCacheStatsRequest()
-        return await self._unary(lambda stubs: stubs.cache.GetCacheStats, request, timeout)
+        return await self._unary(cache.GetCacheStatsRequest(), cache.GetCacheStatsResponse, timeout)
 
-    async def clear_cache(self, *, timeout: float | None = None) -> ClearCacheResponse:
+    async def clear_cache(self, *, timeout: float | None = None) -> cache.ClearCacheResponse:
         """Clear the server's cache of what-ifs in all of its workers, and the one that servers share. Safe to repeat.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        return await self._unary(lambda stubs: stubs.cache.ClearCache, ClearCacheRequest(), timeout)
+        return await self._unary(cache.ClearCacheRequest(), cache.ClearCacheResponse, timeout)
 
     async def warm_cache(
         self, requests: Iterable[PredictRequest], *, timeout: float | None = None
-    ) -> WarmCacheResponse:
+    ) -> cache.WarmCacheResponse:
         """Compute and cache the answers to 1 to 1,000 what-ifs in the answering worker. Safe to repeat.
 
         Args:
@@ -265,17 +227,15 @@ class Operations(Transport):
         Raises:
             FailedPreconditionError: if the cache is off.
         """
-        request = WarmCacheRequest(requests=requests)
-        return await self._unary(lambda stubs: stubs.cache.WarmCache, request, timeout)
+        return await self._unary(cache.WarmCacheRequest(requests=requests), cache.WarmCacheResponse, timeout)
 
-    async def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
+    async def get_service_stats(self, *, timeout: float | None = None) -> state.GetServiceStatsResponse:
         """Return the server's state, and statistics of the last minutes and since the start, over all of its workers.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = GetServiceStatsRequest()
-        return await self._unary(lambda stubs: stubs.operations.GetServiceStats, request, timeout)
+        return await self._unary(state.GetServiceStatsRequest(), state.GetServiceStatsResponse, timeout)
 
     async def report_feed(
         self,
@@ -295,10 +255,10 @@ class Operations(Transport):
             live_games: number of games in play.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ReportFeedRequest(
+        request = feed_service.ReportFeedRequest(
             feed=feed, read_age_seconds=read_age_seconds, data_age_seconds=data_age_seconds, live_games=live_games
         )
-        await self._unary(lambda stubs: stubs.feed.ReportFeed, request, timeout)
+        await self._unary(request, feed_service.ReportFeedResponse, timeout)
 
     async def publish_games(self, games: Iterable[Game], *, timeout: float | None = None) -> None:
         """Publish the states of games to all subscribers; they are kept for a day and are no part of the record.
@@ -307,12 +267,11 @@ class Operations(Transport):
             games: the states, 1 to 100, each of another game.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = PublishGamesRequest(games=games)
-        await self._unary(lambda stubs: stubs.feed.PublishGames, request, timeout)
+        await self._unary(feed_service.PublishGamesRequest(games=games), feed_service.PublishGamesResponse, timeout)
 
     async def acquire_lease(
         self, name: str, holder: str, ttl: float, *, timeout: float | None = None
-    ) -> AcquireLeaseResponse:
+    ) -> leases.AcquireLeaseResponse:
         """Acquire or renew a lease. Returns whether the holder has it, and the current lease.
 
         Args:
@@ -321,8 +280,8 @@ class Operations(Transport):
             ttl: seconds for which the lease is granted, 1 to 300; count them from the time before this call.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = AcquireLeaseRequest(name=name, holder=holder, ttl_seconds=ttl)
-        return await self._unary(lambda stubs: stubs.leases.AcquireLease, request, timeout)
+        request = leases.AcquireLeaseRequest(name=name, holder=holder, ttl_seconds=ttl)
+        return await self._unary(request, leases.AcquireLeaseResponse, timeout)
 
     async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
         """Release a lease; return whether `holder` had it until now.
@@ -332,24 +291,23 @@ class Operations(Transport):
             holder: name of the process that holds it.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ReleaseLeaseRequest(name=name, holder=holder)
-        response = await self._unary(lambda stubs: stubs.leases.ReleaseLease, request, timeout)
+        request = leases.ReleaseLeaseRequest(name=name, holder=holder)
+        response = await self._unary(request, leases.ReleaseLeaseResponse, timeout)
         return response.released
 
-    async def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
+    async def get_lease(self, name: str, *, timeout: float | None = None) -> leases.Lease | None:
         """Return the lease of a name; None if nobody holds it.
 
         Args:
             name: name of the lease.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = GetLeaseRequest(name=name)
-        response = await self._unary(lambda stubs: stubs.leases.GetLease, request, timeout)
+        response = await self._unary(leases.GetLeaseRequest(name=name), leases.GetLeaseResponse, timeout)
         return response.lease if response.HasField("lease") else None
 
     async def claim_notification(
-        self, notification: Notification, sender: str, ttl: float, *, timeout: float | None = None
-    ) -> ClaimNotificationResponse:
+        self, notification: notifications.Notification, sender: str, ttl: float, *, timeout: float | None = None
+    ) -> notifications.ClaimNotificationResponse:
         """Claim a notification before sending it. Returns whether the sender has it, and the notification.
 
         Args:
@@ -358,15 +316,15 @@ class Operations(Transport):
             ttl: seconds for which the claim is granted, 1 to 300; count them from the time before this call.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ClaimNotificationRequest(notification=notification, sender=sender, ttl_seconds=ttl)
-        return await self._unary(lambda stubs: stubs.notifications.ClaimNotification, request, timeout)
+        request = notifications.ClaimNotificationRequest(notification=notification, sender=sender, ttl_seconds=ttl)
+        return await self._unary(request, notifications.ClaimNotificationResponse, timeout)
 
     async def confirm_notification(
         self,
         id: str,  # noqa: A002 - the contract's name
         target: str,
         sender: str,
-        status: NotificationStatus.ValueType,
+        status: notifications.NotificationStatus.ValueType,
         *,
         failure: str = "",
         retry_delay: float | None = None,
@@ -384,22 +342,24 @@ class Operations(Transport):
             retry_delay: seconds until the notification can be claimed again, at most 300; None: at once.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ConfirmNotificationRequest(
+        request = notifications.ConfirmNotificationRequest(
             id=id, target=target, sender=sender, status=status, failure=failure, retry_delay_seconds=retry_delay
         )
-        response = await self._unary(lambda stubs: stubs.notifications.ConfirmNotification, request, timeout)
+        response = await self._unary(request, notifications.ConfirmNotificationResponse, timeout)
         return response.confirmed
 
-    async def list_notifications(self, *, limit: int = 100, timeout: float | None = None) -> list[Notification]:
+    async def list_notifications(
+        self, *, limit: int = 100, timeout: float | None = None
+    ) -> list[notifications.Notification]:
         """Return the notifications of the last three days, newest first.
 
         Args:
             limit: maximum number, at least 1.
             timeout: deadline of each call, in seconds; None for the client's.
         """
-        found = list[Notification]()
-        request = ListNotificationsRequest(page_size=limit)
-        async for page in self._pages(lambda stubs: stubs.notifications.ListNotifications, request, timeout):
+        found = list[notifications.Notification]()
+        request = notifications.ListNotificationsRequest(page_size=limit)
+        async for page in self._pages(request, notifications.ListNotificationsResponse, timeout):
             found += page.notifications
             if len(found) >= limit:
                 break

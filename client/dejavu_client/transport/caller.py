@@ -6,27 +6,18 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import grpc
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from dejavu.ops.v1.cache_service_pb2_grpc import CacheServiceStub
-from dejavu.ops.v1.feed_service_pb2_grpc import FeedServiceStub
-from dejavu.ops.v1.lease_service_pb2_grpc import LeaseServiceStub
-from dejavu.ops.v1.notification_service_pb2_grpc import NotificationServiceStub
-from dejavu.ops.v1.operations_service_pb2_grpc import OperationsServiceStub
-from dejavu.v1.game_service_pb2_grpc import GameServiceStub
-from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
-from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
 from dejavu_client.access import Credentials, TokenSource, bearer_metadata, newest_credentials
 from dejavu_client.errors import (
@@ -37,21 +28,7 @@ from dejavu_client.errors import (
     from_rpc_error,
 )
 from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, PROBE_SECONDS, ChannelPool, PooledChannel
-from dejavu_client.transport.connection import (
-    Attempt,
-    Closed,
-    Repeatable,
-    StreamReader,
-    send_probe,
-)
-from dejavu_client.transport.retry_budget import (
-    MOST_FAILOVERS,
-    MOST_REPEATS,
-    NEVER_REPEATED,
-    RetryBudget,
-    failover_pause,
-    repeat_pause,
-)
+from dejavu_client.transport.retry_budget import RetryBudget, failover_pause, most_repeats, repeat_pause
 from dejavu_client.transport.servers import (
     UNHEARD,
     DnsWatch,
@@ -65,56 +42,179 @@ from dejavu_client.transport.servers import (
 )
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamState
+from dejavu_common.clock import wait_until_set
+from dejavu_common.tasks import retrieve
 from dejavu_common.tracing import client_span, with_trace
 
-RequestT = TypeVar("RequestT")
-ResponseT = TypeVar("ResponseT")
+ResponseT = TypeVar("ResponseT", bound=Message)
 
 
-class _PageRequest(Protocol):
-    page_token: str
-
-
-class _Page(Protocol):
-    next_page_token: str
-
-
-PageRequestT = TypeVar("PageRequestT", bound=_PageRequest)
-PageT = TypeVar("PageT", bound=_Page)
-
-
-class Stubs:
-    """A channel and its stubs."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
-        self.prediction = PredictionServiceStub(channel)
-        self.models = ModelServiceStub(channel)
-        self.record = RecordServiceStub(channel)
-        self.operations = OperationsServiceStub(channel)
-        self.leases = LeaseServiceStub(channel)
-        self.games = GameServiceStub(channel)
-        self.feed = FeedServiceStub(channel)
-        self.notifications = NotificationServiceStub(channel)
-        self.cache = CacheServiceStub(channel)
-        check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method
-        self.check_health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
-
-
-Open: TypeAlias = "Callable[[Stubs], grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]]"
-
-
-def method_of(request: type[Any]) -> MethodDescriptor:
-    """Return the RPC that a type of request is of; of two, the first in its file."""
-    return _method_of(request.DESCRIPTOR)
+def method_of(request: type[Message]) -> MethodDescriptor:
+    """Return the RPC that a type of request is of."""
+    return _method(request.DESCRIPTOR)
 
 
 @cache
-def _method_of(request: Descriptor) -> MethodDescriptor:
+def _method(request: Descriptor) -> MethodDescriptor:
     services: Iterable[Any] = request.file.services_by_name.values()  # the stubs name two types
     methods = (method for service in services for method in service.methods)
     found: MethodDescriptor = next(each for each in methods if each.input_type.full_name == request.full_name)
     return found
+
+
+def _rpc(request: Message, response: type[Message]) -> dict[str, Any]:
+    """Return the path and the serializers of the RPC that a request is of, as a channel takes them."""
+    method = method_of(type(request))
+    return {
+        "method": f"/{method.containing_service.full_name}/{method.name}",
+        "request_serializer": type(request).SerializeToString,
+        "response_deserializer": response.FromString,
+    }
+
+
+async def _answer(pending: grpc.aio.UnaryUnaryCall[Any, ResponseT]) -> tuple[ResponseT, WorkerIdentity]:
+    """Return the response of a call, and the worker that answered."""
+    response = await pending
+    return response, worker_identity(await pending.initial_metadata(), await pending.trailing_metadata())
+
+
+@dataclass(slots=True, eq=False)
+class Attempt(Generic[ResponseT]):
+    """A request sent over one channel of the pool.
+
+    Attributes:
+        pooled: the channel.
+        since: when it was sent, by the pool's clock.
+    """
+
+    pooled: PooledChannel[grpc.aio.Channel]
+    since: float
+    _call: grpc.aio.UnaryUnaryCall[Any, ResponseT]
+    _task: asyncio.Task[tuple[ResponseT, WorkerIdentity]]
+
+    def cancel(self) -> None:
+        """Cancel the request; the task then ends by itself.
+
+        `UnaryUnaryCall.cancel`, which also the cancelled task would call, cancels the read of the answer too, and then
+        grpc.aio never frees it: a kilobyte a call (https://github.com/grpc/grpc/issues/43360). A call that goes through
+        interceptors can't be cancelled without its task; if one of them waits for the call's status itself, as that of
+        OpenTelemetry does, grpc.aio leaves the call to its deadline.
+        """
+        plain: Any = getattr(getattr(grpc.aio, "_call", None), "Call", ())  # private: another release may lack it
+        if isinstance(self._call, plain):
+            plain.cancel(self._call)
+        else:
+            self._task.cancel()
+
+    def result(self) -> tuple[ResponseT, WorkerIdentity]:
+        """Return the response, and the worker that answered, once the attempt has ended.
+
+        Raises:
+            grpc.RpcError: if it failed.
+        """
+        return self._task.result()
+
+
+class Repeatable(Generic[ResponseT]):
+    """A call, whose request can be sent over several channels, and the attempts to get its answer.
+
+    Attributes:
+        deadline: when the call ends, by `time.monotonic`.
+        channels: the channels over which the request was sent.
+        newest: the last attempt.
+    """
+
+    newest: Attempt[ResponseT]
+
+    def __init__(self, request: Message, response: type[ResponseT], deadline: float) -> None:
+        self.deadline = deadline
+        self.channels = list[PooledChannel[grpc.aio.Channel]]()
+        self._request = request
+        self._response = response
+        self._pending = dict[asyncio.Task[tuple[ResponseT, WorkerIdentity]], Attempt[ResponseT]]()
+
+    @property
+    def repeated(self) -> int:
+        """Number of times that the request was sent again."""
+        return len(self.channels) - 1
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers that the request was sent to."""
+        return [each.server for each in self.channels]
+
+    @property
+    def pending(self) -> bool:
+        """Whether an attempt has not ended."""
+        return bool(self._pending)
+
+    def send(self, pooled: PooledChannel[grpc.aio.Channel], metadata: config.CallMetadata) -> None:
+        """Send the request over a channel."""
+        self.channels.append(pooled)
+        since = time.monotonic()
+        rpc = pooled.connection.unary_unary(**_rpc(self._request, self._response))
+        sent = rpc(self._request, timeout=self.deadline - since, metadata=metadata)
+        task = asyncio.ensure_future(_answer(sent))
+        task.add_done_callback(retrieve)
+        self._pending[task] = self.newest = Attempt(pooled, since, sent, task)
+
+    async def first_ended(self, seconds: float | None) -> Attempt[ResponseT] | None:
+        """Wait until one more attempt has ended, for `seconds` at most; None: without a limit."""
+        ended, _ = await asyncio.wait(self._pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return self._pending.pop(ended.pop()) if ended else None
+
+    def cancel(self) -> None:
+        """Cancel the attempts that have not ended."""
+        for attempt in self._pending.values():
+            attempt.cancel()
+
+
+def send_probe(
+    channel: grpc.aio.Channel,
+    timeout: float,
+    metadata: config.CallMetadata,
+    done: Callable[[grpc.StatusCode, WorkerIdentity], None],
+) -> None:
+    """Send a health check without waiting. `done` gets its status, and the worker that answered."""
+    request = HealthCheckRequest()
+    rpc = channel.unary_unary(**_rpc(request, HealthCheckResponse))
+
+    async def probe() -> None:
+        code, identity = grpc.StatusCode.OK, WorkerIdentity()
+        try:
+            _, identity = await _answer(rpc(request, timeout=timeout, metadata=metadata))
+        except grpc.aio.AioRpcError as error:
+            code, identity = error.code(), worker_identity(error.initial_metadata(), error.trailing_metadata())
+        except grpc.aio.UsageError:  # the channel was closed meanwhile
+            return
+        done(code, identity)
+
+    task = asyncio.ensure_future(probe())
+    _PROBES.add(task)
+    task.add_done_callback(_PROBES.discard)
+
+
+_PROBES = set[asyncio.Task[None]]()
+"""The probes under way: the event loop itself keeps tasks by weak references only."""
+
+
+class Closed(asyncio.Event):
+    """Set when the client is closed, which ends all waits."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait for some seconds, or until the client is closed."""
+        await wait_until_set(self, seconds)
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Raise ClientClosedError for a call ended by closing this client; let task cancellations through."""
+        try:
+            yield
+        except (asyncio.CancelledError, grpc.aio.UsageError) as error:
+            task = asyncio.current_task()
+            if not self.is_set() or (task is not None and task.cancelling()):
+                raise
+            raise ClientClosedError("the client was closed during the call") from error
 
 
 def dial(credentials: Credentials | None, address: ServerAddress, *, several: bool = False) -> grpc.aio.Channel:
@@ -152,18 +252,14 @@ class Transport:
         self._credentials = credentials
         self._dialed_with = None if credentials is None else newest_credentials(credentials)
 
-        def connect(address: ServerAddress) -> Stubs:
-            several = servers.several
-            channel = channel_factory() if channel_factory else dial(self._dialed_with, address, several=several)
-            return Stubs(channel)
+        def connect(address: ServerAddress) -> grpc.aio.Channel:
+            return channel_factory() if channel_factory else dial(self._dialed_with, address, several=servers.several)
 
         # In random order, so that not all clients begin with the same server.
         addresses = random.sample(servers.addresses, len(servers.addresses))
         self._pool = ChannelPool(connect, channels, addresses)
         self._turns = asyncio.Semaphore(config.CALLS_PER_CHANNEL * channels)
-        self._dns = None if servers.name is None else DnsWatch(servers.name, self._pool.set_servers)
-        if self._dns is not None:
-            self._dns.start()
+        self._dns = None if servers.name is None else DnsWatch(servers.name)
         self._budget = RetryBudget()
         self._calls = CallRecorder(target, slow=slow)
         self._closed = Closed()
@@ -179,8 +275,8 @@ class Transport:
         self._closed.set()
         if self._dns is not None:
             self._dns.stop()
-        for connection in self._pool.close():
-            await connection.channel.close()
+        for channel in self._pool.close():
+            await channel.close()
 
     @property
     def stats(self) -> CallStatistics:
@@ -196,27 +292,14 @@ class Transport:
             request: request of an RPC with one response, of the contract or of the Open Inference Protocol.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        method = method_of(type(request))
-        path, answer = f"/{method.containing_service.full_name}/{method.name}", GetMessageClass(method.output_type)
+        response = GetMessageClass(method_of(type(request)).output_type)
+        return await self._unary(request, response, timeout)
 
-        def stub(stubs: Stubs) -> grpc.aio.UnaryUnaryMultiCallable[Message, Message]:
-            serialize = type(request).SerializeToString
-            return stubs.channel.unary_unary(
-                path, request_serializer=serialize, response_deserializer=answer.FromString
-            )
-
-        return await self._unary(stub, request, timeout)
-
-    async def _unary(
-        self,
-        rpc: Callable[[Stubs], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
-        request: RequestT,
-        timeout: float | None,
-    ) -> ResponseT:
-        """Make one call, by the RPC that `rpc` selects from a connection's stubs, and return its response."""
-        seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
+    async def _unary(self, request: Message, response: type[ResponseT], timeout: float | None) -> ResponseT:
+        """Make the call that a request is of, and return its response, which is of the type given."""
         method = method_of(type(request)).name
-        call, turns = Repeatable(rpc, request, time.monotonic() + seconds), ExitStack()
+        seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
+        call, turns = Repeatable(request, response, time.monotonic() + seconds), ExitStack()
         try:
             with self._closed.guard(), self._calls.call(method, seconds), client_span(method):
                 await self._take_turn(seconds)
@@ -224,16 +307,15 @@ class Transport:
                 metadata = self._metadata()  # before a channel is taken, because a token function may raise
                 self._budget.deposit()
                 call.send(self._take(), metadata)
-                repeats = (0 if method in NEVER_REPEATED else MOST_REPEATS) + (MOST_FAILOVERS if self._several else 0)
-                response, identity = await self._answer(call, repeats)
+                repeats = most_repeats(method, several=self._several)
+                answer, identity = await self._answer(call, repeats)
         finally:
             call.cancel()
             turns.close()
             for pooled in call.channels:
-                for connection in self._pool.give_back(pooled):
-                    await connection.channel.close()
+                await self._give_back(pooled)
         self._calls.answered(identity.worker)
-        return response
+        return answer
 
     async def _take_turn(self, seconds: float) -> None:
         """Wait until fewer calls of this client are in progress than its channels take.
@@ -251,9 +333,7 @@ class Transport:
             message = f"not sent within {seconds:g} s: other calls of this client were in progress"
             raise DeadlineExceededError(message, code=grpc.StatusCode.DEADLINE_EXCEEDED) from None
 
-    async def _answer(
-        self, call: Repeatable[Stubs, RequestT, ResponseT], repeats: int
-    ) -> tuple[ResponseT, WorkerIdentity]:
+    async def _answer(self, call: Repeatable[ResponseT], repeats: int) -> tuple[ResponseT, WorkerIdentity]:
         """Wait for the answer of a call, and send its request again if need be.
 
         If nothing is heard over the last channel, or after the pause that an overloaded server asks for, the request is
@@ -287,11 +367,7 @@ class Transport:
                 return response, identity
 
     def _after_failure(
-        self,
-        call: Repeatable[Stubs, RequestT, ResponseT],
-        failed: Attempt[ResponseT],
-        error: grpc.RpcError,
-        repeats: int,
+        self, call: Repeatable[ResponseT], failed: Attempt[ResponseT], error: grpc.RpcError, repeats: int
     ) -> float | None:
         """Return the next step after a failed attempt.
 
@@ -317,12 +393,14 @@ class Transport:
             return None
         return pause
 
-    def _send_again(self, call: Repeatable[Stubs, RequestT, ResponseT]) -> None:
+    def _send_again(self, call: Repeatable[Any]) -> None:
         metadata = self._metadata()
         call.send(self._take(call.servers), metadata)
 
-    def _take(self, tried: Collection[Server] = ()) -> PooledChannel[Stubs]:
+    def _take(self, tried: Collection[Server] = ()) -> PooledChannel[grpc.aio.Channel]:
         """Take a channel of the pool, and send the probes that the pool asks for."""
+        if self._dns is not None and (addresses := self._dns.changed()):
+            self._pool.set_servers(addresses)
         if self._credentials is not None:
             newest = newest_credentials(self._credentials)
             if newest is not self._dialed_with:
@@ -333,7 +411,7 @@ class Transport:
             self._probe(fresh, FIRST_REPLACEMENT_PAUSE)
         return pooled
 
-    def _probe(self, pooled: PooledChannel[Stubs], seconds: float) -> None:
+    def _probe(self, pooled: PooledChannel[grpc.aio.Channel], seconds: float) -> None:
         """Send a probe over a channel, without waiting for its result."""
 
         def done(code: grpc.StatusCode, identity: WorkerIdentity) -> None:
@@ -344,90 +422,73 @@ class Transport:
             else:
                 self._pool.answered(pooled, identity)
 
-        send_probe(pooled.connection.check_health, HealthCheckRequest(), seconds, self._metadata(), done)
+        send_probe(pooled.connection, seconds, self._metadata(), done)
 
     async def _pages(
-        self,
-        rpc: Callable[[Stubs], grpc.aio.UnaryUnaryMultiCallable[PageRequestT, PageT]],
-        request: PageRequestT,
-        timeout: float | None,
-    ) -> AsyncGenerator[PageT, None]:
+        self, request: Message, response: type[ResponseT], timeout: float | None
+    ) -> AsyncGenerator[ResponseT, None]:
         """Yield the requested page and all later ones, each fetched when it is reached; advances `request`."""
+        wanted: Any = request
         while True:
-            page = await self._unary(rpc, request, timeout)
+            page: Any = await self._unary(request, response, timeout)
             yield page
             if not page.next_page_token:
                 return
-            request.page_token = page.next_page_token
+            wanted.page_token = page.next_page_token
 
-    def _stream(
-        self,
-        method: str,
-        open_: Open[RequestT, ResponseT],
-        subscription: StreamState[RequestT, ResponseT],
-        *,
-        reconnect: bool = True,
-    ) -> AsyncGenerator[ResponseT, None]:
-        """Return the events of a subscription, reconnecting as often as needed, until the client is closed.
+    def _stream(self, stream: StreamState[ResponseT], *, reconnect: bool = True) -> AsyncGenerator[ResponseT, None]:
+        """Return the events of a stream, reconnecting as often as needed, until the client is closed.
 
         Args:
-            method: name of the method.
-            open_: returns the method's stub.
-            subscription: state of the stream.
+            stream: state of the stream.
             reconnect: False for the events of one connection, which end with the error that ended it.
         """
         if self._closed.is_set():
             raise ClientClosedError("the client is closed")
-        return (self._events if reconnect else self._connection)(method, open_, subscription)
+        return (self._events if reconnect else self._connection)(stream)
 
-    @asynccontextmanager
-    async def _pooled(self) -> AsyncIterator[PooledChannel[Stubs]]:
-        """Yield a channel of the pool for one call, and give it back."""
-        pooled = self._take()
-        try:
-            yield pooled
-        finally:
-            for connection in self._pool.give_back(pooled):
-                await connection.channel.close()
-
-    async def _events(
-        self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
-    ) -> AsyncGenerator[ResponseT, None]:
+    async def _events(self, stream: StreamState[ResponseT]) -> AsyncGenerator[ResponseT, None]:
         while True:
             try:
-                async with aclosing(self._connection(method, open_, subscription)) as events:
+                async with aclosing(self._connection(stream)) as events:
                     async for event in events:
                         yield event
             except ClientClosedError:
                 return
             except DejavuClientError as error:
-                await self._closed.pause(subscription.connection_lost(error))
+                await self._closed.pause(stream.connection_lost(error))
 
-    async def _connection(
-        self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
-    ) -> AsyncGenerator[ResponseT, None]:
+    async def _connection(self, stream: StreamState[ResponseT]) -> AsyncGenerator[ResponseT, None]:
         """Yield the events of one connection. Ends with an exception unless the reader stops first."""
-        async with self._pooled() as pooled:
+        pooled, call, request = self._take(), None, stream.request()
+        try:
             with self._closed.guard():
-                stream = open_(pooled.connection)(subscription.request(), metadata=self._metadata())
-            reader, recording = StreamReader(stream, self._silence), self._calls.call(method)
-            try:
-                while True:
-                    with self._closed.guard(), recording:
-                        response = await reader.read()
-                    recording = self._calls.errors()
-                    if response is None:
-                        raise UnavailableError("the server ended the stream")
-                    # Without this, a channel that only had streams would never get another call: see `take`.
-                    self._pool.answered(pooled, worker_identity(await stream.initial_metadata()))
-                    if subscription.accept(response):
-                        yield response
-            except TimeoutError as error:
+                rpc = pooled.connection.unary_stream(**_rpc(request, stream.response))
+                call = rpc(request, metadata=self._metadata())
+            recording = self._calls.call(method_of(type(request)).name)
+            while True:
+                with self._closed.guard(), recording:
+                    async with asyncio.timeout(self._silence):
+                        response: Any = await call.read()
+                recording = self._calls.errors()
+                if response is grpc.aio.EOF:
+                    raise UnavailableError("the server ended the stream")
+                # Without this, a channel that only had streams would never get another call: see `take`.
+                self._pool.answered(pooled, worker_identity(await call.initial_metadata()))
+                if stream.accept(response):
+                    yield response
+        except TimeoutError as error:
+            self._pool.refused(pooled)
+            raise UnavailableError(f"no message for {self._silence:g} s") from error
+        except UnavailableError as error:
+            if not error.reason:  # the error comes from gRPC, not from the server
                 self._pool.refused(pooled)
-                raise UnavailableError(f"no message for {self._silence:g} s") from error
-            except UnavailableError as error:
-                if not error.reason:  # the error comes from gRPC, not from the server
-                    self._pool.refused(pooled)
-                raise
-            finally:
-                reader.close()
+            raise
+        finally:
+            if call is not None:
+                call.cancel()
+            await self._give_back(pooled)
+
+    async def _give_back(self, pooled: PooledChannel[grpc.aio.Channel]) -> None:
+        for channel in self._pool.give_back(pooled):
+            await channel.close()

@@ -20,7 +20,6 @@ This module does no I/O and never waits. See docs/decisions/0011 and 0047.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -102,7 +101,7 @@ class PooledChannel(Generic[ConnectionT]):
 
 
 class ChannelPool(Generic[ConnectionT]):
-    """Pool of up to `size` connections, at least one to each server; dials one per call until it is full. Thread-safe.
+    """Pool of up to `size` connections, at least one to each server; dials one per call until it is full.
 
     A connection is whatever `dial` returns. Each call takes a pooled channel, reports the worker that answered
     (`answered`) or that the connection was lost (`refused`), gives the channel back, and closes the connections that
@@ -134,7 +133,6 @@ class ChannelPool(Generic[ConnectionT]):
         self._dial = dial
         self._size = size
         self._now = now
-        self._lock = threading.Lock()
         self._channels = list[PooledChannel[ConnectionT]]()
         self._replaced = list[PooledChannel[ConnectionT]]()
         self._servers = [Server(each) for each in servers]
@@ -157,97 +155,85 @@ class ChannelPool(Generic[ConnectionT]):
         Raises:
             ClientClosedError: after `close`.
         """
-        with self._lock:
-            if self._closed:
-                raise ClientClosedError("the client is closed")
-            if len(self._channels) < self._limit:
-                self._channels.append(self._dialed(self._fewest_connections()))
-            elif self._redialling and self._now() >= self._not_before:
-                self._redial()
-            if self._silent:
-                self._replace_silent()
-            self._check_servers()
-            pooled = min(self._usable(tried), key=self._last_turns)
-            self._turns += 1
-            pooled.turn = self._turns
-            if pooled.worker:
-                self._worker_turns[pooled.worker_key] = self._turns
-            pooled.calls += 1
-            return pooled
+        if self._closed:
+            raise ClientClosedError("the client is closed")
+        if len(self._channels) < self._limit:
+            self._channels.append(self._dialed(self._fewest_connections()))
+        elif self._redialling and self._now() >= self._not_before:
+            self._redial()
+        if self._silent:
+            self._replace_silent()
+        self._check_servers()
+        pooled = min(self._usable(tried), key=self._last_turns)
+        self._turns += 1
+        pooled.turn = self._turns
+        if pooled.worker:
+            self._worker_turns[pooled.worker_key] = self._turns
+        pooled.calls += 1
+        return pooled
 
     def renew(self) -> None:
         """Replace all connections, since those to come have other credentials; calls in progress keep theirs."""
-        with self._lock:
-            self._replaced += self._channels
-            self._channels, self._to_probe, self._silent, self._redialling = [], [], 0, False
+        self._replaced += self._channels
+        self._channels, self._to_probe, self._silent, self._redialling = [], [], 0, False
 
     def answered(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
         """Record that the server sent something over a channel, and the worker that sent it, if named."""
         pooled.heard = self._now()
         server = pooled.server
         if pooled.silent:
-            with self._lock:
-                self._end_silence(pooled)
+            self._end_silence(pooled)
         if server.out and (pooled.turn > server.out_turn or pooled.probed >= server.out_since):
-            with self._lock:
-                server.put_back(self._now())
+            server.put_back(self._now())
         if identity.worker and (identity.worker != pooled.worker or identity.workers != server.workers):
-            with self._lock:
-                self._update_worker(pooled, identity)
+            self._update_worker(pooled, identity)
 
     def refused(self, pooled: PooledChannel[ConnectionT]) -> None:
         """Record that a call failed without a response: its connection was lost or never established."""
-        with self._lock:
-            if len(self._servers) > 1:
-                pooled.server.take_out(self._now(), self._turns)
+        if len(self._servers) > 1:
+            pooled.server.take_out(self._now(), self._turns)
 
     def has_other(self, tried: Collection[Server]) -> bool:
         """Return whether a server outside `tried` is available, as far as is known."""
-        with self._lock:
-            return any(not each.out and each not in tried for each in self._servers)
+        return any(not each.out and each not in tried for each in self._servers)
 
     def set_servers(self, addresses: Sequence[ServerAddress]) -> None:
         """Set the servers, drop connections to removed ones, and redistribute the rest."""
-        with self._lock:
-            if self._closed:
-                return
-            known = {each.address: each for each in self._servers}
-            self._servers = [known.get(each) or Server(each) for each in addresses]
-            share, over = divmod(self._limit, len(self._servers))
-            kept = Counter[ServerAddress]()
-            for pooled in tuple(self._channels):
-                kept[pooled.server.address] += 1
-                one_more = kept[pooled.server.address] == share + 1 and over > 0
-                over -= one_more
-                if pooled.server not in self._servers or (kept[pooled.server.address] > share and not one_more):
-                    self._channels.remove(pooled)
-                    self._replaced.append(pooled)
-                    self._silent -= pooled.silent
-            self._redialling = False
+        known = {each.address: each for each in self._servers}
+        self._servers = [known.get(each) or Server(each) for each in addresses]
+        share, over = divmod(self._limit, len(self._servers))
+        kept = Counter[ServerAddress]()
+        for pooled in tuple(self._channels):
+            kept[pooled.server.address] += 1
+            one_more = kept[pooled.server.address] == share + 1 and over > 0
+            over -= one_more
+            if pooled.server not in self._servers or (kept[pooled.server.address] > share and not one_more):
+                self._channels.remove(pooled)
+                self._replaced.append(pooled)
+                self._silent -= pooled.silent
+        self._redialling = False
 
     def check(self, pooled: PooledChannel[ConnectionT], since: float) -> SilenceCheck:
         """Return the next step for a call that has waited on a channel since `since`, on the pool's clock."""
-        with self._lock:
-            now, heard = self._now(), max(since, pooled.heard)
-            quiet = heard + QUIET_SECONDS - now
-            if quiet > 0 and not pooled.silent:
-                return SilenceCheck(quiet)
-            if pooled.probed < heard:
-                pooled.probed = now
-                return SilenceCheck(PROBE_SECONDS, probe=True)
-            left = pooled.probed + PROBE_SECONDS - now
-            if left > 0 and not pooled.silent:
-                return SilenceCheck(left)
-            self._mark_silent(pooled)
-            return SilenceCheck(QUIET_SECONDS, silent=True)
+        now, heard = self._now(), max(since, pooled.heard)
+        quiet = heard + QUIET_SECONDS - now
+        if quiet > 0 and not pooled.silent:
+            return SilenceCheck(quiet)
+        if pooled.probed < heard:
+            pooled.probed = now
+            return SilenceCheck(PROBE_SECONDS, probe=True)
+        left = pooled.probed + PROBE_SECONDS - now
+        if left > 0 and not pooled.silent:
+            return SilenceCheck(left)
+        self._mark_silent(pooled)
+        return SilenceCheck(QUIET_SECONDS, silent=True)
 
     def deadline_passed(self, pooled: PooledChannel[ConnectionT], since: float) -> bool:
         """Return whether to probe a channel over which a call sent at `since` was not answered before its deadline."""
-        with self._lock:
-            unheard = pooled.heard < since and pooled.probed < since and not pooled.silent
-            if unheard:
-                pooled.probed = self._now()
-            return unheard
+        unheard = pooled.heard < since and pooled.probed < since and not pooled.silent
+        if unheard:
+            pooled.probed = self._now()
+        return unheard
 
     def to_probe(self) -> Sequence[PooledChannel[ConnectionT]]:
         """Return the channels over which to send a probe now, each once.
@@ -256,42 +242,37 @@ class ChannelPool(Generic[ConnectionT]):
         """
         if not self._to_probe:
             return ()
-        with self._lock:
-            channels, self._to_probe = self._to_probe, []
-            return channels
+        channels, self._to_probe = self._to_probe, []
+        return channels
 
     def probe_failed(self, pooled: PooledChannel[ConnectionT]) -> None:
         """Record that a probe was not answered in time."""
-        with self._lock:
-            if pooled.heard < pooled.probed:
-                self._mark_silent(pooled)
+        if pooled.heard < pooled.probed:
+            self._mark_silent(pooled)
 
     def connection_lost(self, pooled: PooledChannel[ConnectionT]) -> None:
         """Record that a probe found the connection lost, or refused: gRPC reports that to calls, and dials again.
 
         A silent channel stays silent, for example a replacement that has not answered yet.
         """
-        with self._lock:
-            if not pooled.silent:
-                pooled.heard = self._now()
+        if not pooled.silent:
+            pooled.heard = self._now()
 
     def give_back(self, pooled: PooledChannel[ConnectionT]) -> list[ConnectionT]:
         """End a call's use of a channel; return the connections to close: replaced ones without calls in progress."""
-        with self._lock:
-            pooled.calls -= 1
-            if not self._replaced:
-                return []
-            idle = [each.connection for each in self._replaced if not each.calls]
-            self._replaced = [each for each in self._replaced if each.calls]
-            return idle
+        pooled.calls -= 1
+        if not self._replaced:
+            return []
+        idle = [each.connection for each in self._replaced if not each.calls]
+        self._replaced = [each for each in self._replaced if each.calls]
+        return idle
 
     def close(self) -> list[ConnectionT]:
         """Close the pool to new calls; return all open connections, which the caller must close."""
-        with self._lock:
-            self._closed = True
-            connections = [pooled.connection for pooled in (*self._channels, *self._replaced)]
-            self._channels, self._replaced, self._to_probe = [], [], []
-            return connections
+        self._closed = True
+        connections = [pooled.connection for pooled in (*self._channels, *self._replaced)]
+        self._channels, self._replaced, self._to_probe = [], [], []
+        return connections
 
     def _usable(self, tried: Collection[Server]) -> list[PooledChannel[ConnectionT]]:
         """Return the channels to choose from for a call.

@@ -6,13 +6,8 @@ These are repetitions beside gRPC's retries, which service_config.json limits in
 from __future__ import annotations
 
 import random
-import threading
 
 from dejavu_client.errors import CallCancelledError, DejavuClientError, ResourceExhaustedError, UnavailableError
-
-NEVER_REPEATED = frozenset({"Check"})
-"""Methods without MOST_REPEATS repetitions, because a health check must report the current state. With several servers,
-MOST_FAILOVERS repetitions still apply."""
 
 MOST_REPEATS = 2
 """Maximum number of times that the request of one call is sent again."""
@@ -37,8 +32,19 @@ _AT_ONCE = 0.001
 """The shortest pause, in seconds."""
 
 
+def most_repeats(method: str, *, several: bool) -> int:
+    """Return how often the request of a call may be sent again.
+
+    Args:
+        method: name of the method. A health check must report the current state: it is sent again only to
+            another server.
+        several: whether there are several servers.
+    """
+    return MOST_REPEATS * (method != "Check") + MOST_FAILOVERS * several
+
+
 class RetryBudget:
-    """Token bucket: each call adds `share` of a token, up to `burst`; each repeated request takes one. Thread-safe.
+    """Token bucket: each call adds `share` of a token, up to `burst`; each repeated request takes one.
 
     So a client that makes n calls repeats at most `burst` + `share` · n requests, whatever the server does (as
     Finagle's RetryBudget; gRFC A6 specifies the same for gRPC's retries).
@@ -52,20 +58,17 @@ class RetryBudget:
         self._share = share
         self._burst = burst
         self._tokens = burst
-        self._lock = threading.Lock()
 
     def deposit(self) -> None:
         """Count a call."""
-        with self._lock:
-            self._tokens = min(self._burst, self._tokens + self._share)
+        self._tokens = min(self._burst, self._tokens + self._share)
 
     def withdraw(self) -> bool:
         """Take a token for a repeated request. Return False, and take nothing, if there is none."""
-        with self._lock:
-            if self._tokens < 1.0:
-                return False
-            self._tokens -= 1.0
-            return True
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
 
 
 def repeat_pause(error: DejavuClientError, left: float) -> float | None:

@@ -12,7 +12,7 @@ import math
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, cast
 
@@ -116,7 +116,7 @@ def _address(endpoint: str, target: str) -> Address:
 
 @dataclass(slots=True, eq=False)
 class Server:
-    """One server of a pool. Not thread-safe: the pool holds its lock.
+    """One server of a pool.
 
     A server goes out when a connection to it is refused, lost or silent. gRPC reports a health other than SERVING like
     a refused connection, so it has the same effect. The server is in use again once data arrives over a channel that
@@ -240,40 +240,47 @@ def look_up(name: Address) -> list[str]:
 
 
 class DnsWatch:
-    """Looks a name up repeatedly until it is stopped, or the callback is garbage-collected.
+    """Looks a name up repeatedly, in a thread, until it is stopped or garbage-collected.
 
     Args:
         name: the DNS name, and the port of the servers.
-        changed: method that gets the servers, in the thread; called only if they differ from the last ones.
     """
 
-    def __init__(self, name: Address, changed: Callable[[Sequence[ServerAddress]], None]) -> None:
-        self._name = name
-        self._changed = weakref.WeakMethod(changed)
+    def __init__(self, name: Address) -> None:
         self._stopped = threading.Event()
-        self._known: set[ServerAddress] = set()
-
-    def start(self) -> None:
-        """Start the thread; it does not keep the process from ending."""
-        threading.Thread(target=self._run, name="dejavu-dns", daemon=True).start()
+        self._changed: Sequence[ServerAddress] = ()
+        watch = weakref.ref(self)
+        # A daemon: it does not keep the process from ending.
+        threading.Thread(target=_watch, args=(watch, name, self._stopped), name="dejavu-dns", daemon=True).start()
 
     def stop(self) -> None:
         """End the thread, without waiting for it."""
         self._stopped.set()
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                records = look_up(self._name)
-            except (OSError, UnicodeError) as error:  # the servers known so far stay
-                log.warning("dns_lookup_failed", name=str(self._name), error=str(error))
-                records = []
-            addresses = [record_address(self._name, host) for host in records][:MAX_SERVERS]
-            changed = self._changed()
-            if changed is None:
-                return
-            if addresses and set(addresses) != self._known and not self._stopped.is_set():
-                self._known = set(addresses)
-                changed(addresses)
-            del changed
-            self._stopped.wait(LOOKUP_SECONDS)
+    def found(self, addresses: Sequence[ServerAddress]) -> None:
+        """Note the servers of a lookup that found others than the one before."""
+        self._changed = addresses
+
+    def changed(self) -> Sequence[ServerAddress]:
+        """Return the servers if they have changed since the last call; else none."""
+        changed, self._changed = self._changed, ()
+        return changed
+
+
+def _watch(watch: weakref.ref[DnsWatch], name: Address, stopped: threading.Event) -> None:
+    known = set[ServerAddress]()
+    while not stopped.is_set():
+        try:
+            records = look_up(name)
+        except (OSError, UnicodeError) as error:  # the servers known so far stay
+            log.warning("dns_lookup_failed", name=str(name), error=str(error))
+            records = []
+        addresses = [record_address(name, host) for host in records][:MAX_SERVERS]
+        owner = watch()
+        if owner is None:
+            return
+        if addresses and set(addresses) != known:
+            known = set(addresses)
+            owner.found(addresses)
+        del owner
+        stopped.wait(LOOKUP_SECONDS)

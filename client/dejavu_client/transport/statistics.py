@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,7 +72,7 @@ class CallStatistics:
 
 
 class CallRecorder:
-    """Times and counts calls, logs slow ones, and converts gRPC errors to client exceptions. Thread-safe.
+    """Times and counts calls, logs slow ones, and converts gRPC errors to client exceptions.
 
     Args:
         target: address of the server, for messages.
@@ -84,7 +83,6 @@ class CallRecorder:
 
     def __init__(self, target: str, *, slow: float = DEFAULT_SLOW, now: Callable[[], float] = time.monotonic) -> None:
         self._target, self._slow, self._now = target, slow, now
-        self._lock = threading.Lock()
         self._methods = dict[str, MethodStatistics]()
         self._workers = Counter[str]()
         self._last_lines = dict[str, tuple[float, int]]()
@@ -109,20 +107,19 @@ class CallRecorder:
 
     def record(self, method: str, seconds: float, error: BaseException | None = None) -> None:
         """Count a completed call and log it if it was slow, unless a line of its method is too recent."""
-        with self._lock:
-            calls = self._methods.setdefault(method, MethodStatistics())
-            calls.count += 1
-            calls.errors += error is not None
-            calls.total += seconds
-            calls.min, calls.max = min(calls.min, seconds), max(calls.max, seconds)
-            calls.newest.append(seconds)
-            if seconds <= self._slow:
-                return
-            (last, left_out), now = self._last_lines.get(method, (-math.inf, 0)), self._now()
-            if now - last < SECONDS_BETWEEN_LINES:
-                self._last_lines[method] = last, left_out + 1
-                return
-            self._last_lines[method] = now, 0
+        calls = self._methods.setdefault(method, MethodStatistics())
+        calls.count += 1
+        calls.errors += error is not None
+        calls.total += seconds
+        calls.min, calls.max = min(calls.min, seconds), max(calls.max, seconds)
+        calls.newest.append(seconds)
+        if seconds <= self._slow:
+            return
+        (last, left_out), now = self._last_lines.get(method, (-math.inf, 0)), self._now()
+        if now - last < SECONDS_BETWEEN_LINES:
+            self._last_lines[method] = last, left_out + 1
+            return
+        self._last_lines[method] = now, 0
         code = error.code if isinstance(error, DejavuClientError) else None
         fields: dict[str, object] = {"outcome": code.name if code else type(error).__name__ if error else "OK"}
         fields |= {"target": self._target} | ({"left_out": left_out} if left_out else {})
@@ -144,14 +141,12 @@ class CallRecorder:
     def answered(self, worker: str) -> None:
         """Count an answer of a worker; ignore an empty name."""
         if worker:
-            with self._lock:
-                self._workers[worker] += 1
+            self._workers[worker] += 1
 
     def snapshot(self) -> CallStatistics:
-        """Return the statistics so far."""
-        with self._lock:
-            methods = {name: replace(calls, newest=calls.newest.copy()) for name, calls in self._methods.items()}
-            return CallStatistics(methods, dict(self._workers))
+        """Return the statistics so far; a synchronous client does so in another thread than that of the calls."""
+        methods = {name: replace(calls, newest=calls.newest.copy()) for name, calls in tuple(self._methods.items())}
+        return CallStatistics(methods, dict(self._workers))
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
 
 from dejavu.v1.game_service_pb2 import StreamGamesRequest, StreamGamesResponse
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPredictionsResponse
@@ -31,35 +33,34 @@ error."""
 log = get_logger()
 
 
-_RequestT_co = TypeVar("_RequestT_co", covariant=True)
-_ResponseT_contra = TypeVar("_ResponseT_contra", contravariant=True)
+ResponseT = TypeVar("ResponseT", bound=Message)
 
 
-class StreamState(Protocol[_RequestT_co, _ResponseT_contra]):
-    """State of one reader's stream across reconnections."""
-
-    def request(self) -> _RequestT_co:
-        """Return the request for the next connection."""
-
-    def accept(self, response: _ResponseT_contra) -> bool:
-        """Record a response and return whether to deliver it to the reader."""
-
-    def connection_lost(self, error: DejavuClientError) -> float:
-        """Return the seconds to wait before reconnecting, after a connection ended with `error`, or raise it."""
-
-
-class _Reconnection:
-    """When to reconnect.
+class StreamState(Generic[ResponseT]):
+    """State of one reader's stream across reconnections.
 
     Args:
         jitter: random numbers in [0, 1), so that the clients of one server do not all reconnect at once.
+
+    Attributes:
+        response: type of the responses.
     """
+
+    response: type[ResponseT]
 
     def __init__(self, jitter: random.Random | None = None) -> None:
         chance = jitter or random.Random()  # noqa: S311 - spreads out clients, not for security
         self._backoff = Backoff(FIRST_DELAY, LONGEST_DELAY, chance=chance.random)
         self._failures = 0
         self._connected = False
+
+    def request(self) -> Message:
+        """Return the request for the next connection."""
+        raise NotImplementedError
+
+    def accept(self, response: ResponseT) -> bool:
+        """Record a response and return whether to deliver it to the reader."""
+        raise NotImplementedError
 
     def connected(self) -> None:
         """Note that a message has arrived."""
@@ -86,15 +87,18 @@ class _Reconnection:
         return delay
 
 
-class GameUpdates(_Reconnection):
+class GameUpdates(StreamState[StreamGamesResponse]):
     """State of one reader's stream of games across reconnections.
 
     Args:
         heartbeats: whether to deliver heartbeats to the reader.
+        jitter: see `StreamState`.
     """
 
-    def __init__(self, *, heartbeats: bool = False) -> None:
-        super().__init__()
+    response = StreamGamesResponse
+
+    def __init__(self, *, heartbeats: bool = False, jitter: random.Random | None = None) -> None:
+        super().__init__(jitter)
         self._heartbeats = heartbeats
 
     def request(self) -> StreamGamesRequest:
@@ -107,7 +111,7 @@ class GameUpdates(_Reconnection):
         return response.HasField("game") or (self._heartbeats and response.HasField("heartbeat"))
 
 
-class StreamResumption(_Reconnection):
+class StreamResumption(StreamState[StreamPredictionsResponse]):
     """State of one reader's stream of forecasts and outcomes across reconnections.
 
     Args:
@@ -115,8 +119,10 @@ class StreamResumption(_Reconnection):
         resume_token: position to resume after; empty to start now.
         include_current: whether to start with the newest forecasts of the last 12 hours.
         heartbeats: whether to deliver heartbeats to the reader.
-        jitter: see `_Reconnection`.
+        jitter: see `StreamState`.
     """
+
+    response = StreamPredictionsResponse
 
     def __init__(
         self,

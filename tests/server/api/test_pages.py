@@ -15,11 +15,14 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
 
 from dejavu.ops.v1.notification_service_pb2 import ListNotificationsRequest, Notification
+from dejavu.ops.v1.notification_service_pb2_grpc import NotificationServiceStub
 from dejavu.v1.game_service_pb2 import Game, GameStatus, ListGamesRequest
+from dejavu.v1.game_service_pb2_grpc import GameServiceStub
 from dejavu.v1.model_service_pb2 import ListModelsRequest
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import HALFTIME, AsyncDejavuClient
-from dejavu_client.transport.caller import Stubs
 from dejavu_common.clock import utc_now
 
 GAMES = [current_game(number) for number in range(5)]
@@ -30,37 +33,37 @@ class Listing(NamedTuple):
     """A list, whose name is that of the items of its pages.
 
     Attributes:
-        service: its service, as the client names it.
+        stub: returns a stub of its service.
         request: the type of its requests.
         id: returns the id of an item.
         expected: the ids of all pages.
     """
 
-    service: str
+    stub: Callable[[grpc.aio.Channel], Any]
     request: type[Any]
     id: Callable[[Any], str]
     expected: list[str]
 
 
 LISTS = {
-    "games": Listing("games", ListGamesRequest, attrgetter("game_id"), GAMES),
-    "models": Listing("models", ListModelsRequest, attrgetter("version"), MODELS),
-    "notifications": Listing("notifications", ListNotificationsRequest, attrgetter("id"), GAMES[::-1]),
-    "predictions": Listing("record", ListPredictionsRequest, attrgetter("forecast.game_id"), GAMES[::-1]),
+    "games": Listing(GameServiceStub, ListGamesRequest, attrgetter("game_id"), GAMES),
+    "models": Listing(ModelServiceStub, ListModelsRequest, attrgetter("version"), MODELS),
+    "notifications": Listing(NotificationServiceStub, ListNotificationsRequest, attrgetter("id"), GAMES[::-1]),
+    "predictions": Listing(RecordServiceStub, ListPredictionsRequest, attrgetter("forecast.game_id"), GAMES[::-1]),
 }
 
 
-async def page_of(stubs: Stubs, name: str, **fields: Any) -> tuple[list[str], str]:
+async def page_of(channel: grpc.aio.Channel, name: str, **fields: Any) -> tuple[list[str], str]:
     """Return the ids of a page and the token of the next one."""
     listing = LISTS[name]
-    call = getattr(getattr(stubs, listing.service), f"List{name.capitalize()}")
+    call = getattr(listing.stub(channel), f"List{name.capitalize()}")
     page = await call(listing.request(**fields))
     return [listing.id(each) for each in getattr(page, name)], page.next_page_token
 
 
 @pytest.fixture
-async def stubs(tmp_path: Path) -> AsyncIterator[Stubs]:
-    """Stubs of a worker with five models, published games, notifications and forecasts."""
+async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
+    """Channel to a worker with five models, published games, notifications and forecasts."""
     async with (
         async_worker(tmp_path, *map(PersistenceForecaster, MODELS)) as worker,
         AsyncDejavuClient(worker.address) as client,
@@ -75,28 +78,28 @@ async def stubs(tmp_path: Path) -> AsyncIterator[Stubs]:
             notification = Notification(id=game_id, target="phone", rule="half", game_id=game_id, text="half-time")
             await client.claim_notification(notification, "sender", 60.0)
             await client.predict(PATTERN, game_id=game_id, horizon=HALFTIME)
-        yield Stubs(channel)
+        yield channel
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_pages_hold_each_item_once_in_the_order_of_the_list(stubs: Stubs, name: str) -> None:
+async def test_pages_hold_each_item_once_in_the_order_of_the_list(channel: grpc.aio.Channel, name: str) -> None:
     expected = LISTS[name].expected
-    assert await page_of(stubs, name, page_size=501) == (expected, "")
+    assert await page_of(channel, name, page_size=501) == (expected, "")
     pages, token = list[list[str]](), ""
     while not pages or token:
-        page, token = await page_of(stubs, name, page_size=2, page_token=token)
+        page, token = await page_of(channel, name, page_size=2, page_token=token)
         pages.append(page)
     assert [each for page in pages for each in page] == expected
     assert len(pages[0]) == 2
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_a_negative_size_and_a_token_of_another_list_are_refused(stubs: Stubs, name: str) -> None:
-    refused = await refusal(page_of(stubs, name, page_size=-1))
+async def test_a_negative_size_and_a_token_of_another_list_are_refused(channel: grpc.aio.Channel, name: str) -> None:
+    refused = await refusal(page_of(channel, name, page_size=-1))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_SIZE")
     assert refused.violations == {"page_size": "-1; expected 1 to 500, or 0 for 50"}
     for other in LISTS.keys() - {name}:
-        _, token = await page_of(stubs, other, page_size=1)
+        _, token = await page_of(channel, other, page_size=1)
         for wrong in (token, token[:-4], "?", "bnVsbA==", "W10="):
-            refused = await refusal(page_of(stubs, name, page_token=wrong))
+            refused = await refusal(page_of(channel, name, page_token=wrong))
             assert ([*refused.violations], refused.reason) == (["page_token"], "INVALID_PAGE_TOKEN")

@@ -14,15 +14,7 @@ from typing import Annotated, Any, Final, TypedDict
 
 import typer
 
-from dejavu_client.access import (
-    ClientTlsFiles,
-    Credentials,
-    TokenFile,
-    TokenSource,
-    checked_token,
-    is_local,
-    tls_credentials,
-)
+from dejavu_client import access
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
 
@@ -52,8 +44,8 @@ Target = Annotated[
 class ClientOptions(TypedDict):
     """Arguments of a client."""
 
-    credentials: Credentials | None
-    token: TokenSource | None
+    credentials: access.Credentials | None
+    token: access.TokenSource | None
     allow_plaintext_token: bool
 
 
@@ -141,7 +133,7 @@ def client_options(target: str) -> ClientOptions:
     credentials = _credentials(values)
     allowed = bool(values.get("allow_plaintext_token"))
     token, source = _token(values.get("token_file"))
-    if token is not None and credentials is None and not allowed and not is_local(target):
+    if token is not None and credentials is None and not allowed and not access.is_local(target):
         raise typer.BadParameter(
             f"the token would be sent to {target} in plain text, where others can read it; give --tls, or "
             "--allow-plaintext-token if something else protects the network",
@@ -150,11 +142,11 @@ def client_options(target: str) -> ClientOptions:
     return ClientOptions(credentials=credentials, token=token, allow_plaintext_token=allowed)
 
 
-def tls_files() -> ClientTlsFiles | None:
+def tls_files() -> access.ClientTlsFiles | None:
     """Return the files of the running command's TLS options; None without TLS."""
     values = _given.get() or {}
     ca, cert, key = (values.get(name) for name in ("ca", "cert", "key"))
-    return ClientTlsFiles(ca, cert, key) if values.get("tls") or ca or cert else None
+    return access.ClientTlsFiles(ca, cert, key) if values.get("tls") or ca or cert else None
 
 
 def option_arguments() -> list[str]:
@@ -167,7 +159,7 @@ def option_arguments() -> list[str]:
     ]
 
 
-def _credentials(values: dict[str, Any]) -> Credentials | None:
+def _credentials(values: dict[str, Any]) -> access.Credentials | None:
     ca, cert, key = (values.get(name) for name in ("ca", "cert", "key"))
     if not (values.get("tls") or ca or cert or key):
         return None
@@ -178,25 +170,25 @@ def _credentials(values: dict[str, Any]) -> Credentials | None:
         if path is not None:
             _check_readable(path, option)
     try:
-        return tls_credentials(ca=ca, certificate=cert, key=key)
+        return access.tls_credentials(ca=ca, certificate=cert, key=key)
     except ValueError as error:
         option = "--ca" if str(error).startswith("ca=") else "--cert and --key"
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def _token(file: Path | None) -> tuple[TokenSource | None, str]:
+def _token(file: Path | None) -> tuple[access.TokenSource | None, str]:
     """Return the token, and the option or environment variable that it came from."""
     if file is not None:
         _check_readable(file, "--token-file")
         try:
-            return TokenFile(file), "--token-file"
+            return access.TokenFile(file), "--token-file"
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--token-file") from None
     text = os.environ.get(_TOKEN_VARIABLE)
     if not text:
         return None, ""
     try:
-        return checked_token(text, "the token"), _TOKEN_VARIABLE
+        return access.checked_token(text, "the token"), _TOKEN_VARIABLE
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=_TOKEN_VARIABLE) from None
 

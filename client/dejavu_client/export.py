@@ -16,27 +16,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final, Generic, TypeVar
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1.forecast_pb2 import (
-    HORIZON_FINAL,
-    HORIZON_HALFTIME,
-    AdaptationMode,
-    Forecast,
-    Horizon,
-    LateReason,
-    MarginSource,
-)
-from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, MarketKind, MarketSide
-from dejavu.v1.record_pb2 import MarketResult, RecordedMarket, RecordedPrediction
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Forecast, Horizon
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, MarketKind
+from dejavu.v1.record_pb2 import RecordedMarket, RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
 from dejavu.v1.scorecard_pb2 import Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client.formatting import elapsed_seconds, enum_word, last_differential, recorded_market, warning_label
 from dejavu_common.build import install
 from dejavu_common.files import atomic_replace
 from dejavu_common.shown_text import spreadsheet_cell
-from dejavu_feed.live_inputs import LIVE_INPUTS, LiveInput
+from dejavu_feed.live_inputs import LIVE_INPUTS
 
 Value = str | int | float | bool | datetime | list[float] | None
 RowT = TypeVar("RowT")
@@ -198,43 +190,59 @@ def time_of(timestamp: Timestamp) -> datetime:
     return timestamp.ToDatetime(tzinfo=UTC)
 
 
+_KINDS: Final = {
+    FieldDescriptor.CPPTYPE_BOOL: bool,
+    FieldDescriptor.CPPTYPE_DOUBLE: float,
+    FieldDescriptor.CPPTYPE_STRING: str,
+}
+"""Types of a column by those of a field; other numbers are whole."""
+
+
 def _field(
-    path: str, convert: Callable[[Any], Value] | None = None, *, message: Descriptor = RecordedPrediction.DESCRIPTOR
-) -> Callable[[Any], Value]:
-    """Return a getter of the field at a dotted path; None if the field, or a message on the path, is not set."""
-    steps = []
-    for name in path.split("."):
-        field = message.fields_by_name[name]
-        steps.append((name, field.has_presence))
-        message = field.message_type or message
+    name: str,
+    path: str,
+    message: Descriptor = RecordedPrediction.DESCRIPTOR,
+    message_of: Callable[[Any], Any] = lambda row: row,
+) -> ExportColumn[Any]:
+    """Return the column of a field: its value, the last word of an enum's name, or the time of a timestamp.
 
-    def pick(value: Any) -> Value:
-        for name, optional in steps:
-            if optional and not value.HasField(name):
+    A value is missing if its field, or a message on the path, is not set, or if it is an empty text.
+
+    Args:
+        name: name of the column.
+        path: dotted path of the field.
+        message: description of the message in which the path begins.
+        message_of: returns this message of a row; None if it has none.
+    """
+    fields = list[FieldDescriptor]()
+    for step in path.split("."):
+        fields.append(message.fields_by_name[step])
+        message = fields[-1].message_type or message
+    steps, field = [(each.name, each.has_presence) for each in fields], fields[-1]
+    kind: Any = _KINDS.get(field.cpp_type, int)
+    convert: Callable[[Any], Value] | None = None
+    if field.enum_type is not None:
+        kind, convert = str, partial(enum_word, field.enum_type)
+    elif field.message_type is not None:
+        kind, convert = datetime, time_of
+
+    def pick(row: Any) -> Value:
+        value = message_of(row)
+        for step, optional in steps:
+            if value is None or (optional and not value.HasField(step)):
                 return None
-            value = getattr(value, name)
-        return convert(value) if convert else value
+            value = getattr(value, step)
+        if convert is not None:
+            return convert(value)
+        return None if value == "" else value
 
-    return pick
-
-
-def _live_columns(each: LiveInput) -> Iterator[ExportColumn[RecordedPrediction]]:
-    """Yield the columns of a live input, one for each of its parts."""
-    for part, name, field in zip(each.parts, each.columns, each.fields, strict=True):
-        path = f"forecast.{field}"
-        if not part.is_enum:
-            yield ExportColumn(name, part.kind, _field(path))
-            continue
-        of_contract: Any = Forecast.DESCRIPTOR.fields_by_name[each.name]
-        if part.name:
-            of_contract = of_contract.message_type.fields_by_name[part.name]
-        yield ExportColumn(name, str, _field(path, partial(enum_word, of_contract.enum_type)))
+    return ExportColumn(name, kind, pick)
 
 
-def _scope(name: str) -> Callable[[FigureRow], Value]:
-    """Return a getter of a field of the scope; it returns None if the field is not set, or empty."""
-    pick = _field(name, message=ScoreFilter.DESCRIPTOR)
-    return lambda row: None if (value := pick(row.scope)) == "" else value
+def _fields(path: str, *names: str, prefix: str = "") -> Iterator[ExportColumn[RecordedPrediction]]:
+    """Yield columns of fields of one message, each with the name of its field after a prefix."""
+    for name in names:
+        yield _field(prefix + name, f"{path}.{name}")
 
 
 def _warnings(forecast: Forecast) -> str:
@@ -253,9 +261,8 @@ def _market_columns(
         settlement: path of the message with the result.
     """
 
-    def of_market(path: str, convert: Callable[[Any], Value] | None = None) -> Callable[[RecordedPrediction], Value]:
-        pick = _field(path, convert, message=RecordedMarket.DESCRIPTOR)
-        return lambda row: None if (market := recorded_market(row, kind)) is None else pick(market)
+    def of_market(column: str, path: str) -> ExportColumn[RecordedPrediction]:
+        return _field(f"{name}_{column}", path, RecordedMarket.DESCRIPTOR, lambda row: recorded_market(row, kind))
 
     def bankroll(row: RecordedPrediction) -> Value:
         recorded = recorded_market(row, kind)
@@ -264,107 +271,69 @@ def _market_columns(
         return recorded.market.bankroll if recorded.market.HasField("bankroll") else 1.0
 
     both = tuple(zip(sides, ("above", "below"), strict=True))
-    yield ExportColumn(f"{name}_line", float, of_market("market.line"))
+    yield of_market("line", "market.line")
     yield ExportColumn(f"{name}_bankroll", float, bankroll)
     for side, field in both:
-        yield ExportColumn(f"{name}_{side}_american", int, of_market(f"market.{field}.american"))
-    for column, value in (
-        ("odds", "decimal_odds"),
-        ("win_probability", "win_probability"),
-        ("fair_probability", "fair_probability"),
-        ("staking_probability", "staking_probability"),
-        ("expected_value", "expected_value"),
-    ):
-        for side, field in both:
-            yield ExportColumn(f"{name}_{side}_{column}", float, of_market(f"answer.{field}.{value}"))
-    yield ExportColumn(f"{name}_push_probability", float, of_market("answer.push_probability"))
-    yield ExportColumn(f"{name}_side", str, of_market("answer.side", partial(enum_word, MarketSide.DESCRIPTOR)))
-    yield ExportColumn(f"{name}_stake", float, of_market("answer.stake"))
-    result = partial(enum_word, MarketResult.DESCRIPTOR)
-    yield ExportColumn(f"{name}_result", str, _field(f"{settlement}.market_result", result))
-    yield ExportColumn(f"{name}_profit", float, _field(f"{settlement}.market_profit"))
+        yield of_market(f"{side}_american", f"market.{field}.american")
+    yield from (of_market(f"{side}_odds", f"answer.{field}.decimal_odds") for side, field in both)
+    for value in ("win_probability", "fair_probability", "staking_probability", "expected_value"):
+        yield from (of_market(f"{side}_{value}", f"answer.{field}.{value}") for side, field in both)
+    for value in ("push_probability", "side", "stake"):
+        yield of_market(value, f"answer.{value}")
+    yield _field(f"{name}_result", f"{settlement}.market_result")
+    yield _field(f"{name}_profit", f"{settlement}.market_profit")
 
 
 PREDICTION_COLUMNS: tuple[ExportColumn[RecordedPrediction], ...] = (
-    ExportColumn("sequence", int, _field("forecast.sequence")),
-    ExportColumn("revision", int, _field("forecast.revision")),
-    ExportColumn("superseded", bool, _field("superseded")),
-    ExportColumn("game_id", str, _field("forecast.game_id")),
-    ExportColumn("home_team", str, lambda row: row.forecast.home_team or None),
-    ExportColumn("away_team", str, lambda row: row.forecast.away_team or None),
+    *_fields("forecast", "sequence", "revision"),
+    _field("superseded", "superseded"),
+    *_fields("forecast", "game_id", "home_team", "away_team"),
     ExportColumn("horizon", str, lambda row: horizon_name(row.forecast.horizon)),
-    ExportColumn("elapsed_minutes", int, _field("forecast.elapsed_minutes")),
+    _field("elapsed_minutes", "forecast.elapsed_minutes"),
     ExportColumn("elapsed_seconds", float, lambda row: elapsed_seconds(row.forecast)),
     ExportColumn("at_moment", bool, lambda row: row.forecast.HasField("moment")),
-    ExportColumn("free_throws", int, _field("forecast.moment.free_throws")),
-    ExportColumn("model_version", str, _field("forecast.model_version")),
-    ExportColumn("generated_time", datetime, _field("forecast.generated_time", time_of)),
-    ExportColumn("alpha", float, _field("forecast.alpha")),
-    ExportColumn("point_forecast", float, _field("forecast.point_forecast")),
-    ExportColumn("interval_lower", float, _field("forecast.interval_lower")),
-    ExportColumn("interval_upper", float, _field("forecast.interval_upper")),
-    ExportColumn("home_lead_probability", float, _field("forecast.home_lead_probability")),
-    ExportColumn("expected_margin", float, _field("forecast.expected_margin")),
-    ExportColumn("margin_source", str, _field("forecast.margin_source", partial(enum_word, MarginSource.DESCRIPTOR))),
-    ExportColumn("margin_time", datetime, _field("forecast.margin_time", time_of)),
+    _field("free_throws", "forecast.moment.free_throws"),
+    *_fields("forecast", "model_version", "generated_time", "alpha", "point_forecast", "interval_lower"),
+    *_fields("forecast", "interval_upper", "home_lead_probability", "expected_margin", "margin_source", "margin_time"),
     ExportColumn("last_differential", float, last_differential),
-    ExportColumn("calibration_sequence", int, _field("forecast.calibration_sequence")),
-    ExportColumn(
-        "adaptation_mode",
-        str,
-        _field("forecast.adaptation.mode", partial(enum_word, AdaptationMode.DESCRIPTOR)),
-    ),
-    ExportColumn("adapted_lower", float, _field("forecast.adaptation.adapted_lower")),
-    ExportColumn("adapted_upper", float, _field("forecast.adaptation.adapted_upper")),
-    ExportColumn("static_lower", float, _field("forecast.adaptation.static_lower")),
-    ExportColumn("static_upper", float, _field("forecast.adaptation.static_upper")),
-    ExportColumn("outcome", int, _field("outcome.differential")),
-    ExportColumn("outcome_observed_time", datetime, _field("outcome.observed_time", time_of)),
-    ExportColumn("outcome_sequence", int, _field("outcome.sequence")),
-    ExportColumn("outcome_revision", int, _field("outcome.revision")),
-    ExportColumn("error", float, _field("settlement.error")),
-    ExportColumn("absolute_error", float, _field("settlement.absolute_error")),
-    ExportColumn("persistence_absolute_error", float, _field("settlement.persistence_absolute_error")),
-    ExportColumn("covered", bool, _field("settlement.covered")),
-    ExportColumn("brier", float, _field("settlement.brier")),
-    ExportColumn("crps", float, _field("settlement.crps")),
+    _field("calibration_sequence", "forecast.calibration_sequence"),
+    _field("adaptation_mode", "forecast.adaptation.mode"),
+    *_fields("forecast.adaptation", "adapted_lower", "adapted_upper", "static_lower", "static_upper"),
+    _field("outcome", "outcome.differential"),
+    *_fields("outcome", "observed_time", "sequence", "revision", prefix="outcome_"),
+    *_fields("settlement", "error", "absolute_error", "persistence_absolute_error", "covered", "brier", "crps"),
     *_market_columns("market", MARKET_KIND_LEAD, ("home", "away"), "settlement"),
-    ExportColumn("late", str, _field("forecast.late", partial(enum_word, LateReason.DESCRIPTOR))),
-    ExportColumn("game_date", str, lambda row: row.forecast.game_date or None),
-    ExportColumn("ratings_date", str, lambda row: row.forecast.ratings_date or None),
-    ExportColumn("finals_since", int, _field("forecast.finals_since")),
+    *_fields("forecast", "late", "game_date", "ratings_date", "finals_since"),
     ExportColumn("warnings", str, lambda row: _warnings(row.forecast) or None),
     ExportColumn("pattern", list, lambda row: list(row.pattern)),
     ExportColumn("distribution", list, lambda row: list(row.forecast.distribution) or None),
-    *(column for each in LIVE_INPUTS for column in _live_columns(each)),
-    ExportColumn("total_forecast", float, _field("forecast.total.point_forecast")),
-    ExportColumn("total_lower", float, _field("forecast.total.interval_lower")),
-    ExportColumn("total_upper", float, _field("forecast.total.interval_upper")),
-    ExportColumn("expected_total", float, _field("forecast.total.expected_total")),
-    ExportColumn("total_outcome", int, _field("outcome.total_points")),
-    ExportColumn("total_error", float, _field("settlement.total.error")),
-    ExportColumn("total_pace_absolute_error", float, _field("settlement.total.pace_absolute_error")),
-    ExportColumn("total_covered", bool, _field("settlement.total.covered")),
-    ExportColumn("total_crps", float, _field("settlement.total.crps")),
+    *(
+        _field(column, f"forecast.{field}")
+        for each in LIVE_INPUTS
+        for column, field in zip(each.columns, each.fields, strict=True)
+    ),
+    _field("total_forecast", "forecast.total.point_forecast"),
+    _field("total_lower", "forecast.total.interval_lower"),
+    _field("total_upper", "forecast.total.interval_upper"),
+    _field("expected_total", "forecast.total.expected_total"),
+    _field("total_outcome", "outcome.total_points"),
+    *_fields("settlement.total", "error", "pace_absolute_error", "covered", "crps", prefix="total_"),
     *_market_columns("total_market", MARKET_KIND_TOTAL, ("over", "under"), "settlement.total"),
-    ExportColumn("overtimes", int, _field("outcome.overtimes")),
+    _field("overtimes", "outcome.overtimes"),
 )
 """Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""
 
 
+def _scope(name: str) -> ExportColumn[FigureRow]:
+    return _field(name, name, ScoreFilter.DESCRIPTOR, lambda row: row.scope)
+
+
 FIGURE_COLUMNS: tuple[ExportColumn[FigureRow], ...] = (
     ExportColumn("rank", int, lambda row: row.rank),
-    ExportColumn("model_version", str, _scope("model_version")),
-    ExportColumn("game_id", str, _scope("game_id")),
-    ExportColumn("team", str, _scope("team")),
+    *map(_scope, ("model_version", "game_id", "team")),
     ExportColumn("horizon", str, lambda row: horizon_name(row.scope.horizon)),
-    ExportColumn("from_date", str, _scope("from_date")),
-    ExportColumn("to_date", str, _scope("to_date")),
-    ExportColumn("min_minutes", int, _scope("min_minutes")),
-    ExportColumn("max_minutes", int, _scope("max_minutes")),
-    ExportColumn("complete_minutes", bool, _scope("complete_minutes")),
-    ExportColumn("min_confidence", float, _scope("min_confidence")),
-    ExportColumn("min_difference", float, _scope("min_difference")),
+    *map(_scope, ("from_date", "to_date", "min_minutes", "max_minutes", "complete_minutes")),
+    *map(_scope, ("min_confidence", "min_difference")),
     ExportColumn("figure", str, lambda row: row.figure),
     ExportColumn("alpha", float, lambda row: row.alpha),
     ExportColumn("value", float, lambda row: row.value),

@@ -9,29 +9,8 @@ from typing import Final
 from google.protobuf.descriptor import EnumDescriptor
 
 from dejavu.ops.v1.operations_service_pb2 import MethodStats
-from dejavu.v1.forecast_pb2 import (
-    HORIZON_FINAL,
-    LATE_REASON_CLOCK,
-    LATE_REASON_GAME_DATE,
-    LATE_REASON_LATER_SECOND,
-    LATE_REASON_OBSERVED,
-    LATE_REASON_REPORTED,
-    LATE_REASON_SIDES,
-    LATE_REASON_TIME,
-    Forecast,
-    Horizon,
-    TeamKnowledge,
-    TotalForecast,
-    WarningReason,
-)
+from dejavu.v1 import forecast_pb2, prediction_service_pb2
 from dejavu.v1.market_pb2 import MarketKind
-from dejavu.v1.prediction_service_pb2 import (
-    RISK_FACTOR_KIND_PACE,
-    RISK_FACTOR_KIND_SWING,
-    RISK_FACTOR_KIND_TREND,
-    RISK_FACTOR_KIND_VOLATILITY,
-    RiskFactor,
-)
 from dejavu.v1.record_pb2 import Outcome, RecordedMarket, RecordedPrediction
 from dejavu_feed import moment as moments
 from dejavu_feed.horizon import MAX_SLOTS
@@ -86,14 +65,14 @@ def outcome_range(lower: float, upper: float) -> str:
     return f"{signed(first, 0)}…{signed(last, 0)}" if first <= last else f"{signed(lower)}…{signed(upper)}"
 
 
-def total_text(forecast: Forecast) -> str:
+def total_text(forecast: forecast_pb2.Forecast) -> str:
     """Format the forecast of total points as the end of a line: ", 225.3 points of both 208…243"; "" without one."""
     if not forecast.HasField("total"):
         return ""
     return f", {forecast.total.point_forecast:.1f} points of both {total_range(forecast.total)}"
 
 
-def total_range(total: TotalForecast) -> str:
+def total_range(total: forecast_pb2.TotalForecast) -> str:
     """Format the interval of a total, whose ends are whole numbers: 208…243."""
     return f"{total.interval_lower:.0f}…{total.interval_upper:.0f}"
 
@@ -112,9 +91,9 @@ def chance(probability: float) -> str:
     return f"{100 * probability:.0f} %"
 
 
-def horizon_label(horizon: Horizon.ValueType) -> str:
+def horizon_label(horizon: forecast_pb2.Horizon.ValueType) -> str:
     """Return the short name of a horizon: half or end."""
-    return "end" if horizon == HORIZON_FINAL else "half"
+    return "end" if horizon == forecast_pb2.HORIZON_FINAL else "half"
 
 
 def clock(period: int, seconds_left: float) -> str:
@@ -130,14 +109,14 @@ def period_name(period: int) -> str:
     return f"Q{period}" if overtime < 1 else "OT" if overtime == 1 else f"OT{overtime}"
 
 
-def play_time(forecast: Forecast, minute: str = "minute") -> str:
+def play_time(forecast: forecast_pb2.Forecast, minute: str = "minute") -> str:
     """Describe when in the game a forecast was made: its minute, or the clock of its moment."""
     if forecast.HasField("moment"):
         return clock(forecast.moment.period, forecast.moment.seconds_left)
     return f"{minute} {forecast.elapsed_minutes}"
 
 
-def elapsed_seconds(forecast: Forecast) -> float:
+def elapsed_seconds(forecast: forecast_pb2.Forecast) -> float:
     """Return the seconds of play since tip-off at which a forecast was made, overtimes included."""
     moment = moments.from_message(forecast)
     return 60.0 * forecast.elapsed_minutes if moment is None else moment.elapsed
@@ -156,32 +135,32 @@ def recorded_market(prediction: RecordedPrediction, kind: MarketKind.ValueType) 
 
 
 _LATE: Final = {
-    LATE_REASON_LATER_SECOND: "a later second of the game was already recorded",
-    LATE_REASON_CLOCK: "the game was more than a minute and a half further",
-    LATE_REASON_TIME: "its minute of play had long been recorded",
-    LATE_REASON_REPORTED: "an outcome had been reported, and withdrawn",
-    LATE_REASON_GAME_DATE: "made after the day of the game",
-    LATE_REASON_OBSERVED: "made after the outcome was observed",
-    LATE_REASON_SIDES: "its home and away teams were exchanged",
+    forecast_pb2.LATE_REASON_LATER_SECOND: "a later second of the game was already recorded",
+    forecast_pb2.LATE_REASON_CLOCK: "the game was more than a minute and a half further",
+    forecast_pb2.LATE_REASON_TIME: "its minute of play had long been recorded",
+    forecast_pb2.LATE_REASON_REPORTED: "an outcome had been reported, and withdrawn",
+    forecast_pb2.LATE_REASON_GAME_DATE: "made after the day of the game",
+    forecast_pb2.LATE_REASON_OBSERVED: "made after the outcome was observed",
+    forecast_pb2.LATE_REASON_SIDES: "its home and away teams were exchanged",
 }
 
 
-def late_text(forecast: Forecast) -> str:
+def late_text(forecast: forecast_pb2.Forecast) -> str:
     """Return the reason why a forecast is late, in words."""
     return _LATE.get(forecast.late, "made with hindsight")
 
 
-def outcome_verb(horizon: Horizon.ValueType) -> str:
+def outcome_verb(horizon: forecast_pb2.Horizon.ValueType) -> str:
     """Return the verb for the team ahead at a horizon: it leads at the half and wins at the end."""
-    return "wins" if horizon == HORIZON_FINAL else "leads"
+    return "wins" if horizon == forecast_pb2.HORIZON_FINAL else "leads"
 
 
-def is_last(forecast: Forecast) -> bool:
+def is_last(forecast: forecast_pb2.Forecast) -> bool:
     """Return whether only moments of the last minute and of overtimes can follow."""
-    return forecast.horizon == HORIZON_FINAL and forecast.elapsed_minutes == MAX_SLOTS
+    return forecast.horizon == forecast_pb2.HORIZON_FINAL and forecast.elapsed_minutes == MAX_SLOTS
 
 
-def is_played_out(forecast: Forecast, now: datetime) -> bool:
+def is_played_out(forecast: forecast_pb2.Forecast, now: datetime) -> bool:
     """Return whether a game without an outcome is in its last minute or overtime, by its newest forecast.
 
     False if this forecast was made too long ago: then the game is over, and its outcome was not reported.
@@ -189,7 +168,7 @@ def is_played_out(forecast: Forecast, now: datetime) -> bool:
     return is_last(forecast) and not is_given_up(forecast, now)
 
 
-def is_given_up(forecast: Forecast, now: datetime) -> bool:
+def is_given_up(forecast: forecast_pb2.Forecast, now: datetime) -> bool:
     """Return whether the newest forecast of a game is so old that the game must be over, reported or not."""
     return now - forecast.generated_time.ToDatetime(tzinfo=UTC) >= _LONGEST_END
 
@@ -207,12 +186,12 @@ def enum_word(enum: EnumDescriptor, value: int) -> str | None:
     return values[value].name.rpartition("_")[2].lower() if value in values and value else None
 
 
-def warning_label(reason: WarningReason.ValueType) -> str:
+def warning_label(reason: forecast_pb2.WarningReason.ValueType) -> str:
     """Return the reason of a warning in words, such as "ratings outdated".
 
     A reason of a later release is shown as its number.
     """
-    values = WarningReason.DESCRIPTOR.values_by_number
+    values = forecast_pb2.WarningReason.DESCRIPTOR.values_by_number
     name = values[reason].name if reason in values else f"{reason}"
     return name.removeprefix("WARNING_REASON_").replace("_", " ").lower()
 
@@ -242,21 +221,21 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
 
 
-def team_knowledge(known: TeamKnowledge, team: str) -> str:
+def team_knowledge(known: forecast_pb2.TeamKnowledge, team: str) -> str:
     """Describe how well the ratings know a team: BOS: June 2023 and 2 finals, hardly known."""
     earlier = date.fromisoformat(known.earlier_date) if known.earlier_date else None
     return knowledge_text(team, known.deviation, known.finals, earlier)
 
 
 _RISK_UNITS: Final = {
-    RISK_FACTOR_KIND_VOLATILITY: "points",
-    RISK_FACTOR_KIND_SWING: "points",
-    RISK_FACTOR_KIND_PACE: "points a game",
-    RISK_FACTOR_KIND_TREND: "points a minute",
+    prediction_service_pb2.RISK_FACTOR_KIND_VOLATILITY: "points",
+    prediction_service_pb2.RISK_FACTOR_KIND_SWING: "points",
+    prediction_service_pb2.RISK_FACTOR_KIND_PACE: "points a game",
+    prediction_service_pb2.RISK_FACTOR_KIND_TREND: "points a minute",
 }
 
 
-def risk_value(factor: RiskFactor) -> str:
+def risk_value(factor: prediction_service_pb2.RiskFactor) -> str:
     """Format the measured value of a factor of a risk score with its unit: 4.2 points."""
     return f"{factor.value:.1f} {_RISK_UNITS.get(factor.kind, '')}".rstrip()
 

@@ -7,12 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, Literal, TypedDict, Unpack
 
-from dejavu.v1.forecast_pb2 import (
-    HORIZON_FINAL,
-    HORIZON_HALFTIME,
-    Horizon,
-    MarginSource,
-)
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Horizon, MarginSource
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Market, MarketKind, Odds, Staking
 from dejavu.v1.prediction_service_pb2 import Lineups, PredictRequest
 from dejavu.v1.record_service_pb2 import (

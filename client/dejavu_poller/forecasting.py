@@ -22,7 +22,7 @@ from dejavu_poller.events import (
 )
 from dejavu_poller.horizons import HORIZON_RULES, HorizonState, at_horizon
 from dejavu_poller.predictor import OUTCOME_KNOWN, team_codes
-from dejavu_poller.transition import MAY_PASS, DueForecast, Transition
+from dejavu_poller.watched_game import MAY_PASS, DueForecast, Transition
 
 _STALE_AFTER: Final = 120.0
 """Plays that do not show the end of a horizon count as stale this many seconds after its earliest possible end. Until
@@ -99,8 +99,7 @@ def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence
             _accept(step, each, answer)
         elif isinstance(answer, MAY_PASS):  # a server error may be gone on the next attempt
             missing = answer
-            unanswered = (*step.game.unanswered_minutes, len(each.pattern))
-            step.game = replace(step.game, unanswered_minutes=unanswered)
+            step.set(unanswered_minutes=(*step.game.unanswered_minutes, len(each.pattern)))
         elif not isinstance(answer, Forecast) and answer.reason == OUTCOME_KNOWN:
             _close_by_record(step, each)
         else:
@@ -113,14 +112,14 @@ def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence
             label = horizon_label(each.horizon)
             step.fault(f"the server refused to forecast the {label}: {reason}", kind=FaultKind.REFUSED)
     if missing is None:
-        step.game = replace(step.game, unanswered=0)
+        step.set(unanswered=0)
     else:
         no_answer(step, missing)
 
 
 def no_answer(step: Transition, error: DejavuClientError) -> None:
     """Note that the server gave no answer; the request is retried."""
-    game = step.game = replace(step.game, failure=f"server: {error}", unanswered=step.game.unanswered + 1)
+    game = step.set(failure=f"server: {error}", unanswered=step.game.unanswered + 1)
     step.fault(f"no forecast, will retry: {error}", game.unanswered, kind=FaultKind.SERVER)
 
 
@@ -164,12 +163,12 @@ def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
     latency = None
     if completed is not None:
         latency = (step.known.now - completed).total_seconds()
-        step.game = replace(step.game, latencies=(*game.latencies, latency))
+        step.set(latencies=(*game.latencies, latency))
     # Include the time: a restored or different ledger reuses sequence numbers.
     key = (forecast.sequence, forecast.generated_time.ToNanoseconds())
     if key not in game.emitted:
         if forecast.sequence:
-            step.game = replace(step.game, emitted=game.emitted | {key})
+            step.set(emitted=game.emitted | {key})
         step.add(Prediction(game.state, due.pattern, forecast, latency, completed))
 
 

@@ -21,10 +21,8 @@ from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_poller.enricher import Enricher
 from dejavu_poller.events import Event, LineTaken
 from dejavu_poller.inputs import ForecastInputs, GameLine
-from dejavu_poller.reads import read_in_thread
-from dejavu_poller.transition import MAY_PASS
-from dejavu_poller.watched_file import WatchedFile
-from dejavu_poller.watched_game import WatchedGame
+from dejavu_poller.reads import WatchedFile, read_in_thread
+from dejavu_poller.watched_game import MAY_PASS, WatchedGame
 
 LINES: Final = "lines"
 """Source of the faults of lines."""

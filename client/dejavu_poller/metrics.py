@@ -39,9 +39,9 @@ from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
 from dejavu_common.http_server import serve_wsgi
 from dejavu_poller.events import Event, Fault, FaultKind, ForecastMissed, LeadershipChanged, OutcomeReported, Prediction
+from dejavu_poller.game_steps import SCOREBOARD
 from dejavu_poller.leadership import LeaderRole
 from dejavu_poller.poller import LINES, PRICES, SERVER, Poller
-from dejavu_poller.state_machine import SCOREBOARD
 
 LATENCY_BUCKETS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the latency histogram, in seconds. Polling every ten seconds adds up to ten."""

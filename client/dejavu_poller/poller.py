@@ -1,10 +1,10 @@
-"""Poller: reads the feed in turns and does what `step` requests for each game."""
+"""Poller: reads the feed in turns, and makes the calls of each game's steps (game_steps.py)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
 from dejavu_client.requests import FINAL, HALFTIME
@@ -19,24 +20,14 @@ from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.game_ids import is_all_star, is_replay
 from dejavu_feed.nba.live_feed import Feed
-from dejavu_feed.nba.live_payloads import Scoreboard
-from dejavu_poller import predictor
+from dejavu_feed.nba.live_payloads import GameStatus, PlayByPlay, Scoreboard
+from dejavu_feed.nba.plays import Play, completed_minutes
+from dejavu_poller import events, forecasting, game_steps, predictor
 from dejavu_poller.announcer import Announcer, Callback
 from dejavu_poller.box_scores import BoxScores
-from dejavu_poller.capabilities import CapabilityCache
+from dejavu_poller.capabilities import CapabilityCache, ModelCapabilities
 from dejavu_poller.enricher import Enricher
 from dejavu_poller.event_files import EventFiles
-from dejavu_poller.events import (
-    Event,
-    FaultKind,
-    GameSkipped,
-    LeadershipChanged,
-    ModelLimits,
-    Prediction,
-    RatingsOutdated,
-    Recovered,
-    fault_of,
-)
 from dejavu_poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_poller.inputs import ForecastInputs, GameLine
 from dejavu_poller.leadership import LeaderElection, Leadership
@@ -44,29 +35,19 @@ from dejavu_poller.lines import LINES, GameLines
 from dejavu_poller.moments import DEFAULT_PACE
 from dejavu_poller.prices import PRICES, PriceFile
 from dejavu_poller.reads import READ_TIMEOUT, FeedReads, read_in_thread
-from dejavu_poller.reporting import MAX_WATCHED, forgettable, is_done
-from dejavu_poller.state_machine import SCOREBOARD, Result, first_seen, step
+from dejavu_poller.reporting import MAX_WATCHED, forgettable, is_done, next_report, take_report
 from dejavu_poller.summary import Summary, summarize
-from dejavu_poller.transition import (  # names of state_machine.py, whose requests this module carries out
+from dejavu_poller.watched_game import (
     MAY_PASS,
     DueForecast,
-    Effect,
-    EffectFailed,
-    ForecastsAnswered,
-    HistoryRead,
+    DueMoment,
     Knowledge,
-    ModelRead,
-    Observation,
-    OutcomeAnswered,
-    PlaysRead,
-    Read,
-    ReadHistory,
-    ReportOutcome,
-    RequestForecasts,
-    StateRead,
-    TurnStarted,
+    PendingOutcome,
+    PollBackoff,
+    Transition,
+    WatchedGame,
+    watched_horizons,
 )
-from dejavu_poller.watched_game import DueMoment, PendingOutcome, PollBackoff, WatchedGame
 
 __all__ = ["DEFAULT_END_INTERVAL", "DEFAULT_INTERVAL", "LINES", "PRICES", "SERVER", "Callback", "Poller"]
 
@@ -159,8 +140,8 @@ class Poller:
         pace: float = DEFAULT_PACE,
         report: bool = True,
         election: LeaderElection | None = None,
-        on_prediction: Sequence[Callback[Prediction]] = (),
-        on_event: Sequence[Callback[Event]] = (),
+        on_prediction: Sequence[Callback[events.Prediction]] = (),
+        on_event: Sequence[Callback[events.Event]] = (),
         event_files: EventFiles | None = None,
         lines: GameLines | None = None,
         prices: PriceFile | None = None,
@@ -190,7 +171,7 @@ class Poller:
         self._now = now
         self._board = _Board()
         self._reads = FeedReads()
-        self._health = {SERVER: _Health(), SCOREBOARD: _Health()}
+        self._health = {SERVER: _Health(), game_steps.SCOREBOARD: _Health()}
         self._lines = lines
         self._enrichers = [each for each in (lines, box_scores, prices, event_files) if each is not None]
         self._stop = asyncio.Event()
@@ -207,7 +188,7 @@ class Poller:
         self.stop()
         await self._reads.close()
 
-    def add_callback(self, callback: Callback[Event]) -> None:
+    def add_callback(self, callback: Callback[events.Event]) -> None:
         """Add a callback for all events from now on."""
         self._announcer.add(callback)
 
@@ -259,7 +240,7 @@ class Poller:
     @property
     def scoreboard_failure(self) -> str:
         """Why the last read of the scoreboard failed; "" if it succeeded."""
-        return self._health[SCOREBOARD].failure
+        return self._health[game_steps.SCOREBOARD].failure
 
     @property
     def server_failure(self) -> str:
@@ -296,7 +277,7 @@ class Poller:
             await self._reads.close()
             self._forget(list(self.games))
             self._board = _Board()
-        await self._emit(LeadershipChanged(status))
+        await self._emit(events.LeadershipChanged(status))
 
     def turn(self, *, only_ends: bool = False) -> None:
         """Start reads of the scoreboard and the live games, except for sources still being read.
@@ -313,7 +294,7 @@ class Poller:
                 self._start_turn(game_id)
             return
         self._forget_old()  # before the turn's reads, because a game that is being read is not forgotten
-        for source, read in ((SERVER, self._check_server), (SCOREBOARD, self._read_scoreboard)):
+        for source, read in ((SERVER, self._check_server), (game_steps.SCOREBOARD, self._read_scoreboard)):
             health = self._health[source]
             if source not in self._reads and health.backoff.skip:
                 self._health[source] = _Health(health.failure, health.backoff.waited())
@@ -325,11 +306,25 @@ class Poller:
             self._start_turn(game_id)
 
     def _start_turn(self, game_id: str) -> None:
-        failures = self._health[SCOREBOARD].backoff.failures
-        hidden = game_id not in self._board.shown or failures >= _BOXSCORES_AFTER_FAILURES
-        looking_up = _box_score(game_id) in self._reads
-        for effect in self._step(game_id, TurnStarted(game_id in self._reads, hidden, looking_up)):
-            self._start(game_id, effect)
+        step = self._step(game_id)
+        if game_id not in self._reads:
+            if step.game.needs_plays and not step.game.backoff.skip:
+                self._start_plays(game_id)
+            else:
+                if step.game.needs_plays:
+                    step.set(backoff=step.game.backoff.waited())
+                if (outcome := next_report(step, this_turn=True)) is not None:
+                    failed = partial(self._not_done, game_id, "report_backoff")
+                    self._reads.start(game_id, partial(self._report_outcomes, game_id, outcome), failed)
+        is_down = self._health[game_steps.SCOREBOARD].backoff.failures >= _BOXSCORES_AFTER_FAILURES
+        hidden = game_id not in self._board.shown or is_down
+        # The scoreboard may switch to the next day while a long game is still live.
+        if hidden and _box_score(game_id) not in self._reads and step.game.needs_box_score(self._now()):
+            if step.game.box_backoff.skip:
+                step.set(box_backoff=step.game.box_backoff.waited())
+            else:
+                failed = partial(self._not_done, game_id, "box_backoff")
+                self._reads.start(_box_score(game_id), partial(self._read_box_score, game_id), failed)
 
     async def idle(self) -> None:
         """Wait until no read is in progress."""
@@ -345,60 +340,84 @@ class Poller:
     def _knowledge(self) -> Knowledge:
         return Knowledge(self._now(), self._model.known, self._keeps_record, self._pace)
 
-    def _step(self, game_id: str, observation: Observation) -> list[Effect]:
-        return self._keep(step(self.games[game_id], observation, self._knowledge()))
+    def _step(self, game_id: str) -> Transition:
+        return Transition(self.games, game_id, self._knowledge)
 
-    def _keep(self, result: Result) -> list[Effect]:
-        game, effects = result
-        self.games[game.state.game_id] = game
-        return effects
+    async def _emit_all(self, step: Transition) -> None:
+        """Emit the events of a step."""
+        events, step.events = step.events, []
+        for event in events:
+            await self._emit(event)
 
-    def _start(self, game_id: str, effect: Effect) -> None:
-        source, work = game_id, partial(self._run, game_id, [effect])
-        if effect is Read.BOX_SCORE:
-            source, work = _box_score(game_id), partial(self._read_box_score, game_id)
-        elif effect is Read.PLAYS:
-            work = partial(self._read_plays, game_id)
-        self._reads.start(source, work, lambda error: self._observe(game_id, EffectFailed(effect, error)))
+    def _start_plays(self, game_id: str) -> None:
+        self._reads.start(game_id, partial(self._read_plays, game_id), partial(self._plays_failed, game_id))
 
-    async def _observe(self, game_id: str, observation: Observation) -> None:
-        await self._run(game_id, self._step(game_id, observation))
+    async def _plays_failed(self, game_id: str, error: FeedError) -> None:
+        step = self._step(game_id)
+        game_steps.fail(step, error)
+        await self._emit_all(step)
 
-    async def _run(self, game_id: str, effects: list[Effect]) -> None:
-        """Carry out the requests of a transition, and the further requests that their answers cause."""
-        while effects:
-            follow_up: list[Effect] = []
-            for effect in effects:
-                if (answer := await self._do(game_id, effect)) is not None:
-                    follow_up += self._step(game_id, answer)
-                    if isinstance(answer, OutcomeAnswered) and isinstance(answer.answer, UnimplementedError):
-                        self._keeps_record = False
-            effects = follow_up
+    async def _not_done(self, game_id: str, name: str, error: FeedError) -> None:
+        """Note that a read of the box score failed, or a report by an error of the poller; `name` is its backoff."""
+        backoff = getattr(self.games[game_id], name).failed()
+        self._step(game_id).set(**{name: backoff})
+        await self._emit(events.fault_of(game_id, error, backoff.failures))
 
-    async def _do(self, game_id: str, effect: Effect) -> Observation | None:
-        """Start a read of the feed, emit an event, or return the answer or error of a request to the server."""
-        if isinstance(effect, RequestForecasts | ReportOutcome):
-            while not self.leads:  # noqa: ASYNC110 - a clock decides; `_follow_election` ends this if another one works
-                await asyncio.sleep(_ELECTION_SECONDS)
-        match effect:
-            case Read.PLAYS | Read.BOX_SCORE:
-                self._start(game_id, effect)
-            case Read.MODEL:
-                return await self._read_model()
-            case ReadHistory(version):
-                return await self._read_history(game_id, version)
-            case RequestForecasts(due):
-                return ForecastsAnswered(due, await self._request(game_id, due))
-            case ReportOutcome(outcome):
-                return await self._report_outcome(outcome)
-            case event:
-                await self._emit(event)
-        return None
+    async def _follow_plays(self, game_id: str, read: PlayByPlay, status: GameStatus) -> None:
+        """Forecast from plays, and report the outcomes that they show."""
+        step = self._step(game_id)
+        taken = game_steps.take_plays(step, read, status)
+        if taken is None:
+            await self._emit_all(step)
+            return
+        stale = ""
+        try:
+            stale = await self._forecast(step, taken.plays)
+        except DejavuClientError as error:
+            game_steps.miss_model(step, taken.plays, error)
+        outcome, moments = game_steps.finish(step, taken, stale)
+        await self._emit_all(step)
+        if outcome is not None:
+            await self._report_outcomes(game_id, outcome)
+        elif moments:
+            game_steps.take_moments(step, moments, await self._request(game_id, moments))
+
+    async def _forecast(self, step: Transition, plays: Sequence[Play]) -> str:
+        """Request the forecasts that are due; return why the plays are too old, or "".
+
+        Raises:
+            DejavuClientError: if the server does not tell its model.
+        """
+        model = None
+        if step.game.history_attempts:
+            await self._emit_all(step)
+            model = await self._read_model()
+            attempts = step.game.history_attempts - 1
+            recorded = await self._read_history(step.game_id, model.version)
+            # Without an answer, retry in a later turn. Minutes reported as missed until then no longer count as missed
+            # once forecasts are loaded.
+            step.set(history_attempts=attempts if recorded is None else 0)
+            if recorded is not None:
+                forecasting.restore(step, recorded, completed_minutes(plays), model)
+        if not game_steps.can_forecast(step, plays):
+            return ""
+        await self._emit_all(step)
+        model = model or await self._read_model()
+        due, stale = forecasting.take_due(step, plays, model)
+        if due:
+            await self._emit_all(step)
+            forecasting.take_answers(step, due, await self._request(step.game_id, due))
+        return stale
+
+    async def _until_leading(self) -> None:
+        while not self.leads:  # noqa: ASYNC110 - a clock decides; `_follow_election` ends this if another one works
+            await asyncio.sleep(_ELECTION_SECONDS)
 
     async def _request(
         self, game_id: str, due: Sequence[DueForecast] | Sequence[DueMoment]
     ) -> list[Forecast | DejavuClientError]:
-        """Request forecasts with the inputs of the enrichers."""
+        """Request forecasts with the inputs of the enrichers, once this poller leads."""
+        await self._until_leading()
         inputs = ForecastInputs()
         for enricher in self._enrichers:
             await enricher.enrich(self.games[game_id], [len(each.pattern) for each in due], inputs)
@@ -413,46 +432,60 @@ class Poller:
             self._model.forget()  # the server refused a request that its model reportedly supports
         return answers
 
-    async def _report_outcome(self, outcome: PendingOutcome) -> OutcomeAnswered:
-        players = [line for enricher in self._enrichers for line in await enricher.players(outcome)]
-        try:
-            return OutcomeAnswered(outcome, await predictor.report_outcome(self._client, outcome, players))
-        except DejavuClientError as error:
-            return OutcomeAnswered(outcome, error)
+    async def _report_outcomes(self, game_id: str, outcome: PendingOutcome | None) -> None:
+        """Report an outcome of a game, and those that can be reported after it, while this poller leads."""
+        step = self._step(game_id)
+        while outcome is not None:
+            await self._until_leading()
+            players = [line for enricher in self._enrichers for line in await enricher.players(outcome)]
+            answer: ReportOutcomeResponse | DejavuClientError
+            try:
+                answer = await predictor.report_outcome(self._client, outcome, players)
+            except DejavuClientError as error:
+                answer = error
+            outcome = take_report(step, outcome, answer)
+            if isinstance(answer, UnimplementedError):
+                self._keeps_record = False
+            await self._emit_all(step)
 
-    async def _read_model(self) -> ModelRead:
-        try:
-            model = await self._model.get()
-        except DejavuClientError as error:
-            return ModelRead(error)
+    async def _read_model(self) -> ModelCapabilities:
+        """Return the capabilities of the server's model.
+
+        Raises:
+            DejavuClientError: if the server has never told them.
+        """
+        model = await self._model.get()
         limits = model.unsupported(self.minutes)
         if limits != self.limits:
             self.limits = limits
             if limits:
-                await self._emit(ModelLimits(model.version, limits))
+                await self._emit(events.ModelLimits(model.version, limits))
         outdated = "" if self._replays_only else model.advice
         if outdated != self.outdated_ratings:
             self.outdated_ratings = outdated
             if outdated:
-                await self._emit(RatingsOutdated(model.version, outdated))
-        return ModelRead()
+                await self._emit(events.RatingsOutdated(model.version, outdated))
+        return model
 
     @property
     def _replays_only(self) -> bool:
         """Whether all games are replays, which have dates of their own; True if there are no games."""
         return all(map(is_replay, self.games))
 
-    async def _read_history(self, game_id: str, version: str) -> HistoryRead:
+    async def _read_history(
+        self, game_id: str, version: str
+    ) -> Mapping[Horizon.ValueType, Mapping[int, events.MinuteForecast]] | None:
+        """Return the forecasts recorded before this poller started; None if the server did not answer."""
         try:
-            return HistoryRead(await predictor.load_recorded(self._client, game_id, version))
+            return await predictor.load_recorded(self._client, game_id, version)
         except MAY_PASS:
-            return HistoryRead(None)
+            return None
         except DejavuClientError:  # a server without a track record
-            return HistoryRead({})
+            return {}
 
     async def _read_scoreboard(self) -> None:
         read = await self._read(self._feed.scoreboard)
-        await self._answered(SCOREBOARD)
+        await self._answered(game_steps.SCOREBOARD)
         self._board.time = self._now()
         for enricher in self._enrichers:
             await enricher.follow(read.games, leads=self.leads)  # also to be ready to take over
@@ -468,22 +501,32 @@ class Poller:
         for state in read.games:
             if is_all_star(state.game_id):
                 if state.game_id not in board.skipped:
-                    await self._emit(GameSkipped(state, "an All-Star game, which no model covers"))
+                    await self._emit(events.GameSkipped(state, "an All-Star game, which no model covers"))
                 board.skipped = frozenset({state.game_id, *(board.skipped & board.shown)})
                 continue
+            step = self._step(state.game_id)
             if state.game_id in self.games:
-                effects = self._step(state.game_id, StateRead(state, busy=state.game_id in self._reads))
+                to_read = game_steps.take_state(step, state, busy=state.game_id in self._reads)
             elif len(self.games) >= MAX_WATCHED:
                 board.waiting += 1  # the game waits until others are forgotten
                 continue
             else:
-                known = self._knowledge()
-                seen = first_seen(state, known, day=read.date, minutes=self.minutes, to_report=self._report)
-                effects = self._keep(seen)
-            await self._run(state.game_id, effects)
+                self.games[state.game_id] = WatchedGame(
+                    state,
+                    self._now(),
+                    day=read.date,
+                    horizons=watched_horizons(self.minutes),
+                    to_report=self._report,
+                    # Before its tip-off there are no recorded forecasts to load.
+                    history_attempts=0 if state.status is GameStatus.SCHEDULED else game_steps.HISTORY_ATTEMPTS,
+                )
+                to_read = game_steps.state_changed(step, busy=False)
+            await self._emit_all(step)
+            if to_read:
+                self._start_plays(state.game_id)
         crowded = [f"more than {MAX_WATCHED} games; the rest is followed once others are forgotten"]
         faults = frozenset((*map(str, read.faults), *crowded[: board.waiting]))
-        await self._announcer.announce_faults(SCOREBOARD, faults, FaultKind.MALFORMED)
+        await self._announcer.announce_faults(game_steps.SCOREBOARD, faults, events.FaultKind.MALFORMED)
 
     def _forget_old(self) -> None:
         """Forget games that the scoreboard no longer shows: old ones, and one for each game that waits for a place."""
@@ -505,28 +548,35 @@ class Poller:
         else:
             await self._answered(SERVER)
             if not self._replays_only:
-                await self._read_model()  # before the first forecast is due, there is time to refresh old ratings
+                with suppress(
+                    DejavuClientError
+                ):  # before the first forecast is due: there is time to refresh old ratings
+                    await self._read_model()
 
     async def _answered(self, source: str) -> None:
         """Note that a source answers; report it, if it failed before."""
         if self._health[source].failure:
-            await self._emit(Recovered(source))
+            await self._emit(events.Recovered(source))
         self._health[source] = _Health()
 
     async def _failed(self, source: str, error: FeedError | DejavuClientError) -> None:
         self._health[source] = health = _Health(str(error), self._health[source].backoff.failed())
-        await self._emit(fault_of(source, error, health.backoff.failures))
+        await self._emit(events.fault_of(source, error, health.backoff.failures))
 
     async def _read_box_score(self, game_id: str) -> None:
         """Read the box score of a game that the scoreboard no longer shows."""
         state = await self._read(self._feed.game, game_id)
-        await self._observe(game_id, StateRead(state, busy=game_id in self._reads, in_box_score=True))
+        step = self._step(game_id)
+        to_read = game_steps.take_state(step, state, busy=game_id in self._reads, in_box_score=True)
+        await self._emit_all(step)
+        if to_read:
+            self._start_plays(game_id)
 
     async def _read_plays(self, game_id: str) -> None:
         status = self.games[game_id].state.status
         read = await self._read(self._feed.plays, game_id)
         reads = self.games[game_id].reads
-        await self._observe(game_id, PlaysRead(read.plays, status, read.faults))
+        await self._follow_plays(game_id, read, status)
         if game_id in self.games and self.games[game_id].reads > reads:
             for enricher in self._enrichers:
                 for event in await enricher.keep(game_id, read.events):
@@ -537,12 +587,12 @@ class Poller:
             await enricher.read()
             await self._announce_faults(enricher)
 
-        self._reads.start(enricher.source, read, lambda error: self._emit(fault_of(enricher.source, error)))
+        self._reads.start(enricher.source, read, lambda error: self._emit(events.fault_of(enricher.source, error)))
 
     async def _announce_faults(self, enricher: Enricher) -> None:
-        await self._announcer.announce_faults(enricher.source, enricher.faults, FaultKind.UNAVAILABLE)
+        await self._announcer.announce_faults(enricher.source, enricher.faults, events.FaultKind.UNAVAILABLE)
 
-    async def _emit(self, event: Event) -> None:
+    async def _emit(self, event: events.Event) -> None:
         await self._announcer.announce(event)
 
 

@@ -10,16 +10,8 @@ from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE, Foreca
 from dejavu.v1.market_pb2 import MARKET_KIND_TOTAL, MARKET_RECORDING_RECORDED
 from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, Lineups, PredictRequest
 from dejavu.v1.record_service_pb2 import PlayerLine, ReportOutcomeResponse
+from dejavu_client import errors
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.errors import (
-    DejavuClientError,
-    FailedPreconditionError,
-    InternalError,
-    InvalidArgumentError,
-    UnavailableError,
-    UnimplementedError,
-    from_predict_error,
-)
 from dejavu_client.logs import get_logger
 from dejavu_client.requests import FINAL, Conditions, predict_request
 from dejavu_client.transport.servers import HealthStatus
@@ -32,8 +24,7 @@ from dejavu_feed.teams import team_code
 from dejavu_poller.events import MinuteForecast
 from dejavu_poller.horizons import overtimes_by
 from dejavu_poller.inputs import ForecastInputs
-from dejavu_poller.transition import DueForecast
-from dejavu_poller.watched_game import DueMoment, PendingOutcome
+from dejavu_poller.watched_game import DueForecast, DueMoment, PendingOutcome
 
 OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
 """Reason of the error for a forecast whose outcome is already recorded."""
@@ -56,11 +47,11 @@ async def check_server(client: AsyncDejavuClient) -> None:
     """
     try:
         status = await client.health(_SERVICE)
-    except UnimplementedError:  # a proxy before it forwards no health checks
+    except errors.UnimplementedError:  # a proxy before it forwards no health checks
         await client.list_models()
         return
     if status is not HealthStatus.SERVING:
-        raise UnavailableError(f"the server makes no forecasts: its health is {status.name}")
+        raise errors.UnavailableError(f"the server makes no forecasts: its health is {status.name}")
 
 
 async def request_forecasts(
@@ -68,7 +59,7 @@ async def request_forecasts(
     game: GameState,
     due: Sequence[DueForecast] | Sequence[DueMoment],
     inputs: ForecastInputs,
-) -> list[Forecast | DejavuClientError]:
+) -> list[Forecast | errors.DejavuClientError]:
     """Request a game's forecasts, of minutes or at moments, in one call.
 
     Args:
@@ -119,14 +110,14 @@ def _options(game: GameState, minute: int, inputs: ForecastInputs) -> dict[str, 
 
 async def _answers(
     client: AsyncDejavuClient, game_id: str, requests: Sequence[PredictRequest], inputs: ForecastInputs
-) -> list[Forecast | DejavuClientError]:
+) -> list[Forecast | errors.DejavuClientError]:
     """Return the answers; ask again without the prices for each forecast that was refused with them."""
     answers = await _answers_once(client, game_id, requests, inputs)
     priced = [
         index
         for index, (request, answer) in enumerate(zip(requests, answers, strict=True))
         if request.markets
-        and isinstance(answer, InvalidArgumentError | FailedPreconditionError)
+        and isinstance(answer, errors.InvalidArgumentError | errors.FailedPreconditionError)
         and answer.reason != OUTCOME_KNOWN
     ]
     if priced:
@@ -152,20 +143,20 @@ def _without_refused(request: PredictRequest, refusal: object) -> PredictRequest
 
 async def _answers_once(
     client: AsyncDejavuClient, game_id: str, requests: Sequence[PredictRequest], inputs: ForecastInputs
-) -> list[Forecast | DejavuClientError]:
+) -> list[Forecast | errors.DejavuClientError]:
     try:
         with span("poll.forecast", game_id=game_id, forecasts=len(requests)):
             results = await client.predict_batch(requests)
-    except DejavuClientError as error:
+    except errors.DejavuClientError as error:
         return [error] * len(requests)
     if len(results) != len(requests):
-        mismatch = InternalError(f"{len(requests)} forecasts requested, {len(results)} returned")
+        mismatch = errors.InternalError(f"{len(requests)} forecasts requested, {len(results)} returned")
         return [mismatch] * len(requests)
     for market in (each for result in results for each in result.markets):
         inputs.recorded |= market.recording == MARKET_RECORDING_RECORDED
         implausible = (each for each in market.warnings if each.reason == WARNING_REASON_IMPLAUSIBLE_DIFFERENCE)
         inputs.price_faults.extend(each.text for each in implausible)
-    return [each.forecast if each.HasField("forecast") else from_predict_error(each.error) for each in results]
+    return [each.forecast if each.HasField("forecast") else errors.from_predict_error(each.error) for each in results]
 
 
 async def load_recorded(
@@ -234,7 +225,7 @@ async def report_outcome(
     ]
     try:
         return await report(observed_time=outcome.observed, total_points=total, players=players)
-    except InvalidArgumentError as error:
+    except errors.InvalidArgumentError as error:
         # The clock of the feed or of this machine may be ahead of the server's: let the server set the time. The
         # differential must be reported even if the total contradicts a recorded one, or the box score is wrong.
         refused = {each.field.partition("[")[0] for each in error.field_violations}

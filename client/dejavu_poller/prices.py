@@ -18,7 +18,7 @@ from dejavu_feed.nba.live_payloads import GameState
 from dejavu_poller.enricher import Enricher
 from dejavu_poller.events import Event, Fault, FaultKind, PricesTaken
 from dejavu_poller.inputs import ForecastInputs, GamePrices
-from dejavu_poller.watched_file import WatchedFile
+from dejavu_poller.reads import WatchedFile
 from dejavu_poller.watched_game import WatchedGame
 
 PRICES: Final = "prices"

@@ -22,8 +22,7 @@ from dejavu_feed.nba.plays import Play, earliest_end, ended_at
 from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_poller.events import FaultKind, OutcomeReported
 from dejavu_poller.horizons import HORIZON_RULES, at_horizon
-from dejavu_poller.transition import MAY_PASS, ReportOutcome, Transition
-from dejavu_poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
+from dejavu_poller.watched_game import MAY_PASS, PendingOutcome, PollBackoff, Transition, WatchedGame
 
 KEPT: Final = timedelta(days=2)
 """Time for which a poller remembers games that the feed does not show: it may run for a season, and each takes a third
@@ -53,9 +52,8 @@ def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horiz
             state = at_horizon(game.state, horizon, score, plays)
             observed = _observed(step, plays, state.period)
             reports[horizon] = PendingOutcome(state, horizon, score.home - score.away, observed)
-            game = replace(game, report_backoff=replace(game.report_backoff, skip=0))
-    if reports != game.reports:
-        step.game = replace(game, reports=reports)
+            step.set(report_backoff=replace(game.report_backoff, skip=0))
+    step.set(reports=reports)
 
 
 def _observed(step: Transition, plays: Sequence[Play], period: int) -> datetime | None:
@@ -80,7 +78,7 @@ def give_up(step: Transition) -> None:
         horizon: replace(report, done=report.done or not _confirmed(report, game.state))
         for horizon, report in game.reports.items()
     }
-    step.game = replace(game, reports=reports)
+    step.set(reports=reports)
 
 
 def is_pending(game: WatchedGame, *, keeps_record: bool) -> bool:
@@ -121,8 +119,8 @@ def _awaits_server(game: WatchedGame) -> bool:
     return any(not report.done and _confirmed(report, game.state) for report in game.reports.values())
 
 
-def report_next(step: Transition, *, this_turn: bool = False) -> None:
-    """Request the next confirmed report of a game, halftime before final.
+def next_report(step: Transition, *, this_turn: bool = False) -> PendingOutcome | None:
+    """Return the next confirmed outcome of a game to report, halftime before final; None if there is none.
 
     Args:
         step: the transition.
@@ -130,37 +128,36 @@ def report_next(step: Transition, *, this_turn: bool = False) -> None:
     """
     game = step.game
     ready = next(iter(_ready(game)), None) if is_pending(game, keeps_record=step.known.keeps_record) else None
-    if ready is None:
-        return
-    if this_turn and game.report_backoff.skip:
-        step.game = replace(game, report_backoff=game.report_backoff.waited())
-    else:
-        step.add(ReportOutcome(ready))
+    if ready is not None and this_turn and game.report_backoff.skip:
+        step.set(report_backoff=game.report_backoff.waited())
+        return None
+    return ready
 
 
-def take_report(step: Transition, outcome: PendingOutcome, answer: ReportOutcomeResponse | DejavuClientError) -> None:
-    """Take the answer to a report, and request the next one unless the server does not answer."""
+def take_report(
+    step: Transition, outcome: PendingOutcome, answer: ReportOutcomeResponse | DejavuClientError
+) -> PendingOutcome | None:
+    """Take the answer to a report, and return the next one unless the server does not answer."""
     label = horizon_label(outcome.horizon)
     if isinstance(answer, UnimplementedError):
         if step.known.keeps_record:  # no report of another game has discovered this before
             step.fault(f"the server keeps no track record, outcomes are not reported: {answer}", kind=FaultKind.REFUSED)
-        return
+        return None
     if isinstance(answer, MAY_PASS):
         backoff = step.game.report_backoff.failed()
-        step.game = replace(step.game, failure=f"server: {answer}", report_backoff=backoff)
+        step.set(failure=f"server: {answer}", report_backoff=backoff)
         reason = f"the outcome of the {label} was not reported, will retry: {answer}"
         step.fault(reason, backoff.failures, kind=FaultKind.SERVER)
-        return
-    done = replace(outcome, done=True)
+        return None
     if step.game.reports.get(outcome.horizon) == outcome:  # the outcome was not corrected meanwhile
-        step.game = replace(step.game, reports={**step.game.reports, outcome.horizon: done})
+        step.set(reports={**step.game.reports, outcome.horizon: replace(outcome, done=True)})
     if isinstance(answer, DejavuClientError):
         step.fault(f"the server refused the outcome of the {label}: {answer}", kind=FaultKind.REFUSED)
     else:
-        step.game = replace(step.game, report_backoff=PollBackoff())
+        step.set(report_backoff=PollBackoff())
         settled = answer.settled_forecasts
         step.add(OutcomeReported(outcome.game, outcome.horizon, outcome.differential, answer.outcome, settled))
-    report_next(step)
+    return next_report(step)
 
 
 def _ready(game: WatchedGame) -> list[PendingOutcome]:

@@ -1,18 +1,29 @@
-"""State of a watched game, as immutable data: feed, forecasts and pending outcomes; `step` computes the next."""
+"""State of a watched game, as immutable data: feed, forecasts and pending outcomes; and its changes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu_client.errors import PASSING, InternalError, UnauthenticatedError
 from dejavu_client.requests import FEED_HORIZONS, FINAL
-from dejavu_feed.live_inputs import Possession
+from dejavu_feed.live_inputs import LiveInputs, Possession
 from dejavu_feed.moment import Moment
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play, final_score
+from dejavu_poller.capabilities import ModelCapabilities
+from dejavu_poller.events import Event, Fault, FaultKind
 from dejavu_poller.horizons import HorizonState
+
+MAY_PASS: Final = (*PASSING, InternalError, UnauthenticatedError)
+"""Errors after which a poller asks again. An expired token is replaced in its file while the poller runs."""
+
+
+_EVENING: Final = timedelta(days=2)
+"""Maximum plausible age of an event of a game, by the feed's wall clock."""
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MAX_SKIP = 5
@@ -62,24 +73,22 @@ class PendingOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaysInProgress:
-    """Plays whose forecasts wait for answers of the server.
+class DueForecast:
+    """A forecast to request now.
 
     Attributes:
-        plays: the plays.
-        periods: number of periods that they show as over.
-        status: status of the game when the read began.
-        failures: consecutive failures before this read.
-        history: whether the forecasts recorded before this poller started are to be loaded first.
-        stale: why the plays are too old, although forecasts were requested from them; "" if they are not.
+        horizon: `HALFTIME` or `FINAL`.
+        pattern: pattern of the newest minute: differentials (home − away, points), one per minute.
+        completed: time of the play that completed the pattern.
+        live: live inputs at the end of the pattern.
+        again: whether it corrects the sides of an earlier minute. It is too late to count, but viewers see it.
     """
 
-    plays: Sequence[Play]
-    periods: int
-    status: GameStatus
-    failures: int
-    history: bool = False
-    stale: str = ""
+    horizon: Horizon.ValueType
+    pattern: tuple[int, ...]
+    completed: datetime | None
+    live: LiveInputs
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,6 @@ class WatchedGame:
         last_change: when the newest play happened or was edited, by the feed's wall clock; not in overtimes.
         newest_change: the same in the last read, in overtimes too.
         behind_since: time since which the feed has shown only older states; None if it shows the newest one.
-        in_progress: plays whose forecasts wait for answers; None if there are none.
         to_report: whether to report the game's outcomes; if so, its plays are read to the end in any case.
         reports: outcomes of the half and the game, pending or reported.
         report_backoff: backoff of the reports.
@@ -157,7 +165,6 @@ class WatchedGame:
     last_change: datetime | None = None
     newest_change: datetime | None = None
     behind_since: datetime | None = None
-    in_progress: PlaysInProgress | None = None
     to_report: bool = False
     reports: Mapping[Horizon.ValueType, PendingOutcome] = field(default_factory=dict)
     report_backoff: PollBackoff = PollBackoff()
@@ -255,3 +262,69 @@ def watched_horizons(minutes: Mapping[Horizon.ValueType, range]) -> dict[Horizon
         minutes: for each horizon, the minutes after which to forecast it.
     """
     return {horizon: HorizonState(horizon, each) for horizon, each in minutes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """Facts known at the time of an observation.
+
+    Attributes:
+        now: time by the wall clock, timezone-aware.
+        model: capabilities of the server's model as last fetched; None before the first fetch.
+        keeps_record: whether the server keeps a track record, as far as is known.
+        pace: seconds of play between two forecasts within a minute; 0: there are none.
+    """
+
+    now: datetime
+    model: ModelCapabilities | None
+    keeps_record: bool
+    pace: float
+
+    def is_recent(self, time: datetime) -> bool:
+        """Return whether a time in the feed is plausible for a play of this evening; other times are errors."""
+        return self.now - _EVENING <= time <= self.now
+
+
+@dataclass(slots=True)
+class Transition:
+    """Changes a game, and collects the events that follow.
+
+    Attributes:
+        games: the games by id.
+        game_id: id of the game.
+        knowledge: returns the facts known now.
+        events: the events so far, in order.
+    """
+
+    games: dict[str, WatchedGame]
+    game_id: str
+    knowledge: Callable[[], Knowledge]
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def game(self) -> WatchedGame:
+        """The game as it is now."""
+        return self.games[self.game_id]
+
+    @property
+    def known(self) -> Knowledge:
+        """The facts known now."""
+        return self.knowledge()
+
+    def set(self, **changes: Any) -> WatchedGame:
+        """Change attributes of the game, and return it."""
+        game = self.games[self.game_id] = replace(self.game, **changes)
+        return game
+
+    def add(self, event: Event) -> None:
+        """Add an event to emit."""
+        self.events.append(event)
+
+    def fault(self, reason: str, failures: int = 1, *, kind: FaultKind) -> None:
+        """Add a fault of this game to emit."""
+        self.add(Fault(self.game_id, reason, failures, kind=kind))
+
+    def set_horizon(self, watched: HorizonState) -> None:
+        """Replace the state of a horizon."""
+        if watched is not self.game.horizons[watched.horizon]:
+            self.set(horizons={**self.game.horizons, watched.horizon: watched})

@@ -53,7 +53,7 @@ from dejavu_poller.events import (
 from dejavu_poller.inputs import ForecastInputs
 from dejavu_poller.predictor import request_forecasts
 from dejavu_poller.prices import PriceFile
-from dejavu_poller.transition import DueForecast
+from dejavu_poller.watched_game import DueForecast
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:

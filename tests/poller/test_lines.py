@@ -25,7 +25,7 @@ from dejavu_poller.events import Fault, LineTaken
 from dejavu_poller.inputs import GameLine
 from dejavu_poller.lines import FEED_SECONDS, GameLines
 from dejavu_poller.publishing import GamePublisher
-from dejavu_poller.watched_file import WatchedFile
+from dejavu_poller.reads import WatchedFile
 
 
 def margins(predictor: StoringPredictor) -> list[tuple[float | None, int]]:

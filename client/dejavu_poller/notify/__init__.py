@@ -7,9 +7,7 @@ sent, and confirmed afterwards (docs/watch.md).
 | file | contents |
 |---|---|
 | `rules.py` | the file of rules: its form, its defaults, its errors |
-| `game.py` | what is known of a game; what the record says of it at its end |
-| `conditions.py` | when each kind of rule holds, also of a silent feed or poller, and its text |
-| `bodies.py` | requests to targets: JSON of ours, Slack, Discord, ntfy, templates; signatures |
-| `delivery.py` | claims, attempts, retries and limits |
+| `conditions.py` | what is known of a game; when each kind of rule holds, also of a silent feed or poller; texts |
+| `delivery.py` | requests to targets, as each takes them, and signatures; claims, attempts, retries and limits |
 | `notifier.py` | the streams and the rules |
 """

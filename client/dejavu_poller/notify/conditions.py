@@ -1,4 +1,4 @@
-"""When each kind of rule holds, and the text of its notification.
+"""What a notifier knows of a game, when each kind of rule holds, and the text of its notification.
 
 A rule of a game looks at what is current only: a state or a forecast of more than two minutes ago tells nothing about
 now. So a moment that passed while no notifier ran, or while the server was away, is not told afterwards, unless it
@@ -14,7 +14,8 @@ same id.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -22,8 +23,9 @@ from typing import Final, NamedTuple
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.ops.v1.operations_service_pb2 import FeedStatus
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_UNSPECIFIED, Forecast
 from dejavu.v1.game_service_pb2 import Game, GameStatus
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu_client.formatting import (
     after_overtime,
     chance,
@@ -37,18 +39,161 @@ from dejavu_client.formatting import (
     seconds_text,
 )
 from dejavu_common.shown_text import visible
-from dejavu_poller.notify.game import Found, GameView, Told
-from dejavu_poller.notify.rules import (
-    CloseLateRule,
-    FinalRule,
-    GameRule,
-    HalfReadyRule,
-    PollerSilentRule,
-    SilenceRule,
-    SwingRule,
-    UpsetRule,
-    rule_name,
-)
+from dejavu_poller.notify import rules
+
+MAX_READ: Final = 1000
+"""Maximum number of recorded forecasts that are read of a game."""
+
+_HALF: Final = 24
+"""Minute of play of the forecast that a final is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of the intervals of a game's final.
+
+    Attributes:
+        forecasts: number of minutes with a forecast that counts.
+        covered: number of them whose interval held.
+        reference: the forecast at half-time or, without one, the last before it; None without.
+        reference_covered: whether its interval held.
+    """
+
+    forecasts: int
+    covered: int
+    reference: Forecast | None
+    reference_covered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A rule that holds for a game.
+
+    Attributes:
+        title, text: title and text of its notification.
+        forecast: the forecast for which it holds; None if a correction of none would change it.
+        before: the win probability of the home team from which it swung.
+    """
+
+    title: str
+    text: str
+    forecast: Forecast | None = None
+    before: float = 0.0
+
+
+class Told(NamedTuple):
+    """A rule that was told, and the game then: its teams and score (home, away)."""
+
+    found: Found
+    teams: tuple[str, str]
+    score: tuple[int, int]
+
+
+@dataclass(slots=True)
+class GameView:
+    """A game.
+
+    Attributes:
+        game_id: its id.
+        published: its newest published state; None if there is none.
+        final: newest forecast of the end; None if there is none.
+        half: newest forecast of the half; None if there is none.
+        course: win probabilities by seconds of play.
+        outcome: outcome at the end; None if none is reported.
+        judged: set with the outcome, if there are forecasts.
+        was_read: whether the record was read.
+        told: the rules that were told, by name.
+        corrected: names of those of them whose correction was told.
+    """
+
+    game_id: str
+    published: Game | None = None
+    final: Forecast | None = None
+    half: Forecast | None = None
+    course: dict[float, float] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    judged: Judged | None = None
+    was_read: bool = False
+    told: dict[str, Told] = field(default_factory=dict)
+    corrected: set[str] = field(default_factory=set)
+
+    @property
+    def teams(self) -> tuple[str, str]:
+        """Home and away team; empty if not known."""
+        for source in (self.final, self.half, self.published, self.outcome):
+            if source is not None and source.home_team:
+                return _teams(source)
+        return "", ""
+
+    @property
+    def state(self) -> Game | None:
+        """The newest published state; None if there is none, or if its teams are not those of the forecasts."""
+        state = self.published
+        return state if state is not None and _teams(state) == self.teams else None
+
+    @property
+    def score(self) -> tuple[int, int]:
+        """The newest published score (home, away); 0 and 0 if there is none."""
+        return (0, 0) if self.state is None else (self.state.home_score, self.state.away_score)
+
+    def add(self, forecast: Forecast) -> None:
+        """Note a recorded forecast. One that was late does not count, and one before the newest is only a chance."""
+        if forecast.late != LATE_REASON_UNSPECIFIED:
+            return
+        standing = self.final or self.half
+        if standing is not None and _teams(forecast) != _teams(standing):
+            if forecast.sequence < standing.sequence:
+                return
+            # The feed corrected the teams: probabilities of before are not those of the same side.
+            self.final = self.half = None
+            self.course.clear()
+        if forecast.horizon == HORIZON_HALFTIME:
+            if self.half is None or forecast.sequence > self.half.sequence:
+                self.half = forecast
+            return
+        self.course[elapsed_seconds(forecast)] = forecast.home_lead_probability
+        if self.final is None or forecast.sequence > self.final.sequence:
+            self.final = forecast
+
+    async def read(self, record: AsyncIterable[RecordedPrediction]) -> None:
+        """Note what the record has of the end of the game, newest first."""
+        recorded = list[RecordedPrediction]()
+        async for each in record:
+            recorded.append(each)
+            if len(recorded) == MAX_READ:
+                break
+        for each in recorded:
+            self.add(each.forecast)
+        if recorded and recorded[0].HasField("outcome"):
+            self.outcome = recorded[0].outcome
+            self.judged = _judged(recorded)
+        self.was_read = True
+
+
+def _teams(of: Game | Forecast | Outcome) -> tuple[str, str]:
+    return of.home_team, of.away_team
+
+
+def _judged(recorded: list[RecordedPrediction]) -> Judged:
+    minutes = {
+        each.forecast.elapsed_minutes: each
+        for each in reversed(recorded)
+        if each.HasField("settlement")
+        and not each.superseded
+        and not each.forecast.HasField("moment")
+        and each.forecast.late == LATE_REASON_UNSPECIFIED
+        and each.forecast.horizon == HORIZON_FINAL
+        and _teams(each.forecast) == _teams(each.outcome)
+    }
+    until_half = [minute for minute in minutes if minute <= _HALF]
+    reference = minutes[max(until_half)] if until_half else None
+    return Judged(
+        forecasts=len(minutes),
+        covered=sum(each.settlement.covered for each in minutes.values()),
+        reference=None if reference is None else reference.forecast,
+        reference_covered=reference is not None and reference.settlement.covered,
+    )
+
 
 CURRENT: Final = timedelta(minutes=2)
 """Age up to which a state or a forecast is current."""
@@ -86,7 +231,7 @@ class Message(NamedTuple):
     values: Mapping[str, str | float] = MappingProxyType({})
 
 
-def message(rule: GameRule | SilenceRule, found: Found, name: str, subject: str, now: datetime) -> Message:
+def message(rule: rules.GameRule | rules.SilenceRule, found: Found, name: str, subject: str, now: datetime) -> Message:
     """Return a message without a game.
 
     Args:
@@ -97,10 +242,10 @@ def message(rule: GameRule | SilenceRule, found: Found, name: str, subject: str,
         now: the time, aware.
     """
     title, text = (visible(each, line=True) for each in (found.title, found.text))
-    return Message(f"{name}/{rule_name(rule)}/{subject}", rule_name(rule), rule.kind, title, text, now)
+    return Message(f"{name}/{rules.rule_name(rule)}/{subject}", rules.rule_name(rule), rule.kind, title, text, now)
 
 
-def correction(rule: GameRule, told: Told, game: GameView, now: datetime) -> Found | None:
+def correction(rule: rules.GameRule, told: Told, game: GameView, now: datetime) -> Found | None:
     """Return title and text of the correction of a swing or a half that was told; None if it stands.
 
     A forecast is corrected by a revision of its second of play, by points that were taken back, or by exchanged teams;
@@ -113,7 +258,7 @@ def correction(rule: GameRule, told: Told, game: GameView, now: datetime) -> Fou
         now: the time by the server's clock, aware.
     """
     was = told.found.forecast
-    is_half = isinstance(rule, HalfReadyRule)
+    is_half = isinstance(rule, rules.HalfReadyRule)
     newest = _current(game.half if is_half else game.final, now)
     if was is None or newest is None or newest.sequence <= was.sequence:
         return None
@@ -144,7 +289,7 @@ def _shown(forecast: Forecast) -> tuple[object, ...]:
     return (*bounds, round(forecast.point_forecast, 1), chance(forecast.home_lead_probability))
 
 
-def holds(rule: GameRule, game: GameView, now: datetime) -> Found | None:
+def holds(rule: rules.GameRule, game: GameView, now: datetime) -> Found | None:
     """Return title and text of a rule that holds for a game now; None if it does not hold.
 
     Args:
@@ -156,33 +301,33 @@ def holds(rule: GameRule, game: GameView, now: datetime) -> Found | None:
     if not home or (rule.teams and not {home, away} & set(rule.teams)):
         return None
     match rule:
-        case CloseLateRule():
+        case rules.CloseLateRule():
             return _close_late(rule, game, now)
-        case SwingRule():
+        case rules.SwingRule():
             return _swing(rule, game, now)
-        case UpsetRule():
+        case rules.UpsetRule():
             return _upset(rule, game, now)
-        case HalfReadyRule():
+        case rules.HalfReadyRule():
             return _half_ready(rule, game, now)
-        case FinalRule():
+        case rules.FinalRule():
             return _final(game, now)
 
 
-def values_of(rule: GameRule, game: GameView, now: datetime) -> dict[str, str | float]:
+def values_of(rule: rules.GameRule, game: GameView, now: datetime) -> dict[str, str | float]:
     """Return the numbers of a game by name, for programs and templates.
 
     The forecast is the one that the rule tells, if it is current; a final has the outcome's score, and no forecast.
     """
     home, away = game.teams
     values: dict[str, str | float] = {"home_team": home, "away_team": away}
-    if isinstance(rule, FinalRule):
+    if isinstance(rule, rules.FinalRule):
         if game.outcome is not None and game.outcome.HasField("total_points"):
             home_score = (game.outcome.total_points + game.outcome.differential) // 2
             values |= {"home_score": home_score, "away_score": game.outcome.total_points - home_score}
         return values
     if game.state is not None:
         values |= {"home_score": game.state.home_score, "away_score": game.state.away_score}
-    half = isinstance(rule, HalfReadyRule)
+    half = isinstance(rule, rules.HalfReadyRule)
     if (forecast := _current(game.half if half else game.final, now)) is not None:
         values |= {
             "horizon": "half" if half else "final",
@@ -202,7 +347,7 @@ def _current(forecast: Forecast | None, now: datetime) -> Forecast | None:
     return forecast if forecast is not None and _is_current(forecast.generated_time, now) else None
 
 
-def _close_late(rule: CloseLateRule, game: GameView, now: datetime) -> Found | None:
+def _close_late(rule: rules.CloseLateRule, game: GameView, now: datetime) -> Found | None:
     state = game.state
     if (
         state is None
@@ -220,7 +365,7 @@ def _close_late(rule: CloseLateRule, game: GameView, now: datetime) -> Found | N
     return Found(f"Close: {_title(game)}", text)
 
 
-def _swing(rule: SwingRule, game: GameView, now: datetime) -> Found | None:
+def _swing(rule: rules.SwingRule, game: GameView, now: datetime) -> Found | None:
     forecast = _current(game.final, now)
     if forecast is None:
         return None
@@ -239,7 +384,7 @@ def _swing(rule: SwingRule, game: GameView, now: datetime) -> Found | None:
     return Found(f"Swing to {team}: {_title(game)}", f"{text} {_interval_text(game, forecast)}", forecast, then)
 
 
-def _upset(rule: UpsetRule, game: GameView, now: datetime) -> Found | None:
+def _upset(rule: rules.UpsetRule, game: GameView, now: datetime) -> Found | None:
     forecast = _current(game.final, now)
     if forecast is None or not forecast.HasField("expected_margin"):
         return None
@@ -252,7 +397,7 @@ def _upset(rule: UpsetRule, game: GameView, now: datetime) -> Found | None:
     return Found(f"Upset in the making: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
 
 
-def _half_ready(rule: HalfReadyRule, game: GameView, now: datetime) -> Found | None:
+def _half_ready(rule: rules.HalfReadyRule, game: GameView, now: datetime) -> Found | None:
     forecast = _current(game.half, now)
     if forecast is None or forecast.elapsed_minutes < rule.minute:
         return None
@@ -312,7 +457,7 @@ _OLDEST: Final = timedelta(hours=2)
 
 
 def silence(
-    rule: SilenceRule, games: Collection[Game], reported: Collection[FeedStatus], now: datetime
+    rule: rules.SilenceRule, games: Collection[Game], reported: Collection[FeedStatus], now: datetime
 ) -> tuple[str, Found] | None:
     """Return the beginning of a silence, as text, with title and text of its notification; None if there is none.
 
@@ -333,7 +478,7 @@ def silence(
 
 
 def _silence_of(
-    rule: SilenceRule, games: Collection[Game], feeds: Collection[FeedStatus], now: datetime
+    rule: rules.SilenceRule, games: Collection[Game], feeds: Collection[FeedStatus], now: datetime
 ) -> tuple[str, Found] | None:
     """Return the silence of one publisher, given its games and its reports."""
     # A game that stayed live when its poller died, the evening before, says nothing about this evening.
@@ -347,7 +492,7 @@ def _silence_of(
     reported = min((each.report_age_seconds for each in feeds), default=float("inf"))
     read = min((each.read_age_seconds for each in feeds), default=float("inf"))
     poller_is_silent = reported > rule.seconds
-    if poller_is_silent != isinstance(rule, PollerSilentRule) or read <= rule.seconds:
+    if poller_is_silent != isinstance(rule, rules.PollerSilentRule) or read <= rule.seconds:
         return None
     begun = f"{int((newest if live else min(game.tip_off_time.ToDatetime(UTC) for game in due)).timestamp())}"
     counts = ((live, "in play"), (due, "past tip-off"))

@@ -18,8 +18,18 @@ from dejavu_client.logs import get_logger
 from dejavu_client.requests import Conditions
 from dejavu_common.clock import EPOCH, Backoff, utc_now
 from dejavu_feed.game_ids import REPLAY_PREFIX
-from dejavu_poller.notify.conditions import CURRENT, Message, correction, holds, message, silence, values_of
-from dejavu_poller.notify.game import Found, GameView, Told
+from dejavu_poller.notify.conditions import (
+    CURRENT,
+    Found,
+    GameView,
+    Message,
+    Told,
+    correction,
+    holds,
+    message,
+    silence,
+    values_of,
+)
 from dejavu_poller.notify.rules import FeedSilentRule, GameRule, PollerSilentRule, Rules, rule_name
 
 CORRECTED: Final = "corrected"

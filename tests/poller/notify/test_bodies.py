@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from dejavu_common.clock import utc_now
-from dejavu_poller.notify.bodies import Request, request
 from dejavu_poller.notify.conditions import Message
+from dejavu_poller.notify.delivery import Request, request
 from dejavu_poller.notify.rules import Target
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -13,8 +13,7 @@ from dejavu.ops.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_TIME, Forecast, Moment
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_poller.notify.conditions import correction, holds, silence, values_of
-from dejavu_poller.notify.game import GameView, Judged, Told
+from dejavu_poller.notify.conditions import GameView, Judged, Told, correction, holds, silence, values_of
 from dejavu_poller.notify.rules import GameRule, Rule
 
 NOW: Final = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)

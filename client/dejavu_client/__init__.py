@@ -48,7 +48,7 @@ from dejavu_client.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from dejavu_client.recorded import AsyncRecordedPredictions, RecordedPredictions
+from dejavu_client.export import AsyncRecordedPredictions, RecordedPredictions
 from dejavu_client.requests import FINAL, HALFTIME, market, predict_request, total_market
 from dejavu_client.transport.servers import HealthStatus
 from dejavu_client.transport.statistics import CallStatistics, MethodStatistics

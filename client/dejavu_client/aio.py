@@ -18,8 +18,8 @@ from dejavu.v1.record_pb2 import Checkpoint
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import config
 from dejavu_client.columns import ColumnsOptions, ForecastColumns, columns_of, columns_request
+from dejavu_client.export import AsyncRecordedPredictions
 from dejavu_client.operations import Operations
-from dejavu_client.recorded import AsyncRecordedPredictions
 from dejavu_client.requests import (
     HALFTIME,
     Conditions,

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.recorded import AsyncRecordedPredictions, RecordedPredictions
+from dejavu_client.export import AsyncRecordedPredictions, RecordedPredictions
 from dejavu_client.transport.statistics import CallStatistics
 
 P = ParamSpec("P")

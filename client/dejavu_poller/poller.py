@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
+from dejavu_client.logs import get_logger
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
@@ -23,12 +25,11 @@ from dejavu_feed.nba.live_feed import Feed
 from dejavu_feed.nba.live_payloads import GameStatus, PlayByPlay, Scoreboard
 from dejavu_feed.nba.plays import Play, completed_minutes
 from dejavu_poller import events, forecasting, game_steps, predictor
-from dejavu_poller.announcer import Announcer, Callback
 from dejavu_poller.box_scores import BoxScores
 from dejavu_poller.capabilities import CapabilityCache, ModelCapabilities
 from dejavu_poller.enricher import Enricher
 from dejavu_poller.event_files import EventFiles
-from dejavu_poller.horizons import FIRST_MINUTE, forecast_minutes
+from dejavu_poller.events import Event, Fault, FaultKind, Prediction
 from dejavu_poller.inputs import ForecastInputs, GameLine
 from dejavu_poller.leadership import LeaderElection, Leadership
 from dejavu_poller.lines import LINES, GameLines
@@ -36,18 +37,68 @@ from dejavu_poller.moments import DEFAULT_PACE
 from dejavu_poller.prices import PRICES, PriceFile
 from dejavu_poller.reads import READ_TIMEOUT, FeedReads, read_in_thread
 from dejavu_poller.reporting import MAX_WATCHED, forgettable, is_done, next_report, take_report
-from dejavu_poller.summary import Summary, summarize
 from dejavu_poller.watched_game import (
+    FIRST_MINUTE,
     MAY_PASS,
     DueForecast,
     DueMoment,
     Knowledge,
     PendingOutcome,
     PollBackoff,
+    Summary,
     Transition,
     WatchedGame,
+    forecast_minutes,
+    summarize,
     watched_horizons,
 )
+
+EventT = TypeVar("EventT", bound=Event)
+Callback = Callable[[EventT], Awaitable[None] | None]
+
+log = get_logger()
+
+
+class Announcer:
+    """Calls callbacks with events. A callback that raises is logged and does not affect anything else.
+
+    Args:
+        on_prediction: callbacks for forecasts.
+        on_event: callbacks for all events, including forecasts.
+    """
+
+    def __init__(self, on_prediction: Sequence[Callback[Prediction]], on_event: Sequence[Callback[Event]]) -> None:
+        self._on_prediction = tuple(on_prediction)
+        self._on_event = list(on_event)
+        self._faults: dict[str, frozenset[str]] = {}
+
+    def add(self, callback: Callback[Event]) -> None:
+        """Add a callback for all events from now on."""
+        self._on_event.append(callback)
+
+    async def announce(self, event: Event) -> None:
+        """Call the callbacks with an event."""
+        if isinstance(event, Fault):  # at level info: users see the event
+            log.info("poll.fault", source=event.source, reason=event.reason, failures=event.failures)
+        if isinstance(event, Prediction):
+            await self._call(self._on_prediction, event)
+        await self._call(self._on_event, event)
+
+    async def announce_faults(self, source: str, faults: frozenset[str], kind: FaultKind) -> None:
+        """Announce the faults that a source has now, each once until it has passed."""
+        for fault in sorted(faults - self._faults.get(source, frozenset())):
+            await self.announce(Fault(source, fault, kind=kind))
+        self._faults[source] = faults
+
+    async def _call(self, callbacks: Iterable[Callback[EventT]], event: EventT) -> None:
+        for callback in callbacks:
+            try:
+                result = callback(event)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                log.exception("poll.callback_failed", callback=repr(callback), happened=type(event).__name__)
+
 
 __all__ = ["DEFAULT_END_INTERVAL", "DEFAULT_INTERVAL", "LINES", "PRICES", "SERVER", "Callback", "Poller"]
 

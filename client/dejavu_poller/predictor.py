@@ -22,9 +22,8 @@ from dejavu_feed.live_inputs import from_message
 from dejavu_feed.nba.live_payloads import GameState
 from dejavu_feed.teams import team_code
 from dejavu_poller.events import MinuteForecast
-from dejavu_poller.horizons import overtimes_by
 from dejavu_poller.inputs import ForecastInputs
-from dejavu_poller.watched_game import DueForecast, DueMoment, PendingOutcome
+from dejavu_poller.watched_game import DueForecast, DueMoment, PendingOutcome, overtimes_by
 
 OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
 """Reason of the error for a forecast whose outcome is already recorded."""

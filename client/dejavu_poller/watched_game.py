@@ -1,22 +1,231 @@
-"""State of a watched game, as immutable data: feed, forecasts and pending outcomes; and its changes."""
+"""State of a watched game as immutable data: feed, horizons, pending outcomes; its changes; the summary of all games.
+
+The newest completed minute that is configured and supported by the model is forecast once, and again if a correction
+changes its pattern, its total points or its last score. Forecasts of older minutes stay as they are, except those
+whose home and away teams turn out to be exchanged: they are made again, for viewers. A minute that passes without a
+forecast, because the poller, the feed or the server was unavailable, is reported as missed and never forecast later:
+that would be a forecast in hindsight.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
+from statistics import fmean
+from types import MappingProxyType
 from typing import Any, Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import PASSING, InternalError, UnauthenticatedError
-from dejavu_client.requests import FEED_HORIZONS, FINAL
-from dejavu_feed.live_inputs import LiveInputs, Possession
+from dejavu_client.requests import FEED_HORIZONS, FINAL, HALFTIME
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, Possession
 from dejavu_feed.moment import Moment
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.nba.plays import Play, final_score
+from dejavu_feed.nba.plays import Play, earliest_end, final_score, halftime_score
+from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 from dejavu_poller.capabilities import ModelCapabilities
-from dejavu_poller.events import Event, Fault, FaultKind
-from dejavu_poller.horizons import HorizonState
+from dejavu_poller.events import Event, Fault, FaultKind, HorizonResult, MinuteForecast
+
+FIRST_MINUTE: Final = 1
+"""Default first minute to forecast."""
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonRules:
+    """The minutes at which a horizon can be forecast, and the detection of its end.
+
+    Attributes:
+        minutes: minutes of play until the horizon; it can't be forecast any more after them.
+        period: last period before the horizon.
+        score_at_end: returns the score at the horizon from the plays, or None before the horizon.
+    """
+
+    minutes: int
+    period: int
+    score_at_end: Callable[[Sequence[Play]], Score | None]
+
+
+HORIZON_RULES: Final[Mapping[Horizon.ValueType, HorizonRules]] = MappingProxyType(
+    {
+        HALFTIME: HorizonRules(HALFTIME_MINUTES, 2, halftime_score),
+        FINAL: HorizonRules(REGULATION_MINUTES, 4, final_score),
+    }
+)
+
+
+def overtimes_by(period: int) -> int:
+    """Return the number of overtimes that have begun in a period."""
+    return max(0, period - HORIZON_RULES[FINAL].period)
+
+
+def scores_at_end(plays: Sequence[Play], periods: int) -> dict[Horizon.ValueType, Score]:
+    """Return the score at each horizon that is over, according to plays that show this many periods as over."""
+    over = {horizon: rules.score_at_end(plays) for horizon, rules in HORIZON_RULES.items() if periods >= rules.period}
+    return {horizon: score for horizon, score in over.items() if score is not None}
+
+
+def forecast_minutes(horizon: Horizon.ValueType, from_minute: int, every: int) -> range:
+    """Return the minutes after which to forecast a horizon."""
+    return range(from_minute, HORIZON_RULES[horizon].minutes, every)
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonState:
+    """State of one horizon of a game, as immutable data.
+
+    Attributes:
+        horizon: `HALFTIME` or `FINAL`.
+        minutes: the minutes after which to forecast it.
+        forecasts: the newest forecast of each minute.
+        newest: forecast of the newest completed minute that has one; None if there is none.
+        refused: a pattern that the server refused to forecast from.
+        result_known: whether the horizon is over, so that it can't be forecast any more.
+        outcome: comparison with the outcome, if the horizon was forecast.
+        note: permanent obstacle to forecasts; "" if there is none.
+        last_passed: the last minute that was forecast or reported as missed.
+        reported_missed: the minutes reported as missed.
+        closed: minutes below it can't be forecast any more: the track record has an outcome.
+    """
+
+    horizon: Horizon.ValueType
+    minutes: range
+    forecasts: Mapping[int, MinuteForecast] = field(default_factory=dict)
+    newest: MinuteForecast | None = None
+    refused: tuple[int, ...] | None = None
+    result_known: bool = False
+    outcome: HorizonResult | None = None
+    note: str = ""
+    last_passed: int = 0
+    reported_missed: frozenset[int] = frozenset()
+    closed: int = 0
+
+    @property
+    def rules(self) -> HorizonRules:
+        """The rules of this horizon."""
+        return HORIZON_RULES[self.horizon]
+
+    @property
+    def missed(self) -> int:
+        """Number of minutes reported as missed that have no forecast.
+
+        A minute reported as missed may still be forecast later, if the feed showed the half as over too early, or a
+        clock error had put the game ahead.
+        """
+        return len(self.reported_missed - self.forecasts.keys())
+
+    def minute(self, completed: int, supported: range) -> int | None:
+        """Return the newest minute to forecast from; None before the first.
+
+        Args:
+            completed: number of completed minutes of play.
+            supported: the minutes that the server's model supports.
+        """
+        until = self.minutes[: max(0, completed - self.minutes.start) // self.minutes.step + 1]
+        return next((minute for minute in reversed(until) if minute <= completed and minute in supported), None)
+
+    def reached(self, pattern: tuple[int, ...], live: LiveInputs) -> tuple[HorizonState, bool]:
+        """Process the pattern of the newest minute, and the live inputs at its end.
+
+        Returns:
+            The next state, and whether to request a forecast from them.
+        """
+        minute = len(pattern)
+        if minute < self.closed:
+            return self, False
+        if self.newest is not None and 0 < len(self.newest.pattern) - minute <= self.minutes.step:
+            # The play that completed the later minute was withdrawn. The later minute will soon be complete again, and
+            # its forecast revised if it was wrong. Keep that forecast until then, so that the last recorded forecast is
+            # that of the latest minute.
+            return self, False
+        stored = self.forecasts.get(minute)
+        if stored is not None and (stored.pattern, stored.live) == (pattern, live):
+            # A clock error may have completed a much later minute, whose forecast no longer counts as the newest.
+            return (self if stored is self.newest else replace(self, newest=stored)), False
+        return self, pattern != self.refused
+
+    def forecast_of_sides(self, home: str, away: str) -> list[int]:
+        """Return the minutes, ascending, whose forecasts have these home and away teams."""
+        teams = home, away
+        made = self.forecasts.items()
+        return sorted(minute for minute, each in made if (each.forecast.home_team, each.forecast.away_team) == teams)
+
+    def without(self, minute: int) -> HorizonState:
+        """Return the state without the forecast of a minute."""
+        return replace(self, forecasts={each: made for each, made in self.forecasts.items() if each != minute})
+
+    def accept(self, pattern: tuple[int, ...], forecast: Forecast, live: LiveInputs = NO_LIVE_INPUTS) -> HorizonState:
+        """Return the state with one more forecast, which is the newest."""
+        made = MinuteForecast(pattern, forecast, live)
+        return replace(
+            self,
+            newest=made,
+            forecasts={**self.forecasts, len(pattern): made},
+            last_passed=max(self.last_passed, len(pattern)),
+            note="",
+        )
+
+    def restore(self, recorded: Mapping[int, MinuteForecast], minute: int | None) -> HorizonState:
+        """Return the state with the forecasts made before this poller started.
+
+        Args:
+            recorded: the recorded forecasts by minute.
+            minute: the newest minute to forecast, whose forecast the next request returns; None if there is none.
+        """
+        forecasts, newest = dict(self.forecasts), self.newest
+        for each in sorted(recorded):
+            if each in self.minutes and each != minute and each not in forecasts:
+                forecasts[each] = recorded[each]
+                later = minute is None or each > minute  # if later, the plays are stale, or some were withdrawn
+                if later and (newest is None or each > len(newest.pattern)):
+                    newest = recorded[each]
+        return replace(self, forecasts=forecasts, newest=newest)
+
+    def passed(self, until: int, supported: range | None) -> tuple[HorizonState, tuple[int, ...]]:
+        """Mark minutes as passed. Each minute counts as missed at most once.
+
+        Args:
+            until: the first minute that has not passed.
+            supported: the minutes that the server's model supports; None if unknown.
+
+        Returns:
+            The next state, and the minutes missed: due, but without a forecast.
+        """
+        if until - 1 <= self.last_passed:
+            return self, ()
+        missed = tuple(
+            minute
+            for minute in self.minutes
+            if self.last_passed < minute < until
+            and minute not in self.forecasts
+            and (supported is None or minute in supported)
+        )
+        return replace(self, last_passed=until - 1, reported_missed=self.reported_missed.union(missed)), missed
+
+    def is_over_by_state(self, state: GameState) -> bool:
+        """Return whether a game's state shows the horizon as over. Ignores the clock: it may lead the plays."""
+        return state.status is GameStatus.FINAL or state.period > self.rules.period
+
+    def late(self, plays: Sequence[Play], now: datetime) -> float:
+        """Return the seconds since the horizon's earliest possible end, by this machine's clock; 0 before it."""
+        earliest = earliest_end(plays, now, self.rules.minutes)
+        return 0.0 if earliest is None else max(0.0, (now - earliest).total_seconds())
+
+
+def at_horizon(state: GameState, horizon: Horizon.ValueType, score: Score, plays: Sequence[Play]) -> GameState:
+    """Return a game's state at a horizon according to its plays: the scoreboard's state may be older or newer."""
+    final = horizon == FINAL
+    last = max(play.period for play in plays) if final else HORIZON_RULES[horizon].period
+    return replace(
+        state,
+        period=last,
+        clock=0.0,
+        home_score=score.home,
+        away_score=score.away,
+        text=("Final/OT" if overtimes_by(last) else "Final") if final else "Half",
+    )
+
 
 MAY_PASS: Final = (*PASSING, InternalError, UnauthenticatedError)
 """Errors after which a poller asks again. An expired token is replaced in its file while the poller runs."""
@@ -328,3 +537,98 @@ class Transition:
         """Replace the state of a horizon."""
         if watched is not self.game.horizons[watched.horizon]:
             self.set(horizons={**self.game.horizons, watched.horizon: watched})
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonSummary:
+    """Statistics of one horizon. Only the newest forecast of each minute counts.
+
+    Errors and scores are computed per game and then averaged over the settled games, as in the track record; None
+    without any. Forecasts of one game succeed or fail together, so the number of games determines how reliable the
+    means are.
+
+    Attributes:
+        horizon: `HALFTIME` or `FINAL`.
+        games: number of games with a forecast.
+        forecasts: number of forecasts.
+        missed: number of minutes that passed without a forecast.
+        settled_games: number of these games whose outcome is known.
+        settled: number of forecasts of the settled games.
+        covered: number of settled forecasts whose interval contains the outcome.
+        nominal: nominal coverage of their intervals.
+        error, persistence_error: mean absolute error in points, of the forecasts and of persistence.
+        brier, leader_brier: mean Brier score of the probability that the home team leads (at the final: wins), of the
+            forecasts and of assuming that the current leader stays ahead for certain.
+    """
+
+    horizon: Horizon.ValueType
+    games: int
+    forecasts: int
+    missed: int
+    settled_games: int
+    settled: int
+    covered: int
+    nominal: float | None
+    error: float | None
+    persistence_error: float | None
+    brier: float | None
+    leader_brier: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Statistics of an evening.
+
+    Attributes:
+        games: number of games.
+        horizons: statistics of each forecast horizon.
+        latencies: seconds from the feed to the forecast, ascending.
+    """
+
+    games: int
+    horizons: tuple[HorizonSummary, ...]
+    latencies: tuple[float, ...]
+
+    @property
+    def forecasts(self) -> int:
+        """Number of forecasts of all horizons."""
+        return sum(horizon.forecasts for horizon in self.horizons)
+
+    @property
+    def missed(self) -> int:
+        """Number of missed forecasts of all horizons."""
+        return sum(horizon.missed for horizon in self.horizons)
+
+
+def summarize(games: Iterable[WatchedGame], horizons: Iterable[Horizon.ValueType]) -> Summary:
+    """Compute the statistics of an evening so far."""
+    watched = list(games)
+    return Summary(
+        games=len(watched),
+        horizons=tuple(_summarize(watched, horizon) for horizon in horizons),
+        latencies=tuple(sorted(chain.from_iterable(game.latencies for game in watched))),
+    )
+
+
+def _summarize(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> HorizonSummary:
+    watched = [game.horizons[horizon] for game in games if horizon in game.horizons]
+    outcomes = [each.outcome for each in watched if each.outcome is not None]
+    settled = list(chain.from_iterable(outcome.forecasts for outcome in outcomes))
+    return HorizonSummary(
+        horizon=horizon,
+        games=sum(bool(each.forecasts) for each in watched),
+        forecasts=sum(len(each.forecasts) for each in watched),
+        missed=sum(each.missed for each in watched),
+        settled_games=len(outcomes),
+        settled=len(settled),
+        covered=sum(outcome.covered for outcome in outcomes),
+        nominal=_mean([each.forecast.coverage_probability for each in settled]),
+        error=_mean([outcome.error for outcome in outcomes]),
+        persistence_error=_mean([outcome.persistence_error for outcome in outcomes]),
+        brier=_mean([outcome.brier for outcome in outcomes]),
+        leader_brier=_mean([outcome.leader_brier for outcome in outcomes]),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None

@@ -33,8 +33,7 @@ from dejavu_poller.horizons import HORIZON_RULES, HorizonState, overtimes_by
 from dejavu_poller.inputs import GameLine
 from dejavu_poller.leadership import LeaderRole
 from dejavu_poller.poller import LINES, PRICES, Poller
-from dejavu_poller.summary import Summary
-from dejavu_poller.watched_game import WatchedGame
+from dejavu_poller.watched_game import Summary, WatchedGame
 
 _REDRAW_SECONDS: Final = 0.25
 _MESSAGES: Final = 4

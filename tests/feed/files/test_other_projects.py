@@ -26,10 +26,9 @@ from tests.support.builders.plays_files import (
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.checked_games import MAX_PROBLEMS, CheckedGames
-from dejavu_feed.files.espn_events import ESPN_TEAMS
 from dejavu_feed.files.game_list import read_game_list
 from dejavu_feed.files.reader import read_games
-from dejavu_feed.files.source_rows import Source
+from dejavu_feed.files.source_rows import ESPN_TEAMS, Source
 from dejavu_feed.nba.stats_payloads import read_game_log, read_score_timeline
 from dejavu_feed.pattern import Score
 from dejavu_feed.teams import TEAMS

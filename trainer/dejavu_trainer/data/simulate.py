@@ -1,6 +1,6 @@
 """Simulates seasons of plausible games, for users who have no recorded ones.
 
-dejavu_feed.replay.simulate simulates a single game; this module adds the schedule and the team strengths. Nothing is
+dejavu_feed.replay.games simulates a single game; this module adds the schedule and the team strengths. Nothing is
 estimated from real games: a model trained on simulated seasons is not valid for real ones.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 from dejavu_feed.files.plays_format import COLUMNS
-from dejavu_feed.replay.simulate import simulate_game
+from dejavu_feed.replay.games import simulate_game
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.execution import Advance, ignore
 

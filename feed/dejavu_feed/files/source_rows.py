@@ -31,38 +31,12 @@ from dejavu_feed.pattern import Score, elapsed_seconds, period_seconds
 from dejavu_feed.printed_numbers import whole
 from dejavu_feed.teams import CODES, team_code
 
-ESPN_TEAMS: Final = {
-    1: "ATL",
-    2: "BOS",
-    3: "NOP",
-    4: "CHI",
-    5: "CLE",
-    6: "DAL",
-    7: "DEN",
-    8: "DET",
-    9: "GSW",
-    10: "HOU",
-    11: "IND",
-    12: "LAC",
-    13: "LAL",
-    14: "MIA",
-    15: "MIL",
-    16: "MIN",
-    17: "BKN",
-    18: "NYK",
-    19: "ORL",
-    20: "PHI",
-    21: "PHX",
-    22: "POR",
-    23: "SAC",
-    24: "SAS",
-    25: "OKC",
-    26: "UTA",
-    27: "WAS",
-    28: "TOR",
-    29: "MEM",
-    30: "CHA",
-}
+_ESPN_ORDER: Final = (
+    *("ATL", "BOS", "NOP", "CHI", "CLE", "DAL", "DEN", "DET", "GSW", "HOU"),
+    *("IND", "LAC", "LAL", "MIA", "MIL", "MIN", "BKN", "NYK", "ORL", "PHI"),
+    *("PHX", "POR", "SAC", "SAS", "OKC", "UTA", "WAS", "TOR", "MEM", "CHA"),
+)
+ESPN_TEAMS: Final = dict(enumerate(_ESPN_ORDER, start=1))
 """ESPN's numbers of teams → NBA codes. A club that moved keeps its number."""
 
 _FEET: Final = re.compile(r"\b([0-9]{1,2})-foot", re.ASCII)
@@ -356,25 +330,10 @@ def _score(row: SourceRow, period: str, clock: str, home: str, away: str) -> Sco
 FORMATS: Final = {
     Source.HOOPR: SourceFormat(
         required=(
-            "game_id",
-            "game_date",
-            "season_type",
-            "period_number",
-            "clock_display_value",
-            "home_score",
-            "away_score",
-            "home_team_abbrev",
-            "away_team_abbrev",
+            *("game_id", "game_date", "season_type", "period_number", "clock_display_value"),
+            *("home_score", "away_score", "home_team_abbrev", "away_team_abbrev"),
         ),
-        optional=(
-            "home_team_id",
-            "away_team_id",
-            "sequence_number",
-            "type_text",
-            "text",
-            "team_id",
-            "scoring_play",
-        ),
+        optional=("home_team_id", "away_team_id", "sequence_number", "type_text", "text", "team_id", "scoring_play"),
         read=_hoopr,
         dated=True,
         nba_ids=False,
@@ -382,15 +341,8 @@ FORMATS: Final = {
     Source.PBPSTATS: SourceFormat(
         required=("GAME_ID", "PERIOD", "PCTIMESTRING", "SCORE", "PERSON1TYPE", "PLAYER1_TEAM_ABBREVIATION"),
         optional=(
-            "PLAYER1_TEAM_ID",
-            "EVENTMSGTYPE",
-            "EVENTMSGACTIONTYPE",
-            "HOMEDESCRIPTION",
-            "VISITORDESCRIPTION",
-            "PLAYER1_ID",
-            "PLAYER2_ID",
-            "PLAYER3_ID",
-            "PLAYER3_TEAM_ID",
+            *("PLAYER1_TEAM_ID", "EVENTMSGTYPE", "EVENTMSGACTIONTYPE", "HOMEDESCRIPTION", "VISITORDESCRIPTION"),
+            *("PLAYER1_ID", "PLAYER2_ID", "PLAYER3_ID", "PLAYER3_TEAM_ID"),
         ),
         read=_pbpstats,
         dated=False,
@@ -400,20 +352,8 @@ FORMATS: Final = {
     Source.NBA_API: SourceFormat(
         required=("gameId", "period", "clock", "scoreHome", "scoreAway"),
         optional=(
-            "location",
-            "teamId",
-            "teamTricode",
-            "actionType",
-            "subType",
-            "actionId",
-            "orderNumber",
-            "descriptor",
-            "description",
-            "personId",
-            "assistPersonId",
-            "foulDrawnPersonId",
-            "shotResult",
-            "shotValue",
+            *("location", "teamId", "teamTricode", "actionType", "subType", "actionId", "orderNumber", "descriptor"),
+            *("description", "personId", "assistPersonId", "foulDrawnPersonId", "shotResult", "shotValue"),
             "shotDistance",
         ),
         read=_nba_api,

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.model_service_pb2 import Model
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import horizon_label
 from dejavu_feed.nba.plays import Play, completed_at, completed_minutes, inputs_from_plays, known_minutes
 from dejavu_feed.pattern import Score, slots
-from dejavu_poller.capabilities import ModelCapabilities
+from dejavu_poller.capabilities import minutes_of
 from dejavu_poller.events import (
     FaultKind,
     ForecastMissed,
@@ -43,15 +44,15 @@ def restore(
     step: Transition,
     recorded: Mapping[Horizon.ValueType, Mapping[int, MinuteForecast]],
     completed: int,
-    model: ModelCapabilities,
+    model: Model,
 ) -> None:
     """Take over the forecasts made before this poller started."""
     for horizon, watched in step.game.horizons.items():
-        newest = None if watched.result_known else watched.minute(completed, model.of(horizon))
+        newest = None if watched.result_known else watched.minute(completed, minutes_of(model, horizon))
         step.set_horizon(watched.restore(recorded.get(horizon, {}), newest))
 
 
-def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) -> tuple[tuple[DueForecast, ...], str]:
+def take_due(step: Transition, plays: Sequence[Play], model: Model) -> tuple[tuple[DueForecast, ...], str]:
     """Emit the minutes that passed without a forecast, and find the forecasts to request.
 
     Returns:
@@ -64,7 +65,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
     due: list[DueForecast] = []
     stale = ""
     for watched in step.game.horizons.values():
-        minute = None if watched.result_known else watched.minute(completed, model.of(watched.horizon))
+        minute = None if watched.result_known else watched.minute(completed, minutes_of(model, watched.horizon))
         if minute is None or minute > known:
             continue
         pattern, live = timeline[:minute], inputs[minute - 1]
@@ -86,7 +87,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
             stale = f"by this machine's clock {over}: its plays are old"
     for watched in step.game.horizons.values():
         if not watched.result_known:
-            _mark_missed(step, watched, watched.minute(completed, model.of(watched.horizon)) or 0)
+            _mark_missed(step, watched, watched.minute(completed, minutes_of(model, watched.horizon)) or 0)
     return tuple(due), stale
 
 
@@ -184,7 +185,9 @@ def _close_by_record(step: Transition, due: DueForecast) -> None:
 def _mark_missed(step: Transition, watched: HorizonState, until: int) -> None:
     """Emit the missed minutes: those before `until` that passed without a forecast."""
     game = step.game
-    watched, minutes = watched.passed(until, None if step.known.model is None else step.known.model.of(watched.horizon))
+    watched, minutes = watched.passed(
+        until, None if step.known.model is None else minutes_of(step.known.model, watched.horizon)
+    )
     if minutes:
         if game.unanswered:
             reason = "the server gave no forecast"

@@ -252,7 +252,7 @@ def finish(step: Transition, taken: TakenPlays, stale: str) -> tuple[PendingOutc
         fail(step, StaleFeed(unsettled))
         return None, ()
     model, pace = step.known.model, step.known.pace
-    at_moments = model is not None and model.moments and pace > 0
+    at_moments = model is not None and "moment" in model.inputs and pace > 0
     newest = newest_moments(game, plays) if at_moments else ()
     due = due_moments(game, plays, newest, pace) if at_moments else ()
     # Otherwise read again in the next turn: in overtime, moments are forecast, although no minute can be.

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
@@ -26,10 +27,9 @@ from dejavu_feed.nba.live_payloads import GameStatus, PlayByPlay, Scoreboard
 from dejavu_feed.nba.plays import Play, completed_minutes
 from dejavu_poller import events, forecasting, game_steps, predictor
 from dejavu_poller.box_scores import BoxScores
-from dejavu_poller.capabilities import CapabilityCache, ModelCapabilities
+from dejavu_poller.capabilities import CapabilityCache, advice, unsupported
 from dejavu_poller.enricher import Enricher
 from dejavu_poller.event_files import EventFiles
-from dejavu_poller.events import Event, Fault, FaultKind, Prediction
 from dejavu_poller.inputs import ForecastInputs, GameLine
 from dejavu_poller.leadership import LeaderElection, Leadership
 from dejavu_poller.lines import LINES, GameLines
@@ -53,51 +53,10 @@ from dejavu_poller.watched_game import (
     watched_horizons,
 )
 
-EventT = TypeVar("EventT", bound=Event)
+EventT = TypeVar("EventT", bound=events.Event)
 Callback = Callable[[EventT], Awaitable[None] | None]
 
 log = get_logger()
-
-
-class Announcer:
-    """Calls callbacks with events. A callback that raises is logged and does not affect anything else.
-
-    Args:
-        on_prediction: callbacks for forecasts.
-        on_event: callbacks for all events, including forecasts.
-    """
-
-    def __init__(self, on_prediction: Sequence[Callback[Prediction]], on_event: Sequence[Callback[Event]]) -> None:
-        self._on_prediction = tuple(on_prediction)
-        self._on_event = list(on_event)
-        self._faults: dict[str, frozenset[str]] = {}
-
-    def add(self, callback: Callback[Event]) -> None:
-        """Add a callback for all events from now on."""
-        self._on_event.append(callback)
-
-    async def announce(self, event: Event) -> None:
-        """Call the callbacks with an event."""
-        if isinstance(event, Fault):  # at level info: users see the event
-            log.info("poll.fault", source=event.source, reason=event.reason, failures=event.failures)
-        if isinstance(event, Prediction):
-            await self._call(self._on_prediction, event)
-        await self._call(self._on_event, event)
-
-    async def announce_faults(self, source: str, faults: frozenset[str], kind: FaultKind) -> None:
-        """Announce the faults that a source has now, each once until it has passed."""
-        for fault in sorted(faults - self._faults.get(source, frozenset())):
-            await self.announce(Fault(source, fault, kind=kind))
-        self._faults[source] = faults
-
-    async def _call(self, callbacks: Iterable[Callback[EventT]], event: EventT) -> None:
-        for callback in callbacks:
-            try:
-                result = callback(event)
-                if inspect.isawaitable(result):
-                    await result
-            except Exception:
-                log.exception("poll.callback_failed", callback=repr(callback), happened=type(event).__name__)
 
 
 __all__ = ["DEFAULT_END_INTERVAL", "DEFAULT_INTERVAL", "LINES", "PRICES", "SERVER", "Callback", "Poller"]
@@ -218,7 +177,8 @@ class Poller:
         self._election = election
         self._read = partial(read_in_thread, seconds=read_timeout)
         self._interval, self._end_interval, self._pace = interval, end_interval, pace
-        self._announcer = Announcer(on_prediction, on_event)
+        self._on_prediction, self._on_event = tuple(on_prediction), list(on_event)
+        self._faults: dict[str, frozenset[str]] = {}
         self._now = now
         self._board = _Board()
         self._reads = FeedReads()
@@ -241,7 +201,7 @@ class Poller:
 
     def add_callback(self, callback: Callback[events.Event]) -> None:
         """Add a callback for all events from now on."""
-        self._announcer.add(callback)
+        self._on_event.append(callback)
 
     def stop(self) -> None:
         """End `run` at once. Call it in the event loop, e.g. from one of its signal handlers."""
@@ -499,19 +459,19 @@ class Poller:
                 self._keeps_record = False
             await self._emit_all(step)
 
-    async def _read_model(self) -> ModelCapabilities:
-        """Return the capabilities of the server's model.
+    async def _read_model(self) -> Model:
+        """Return the server's model, and report what it cannot do.
 
         Raises:
             DejavuClientError: if the server has never told them.
         """
         model = await self._model.get()
-        limits = model.unsupported(self.minutes)
+        limits = unsupported(model, self.minutes)
         if limits != self.limits:
             self.limits = limits
             if limits:
                 await self._emit(events.ModelLimits(model.version, limits))
-        outdated = "" if self._replays_only else model.advice
+        outdated = "" if self._replays_only else advice(model)
         if outdated != self.outdated_ratings:
             self.outdated_ratings = outdated
             if outdated:
@@ -577,7 +537,7 @@ class Poller:
                 self._start_plays(state.game_id)
         crowded = [f"more than {MAX_WATCHED} games; the rest is followed once others are forgotten"]
         faults = frozenset((*map(str, read.faults), *crowded[: board.waiting]))
-        await self._announcer.announce_faults(game_steps.SCOREBOARD, faults, events.FaultKind.MALFORMED)
+        await self._emit_faults(game_steps.SCOREBOARD, faults, events.FaultKind.MALFORMED)
 
     def _forget_old(self) -> None:
         """Forget games that the scoreboard no longer shows: old ones, and one for each game that waits for a place."""
@@ -641,10 +601,31 @@ class Poller:
         self._reads.start(enricher.source, read, lambda error: self._emit(events.fault_of(enricher.source, error)))
 
     async def _announce_faults(self, enricher: Enricher) -> None:
-        await self._announcer.announce_faults(enricher.source, enricher.faults, events.FaultKind.UNAVAILABLE)
+        await self._emit_faults(enricher.source, enricher.faults, events.FaultKind.UNAVAILABLE)
+
+    async def _emit_faults(self, source: str, faults: frozenset[str], kind: events.FaultKind) -> None:
+        """Emit the faults that a source has now, each once until it has passed."""
+        for fault in sorted(faults - self._faults.get(source, frozenset())):
+            await self._emit(events.Fault(source, fault, kind=kind))
+        self._faults[source] = faults
 
     async def _emit(self, event: events.Event) -> None:
-        await self._announcer.announce(event)
+        """Call the callbacks with an event."""
+        if isinstance(event, events.Fault):  # at level info: users see the event
+            log.info("poll.fault", source=event.source, reason=event.reason, failures=event.failures)
+        if isinstance(event, events.Prediction):
+            await _call(self._on_prediction, event)
+        await _call(self._on_event, event)
+
+
+async def _call(callbacks: Iterable[Callback[EventT]], event: EventT) -> None:
+    for callback in callbacks:
+        try:
+            result = callback(event)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            log.exception("poll.callback_failed", callback=repr(callback), happened=type(event).__name__)
 
 
 def _box_score(game_id: str) -> str:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.model_service_pb2 import Model
 from dejavu_client.errors import PASSING, InternalError, UnauthenticatedError
 from dejavu_client.requests import FEED_HORIZONS, FINAL, HALFTIME
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, Possession
@@ -25,7 +26,6 @@ from dejavu_feed.moment import Moment
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play, earliest_end, final_score, halftime_score
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
-from dejavu_poller.capabilities import ModelCapabilities
 from dejavu_poller.events import Event, Fault, FaultKind, HorizonResult, MinuteForecast
 
 FIRST_MINUTE: Final = 1
@@ -479,13 +479,13 @@ class Knowledge:
 
     Attributes:
         now: time by the wall clock, timezone-aware.
-        model: capabilities of the server's model as last fetched; None before the first fetch.
+        model: the server's model as last fetched; None before the first fetch.
         keeps_record: whether the server keeps a track record, as far as is known.
         pace: seconds of play between two forecasts within a minute; 0: there are none.
     """
 
     now: datetime
-    model: ModelCapabilities | None
+    model: Model | None
     keeps_record: bool
     pace: float
 

@@ -8,7 +8,7 @@ excitement index, which sums the changes of all plays.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Protocol, Unpack
 
@@ -53,8 +53,8 @@ class Swing:
     away: int
     side: Side
     points: int
-    before: float
-    after: float
+    before: float = 0.0
+    after: float = 0.0
 
     @property
     def change(self) -> float:
@@ -108,7 +108,7 @@ def game_swings(client: BatchClient, scores: Sequence[Score], **options: Unpack[
     """
     plays = list(_scoring(scores))
     pattern = slots(scores, MAX_SLOTS)
-    requests = [_request(pattern, moment, options) for play in plays for moment in play.moments]
+    requests = [_request(pattern, moment, options) for _, *moments in plays for moment in moments]
     forecasts = []
     for start in range(0, len(requests), _BATCH):
         for result in client.predict_batch(requests[start : start + _BATCH]):
@@ -117,26 +117,15 @@ def game_swings(client: BatchClient, scores: Sequence[Score], **options: Unpack[
             forecasts.append(result.forecast)
     chances = [forecast.home_lead_probability for forecast in forecasts]
     found = tuple(
-        Swing(
-            play.moments[0].period, play.clock, play.score.home, play.score.away, play.side, play.points, before, after
-        )
-        for play, before, after in zip(plays, chances[::2], chances[1::2], strict=True)
+        replace(play, before=before, after=after)
+        for (play, *_), before, after in zip(plays, chances[::2], chances[1::2], strict=True)
     )
     home_won, first = scores[-1].home > scores[-1].away, forecasts[0] if forecasts else Forecast()
     margin = first.expected_margin if first.HasField("expected_margin") else None
     return GameSwings(found, home_won, margin, tuple(first.warnings))
 
 
-@dataclass(frozen=True, slots=True)
-class _Play:
-    score: Score
-    clock: float
-    side: Side
-    points: int
-    moments: tuple[Moment, Moment]
-
-
-def _scoring(scores: Sequence[Score]) -> Iterator[_Play]:
+def _scoring(scores: Sequence[Score]) -> Iterator[tuple[Swing, Moment, Moment]]:
     """Yield the plays that add points to one team after the first minute, with the moments before and after each."""
     for before, after in pairwise([Score(0.0, 0, 0), *scores]):
         home, away = after.home - before.home, after.away - before.away
@@ -146,8 +135,9 @@ def _scoring(scores: Sequence[Score]) -> Iterator[_Play]:
         clock = elapsed_seconds(period, 0.0) - after.elapsed
         # Within the minute of the play, whose end is in the pattern.
         earlier = min(_BEFORE, (after.elapsed % 60 or 60) / 2)
-        moments = [Moment(period, clock + earlier, score.home - score.away) for score in (before, after)]
-        yield _Play(after, clock, Side.HOME if home else Side.AWAY, home or away, (moments[0], moments[1]))
+        side = Side.HOME if home else Side.AWAY
+        first, second = (Moment(period, clock + earlier, score.home - score.away) for score in (before, after))
+        yield Swing(period, clock, after.home, after.away, side, home or away), first, second
 
 
 def _request(pattern: Sequence[float], moment: Moment, options: PredictOptions) -> PredictRequest:

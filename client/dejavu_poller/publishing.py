@@ -9,11 +9,11 @@ end of a game the plays are read more often than the scoreboard: then they have 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client.aio import AsyncDejavuClient
@@ -90,7 +90,7 @@ class _Task:
 
 
 class GamePublisher:
-    """Publishes the states of a poller's games, and the age of its data, while the poller leads.
+    """Publishes the states of a poller's games, and the age of its data, in its context, while the poller leads.
 
     A standby poller sends nothing: it follows no game, and the server keeps the newest state and report.
 
@@ -129,12 +129,12 @@ class GamePublisher:
         self._task = BackgroundTask()
         self._led = False
 
-    def start(self) -> None:
-        """Start to publish."""
+    async def __aenter__(self) -> Self:
         self._task.start(self._run(), "game-publisher")
+        return self
 
-    async def close(self) -> None:
-        """Publish what is due, such as the last final of an evening, and stop. Safe to call more than once."""
+    async def __aexit__(self, *_: object) -> None:
+        """Publish what is due, such as the last final of an evening, and stop."""
         await self._task.end()
         with suppress(DejavuClientError, TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
@@ -215,17 +215,6 @@ class GamePublisher:
                 task.refused = str(error)
                 _log.info("poll.not_published", what=task.send.__name__, reason=task.refused)
         task.due = asyncio.get_running_loop().time() + pause
-
-
-@asynccontextmanager
-async def publishing(poller: Poller, client: AsyncDejavuClient, *, official: bool | None = None) -> AsyncIterator[None]:
-    """Publish the states of a poller's games until the end of the block; arguments are as of `GamePublisher`."""
-    publisher = GamePublisher(poller, client, official=official)
-    publisher.start()
-    try:
-        yield
-    finally:
-        await publisher.close()
 
 
 def state_of(game: WatchedGame, line: GameLine | None, now: datetime) -> Game:

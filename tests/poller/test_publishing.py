@@ -22,7 +22,7 @@ from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
 from dejavu_models.errors import InvalidInput
 from dejavu_poller import Poller
 from dejavu_poller.inputs import GameLine
-from dejavu_poller.publishing import LIVE_SECONDS, REPORT_SECONDS, GamePublisher, publishing, state_of
+from dejavu_poller.publishing import LIVE_SECONDS, REPORT_SECONDS, GamePublisher, state_of
 from dejavu_server.api.converters.games import checked_games
 
 
@@ -77,7 +77,7 @@ async def watch() -> AsyncIterator[Watch]:
 async def test_the_last_states_of_a_poller_that_ends_are_published(watch: Watch) -> None:
     """Formerly, the last game of an evening stayed in its last seconds, and the page said that the poller was gone."""
     server = Published(watch)
-    async with publishing(watch.poller, server):
+    async with GamePublisher(watch.poller, server):
         await until(lambda: bool(server.states))
         await watch.over()
     assert [each.status for each in server.states] == [GameStatus.GAME_STATUS_LIVE, GameStatus.GAME_STATUS_FINAL]
@@ -206,15 +206,13 @@ async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(
 ) -> None:
     """Also if another poller led when this one was started: its operators ask for it within seconds."""
     server, poller = Published(watch), reported(watch, **missing)
-    reporter = GamePublisher(cast("Poller", poller), server, official=False, now=watch.evening.clock)
-    reporter.start()
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert not server.reports
-    vars(poller).update(vars(reported(watch)))
-    async with asyncio.timeout(0.8 * REPORT_SECONDS):
-        await until(lambda: bool(server.reports))
-    await reporter.close()
+    async with GamePublisher(cast("Poller", poller), server, official=False, now=watch.evening.clock):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not server.reports
+        vars(poller).update(vars(reported(watch)))
+        async with asyncio.timeout(0.8 * REPORT_SECONDS):
+            await until(lambda: bool(server.reports))
 
 
 async def test_a_poller_that_leads_again_publishes_anew_what_another_one_may_have_changed(
@@ -222,20 +220,18 @@ async def test_a_poller_that_leads_again_publishes_anew_what_another_one_may_hav
 ) -> None:
     monkeypatch.setattr("dejavu_poller.publishing.PUBLISH_SECONDS", 0.001)
     server, poller = Published(watch), reported(watch)
-    publisher = GamePublisher(cast("Poller", poller), server, now=watch.evening.clock)
 
     async def published(times: int) -> None:
         await until(lambda: len(server.states) == times)
         await asyncio.sleep(0.1)
         assert len(server.states) == times, "and no more until a change"
 
-    publisher.start()
-    await published(1)
-    poller.leads = False
-    await asyncio.sleep(0.1)
-    poller.leads = True
-    await published(2)
-    await publisher.close()
+    async with GamePublisher(cast("Poller", poller), server, now=watch.evening.clock):
+        await published(1)
+        poller.leads = False
+        await asyncio.sleep(0.1)
+        poller.leads = True
+        await published(2)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +242,5 @@ async def test_a_poller_that_leads_again_publishes_anew_what_another_one_may_hav
 async def test_a_report_that_fails_is_made_again(watch: Watch, failures: list[DejavuClientError]) -> None:
     server = Published(watch)
     server.unreported = failures
-    reporter = server.publisher(official=True, report_seconds=0.0)
-    reporter.start()
-    await until(lambda: bool(server.reports))
-    await reporter.close()
+    async with server.publisher(official=True, report_seconds=0.0):
+        await until(lambda: bool(server.reports))

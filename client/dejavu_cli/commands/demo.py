@@ -49,7 +49,7 @@ from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_poller import Poller
 from dejavu_poller.events import Prediction
-from dejavu_poller.publishing import publishing
+from dejavu_poller.publishing import GamePublisher
 from dejavu_poller.watched_game import Summary
 
 _WORKERS: Final = 2
@@ -176,7 +176,7 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
                 options: dict[str, Any] = {"interval": interval, "pace": _ONLY_AT_THE_END}
                 async with (
                     Poller(feed, client, on_prediction=[predictions.append], **options) as poller,
-                    publishing(poller, client),
+                    GamePublisher(poller, client),
                 ):
                     await watch(poller, console, until_final=True, as_json=as_json, by_quarter=True)
                     delivered = await subscriber.until({prediction.forecast.sequence for prediction in predictions})

@@ -37,7 +37,7 @@ from dejavu_poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection
 from dejavu_poller.lines import GameLines
 from dejavu_poller.moments import DEFAULT_PACE
 from dejavu_poller.prices import PriceFile
-from dejavu_poller.publishing import publishing
+from dejavu_poller.publishing import GamePublisher
 from dejavu_poller.reads import read_in_thread
 from dejavu_poller.watched_game import FIRST_MINUTE
 
@@ -161,7 +161,7 @@ def poll(
             end_on_signals(stop)
             with suppress(asyncio.CancelledError):
                 print_opening(await beginning, as_json=call.as_json)
-            await stack.enter_async_context(publishing(poller, client, official=feed_url == NBA_URL))
+            await stack.enter_async_context(GamePublisher(poller, client, official=feed_url == NBA_URL))
             with _metrics(poller, listen):
                 if page:
                     # A replay has only replayed games.

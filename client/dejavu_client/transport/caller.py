@@ -323,9 +323,6 @@ class Transport:
         Raises:
             DeadlineExceededError: if that takes longer than the call may.
         """
-        if not self._turns.locked():
-            await self._turns.acquire()
-            return
         try:
             async with asyncio.timeout(seconds):
                 await self._turns.acquire()

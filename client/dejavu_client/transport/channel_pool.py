@@ -24,7 +24,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from operator import attrgetter
+from typing import Generic, NamedTuple, TypeVar
 
 from dejavu_client.errors import ClientClosedError
 from dejavu_client.logs import get_logger
@@ -370,7 +371,9 @@ class ChannelPool(Generic[ConnectionT]):
         now = self._now()
         for server in self._servers:
             if server.out and server.is_check_due(now):
-                silent_last = sorted((each for each in self._channels if each.server is server), key=_is_silent)
+                silent_last = sorted(
+                    (each for each in self._channels if each.server is server), key=attrgetter("silent")
+                )
                 for pooled in silent_last[:1]:
                     pooled.probed = now
                     self._to_probe.append(pooled)
@@ -387,7 +390,3 @@ class ChannelPool(Generic[ConnectionT]):
         self._replaced.append(redundant)
         self._channels[self._channels.index(redundant)] = self._dialed(redundant.server)
         self._not_before = self._now() + self._backoff.next()
-
-
-def _is_silent(pooled: PooledChannel[Any]) -> bool:
-    return pooled.silent

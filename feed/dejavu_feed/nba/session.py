@@ -12,7 +12,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -202,7 +202,7 @@ class FeedSession(requests.Session):
                 response.raw, response.encoding = io.BytesIO(body), "utf-8"  # JSON is UTF-8 regardless of the headers
                 return response
             target = urljoin(url, response.headers["Location"])
-            if _server(target) not in {_server(url), _server(url)._replace(scheme="https")}:
+            if _server(target) not in {_server(url), ("https", *_server(url)[1:])}:
                 raise FeedUnavailable(f"a redirect to another server, {brief(target)}")
             url, options = target, {**options, "params": None}
         raise FeedUnavailable("too many redirects")
@@ -223,15 +223,9 @@ class FeedSession(requests.Session):
         return bytes(body)
 
 
-class _Server(NamedTuple):
-    scheme: str
-    host: str | None
-    port: int | None
-
-
-def _server(url: str) -> _Server:
+def _server(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
-    return _Server(parts.scheme, parts.hostname, parts.port)
+    return parts.scheme, parts.hostname, parts.port
 
 
 def _seconds(retry_after: str | None) -> float | None:

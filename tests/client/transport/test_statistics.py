@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 
 import pytest
 from hypothesis import given
@@ -46,22 +45,6 @@ def test_a_snapshot_does_not_change() -> None:
     recorder.record("Predict", 0.02, DeadlineExceededError("late"))
     recorder.answered("1")
     assert (snapshot.methods["Predict"].count, snapshot.workers["1"]) == (1, 1)
-
-
-def test_calls_of_many_threads_are_all_counted() -> None:
-    recorder = CallRecorder("here")
-
-    def work() -> None:
-        for n in range(500):
-            recorder.record("Predict", 0.001, DeadlineExceededError("late") if n % 5 == 0 else None)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    figures = recorder.snapshot().methods["Predict"]
-    assert (figures.count, figures.errors) == (4000, 800)
 
 
 def test_an_answer_of_nobody_is_not_counted() -> None:

@@ -11,6 +11,8 @@ FeedError
 
 from __future__ import annotations
 
+from dejavu_common.build import install
+
 
 class FeedError(Exception):
     """Base class of feed errors. The message names the problem and its place."""
@@ -48,6 +50,11 @@ class IncompleteGame(FeedError):
 
 class FeedNotInstalled(FeedError):
     """A library is missing. The message names the extra that installs it."""
+
+
+def not_installed(error: ImportError, what: str, extra: str = "live") -> FeedNotInstalled:
+    """Return the error for a missing library: what needs it, with the verb, and the extra that has it."""
+    return FeedNotInstalled(f"{error.name} is missing; {what} the extra {extra}: {install(extra)}")
 
 
 class DataError(FeedError, ValueError):

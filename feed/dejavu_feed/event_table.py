@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dejavu_common.build import install
 from dejavu_common.files import atomic_replace, open_regular
-from dejavu_feed.errors import DataError, FeedNotInstalled
+from dejavu_feed.errors import DataError, not_installed
 from dejavu_feed.events import Event, EventKind
 
 if TYPE_CHECKING:
@@ -58,9 +57,7 @@ def event_schema() -> pa.Schema:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise FeedNotInstalled(
-            f"{error.name} is missing; files of events need the extra live: {install('live')}"
-        ) from error
+        raise not_installed(error, "files of events need") from error
     types = {"name": pa.dictionary(pa.int16(), pa.string())}
     columns = {column: types.get(kind) or getattr(pa, kind)() for column, (kind, *_) in _COLUMNS.items()}
     return pa.schema({"game_id": types["name"], **columns})

@@ -15,9 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
-from dejavu_common.build import install
 from dejavu_common.files import open_regular
-from dejavu_feed.errors import DataError, FeedNotInstalled
+from dejavu_feed.errors import DataError, not_installed
 
 T = TypeVar("T")
 ValueT = TypeVar("ValueT")
@@ -186,9 +185,7 @@ def _parquet_rows(path: Path, opened: BinaryIO, required: Sequence[str], optiona
         import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import compute, parquet  # noqa: PLC0415
     except ImportError as error:
-        raise FeedNotInstalled(
-            f"{error.name} is missing; files of parquet need the extra live: {install('live')}"
-        ) from error
+        raise not_installed(error, "files of parquet need") from error
     try:
         file = parquet.ParquetFile(opened)
         names = file.schema_arrow.names

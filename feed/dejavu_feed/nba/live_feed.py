@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
-from dejavu_common.build import install
-from dejavu_feed.errors import FeedError, FeedNotInstalled
+from dejavu_feed.errors import FeedError, not_installed
 from dejavu_feed.lines import SidedLine
 from dejavu_feed.nba.live_payloads import (
     BoxScore,
@@ -82,9 +81,7 @@ class NbaFeed:
 
             from dejavu_feed.nba.session import FeedSession, NbaService  # noqa: PLC0415 - needs nba_api
         except ImportError as error:
-            raise FeedNotInstalled(
-                f"{error.name} is missing; the live feed needs the extra live: {install('live')}"
-            ) from error
+            raise not_installed(error, "the live feed needs") from error
         self._scoreboard_path: str = scoreboard.ScoreBoard.endpoint_url
         self._plays_path: str = playbyplay.PlayByPlay.endpoint_url
         self._boxscore_path: str = boxscore.BoxScore.endpoint_url

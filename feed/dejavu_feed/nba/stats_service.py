@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol, Self
 
-from dejavu_common.build import install
-from dejavu_feed.errors import FeedNotInstalled
+from dejavu_feed.errors import not_installed
 from dejavu_feed.nba.live_feed import host_of
 
 STATS_URL: Final = "https://stats.nba.com"
@@ -48,9 +47,7 @@ class NbaStats:
 
             from dejavu_feed.nba.session import FeedSession, NbaService  # noqa: PLC0415 - needs nba_api
         except ImportError as error:
-            raise FeedNotInstalled(
-                f"{error.name} is missing; games are fetched with the extra trainer: {install('trainer')}"
-            ) from error
+            raise not_installed(error, "games are fetched with", "trainer") from error
         host = host_of(STATS_URL if url is None else url, STATS_URL)
         # No redirects, because callers count requests.
         session = FeedSession(host, timeout=timeout, limit=limit, max_bytes=MAX_PAGE, max_redirects=0)

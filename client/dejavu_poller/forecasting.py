@@ -12,7 +12,6 @@ from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import horizon_label
 from dejavu_feed.nba.plays import Play, completed_at, completed_minutes, inputs_from_plays, known_minutes
 from dejavu_feed.pattern import Score, slots
-from dejavu_poller.capabilities import minutes_of
 from dejavu_poller.events import (
     FaultKind,
     ForecastMissed,
@@ -21,7 +20,7 @@ from dejavu_poller.events import (
     MinuteForecast,
     Prediction,
 )
-from dejavu_poller.predictor import OUTCOME_KNOWN, team_codes
+from dejavu_poller.predictor import OUTCOME_KNOWN, minutes_of, team_codes
 from dejavu_poller.watched_game import HORIZON_RULES, MAY_PASS, DueForecast, HorizonState, Transition, at_horizon
 
 _STALE_AFTER: Final = 120.0

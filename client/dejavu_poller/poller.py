@@ -27,13 +27,13 @@ from dejavu_feed.nba.live_payloads import GameStatus, PlayByPlay, Scoreboard
 from dejavu_feed.nba.plays import Play, completed_minutes
 from dejavu_poller import events, forecasting, game_steps, predictor
 from dejavu_poller.box_scores import BoxScores
-from dejavu_poller.capabilities import CapabilityCache, advice, unsupported
 from dejavu_poller.enricher import Enricher
 from dejavu_poller.event_files import EventFiles
 from dejavu_poller.inputs import ForecastInputs, GameLine
 from dejavu_poller.leadership import LeaderElection, Leadership
 from dejavu_poller.lines import LINES, GameLines
 from dejavu_poller.moments import DEFAULT_PACE
+from dejavu_poller.predictor import CapabilityCache, advice, unsupported
 from dejavu_poller.prices import PRICES, PriceFile
 from dejavu_poller.reads import READ_TIMEOUT, FeedReads, read_in_thread
 from dejavu_poller.reporting import MAX_WATCHED, forgettable, is_done, next_report, take_report

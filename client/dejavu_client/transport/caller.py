@@ -16,7 +16,7 @@ import grpc
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from dejavu_client import config
 from dejavu_client.access import Credentials, TokenSource, bearer_metadata, newest_credentials
@@ -62,13 +62,14 @@ def _method(request: Descriptor) -> MethodDescriptor:
     return found
 
 
-def _rpc(request: Message, response: type[Message]) -> dict[str, Any]:
+@cache
+def _rpc(request: Descriptor) -> dict[str, Any]:
     """Return the path and the serializers of the RPC that a request is of, as a channel takes them."""
-    method = method_of(type(request))
+    method = _method(request)
     return {
         "method": f"/{method.containing_service.full_name}/{method.name}",
-        "request_serializer": type(request).SerializeToString,
-        "response_deserializer": response.FromString,
+        "request_serializer": GetMessageClass(request).SerializeToString,
+        "response_deserializer": GetMessageClass(method.output_type).FromString,
     }
 
 
@@ -126,11 +127,10 @@ class Repeatable(Generic[ResponseT]):
 
     newest: Attempt[ResponseT]
 
-    def __init__(self, request: Message, response: type[ResponseT], deadline: float) -> None:
+    def __init__(self, request: Message, deadline: float) -> None:
         self.deadline = deadline
         self.channels = list[PooledChannel[grpc.aio.Channel]]()
         self._request = request
-        self._response = response
         self._pending = dict[asyncio.Task[tuple[ResponseT, WorkerIdentity]], Attempt[ResponseT]]()
 
     @property
@@ -152,7 +152,7 @@ class Repeatable(Generic[ResponseT]):
         """Send the request over a channel."""
         self.channels.append(pooled)
         since = time.monotonic()
-        rpc = pooled.connection.unary_unary(**_rpc(self._request, self._response))
+        rpc = pooled.connection.unary_unary(**_rpc(self._request.DESCRIPTOR))
         sent = rpc(self._request, timeout=self.deadline - since, metadata=metadata)
         task = asyncio.ensure_future(_answer(sent))
         task.add_done_callback(retrieve)
@@ -177,7 +177,7 @@ def send_probe(
 ) -> None:
     """Send a health check without waiting. `done` gets its status, and the worker that answered."""
     request = HealthCheckRequest()
-    rpc = channel.unary_unary(**_rpc(request, HealthCheckResponse))
+    rpc = channel.unary_unary(**_rpc(request.DESCRIPTOR))
 
     async def probe() -> None:
         code, identity = grpc.StatusCode.OK, WorkerIdentity()
@@ -292,14 +292,13 @@ class Transport:
             request: request of an RPC with one response, of the contract or of the Open Inference Protocol.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        response = GetMessageClass(method_of(type(request)).output_type)
-        return await self._unary(request, response, timeout)
+        return await self._unary(request, Message, timeout)
 
     async def _unary(self, request: Message, response: type[ResponseT], timeout: float | None) -> ResponseT:
-        """Make the call that a request is of, and return its response, which is of the type given."""
+        """Make the call that a request is of, and return its response; `response` tells its type to type checkers."""
         method = method_of(type(request)).name
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        call, turns = Repeatable(request, response, time.monotonic() + seconds), ExitStack()
+        call, turns = Repeatable[ResponseT](request, time.monotonic() + seconds), ExitStack()
         try:
             with self._closed.guard(), self._calls.call(method, seconds), client_span(method):
                 await self._take_turn(seconds)
@@ -460,7 +459,7 @@ class Transport:
         pooled, call, request = self._take(), None, stream.request()
         try:
             with self._closed.guard():
-                rpc = pooled.connection.unary_stream(**_rpc(request, stream.response))
+                rpc = pooled.connection.unary_stream(**_rpc(request.DESCRIPTOR))
                 call = rpc(request, metadata=self._metadata())
             recording = self._calls.call(method_of(type(request)).name)
             while True:

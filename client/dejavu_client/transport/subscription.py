@@ -41,12 +41,7 @@ class StreamState(Generic[ResponseT]):
 
     Args:
         jitter: random numbers in [0, 1), so that the clients of one server do not all reconnect at once.
-
-    Attributes:
-        response: type of the responses.
     """
-
-    response: type[ResponseT]
 
     def __init__(self, jitter: random.Random | None = None) -> None:
         chance = jitter or random.Random()  # noqa: S311 - spreads out clients, not for security
@@ -95,8 +90,6 @@ class GameUpdates(StreamState[StreamGamesResponse]):
         jitter: see `StreamState`.
     """
 
-    response = StreamGamesResponse
-
     def __init__(self, *, heartbeats: bool = False, jitter: random.Random | None = None) -> None:
         super().__init__(jitter)
         self._heartbeats = heartbeats
@@ -121,8 +114,6 @@ class StreamResumption(StreamState[StreamPredictionsResponse]):
         heartbeats: whether to deliver heartbeats to the reader.
         jitter: see `StreamState`.
     """
-
-    response = StreamPredictionsResponse
 
     def __init__(
         self,

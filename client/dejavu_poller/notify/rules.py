@@ -38,23 +38,9 @@ MAX_TARGETS: Final = 20
 _TOKEN: Final = re.compile(r"[!-~]+")
 
 TEMPLATE_FIELDS: Final = (
-    "id",
-    "rule",
-    "kind",
-    "title",
-    "text",
-    "time",
-    "link",
-    "game_id",
-    "home_team",
-    "away_team",
-    "home_score",
-    "away_score",
-    "horizon",
-    "home_win_probability",
-    "point_forecast",
-    "interval_lower",
-    "interval_upper",
+    *("id", "rule", "kind", "title", "text", "time", "link", "game_id"),
+    *("home_team", "away_team", "home_score", "away_score", "horizon"),
+    *("home_win_probability", "point_forecast", "interval_lower", "interval_upper"),
 )
 """Names that a template can use."""
 

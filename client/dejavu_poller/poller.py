@@ -413,7 +413,8 @@ class Poller:
         if not game_steps.can_forecast(step, plays):
             return ""
         await self._emit_all(step)
-        model = model or await self._read_model()
+        if model is None:
+            model = await self._read_model()
         due, stale = forecasting.take_due(step, plays, model)
         if due:
             await self._emit_all(step)
@@ -463,7 +464,7 @@ class Poller:
         """Return the server's model, and report what it cannot do.
 
         Raises:
-            DejavuClientError: if the server has never told them.
+            DejavuClientError: if the server has never told it.
         """
         model = await self._model.get()
         limits = unsupported(model, self.minutes)

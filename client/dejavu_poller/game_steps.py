@@ -5,7 +5,7 @@ The poller reads and calls. A read of the plays goes through these steps; those 
     take_plays → [the model → the recorded forecasts → restore →] can_forecast → [the model → take_due → forecasts
                → take_answers →] finish → [reports → take_report] or [forecasts of moments → take_moments]
 
-The steps read no clock and call nothing.
+The steps make no calls; the poller gives them the time and what else is known.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tests.support.contract import METHODS
 
 import dejavu_client
 from dejavu.v1 import prediction_service_pb2, record_service_pb2
-from dejavu_client import AsyncDejavuClient, DejavuClient, config, operations
+from dejavu_client import AsyncDejavuClient, DejavuClient, aio, config
 from dejavu_client.requests import Conditions, ModelScope, PredictOptions
 from dejavu_store import stages
 
@@ -85,7 +85,7 @@ def test_every_call_that_may_be_made_again_is_in_the_retry_policy() -> None:
 
 def test_an_alias_of_a_model_is_one_for_client_and_server() -> None:
     """Of an alias that it does not know, a client would not send the version, and a repetition could change another."""
-    assert set(stages.ALIASES) == operations.ALIASES
+    assert set(stages.ALIASES) == aio.ALIASES
 
 
 def test_every_public_name_is_there() -> None:

@@ -26,8 +26,8 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_common.clock import utc_now
 from dejavu_feed.replay.http_server import LocalServer
-from dejavu_poller.notify.delivery import request
 from dejavu_poller.notify.conditions import Message
+from dejavu_poller.notify.delivery import request
 from dejavu_poller.notify.rules import TEMPLATE_FIELDS, GameRule, SilenceRule, Target, load_rules
 
 DOCUMENTS = (

@@ -18,7 +18,7 @@ from dejavu_cli.output.poll_display import end_on_signals
 from dejavu_common.clock import utc_now
 from dejavu_poller.leadership import holder_name
 from dejavu_poller.notify.conditions import Message
-from dejavu_poller.notify.delivery import Deliverer, Report, Request, Result, Sender, request
+from dejavu_poller.notify.delivery import Deliverer, Report, Result, Sender, request
 from dejavu_poller.notify.notifier import RuleNotifier
 from dejavu_poller.notify.rules import InvalidRules, Rules, load_rules
 

@@ -87,11 +87,10 @@ class GameUpdates(StreamState[StreamGamesResponse]):
 
     Args:
         heartbeats: whether to deliver heartbeats to the reader.
-        jitter: see `StreamState`.
     """
 
-    def __init__(self, *, heartbeats: bool = False, jitter: random.Random | None = None) -> None:
-        super().__init__(jitter)
+    def __init__(self, *, heartbeats: bool = False) -> None:
+        super().__init__()
         self._heartbeats = heartbeats
 
     def request(self) -> StreamGamesRequest:

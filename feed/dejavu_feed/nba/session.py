@@ -12,7 +12,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urljoin, urlsplit
 
 import requests

@@ -40,6 +40,29 @@ from dejavu_feed.pattern import HALFTIME_MINUTES, QUARTER_SECONDS, REGULATION_MI
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.payloads import Timeline
 from dejavu_feed.replay.replay import Replay
+from dejavu_poller import Poller
+from dejavu_poller.events import Event, Prediction
+from dejavu_poller.poller import Callback
+from dejavu_poller.watched_game import WatchedGame
+
+FakeOfClient: Final[Any] = object
+"""For type checkers, its subclasses are of every type, such as `AsyncDejavuClient`."""
+
+
+def close_game(game_id: str, **fields: Any) -> Game:
+    """Return the state of a close game in the fourth quarter, read now, unless the fields say otherwise."""
+    values: dict[str, Any] = {
+        "home_team": "BOS",
+        "away_team": "NYK",
+        "status": GameStatus.GAME_STATUS_LIVE,
+        "home_score": 101,
+        "away_score": 99,
+        "period": 4,
+        "seconds_left": 252.0,
+        "observed_time": utc_now(),
+    }
+    return Game(game_id=game_id, **(values | fields))
+
 
 CLOSES = {HALFTIME: HALFTIME_MINUTES, FINAL: REGULATION_MINUTES}
 """Minutes below which a game is no longer forecast once the outcome of the horizon is known."""

@@ -1,21 +1,17 @@
-"""Closed-loop callers in a separate process: each sends its next call when the previous one is answered.
+"""Closed-loop callers: each sends its next call when the previous one is answered.
 
-`Callers` runs it with `python -m bench.callers`. Every line of standard input is an Order; every line of standard
-output is the resulting Timings, both as JSON. All servers are called by the same code, with requests serialized in
-advance. A response that lacks a forecast is a failed call.
+`call` runs in a process of `bench.servers.process_on`. All servers are called by the same code, with requests
+serialized in advance. A response that lacks a forecast is a failed call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -23,9 +19,8 @@ from struct import unpack
 from typing import Final
 
 import grpc
-import uvloop
-from bench.ledger import game
-from bench.servers import helper, tell
+from bench.servers import event_loop
+from tests.support.builders.issued_forecasts import game
 
 from dejavu.inference import open_inference_pb2 as inference_pb
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -88,25 +83,7 @@ class Timings:
     seconds: float
     each: list[float]
     failed: int
-    begun: list[float] = field(default_factory=list)
-
-
-class Callers:
-    """The process that makes the calls."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def ask(self, order: Order) -> Timings:
-        """Run an order; return its timings."""
-        return Timings(**json.loads(tell(self._process, json.dumps(asdict(order)))))
-
-
-@contextmanager
-def callers_process(cpus: Collection[int]) -> Iterator[Callers]:
-    """Run a process of callers on some CPUs."""
-    with helper("bench.callers", cpus) as process:
-        yield Callers(process)
+    begun: list[float]
 
 
 def request(number: int, order: Order) -> pb.PredictRequest:
@@ -166,7 +143,7 @@ def inferred_points(response: bytes) -> list[float]:
 @lru_cache(maxsize=8)
 def bodies(order: Order) -> list[bytes]:
     """Return the serialized requests of an order; cached, because building them takes callers' CPU."""
-    return [body(call, order) for call in range(order.calls)]
+    return [body(number, order) for number in range(order.calls)]
 
 
 def is_complete(response: bytes, order: Order) -> bool:
@@ -180,21 +157,25 @@ def is_complete(response: bytes, order: Order) -> bool:
     return order.method != INFER or len(inferred_points(response)) == size
 
 
-async def ask(order: Order) -> Timings:
+def call(order: Order) -> Timings:
     """Make the calls of an order; connect before the measurement starts."""
+    return event_loop().run(_call(order))
+
+
+async def _call(order: Order) -> Timings:
     requests = iter(bodies(replace(order, address="")))
     metadata = [("authorization", f"Bearer {order.token}")] if order.token else None
     each: list[float] = []
     begun: list[float] = []
     failed = 0
 
-    async def caller(channel: grpc.aio.Channel, remaining: Iterator[bytes]) -> None:
+    async def caller(channel: grpc.aio.Channel) -> None:
         nonlocal failed
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(order.method)
-        for request in remaining:
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(order.method)
+        for request in requests:
             start = time.perf_counter()
             try:
-                response = await call(request, timeout=30.0, metadata=metadata)
+                response = await method(request, timeout=30.0, metadata=metadata)
             except grpc.aio.AioRpcError:
                 failed += 1
                 continue
@@ -210,7 +191,7 @@ async def ask(order: Order) -> Timings:
         async with asyncio.timeout(30):
             await asyncio.gather(*(channel.channel_ready() for channel in channels))
         start = time.perf_counter()
-        await asyncio.gather(*(caller(channel, requests) for channel in channels))
+        await asyncio.gather(*(caller(channel) for channel in channels))
         return Timings(time.perf_counter() - start, each, failed, begun)
 
 
@@ -220,14 +201,3 @@ def _channel(order: Order) -> grpc.aio.Channel:
         return grpc.aio.insecure_channel(order.address, options)
     credentials = grpc.ssl_channel_credentials(Path(order.authority).read_bytes())
     return grpc.aio.secure_channel(order.address, credentials, options)
-
-
-async def main() -> None:
-    """Run the orders from standard input, one after the other."""
-    loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        print(json.dumps(asdict(await ask(Order(**json.loads(line))))), flush=True)
-
-
-if __name__ == "__main__":
-    uvloop.run(main())

@@ -1,15 +1,14 @@
 """Baseline for the cost of grpc.aio on uvloop: a server with fixed responses, without interceptors, metrics or model.
 
-`bench.servers.echo_server` runs it with `python -m bench.echo [HOST:PORT]`. It reads one line of JSON from standard
-input, prints its address on standard output, and serves until standard input ends. Predict parses the request, sends
-one event to every subscriber of StreamPredictions, then answers. PredictBatch parses the requests and returns as many
-equal results. A process that is given the address of another one shares its port.
+`bench.servers.echo_server` runs it with `python -m bench.echo HOST:PORT RESPONSE EVENT`, the messages in hex. It prints
+its address and serves until it is killed. Predict parses the request, sends one event to every subscriber of
+StreamPredictions, then answers. PredictBatch parses the requests and returns as many equal results. A process that is
+given the address of another one shares its port.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
 from functools import cache
@@ -24,11 +23,10 @@ FIRST = pb.StreamPredictionsResponse(resume_token="x").SerializeToString()
 """A heartbeat: tells a subscriber that it misses nothing from now on."""
 
 
-async def serve(address: str = "127.0.0.1:0") -> None:
-    """Bind the address, print it, and serve until standard input ends."""
-    answers = json.loads(sys.stdin.readline())
-    response = pb.PredictResponse.FromString(bytes.fromhex(answers["response"]))
-    event = bytes.fromhex(answers["event"])
+async def serve(address: str, response_hex: str, event_hex: str) -> None:
+    """Bind the address, print it, and serve."""
+    response = pb.PredictResponse.FromString(bytes.fromhex(response_hex))
+    event = bytes.fromhex(event_hex)
     queues = set[asyncio.Queue[bytes]]()
 
     @cache
@@ -69,8 +67,7 @@ async def serve(address: str = "127.0.0.1:0") -> None:
     port = server.add_insecure_port(address)
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    await server.stop(None)
+    await server.wait_for_termination()
 
 
 if __name__ == "__main__":

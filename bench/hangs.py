@@ -21,12 +21,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
-from bench.result import program
+from bench.result import Result, program
 from tests.support.processes.hangs import PARTS, hang, hanging
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
@@ -84,7 +85,7 @@ class Quiet:
 
 
 @dataclass
-class Report:
+class Report(Result):
     """Results of a run."""
 
     hangs: list[Noticed] = field(default_factory=list)
@@ -96,48 +97,38 @@ class Report:
         late += [f"{each.name}: no call was answered" for each in self.quiet if not each.answered]
         return late + [f"{each.name}: {each.killed} killed" for each in self.quiet if each.killed]
 
+    def report(self) -> str:
+        """Return a line for each phase without a hang, and for each hang."""
+        return "\n".join(map(str, (*self.quiet, *self.hangs)))
+
 
 class Callers:
     """Calls that keep all parts of the workers busy: batches, named forecasts, scorecards.
 
     Attributes:
         answered: calls that were answered.
+        stop: ends each caller after its current calls.
     """
 
     def __init__(self, address: str, seed: int) -> None:
         self._address = address
         self._seed = seed
-        self._stop = threading.Event()
+        self.stop = threading.Event()
         self.answered = 0
 
-    @contextmanager
-    def calling(self) -> Iterator[None]:
-        """Call during the block."""
-        threads = [threading.Thread(target=self._call, args=(number,)) for number in range(CALLERS)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
-
-    def _call(self, number: int) -> None:
+    def call(self, number: int) -> None:
+        """Run one caller until it is stopped."""
         choose = random.Random(f"{self._seed}-{number}")
-        game = 0
         with DejavuClient(self._address, timeout=30.0) as client:
-            while not self._stop.is_set():
-                game += 1
+            for game in count():
                 pattern = [float(choose.randint(-20, 20)) for _ in range(18)]
-                try:
+                with suppress(DejavuClientError):  # the worker was killed
                     client.predict(pattern, horizon=HALFTIME, game_id=f"99{number:02d}{game:06d}")
                     client.predict_batch([predict_request([*pattern, float(each)]) for each in range(40)])
                     client.get_scorecard()
                     self.answered += 3
-                except DejavuClientError:
-                    pass  # the worker was killed
-                self._stop.wait(0.05)
+                if self.stop.wait(0.05):
+                    return
 
 
 def notice(server: SpawnedServer, fault: str, pid: int) -> Noticed:
@@ -181,41 +172,23 @@ def run(options: argparse.Namespace, folder: Path) -> Report:
     choose = random.Random(options.seed)
     ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
     arguments = ("--workers", "2", "--hang-seconds", str(HANG_SECONDS), "--ledger", ledger)
-    with spawned_server(*arguments, environment=hanging(folder), standby=True) as server:
+    with (
+        spawned_server(*arguments, environment=hanging(folder), standby=True) as server,
+        ThreadPoolExecutor(CALLERS) as threads,
+    ):
         callers = Callers(server.address, options.seed)
-        with callers.calling():
+        threads.map(callers.call, range(CALLERS))
+        try:
             time.sleep(5)  # a worker that ran for at least 5 s is replaced without delay
             for name, loops in ((IDLE, 0), (BUSY, LOOPS)):
                 report.quiet.append(quiet(server, callers, name, loops, options.seconds))
             for fault in (STOPPED, *PARTS) * options.rounds:
                 report.hangs.append(notice(server, fault, choose.choice(server.workers).pid))
                 time.sleep(6)  # for the same reason: a worker that ran for less is replaced only after a delay
+        finally:
+            callers.stop.set()
     return report
 
 
-def report(result: Report, _: float) -> str:
-    """Format the results for people."""
-    quiet = [
-        f"{each.name:28} load {each.load:4}, {each.answered} calls answered, killed: {each.killed}"
-        for each in result.quiet
-    ]
-    hangs = [
-        f"{each.fault:16} unready {each.unready:5} s, killed {each.killed:5} s, succeeded {each.succeeded:5} s"
-        for each in result.hangs
-    ]
-    return "\n".join([*quiet, *hangs])
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this program."""
-    parser.add_argument("--rounds", type=int, default=3, help="how often each fault is tried")
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of each of the two phases without a hang")
-
-
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Run the program; return the exit code."""
-    return program(arguments, show, description="makes workers hang", run=run, report=report, add_options=add_options)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(__doc__, run, rounds=3, seconds=60.0))

@@ -17,20 +17,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import os
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-from bench.result import program
-from bench.servers import tell
+from bench.fuzz import wire
+from bench.result import Result, program
+from bench.servers import echo_server
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -52,10 +50,10 @@ AT_ONCE = 8
 
 DIALS_AT_ONCE = 64
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+PREFACE = wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0)
 """Beginning of an HTTP/2 connection, with empty settings."""
 
-_PING_AND_ACK = bytes([0, 0, 0, 4, 1, 0, 0, 0, 0]) + bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8)
+_PING_AND_ACK = wire.frame(wire.SETTINGS, 1, 0) + wire.frame(6, 0, 0, bytes(8))
 """Acknowledges the server's settings and pings once, like a connection that was in use."""
 
 
@@ -169,7 +167,7 @@ async def attempt(address: str, idle: int, options: argparse.Namespace) -> Outco
 
 
 @dataclass
-class Outcomes:
+class Outcomes(Result):
     """Results of all servers.
 
     Attributes:
@@ -184,15 +182,9 @@ class Outcomes:
         enough = last.answered >= LEAST * last.clients
         return [] if enough else [f"{last.answered} of {last.clients} clients were answered"]
 
-
-@contextmanager
-def echo(within: Sequence[str]) -> Iterator[str]:
-    """Run the echo server; yield its address."""
-    command = [*within, sys.executable, "-m", "bench.echo"]
-    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True) as process:
-        yield tell(process, json.dumps({"response": "", "event": ""})).strip()
-        process.kill()
+    def report(self) -> str:
+        """Return a line for each server."""
+        return "\n".join(f"{name:32} {outcome}" for name, outcome in self.servers.items())
 
 
 async def run(options: argparse.Namespace, folder: Path) -> Outcomes:
@@ -200,8 +192,8 @@ async def run(options: argparse.Namespace, folder: Path) -> Outcomes:
     raise_file_limit()
     soft, hard = options.soft, file_limit()
     outcomes = Outcomes()
-    with echo(("prlimit", f"--nofile={soft}:{soft}")) as address:
-        outcomes.servers["echo, idle connections"] = await attempt(address, options.connections, options)
+    with echo_server(os.sched_getaffinity(0), within=("prlimit", f"--nofile={soft}:{soft}")) as echo:
+        outcomes.servers["echo, idle connections"] = await attempt(echo.address, options.connections, options)
     for name, idle in (("dejavu-server", 0), ("dejavu-server, idle connections", options.connections)):
         ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
         within = ("prlimit", f"--nofile={soft}:{hard}")
@@ -211,33 +203,5 @@ async def run(options: argparse.Namespace, folder: Path) -> Outcomes:
     return outcomes
 
 
-def report(outcomes: Outcomes, _: float) -> str:
-    """Format the results for people."""
-    return "\n".join(
-        f"{name:32} {each.idle:5} idle  {each.answered} of {each.clients} clients answered, "
-        f"p50 {each.p50_ms} ms, longest {each.longest_ms} ms; others {each.refused or 'none'}"
-        for name, each in outcomes.servers.items()
-    )
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this program."""
-    parser.add_argument("--connections", type=int, default=2500)
-    parser.add_argument("--clients", type=int, default=500)
-    parser.add_argument("--soft", type=int, default=1024, help="soft limit of open files of the servers")
-
-
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Run the program; return the exit code."""
-    return program(
-        arguments,
-        show,
-        description="calls a server that has many idle connections",
-        run=run,
-        report=report,
-        add_options=add_options,
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(__doc__, run, connections=2500, clients=500, soft=1024))

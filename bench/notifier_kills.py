@@ -22,13 +22,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
-from bench.result import program, show_round
+from bench.result import Result, program, show_round
 from tests.support.builders.evenings import close_game
 from tests.support.processes.receiver import Answer, Receiver
 from tests.support.processes.servers import spawned_server
@@ -44,7 +45,7 @@ ANSWER_SECONDS = 0.02
 
 
 @dataclass
-class KillResult:
+class KillResult(Result):
     """Result of a run: the figures, then what must be empty.
 
     Attributes:
@@ -58,6 +59,7 @@ class KillResult:
         unsettled: ids that are not listed as sent at the end.
     """
 
+    MUST_BE_EMPTY: ClassVar[tuple[str, ...]] = ("missing", "twice", "unsettled")
     kills: int = 0
     unconfirmed: int = 0
     notifications: int = 0
@@ -66,10 +68,6 @@ class KillResult:
     missing: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)
-
-    def breaches(self) -> list[str]:
-        """Return the names of the failed checks."""
-        return [name for name in ("missing", "twice", "unsettled") if getattr(self, name)]
 
 
 @contextmanager
@@ -155,22 +153,5 @@ def run(options: argparse.Namespace, folder: Path) -> KillResult:
     return result
 
 
-def report(result: KillResult, _: float) -> str:
-    """Format the result for people."""
-    return "\n".join(f"{name}: {value}" for name, value in asdict(result).items())
-
-
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Parse the options, run the rounds and print the result; return the exit code."""
-    return program(
-        arguments,
-        show,
-        description="kills the notifier that sends",
-        run=run,
-        report=report,
-        add_options=lambda parser: parser.add_argument("--kills", type=int, default=20),
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(__doc__, run, kills=20))

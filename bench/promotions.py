@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
-import signal
 import sys
 import time
 from bisect import bisect_left
@@ -27,25 +25,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import grpc
 from bench.clients import (
     CATCH_UP_SECONDS,
     PASSING,
+    WORKERS,
     Answer,
-    Clients,
     LoadResult,
-    add_client_options,
-    aligned,
-    load_report,
-    spread,
+    kill_worker,
+    new_ledger,
+    new_server,
+    running_clients,
 )
-from bench.result import program, show_round
-from bench.servers import START_SECONDS
+from bench.result import program
 from tests.support.builders.bundles import publish_variant
-from tests.support.processes.postgres import own_server
-from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.processes.servers import SpawnedServer
 
 from dejavu.v1 import model_service_pb2 as models_pb
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -80,17 +76,16 @@ class PromotionResult(LoadResult):
         failed_changes: changes that were refused, by reason.
     """
 
+    MUST_BE_EMPTY: ClassVar[tuple[str, ...]] = (
+        *LoadResult.MUST_BE_EMPTY,
+        *("not_by_champion", "misquoted", "never_champion", "disagreeing", "failed_changes"),
+    )
     change_seconds: list[float] = field(default_factory=list)
     not_by_champion: int = 0
     misquoted: int = 0
     never_champion: int = 0
     disagreeing: dict[str, str] = field(default_factory=dict)
-    failed_changes: dict[str, int] = field(default_factory=dict)
-
-    def breaches(self) -> list[str]:
-        """Return the names of the failed checks."""
-        own = ("not_by_champion", "misquoted", "never_champion", "disagreeing", "failed_changes")
-        return [*super().breaches(), *(name for name in own if getattr(self, name))]
+    failed_changes: Counter[str] = field(default_factory=Counter)
 
 
 class Operator:
@@ -124,50 +119,40 @@ class Operator:
 async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
     """Run the rounds and check the results."""
     result, choose = PromotionResult(), random.Random(options.seed)
-    challenger = await asyncio.to_thread(publish_variant, folder / "challenger", 0.3)
-    store = ModelStore.open(folder / "store")
-    await asyncio.to_thread(store.put, folder / "challenger")
+    challenger = publish_variant(folder / "challenger", 0.3)
+    ModelStore.open(folder / "store").put(folder / "challenger")
     async with AsyncExitStack() as stack:
         processes = stack.enter_context(ExitStack())
-        url = f"sqlite:///{folder / 'ledger.sqlite3'}"
-        if options.postgres:
-            database = await asyncio.to_thread(processes.enter_context, own_server())
-            url = database.url(await asyncio.to_thread(database.new_database))
-        arguments = ("--workers", str(options.workers), "--ledger", url, "--model-store", str(folder / "store"))
-        servers = [
-            await asyncio.to_thread(processes.enter_context, spawned_server(*arguments, standby=True))
-            for _ in range(options.servers)
-        ]
-        for each in servers:
-            await asyncio.to_thread(each.wait_for, "listening", seconds=START_SECONDS)
+        url, _ = new_ledger(processes, folder, postgres=options.postgres)
+        servers = [new_server(processes, url, "--model-store", str(folder / "store")) for _ in range(2)]
         addresses = [each.address for each in servers]
         channels = [await stack.enter_async_context(grpc.aio.insecure_channel(each)) for each in addresses]
         operator = Operator(channels, choose)
-        clients = Clients(addresses, options, CALL_SECONDS)
-        await clients.start()
-        for number in range(options.rounds):
-            await clients.answers()
-            kill = asyncio.create_task(_kill(servers, choose)) if _kills(number) else None
-            began = time.monotonic()
-            change = operator.roll_back if number % 2 else operator.promote
-            try:
-                if not await _changed(change, challenger, killing=kill is not None):
-                    await asyncio.sleep(WISH_SECONDS)  # as the refusal says
-                    await change(challenger)
-            except grpc.aio.AioRpcError as error:
-                reason = f"{error.code().name}: {error.details()}"
-                result.failed_changes[reason] = result.failed_changes.get(reason, 0) + 1
-            result.change_seconds.append(time.monotonic() - began)
-            if kill is not None:
-                result.back_seconds.append(await kill)
-            show_round(number, options.rounds)
-        await clients.answers()
-        await clients.finish()
-        served_by = await served(addresses, options.workers)
-    await clients.judge(result, url)
-    result.twice = result.changed_on_retry = 0  # a new champion answers a repeated request with a revision
-    await judge_champions(result, url, clients.publishers.answers, served_by)
+        async with running_clients(result, url, addresses, options.seed, CALL_SECONDS) as clients:
+            async for number in clients.rounds(options.rounds):
+                killed = choose.choice(servers).server
+                kill = asyncio.create_task(_kill(killed, choose)) if _kills(number) else None
+                began = time.monotonic()
+                change = operator.roll_back if number % 2 else operator.promote
+                try:
+                    if not await _changed(change, challenger, killing=kill is not None):
+                        await asyncio.sleep(WISH_SECONDS)  # as the refusal says
+                        await change(challenger)
+                except grpc.aio.AioRpcError as error:
+                    result.failed_changes[f"{error.code().name}: {error.details()}"] += 1
+                result.change_seconds.append(time.monotonic() - began)
+                if kill is not None:
+                    result.back_seconds.append(await kill)
+        served_by = await served(addresses)
+        result.twice = result.changed_on_retry = 0  # a new champion answers a repeated request with a revision
+        await judge_champions(result, url, clients.answers, served_by)
     return result
+
+
+async def _kill(server: SpawnedServer, choose: random.Random) -> float:
+    """Kill a worker within the next 0.3 s; return the seconds until its replacement serves."""
+    await asyncio.sleep(0.3 * choose.random())
+    return await asyncio.to_thread(kill_worker, server, choose)
 
 
 def _kills(number: int) -> bool:
@@ -187,24 +172,12 @@ async def _changed(change: Callable[[str], Awaitable[None]], version: str, *, ki
     return True
 
 
-async def _kill(servers: list[SpawnedServer], choose: random.Random) -> float:
-    """Kill a worker within the next 0.3 s; return the seconds until its replacement serves."""
-    server = choose.choice(servers)
-    worker = choose.choice(server.workers)
-    known = {entry["worker"] for entry in server.events if entry.get("event") == "serving"}
-    await asyncio.sleep(0.3 * choose.random())
-    began = time.monotonic()
-    os.kill(worker.pid, signal.SIGKILL)
-    await asyncio.to_thread(server.wait_for, "serving", lambda entry: entry["worker"] not in known)
-    return time.monotonic() - began
-
-
-async def served(addresses: list[str], workers: int) -> dict[str, str]:
+async def served(addresses: Sequence[str]) -> dict[str, str]:
     """Return the model with which each worker answers, by its name."""
     served: dict[str, str] = {}
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with asyncio.timeout(CATCH_UP_SECONDS):
-        while len(served) < len(addresses) * workers:
+        while len(served) < len(addresses) * WORKERS:
             for address in addresses:
                 async with grpc.aio.insecure_channel(address, options) as channel:
                     call = PredictionServiceStub(channel).Predict(
@@ -252,22 +225,5 @@ async def judge_champions(result: PromotionResult, url: str, answers: Sequence[A
     result.disagreeing = {worker: version for worker, version in served.items() if version != roster.champion}
 
 
-def report(result: PromotionResult, seconds: float) -> str:
-    """Format the results for people."""
-    return aligned([*load_report(result, "changes", seconds), *spread("a change took", result.change_seconds)])
-
-
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Run the program; return the exit code."""
-    return program(
-        arguments,
-        show,
-        description="promotes and rolls back models while clients publish and subscribe",
-        run=run,
-        report=report,
-        add_options=add_client_options(rounds=100, servers=2, help_of_postgres="keep the ledger in PostgreSQL"),
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(__doc__, run, rounds=100, postgres=False))

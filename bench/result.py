@@ -4,66 +4,75 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
+import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar
 
 import uvloop
 
 
-class Result(Protocol):
-    """Result of a run, a dataclass."""
+@dataclass
+class Result:
+    """Result of a run."""
+
+    MUST_BE_EMPTY: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are 0 or empty unless a promise is broken."""
 
     def breaches(self) -> list[str]:
-        """Return the failed checks: names of its attributes, or sentences."""
+        """Return the failed checks: names of attributes, or sentences."""
+        return [name for name in self.MUST_BE_EMPTY if getattr(self, name)]
+
+    def report(self) -> str:
+        """Return the result as text: a line for each attribute; of durations, median and maximum."""
+        return "\n".join(f"{name:22} {_shown(name, value)}" for name, value in vars(self).items())
 
 
-ResultT = TypeVar("ResultT", bound=Result)
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, list) and value and name.endswith("_seconds"):
+        return f"{statistics.median(value):.2f} (median), {max(value):.2f} (longest) of {len(value)}"
+    if isinstance(value, dict):
+        return ", ".join(f"{number} {kind}" for kind, number in value.items())
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else f"{value}"
 
 
 def program(
-    arguments: Sequence[str] | None,
-    show: Callable[[str], None],
-    *,
     description: str | None,
-    run: Callable[[argparse.Namespace, Path], ResultT | Coroutine[Any, Any, ResultT]],
-    report: Callable[[ResultT, float], str],
-    add_options: Callable[[argparse.ArgumentParser], object],
+    run: Callable[[argparse.Namespace, Path], Result | Coroutine[Any, Any, Result]],
+    **defaults: float | str | list[float],
 ) -> int:
-    """Parse the options, run in a temporary folder and print the result.
+    """Parse the options, run in a temporary folder, and print the result, with failed checks on standard error.
 
     Args:
-        arguments: command-line arguments; None: those of the process.
-        show: prints the result, as JSON or as text.
         description: text for --help.
         run: runs the benchmark, given the options and the folder.
-        report: formats the result as text, given the total seconds.
-        add_options: adds options of this program; all have --seed and --json.
+        defaults: name of an option → its default; a flag if that is False. All programs have --seed.
 
     Returns:
-        The exit code: 1 if a check failed; failed checks are printed on standard error.
+        The exit code: 1 if a check failed.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=1, help="seed of all random choices")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    add_options(parser)
-    options = parser.parse_args(arguments)
+    for name, default in {"seed": 1, **defaults}.items():
+        option = f"--{name.replace('_', '-')}"
+        if default is False:
+            parser.add_argument(option, action="store_true")
+        elif isinstance(default, list):
+            parser.add_argument(option, type=float, nargs="*", default=default, help=f"default: {default}")
+        else:
+            parser.add_argument(option, type=type(default), default=default, help="default: %(default)s")
+    options = parser.parse_args()
     logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it logs lost streams and slow calls
-    start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         ran = run(options, Path(folder))
-        result: ResultT = uvloop.run(ran) if asyncio.iscoroutine(ran) else ran
-    show(json.dumps(asdict(result)) if options.json else report(result, time.monotonic() - start))  # type: ignore[call-overload]
+        result = uvloop.run(ran) if asyncio.iscoroutine(ran) else ran
+    assert isinstance(result, Result)
+    print(result.report())
     for each in result.breaches():
-        print(
-            f"broken: {each}: {getattr(result, each)}" if hasattr(result, each) else f"broken: {each}", file=sys.stderr
-        )
+        print(f"broken: {each}", file=sys.stderr)
     return 1 if result.breaches() else 0
 
 

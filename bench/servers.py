@@ -6,19 +6,23 @@ import asyncio
 import contextlib
 import ctypes
 import json
+import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import grpc
 import psutil
+import uvloop
+from tests.support.processes.connections import free_port
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_ledger import Ledger
@@ -97,28 +101,17 @@ def pinned_to(cpus: Collection[int]) -> Iterator[None]:
 
 
 @contextmanager
-def helper(module: str, cpus: Collection[int], *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a module of this folder as a process until its standard input is closed."""
-    command = [sys.executable, "-m", module, *arguments]
-    with pinned_to(cpus):
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with process:  # on exit, closes the pipes and waits for the process
+def process_on(cpus: Collection[int]) -> Iterator[ProcessPoolExecutor]:
+    """Run a process on some CPUs that executes what is submitted to it, in order."""
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawned, os.sched_setaffinity, (0, cpus)) as process:
         yield process
 
 
-def tell(process: subprocess.Popen[str], line: str) -> str:
-    """Write a line to a helper; return the line that it writes then.
-
-    Raises:
-        RuntimeError: if it has exited.
-    """
-    assert process.stdin is not None
-    assert process.stdout is not None
-    print(line, file=process.stdin, flush=True)
-    answer = process.stdout.readline()
-    if not answer:
-        raise RuntimeError("a helper exited; see its error above")
-    return answer
+@cache
+def event_loop() -> asyncio.Runner:
+    """Return the event loop of a process that runs one coroutine after the other."""
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
 async def create_ledger(url: str) -> None:
@@ -157,14 +150,27 @@ def dejavu_server(cpus: Collection[int], *options: str, workers: int = 1, ledger
 
 
 @contextmanager
-def echo_server(cpus: Collection[int], response: bytes, event: bytes = b"", processes: int = 1) -> Iterator[Server]:
-    """Run `bench.echo`, which returns a serialized PredictResponse and sends an event; its processes share a port."""
-    line = json.dumps({"response": response.hex(), "event": event.hex()})
+def echo_server(
+    cpus: Collection[int], response: bytes = b"", event: bytes = b"", processes: int = 1, within: Sequence[str] = ()
+) -> Iterator[Server]:
+    """Run `bench.echo`; its processes share a port.
+
+    Args:
+        cpus: the CPUs that it may use.
+        response: the serialized PredictResponse that it returns.
+        event: the serialized event that it sends.
+        processes: number of processes.
+        within: command that executes each, for example `prlimit`.
+    """
+    address, serving = "127.0.0.1:0", []
     with ExitStack() as stack:
-        address, serving = "", []
         for _ in range(processes):
-            process = stack.enter_context(helper("bench.echo", cpus, *filter(None, [address])))
-            address = tell(process, line).strip()
+            command = [*within, sys.executable, "-m", "bench.echo", address, response.hex(), event.hex()]
+            with pinned_to(cpus):
+                process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
             serving.append(psutil.Process(process.pid))
         yield Server(address, tuple(serving))
 
@@ -225,10 +231,3 @@ def response_to(address: str, method: str, body: bytes) -> bytes:
     with grpc.insecure_channel(address) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         return call(body, timeout=30.0, wait_for_ready=True)
-
-
-def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

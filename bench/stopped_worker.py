@@ -23,14 +23,14 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from bench.result import program
+from bench.result import Result, program
 from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
@@ -130,7 +130,7 @@ MOST_FAILED = 0.02
 
 
 @dataclass
-class StoppedResult:
+class StoppedResult(Result):
     """Results of a run.
 
     Attributes:
@@ -156,6 +156,18 @@ class StoppedResult:
                 found.append(f"{kind}: {phase.failed:.1%} of the calls failed while a worker was stopped")
         found += [f"{kind}: nothing was recorded again" for kind, at in self.recorded_after.items() if at is None]
         return [*found, *(["a repeated call returned another forecast"] if self.changed else [])]
+
+    def report(self) -> str:
+        """Return a table of the calls, and when forecasts were recorded again."""
+        lines = [f"{'':22}{'calls':>8}{'failed':>10}{'p50, ms':>10}{'p99, ms':>10}{'longest, ms':>13}"]
+        for kind in self.stopped:
+            for name, phase in (("control", self.control[kind]), ("a worker stopped", self.stopped[kind])):
+                times = f"{1e3 * phase.p50:10.1f}{1e3 * phase.p99:10.1f}{1e3 * phase.longest:13.1f}"
+                lines.append(f"{f'{kind}, {name}':22}{phase.calls:8}{phase.failed:10.2%}{times}")
+        for kind, seconds in self.recorded_after.items():
+            after = "never" if seconds is None else f"after {seconds:.1f} s"
+            lines.append(f"{kind}: the first forecast was recorded {after}; the calls above are what-ifs")
+        return "\n".join(lines)
 
 
 async def _try(
@@ -227,37 +239,5 @@ def _both_serve(server: SpawnedServer) -> psutil.Process:
     return server.workers[0]
 
 
-def report(result: StoppedResult, _: float = 0.0) -> str:
-    """Format the results for people."""
-    lines = [f"{'':22}{'calls':>8}{'failed':>10}{'p50, ms':>10}{'p99, ms':>10}{'longest, ms':>13}"]
-    for kind in result.stopped:
-        for name, phase in (("control", result.control[kind]), ("a worker stopped", result.stopped[kind])):
-            times = f"{1e3 * phase.p50:10.1f}{1e3 * phase.p99:10.1f}{1e3 * phase.longest:13.1f}"
-            lines.append(f"{f'{kind}, {name}':22}{phase.calls:8}{phase.failed:10.2%}{times}")
-    for kind, seconds in result.recorded_after.items():
-        after = "never" if seconds is None else f"after {seconds:.1f} s"
-        lines.append(f"{kind}: the first forecast was recorded {after}; the calls above are what-ifs")
-    return "\n".join([*lines, f"repeated named calls answered otherwise: {result.changed}"])
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this program."""
-    parser.add_argument("--callers", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of each period: control, and stopped")
-    parser.add_argument("--writing", action="store_true", help="stop the worker in a transaction")
-
-
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Run the program; return the exit code."""
-    return program(
-        arguments,
-        show,
-        description="measures calls while one of two workers is stopped",
-        run=run,
-        report=report,
-        add_options=add_options,
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(__doc__, run, callers=8, seconds=20.0, writing=False))

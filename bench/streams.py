@@ -21,29 +21,34 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
+import multiprocessing
 import sys
-import time
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import psutil
-from bench.result import program
+from bench.result import Result, program
 from bench.servers import anonymous_mib
+from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
+from tests.support.harness.waiting import until
+from tests.support.processes.scrapes import scrape, value_in
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
-PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
+STREAM_METHOD = "/dejavu.v1.PredictionService/StreamPredictions"
+_SPAWNED = multiprocessing.get_context("spawn")
+
 BATCH = 20
 """Forecasts published per call."""
 
@@ -62,19 +67,15 @@ MORE_DESCRIPTORS = 24
 """Allowance for the ledger connections that two workers open on first use; each takes two descriptors."""
 
 
-SUBSCRIBING = (
-    "import asyncio, sys; from bench.streams import only_subscribe; "
-    "asyncio.run(only_subscribe(sys.argv[1], int(sys.argv[2])))"
-)
-"""Program of the part of a wave that is killed."""
-
 MORE_MIB = 24.0
 """Allowed growth of memory after the first half."""
 
 
 @dataclass
-class Result:
+class StreamsResult(Result):
     """Counts and measurements of a run."""
+
+    MUST_BE_EMPTY: ClassVar[tuple[str, ...]] = ("lost", "twice", "out_of_order", "in_flight")
 
     subscribers: int = 0
     killed: int = 0
@@ -94,7 +95,7 @@ class Result:
 
     def breaches(self) -> list[str]:
         """Return the names of the failed checks."""
-        broken = [name for name in ("lost", "twice", "out_of_order", "in_flight") if getattr(self, name)]
+        broken = super().breaches()
         if self.cut_off < 2 * self.stalled:  # in both halves
             broken.append("cut_off")
         if self.descriptors[-1] > self.descriptors[0] + MORE_DESCRIPTORS:
@@ -140,19 +141,21 @@ class Reader:
 class Bench:
     """A run against one server."""
 
-    def __init__(self, server: SpawnedServer, result: Result) -> None:
+    def __init__(self, server: SpawnedServer, result: StreamsResult) -> None:
         self.server = server
         self.result = result
         self.witnesses: dict[Reader, asyncio.Task[None]] = {}
 
     async def witnessed(self, ahead: int = 0) -> None:
         """Wait until no witness is more than `ahead` forecasts behind; raise the error of one, or TimeoutError."""
-        async with asyncio.timeout(SETTLE_SECONDS):
-            for reader, reading in self.witnesses.items():
-                while self.result.published - reader.newest > ahead:
-                    if reading.done():
-                        reading.result()
-                    await asyncio.sleep(0.01)
+
+        def near(reader: Reader, reading: asyncio.Task[None]) -> bool:
+            return reading.done() or self.result.published - reader.newest <= ahead
+
+        for reader, reading in self.witnesses.items():
+            await until(partial(near, reader, reading), SETTLE_SECONDS)
+            if reading.done():
+                reading.result()
 
     async def publish(self, count: int) -> None:
         """Publish forecasts of `count` new games."""
@@ -187,19 +190,20 @@ class Bench:
 
     async def wave(self, size: int) -> None:
         """Run subscribers that connect together, read a little and leave, each third in its own way."""
-        command = [sys.executable, "-c", SUBSCRIBING, self.server.address, str(size // 3)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: ASYNC220
-            assert child.stdout is not None
-            going = asyncio.gather(
-                self._visit(size - 2 * (size // 3), cancel=True),
-                self._visit(size // 3, cancel=False),
-                asyncio.to_thread(child.stdout.readline),  # printed once all its readers have read enough
-            )
-            await self.publish_until(going)
-            *_, output = await going
-            child.kill()
-        if output != b"done\n":
-            raise RuntimeError(f"the subscriber process exited before it was killed, with code {child.returncode}")
+        ready, done = multiprocessing.Pipe(duplex=False)
+        child = _SPAWNED.Process(target=subscribe, args=(self.server.address, size // 3, done))
+        child.start()
+        going = asyncio.gather(
+            self._visit(size - 2 * (size // 3), cancel=True),
+            self._visit(size // 3, cancel=False),
+            asyncio.to_thread(ready.poll, SETTLE_SECONDS),  # all its readers have read enough
+        )
+        await self.publish_until(going)
+        *_, killable = await going
+        if not killable or child.exitcode is not None:
+            raise RuntimeError(f"the subscriber process ended with code {child.exitcode}, or read too little")
+        child.kill()
+        child.join()
         self.result.subscribers += size // 3
         self.result.killed += size // 3
 
@@ -265,30 +269,19 @@ class Bench:
 
     def in_flight(self) -> float:
         """Return the number of open streams in the workers' metrics."""
-        address = self.server.wait_for("listening")["metrics"]
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
-            lines = response.read().decode().splitlines()
-        sample = 'dejavu_calls_in_flight{method="/dejavu.v1.PredictionService/StreamPredictions"'
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(sample))
-
-    async def settled(self, descriptors: int) -> None:
-        """Wait until the server has released closed streams, for at most SETTLE_SECONDS."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < deadline and (self.measure()[1] > descriptors + MORE_DESCRIPTORS or self.in_flight()):  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
+        return value_in(scrape(self.server), "dejavu_calls_in_flight", method=STREAM_METHOD)
 
 
-async def run(options: argparse.Namespace, folder: Path) -> Result:
+async def run(options: argparse.Namespace, folder: Path) -> StreamsResult:
     """Run the whole scenario."""
     arguments = ("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}")
     with spawned_server(*arguments, "--metrics-listen", "127.0.0.1:0", standby=True) as server:
-        await asyncio.to_thread(server.wait_for, "listening")
         return await run_on(server, options)
 
 
-async def run_on(server: SpawnedServer, options: argparse.Namespace) -> Result:
+async def run_on(server: SpawnedServer, options: argparse.Namespace) -> StreamsResult:
     """Run the whole scenario on a server."""
-    result = Result(stalled=options.stalled)
+    result = StreamsResult(stalled=options.stalled)
     bench = Bench(server, result)
     await bench.publish(BATCH)
     memory, descriptors = bench.measure()
@@ -307,7 +300,10 @@ async def run_on(server: SpawnedServer, options: argparse.Namespace) -> Result:
             reading.cancel()
             await asyncio.wait([reading])
             bench.judge(reader, first=first, last=result.published)
-    await bench.settled(descriptors)
+    with suppress(TimeoutError):  # the server releases closed streams
+        await until(
+            lambda: bench.measure()[1] <= descriptors + MORE_DESCRIPTORS and not bench.in_flight(), SETTLE_SECONDS
+        )
     memory, descriptors = bench.measure()
     result.pss_mib.append(memory)
     result.descriptors.append(descriptors)
@@ -315,7 +311,7 @@ async def run_on(server: SpawnedServer, options: argparse.Namespace) -> Result:
     return result
 
 
-async def wake(reader: Reader, result: Result) -> None:
+async def wake(reader: Reader, result: StreamsResult) -> None:
     """Let a stalled subscriber read again, and resume if it was cut off."""
     try:
         await reader.read(up_to=result.published)
@@ -327,51 +323,19 @@ async def wake(reader: Reader, result: Result) -> None:
         await reader.read(up_to=result.published)
 
 
-async def only_subscribe(address: str, size: int) -> None:
-    """Run a part of a wave in a separate process, which is killed."""
+def subscribe(address: str, size: int, done: Connection) -> None:
+    """Run a part of a wave in a process that is killed."""
+    asyncio.run(_subscribe(address, size, done))
+
+
+async def _subscribe(address: str, size: int, done: Connection) -> None:
     channels = [grpc.aio.insecure_channel(address) for _ in range(0, size, A_CONNECTION)]
     readers = [Reader(channels[number // A_CONNECTION]) for number in range(size)]
     await asyncio.gather(*(reader.open() for reader in readers))
     await asyncio.gather(*(reader.read(count=READ) for reader in readers))
-    print("done", flush=True)
+    done.send(None)
     await asyncio.Event().wait()
 
 
-def report(result: Result, seconds: float) -> str:
-    """Format the result for people."""
-    before, first, last = result.pss_mib
-    lines = [
-        f"subscribers   {result.subscribers:>8,}   of whom {result.killed:,} were killed",
-        f"published     {result.published:>8,}   messages received {result.messages:,}",
-        f"lost          {result.lost:>8,}   twice {result.twice:,}   out of order {result.out_of_order:,}",
-        f"cut off       {result.cut_off:>8,}   resumed after; the oldest token resumed over {result.resumed_over:,}",
-        f"PSS in MiB    {before:>8,.1f}   after the first half {first:,.1f}   at the end {last:,.1f}",
-        f"descriptors   {result.descriptors[0]:>8,}   at the end {result.descriptors[1]:,}",
-        f"in flight     {result.in_flight:>8,.0f}   at the end",
-        f"seconds       {seconds:>8,.0f}",
-    ]
-    return "\n".join(lines)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this program."""
-    parser.add_argument("--subscribers", type=int, default=1000, help="subscribers in all waves together")
-    parser.add_argument("--waves", type=int, default=5)
-    parser.add_argument("--stalled", type=int, default=10)
-    parser.add_argument("--forecasts", type=int, default=6000, help="forecasts to publish at least")
-
-
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Run the program; return the exit code."""
-    return program(
-        arguments,
-        show,
-        description="stress-tests streams: checks for lost forecasts and leaks",
-        run=run,
-        report=report,
-        add_options=add_options,
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(__doc__, run, subscribers=1000, waves=5, stalled=10, forecasts=6000))

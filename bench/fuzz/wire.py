@@ -24,9 +24,22 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def header_block(fields: Fields) -> bytes:
+def header_block(headers: Fields) -> bytes:
     """Encode header fields as unindexed literals, with any bytes."""
-    return b"".join(b"\x00" + _string(name) + _string(value) for name, value in fields)
+    return b"".join(b"\x00" + _string(name) + _string(value) for name, value in headers)
+
+
+def fields(path: str | bytes, extra: Fields = (), authority: bytes = b"dejavu") -> list[tuple[bytes, bytes]]:
+    """Return the header fields of a call."""
+    return [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path.encode() if isinstance(path, str) else path),
+        (b":authority", authority),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+        *extra,
+    ]
 
 
 def call(path: str | bytes, body: bytes, extra: Fields = (), *, authority: bytes = b"dejavu") -> bytes:
@@ -44,13 +57,13 @@ def call(path: str | bytes, body: bytes, extra: Fields = (), *, authority: bytes
 
 def request(stream: int, path: str | bytes, body: bytes, extra: Fields = (), *, authority: bytes = b"dejavu") -> bytes:
     """Return one complete call, on a stream of an open connection; see `call`."""
-    headers = frame(HEADERS, END_HEADERS, stream, header_block(_fields(path, extra, authority)))
+    headers = frame(HEADERS, END_HEADERS, stream, header_block(fields(path, extra, authority)))
     return headers + frame(DATA, END_STREAM, stream, body)
 
 
 def begun_block(stream: int, path: str) -> bytes:
     """Return the beginning of a call's headers, which `more_of_block` continues without end."""
-    return frame(HEADERS, 0, stream, header_block(_fields(path, (), b"dejavu")))
+    return frame(HEADERS, 0, stream, header_block(fields(path)))
 
 
 def more_of_block(stream: int, *, indexed: bool = False) -> bytes:
@@ -174,18 +187,6 @@ async def send(host: str, port: int, data: bytes, *, abort: bool, seconds: float
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
     return bytes(received)
-
-
-def _fields(path: str | bytes, extra: Fields, authority: bytes) -> Fields:
-    return [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", path.encode() if isinstance(path, str) else path),
-        (b":authority", authority),
-        (b"content-type", b"application/grpc"),
-        (b"te", b"trailers"),
-        *extra,
-    ]
 
 
 def _string(data: bytes) -> bytes:

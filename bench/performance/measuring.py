@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
-from bench.callers import INFER, PREDICT, Callers, Order, body, inferred_points
+from bench.callers import INFER, PREDICT, Order, body, call, inferred_points
 from bench.performance.samples import Run
 from bench.servers import Server, response_to
 
@@ -74,7 +75,6 @@ class Section:
         columns: figure → heading of its column, with the unit.
         measure: measures it; adds samples, or the reason for skipping a part, to the run.
         base: the contender to whose figures the ratios refer; empty: there are no ratios.
-        plot: name of its plot; empty: it has none.
     """
 
     name: str
@@ -83,7 +83,6 @@ class Section:
     columns: Mapping[str, str]
     measure: Callable[[Setting, Run], None]
     base: str = ""
-    plot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +112,8 @@ def alternate(setting: Setting, run: Run, section: str, contests: Sequence[Conte
                 run.add(section, each.case, each.contender, number, figures)
 
 
-def timed_calls(callers: Callers, server: Server, order: Order) -> Callable[[], dict[str, float]]:
-    """Return a function that times an order: each time with new patterns, and with new games if it names them.
+def timed_calls(callers: Executor, server: Server, order: Order) -> Callable[[], dict[str, float]]:
+    """Return a function that times an order to a server: each time with new patterns, and new games if it names them.
 
     The figures are those of CALLS; for batches also forecasts_a_core_second.
 
@@ -125,10 +124,10 @@ def timed_calls(callers: Callers, server: Server, order: Order) -> Callable[[], 
 
     def take() -> dict[str, float]:
         before = server.cpu_seconds()
-        taken = callers.ask(replace(order, first=next(firsts)))
+        taken = callers.submit(call, replace(order, address=server.address, first=next(firsts))).result()
         cpu_us = 1e6 * (server.cpu_seconds() - before) / order.calls
         if taken.failed:
-            raise CallsFailed(f"{taken.failed} of {order.calls} calls to {order.address} failed: {order}")
+            raise CallsFailed(f"{taken.failed} of {order.calls} calls to {server.address} failed: {order}")
         p50, p99 = (1e3 * percentile(taken.each, percent) for percent in (50, 99))
         figures = {"p50_ms": p50, "p99_ms": p99, "calls_a_second": len(taken.each) / taken.seconds, "cpu_us": cpu_us}
         if order.batch:
@@ -145,38 +144,28 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def what_if_response(server: Server) -> bytes:
     """Return the serialized response of a `dejavu-server` to a what-if, for echoes to return."""
-    return response_to(server.address, PREDICT, body(0, Order(server.address, 1, 1)))
+    return response_to(server.address, PREDICT, body(0, Order("", 1, 1)))
 
 
 @contextmanager
-def mlserver(setting: Setting) -> Iterator[Server]:
+def mlserver(setting: Setting, like: Server | None = None) -> Iterator[Server]:
     """Run an MLServer of the bundle that ships, on the CPU of servers.
 
-    Raises:
-        ValueError: if the setting has no MLServer.
-    """
-    if setting.mlserver is None:
-        raise ValueError("there is no MLServer")
-    with servers.mlserver(setting.mlserver, setting.servers, default_bundle()) as server:
-        yield server
-
-
-@contextmanager
-def mlserver_beside(setting: Setting, server: Server) -> Iterator[Server | None]:
-    """Run an MLServer that makes the same forecasts as a `dejavu-server`; yield None if the setting has no MLServer.
+    Args:
+        setting: a setting with MLServer.
+        like: a `dejavu-server` that has to make the same forecasts; None: no matter.
 
     Raises:
         AssertionError: if the point forecasts of a pattern differ.
     """
-    if setting.mlserver is None:
-        yield None
-        return
-    with mlserver(setting) as peer:
-        expected = pb.PredictResponse.FromString(what_if_response(server)).forecast.point_forecast
-        answer = response_to(peer.address, INFER, body(0, Order(peer.address, 1, 1, method=INFER)))
-        found = inferred_points(answer)
-        if len(found) != 1 or abs(found[0] - expected) > SAME_POINTS:
-            raise AssertionError(f"MLServer forecasts {found}, dejavu-server {expected}")
+    assert setting.mlserver is not None
+    with servers.mlserver(setting.mlserver, setting.servers, default_bundle()) as peer:
+        if like is not None:
+            expected = pb.PredictResponse.FromString(what_if_response(like)).forecast.point_forecast
+            answer = response_to(peer.address, INFER, body(0, Order("", 1, 1, method=INFER)))
+            found = inferred_points(answer)
+            if len(found) != 1 or abs(found[0] - expected) > SAME_POINTS:
+                raise AssertionError(f"MLServer forecasts {found}, dejavu-server {expected}")
         yield peer
 
 

@@ -1,35 +1,32 @@
-"""The report of a run in Markdown: targets, then a table for each section."""
+"""The report of a run in Markdown: the targets that it is compared with, then a table for each section."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from textwrap import fill
 
-from bench.performance.measuring import Section
+from bench.performance.calls import (
+    ACCESS,
+    AS_COLUMNS,
+    BATCHES,
+    BESIDE,
+    DATABASES,
+    LEDGER_ROWS,
+    NAMED,
+    SINGLE,
+    WHAT_IF,
+    WORKERS,
+    batch_case,
+)
+from bench.performance.measuring import DEJAVU, ECHO, MLSERVER, Section
 from bench.performance.samples import Run
-from bench.performance.sections.calls import ACCESS, BATCHES, BESIDE, DATABASES, LEDGER_ROWS, SINGLE, WORKERS
-from bench.performance.sections.start import MEMORY, NEWCOMER, START
-from bench.performance.sections.streams import PAGE, STREAMS
-from bench.performance.targets import TARGETS, Target
+from bench.performance.start import AS_BY_DEFAULT, MEMORY, MEMORY_CASE, START, START_CASE, of_workers
+from bench.performance.streams import PAGE, STREAMS
 
-SECTIONS = {
-    each.name: each
-    for each in (
-        SINGLE,
-        BATCHES,
-        BESIDE,
-        WORKERS,
-        STREAMS,
-        PAGE,
-        START,
-        NEWCOMER,
-        MEMORY,
-        LEDGER_ROWS,
-        DATABASES,
-        ACCESS,
-    )
-}
+ORDER = (SINGLE, BATCHES, BESIDE, WORKERS, STREAMS, PAGE, START, MEMORY, LEDGER_ROWS, DATABASES, ACCESS)
+SECTIONS = {each.name: each for each in ORDER}
 """Name → section, in the order of the report."""
 
 WIDTH = 120
@@ -48,13 +45,96 @@ _HOW = (
 )
 
 
-def render(run: Run, images: Mapping[str, str]) -> str:
-    """Return the report.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A target.
 
-    Args:
-        run: the run.
-        images: name of a plot → its path as seen from the report.
+    Attributes:
+        text: description, as in the report.
+        bound: the highest value that meets it, or the lowest if `at_least`.
+        values: returns the value of each round; none if it was not measured.
+        unit: unit of bound and values; empty: they are ratios.
+        at_least: whether the bound is a minimum.
     """
+
+    text: str
+    bound: float
+    values: Callable[[Run], list[float]]
+    unit: str = ""
+    at_least: bool = False
+
+    def is_met(self, run: Run) -> bool | None:
+        """Return whether the median over rounds meets it; None if it was not measured."""
+        values = self.values(run)
+        if not values:
+            return None
+        median = statistics.median(values)
+        return median >= self.bound if self.at_least else median <= self.bound
+
+
+def _ratio(section: Section, case: str, contender: str, figure: str, base: str) -> Callable[[Run], list[float]]:
+    return lambda run: run.ratios(section.name, case, contender, figure, base)
+
+
+def _value(section: Section, case: str, contender: str, figure: str) -> Callable[[Run], list[float]]:
+    return lambda run: list(run.values(section.name, case, contender, figure).values())
+
+
+TARGETS = (
+    Target("what-if, 1 caller: p50 over the echo's", 2.2, _ratio(SINGLE, "1 caller", WHAT_IF, "p50_ms", ECHO)),
+    Target(
+        "what-if, 16 callers: server CPU over the echo's", 1.8, _ratio(SINGLE, "16 callers", WHAT_IF, "cpu_us", ECHO)
+    ),
+    Target(
+        "what-if, 16 callers: server CPU over MLServer's",
+        0.4,
+        _ratio(SINGLE, "16 callers", WHAT_IF, "cpu_us", MLSERVER),
+    ),
+    Target(
+        "what-if, 16 callers: CPU of two workers over that of one",
+        1.15,
+        _ratio(WORKERS, "what-ifs", "2 workers", "cpu_us", "1 worker"),
+    ),
+    Target("named, 1 caller: p50 over the echo's", 4.5, _ratio(SINGLE, "1 caller", NAMED, "p50_ms", ECHO)),
+    Target("batch of 50: p50 over the echo's of as many", 9.0, _ratio(BATCHES, batch_case(50), DEJAVU, "p50_ms", ECHO)),
+    Target(
+        "batch of 1,000: forecasts per second of a core",
+        15_000,
+        _value(BATCHES, batch_case(1000), DEJAVU, "forecasts_a_core_second"),
+        unit="a second",
+        at_least=True,
+    ),
+    Target(
+        "columns of 1,000: forecasts per second of a core",
+        20_000,
+        _value(BATCHES, batch_case(1000), AS_COLUMNS, "forecasts_a_core_second"),
+        unit="a second",
+        at_least=True,
+    ),
+    Target(
+        "beside batches of 1,000: longest wait over the p99 alone",
+        8.0,
+        _value(BESIDE, "batches of 1,000", DEJAVU, "longest_over_p99"),
+    ),
+    Target(
+        "event to 1,000 subscribers: time over the echo's",
+        1.5,
+        _ratio(STREAMS, "1,000 subscribers", DEJAVU, "last_ms", ECHO),
+    ),
+    Target("start to SERVING, as by default", 1.5, _value(START, START_CASE, AS_BY_DEFAULT, "seconds"), unit="s"),
+    Target(
+        "memory (PSS) of a worker, two workers as by default",
+        110,
+        _value(MEMORY, MEMORY_CASE, of_workers(2), "worker_mb"),
+        unit="MB",
+    ),
+    Target("memory (PSS) of four workers", 320, _value(MEMORY, MEMORY_CASE, of_workers(4), "workers_mb"), unit="MB"),
+)
+"""All targets, in the order of the report."""
+
+
+def render(run: Run) -> str:
+    """Return the report."""
     facts = [
         f"- machine: {run.machine}",
         f"- versions: {run.versions}",
@@ -69,9 +149,7 @@ def render(run: Run, images: Mapping[str, str]) -> str:
     elif any(target.values(run) for target in TARGETS):
         parts += ["## Targets\n", _targets(run)]
     for name in run.sections:
-        if not run.rows(name):  # it is left out
-            continue
-        parts.append(_section(run, SECTIONS[name], images))
+        parts.append(_section(run, SECTIONS[name]))
     return "\n".join(parts)
 
 
@@ -90,10 +168,8 @@ def _met(target: Target, run: Run) -> str:
     return "–" if met is None else "yes" if met else "**no**"
 
 
-def _section(run: Run, section: Section, images: Mapping[str, str]) -> str:
+def _section(run: Run, section: Section) -> str:
     parts = [f"## {section.title}\n", _wrapped(section.text) + "\n"]
-    if section.plot in images:
-        parts.append(f"![{section.title}]({images[section.plot]})\n")
     rows, previous = [], ""
     for case, contender in run.rows(section.name):
         cells = [_cell(run, section, case, contender, figure) for figure in section.columns]

@@ -1,20 +1,18 @@
-"""Start of a server, memory of one that has answered calls, and the first forecast without an installation."""
+"""Start of a server, and memory of one that has answered calls."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import grpc
-from bench.callers import INFER, PREDICT, Order, callers_process
+from bench.callers import INFER, PREDICT, Order, call
 from bench.performance.measuring import (
     DEJAVU,
     ECHO,
@@ -28,10 +26,10 @@ from bench.performance.measuring import (
     plural,
     what_if_response,
 )
-from bench.performance.newcomer import CASES, measured
 from bench.performance.samples import Run
-from bench.servers import POLL_SECONDS, RECONNECT_SOON, Server, create_ledger, dejavu_server, echo_server, free_port
+from bench.servers import POLL_SECONDS, RECONNECT_SOON, Server, create_ledger, dejavu_server, echo_server, process_on
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.support.processes.connections import free_port
 from tests.support.processes.servers import spawned_server
 
 START_CASE, MEMORY_CASE = "until it serves", "after calls"
@@ -39,9 +37,6 @@ AS_BY_DEFAULT, ONE_WORKER = "Dejavu, as by default", "Dejavu, one worker"
 SECONDS = 60.0
 CALLERS = 16
 MEGABYTES_A_MEBIBYTE = 2**20 / 1e6
-
-NEWCOMER_ROUNDS = 3
-"""Number of rounds of the first forecast; fewer than of other sections, because a round takes minutes."""
 
 
 def seconds_to_serving(*options: str, standby: bool) -> dict[str, float]:
@@ -90,7 +85,7 @@ def measure_start(setting: Setting, run: Run) -> None:
     """Measure starts."""
     cpus = setting.servers | setting.callers
     contests = [
-        Contest(START_CASE, ECHO, seconds_to_enter(partial(echo_server, cpus, b""))),
+        Contest(START_CASE, ECHO, seconds_to_enter(partial(echo_server, cpus))),
         Contest(START_CASE, ONE_WORKER, partial(seconds_to_serving, "--workers", "1", standby=False)),
         Contest(START_CASE, AS_BY_DEFAULT, partial(seconds_to_serving, standby=True)),
     ]
@@ -110,9 +105,9 @@ def after_calls(
     """Return a function that starts a server, calls it, and measures its memory (PSS) in MB."""
 
     def take() -> dict[str, float]:
-        with callers_process(setting.callers) as callers, start() as server:
+        with process_on(setting.callers) as callers, start() as server:
             order = Order(server.address, CALLERS, setting.size(800, 2 * CALLERS), method=method)
-            if failed := callers.ask(order).failed:
+            if failed := callers.submit(call, order).result().failed:
                 raise CallsFailed(f"{failed} of {order.calls} calls to {order.address} failed")
             megabytes = MEGABYTES_A_MEBIBYTE * server.pss_mib()
             return {
@@ -138,17 +133,6 @@ def measure_memory(setting: Setting, run: Run) -> None:
     alternate(setting, run, MEMORY.name, contests)
 
 
-def measure_newcomer(setting: Setting, run: Run) -> None:
-    """Measure first forecasts."""
-    if setting.quick or os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
-        run.skipped[NEWCOMER.title] = "it needs root, mmdebstrap and minutes"
-        return
-    numbers = dict.fromkeys(CASES, 0)
-    for case, made in measured(NEWCOMER_ROUNDS):
-        run.add(NEWCOMER.name, case, DEJAVU, numbers[case], asdict(made))
-        numbers[case] += 1
-
-
 START = Section(
     name="start",
     title="Start",
@@ -169,22 +153,4 @@ MEMORY = Section(
     ),
     columns={"worker_mb": "a worker, MB", "workers_mb": "all workers, MB", "all_mb": "all processes, MB"},
     measure=measure_memory,
-    plot="memory",
-)
-NEWCOMER = Section(
-    name="newcomer",
-    title="First forecast",
-    text=(
-        "In an empty home of a minimal Debian: `wheel` installs the wheel on a machine with only Python and runs"
-        " `dejavu demo`; `clone` clones the repository on a machine with git, make, Python and a compiler and runs"
-        " `make demo`. The times include downloads from the package index. Both have the extras `server` and `live`,"
-        " and pip; the server alone is smaller ([deployment](deployment.md#install))."
-    ),
-    columns={
-        "first": "first forecast, s",
-        "seconds": "end of the demo, s",
-        "cpu_seconds": "CPU of all processes, s",
-        "mib": "installed, MiB",
-    },
-    measure=measure_newcomer,
 )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench.callers import BATCH, COLUMNS, INFER, READ, Callers, Order, Timings, callers_process
-from bench.ledger import fill
+from bench.callers import BATCH, COLUMNS, INFER, PREDICT, READ, Order, Timings, call
 from bench.performance.measuring import (
     CALLS,
     DEJAVU,
@@ -23,19 +23,21 @@ from bench.performance.measuring import (
     Setting,
     alternate,
     mlserver,
-    mlserver_beside,
     percentile,
     plural,
     timed_calls,
     what_if_response,
 )
 from bench.performance.samples import Run
-from bench.servers import Server, dejavu_server, echo_server, pinned_to
+from bench.servers import Server, dejavu_server, echo_server, pinned_to, process_on
+from tests.support.builders.issued_forecasts import game, issued
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.token_issuer import TokenIssuer
 from tests.support.processes.postgres import own_server
 
 from dejavu_common.clock import utc_now
+from dejavu_ledger import Ledger
+from dejavu_models.types import Horizon
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 
@@ -59,29 +61,42 @@ FORECASTS = 2000
 """Number of forecasts per round in each case of batches, except for small ones."""
 
 
+MOMENTS = [(horizon, minute) for horizon in Horizon for minute in range(1, horizon.last_slot + 1)]
+"""What is forecast of each game of a filled ledger."""
+
+
+@contextmanager
+def contenders(setting: Setting, *options: str) -> Iterator[tuple[Executor, dict[str, Server]]]:
+    """Run a process of callers, a `dejavu-server` of one worker, the echo and, if the setting has one, MLServer."""
+    with ExitStack() as stack:
+        callers = stack.enter_context(process_on(setting.callers))
+        server = stack.enter_context(dejavu_server(setting.servers, *options))
+        plain = stack.enter_context(echo_server(setting.servers, what_if_response(server)))
+        found = {ECHO: plain, DEJAVU: server}
+        if setting.mlserver:
+            found[MLSERVER] = stack.enter_context(mlserver(setting, server))
+        yield callers, found
+
+
 def measure_single(setting: Setting, run: Run) -> None:
     """Measure single calls."""
-    with ExitStack() as stack:
-        callers = stack.enter_context(callers_process(setting.callers))
-        # By default a worker refuses a 65th concurrent call. 64 callers can cause one: a caller may call again before
-        # the worker has counted its previous call out.
-        server = stack.enter_context(dejavu_server(setting.servers, "--max-in-flight", "128"))
-        plain = stack.enter_context(echo_server(setting.servers, what_if_response(server)))
-        peer = stack.enter_context(mlserver_beside(setting, server))
+    # By default a worker refuses a 65th concurrent call. 64 callers can cause one: a caller may call again before
+    # the worker has counted its previous call out.
+    with contenders(setting, "--max-in-flight", "128") as (callers, servers):
         contests = []
         for number, count in enumerate(setting.sizes((1, 16, 64), (1, 4))):
-            what_if = Order(server.address, count, setting.size(ALONE if count == 1 else TOGETHER, 4 * count))
-            named = replace(what_if, named=True, first=number * GAMES_A_CASE)
+            what_if = Order("", count, setting.size(ALONE if count == 1 else TOGETHER, 4 * count))
             orders = {
-                ECHO: (plain, replace(what_if, address=plain.address)),
-                WHAT_IF: (server, what_if),
-                EXPLAINED: (server, replace(what_if, explained=True)),
-                NAMED: (server, named),
+                ECHO: (ECHO, what_if),
+                WHAT_IF: (DEJAVU, what_if),
+                EXPLAINED: (DEJAVU, replace(what_if, explained=True)),
+                NAMED: (DEJAVU, replace(what_if, named=True, first=number * GAMES_A_CASE)),
+                MLSERVER: (MLSERVER, replace(what_if, method=INFER)),
             }
-            if peer:
-                orders[MLSERVER] = peer, replace(what_if, address=peer.address, method=INFER)
-            for contender, (target, order) in orders.items():
-                contests.append(Contest(plural(count, "caller"), contender, timed_calls(callers, target, order)))
+            for contender, (server, order) in orders.items():
+                if server in servers:
+                    take = timed_calls(callers, servers[server], order)
+                    contests.append(Contest(plural(count, "caller"), contender, take))
         alternate(setting, run, SINGLE.name, contests)
 
 
@@ -92,20 +107,15 @@ def batch_case(size: int) -> str:
 
 def measure_batches(setting: Setting, run: Run) -> None:
     """Measure batches of 1 to 1,000 what-ifs."""
-    with ExitStack() as stack:
-        callers = stack.enter_context(callers_process(setting.callers))
-        server = stack.enter_context(dejavu_server(setting.servers))
-        plain = stack.enter_context(echo_server(setting.servers, what_if_response(server)))
-        peer = stack.enter_context(mlserver_beside(setting, server))
+    methods = {ECHO: (ECHO, BATCH), DEJAVU: (DEJAVU, BATCH), AS_COLUMNS: (DEJAVU, COLUMNS), MLSERVER: (MLSERVER, INFER)}
+    with contenders(setting) as (callers, servers):
         contests = []
         for size in setting.sizes((1, 10, 50, 100, 1000), (1, 50, 1000)):
             calls = setting.size(min(200, max(FORECASTS // size, 3)), 2)
-            contenders = {ECHO: (plain, BATCH), DEJAVU: (server, BATCH), AS_COLUMNS: (server, COLUMNS)}
-            if peer:
-                contenders[MLSERVER] = peer, INFER
-            for contender, (target, method) in contenders.items():
-                order = Order(target.address, 1, calls, method=method, batch=size)
-                contests.append(Contest(batch_case(size), contender, timed_calls(callers, target, order)))
+            for contender, (server, method) in methods.items():
+                if server in servers:
+                    take = timed_calls(callers, servers[server], Order("", 1, calls, method=method, batch=size))
+                    contests.append(Contest(batch_case(size), contender, take))
         alternate(setting, run, BATCHES.name, contests)
 
 
@@ -119,18 +129,16 @@ def during(calls: Timings, others: Timings) -> list[float]:
     ]
 
 
-def waits(one: Callers, other: Callers, single: Order, batch: Order) -> Callable[[], dict[str, float]]:
+def waits(one: Executor, other: Executor, single: Order, batch: Order) -> Callable[[], dict[str, float]]:
     """Return a function that measures a caller alone, then together with batches.
 
     The requests are the same in all rounds: building new ones would delay the caller, which is on the same CPU.
     """
 
     def take() -> dict[str, float]:
-        alone = one.ask(single)
-        with ThreadPoolExecutor(1) as pool:
-            batches = pool.submit(other.ask, batch)
-            beside = one.ask(single)
-            batched = batches.result()
+        alone = one.submit(call, single).result()
+        batches = other.submit(call, batch)
+        beside, batched = one.submit(call, single).result(), batches.result()
         if failed := alone.failed + beside.failed + batched.failed:
             raise CallsFailed(f"{failed} calls to {single.address} failed beside batches")
         p99, longest = percentile(alone.each, 99), max(during(beside, batched))
@@ -147,19 +155,12 @@ def waits(one: Callers, other: Callers, single: Order, batch: Order) -> Callable
 
 def measure_beside(setting: Setting, run: Run) -> None:
     """Measure the waits of a caller of what-ifs while another one sends batches of 1,000."""
-    with ExitStack() as stack:
-        one, other = (stack.enter_context(callers_process(setting.callers)) for _ in range(2))
-        server = stack.enter_context(dejavu_server(setting.servers))
-        plain = stack.enter_context(echo_server(setting.servers, what_if_response(server)))
-        targets: dict[str, Server] = {ECHO: plain, DEJAVU: server}
-        if setting.mlserver:
-            targets[MLSERVER] = stack.enter_context(mlserver(setting))
+    with contenders(setting) as (one, servers), process_on(setting.callers) as other:
         contests = []
-        for contender, target in targets.items():
-            single = Order(target.address, 1, setting.size(600, 200))
-            batch = Order(target.address, 1, setting.size(3, 1), method=BATCH, batch=setting.size(1000, 100))
-            if contender == MLSERVER:
-                single, batch = replace(single, method=INFER), replace(batch, method=INFER)
+        for contender, server in servers.items():
+            methods = (INFER, INFER) if contender == MLSERVER else (PREDICT, BATCH)
+            single = Order(server.address, 1, setting.size(600, 200), methods[0])
+            batch = Order(server.address, 1, setting.size(3, 1), methods[1], batch=setting.size(1000, 100))
             contests.append(Contest("batches of 1,000", contender, waits(one, other, single, batch)))
         alternate(setting, run, BESIDE.name, contests)
 
@@ -167,7 +168,7 @@ def measure_beside(setting: Setting, run: Run) -> None:
 def measure_workers(setting: Setting, run: Run) -> None:
     """Measure one worker and two, on one CPU."""
     with ExitStack() as stack:
-        callers = stack.enter_context(callers_process(setting.callers))
+        callers = stack.enter_context(process_on(setting.callers))
         servers = {count: stack.enter_context(dejavu_server(setting.servers, workers=count)) for count in (1, 2)}
         answer = what_if_response(servers[1])
         echoes = {count: stack.enter_context(echo_server(setting.servers, answer, processes=count)) for count in (1, 2)}
@@ -175,26 +176,37 @@ def measure_workers(setting: Setting, run: Run) -> None:
         contests = []
         for case, contenders in (("what-ifs", servers), ("named games", servers), ("echo", echoes)):
             for count, server in contenders.items():
-                order = Order(server.address, CALLERS, calls, named=case == "named games")
+                order = Order("", CALLERS, calls, named=case == "named games")
                 contests.append(Contest(case, plural(count, "worker"), timed_calls(callers, server, order)))
         alternate(setting, run, WORKERS.name, contests)
+
+
+async def fill(url: str, forecasts: int) -> None:
+    """Record forecasts of every minute of some games in a new ledger."""
+    ledger = await Ledger.open(url)
+    for first in range(0, forecasts, FORECASTS):
+        placed = [divmod(number, len(MOMENTS)) for number in range(first, min(first + FORECASTS, forecasts))]
+        made = [(number, *MOMENTS[place]) for number, place in placed]
+        await ledger.commit([issued(game(number), (1.0,) * minute, horizon=each) for number, each, minute in made])
+    await ledger.close()
 
 
 def measure_ledger_rows(setting: Setting, run: Run) -> None:
     """Measure calls on ledgers of different sizes."""
     with ExitStack() as stack:
-        callers = stack.enter_context(callers_process(setting.callers))
+        callers = stack.enter_context(process_on(setting.callers))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         contests: dict[str, list[Contest]] = {RECORD: [], RECORD_TOGETHER: [], READ_ONE: []}
         for size in setting.sizes((1000, 10_000, 100_000), (1000, 2500)):
-            filled = fill(folder / f"{size}.sqlite3", size)
-            server = stack.enter_context(dejavu_server(setting.servers, ledger=filled.url))
-            alone = Order(server.address, 1, setting.size(300, 8))
-            together = Order(server.address, CALLERS, setting.size(600, 32), named=True, first=GAMES_A_CASE)
+            url = f"sqlite:///{folder / f'{size}.sqlite3'}"
+            asyncio.run(fill(url, size))
+            server = stack.enter_context(dejavu_server(setting.servers, ledger=url))
+            alone = Order("", 1, setting.size(300, 8))
+            together = Order("", CALLERS, setting.size(600, 32), named=True, first=GAMES_A_CASE)
             for case, order in (
                 (RECORD, replace(alone, named=True)),
                 (RECORD_TOGETHER, together),
-                (READ_ONE, replace(alone, method=READ, games=filled.games)),
+                (READ_ONE, replace(alone, method=READ, games=size // len(MOMENTS))),
             ):
                 contests[case].append(Contest(case, f"{size:,} forecasts", timed_calls(callers, server, order)))
         alternate(setting, run, LEDGER_ROWS.name, [each for case in contests.values() for each in case])
@@ -215,7 +227,7 @@ def postgres_url(setting: Setting, stack: ExitStack) -> str:
 def measure_databases(setting: Setting, run: Run) -> None:
     """Measure named calls on both databases."""
     with ExitStack() as stack:
-        callers = stack.enter_context(callers_process(setting.callers))
+        callers = stack.enter_context(process_on(setting.callers))
         servers = {
             SQLITE: stack.enter_context(dejavu_server(setting.servers)),
             SQLITE_POWER: stack.enter_context(dejavu_server(setting.servers, "--durability", "power")),
@@ -230,7 +242,7 @@ def measure_databases(setting: Setting, run: Run) -> None:
         for number, count in enumerate((1, CALLERS)):
             calls = setting.size(300 if count == 1 else 600, 2 * count)
             for contender, server in servers.items():
-                order = Order(server.address, count, calls, named=True, first=number * GAMES_A_CASE)
+                order = Order("", count, calls, named=True, first=number * GAMES_A_CASE)
                 contests.append(Contest(plural(count, "caller"), contender, timed_calls(callers, server, order)))
         alternate(setting, run, DATABASES.name, contests)
 
@@ -238,7 +250,7 @@ def measure_databases(setting: Setting, run: Run) -> None:
 def measure_access(setting: Setting, run: Run) -> None:
     """Measure what-ifs with TLS, tokens and JSON Web Tokens."""
     with ExitStack() as stack:
-        callers = stack.enter_context(callers_process(setting.callers))
+        callers = stack.enter_context(process_on(setting.callers))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         authority, tokens, issuer = Authority(folder), folder / "tokens.json", TokenIssuer(folder)
         pair = authority.issue("server")
@@ -256,7 +268,7 @@ def measure_access(setting: Setting, run: Run) -> None:
             server = stack.enter_context(dejavu_server(setting.servers, *options))
             trusted = "" if contender == PLAIN else str(authority.certificate)
             calls = setting.size(1500, 2 * CALLERS)
-            order = Order(server.address, CALLERS, calls, authority=trusted, token=given)
+            order = Order("", CALLERS, calls, authority=trusted, token=given)
             contests.append(Contest(plural(CALLERS, "caller"), contender, timed_calls(callers, server, order)))
         alternate(setting, run, ACCESS.name, contests)
 
@@ -273,7 +285,6 @@ SINGLE = Section(
     columns=CALLS,
     measure=measure_single,
     base=ECHO,
-    plot="calls",
 )
 BATCHES = Section(
     name="batches",
@@ -290,7 +301,6 @@ BATCHES = Section(
     },
     measure=measure_batches,
     base=ECHO,
-    plot="batches",
 )
 BESIDE = Section(
     name="beside",

@@ -1,6 +1,6 @@
 """Takes the README's picture of the page: one game of the demo's evening, in play.
 
-Run with `python -m bench.page.picture docs/images/game.png` from the project's folder; it needs Debian's chromium.
+Run with `python -m bench.picture docs/images/game.png` from the project's folder; it needs Debian's chromium.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def game_in_play(url: str, minute: int) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Take the picture."""
-    parser = argparse.ArgumentParser(prog="bench.page.picture", description=__doc__)
+    parser = argparse.ArgumentParser(prog="bench.picture", description=__doc__)
     parser.add_argument("file", type=Path, help="PNG file to write")
     parser.add_argument("--minute", type=int, default=18, help="minute of play after which it is taken")
     parser.add_argument("--seed", type=int, default=1, help="seed of the evening")

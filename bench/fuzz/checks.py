@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import grpc
-from bench.fuzz import record
-from bench.fuzz.messages import (
-    BATCH,
-    CHECK,
-    MODELS,
-    NO_METHOD,
-    NO_SERVICE,
-    PREDICT,
-    RECORD,
-    REFLECTION,
-    RISK,
-    STREAM,
-    WATCH,
-    Rpc,
-)
+from bench.fuzz.messages import NO_METHOD, NO_SERVICE, Rpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
-from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
+from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, record_pb2, scorecard_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1 import record_service_pb2 as record_service_pb
 from dejavu_feed.live_inputs import from_message
 from dejavu_models.types import MOST_SIMILAR
 
@@ -47,6 +35,12 @@ EXPLAINED = {
     grpc.StatusCode.OUT_OF_RANGE,
 }
 """Codes that the server's own code returns, always with a reason."""
+
+SHARES = {
+    *("home_lead_probability", "win_probability", "fair_probability", "staking_probability", "push_probability"),
+    *("kelly_fraction", "stake_fraction", "confidence_threshold", "coverage", "ece", "brier", "max_drawdown"),
+}
+"""Names of the fields that are shares or probabilities."""
 
 TERMS_TOLERANCE = 1e-6
 """Rounding tolerance between the sum of an attribution's terms and the point forecast, in points."""
@@ -88,13 +82,13 @@ def _wrong_with_details(error: grpc.aio.AioRpcError) -> str:
             return f"an unexpected detail: {detail.type_url}"
     if not info.reason or info.domain != "dejavu":
         return f"{error.code().name} without a reason: {error.details()}"
-    return _wrong_with_violations((each.field, each.description) for each in bad.field_violations)
+    return _wrong_with_violations(bad.field_violations)
 
 
-def _wrong_with_violations(violations: Iterable[tuple[str, str]]) -> str:
-    for field, description in violations:
-        if not field or "; expected " not in description:
-            return f"a violation without what was expected: {field!r}: {description!r}"
+def _wrong_with_violations(violations: Iterable[Any]) -> str:
+    for each in violations:
+        if not each.field or "; expected " not in each.description:
+            return f"a violation without what was expected: {each.field!r}: {each.description!r}"
     return ""
 
 
@@ -106,55 +100,114 @@ def wrong_with_answer(rpc: Rpc, request: bytes, response: bytes) -> str:
         request: the request; must be a valid message of the method, because it was answered.
         response: one response.
     """
+    if rpc in {NO_METHOD, NO_SERVICE}:
+        return "a response from a method that does not exist"
     try:
-        return next(_faults(rpc, request, response), "")
+        asked, answer = rpc.request.FromString(request), rpc.response.FromString(response)
     except DecodeError:
         return "the response cannot be decoded, or the server answered a request that cannot be decoded"
+    faults = [*_own_faults(asked, answer)]
+    for part in _messages(answer):
+        faults += [*_number_faults(part), *PARTS.get(type(part), lambda _: ())(part)]
+    return f"{faults[0]}: {answer}" if faults else ""
 
 
-def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
-    decoded = rpc.request.FromString(request)
-    if rpc is PREDICT:
-        assert isinstance(decoded, pb.PredictRequest)
-        yield from _answer_faults(decoded, pb.PredictResponse.FromString(response))
-    elif rpc is BATCH:
-        assert isinstance(decoded, pb.PredictBatchRequest)
-        yield from _batch_faults(decoded.requests, pb.PredictBatchResponse.FromString(response))
-    elif rpc is STREAM:
-        yield from _event_faults(pb.StreamPredictionsResponse.FromString(response))
-    elif rpc is RISK:
-        for result in pb.AssessRiskResponse.FromString(response).results:
-            if result.HasField("assessment"):
-                yield from _risk_faults(result.assessment)
-    elif rpc in RECORD:
-        yield from record.faults(decoded, response)
-        for forecast in record.forecasts(decoded, response):
-            yield from _forecast_faults(forecast)
-    else:
-        yield from _other_faults(rpc, response)
+def _messages(message: Message) -> Iterator[Message]:
+    """Yield a message and all messages in it."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type:
+            for each in value if field.is_repeated else [value]:
+                yield from _messages(each)
 
 
-def _other_faults(rpc: Rpc, response: bytes) -> Iterator[str]:
-    """Yield the faults of a response without forecasts."""
-    if rpc is MODELS:
-        if [model.active for model in model_service_pb2.ListModelsResponse.FromString(response).models] != [True]:
-            yield "expected exactly one model, an active one"
-    elif rpc in {CHECK, WATCH}:
-        if health_pb2.HealthCheckResponse.FromString(response).status == health_pb2.HealthCheckResponse.NOT_SERVING:
-            yield "the server reports NOT_SERVING"
-    elif rpc is REFLECTION:
-        message = reflection_pb2.ServerReflectionResponse.FromString(response).error_response.error_message
-        if any(trace in message for trace in TRACES):
-            yield f"internals in the text: {message}"
-    else:
-        yield "a response from a method that does not exist"
+def _number_faults(message: Message) -> Iterator[str]:
+    for field, value in message.ListFields():
+        if field.cpp_type in {field.CPPTYPE_DOUBLE, field.CPPTYPE_FLOAT}:
+            numbers = value if field.is_repeated else [value]
+            if not all(map(math.isfinite, numbers)):
+                yield f"{field.name} is not finite"
+            if field.name in SHARES and not all(0 <= each <= 1 for each in numbers):
+                yield f"{field.name} is outside [0, 1]"
 
 
 def _event_faults(event: pb.StreamPredictionsResponse) -> Iterator[str]:
     if not event.resume_token or not event.WhichOneof("event"):
-        yield f"an event without a token or a payload: {event}"
-    if event.HasField("forecast"):
-        yield from _forecast_faults(event.forecast)
+        yield "an event without a token or a payload"
+
+
+def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
+    total = market.above.win_probability + market.push_probability + market.below.win_probability
+    if not math.isclose(total, 1, abs_tol=1e-9) or market.stake < 0:
+        yield "probabilities that do not sum to 1, or a negative stake"
+    for side in (market.above, market.below):
+        if side.stake_fraction > min(market.staking.game_cap, market.staking.evening_cap):
+            yield "a stake above the caps"
+        if side.expected_value <= 0 < side.stake:
+            yield "a stake on a bet without positive expected value"
+
+
+def _risk_faults(risk: pb.RiskAssessment) -> Iterator[str]:
+    parts = [factor.contribution for factor in risk.factors]
+    if not 0 <= risk.score <= 100 or not math.isclose(sum(parts), risk.score, abs_tol=1e-6):
+        yield "a risk out of bounds, or factors that do not sum to it"
+    if not risk.level or not all(0 <= factor.score <= 100 for factor in risk.factors):
+        yield "a risk without a level, or a factor out of bounds"
+
+
+def _recorded_faults(recorded: record_pb2.RecordedPrediction) -> Iterator[str]:
+    if recorded.HasField("outcome") != recorded.HasField("settlement"):
+        yield "a forecast that is half settled"
+    error = recorded.forecast.point_forecast - recorded.outcome.differential
+    if recorded.HasField("settlement") and not math.isclose(recorded.settlement.error, error):
+        yield "an impossible settlement"
+
+
+def _scorecard_faults(card: scorecard_pb2.Scorecard) -> Iterator[str]:
+    figures = (card.mae, card.persistence_mae, card.mae_difference, card.crps, card.brier)
+    ends = [(each.lower, each.value, each.upper) for each in figures if each.HasField("lower")]
+    ends += [(each.lower, each.coverage, each.upper) for each in card.coverage]
+    if not all(lower <= value <= upper for lower, value, upper in ends) or card.games > card.forecasts:
+        yield "a figure outside its interval, or games without forecasts"
+
+
+def _own_faults(asked: Message, answer: Any) -> Iterator[str]:
+    """Yield what is wrong with a response as an answer to its request."""
+    match asked:
+        case pb.PredictRequest():
+            yield from _answer_faults(asked, answer)
+        case pb.PredictBatchRequest():
+            yield from _batch_faults(asked.requests, answer)
+        case model_service_pb2.ListModelsRequest():
+            if [model.active for model in answer.models] != [True]:
+                yield "expected exactly one model, an active one"
+        case health_pb2.HealthCheckRequest():
+            if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
+                yield "the server reports NOT_SERVING"
+        case reflection_pb2.ServerReflectionRequest():
+            if any(trace in answer.error_response.error_message for trace in TRACES):
+                yield "internals in the text"
+        case _:
+            yield from _record_faults(asked, answer)
+
+
+def _record_faults(asked: Message, answer: Any) -> Iterator[str]:
+    match asked:
+        case record_service_pb.ReportOutcomeRequest():
+            told = answer.outcome
+            if (told.game_id, told.differential) != (asked.game_id, asked.differential) or not told.sequence:
+                yield "an outcome that was not reported, or without a sequence"
+        case record_service_pb.GetPredictionRequest():
+            yield from _revision_faults(asked, answer)
+        case record_service_pb.ListPredictionsRequest():
+            yield from _list_faults(asked, answer)
+        case record_service_pb.GetLeaderboardRequest():
+            if [row.value for row in answer.rows] != sorted(row.value for row in answer.rows):
+                yield "model versions that are not in order"
+        case record_service_pb.GetCheckpointRequest():
+            signed = answer.checkpoint
+            if [*map(len, (signed.hash, signed.public_key, signed.signature))] != [32, 32, 64]:
+                yield "an incomplete checkpoint"
 
 
 def _batch_faults(requests: Sequence[pb.PredictRequest], response: pb.PredictBatchResponse) -> Iterator[str]:
@@ -164,108 +217,103 @@ def _batch_faults(requests: Sequence[pb.PredictRequest], response: pb.PredictBat
         if result.HasField("forecast"):
             yield from _answer_faults(request, result)
         elif not result.error.reason or result.error.reason == "INTERNAL":
-            yield f"a result that is neither a forecast nor explained: {result}"
-        elif wrong := _wrong_with_violations((each.field, each.description) for each in result.error.field_violations):
+            yield "a result that is neither a forecast nor explained"
+        elif wrong := _wrong_with_violations(result.error.field_violations):
             yield wrong
 
 
 def _answer_faults(request: pb.PredictRequest, answer: pb.PredictResponse | pb.PredictBatchResult) -> Iterator[str]:
     forecast = answer.forecast
     if [each.kind for each in request.markets] != [each.kind for each in answer.markets]:
-        yield f"a market answer that was not requested, or none: {answer}"
-    for each in answer.markets:
-        yield from _market_faults(each)
+        yield "a market answer that was not requested, or none"
     if [each.level for each in forecast.quantiles] != list(request.quantile_levels):
-        yield f"other quantiles than requested: {forecast}"
+        yield "other quantiles than requested"
     if forecast.elapsed_minutes != len(request.pattern) or forecast.game_id != request.game_id:
-        yield f"a forecast for another request: {forecast}"
+        yield "a forecast for another request"
     if request.HasField("pregame_margin") and forecast.expected_margin != request.pregame_margin:
-        yield f"another margin than in the request: {forecast}"
+        yield "another margin than in the request"
     if request.HasField("total_points") and forecast.total_points != request.total_points:
-        yield f"other total points than in the request: {forecast}"
+        yield "other total points than in the request"
     asked, told = (from_message(each)[0].last_score for each in (request, forecast))  # without unknown fields
     if asked != told and (asked is not None or not request.game_id):  # a recorded forecast keeps its own
-        yield f"another last score than in the request: {forecast}"
-    yield from _forecast_faults(forecast)
+        yield "another last score than in the request"
 
 
-def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
-    numbers = [*_numbers(market), *_numbers(market.above), *_numbers(market.below)]
-    if not all(map(math.isfinite, numbers)):
-        yield f"a number that is not finite: {market}"
-    shares = [market.push_probability, market.staking.confidence_threshold]
-    for side in (market.above, market.below):
-        shares += [side.win_probability, side.fair_probability, side.staking_probability]
-        shares += [side.kelly_fraction, side.stake_fraction]
-        if side.stake_fraction > min(market.staking.game_cap, market.staking.evening_cap):
-            yield f"a stake above the caps: {market}"
-        if side.expected_value <= 0 < side.stake:
-            yield f"a stake on a bet without positive expected value: {market}"
-    if not all(0 <= share <= 1 for share in shares):
-        yield f"a share outside [0, 1]: {market}"
-    total = market.above.win_probability + market.push_probability + market.below.win_probability
-    if not math.isclose(total, 1, abs_tol=1e-9) or market.stake < 0:
-        yield f"probabilities that do not sum to 1, or a negative stake: {market}"
+def _revision_faults(
+    request: record_service_pb.GetPredictionRequest, answer: record_service_pb.GetPredictionResponse
+) -> Iterator[str]:
+    others = [each.forecast.revision for each in answer.revisions]
+    revisions = sorted([*answer.revisions, answer.prediction], key=lambda each: each.forecast.revision)
+    if others != sorted(others) or [each.forecast.revision for each in revisions] != list(range(len(revisions))):
+        yield "revisions that are out of order or incomplete"
+    # A late forecast supersedes nothing; it is the current one only if all are late.
+    in_time = [not each.forecast.late for each in revisions]
+    if answer.prediction != max(revisions, key=lambda each: (not each.forecast.late, each.forecast.revision)):
+        yield "another revision than the one that stands"
+    if [each.superseded for each in revisions] != [any(in_time[later:]) for later in range(1, len(revisions) + 1)]:
+        yield "a wrong superseded flag"
+    if {each.forecast.game_id for each in revisions} != {request.game_id}:
+        yield "a forecast for another request"
 
 
-def _risk_faults(answer: pb.RiskAssessment) -> Iterator[str]:
-    parts = [factor.contribution for factor in answer.factors]
-    if not 0 <= answer.score <= 100 or not math.isclose(sum(parts), answer.score, abs_tol=1e-6):
-        yield f"a risk out of bounds, or factors that do not sum to it: {answer}"
-    if not answer.level or not all(0 <= factor.score <= 100 for factor in answer.factors):
-        yield f"a risk without a level, or a factor out of bounds: {answer}"
+def _list_faults(
+    request: record_service_pb.ListPredictionsRequest, answer: record_service_pb.ListPredictionsResponse
+) -> Iterator[str]:
+    if len(answer.predictions) > (request.page_size or 50):
+        yield f"a page of {len(answer.predictions)} forecasts; {request.page_size} requested"
+    sequences = [each.forecast.sequence for each in answer.predictions]
+    if not request.from_date and not request.to_date and sequences != sorted(set(sequences), reverse=True):
+        yield "a page that is not in order"
+    for each in answer.predictions:
+        if each.forecast.HasField("explanation") != request.return_explanation:
+            yield "an explanation that was not requested, or none"
+        if request.game_id and each.forecast.game_id != request.game_id:
+            yield "a forecast that was not requested"
 
 
 def _forecast_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
-    numbers = [*_numbers(forecast), *(each.value for each in forecast.quantiles)]
-    if forecast.HasField("explanation"):
-        yield from _explanation_faults(forecast)
-        numbers += _numbers(forecast.explanation)
-        numbers += _numbers(forecast.explanation.attribution)
-        numbers += forecast.explanation.attribution.minutes
-    if not all(map(math.isfinite, numbers)):
-        yield f"a number that is not finite: {forecast}"
     if not forecast.interval_lower <= forecast.point_forecast <= forecast.interval_upper:
-        yield f"a point forecast outside its interval: {forecast}"
-    if not 0 <= forecast.home_lead_probability <= 1 or not 0 < forecast.coverage_probability < 1:
-        yield f"a probability outside [0, 1]: {forecast}"
+        yield "a point forecast outside its interval"
+    if not 0 < forecast.coverage_probability < 1:
+        yield "a coverage probability outside of (0, 1)"
     if [each.value for each in sorted(forecast.quantiles, key=lambda each: each.level)] != sorted(
         each.value for each in forecast.quantiles
     ):
-        yield f"quantiles that decrease with their level: {forecast}"
+        yield "quantiles that decrease with their level"
     if not forecast.model_version or bool(forecast.sequence) != bool(forecast.game_id):
-        yield f"a forecast without model version or sequence: {forecast}"
+        yield "a forecast without model version or sequence"
+    if forecast.HasField("explanation"):
+        yield from _explanation_faults(forecast.explanation, forecast)
 
 
-def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
-    attribution = forecast.explanation.attribution
-    by_minute = [attribution.before_tipoff, *attribution.minutes, attribution.components]
-    ranked = [each.points for each in forecast.explanation.contributions]
-    if len(attribution.minutes) != forecast.elapsed_minutes or not all(
-        math.isclose(sum(terms), forecast.point_forecast, abs_tol=TERMS_TOLERANCE) for terms in (by_minute, ranked)
-    ):
-        yield f"terms that do not sum to the point forecast: {forecast}"
-    if ranked != sorted(ranked, key=abs, reverse=True):
-        yield f"contributions that are not ranked by size: {forecast}"
-    components = forecast.explanation.components
-    if not all(math.isfinite(each.prediction) for each in components):
-        yield f"a component's prediction that is not finite: {forecast}"
-    mean = sum(each.weight * each.prediction for each in components)
-    if (
-        not math.isclose(sum(each.weight for each in components), 1.0)
-        or any(each.weight < 0 for each in components)
-        or not math.isclose(mean, forecast.point_forecast, abs_tol=TERMS_TOLERANCE)
-    ):
-        yield f"weights of components that do not sum to 1, or a mean that is not the point forecast: {forecast}"
-    similar, summary = forecast.explanation.similar_games, forecast.explanation.similar_summary
-    if not len(similar) <= min(MOST_SIMILAR, summary.games) or not math.isfinite(summary.correction):
-        yield f"more similar games than counted, or a correction that is not finite: {forecast}"
+def _explanation_faults(explanation: forecast_pb2.Explanation, forecast: forecast_pb2.Forecast) -> Iterator[str]:
+    by_minute = explanation.attribution
+    ranked = [each.points for each in explanation.contributions]
+    sums = (
+        sum((by_minute.before_tipoff, *by_minute.minutes, by_minute.components)),
+        sum(ranked),
+        sum(each.weight * each.prediction for each in explanation.components),
+    )
+    if not all(math.isclose(each, forecast.point_forecast, abs_tol=TERMS_TOLERANCE) for each in sums):
+        yield "terms that do not sum to the point forecast"
+    if len(by_minute.minutes) != forecast.elapsed_minutes or ranked != sorted(ranked, key=abs, reverse=True):
+        yield "terms of other minutes, or contributions that are not ranked by size"
+    weights = [each.weight for each in explanation.components]
+    if not math.isclose(sum(weights), 1.0) or min(weights) < 0:
+        yield "weights of components that do not sum to 1"
+    similar, summary = explanation.similar_games, explanation.similar_summary
+    if len(similar) > min(MOST_SIMILAR, summary.games) or any(each.distance < 0 for each in similar):
+        yield "more similar games than counted, or an impossible distance"
     if not max(summary.home_led, summary.turned) <= summary.same_lead <= summary.games:
-        yield f"more similar games of a kind than there are: {summary}"
-    for game in similar:
-        if not 0 <= game.distance < math.inf:
-            yield f"an impossible distance: {game}"
+        yield "more similar games of a kind than there are"
 
 
-def _numbers(message: Message) -> list[float]:
-    return [value for _, value in message.ListFields() if isinstance(value, float)]
+PARTS: dict[type[Message], Callable[[Any], Iterator[str]]] = {
+    forecast_pb2.Forecast: _forecast_faults,
+    market_pb2.MarketAnswer: _market_faults,
+    pb.RiskAssessment: _risk_faults,
+    pb.StreamPredictionsResponse: _event_faults,
+    record_pb2.RecordedPrediction: _recorded_faults,
+    scorecard_pb2.Scorecard: _scorecard_faults,
+}
+"""Checks of messages, wherever they are in a response."""

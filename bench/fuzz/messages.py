@@ -8,24 +8,27 @@ from __future__ import annotations
 import enum
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from bench.fuzz import record
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from dejavu.v1 import model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1 import record_service_pb2 as record_pb
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
     HORIZON_HALFTIME,
-    HORIZON_UNSPECIFIED,
     MARGIN_SOURCE_FEED,
     MARGIN_SOURCE_FILE,
     SIDE_AWAY,
@@ -41,43 +44,37 @@ GAMES = [f"99000{number:05d}" for number in range(12)]
 
 
 class Rpc(NamedTuple):
-    """A method to call, with the type of its request."""
+    """A method to call, with the types of its request and responses."""
 
     name: str
     path: str
     request: type[Message]
-    streams: bool = False
+    response: type[Message]
+    streams: bool
 
 
-PREDICT = Rpc("Predict", "/dejavu.v1.PredictionService/Predict", pb.PredictRequest)
-BATCH = Rpc("PredictBatch", "/dejavu.v1.PredictionService/PredictBatch", pb.PredictBatchRequest)
-STREAM = Rpc("Stream", "/dejavu.v1.PredictionService/StreamPredictions", pb.StreamPredictionsRequest, streams=True)
-RISK = Rpc("AssessRisk", "/dejavu.v1.PredictionService/AssessRisk", pb.AssessRiskRequest)
-MODELS = Rpc("ListModels", "/dejavu.v1.ModelService/ListModels", model_service_pb2.ListModelsRequest)
-CHECK = Rpc("Check", "/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest)
-WATCH = Rpc("Watch", "/grpc.health.v1.Health/Watch", health_pb2.HealthCheckRequest, streams=True)
-REFLECTION = Rpc(
-    "Reflection",
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-    reflection_pb2.ServerReflectionRequest,
-    streams=True,
-)
-RECORD = {
-    Rpc(name, f"/dejavu.v1.RecordService/{method.path}", method.request): method
-    for name, method in record.METHODS.items()
-}
-NO_METHOD = Rpc("(none)", "/dejavu.v1.PredictionService/Foretell", pb.PredictRequest)
-NO_SERVICE = Rpc("(none)", "/dejavu.v9.Oracle/Predict", pb.PredictRequest)
+def _rpc(service: str, name: str) -> Rpc:
+    method = descriptor_pool.Default().FindMethodByName(f"{service}.{name}")
+    request, response = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
+    return Rpc(name, f"/{service}/{name}", request, response, method.server_streaming)
+
+
+PREDICTION, RECORD_SERVICE = "dejavu.v1.PredictionService", "dejavu.v1.RecordService"
+PREDICT = _rpc(PREDICTION, "Predict")
+STREAM = _rpc(PREDICTION, "StreamPredictions")
+REFLECTION = _rpc(reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name, "ServerReflectionInfo")
+RECORD = [_rpc(RECORD_SERVICE, each.name) for each in record_pb.DESCRIPTOR.services_by_name["RecordService"].methods]
+NO_METHOD = PREDICT._replace(name="(none)", path=f"/{PREDICTION}/Foretell")
+NO_SERVICE = PREDICT._replace(name="(none)", path="/dejavu.v9.Oracle/Predict")
 
 SHARES = {
     PREDICT: 40,
-    BATCH: 12,
+    _rpc(PREDICTION, "PredictBatch"): 12,
     STREAM: 10,
     **dict.fromkeys(RECORD, 3),
-    RISK: 4,
-    MODELS: 4,
-    CHECK: 4,
-    WATCH: 4,
+    _rpc(PREDICTION, "AssessRisk"): 4,
+    _rpc(model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name, "ListModels"): 4,
+    **{_rpc(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, name): 4 for name in ("Check", "Watch")},
     REFLECTION: 5,
     NO_METHOD: 2,
     NO_SERVICE: 1,
@@ -137,54 +134,86 @@ def case(seed: int, number: int, token: str = "") -> Case:
         token: a resume token of the server, sent both intact and changed.
     """
     rng = random.Random(f"{seed}/{number}")
-    [rpc] = rng.choices(list(SHARES), list(SHARES.values()))
-    [manner] = rng.choices(list(MANNERS), list(MANNERS.values()))
-    message = valid(rng, rpc, token)
-    [change] = rng.choices(list(_CHANGES), list(_CHANGES.values()))
+    rpc, manner, change = (_drawn(rng, each) for each in (SHARES, MANNERS, _CHANGES))
+    body = change(rng, valid(rng, rpc.request, token), token)
     read = rng.randrange(1, 4) if rpc is STREAM else 1  # Watch and reflection send one response
-    return Case(number, rpc, change(rng, message, token), manner, rng.uniform(0, 0.005), read, rng)
+    return Case(number, rpc, body, manner, rng.uniform(0, 0.005), read, rng)
 
 
-def valid(rng: random.Random, rpc: Rpc, token: str) -> Message:
-    """Return a valid request."""
-    if rpc in RECORD:
-        return RECORD[rpc].valid(rng, GAMES)
-    return _VALID.get(rpc, _predict)(rng, token)
+def _drawn(rng: random.Random, weights: Mapping[Any, int]) -> Any:
+    [drawn] = rng.choices(list(weights), list(weights.values()))
+    return drawn
 
 
-def _subscription(rng: random.Random, token: str) -> Message:
-    return pb.StreamPredictionsRequest(
-        game_ids=rng.sample(GAMES, rng.randrange(4)),
-        resume_token=token if rng.random() < 0.3 else "",
-        include_current=rng.random() < 0.3,
-    )
+def valid(rng: random.Random, kind: type[Message], token: str = "") -> Message:
+    """Return a valid message of a type, with values of FIELDS; fields that are not there stay unset."""
+    if kind is pb.PredictRequest:
+        return _predict(rng)
+    message: Any = kind()
+    for field in message.DESCRIPTOR.fields:
+        draw = FIELDS.get(f"{kind.DESCRIPTOR.name}.{field.name}", FIELDS.get(field.name))
+        if draw is not None and (value := draw(rng)) is not None:
+            if field.is_repeated:
+                getattr(message, field.name).extend(value)
+            else:
+                setattr(message, field.name, value)
+        elif field.name in ("games", "requests"):
+            size = 1000 if rng.random() < 0.002 else rng.randint(1, 5)
+            part = GetMessageClass(field.message_type)
+            getattr(message, field.name).extend(valid(rng, part) for _ in range(size))
+        elif field.name == "filter":
+            message.filter.CopyFrom(valid(rng, record_pb.ScoreFilter))
+        elif field.name == "resume_token" and rng.random() < 0.3:
+            message.resume_token = token
+    return message  # type: ignore[no-any-return]
 
 
-def _batch(rng: random.Random, _: str) -> Message:
-    size = 1000 if rng.random() < 0.002 else rng.randrange(1, 6)
-    return pb.PredictBatchRequest(requests=[_predict(rng, "") for _request in range(size)])
+def _one_of(*values: Any) -> Callable[[random.Random], Any]:
+    return lambda rng: rng.choice(values)
 
 
-def _check(rng: random.Random, _: str) -> Message:
-    return health_pb2.HealthCheckRequest(service=rng.choice(["", "dejavu.v1.PredictionService"]))
+def _pattern(rng: random.Random) -> list[int]:
+    return list(accumulate(rng.choice([-3, -2, -2, 0, 0, 2, 2, 3]) for _ in range(rng.randint(2, MOST_SLOTS))))
 
 
-def _reflection(_: random.Random, __: str) -> Message:
-    return reflection_pb2.ServerReflectionRequest(file_containing_symbol="dejavu.v1.PredictionService")
+def _day(rng: random.Random, *, year: int) -> str:
+    """Return no day, or one of the forty years from a year on."""
+    day = date(year, 1, 1) + timedelta(days=rng.randrange(14_600))
+    return rng.choice(["", "", day.isoformat()])
 
 
-def _models(_: random.Random, __: str) -> Message:
-    return model_service_pb2.ListModelsRequest()
-
-
-def _risk(rng: random.Random, _: str) -> Message:
-    points = [rng.choice([None, rng.randint(150, 500)]) for _ in range(rng.randint(1, 3))]
-    games = [pb.RiskGame(pattern=_pattern(rng, rng.randint(2, MOST_SLOTS)), total_points=total) for total in points]
-    return pb.AssessRiskRequest(games=games)
-
-
-def _pattern(rng: random.Random, slots: int) -> list[int]:
-    return list(accumulate(rng.choice([-3, -2, -2, 0, 0, 2, 2, 3]) for _slot in range(slots)))
+FIELDS: dict[str, Callable[[random.Random], Any]] = {
+    "game_id": _one_of(*GAMES),
+    "ListPredictionsRequest.game_id": _one_of("", "", *GAMES[:1]),
+    "ScoreFilter.game_id": _one_of("", "", *GAMES[:1]),
+    # Only a few games: once a game has an outcome, no new forecast of it is recorded.
+    "ReportOutcomeRequest.game_id": _one_of(*GAMES[:3]),
+    "WithdrawOutcomeRequest.game_id": _one_of(*GAMES[:3]),
+    "ReportOutcomeRequest.total_points": _one_of(None),
+    "game_ids": lambda rng: rng.sample(GAMES, rng.randrange(4)),
+    "pattern": _pattern,
+    "total_points": _one_of(None, 150, 223, 500),
+    "horizon": _one_of(HORIZON_HALFTIME, HORIZON_FINAL),
+    "differential": _one_of(-7, 3, 11),
+    "from_date": partial(_day, year=1990),
+    "to_date": partial(_day, year=2030),
+    "team": _one_of("", "", "BOS", "gs"),
+    "min_confidence": _one_of(None, None, 0.5, 0.9),
+    "min_minutes": _one_of(None, 1, 18),
+    "max_minutes": _one_of(None, 18, MOST_SLOTS),
+    "elapsed_minutes": _one_of(*[None] * 7, 1, 18),  # few minutes of a game are recorded in a run
+    "page_size": _one_of(0, 1, 7, 500),
+    "min_games": _one_of(0, 1, 3),
+    "metric": _one_of(*record_pb.LeaderboardMetric.values()[1:]),  # without the unspecified one, which is refused
+    "settled": _one_of(None, True, False),
+    "include_current": _one_of(True, False),
+    "include_superseded": _one_of(True, False),
+    "include_replays": _one_of(True, True, False),
+    "return_explanation": _one_of(True, False),
+    "service": _one_of("", PREDICTION),
+    "file_containing_symbol": _one_of(PREDICTION),
+}
+"""Name of a field, of any message or of one, → its valid values; None: unset."""
 
 
 def _odds(rng: random.Random) -> Odds:
@@ -207,12 +236,11 @@ def _market(rng: random.Random) -> Market:
     )
 
 
-def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
+def _predict(rng: random.Random) -> pb.PredictRequest:
     game = rng.choice(GAMES) if rng.random() < 0.25 else ""
-    horizon = rng.choice([HORIZON_HALFTIME if game else HORIZON_UNSPECIFIED, HORIZON_HALFTIME, *[HORIZON_FINAL] * 2])
-    slots = rng.randint(1, MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS)
-    pattern = _pattern(rng, slots)
-    lead = abs(pattern[-1])
+    horizon = rng.choice([HORIZON_HALFTIME, HORIZON_FINAL])
+    pattern = _pattern(rng)[: MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS]
+    slots, lead = len(pattern), abs(pattern[-1])
     both = lead + 2 * rng.randint(0, (most_total_points(slots, lead) - lead) // 2)
     home, away = rng.choice([("", ""), ("BOS", "LAL"), ("brk", "gs")])
     margin = rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)])
@@ -239,37 +267,10 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     )
 
 
-_VALID: dict[Rpc, Callable[[random.Random, str], Message]] = {
-    BATCH: _batch,
-    STREAM: _subscription,
-    RISK: _risk,
-    MODELS: _models,
-    CHECK: _check,
-    WATCH: _check,
-    REFLECTION: _reflection,
-}
-"""Functions that build valid requests, except for Predict."""
-
 _FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 5e-324, 1e-320, 1e-9, 199.99, 200.0, 200.1, 1e9, 3e38, 1e308]
 _FLOATS += [math.nan, math.inf, -math.inf]
-_TEXTS = [
-    "",
-    "BOS",
-    "LAL",
-    " nyk\n",
-    "Boston Celtics",
-    "x",
-    "x" * 32,
-    "x" * 33,
-    "\0",
-    "\n",
-    "é",
-    "😀" * 16,
-    "\U000e0001" * 32,
-    "٠١٢٣٤٥٦٧٨٩",
-    "{}%s\\u0000",
-]
-_TEXTS += ["012345678", "0123456789", "01234567890", " 123456789", "A" * 44, "A" * 10_000, "dejavu.v1.Forecast"]
+_TEXTS = ["", "BOS", "LAL", " nyk\n", "Boston Celtics", "x", "x" * 32, "x" * 33, "A" * 10_000, "\0", "\n", "é"]
+_TEXTS += ["😀" * 16, "\U000e0001" * 32, "٠١٢٣٤٥٦٧٨٩", "{}%s\\u0000", "012345678", "0123456789", " 123456789"]
 _DEPTHS = [10, 99, 100, 101, 10_000, 50_000]
 _SIZES = [100, 1000, 1000, 10_000, 10_000, 10_000, 100_000, 1_000_000, 5_000_000]
 _NUMBERS = [0, 1, 2, 3, 7, 99, -1, 2**31 - 1, -(2**31)]
@@ -283,26 +284,22 @@ def _change_fields(rng: random.Random, message: Message, token: str) -> bytes:
 
 
 def _change_a_field(rng: random.Random, message: Any, token: str) -> None:
-    fields = message.DESCRIPTOR.fields
+    fields: Sequence[FieldDescriptor] = message.DESCRIPTOR.fields
     if not fields:
         return
     field = rng.choice(fields)
+    values = getattr(message, field.name)
     if field.is_repeated:
-        values = getattr(message, field.name)
-        match rng.randrange(4):
-            case 0:
-                del values[:]
-            case 1 if values:
-                del values[rng.randrange(len(values)) :]
-            case 2 if values and field.message_type:
-                _change_a_field(rng, rng.choice(values), token)
-            case 3 if values and not field.message_type:
-                values[rng.randrange(len(values))] = _value(rng, field, token)
-            case _:
-                times = rng.choice([1, 1, 29, 30, 1000])
-                values.extend(list(values)[:1] * times if field.message_type else [_value(rng, field, token)] * times)
+        kind = rng.randrange(3)
+        if kind == 0:
+            del values[rng.randrange(len(values) + 1) :]
+        elif kind == 1 and values and field.message_type:
+            _change_a_field(rng, rng.choice(values), token)
+        else:
+            repeated = list(values)[:1] if field.message_type else [_value(rng, field, token)]
+            values.extend(repeated * rng.choice([1, 1, 29, 30, 1000]))
     elif field.message_type:
-        _change_a_field(rng, getattr(message, field.name), token)
+        _change_a_field(rng, values, token)
     else:
         setattr(message, field.name, _value(rng, field, token))
 
@@ -314,10 +311,8 @@ def _value(rng: random.Random, field: FieldDescriptor, token: str) -> Any:
         case FieldDescriptor.CPPTYPE_STRING if field.type == FieldDescriptor.TYPE_BYTES:
             return rng.randbytes(rng.randrange(20))
         case FieldDescriptor.CPPTYPE_STRING:
-            garbled = (
-                token[: rng.randrange(len(token) + 1)] + rng.choice("Az9-_= ") + token[rng.randrange(len(token) + 1) :]
-            )
-            return rng.choice([*_TEXTS, token, garbled, rng.choice(GAMES)])
+            at = rng.randrange(len(token) + 1)
+            return rng.choice([*_TEXTS, token, token[:at] + rng.choice("Az9-_= ") + token[at:], rng.choice(GAMES)])
         case FieldDescriptor.CPPTYPE_BOOL:
             return rng.random() < 0.5
         case FieldDescriptor.CPPTYPE_UINT32 | FieldDescriptor.CPPTYPE_UINT64:
@@ -326,23 +321,15 @@ def _value(rng: random.Random, field: FieldDescriptor, token: str) -> Any:
             return rng.choice(_NUMBERS)
 
 
-def _change_bytes(rng: random.Random, message: Message, __: str) -> bytes:
-    """Flip, insert, remove or repeat bytes."""
-    data = bytearray(message.SerializeToString())
-    for _ in range(rng.randrange(1, 5)):
-        offset = rng.randrange(len(data) + 1)
-        match rng.randrange(5):
-            case 0 if offset < len(data):
-                data[offset] ^= 1 << rng.randrange(8)
-            case 1:
-                data[offset:offset] = rng.randbytes(rng.randrange(1, 5))
-            case 2:
-                del data[offset : offset + rng.randrange(1, 5)]
-            case 3:
-                del data[offset:]
-            case _:
-                data[offset:offset] = data[: rng.randrange(len(data) + 1)]
-    return bytes(data)
+def _change_bytes(rng: random.Random, message: Message, _: str) -> bytes:
+    """Replace, insert, remove or repeat bytes."""
+    data = message.SerializeToString()
+    for _change in range(rng.randrange(1, 5)):
+        start = rng.randrange(len(data) + 1)
+        end = start + rng.randrange(5)
+        more = rng.choice([rng.randbytes(end - start), b"", data[: rng.randrange(len(data) + 1)]])
+        data = data[:start] + more + rng.choice([data[start:], data[end:], b""])
+    return data
 
 
 def _make_wire_oddities(rng: random.Random, message: Message, _: str) -> bytes:
@@ -363,7 +350,6 @@ _ODDITIES: tuple[Callable[[random.Random], bytes], ...] = (
     lambda rng: _tag(rng) + _varint(rng.choice([2**31 - 1, 2**31, 2**32, 2**63])),  # an impossible length
     lambda rng: _tag(rng) + b"\xff" * rng.randrange(1, 20),  # an endless varint
     lambda rng: _tag(rng) + rng.randbytes(rng.randrange(20)),
-    lambda _: b"\x00",
     lambda rng: b"\x12\x05" + rng.randbytes(5),  # truncated packed numbers
     lambda rng: (b"\x11" + rng.randbytes(8)) * rng.randint(1, MOST_SLOTS),  # unpacked numbers
     lambda _: b"\x0a\x08\xc3\x28\xff\xfe\xed\xa0\x80\x00",  # invalid UTF-8
@@ -406,5 +392,4 @@ def _varint(value: int) -> bytes:
     while value >= 128:
         encoded.append(value % 128 + 128)
         value //= 128
-    encoded.append(value)
-    return bytes(encoded)
+    return bytes([*encoded, value])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.fuzz.__main__ import fuzz
 from bench.fuzz.checks import wrong_with_answer
 from bench.fuzz.messages import PREDICT, RECORD, Case, Manner, case
-from bench.fuzz.run import main
 from google.protobuf.message import DecodeError
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.processes.servers import running_worker
@@ -31,32 +31,32 @@ ROOT = Path(__file__).parents[2]
     ("number", "seed"),
     [(600, 16), *(pytest.param(100_000, seed, marks=pytest.mark.nightly) for seed in (1, 2))],
 )
-def test_no_messages_break_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int, seed: int) -> None:
-    figures = tmp_path / "figures.json"
-    code = main(["--messages", str(number), "--seed", str(seed), "--json", str(figures)])
-    assert code == 0, capsys.readouterr().out
-    codes = json.loads(figures.read_text())["codes"]
-    assert sum(codes.values()) == number
+def test_no_messages_break_anything(tmp_path: Path, number: int, seed: int) -> None:
+    result = fuzz(options(messages=number, seed=seed), tmp_path)
+    codes = result.codes
+    assert result.breaches() == []
+    assert codes.total() == number
     assert codes["Predict OK"] > number // 16
     assert codes["Predict INVALID_ARGUMENT"] > number // 16
     assert not [rpc.name for rpc in RECORD if f"{rpc.name} OK" not in codes]
 
 
+def options(**changes: Any) -> Namespace:
+    return Namespace(**{"messages": 5000, "seed": 1, "only": -1, "address": "", **changes})
+
+
 @pytest.mark.nightly
-def test_a_server_that_gives_way_is_told_of_with_what_did_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_gives_way_is_told_of_with_what_did_it(tmp_path: Path) -> None:
     def give_way(_: Sequence[Any]) -> None:
         raise ZeroDivisionError
 
     model = EveryMinuteForecaster()
     with running_worker(tmp_path, model, cache="off") as address:  # the same call is made twice
         number = next(number for number in range(50_000) if is_answered(case(6, number)))
-        arguments = ["--seed", "6", "--only", str(number), "--address", address]
-        assert main(arguments) == 0
+        one = options(seed=6, only=number, address=address)
+        assert fuzz(one, tmp_path).breaches() == []
         model.before = give_way
-        assert main(arguments) == 1
-    told = capsys.readouterr().out
+        [told, *_] = fuzz(one, tmp_path).breaches()
     assert "INTERNAL: internal error" in told
     assert case(6, number).body.hex() in told
     assert f"python -m bench.fuzz --seed 6 --only {number}" in told

@@ -19,9 +19,11 @@ import argparse
 import asyncio
 import os
 import random
+import statistics
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,52 +58,19 @@ PREFACE = wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0)
 _PING_AND_ACK = wire.frame(wire.SETTINGS, 1, 0) + wire.frame(6, 0, 0, bytes(8))
 """Acknowledges the server's settings and pings once, like a connection that was in use."""
 
+GREETINGS = (b"", PREFACE, PREFACE + _PING_AND_ACK)
+"""What the kinds of idle connections send."""
 
-class Idle:
-    """Idle connections to a server.
 
-    Args:
-        address: HOST:PORT.
-    """
-
-    def __init__(self, address: str) -> None:
-        self._host, _, port = address.rpartition(":")
-        self._port = int(port)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._opened = asyncio.Semaphore(0)
-        self._dialling = asyncio.Semaphore(DIALS_AT_ONCE)
-
-    async def open(self, number: int) -> None:
-        """Open connections; return once each is open or refused."""
-        self._tasks = [asyncio.create_task(self._hold(each % 3)) for each in range(number)]
-        for _ in range(number):
-            await self._opened.acquire()
-
-    async def close(self) -> None:
-        """Close them all."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
-
-    async def _hold(self, kind: int) -> None:
-        try:
-            async with self._dialling:
-                reader, writer = await asyncio.open_connection(self._host, self._port)
-                if kind:
-                    writer.write(PREFACE)
-                    if kind == 2:
-                        writer.write(_PING_AND_ACK)
-        except OSError:
-            return
-        finally:
-            self._opened.release()
-        try:
-            while await reader.read(65536):
-                pass
-        except OSError:
-            pass
-        finally:
-            writer.transport.abort()
+async def dial(address: str, greeting: bytes, turns: asyncio.Semaphore) -> asyncio.StreamWriter | None:
+    """Open an idle connection; return None if it is refused."""
+    host, _, port = address.rpartition(":")
+    async with turns:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(greeting)
+            return writer
+    return None
 
 
 @dataclass
@@ -125,45 +94,36 @@ class Outcome:
     longest_ms: float = 0.0
 
 
-async def client(address: str, request: pb.PredictRequest) -> tuple[str, float]:
-    """Call Predict once on a new connection; return the status code and the milliseconds."""
-    start = time.perf_counter()
-    async with grpc.aio.insecure_channel(
-        address, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-    ) as channel:
-        code = "OK"
-        try:
-            await PredictionServiceStub(channel).Predict(request, timeout=CALL_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            code = error.code().name
-    return code, 1000 * (time.perf_counter() - start)
-
-
 async def attempt(address: str, idle: int, options: argparse.Namespace) -> Outcome:
     """Open the idle connections, then let the clients call; return the results."""
-    choose, clients = random.Random(options.seed), options.clients
-    connections = Idle(address)
-    outcome = Outcome(idle=idle, clients=clients)
+    choose, turns = random.Random(options.seed), asyncio.Semaphore(AT_ONCE)
+    dialling = asyncio.Semaphore(DIALS_AT_ONCE)
+    opened = await asyncio.gather(*(dial(address, GREETINGS[each % 3], dialling) for each in range(idle)))
     if idle:
-        await connections.open(idle)
         await asyncio.sleep(SETTLE_SECONDS)
-    turns = asyncio.Semaphore(AT_ONCE)
+    codes, times = Counter[str](), list[float]()
 
-    async def call() -> tuple[str, float]:
+    async def call() -> None:
+        """Call Predict once on a new connection."""
         async with turns:
             await asyncio.sleep(choose.random() / 10)
             request = pb.PredictRequest(pattern=[float(choose.randint(-20, 20)) for _ in range(18)])
-            return await client(address, request)
+            alone = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+            start = time.perf_counter()
+            async with grpc.aio.insecure_channel(address, alone) as channel:
+                try:
+                    await PredictionServiceStub(channel).Predict(request, timeout=CALL_SECONDS)
+                except grpc.aio.AioRpcError as error:
+                    codes[error.code().name] += 1
+                else:
+                    times.append(1000 * (time.perf_counter() - start))
 
-    results = await asyncio.gather(*(call() for _ in range(clients)))
-    if idle:
-        await connections.close()
-    times = sorted(milliseconds for code, milliseconds in results if code == "OK")
-    outcome.answered = len(times)
-    outcome.refused = dict(Counter(code for code, _ in results if code != "OK"))
-    if times:
-        outcome.p50_ms, outcome.longest_ms = round(times[len(times) // 2], 1), round(times[-1], 1)
-    return outcome
+    await asyncio.gather(*(call() for _ in range(options.clients)))
+    for writer in opened:
+        if writer is not None:
+            writer.transport.abort()
+    p50, longest = (round(statistics.median(times), 1), round(max(times), 1)) if times else (0.0, 0.0)
+    return Outcome(idle, options.clients, len(times), dict(codes), p50, longest)
 
 
 @dataclass

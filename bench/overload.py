@@ -239,13 +239,28 @@ class Phase:
     health_failed: int
     small: Taken | None = None
 
-    def code(self, *codes: int) -> int:
-        """Return the number of calls of the whole phase that ended with one of the codes."""
-        return sum(self.taken.all_codes[code] for code in codes)
+    def code(self, code: int) -> int:
+        """Return the number of calls of the whole phase that ended with a code."""
+        return self.taken.all_codes[code]
 
-    def others(self) -> int:
-        """Return the number of calls that ended neither with an answer or a refusal nor at their deadline."""
-        return sum(self.taken.all_codes.values()) - self.code(OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED)
+    def line(self, capacity: float) -> str:
+        """Return the results as text, given the capacity in calls a second."""
+        taken, small = self.taken, self.small
+        parts = [
+            f"{self.name} {self.offered:g}: {self.goodput:.0f} answered/s, {self.goodput / capacity:.0%} of capacity",
+            f"p50 {1e3 * taken.ok_p50:.1f} ms, p99 {1e3 * taken.ok_p99:.1f} ms",
+            f"refused: {self.code(RESOURCE_EXHAUSTED)}, counted: {self.refused:.0f}",
+            f"after {1e3 * taken.refused_p50:.1f} ms",
+            f"expired: {self.code(DEADLINE_EXCEEDED)}",
+            f"wasted: {self.wasted:.0f}",
+            f"CPU {self.cpu:.2f}",
+            f"health p99 {1e3 * self.health_p99:.1f} ms",
+        ]
+        if small is not None:
+            answered = small.codes[OK]
+            parts.append(f"small: {answered / small.seconds:.0f} answered a second, p99 {1e3 * small.ok_p99:.1f} ms")
+            parts.append(f"{small.codes.total() - answered} not")
+        return "; ".join(parts)
 
 
 @dataclass
@@ -278,27 +293,8 @@ class Phases(Result):
 
     def report(self) -> str:
         """Return a line for each phase."""
-        first, last = self.phases[0], self.phases[-1]
-        capacity = (first.goodput + last.goodput) / 2
-        head = (
-            f"{'':20}{'answered/s':>11}{'of capacity':>12}{'p50, ms':>9}{'p99, ms':>9}{'refused':>9}{'p50, ms':>9}"
-            f"{'counted':>9}{'expired':>9}{'others':>8}{'wasted':>8}{'CPU':>6}{'health p99':>12}"
-        )
-        if first.small is not None:
-            head += f"{'small/s':>9}{'not':>6}{'p99, ms':>9}"
-        lines = [head]
-        for phase in self.phases:
-            name = {CLOSED: "capacity", OPEN: f"{phase.offered:g} × capacity", AT_ONCE: f"{phase.offered:,.0f} at once"}
-            taken = phase.taken
-            lines.append(
-                f"{name[phase.name]:20}{phase.goodput:11.0f}{phase.goodput / capacity:12.0%}"
-                f"{1e3 * taken.ok_p50:9.1f}{1e3 * taken.ok_p99:9.1f}"
-                f"{phase.code(RESOURCE_EXHAUSTED):9}{1e3 * taken.refused_p50:9.1f}{phase.refused:9.0f}"
-                f"{phase.code(DEADLINE_EXCEEDED):9}{phase.others():8}{phase.wasted:8.0f}{phase.cpu:6.2f}"
-                f"{1e3 * phase.health_p99:9.1f} ms"
-                f"{_beside(phase.small)}"
-            )
-        return "\n".join(lines)
+        capacity = (self.phases[0].goodput + self.phases[-1].goodput) / 2
+        return "\n".join(phase.line(capacity) for phase in self.phases)
 
 
 @dataclass
@@ -351,7 +347,6 @@ class Bench:
         self._tokens = tokens
         self._callers = callers
         [self._worker] = server.workers
-        self.phases: list[Phase] = []
 
     def phase(self, name: str, offered: float, *, rate: float = 0.0, at_once: int = 0, callers: int = 0) -> Phase:
         """Run a phase."""
@@ -362,7 +357,7 @@ class Bench:
             seconds=options.seconds,
             warm_up=0.0 if at_once else options.seconds / 4,
             timeout_ms=options.timeout_ms,
-            seed=options.seed + len(self.phases),
+            seed=options.seed,
             callers=callers,
             rate=rate,
             at_once=at_once,
@@ -375,7 +370,7 @@ class Bench:
             taken, *others = self._callers.submit(take, order, *[small] * bool(options.small)).result()
         cpu = (cpu_seconds(self._worker.pid) - cpu) / (time.perf_counter() - start)
         refused, computed, wasted = (now - then for then, now in zip(before, self._counted(), strict=True))
-        phase = Phase(
+        return Phase(
             name=name,
             offered=offered,
             goodput=taken.codes[OK] / taken.seconds,
@@ -388,8 +383,6 @@ class Bench:
             health_p99=percentile(health.each, 99),
             health_failed=health.failed,
         )
-        self.phases.append(phase)
-        return phase
 
     def _counted(self) -> tuple[float, float, float]:
         """Return how many calls were refused, queries computed, and queries computed for disconnected callers."""
@@ -400,25 +393,15 @@ class Bench:
         return refused, value_in(text, "dejavu_batch_size_sum"), wasted
 
 
-def measure(bench: Bench, options: argparse.Namespace) -> list[Phase]:
-    """Run all phases; return them."""
-    capacity = bench.phase(CLOSED, 0, callers=CALLERS)  # warms up
-    bench.phases.clear()
-    capacity = bench.phase(CLOSED, 0, callers=CALLERS)
+def measure(bench: Bench, options: argparse.Namespace) -> Iterator[Phase]:
+    """Run all phases, and yield them."""
+    bench.phase(CLOSED, 0, callers=CALLERS)  # warms up
+    yield (capacity := bench.phase(CLOSED, 0, callers=CALLERS))
     for factor in options.factors:
-        bench.phase(OPEN, factor, rate=factor * capacity.goodput)
+        yield bench.phase(OPEN, factor, rate=factor * capacity.goodput)
     if options.at_once:
-        bench.phase(AT_ONCE, options.at_once, at_once=options.at_once)
-    bench.phase(CLOSED, 0, callers=CALLERS)
-    return bench.phases
-
-
-def _beside(small: Taken | None) -> str:
-    """Format the results of the small caller: answers a second, calls without an answer, latency of the others."""
-    if small is None:
-        return ""
-    answered = small.codes[OK]
-    return f"{answered / small.seconds:9.0f}{sum(small.codes.values()) - answered:6}{1e3 * small.ok_p99:9.1f}"
+        yield bench.phase(AT_ONCE, options.at_once, at_once=options.at_once)
+    yield bench.phase(CLOSED, 0, callers=CALLERS)
 
 
 def run(options: argparse.Namespace, folder: Path) -> Phases:
@@ -433,7 +416,7 @@ def run(options: argparse.Namespace, folder: Path) -> Phases:
         pinned_server({0}, "--metrics-listen", "127.0.0.1:0", *settings) as server,
         process_on({1}) as callers,
     ):
-        return Phases(measure(Bench(server, callers, options, tokens), options))
+        return Phases([*measure(Bench(server, callers, options, tokens), options)])
 
 
 if __name__ == "__main__":

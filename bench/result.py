@@ -43,7 +43,7 @@ def _shown(name: str, value: Any) -> str:
 def program(
     description: str | None,
     run: Callable[[argparse.Namespace, Path], Result | Coroutine[Any, Any, Result]],
-    **defaults: float | str | list[float],
+    **defaults: float | bool | str | list[float],
 ) -> int:
     """Parse the options, run in a temporary folder, and print the result, with failed checks on standard error.
 

@@ -105,7 +105,12 @@ def process_on(cpus: Collection[int]) -> Iterator[ProcessPoolExecutor]:
     """Run a process on some CPUs that executes what is submitted to it, in order."""
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawned, os.sched_setaffinity, (0, cpus)) as process:
+        process.submit(_start).result()
         yield process
+
+
+def _start() -> None:
+    event_loop()
 
 
 @cache

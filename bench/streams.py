@@ -26,7 +26,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -61,7 +60,8 @@ AHEAD = 500
 READ = 20
 """Forecasts that a subscriber of a wave reads before it leaves."""
 
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS, WAVE_SECONDS = 30.0, 120.0
+"""Time for a server and its witnesses to catch up, and for the subscribers of a wave to read enough."""
 
 MORE_DESCRIPTORS = 24
 """Allowance for the ledger connections that two workers open on first use; each takes two descriptors."""
@@ -144,18 +144,12 @@ class Bench:
     def __init__(self, server: SpawnedServer, result: StreamsResult) -> None:
         self.server = server
         self.result = result
-        self.witnesses: dict[Reader, asyncio.Task[None]] = {}
+        self.witnesses: list[Reader] = []
 
     async def witnessed(self, ahead: int = 0) -> None:
-        """Wait until no witness is more than `ahead` forecasts behind; raise the error of one, or TimeoutError."""
-
-        def near(reader: Reader, reading: asyncio.Task[None]) -> bool:
-            return reading.done() or self.result.published - reader.newest <= ahead
-
-        for reader, reading in self.witnesses.items():
-            await until(partial(near, reader, reading), SETTLE_SECONDS)
-            if reading.done():
-                reading.result()
+        """Wait until no witness is more than `ahead` forecasts behind."""
+        newest = self.result.published - ahead
+        await until(lambda: all(reader.newest >= newest for reader in self.witnesses), SETTLE_SECONDS)
 
     async def publish(self, count: int) -> None:
         """Publish forecasts of `count` new games."""
@@ -196,7 +190,7 @@ class Bench:
         going = asyncio.gather(
             self._visit(size - 2 * (size // 3), cancel=True),
             self._visit(size // 3, cancel=False),
-            asyncio.to_thread(ready.poll, SETTLE_SECONDS),  # all its readers have read enough
+            asyncio.to_thread(ready.poll, WAVE_SECONDS),  # all its readers have read enough
         )
         await self.publish_until(going)
         *_, killable = await going
@@ -287,19 +281,20 @@ async def run_on(server: SpawnedServer, options: argparse.Namespace) -> StreamsR
     memory, descriptors = bench.measure()
     result.pss_mib.append(memory)
     result.descriptors.append(descriptors)
-    async with bench.connection() as steady, bench.connection() as also_steady:
-        witnesses = [Reader(channel) for channel in (steady, also_steady) for _ in range(2)]
+    async with bench.connection() as steady, bench.connection() as other, asyncio.TaskGroup() as reading:
+        witnesses = [Reader(channel) for channel in (steady, other) for _ in range(2)]
         await asyncio.gather(*(reader.open() for reader in witnesses))
         oldest, first = witnesses[0].token, result.published + 1
-        bench.witnesses = {reader: asyncio.create_task(reader.read(up_to=2**62)) for reader in witnesses}
+        tasks = [reading.create_task(reader.read(up_to=2**62)) for reader in witnesses]
+        bench.witnesses = witnesses
         await bench.half(options, options.waves // 2, Reader(steady, oldest), first)
         result.pss_mib.append(bench.measure()[0])
         await bench.half(options, options.waves - options.waves // 2, Reader(steady, oldest), first)
         await bench.witnessed()
-        for reader, reading in bench.witnesses.items():
-            reading.cancel()
-            await asyncio.wait([reading])
-            bench.judge(reader, first=first, last=result.published)
+        for task in tasks:
+            task.cancel()
+    for reader in witnesses:
+        bench.judge(reader, first=first, last=result.published)
     with suppress(TimeoutError):  # the server releases closed streams
         await until(
             lambda: bench.measure()[1] <= descriptors + MORE_DESCRIPTORS and not bench.in_flight(), SETTLE_SECONDS

@@ -141,7 +141,10 @@ def waits(one: Executor, other: Executor, single: Order, batch: Order) -> Callab
         beside, batched = one.submit(call, single).result(), batches.result()
         if failed := alone.failed + beside.failed + batched.failed:
             raise CallsFailed(f"{failed} calls to {single.address} failed beside batches")
-        p99, longest = percentile(alone.each, 99), max(during(beside, batched))
+        overlapping = during(beside, batched)
+        if not overlapping:
+            raise CallsFailed(f"no call to {single.address} overlapped a batch")
+        p99, longest = percentile(alone.each, 99), max(overlapping)
         return {
             "alone_p99_ms": 1e3 * p99,
             "alone_longest_ms": 1e3 * max(alone.each),

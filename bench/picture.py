@@ -5,7 +5,6 @@ Run with `python -m bench.picture docs/images/game.png` from the project's folde
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import subprocess
@@ -22,15 +21,17 @@ from tests.support.processes.browser import running_browser
 EVENING_SECONDS = 120
 """Length of the evening; at the demo's default, 55 s, a minute of a game would last less than a second."""
 
+MINUTE = 18
+"""Minute of play after which the picture is taken."""
+
 WIDTH, HEIGHT = 1000, 800
 """Size of the window, in CSS pixels; the picture ends below the games seen before, whatever their height."""
 
 
 @contextmanager
-def evening(seed: int) -> Iterator[str]:
+def evening() -> Iterator[str]:
     """Run the demo with its page; yield the address of the page."""
-    command = [sys.executable, "-m", "dejavu_cli", "demo", "--page", "--json"]
-    command += ["--seconds", str(EVENING_SECONDS), "--seed", str(seed)]
+    command = [sys.executable, "-m", "dejavu_cli", "demo", "--page", "--json", "--seconds", str(EVENING_SECONDS)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if process.stderr is None:
         raise RuntimeError("the demo was started without a pipe")
@@ -44,36 +45,30 @@ def evening(seed: int) -> Iterator[str]:
         process.wait(60)
 
 
-def game_in_play(url: str, minute: int) -> str:
-    """Wait until a game has been forecast after a minute; return its id."""
+def game_in_play(url: str) -> str:
+    """Wait until a game has been forecast after MINUTE; return its id."""
     while True:
         with urllib.request.urlopen(f"{url}api/games", timeout=30) as answer:
             games: list[dict[str, Any]] = json.load(answer)["games"]
         for game in games:
             newest = game["newest"]["final"]
-            if newest is not None and newest["forecast"]["elapsedMinutes"] >= minute:
+            if newest is not None and newest["forecast"]["elapsedMinutes"] >= MINUTE:
                 return str(game["gameId"])
         time.sleep(0.2)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(file: Path) -> None:
     """Take the picture."""
-    parser = argparse.ArgumentParser(prog="bench.picture", description=__doc__)
-    parser.add_argument("file", type=Path, help="PNG file to write")
-    parser.add_argument("--minute", type=int, default=18, help="minute of play after which it is taken")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the evening")
-    options = parser.parse_args(arguments)
-    with evening(options.seed) as url, running_browser() as browser:
+    with evening() as url, running_browser() as browser:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=1.25)
-        page.goto(f"{url}game/{game_in_play(url, options.minute)}")
+        page.goto(f"{url}game/{game_in_play(url)}")
         page.wait_for_selector(".course:not([data-own])")
         seen = page.locator(".dejavu").bounding_box()
         if seen is None:
             raise RuntimeError("the page shows no game seen before")
         clip: Any = {"x": 0, "y": 0, "width": WIDTH, "height": seen["y"] + seen["height"] + 16}
-        page.screenshot(path=options.file, clip=clip, full_page=True)
-    return 0
+        page.screenshot(path=file, clip=clip, full_page=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(Path(sys.argv[1]))

@@ -5,7 +5,6 @@ Run with `python -m bench.terminal docs/images/evening.svg` from the project's f
 
 from __future__ import annotations
 
-import argparse
 import html
 import os
 import pty
@@ -26,6 +25,9 @@ COLUMNS, ROWS = 112, 24
 
 WIDTH, HEIGHT = 7.4, 17
 """Size of a character, in pixels."""
+
+EVERY_SECONDS = 1.2
+"""Time between two frames in the terminal."""
 
 SHOWN_SECONDS, LAST_SECONDS = 0.4, 6.0
 """How long the picture shows each frame, and the last one."""
@@ -133,17 +135,12 @@ text {{ font: 13px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(file: Path) -> None:
     """Make the picture."""
-    parser = argparse.ArgumentParser(prog="bench.terminal", description=__doc__)
-    parser.add_argument("file", type=Path, help="SVG file to write")
-    parser.add_argument("--every", type=float, default=1.2, help="seconds between two frames")
-    options = parser.parse_args(arguments)
-    demo = frames([sys.executable, "-m", "dejavu_cli", "demo"], options.every)
+    demo = frames([sys.executable, "-m", "dejavu_cli", "demo"], EVERY_SECONDS)
     table = [frame for frame in demo if any("home wins" in row for row in frame)]
-    options.file.write_text(picture([frame for frame, _ in groupby(table)]))
-    return 0
+    file.write_text(picture([frame for frame, _ in groupby(table)]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(Path(sys.argv[1]))

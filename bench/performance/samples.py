@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 from bench.servers import ROOT
 
 DIGITS = 5
@@ -110,9 +112,9 @@ LIBRARIES = ("grpcio", "protobuf", "uvloop", "numpy", "hnswlib")
 
 def machine_line() -> str:
     """Return processor, memory, system and the load average of the last minute."""
-    model = _field("/proc/cpuinfo", "model name") or platform.machine()
-    gibibytes = int(_field("/proc/meminfo", "MemTotal").split()[0]) / 2**20
-    cpus = len(os.sched_getaffinity(0))
+    described = re.search(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    model = described[1] if described else platform.machine()
+    cpus, gibibytes = len(os.sched_getaffinity(0)), psutil.virtual_memory().total / 2**30
     return (
         f"{cpus} CPUs ({model}), {gibibytes:.0f} GiB, {platform.system()} {platform.release()}; "
         f"load average at the start {os.getloadavg()[0]:.1f}"
@@ -127,30 +129,18 @@ def versions_line(mlserver: str) -> str:
 
 def mlserver_version(python: Path) -> str:
     """Return the version of MLServer that a Python has installed; empty if there is no MLServer, or no such Python."""
-    command = [str(python), "-c", "from importlib.metadata import version as v; print(v('mlserver'))"]
-    try:
-        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+    return _output(str(python), "-c", "from importlib.metadata import version as v; print(v('mlserver'))")
 
 
 def commit_line() -> str:
     """Return the commit, and whether files differ from it; "unknown" outside of a clone."""
+    command = ("git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=, with changes")
+    return _output(*command) or "unknown"
+
+
+def _output(*command: str) -> str:
+    """Return what a command prints; empty if it fails."""
     try:
-        commit = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no")
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit}, with changes" if changed else commit
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.check_output(["git", "-C", str(ROOT), *arguments], text=True, stderr=subprocess.DEVNULL).strip()
-
-
-def _field(file: str, name: str) -> str:
-    for line in Path(file).read_text().splitlines():
-        field, _, value = line.partition(":")
-        if field.strip() == name:
-            return value.strip()
-    return ""
+        return ""

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from dejavu_cli.main import COMMANDS, CONNECTION, app
 from dejavu_server.cli.serve import app as server
-from dejavu_trainer.cli import evaluate, fetch, fit  # noqa: F401 - registers the commands
+from dejavu_trainer.cli import evaluate, fit, games  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app as trainer
 
 ELLIPSES = ("]...", "}...", "FILE...", "0 2 -3 …")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from dejavu_trainer.evaluation.backtest import result_of
 from dejavu_trainer.evaluation.figures import Figures
-from dejavu_trainer.evaluation.result import result_of
 
 RESAMPLED: tuple[Callable[..., Any], ...] = (Figures.__init__, result_of)
 

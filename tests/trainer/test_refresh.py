@@ -20,7 +20,7 @@ from dejavu_models.manifest import TOTALS
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
 from dejavu_store.bundle import load_bundle, publish, read_files, read_manifest
-from dejavu_trainer.refresh import refresh_ratings, results_of
+from dejavu_trainer.pipeline import refresh_ratings, results_of
 from dejavu_trainer.training.totals import carry_totals
 
 QUERY = ForecastQuery(ScorePattern(tuple(float(minute % 5) for minute in range(20))), Horizon.FINAL, 0.2)

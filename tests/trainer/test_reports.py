@@ -14,11 +14,10 @@ from tests.support.harness.laws import NIGHTLY
 
 from dejavu_common.rich_console import Console
 from dejavu_models.types import Horizon
-from dejavu_trainer.evaluation.aims import missed
-from dejavu_trainer.evaluation.result import document_of
-from dejavu_trainer.reports.backtest import report_of
+from dejavu_trainer.evaluation.backtest import document_of
+from dejavu_trainer.evaluation.verdict import missed
+from dejavu_trainer.reports.backtest import EvaluationReport, Plot, markdown, page, print_report, report_of
 from dejavu_trainer.reports.plots import fan_chart, ordinary_game, plots
-from dejavu_trainer.reports.render import EvaluationReport, Plot, markdown, page, print_report
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.support.builders.bundles import bundle_of_two_seasons, small_bundle_f
 from tests.support.processes.connections import answers
 
 from dejavu_store.bundle import load_bundle, read_manifest
-from dejavu_trainer.tracking import CHALLENGER, EXPERIMENT, MODEL, MlflowTracker, TrackingError, metrics, parameters
+from dejavu_trainer.publish import CHALLENGER, EXPERIMENT, MODEL, MlflowTracker, TrackingError, metrics, parameters
 
 
 @contextmanager

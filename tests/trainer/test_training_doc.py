@@ -8,10 +8,7 @@ import pytest
 import typer.main
 from tests.support.harness.documents import ROOT
 
-import dejavu_trainer.cli.fetch
-import dejavu_trainer.cli.fit
-import dejavu_trainer.cli.import_games
-import dejavu_trainer.cli.refresh  # noqa: F401 - registers the commands
+import dejavu_trainer.cli.fit  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app
 from dejavu_trainer.data.plays import SCHEMA
 

@@ -1,7 +1,11 @@
-"""Runs independent pieces of work in processes of this machine, by joblib, or on a Ray cluster; reports progress."""
+"""Runs independent pieces of work in processes of this machine, by joblib, or on a Ray cluster; reports progress.
+
+It also lets one process use a folder at a time.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import platform
@@ -23,14 +27,12 @@ from threadpoolctl import threadpool_limits
 
 from dejavu_common.build import install
 from dejavu_common.processes import die_with_parent
+from dejavu_models.components.component import Advance, ignore
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.lineage import code_version, libraries
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-Advance = Callable[[int], object]
-"""Called with the number of units that were just completed."""
 
 _ATTEMPTS: Final = 4
 """How often a piece is tried whose worker is lost; then it is the cause, by its memory for example."""
@@ -38,10 +40,6 @@ _ATTEMPTS: Final = 4
 
 class ExecutionError(DejavuError):
     """Pieces of work can't be run where they should."""
-
-
-def ignore(_: int) -> None:
-    """Show no progress."""
 
 
 class Progress:
@@ -251,3 +249,33 @@ def _explained(address: str) -> Iterator[None]:
         lines = [line.strip() for line in str(cause).splitlines() if re.search(r"\w", line)]
         reason = [type(cause).__name__, *lines][-1]
         raise ExecutionError(f"{address}: a worker can't run this: {reason}") from error
+
+
+FETCH_LOCK: Final = ".lock"
+"""File in a folder of received plays that its user has locked."""
+
+RETRAIN_LOCK: Final = ".retrain.lock"
+"""The same in a work folder of a retrain: no other folder has it, so its presence shows what may be removed."""
+
+
+@contextmanager
+def locked(folder: Path, name: str, refusal: Exception) -> Iterator[None]:
+    """Make a folder if it does not exist, and lock it.
+
+    The kernel releases the lock when the process that has it ends, however it ends.
+
+    Args:
+        folder: the folder.
+        name: name of the file that is locked.
+        refusal: raised if another process has it.
+
+    Raises:
+        OSError: if it cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise refusal from None
+        yield

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dejavu_feed.box_score import PlayerLine
 from dejavu_models.team_filter import CODES
-from dejavu_trainer.data.box_scores import SeenLine, no_box_scores
+from dejavu_trainer.data.events import SeenLine, no_box_scores
 from dejavu_trainer.data.games import Games
 
 

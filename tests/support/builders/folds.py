@@ -23,14 +23,10 @@ from dejavu_models.components.settings import DejavuConfig
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_trainer.data.box_scores import no_box_scores
-from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.moments import no_moments
-from dejavu_trainer.evaluation.figures import Figures
-from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
-from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, STATIC, score_fold
-from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, MARGINS, Columns, Table
-from dejavu_trainer.training.calibrate import conformalized, fit_tables, training_games
+from dejavu_trainer.evaluation.backtest import BacktestResult, RunProvenance, result_of
+from dejavu_trainer.evaluation.figures import ALPHAS, LEVELS, MARGINS, Columns, Figures, Table
+from dejavu_trainer.evaluation.fold_scores import SERVED, STATIC, score_fold
+from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.served_tables import live_rows

@@ -15,9 +15,9 @@ from tests.trainer.harness import run, told
 
 from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_store.default_bundles import default_bundle, refreshed_bundle, served_bundle
+from dejavu_trainer.data.fetch import RetryingClient
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import read_plays
-from dejavu_trainer.data.retries import RetryingClient
 from dejavu_trainer.data.simulate import simulate_season
 
 GAMES = season_of_games(3)
@@ -27,7 +27,7 @@ GAMES = season_of_games(3)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the waits, which no option disables."""
     client = partial(RetryingClient, spacing=0.0, first_wait=0.0, max_attempts=ATTEMPTS)
-    monkeypatch.setattr("dejavu_trainer.cli.fetch.RetryingClient", client)
+    monkeypatch.setattr("dejavu_trainer.cli.games.RetryingClient", client)
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
-from dejavu_trainer.evaluation.bundle import seasons_needed
-from dejavu_trainer.refresh import refresh_ratings, results_of
+from dejavu_trainer.evaluation.backtest import seasons_needed
+from dejavu_trainer.pipeline import refresh_ratings, results_of
 from dejavu_trainer.reports.runs import print_document
 from dejavu_trainer.training.recipe import TrainingConfig, parse_recipe
 
@@ -89,7 +89,7 @@ def test_a_missing_extra_is_told_by_name() -> None:
 
 
 def test_commands_that_do_not_train_do_not_load_torch() -> None:
-    program = "import sys; from dejavu_trainer.cli import evaluate, fetch, fit, main; sys.exit('torch' in sys.modules)"
+    program = "import sys; from dejavu_trainer.cli import evaluate, fit, games, main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
 
 

@@ -25,7 +25,7 @@ from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import read_events
 from dejavu_feed.nba.live_payloads import read_box_score
 from dejavu_feed.pattern import REGULATION_MINUTES, slots
-from dejavu_trainer.data.box_scores import SCHEMA, read_box_scores
+from dejavu_trainer.data.events import SCHEMA, read_box_scores
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import read_plays, write_plays
 from dejavu_trainer.data.simulate import simulate_season

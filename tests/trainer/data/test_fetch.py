@@ -42,10 +42,9 @@ from tests.support.fakes.stats_service import (
 from dejavu_feed.errors import DataError, FeedError, FeedUnavailable, IncompleteGame, MalformedFeed
 from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_models.live_ratings import GameResult
-from dejavu_trainer.data.fetch import exclusive_lock, fetch_finals
+from dejavu_trainer.data.fetch import FetchStopped, RetriesExhausted, RetryingClient, exclusive_lock, fetch_finals
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import write_plays
-from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 from dejavu_trainer.data.simulate import simulate_season
 
 GAMES = season_of_games()

@@ -21,12 +21,18 @@ from dejavu_feed.event_table import write_events
 from dejavu_feed.events import Event, EventKind, with_possession
 from dejavu_feed.live_inputs import COLUMNS
 from dejavu_feed.pattern import Score, period_of
-from dejavu_trainer.data.games import Games, count_games, load_games, parse_seasons
-from dejavu_trainer.data.moments import COLUMNS as STATE
-from dejavu_trainer.data.moments import moments_of
+from dejavu_trainer.data.games import COLUMNS as STATE
+from dejavu_trainer.data.games import (
+    Games,
+    count_games,
+    hold_out_last,
+    load_games,
+    moments_of,
+    parse_seasons,
+    split_seasons,
+)
 from dejavu_trainer.data.plays import SeasonFile, season_path, write_plays
 from dejavu_trainer.data.simulate import GAMES_A_SEASON, simulate_season
-from dejavu_trainer.data.split import hold_out_last, split_seasons
 
 Row = tuple[str, str, str, str | None, float, int, int]
 

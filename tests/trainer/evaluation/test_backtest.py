@@ -28,8 +28,8 @@ from tests.trainer.harness import QUICK_RECIPE, run
 from dejavu_feed.errors import DataError
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.evaluation.backtest import Fold, backtest
+from dejavu_trainer.evaluation.figures import MARGINS, Table, read_table
 from dejavu_trainer.evaluation.study import BASELINE, FIRST, SECOND, compare_walks, read_walk
-from dejavu_trainer.evaluation.table import MARGINS, Table, read_table
 
 RECIPE = quick_recipe()
 

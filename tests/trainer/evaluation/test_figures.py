@@ -25,9 +25,20 @@ from dejavu_trainer.evaluation.coverage import (
     coverage_groups,
     detected_rate,
 )
-from dejavu_trainer.evaluation.figures import ALL, BANDS, LEADS, OVERTIME, Figures, groups
-from dejavu_trainer.evaluation.scoring.fold_scores import SERVED
-from dejavu_trainer.evaluation.table import METRICS, MOMENTS, Table, pool, read_table
+from dejavu_trainer.evaluation.figures import (
+    ALL,
+    BANDS,
+    LEADS,
+    METRICS,
+    MOMENTS,
+    OVERTIME,
+    Figures,
+    Table,
+    groups,
+    pool,
+    read_table,
+)
+from dejavu_trainer.evaluation.fold_scores import SERVED
 from dejavu_trainer.evaluation.verdict import groups_check
 
 

@@ -12,11 +12,9 @@ from tests.support.harness.present import present
 from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.types import HORIZONS
 from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_trainer.evaluation.aims import Aim, aims_of, missed
 from dejavu_trainer.evaluation.coverage import MIN_GAMES
-from dejavu_trainer.evaluation.figures import Figures
-from dejavu_trainer.evaluation.table import MARGINS, Columns, Table, pool
-from dejavu_trainer.evaluation.verdict import Check, Verdict, judge
+from dejavu_trainer.evaluation.figures import MARGINS, Columns, Figures, Table, pool
+from dejavu_trainer.evaluation.verdict import Aim, Check, Verdict, aims_of, judge, missed
 
 
 @pytest.fixture(scope="module")

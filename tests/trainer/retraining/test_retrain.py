@@ -31,10 +31,18 @@ from dejavu_store.bundle_store import ModelStore
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.lineage import code_version, libraries
-from dejavu_trainer.retraining.retrain import Challenger, ChallengerUnfit, Due, GamesRefused, look, make
-from dejavu_trainer.retraining.settings import RetrainSettings, plan_seasons
-from dejavu_trainer.retraining.triggers import TriggerKind
-from dejavu_trainer.retraining.work_folder import RetrainError, RetrainRunning, open_work_folder
+from dejavu_trainer.retraining.retrain import (
+    Challenger,
+    ChallengerUnfit,
+    Due,
+    GamesRefused,
+    RetrainError,
+    RetrainRunning,
+    look,
+    make,
+    open_work_folder,
+)
+from dejavu_trainer.retraining.triggers import RetrainSettings, TriggerKind, plan_seasons
 
 
 def settings_in(folder: Path, **changes: Any) -> RetrainSettings:

@@ -18,12 +18,12 @@ from tests.trainer.harness import ledger_of
 from dejavu_feed.errors import DataError
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.retraining.settings import RetrainSettings
 from dejavu_trainer.retraining.sources import ProblemKind, SourceGames, gather, problems
 from dejavu_trainer.retraining.triggers import (
     LEVEL,
     MIN_GAMES,
     Basis,
+    RetrainSettings,
     Trigger,
     TriggerKind,
     drifts,

@@ -25,8 +25,7 @@ from dejavu_models.components.past_games import BIN_CENTERS
 from dejavu_models.moments.model import IN_AIR, MOST_CHANGE, MOST_LEAD, NOT_KNOWN, SECONDS
 from dejavu_models.team_filter import TotalFilter
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
-from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.moments import no_moments
+from dejavu_trainer.data.games import Games, no_moments
 from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.calibrate import fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, linear_points

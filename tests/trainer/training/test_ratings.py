@@ -20,13 +20,15 @@ from dejavu_models.team_filter import RatingSettings
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.calibrate import frozen_before_each_season
-from dejavu_trainer.training.players import fit_players, rate_players, seen_until
 from dejavu_trainer.training.ratings import (
     carry,
+    fit_players,
     fit_ratings,
     margin_terms,
     margins_with_frozen_ratings,
+    rate_players,
     rating_errors,
+    seen_until,
 )
 
 

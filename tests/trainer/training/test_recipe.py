@@ -25,13 +25,13 @@ from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.training.calibrate import (
+    StageCache,
     conformalized,
     fit_tables,
 )
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.recipe import TrainingConfig
-from dejavu_trainer.training.stage_cache import StageCache
 
 
 def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -22,10 +22,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
 from dejavu_trainer.data.plays import SeasonFile, season_files, season_path
 from dejavu_trainer.execution import Advance, Execution, Progress, cores
-
-if TYPE_CHECKING:  # torch takes seconds to load
-    from dejavu_trainer.training.recipe import TrainingConfig
-
+from dejavu_trainer.training.recipe import TrainingConfig, parse_recipe, read_toml
 
 LINE_SECONDS: Final = 10.0
 """Seconds between lines about a step, where no bar can be shown."""
@@ -204,12 +201,10 @@ def training_config(config: Path | None) -> TrainingConfig:
     Raises:
         typer.BadParameter: if the file is invalid.
     """
-    from dejavu_trainer.training import recipe  # imported late: few commands need it
-
     if config is None:
-        return recipe.TrainingConfig()
+        return TrainingConfig()
     try:
-        return recipe.parse_recipe(recipe.read_toml(config), str(config))
+        return parse_recipe(read_toml(config), str(config))
     except (DataError, OSError) as error:
         raise typer.BadParameter(_in_words(error), param_hint="'--config'") from error
 

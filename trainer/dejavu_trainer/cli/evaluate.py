@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dejavu_common.files import write_atomic
 from dejavu_common.rich_console import Console
 from dejavu_store.bundle import load_bundle
 from dejavu_store.default_bundles import default_bundle
@@ -30,6 +31,14 @@ from dejavu_trainer.cli.app import (
     training_config,
 )
 from dejavu_trainer.data.games import load_games
+from dejavu_trainer.evaluation.backtest import Fold, RunProvenance, document_of, result_of, seasons_needed
+from dejavu_trainer.evaluation.backtest import backtest as run_folds
+from dejavu_trainer.evaluation.backtest import evaluate as evaluate_bundle
+from dejavu_trainer.evaluation.study import check_recipes, compare_walks, compared, read_walk
+from dejavu_trainer.reports.backtest import comparison_report, markdown, page, print_report, report_of
+from dejavu_trainer.reports.plots import plots
+from dejavu_trainer.training.calibrate import NO_CACHE, StageCache
+from dejavu_trainer.training.recipe import parse_recipe, read_toml
 
 RESULT, PAGE, SUMMARY, FAN_CHART = "backtest.json", "backtest.html", "backtest.md", "fan-chart.svg"
 """Files that `backtest` writes next to its folds: JSON, HTML report, Markdown, a picture of one game."""
@@ -66,22 +75,14 @@ def evaluate(
     The data must also contain the seasons that the bundle was built from: ratings are carried through them, and the
     reference forecasts are fitted and calibrated on them.
     """
-    # Imported late: scoring and plotting take seconds to load, and only these commands need them.
-    from dejavu_common.files import write_atomic
-    from dejavu_trainer.evaluation import bundle as bundle_evaluation
-    from dejavu_trainer.evaluation.result import document_of
-    from dejavu_trainer.reports.backtest import report_of
-    from dejavu_trainer.reports.plots import plots
-    from dejavu_trainer.reports.render import page, print_report
-
     with exit_on_error():
         forecaster = load_bundle(bundle or default_bundle(), allow_unfit=True)
         with ProgressBars() as bars:
-            seasons = bundle_evaluation.seasons_needed(forecaster, season)
+            seasons = seasons_needed(forecaster, season)
             with bars.step("Read the games", len(seasons)) as advance:
                 games = load_games(data, seasons, advance)
             with bars.step("Evaluate", 1) as advance:
-                result, seen = bundle_evaluation.evaluate(forecaster, games, season, seed=seed)
+                result, seen = evaluate_bundle(forecaster, games, season, seed=seed)
                 advance(1)
         title = f"Model {forecaster.version} on season {season}: {len(result.table):,} games"
         warning = "" if seen is None else _SEEN[seen].format(date=forecaster.manifest.ratings.date)
@@ -113,14 +114,6 @@ def backtest(
     Writes backtest.json, backtest.html, backtest.md and fan-chart.svg into the folder. A run
     that was killed resumes with the unfinished folds.
     """
-    from dejavu_common.files import write_atomic
-    from dejavu_trainer.evaluation.backtest import Fold
-    from dejavu_trainer.evaluation.backtest import backtest as run_folds
-    from dejavu_trainer.evaluation.result import RunProvenance, document_of, result_of
-    from dejavu_trainer.reports.backtest import report_of
-    from dejavu_trainer.reports.plots import plots
-    from dejavu_trainer.reports.render import markdown, page, print_report
-
     recipe, where = training_config(config), parsed_execution(execution, jobs)
     with exit_on_error(), ProgressBars() as bars:
         games, seasons = games_until(bars, data, test)
@@ -160,10 +153,6 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare the forecasts of two walk-forwards game by game, beside persistence."""
-    from dejavu_trainer.evaluation.study import compare_walks, compared, read_walk
-    from dejavu_trainer.reports.backtest import comparison_report
-    from dejavu_trainer.reports.render import print_report
-
     other = other or forecaster
     with exit_on_error():
         rows = [*compared(compare_walks(read_walk(walk), read_walk(against), forecaster, other))]
@@ -196,14 +185,6 @@ def study(
 
     Recipes that cannot differ are refused. A run that was killed resumes with the unfinished folds.
     """
-    from dejavu_trainer.evaluation.backtest import Fold
-    from dejavu_trainer.evaluation.backtest import backtest as run_folds
-    from dejavu_trainer.evaluation.study import check_recipes, compare_walks, compared
-    from dejavu_trainer.reports.backtest import comparison_report
-    from dejavu_trainer.reports.render import print_report
-    from dejavu_trainer.training.recipe import parse_recipe, read_toml
-    from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
-
     where = parsed_execution(execution, jobs)
     with exit_on_error(), ProgressBars() as bars:
         read = {str(path): parse_recipe(read_toml(path), str(path)) for path in recipes}

@@ -20,11 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Imported late: the commands need numpy and pyarrow, which are not in the base installation.
         from dejavu_trainer.cli import (  # noqa: F401 - registers the commands
             evaluate,
-            fetch,
             fit,
-            import_games,
-            publish,
-            refresh,
+            games,
             retrain,
         )
         from dejavu_trainer.cli.app import app

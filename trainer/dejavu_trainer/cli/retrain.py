@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -34,10 +34,11 @@ from dejavu_trainer.cli.app import (
     training_config,
 )
 from dejavu_trainer.data.games import parse_seasons
+from dejavu_trainer.publish import promote_staged
+from dejavu_trainer.reports import runs
+from dejavu_trainer.retraining.retrain import look, make, open_work_folder
 from dejavu_trainer.retraining.sources import ProblemKind
-
-if TYPE_CHECKING:  # scipy takes seconds to load
-    from dejavu_trainer.retraining.settings import RetrainSettings
+from dejavu_trainer.retraining.triggers import RetrainSettings
 
 NOT_DUE: Final = 1
 FAILED_CHECK: Final = 2
@@ -123,8 +124,6 @@ def retrain(
     killed goes on where it ended, with the same result. No challenger answers
     anybody until it is promoted: by `dejavu models promote`, or by --promote.
     """
-    from dejavu_trainer.retraining.settings import RetrainSettings
-
     if promote and not target:
         raise typer.BadParameter("name the server by --target", param_hint="'--promote'")
     if check and promote:
@@ -166,11 +165,6 @@ def retrain(
 
 def _once(settings: RetrainSettings, folder: Path, *, promote: bool, check: bool, as_json: bool) -> bool:
     """Report what is due, and make it unless this is only a check; return whether a new model was due."""
-    from dejavu_trainer.publish import promote_staged
-    from dejavu_trainer.reports import runs
-    from dejavu_trainer.retraining.retrain import look, make
-    from dejavu_trainer.retraining.work_folder import open_work_folder
-
     with exit_on_error(), ProgressBars() as bars, open_work_folder(folder) as work:
         promotions = promote_staged(settings.server) if promote else None
         if promotions is not None and not as_json:  # at once: the rest may fail

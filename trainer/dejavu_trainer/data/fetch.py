@@ -3,24 +3,29 @@
 The received plays are kept in fetched/ in the folder of the seasons. A later fetch requests only the games that are
 not there, or whose result the NBA has corrected. Finals take four requests per season, and one per game on neutral
 ground.
+
+Requests have a rate limit, and retries with exponential backoff.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import random
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from dejavu_common.clock import Backoff
 from dejavu_common.files import write_atomic
-from dejavu_feed.errors import DataError, FeedError, IncompleteGame, MalformedFeed
+from dejavu_feed.errors import DataError, FeedError, FeedUnavailable, IncompleteGame, MalformedFeed
 from dejavu_feed.files.checked_games import GameInFiles
 from dejavu_feed.game_ids import COMPETITIVE, CUP_FINAL, PLAYOFF_PHASES, season_of
 from dejavu_feed.nba.stats_payloads import (
@@ -34,9 +39,95 @@ from dejavu_feed.nba.stats_service import Stats
 from dejavu_models.live_ratings import GameResult
 from dejavu_trainer.data.games import season_name
 from dejavu_trainer.data.plays import plays_table, season_path, write_season
-from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
-from dejavu_trainer.execution import Progress
-from dejavu_trainer.locks import FETCH_LOCK, locked
+from dejavu_trainer.execution import FETCH_LOCK, Progress, locked
+
+T = TypeVar("T")
+
+
+class FetchStopped(FeedError):
+    """The service must not be called for now; games already fetched are kept."""
+
+
+class RetriesExhausted(FeedError):
+    """A request failed permanently or in every attempt; the message is the last error."""
+
+
+_LONGEST_WAIT: Final = 60.0
+"""Upper bound of a wait between two attempts, in seconds."""
+_MAX_RETRY_AFTER: Final = 900.0
+"""Largest Retry-After to wait for, in seconds; beyond it the fetch stops."""
+
+
+class RetryingClient:
+    """Runs requests one after the other, with rate limit and retries.
+
+    The first request waits too: a fetch that was just killed may have sent one.
+
+    Args:
+        waiting: called before each retry, with the wait in seconds and the reason.
+        spacing: minimum seconds between the end of one request and the start of the next.
+        max_attempts: maximum attempts per request.
+        first_wait: seconds before the second attempt; doubles with each further attempt.
+        clock, sleep, chance: clock, sleep and random source, replaceable in tests.
+    """
+
+    def __init__(
+        self,
+        waiting: Callable[[float, str], object],
+        *,
+        spacing: float = 0.6,
+        max_attempts: int = 5,
+        first_wait: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._waiting = waiting
+        self._spacing = spacing
+        self._max_attempts = max_attempts
+        self._first_wait = first_wait
+        self._clock = clock
+        self._sleep = sleep
+        self._chance = chance
+        self._last = clock()
+
+    def call(self, request: Callable[[], T]) -> T:
+        """Call a function that makes one request; retry after transient errors and malformed responses.
+
+        Raises:
+            RetriesExhausted: if every attempt failed, or a retry would not help.
+            FetchStopped: if the service asks for a longer wait than a quarter of an hour.
+            FeedError: any other error that the function raises.
+        """
+        backoff = Backoff(self._first_wait, _LONGEST_WAIT, chance=self._chance)
+        for attempt in range(1, self._max_attempts + 1):
+            self._pause(self._last + self._spacing - self._clock())
+            try:
+                return request()
+            except (FeedUnavailable, MalformedFeed) as error:
+                wait = self._wait(error, attempt, backoff.next())
+                if wait is None:
+                    raise RetriesExhausted(f"{error}, after {attempt} attempt{'s' * (attempt > 1)}") from error
+                reason = str(error)
+            finally:
+                self._last = self._clock()
+            self._waiting(wait, reason)
+            self._pause(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            self._sleep(seconds)
+
+    def _wait(self, error: FeedError, attempt: int, wait: float) -> float | None:
+        """Return the wait after a failed attempt in seconds, at least `wait`; None if there is no further attempt."""
+        retry_after = error.retry_after if isinstance(error, FeedUnavailable) else None
+        if retry_after is not None and retry_after > _MAX_RETRY_AFTER:
+            raise FetchStopped(f"{error}: the service asks to retry in {retry_after / 60:.0f} min") from error
+        if attempt == self._max_attempts or (isinstance(error, FeedUnavailable) and not error.transient):
+            return None
+        return max(wait, retry_after or 0.0)
+
 
 FIRST_SEASON: Final = 1997
 """First season for which the NBA has plays."""

@@ -1,13 +1,19 @@
-"""Loads seasons of games as arrays for training, calibration and evaluation."""
+"""Loads seasons of games as arrays for training, calibration and evaluation, and splits them into parts by date.
+
+A game has live inputs at the end of each minute, from its plays or from a ledger, and states before the half, before
+the end and in overtime, after each play that changes one.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,20 +24,128 @@ from numpy.typing import NDArray
 from dejavu_feed import live_inputs
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import late_events
-from dejavu_feed.events import possessions
+from dejavu_feed.events import Event, free_throws_to_come, possessions
 from dejavu_feed.files.checked_games import exclusion_reason
 from dejavu_feed.files.lines import read_lines
 from dejavu_feed.files.plays_format import DATE, game_date
 from dejavu_feed.lines import NO_LINE
-from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, numbers
+from dejavu_feed.pattern import OVERTIME_SECONDS, REGULATION_MINUTES, Score, inputs_from_scores, slots
 from dejavu_feed.teams import team_code
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, Singles
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_trainer.data.box_scores import no_box_scores, read_box_scores
-from dejavu_trainer.data.moments import moments_of, moments_to_array, no_moments
+from dejavu_trainer.data.events import no_box_scores, read_box_scores
 from dejavu_trainer.data.plays import NEUTRAL, RECORDED, SeasonFile, complete, read_plays, season_files, season_path
-from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
+
+UNKNOWN: Final = -1
+"""Total points that are not known."""
+
+
+Scoring = tuple[tuple[tuple[float, ...], ...], int]
+"""The fields `live` and `final_total` of `dejavu_trainer.data.games.Games`."""
+
+_MINUTES: Final = range(1, REGULATION_MINUTES + 1)
+_NOTHING: Final = (math.nan,) * len(live_inputs.COLUMNS)
+_TOTAL: Final = list(live_inputs.COLUMNS).index("total_points")
+
+
+def scoring_of(scores: Sequence[Score], neutral_site: float | None = None) -> Scoring:
+    """Derive the live inputs from a game's plays.
+
+    If every row is at the end of a minute, the scores are reconstructed: the lowest with the game's differentials.
+    The inputs that depend on the score are then unknown.
+
+    Args:
+        scores: the plays.
+        neutral_site: 1 if the game was at a neutral site, 0 if not; None if that is not known.
+    """
+    known = any(score.elapsed % 60 for score in scores)
+    inputs = inputs_from_scores(scores, REGULATION_MINUTES) if known else (NO_LIVE_INPUTS,) * REGULATION_MINUTES
+    if neutral_site is not None:
+        inputs = tuple(replace(live, neutral_site=bool(neutral_site)) for live in inputs)
+    rows = tuple(numbers(live, minute) for minute, live in zip(_MINUTES, inputs, strict=True))
+    return rows, scores[-1].home + scores[-1].away if known else UNKNOWN
+
+
+def recorded_scoring(elapsed: Sequence[float], recorded: Sequence[tuple[float, ...]]) -> Scoring:
+    """Return the live inputs as they were recorded; unknown for minutes without a row at their end.
+
+    Args:
+        elapsed: time of each row, in game seconds.
+        recorded: the live inputs of each row in the order of their columns, NaN where not recorded. The total points of
+            the last row are those of the whole game.
+    """
+    rows = dict(zip(elapsed, recorded, strict=True))
+    final = recorded[-1][_TOTAL]
+    of_minutes = tuple(rows.get(60.0 * minute, _NOTHING) for minute in _MINUTES)
+    return of_minutes, UNKNOWN if math.isnan(final) else int(final)
+
+
+COLUMNS: Final = ("elapsed_s", "differential", "total_points", "side", "shot_in_air", "free_throws")
+"""Columns of a game's states: seconds of play since tip-off, home − away and points of both after the play, the side
+with the ball (1 home, −1 away, 0 unknown), whether a shot of it is in the air (1, else 0), and how many free throws it
+has before the clock runs again."""
+
+WINDOWS: Final = {Horizon.HALFTIME: 180, Horizon.FINAL: 360}
+"""Seconds before a horizon from which the states are kept; for the final, also all of overtime."""
+
+
+def no_moments(count: int) -> NDArray[np.object_]:
+    """Return the states of games that have none, (n,)."""
+    result = np.empty(count, np.object_)
+    for row in range(count):
+        result[row] = np.empty((0, len(COLUMNS)), np.float32)
+    return result
+
+
+def moments_of(scores: Sequence[Score], events: Sequence[Event], home: str) -> Singles:
+    """Return the states of a game, (k, COLUMNS), in order of time; none if its scores are out of order.
+
+    A state at the end of a period is left out: the next period starts from the score alone. So is one before free
+    throws of which it is not clear who has the ball after them. Without events in order that lead to the same final
+    score, the states are those after the scores, and who has the ball is unknown.
+
+    Args:
+        scores: the score after each play.
+        events: events of the second quarter, the fourth and overtimes, in order, with the possession after each.
+        home: NBA code of the home team.
+    """
+    if any(after.elapsed < before.elapsed for before, after in pairwise(scores)):
+        return np.empty((0, len(COLUMNS)), np.float32)
+    rows = [(score.elapsed, score.home, score.away, 0, 0, 0) for score in scores]
+    if _are_in_order(events) and (events[-1].home, events[-1].away) == scores[-1][1:]:
+        rows = [
+            (
+                event.elapsed, event.home, event.away,
+                0 if not event.possession else 1 if event.possession == home else -1, event.shot_in_air, coming,
+            )
+            for event, coming in zip(events, free_throws_to_come(events), strict=True)
+            if coming is not None
+        ]  # fmt: skip
+    at, home_points, away_points, *ball = np.array(rows, dtype=np.float64).T
+    result = np.stack([at, home_points - away_points, home_points + away_points, *ball], axis=1)
+    result = result[_in_windows(at)].astype(np.float32)
+    changed: NDArray[np.bool_] = (np.diff(result, axis=0, prepend=np.nan) != 0).any(axis=1)
+    return result[changed]
+
+
+def _are_in_order(events: Sequence[Event]) -> bool:
+    return bool(events) and all(after.elapsed >= before.elapsed for before, after in pairwise(events))
+
+
+def moments_to_array(moments: NDArray[np.object_]) -> Singles:
+    """Return the states of n games as rows, (states, 1 + COLUMNS), the game's index first."""
+    rows = [np.insert(of_game, 0, game, axis=1) for game, of_game in enumerate(moments) if len(of_game)]
+    return np.concatenate(rows) if rows else np.empty((0, 1 + len(COLUMNS)), np.float32)
+
+
+def _in_windows(at: NDArray[np.float64]) -> NDArray[np.bool_]:
+    half, end = Horizon.HALFTIME.seconds, Horizon.FINAL.seconds
+    before_half = (at >= half - WINDOWS[Horizon.HALFTIME]) & (at < half)
+    late = (at >= end - WINDOWS[Horizon.FINAL]) & (np.where(at < end, 1.0, (at - end) % OVERTIME_SECONDS) > 0)
+    return before_half | late
+
 
 _LINES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".json"})
 """Suffixes of files of lines."""
@@ -57,8 +171,8 @@ class Games:
             NaN where unknown.
         final_total: (n,) points of both teams together at the end, overtime included; −1 if unknown.
         line: (n,) expected final home − away by the closing line of a betting market, in points; NaN if unknown.
-        box_scores: (n,) tuples of `box_scores.SeenLine`, empty if unknown.
-        moments: (n,) arrays (states, COLUMNS) of `data.moments`, empty if only the ends of minutes are known.
+        box_scores: (n,) tuples of `events.SeenLine`, empty if unknown.
+        moments: (n,) arrays (states, COLUMNS), empty if only the ends of minutes are known.
     """
 
     game_id: NDArray[np.str_]
@@ -245,7 +359,7 @@ def _refuse_wrong_sign(path: Path, line: NDArray[np.float32], games: Games) -> N
 
 
 def _with_plays(games: Games, scores: Sequence[Sequence[Score]], files: Mapping[int, Path]) -> Games:
-    """Add box scores, who has the ball at the ends of minutes, and the states at moments (`data.moments`).
+    """Add box scores, who has the ball at the ends of minutes, and the states at moments.
 
     Box scores and who has the ball are known of those seasons that have a file of players, or events.
 
@@ -393,3 +507,47 @@ def ranges(seasons: list[int]) -> str:
         else:
             runs.append([season])
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def split_seasons(games: Games, train: Sequence[int], calibrate: Sequence[int]) -> tuple[Games, Games]:
+    """Return the training games and the calibration games.
+
+    Raises:
+        DataError: if the parts share a season, one of them is empty, a season has no game, or a calibration game is
+            not later than all training games.
+    """
+    if shared := sorted(set(train) & set(calibrate)):
+        seasons = ", ".join(map(str, shared))
+        raise DataError(f"{seasons}: calibrating on training games would make the intervals too narrow")
+    if not train or not calibrate:
+        raise DataError("expected at least one training season and one calibration season")
+    for season in (*train, *calibrate):
+        if not (games.season == season).any():
+            raise DataError(f"no games of season {season}")
+    to_train, to_calibrate = games.of_seasons(train), games.of_seasons(calibrate)
+    if (first := to_calibrate.date.min()) <= (last := to_train.date.max()):
+        raise DataError(
+            f"the calibration games begin on {first}, the training games end on {last}: calibrate on later games, like"
+            " those to be forecast"
+        )
+    return to_train, to_calibrate
+
+
+def hold_out_last(dates: NDArray[np.datetime64], share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return masks of the earlier games and of the last ones, about `share` of all; a day's games stay together.
+
+    Args:
+        dates: (n,), ascending, datetime64[D].
+        share: share of the games to hold out, in (0, 1).
+
+    Returns:
+        Two complementary masks, (n,) each.
+
+    Raises:
+        DataError: if one side would be empty.
+    """
+    cut = min(round(len(dates) * (1 - share)), len(dates) - 1)
+    earlier = dates < dates[cut:][:1]
+    if not earlier.any():
+        raise DataError(f"{len(dates)} games are on too few days to hold out the last {share:.0%}")
+    return earlier, ~earlier

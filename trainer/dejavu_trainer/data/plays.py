@@ -24,7 +24,7 @@ from dejavu_feed.event_table import write_events
 from dejavu_feed.files.checked_games import GameInFiles
 from dejavu_feed.files.plays_format import COLUMNS, DATE, MAX_ELAPSED, MAX_SCORE
 from dejavu_feed.files.tables import require_columns
-from dejavu_trainer.data.box_scores import SeenLine, write_box_scores
+from dejavu_trainer.data.events import SeenLine, write_box_scores
 
 NEUTRAL: Final = "neutral_site"
 """Column: 1 if the game was at a neutral site, 0 if not, null where that is not known."""

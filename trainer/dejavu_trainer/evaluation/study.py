@@ -16,9 +16,8 @@ import numpy as np
 
 from dejavu_feed.errors import DataError
 from dejavu_models.metrics import LEVEL, Estimate
-from dejavu_trainer.evaluation.figures import Figures
-from dejavu_trainer.evaluation.scoring.fold_scores import NO_LIVE, PARTS, SERVED, STATIC
-from dejavu_trainer.evaluation.table import MARGINS, Columns, Table, pool, read_table
+from dejavu_trainer.evaluation.figures import MARGINS, Columns, Figures, Table, pool, read_table
+from dejavu_trainer.evaluation.fold_scores import NO_LIVE, PARTS, SERVED, STATIC
 from dejavu_trainer.training.recipe import TrainingConfig
 
 COMPARED: Final = (*SERVED, NO_LIVE, STATIC, *PARTS)

@@ -13,10 +13,8 @@ from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_trainer.evaluation.figures import Figures
-from dejavu_trainer.evaluation.table import LEVELS, MARGINS, Table
-from dejavu_trainer.reports.backtest import NAMES
-from dejavu_trainer.reports.render import Plot
+from dejavu_trainer.evaluation.figures import LEVELS, MARGINS, Figures, Table
+from dejavu_trainer.reports.backtest import NAMES, Plot
 
 if TYPE_CHECKING:  # imported late otherwise: loading it takes half a second, and not every report has plots
     from matplotlib.axes import Axes

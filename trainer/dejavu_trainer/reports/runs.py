@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,13 +13,10 @@ import pyarrow.compute as pc
 from dejavu_common.rich_console import Console
 from dejavu_feed.game_ids import regular_games
 from dejavu_models.manifest import Manifest
-from dejavu_trainer.reports.render import print_rows
-
-if TYPE_CHECKING:  # these import torch and scipy, which take seconds to load
-    from dejavu_trainer.pipeline import FitReport
-    from dejavu_trainer.publish import Promotion
-    from dejavu_trainer.refresh import Refresh
-    from dejavu_trainer.retraining.retrain import Challenger, Due
+from dejavu_trainer.pipeline import FitReport, Refresh
+from dejavu_trainer.publish import Promotion
+from dejavu_trainer.reports.backtest import print_rows
+from dejavu_trainer.retraining.retrain import Challenger, Due
 
 MAX_ROWS: Final = 9
 """Maximum number of records in a list that is shown as text."""

@@ -2,37 +2,125 @@
 
     gather → triggers → check → backtest → fit → judge → publish to a store, a server, MLflow
 
-The results of backtest and fit are in the work folder under the hash of their inputs. So a retrain that was killed at
-any moment continues, and ends with the same model version as an undisturbed one: training is deterministic, and
-everything outside the work folder changes in one repeatable step.
+The results of backtest and fit are in the work folder: each is one file, or one folder of a bundle, named by a hash of
+its inputs and written atomically. So equal inputs find their results, and other inputs never do. A retrain that was
+killed at any moment continues, and ends with the same model version as an undisturbed one: training is deterministic,
+and everything outside the work folder changes in one repeatable step.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pydantic import ValidationError
 
 from dejavu_common.files import write_atomic
+from dejavu_models.errors import DejavuError
 from dejavu_models.manifest import MAX_TEXT, LineageRecord, Manifest, first_error
 from dejavu_models.types import HORIZONS
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.default_bundles import default_bundle
+from dejavu_trainer import pipeline
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import Progress
+from dejavu_trainer.evaluation.backtest import Fold, RunProvenance, backtest, document_of, result_of
+from dejavu_trainer.execution import RETRAIN_LOCK, Progress, locked
 from dejavu_trainer.lineage import code_version, digest_of, libraries
-from dejavu_trainer.publish import publish_bundle, run_client, serving_model
-from dejavu_trainer.retraining.settings import RetrainSettings, SeasonPlan, plan_seasons
+from dejavu_trainer.publish import TrackedRun, publish_bundle, run_client, serving_model
 from dejavu_trainer.retraining.sources import SourceGames, gather, problems
-from dejavu_trainer.retraining.triggers import Basis, Trigger, drifts, standing_triggers
-from dejavu_trainer.retraining.work_folder import RetrainError, WorkFolder
-from dejavu_trainer.tracking import TrackedRun
+from dejavu_trainer.retraining.triggers import (
+    Basis,
+    RetrainSettings,
+    SeasonPlan,
+    Trigger,
+    drifts,
+    plan_seasons,
+    standing_triggers,
+)
+
+
+class RetrainError(DejavuError):
+    """A retrain was refused or failed; the message has the reason and the remedy."""
+
+
+class RetrainRunning(RetrainError):
+    """Another retrain is running in the same work folder."""
+
+
+_LAST: Final = "last.json"
+
+_RESULT: Final = re.compile(r"[a-z]+-[0-9a-f]{16}")
+"""Names of results: what has another name, such as a store within the work folder, is not the retrain's to remove."""
+
+
+class WorkFolder:
+    """The results of a retrain's steps. Create it with `open_work_folder`, which lets one process use it at a time.
+
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept = set[str]()
+
+    def path(self, name: str, **inputs: Any) -> Path:
+        """Return the path of the result of a step, which `finish` then keeps.
+
+        Args:
+            name: the name of the step.
+            inputs: its inputs, which must be JSON, with the version of the code; their hash is part of the file's name.
+        """
+        result = f"{name}-{digest_of(inputs)}"
+        self._kept.add(result)
+        return self._folder / result
+
+    @property
+    def last(self) -> bytes | None:
+        """The description of the last challenger that was made here; None if there is none."""
+        path = self._folder / _LAST
+        return path.read_bytes() if path.exists() else None
+
+    def finish(self, description: str) -> None:
+        """Store the description of a challenger, and remove the results of other inputs."""
+        write_atomic(self._folder / _LAST, description.encode() + b"\n")
+        for path in self._folder.iterdir():
+            if _RESULT.fullmatch(path.name) and path.name not in self._kept:
+                _remove(path)
+
+
+@contextmanager
+def open_work_folder(folder: Path) -> Iterator[WorkFolder]:
+    """Open a work folder for one process, and remove half-done results of a killed one.
+
+    Raises:
+        RetrainError: if the folder is in other use: hidden files, and results of other inputs, are removed.
+        RetrainRunning: if another process has it open.
+        OSError: if it cannot be made or written.
+    """
+    others = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    if others and RETRAIN_LOCK not in others:
+        raise RetrainError(f"{folder} has {others[0]} and is no work folder; expected a new or an empty folder")
+    with locked(folder, RETRAIN_LOCK, RetrainRunning(f"{folder}: another retrain is running there")):
+        for path in folder.glob(".*"):
+            if path.name != RETRAIN_LOCK:
+                _remove(path)
+        yield WorkFolder(folder)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class GamesRefused(RetrainError):
@@ -211,10 +299,6 @@ def _backtest(
     """Walk forward over the tested seasons, and return the file with the verdict; None if none can be tested."""
     if not plan.test:
         return None
-    # Imported late: they load torch.
-    from dejavu_trainer.evaluation.backtest import Fold, backtest
-    from dejavu_trainer.evaluation.result import RunProvenance, document_of, result_of
-
     recipe, used = settings.recipe, games.select(games.season <= plan.test[-1])
     folder = work.path("folds", **_environment())
     folds = [Fold(recipe, season, plan.calibrate_seasons, settings.seed) for season in plan.test]
@@ -232,8 +316,6 @@ def _fit(
     settings: RetrainSettings, work: WorkFolder, plan: SeasonPlan, due: Due, backtest: Path | None, progress: Progress
 ) -> Path:
     """Fit a bundle with the verdict of the backtest; return its folder."""
-    from dejavu_trainer import pipeline
-
     lineage = LineageRecord(parent_version=due.parent, reason=due.reason, code_version=code_version()[:MAX_TEXT])
     used = due.read.of_seasons([*plan.train, *plan.calibrate])
     bundle = work.path(

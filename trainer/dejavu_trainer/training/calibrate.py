@@ -2,18 +2,24 @@
 
 A training run, each fold of a backtest and the holdout test of a bundle all use `fit_recipe` and `CalibratedModels`, so
 that the tested procedure is the published one.
+
+The results of stages of a fit are kept by the content of their inputs: recipes that share a stage compute it once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from dejavu_common.files import write_atomic
+from dejavu_feed.errors import DataError
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.components.component import Component, TrainingGames
@@ -33,21 +39,69 @@ from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED, ranks_of
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, Progress, ignore
+from dejavu_trainer.lineage import code_version, digest_of
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, have_line, linear_points, out_of_season_points
 from dejavu_trainer.training.moments import fit_moments
-from dejavu_trainer.training.players import fit_players
-from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
+from dejavu_trainer.training.ratings import RatedGames, carry, fit_players, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainingConfig
-from dejavu_trainer.training.served_tables import (
-    ServedTables,
-    fits_live_tables,
-    live_columns,
-    live_rows,
-    opinions_on,
-)
-from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
+from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables, live_columns, live_rows, opinions_on
 from dejavu_trainer.training.weights import learn_weights
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class StageCache:
+    """Results of stages in a folder, as JSON or arrays.
+
+    Attributes:
+        folder: the folder, created with the first result; None: nothing is kept.
+    """
+
+    folder: Path | None = None
+
+    def get(
+        self,
+        name: str,
+        inputs: Sequence[object],
+        compute: Callable[[], R],
+        write: Callable[[R], bytes],
+        read: Callable[[bytes], R],
+    ) -> R:
+        """Return the result of a stage, computed if it is not there.
+
+        Args:
+            name: name of the stage, with the ending of its files: .json or .npz.
+            inputs: all that its result depends on beside the version of the code: games, numbers, texts, dataclasses.
+            compute: called without arguments.
+            write: returns the content of the file of a result.
+            read: the inverse of `write`; must not execute anything in the content.
+
+        Raises:
+            DataError: if a file in the folder is not what `write` returns; the message names it.
+        """
+        if self.folder is None:
+            return compute()
+        path = self.folder / f"{digest_of([code_version(), name, *inputs], _plain)}-{name}"
+        try:
+            return read(path.read_bytes())
+        except FileNotFoundError:
+            result = compute()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, write(result))
+            return result
+        except (ValueError, KeyError) as error:
+            raise DataError(f"{path}: is not a result of a stage: {str(error)[:200]}; delete it") from None
+
+
+def _plain(value: Any) -> Any:
+    return value.fingerprint if isinstance(value, Games) else asdict(value)
+
+
+NO_CACHE: Final = StageCache()
+"""Keeps nothing."""
+
 
 _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (Horizon.FINAL, 36))
 """Situations whose point forecast errors are recorded in the bundle."""

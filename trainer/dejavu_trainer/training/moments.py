@@ -20,8 +20,7 @@ from dejavu_models.moments.model import (
     MomentModel,
 )
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.moments import moments_to_array
+from dejavu_trainer.data.games import Games, moments_to_array
 
 MIN_GAMES: Final = 1000
 """Least number of games with states at moments for tables of them."""

@@ -33,7 +33,7 @@ UNRANKED: Final[Floats] = np.tile(TAILS, (len(CASES), 1))
 _LAST_MINUTES: Final = {Horizon.HALFTIME: (12, 23), Horizon.FINAL: (12, 24, 36, 40, 43, 45, 46, 47)}
 """Last minute of each cell. Late in a game, leads, fouls and ties change the distribution from minute to minute."""
 
-_LEAST_STEP: Final = 1e-6
+_LEAST_RANK_STEP: Final = 1e-6
 """Least difference between the ranks of two levels, which must differ also as float32."""
 
 
@@ -60,7 +60,7 @@ def ranks_of(transforms: Floats) -> Floats:
     for rows in cells():
         sizes = np.sort(np.abs(transforms[:, rows] - 0.5), axis=None)
         of_cell = np.array([_rank(sizes, games, 1 - 2 * float(level), 0.5 - float(level)) for level in TAILS])
-        steps = _LEAST_STEP * np.arange(1, len(TAILS) + 1)
+        steps = _LEAST_RANK_STEP * np.arange(1, len(TAILS) + 1)
         # Strictly ascending from the outermost level inwards.
         outward = np.maximum.accumulate(np.maximum(0.5 - of_cell - steps, 0.0)) + steps
         result[rows] = np.minimum(outward, 0.5 - steps[::-1])

@@ -30,11 +30,10 @@ from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_trainer.data.box_scores import no_box_scores
+from dejavu_trainer.data.events import no_box_scores
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.figures import Figures
-from dejavu_trainer.evaluation.scoring.baselines import logistic_probabilities
-from dejavu_trainer.evaluation.scoring.fold_scores import (
+from dejavu_trainer.evaluation.figures import ALPHAS, LEVELS, Figures, Table
+from dejavu_trainer.evaluation.fold_scores import (
     ALONE,
     LINE,
     PARTS,
@@ -42,17 +41,18 @@ from dejavu_trainer.evaluation.scoring.fold_scores import (
     REFERENCES,
     SERVED,
     STATIC,
+    factors_of_days_before,
+    lattice_forecasts,
     score_fold,
+    season_factors,
     served,
 )
-from dejavu_trainer.evaluation.scoring.lattice_scores import factors_of_days_before, lattice_forecasts, season_factors
-from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, Table
+from dejavu_trainer.evaluation.references import logistic_probabilities
 from dejavu_trainer.reports.backtest import fair_tables
 from dejavu_trainer.training import linear
 from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear
-from dejavu_trainer.training.players import rate_players
-from dejavu_trainer.training.ratings import RatedGames
+from dejavu_trainer.training.ratings import RatedGames, rate_players
 from dejavu_trainer.training.served_tables import ServedTables, live_columns
 
 

@@ -15,13 +15,14 @@ from dejavu_models.arrays import Floats
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
-from dejavu_trainer.evaluation.scoring.baselines import (
+from dejavu_trainer.evaluation.figures import LEVELS
+from dejavu_trainer.evaluation.references import (
+    MIN_CELL,
+    ResidualDistribution,
     lead_scales,
     persistence,
     references,
 )
-from dejavu_trainer.evaluation.scoring.residuals import MIN_CELL, ResidualDistribution
-from dejavu_trainer.evaluation.table import LEVELS
 from dejavu_trainer.training.linear import PARTS_OF_A_SEASON, fit_linear
 from dejavu_trainer.training.ratings import RatedGames
 

@@ -34,9 +34,9 @@ from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_store.bundle import load_bundle
 from dejavu_store.default_bundles import served_bundle
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.scoring.fold_scores import LINE, SERVED
-from dejavu_trainer.evaluation.scoring.moments import score_moments
-from dejavu_trainer.evaluation.scoring.totals import (
+from dejavu_trainer.evaluation.figures import MOMENTS, TOTALS, Table
+from dejavu_trainer.evaluation.fold_scores import LINE, SERVED, score_moments
+from dejavu_trainer.evaluation.totals import (
     FORMER_GAMES,
     LINE_RATE,
     RIVALS,
@@ -45,7 +45,6 @@ from dejavu_trainer.evaluation.scoring.totals import (
     season_mean_baseline,
     to_come,
 )
-from dejavu_trainer.evaluation.table import MOMENTS, TOTALS, Table
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.moments import fit_moments
 from dejavu_trainer.training.ratings import RatedGames

@@ -17,13 +17,12 @@ from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.scoring.fold_scores import LEAST_SHARE, LINE, SERVED
-from dejavu_trainer.evaluation.scoring.lattice_scores import whole_number_scores
-from dejavu_trainer.evaluation.table import TOTALS, Columns, case_columns, choose
+from dejavu_trainer.evaluation.figures import TOTALS, Columns, case_columns, choose, whole_number_scores
+from dejavu_trainer.evaluation.fold_scores import LEAST_SHARE, LINE, SERVED
 from dejavu_trainer.training.totals import TotalGames, carry_totals, frozen_totals, have_points, total_games
 
 SEED: Final = 19
-"""Seed of the random places within whole numbers; see `lattice_scores.scored`."""
+"""Seed of the random places within whole numbers; see `figures.scored`."""
 
 
 def lattice_totals(model: TotalModel, games: TotalGames) -> Columns:

@@ -1,33 +1,259 @@
-"""Scores all forecasters on the same games; figures are computed from these scores.
+"""Scores all forecasters on the same games, after every minute and at moments; figures are computed from these scores.
 
-The references use all earlier games, see `baselines`.
+The references use all earlier games, see `references`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_feed.box_score import MARKS, mark_of
+from dejavu_feed.moment import TABLES_FROM
 from dejavu_models.arrays import Floats
-from dejavu_models.components.ensemble import Ensemble, Weights
+from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
+from dejavu_models.components.features import LIVE_COLUMNS
+from dejavu_models.metrics import leader_probability
+from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.types import CASES, COMPONENTS, HORIZONS, MAX_SLOTS, MarginSource
+from dejavu_models.types import CASES, COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, SeasonScale
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
+from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind, is_used
 from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
-from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.scoring.baselines import persistence, references
-from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts, season_factors
-from dejavu_trainer.evaluation.scoring.moments import score_moments
-from dejavu_trainer.evaluation.table import MARGINS, TIP_OFF, Columns, Table, case_columns, choose
+from dejavu_models.uncertainty.normal_scores import MAX_SCORE
+from dejavu_trainer.data.games import Games, moments_to_array
+from dejavu_trainer.evaluation.figures import (
+    MARGINS,
+    MOMENTS,
+    TIP_OFF,
+    Columns,
+    Table,
+    case_columns,
+    choose,
+    scored,
+    seconds_left,
+    whole_number_scores,
+)
+from dejavu_trainer.evaluation.references import logistic_regression, persistence, references
 from dejavu_trainer.training.calibrate import CalibratedModels
 from dejavu_trainer.training.linear import have_line, linear_points
-from dejavu_trainer.training.players import LineupGames, rate_players
-from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
+from dejavu_trainer.training.ratings import LineupGames, RatedGames, carry, margins_with_frozen_ratings, rate_players
 from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables
+
+
+def season_factors(points: Floats, tables: ServedTables, margins: Floats) -> Floats:
+    """Return the factors of the scores before each game of a season, (n, 2) by horizon, from the days before.
+
+    They are the factors of a server that starts with the season, from the forecasts at the middle of each quarter.
+
+    Args:
+        points: (n, 47 minutes, 2 horizons), point forecasts, in points.
+        tables: the tables of the games, of one season and in order of date.
+        margins: (n,), expected final differentials before tip-off, in points; NaN if unknown.
+    """
+    games = tables.games
+    result = np.empty((len(games), len(HORIZONS)))
+    for index, horizon in enumerate(HORIZONS):
+        minutes = [minute for minute in QUARTER_MIDPOINTS if minute in horizon.forecast_minutes]
+        made = (tables.distribution(points, margins, index, minute)[1] for minute in minutes)
+        squares = np.mean([_squared_scores(each, games.outcomes[:, index]) for each in made], axis=0)
+        result[:, index] = factors_of_days_before(squares, games.date)
+    return result
+
+
+def factors_of_days_before(squares: Floats, days: NDArray[Any]) -> Floats:
+    """Return the factor of the scores before each of n games, (n,), from the games of the days before.
+
+    Args:
+        squares: (n,), squared scores of the games.
+        days: (n,), their days, in any form that can be ordered.
+    """
+    state, result = SeasonScale(), np.empty(len(squares))
+    for day in np.unique(days):
+        of_day = np.flatnonzero(days == day)
+        result[of_day] = state.factor
+        for game in of_day:
+            state = state.after(float(squares[game]))
+    return result
+
+
+def lattice_forecasts(points: Floats, tables: ServedTables, margins: Floats, factors: Floats | None = None) -> Columns:
+    """Score the forecasts of games.
+
+    Args:
+        points: (n, 47 minutes, 2 horizons), point forecasts, in points.
+        tables: the tables of the games.
+        margins: (n,), expected final differentials before tip-off, in points; NaN if unknown.
+        factors: (n, 2), of the scores by horizon, see `season_factors`; 1 by default.
+    """
+
+    def forecast(index: int, minute: int) -> tuple[Floats, LatticeDistribution]:
+        center, made = tables.distribution(points, margins, index, minute)
+        return center, made if factors is None else _scaled(made, factors[:, index])
+
+    return whole_number_scores(forecast, tables.games.outcomes)
+
+
+def _scaled(made: LatticeDistribution, factors: Floats) -> LatticeDistribution:
+    """Return the distributions with all normal scores multiplied by factors, (n,)."""
+    from scipy import special  # imported late: it takes a second
+
+    below = special.ndtr(special.ndtri(np.clip(made.below, 0.0, 1.0)) / factors[:, None])
+    below[:, -1] = 1.0
+    return LatticeDistribution(np.diff(below, axis=1, prepend=0.0))
+
+
+def _squared_scores(made: LatticeDistribution, outcomes: Floats) -> Floats:
+    """Return the squared normal scores of outcomes at the middle of their probability, (n,)."""
+    from scipy import special  # imported late: it takes a second
+
+    scores = np.clip(special.ndtri(made.pit(outcomes)), -MAX_SCORE, MAX_SCORE)
+    squares: Floats = np.square(scores)
+    return squares
+
+
+_SEED: Final = 49
+_INVERSE_PENALTY: Final = 100.0
+"""That of the logistic regressions: scarcely any, so that few overtimes have a fit too."""
+
+
+def score_moments(
+    models: Ensemble,
+    calibration: LatticeCalibration,
+    moments: MomentModel,
+    earlier: RatedGames,
+    test: RatedGames,
+) -> Columns:
+    """Score forecasts after each play that changes the state, from the minute before `TABLES_FROM` on.
+
+    Args:
+        models: the components.
+        calibration: calibration of the models.
+        moments: tables of moments.
+        earlier: all games before the test games; the logistic regression is fitted on them.
+        test: test games.
+
+    Returns:
+        Columns of a table: the served forecast, the logistic regression, and the leader, whose team has probability 1
+        (½ if the game is tied).
+    """
+    result: Columns = {}
+    places = np.random.default_rng(_SEED)
+    for index, horizon in enumerate(HORIZONS):
+        past, states = _states(earlier, horizon), _states(test, horizon)
+        if not len(states):
+            continue
+        game = states[:, 0].astype(np.int64)
+        outcomes = test.games.outcomes[game, index]
+        made = _served(models, calibration, moments, horizon, states, test.games.levels[game], test.margins[game])
+        logistic = np.full(len(states), np.nan)
+        for overtime in (False, True):
+            of_past, of_states = (_is_overtime(each) == overtime for each in (past, states))
+            if of_past.any() and of_states.any():
+                before = past[of_past][:, 0].astype(np.int64)
+                logistic[of_states] = logistic_regression(
+                    _terms(past[of_past], horizon, earlier.margins[before]),
+                    earlier.games.outcomes[before, index] > 0,
+                    _terms(states[of_states], horizon, test.margins[game[of_states]]),
+                    _INVERSE_PENALTY,
+                )
+        target, leads = MOMENTS[horizon], states[:, 2]
+        result |= {
+            f"{target}.game": game.astype(np.int32),
+            f"{target}.second": states[:, 1].astype(np.float32),
+            f"{target}.outcome": outcomes.astype(np.int16),
+            f"{target}.lead": leads.astype(np.int16),
+            f"{target}.logistic.probability": logistic.astype(np.float32),
+            f"{target}.leader.probability": leader_probability(leads).astype(np.float32),
+        }
+        served = scored(made, outcomes, places.uniform(-0.5, 0.5, len(states)))
+        result |= {f"{target}.served.{name}": each for name, each in served.items()}
+    return result
+
+
+def _states(rated: RatedGames, horizon: Horizon) -> Floats:
+    """Return the states of games that are scored, (states, 1 + COLUMNS): the game's index first."""
+    first, end = 60.0 * (TABLES_FROM[horizon] - 1), horizon.seconds
+    states = moments_to_array(rated.games.moments).astype(np.float64)
+    used = states[:, 1] >= first
+    if horizon is Horizon.HALFTIME:
+        used &= states[:, 1] < end
+    return states[used]
+
+
+def _is_overtime(states: Floats) -> NDArray[np.bool_]:
+    result: NDArray[np.bool_] = states[:, 1] >= Horizon.FINAL.seconds
+    return result
+
+
+def _served(
+    models: Ensemble,
+    calibration: LatticeCalibration,
+    moments: MomentModel,
+    horizon: Horizon,
+    states: Floats,
+    levels: Floats,
+    margins: Floats,
+) -> LatticeDistribution:
+    """Return the served distributions of states of games with these differentials and margins.
+
+    See `Forecaster._at_moment`.
+    """
+    _, elapsed, leads, totals, sides, in_air, free_throws = states.T
+    minute, index = TABLES_FROM[horizon] - 1, HORIZONS.index(horizon)
+    made = [
+        moments.game(horizon, seconds, lead, int(side), margin, in_air=bool(shot), free_throws=int(coming))
+        for seconds, lead, side, margin, shot, coming in zip(
+            *(each.tolist() for each in (seconds_left(elapsed, horizon), leads, sides, margins, in_air, free_throws)),
+            strict=True,
+        )
+    ]
+    values = VALUES.tolist()
+    below = np.array([[each.cumulative(value) for value in values] for each in made])
+    mass = np.maximum(np.diff(below, axis=1, prepend=0.0), 0.0)  # a difference may be rounded to below 0
+    share = elapsed / 60.0 - minute
+    kinds = calibration.kinds(MarginSource.KNOWN)
+    with_ball = (sides != 0) & (LiveKind.POSSESSION in kinds and is_used(LiveKind.POSSESSION, minute))
+    for kind, of_kind in ((LiveKind.POSSESSION, with_ball), (LiveKind.NONE, ~with_ball)):
+        rows = np.flatnonzero(of_kind & (share < 1))
+        if not len(rows):
+            continue
+        points = leads[rows] + models.linear.increments(minute, leads[rows], margins[rows])[:, index]
+        live = LiveColumns.of(kind, [totals[rows], sides[rows], in_air[rows]]) if kind else None
+        # The pattern of the minute, with the lead at the moment as its last differential.
+        patterns, of_rows = levels[rows, :minute].copy(), np.full((len(rows), minute, len(LIVE_COLUMNS)), np.nan)
+        patterns[:, -1] = leads[rows]
+        if kind:
+            of_rows[:, -1, [0, 3, 4]] = np.stack([totals[rows], sides[rows], in_air[rows]], axis=1)
+        opinions = GameOpinions(models, MarginSource.KNOWN, patterns, margins[rows], of_rows)
+        model = calibration.model(MarginSource.KNOWN, kind)
+        if live is not None:
+            points = points + model.shifts(horizon, minute, live)
+        base = model.base(horizon, minute, points, leads[rows], margins[rows], live)
+        before = base.finished(opinions.pool(base).below).mass
+        mass[rows] = (1 - share[rows])[:, None] * before + share[rows][:, None] * mass[rows]
+    return LatticeDistribution(mass)
+
+
+def _terms(states: Floats, horizon: Horizon, margins: Floats) -> Floats:
+    """Return the terms of the logistic regression on lead, seconds left and rating.
+
+    They let it be as good as it can be with these three: the lead in units of what the seconds left allow, its extremes
+    apart, and a margin that counts less with every second and more in a close game.
+    """
+    left, leads = seconds_left(states[:, 1], horizon), states[:, 2]
+    scaled = leads / np.sqrt(left + 3.0)
+    columns = (
+        scaled, np.clip(scaled, -1.5, 1.5), np.clip(leads, -1, 1), np.clip(leads, -3, 3) / (left + 3.0) ** 0.25,
+        margins * np.sqrt(left + 3.0) / 50.0, margins / 10.0 * np.exp(-np.abs(scaled)),
+    )  # fmt: skip
+    return np.stack(columns, axis=1)
+
 
 SERVED: Final = ("served", "frozen", "no_teams")
 """The forecasts of a server, with carried ratings; with ratings frozen before the season; without teams.
@@ -64,7 +290,7 @@ with the line are scored if the models and at least half of the test games have 
 without the line."""
 
 REFERENCES: Final = ("linear", "normal", "logistic")
-"""References that know the lead and an expected margin, see `baselines.references`; in a name with `_line` or
+"""References that know the lead and an expected margin, see `references.references`; in a name with `_line` or
 `_players`, the line or who plays too."""
 
 EXPECTATIONS: Final = ("carried", "frozen", "home advantage")

@@ -1,1 +1,0 @@
-"""Scores of every forecaster and reference on the games of a fold."""

@@ -3,7 +3,7 @@
     python -m bench.risk --data DIR                        # DIR/plays_{season}.parquet, or DIR/nba/…: prints USUAL
     python -m bench.risk --data DIR --seasons 2022-2023
 
-Measures every eligible game (`exclusion_reason`) once at each of `risk_quantiles.MINUTES`.
+Measures every eligible game (`exclusion_reason`) once at each of `risk.MINUTES`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dejavu_feed.files.checked_games import exclusion_reason
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_models import risk
 from dejavu_models.forecast_query import ScorePattern
-from dejavu_models.risk_quantiles import MINUTES, SEASONS, SHARES
+from dejavu_models.risk import MINUTES, SEASONS, SHARES
 from dejavu_trainer.data.games import parse_seasons
 from dejavu_trainer.data.plays import read_plays, season_files
 

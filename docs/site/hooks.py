@@ -45,8 +45,8 @@ REFERENCES = {
             "dejavu_models.scorecard.estimates",
             "dejavu_models.scorecard.market_record",
             "dejavu_models.scorecard.settled",
-            "dejavu_models.comparison.gate",
-            "dejavu_models.comparison.scores",
+            "dejavu_models.comparison",
+            "dejavu_models.comparison",
         ),
     ),
 }

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Self
 from dejavu_feed.box_score import PlayerLine
 from dejavu_feed.off_season import playing_days
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter
+from dejavu_models.ratings import CODES, MAX_RATINGS_DAYS, RatingFilter, TotalFilter
 from dejavu_models.schedule import (
     NO_TERMS,
     GameTerms,
@@ -19,7 +19,6 @@ from dejavu_models.schedule import (
     game_terms,
     total_terms,
 )
-from dejavu_models.team_filter import CODES, TotalFilter
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.components.ensemble import Ensemble
-from dejavu_models.team_filter import MIN_NOISE
+from dejavu_models.ratings import MIN_NOISE
 from dejavu_models.types import (
     COMPONENTS,
     HORIZONS,
@@ -92,7 +92,7 @@ class RatingsRecord(_Record):
     Attributes:
         date: local date of the last game included.
         season: season of the ratings, as the year in which it ends.
-        noise, daily, carry, seasonal, home_daily: see `team_filter.RatingSettings`.
+        noise, daily, carry, seasonal, home_daily: see `ratings.RatingSettings`.
     """
 
     date: Day

@@ -1,11 +1,14 @@
 """Risk score of a game, from its score timeline alone: 0 (the lead does not move) to 100 (highly volatile).
 
 Computes four factors and compares each with real games at the same minute: the score of a factor is the percentage of
-games with a lower value (probability integral transform; the quantiles are in `risk_quantiles`). The risk score is the
+games with a lower value (probability integral transform; the quantiles are `USUAL`). The risk score is the
 weighted mean of the factor scores, so each factor's contribution can be reported.
 
 It describes the game so far and predicts next to nothing: on the 6,269 games of 2019 to 2023 its rank correlation with
 the later movement of the lead is between −0.01 and 0.03 (docs/decisions/0025-markets.md).
+
+The quantiles were measured by `python -m bench.risk` on the 6,263 games of the seasons 2019 to 2023 that were eligible
+then; today 6,269 are. They are aggregates over whole seasons only, no data of a single game or team.
 """
 
 from __future__ import annotations
@@ -21,8 +24,70 @@ from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.betting import RiskLevel
 from dejavu_models.errors import InvalidPattern
 from dejavu_models.forecast_query import ScorePattern, check_total_points
-from dejavu_models.risk_quantiles import MINUTES, SHARES, USUAL
 from dejavu_models.types import MAX_SLOTS
+
+SEASONS: Final = (2019, 2020, 2021, 2022, 2023)
+"""Seasons measured, by the year in which they end."""
+
+MINUTES: Final = (2, 3, 4, 6, 8, 12, 18, 24, 36, 47)
+"""Minutes played; one table row each."""
+
+SHARES: Final = (0.0, 25.0, 50.0, 75.0, 90.0, 99.0, 100.0)
+"""Levels of the quantiles, in percent of games with a lower value. Level 0 has no column; the column of level 100 holds
+the value that one game in a thousand exceeds."""
+
+USUAL: Final[Mapping[str, tuple[tuple[float, ...], ...]]] = {
+    "volatility": (
+        (0.71, 1.41, 2.83, 4.24, 6.36, 7.78),
+        (1.53, 2.08, 3.06, 4.04, 5.51, 6.56),
+        (1.71, 2.38, 3.11, 3.77, 4.92, 5.73),
+        (1.97, 2.5, 3.06, 3.56, 4.45, 4.87),
+        (2.1, 2.55, 3.01, 3.44, 4.16, 4.62),
+        (2.23, 2.57, 2.96, 3.3, 3.86, 4.17),
+        (2.3, 2.59, 2.87, 3.14, 3.61, 3.99),
+        (2.35, 2.6, 2.85, 3.08, 3.48, 3.77),
+        (2.4, 2.6, 2.81, 2.99, 3.32, 3.59),
+        (2.41, 2.59, 2.77, 2.93, 3.2, 3.5),
+    ),
+    "swing": (
+        (2.0, 3.0, 5.0, 6.0, 8.0, 10.0),
+        (3.0, 4.0, 6.0, 8.0, 11.0, 13.0),
+        (4.0, 5.0, 7.0, 9.0, 13.0, 15.0),
+        (5.0, 7.0, 9.0, 11.0, 16.0, 19.74),
+        (5.0, 7.0, 9.0, 12.0, 17.0, 21.0),
+        (5.0, 7.0, 9.0, 11.0, 16.0, 20.74),
+        (5.0, 7.0, 9.0, 11.0, 16.0, 19.74),
+        (5.0, 7.0, 9.0, 11.0, 16.0, 19.0),
+        (5.0, 7.0, 9.0, 11.0, 16.0, 19.0),
+        (5.0, 7.0, 9.0, 11.0, 15.38, 19.74),
+    ),
+    "pace": (
+        (144.0, 192.0, 240.0, 288.0, 384.0, 456.0),
+        (160.0, 208.0, 240.0, 288.0, 352.0, 400.0),
+        (180.0, 216.0, 252.0, 288.0, 348.0, 392.86),
+        (192.0, 216.0, 248.0, 280.0, 328.0, 376.0),
+        (192.0, 222.0, 252.0, 276.0, 320.28, 360.0),
+        (204.0, 224.0, 248.0, 268.0, 308.0, 338.95),
+        (202.67, 221.33, 240.0, 258.67, 288.0, 314.67),
+        (208.0, 226.0, 242.0, 258.0, 284.76, 305.48),
+        (209.33, 224.0, 238.67, 253.33, 276.0, 300.63),
+        (208.34, 220.6, 233.87, 246.13, 268.6, 285.96),
+    ),
+    "trend": (
+        (0.5, 1.0, 2.0, 3.0, 4.0, 5.0),
+        (0.5, 1.0, 1.7, 2.4, 3.6, 4.47),
+        (0.4, 0.9, 1.5, 2.1, 3.2, 3.9),
+        (0.36, 0.71, 1.21, 1.71, 2.71, 3.32),
+        (0.32, 0.71, 1.21, 1.75, 2.79, 3.54),
+        (0.32, 0.71, 1.21, 1.71, 2.61, 3.36),
+        (0.32, 0.68, 1.18, 1.64, 2.61, 3.3),
+        (0.32, 0.71, 1.21, 1.68, 2.68, 3.39),
+        (0.32, 0.71, 1.21, 1.71, 2.59, 3.21),
+        (0.32, 0.68, 1.18, 1.64, 2.54, 3.06),
+    ),
+}
+"""Quantiles by factor: one row per entry of MINUTES, one column per level of SHARES after 0; in the factor's unit."""
+
 
 MIN_SLOTS = 2
 """Minimum number of minutes for an assessment."""

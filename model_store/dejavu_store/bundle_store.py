@@ -23,16 +23,15 @@ from dejavu_models.errors import BundleCorrupt, BundleError, BundleNotFound, quo
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import (
-    MAX_MANIFEST,
     check_fit,
+    component_classes,
+    load_contents,
     parse_manifest,
     read_files,
     read_manifest_text,
     verified_files,
 )
-from dejavu_store.contents import component_classes, load_contents
-from dejavu_store.errors import InvalidModelStore
-from dejavu_store.folder import FolderFiles, StoredFiles
+from dejavu_store.folder import FolderFiles, InvalidModelStore, StoredFiles
 from dejavu_store.verification import verify
 
 FILES, MANIFESTS = "files", "manifests"

@@ -1,4 +1,4 @@
-"""Files of a store in a folder."""
+"""Files of a store in a folder, and the errors of stores."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Protocol
 
 from dejavu_common.files import read_regular, sync, write_atomic
-from dejavu_models.errors import BundleCorrupt
-from dejavu_store.contents import MAX_SIZE
-from dejavu_store.errors import ModelStoreUnavailable
+from dejavu_models.errors import BundleCorrupt, DejavuError
+from dejavu_store.bundle import MAX_SIZE
+
+
+class InvalidModelStore(DejavuError, reason="INVALID_MODEL_STORE"):
+    """The address of a model store cannot be used."""
+
+
+class ModelStoreUnavailable(DejavuError, reason="MODEL_STORE_UNAVAILABLE", category="UNAVAILABLE"):
+    """The storage of the models cannot be read or written at present."""
 
 
 class StoredFiles(Protocol):

@@ -18,9 +18,8 @@ from fsspec.callbacks import Callback
 
 from dejavu_common.files import atomic_replace
 from dejavu_models.errors import BundleCorrupt
-from dejavu_store.contents import MAX_SIZE
-from dejavu_store.errors import InvalidModelStore, ModelStoreUnavailable
-from dejavu_store.folder import FolderFiles
+from dejavu_store.bundle import MAX_SIZE
+from dejavu_store.folder import FolderFiles, InvalidModelStore, ModelStoreUnavailable
 
 CALL_SECONDS: Final = 60.0
 """Maximum time of a whole call of the storage, such as reading a file, in seconds; its own time-outs are per packet."""

@@ -20,7 +20,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from dejavu_models.comparison.gate import GateFigures
+from dejavu_models.comparison import GateFigures
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
 
 CHAMPION: Final = "champion"

@@ -90,8 +90,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Imported under the limit of time, since these imports take most of it.
-    from dejavu_store.bundle import check_answers, parse_manifest  # noqa: PLC0415
-    from dejavu_store.contents import component_classes, load_contents  # noqa: PLC0415
+    from dejavu_store.bundle import check_answers, component_classes, load_contents, parse_manifest  # noqa: PLC0415  # noqa: PLC0415
 
     source = sys.argv[1]
     try:

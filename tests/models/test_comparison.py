@@ -13,9 +13,20 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 from tests.support.harness.present import present
 
-from dejavu_models.comparison.eprocess import LARGEST, STAKES, WEIGHTS, below_zero, clipping_bounds, log_e_process
-from dejavu_models.comparison.gate import GateDecision, GateFigures, GateSettings, Judgement, judge
-from dejavu_models.comparison.scores import PairedForecasts
+from dejavu_models.comparison import (
+    LARGEST,
+    STAKES,
+    WEIGHTS,
+    GateDecision,
+    GateFigures,
+    GateSettings,
+    Judgement,
+    PairedForecasts,
+    below_zero,
+    clipping_bounds,
+    judge,
+    log_e_process,
+)
 from dejavu_models.types import Horizon
 
 _BOUND = 0.3

@@ -20,10 +20,10 @@ from dejavu_models.errors import InvalidInput, UnsupportedMoment
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import MOMENTS
-from dejavu_models.moments.model import CHANGES, MOST_LEAD, NOT_KNOWN, SECONDS, MomentModel
+from dejavu_models.moments import CHANGES, MOST_LEAD, NOT_KNOWN, SECONDS, MomentModel
 from dejavu_models.types import HORIZONS, Forecast, Horizon
+from dejavu_models.uncertainty.lattice.calibration import LatticeGame
 from dejavu_models.uncertainty.lattice.distribution import LARGEST, VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.game import LatticeGame
 from dejavu_store.default_bundles import default_bundle
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dejavu_feed.box_score import Lineups, PlayerLine, lineups
-from dejavu_models.expectations import Expectations, RatedGame
+from dejavu_models.forecaster.active_state import Expectations, RatedGame
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.player_ratings import (
     KNOWN_AFTER,

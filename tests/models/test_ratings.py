@@ -14,10 +14,17 @@ from hypothesis import strategies as st
 from tests.support.builders.folds import random_walks
 from tests.support.harness.present import present
 
-from dejavu_models.expectations import Expectations, RatedGame
+from dejavu_models.forecaster.active_state import Expectations, RatedGame
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule, have_known_games
-from dejavu_models.ratings import RatingFilter
-from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, TeamFilter, TotalFilter, carried_expectations
+from dejavu_models.ratings import (
+    CODES,
+    LEVEL,
+    RatingFilter,
+    RatingSettings,
+    TeamFilter,
+    TotalFilter,
+    carried_expectations,
+)
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import carried, margin_terms
 

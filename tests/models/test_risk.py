@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dejavu_models import risk
 from dejavu_models.betting import RiskLevel
 from dejavu_models.forecast_query import ScorePattern
-from dejavu_models.risk_quantiles import MINUTES, SHARES, USUAL
+from dejavu_models.risk import MINUTES, SHARES, USUAL
 
 PATTERNS = st.lists(st.integers(-60, 60), min_size=2, max_size=47)
 POINTS = st.none() | st.integers(60, 500)

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dejavu_feed.off_season import season_on
-from dejavu_models.expectations import Expectations, RatedGame
+from dejavu_models.forecaster.active_state import Expectations, RatedGame
 from dejavu_models.live_ratings import RatedSchedule
-from dejavu_models.ratings import RatingFilter
+from dejavu_models.ratings import CODES, LEVEL, RatingFilter
 from dejavu_models.schedule import (
     MAX_BREAK,
     NO_TERMS,
@@ -26,7 +26,6 @@ from dejavu_models.schedule import (
     game_terms,
     total_terms,
 )
-from dejavu_models.team_filter import CODES, LEVEL
 from dejavu_models.types import ExpectedMarginTerms
 
 Played = tuple[date, str, str]

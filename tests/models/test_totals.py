@@ -18,8 +18,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
 from dejavu_models.online_state import OnlineState
-from dejavu_models.totals.model import MOST_TO_COME, TotalInputs
-from dejavu_models.totals.totals import forecast_total, total_tables
+from dejavu_models.totals import MOST_TO_COME, TotalInputs, forecast_total, total_tables
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Forecast, Horizon, MarginSource, TotalForecast
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 

@@ -31,11 +31,10 @@ from dejavu_models.manifest import (
     Manifest,
     component_file,
 )
-from dejavu_models.moments.model import CHANGES, MOST_LEAD, NOT_KNOWN
-from dejavu_models.totals.model import TABLES as TOTAL_TABLES
+from dejavu_models.moments import CHANGES, MOST_LEAD, NOT_KNOWN
+from dejavu_models.totals import TABLES as TOTAL_TABLES
 from dejavu_models.uncertainty.lattice.margin_model import TABLES as MARGIN_TABLES
-from dejavu_store.bundle import read_files, read_manifest
-from dejavu_store.contents import linear_to_bytes, load_contents, ratings_to_bytes
+from dejavu_store.bundle import linear_to_bytes, load_contents, ratings_to_bytes, read_files, read_manifest
 from dejavu_store.default_bundles import default_bundle
 
 Array = NDArray[Any]

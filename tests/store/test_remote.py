@@ -21,7 +21,7 @@ from dejavu_models.errors import BundleCorrupt, BundleIncomplete, BundleNotFound
 from dejavu_store import remote
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.errors import InvalidModelStore, ModelStoreUnavailable
+from dejavu_store.folder import InvalidModelStore, ModelStoreUnavailable
 from dejavu_store.remote import RemoteFiles
 
 

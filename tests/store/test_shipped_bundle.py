@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from tests.support.harness.real_games import real_games
 
-from dejavu_models.ratings import RatingFilter
-from dejavu_models.team_filter import RatingSettings
+from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import CASES, MarginSource
 from dejavu_models.uncertainty.lattice.margin_model import TABLES
 from dejavu_store.bundle import load_bundle

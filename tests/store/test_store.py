@@ -18,8 +18,7 @@ from tests.support.builders.bundles import sealed, stored_versions
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleUnfit
 from dejavu_store.bundle import MANIFEST, load_bundle, read_files, read_manifest
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.errors import ModelStoreUnavailable
-from dejavu_store.folder import FolderFiles
+from dejavu_store.folder import FolderFiles, ModelStoreUnavailable
 
 
 def accept(source: str, manifest: bytes, contents: Mapping[str, bytes]) -> None:

@@ -17,7 +17,7 @@ from dejavu_feed.errors import DataError
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.manifest import TOTALS
-from dejavu_models.totals.totals import Totals
+from dejavu_models.totals import Totals
 from dejavu_models.types import Horizon
 from dejavu_store.bundle import load_bundle, publish, read_files, read_manifest
 from dejavu_trainer.pipeline import refresh_ratings, results_of

@@ -18,7 +18,7 @@ from dejavu_feed.game_ids import PLAYOFF_PHASES, seasons_on
 from dejavu_feed.live_inputs import total_points_fault
 from dejavu_feed.off_season import is_over, season_on
 from dejavu_feed.pattern import LARGEST_MARGIN
-from dejavu_models.components.registry import package_of
+from dejavu_models.components.ensemble import package_of
 from dejavu_models.forecast_query import DEFAULT_ALPHA
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult
@@ -41,12 +41,18 @@ from dejavu_models.manifest import (
     component_file,
     version_of,
 )
-from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter
-from dejavu_models.team_filter import CODES
-from dejavu_models.totals.totals import Totals
+from dejavu_models.ratings import CODES, MAX_RATINGS_DAYS, RatingFilter
+from dejavu_models.totals import Totals
 from dejavu_models.types import Horizon
-from dejavu_store.bundle import answered, check_target, load_bundle, publish, read_files
-from dejavu_store.contents import linear_to_bytes, ratings_to_bytes
+from dejavu_store.bundle import (
+    answered,
+    check_target,
+    linear_to_bytes,
+    load_bundle,
+    publish,
+    ratings_to_bytes,
+    read_files,
+)
 from dejavu_trainer.data.games import Games, load_games, ranges, split_seasons
 from dejavu_trainer.data.plays import season_files
 from dejavu_trainer.evaluation.verdict import holdout_verdict, verdict_of

@@ -17,10 +17,9 @@ import numpy as np
 
 from dejavu_feed.live_inputs import COLUMNS, NO_LIVE_INPUTS, LiveInputs, numbers
 from dejavu_models.arrays import Floats, Integers
-from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.components.dejavu import Dejavu, PastGames
 from dejavu_models.components.ensemble import POOLED, Ensemble
 from dejavu_models.components.features import FEATURES, LIVE_COLUMNS
-from dejavu_models.components.past_games import PastGames
 from dejavu_models.native import native
 from dejavu_models.types import (
     HORIZONS,
@@ -87,7 +86,7 @@ class CompiledModels:
             mean_totals=zeros if dejavu is None else dejavu.references.mean_totals,
             network_totals=zeros if lstm is None else lstm.mean_totals,
             features=np.zeros((_MINUTES, FEATURES)) if dejavu is None else dejavu.weights,
-            weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `forecaster.others`
+            weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `forecaster.predicted`
         )
 
     def predict(

@@ -3,13 +3,16 @@
 The distribution of a forecast is a linear pool (Stone, The opinion pool, 1961; Gneiting & Ranjan, Combining predictive
 distributions, 2013): its share below a value is the weighted mean of those of the components. The linear models, with
 the tables of their distribution, are the first; similar games and the LSTM are relative to it.
+
+Some components ship; installed packages name others in their entry points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 import numpy as np
@@ -20,15 +23,51 @@ from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.features import ALL, Places, Played
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.components.lstm import Lstm
-from dejavu_models.types import (
-    COMPONENTS,
-    HORIZONS,
-    LINEAR,
-    LINEAR_SOURCES,
-    ComponentWeight,
-    MarginSource,
-)
+from dejavu_models.errors import ComponentMissing
+from dejavu_models.types import COMPONENTS, HORIZONS, LINEAR, LINEAR_SOURCES, ComponentWeight, MarginSource
 from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
+
+GROUP: Final = "dejavu.components"
+"""Group of the entry points."""
+
+SHIPPED: Final[dict[str, type[Component]]] = {"dejavu": Dejavu, "lstm": Lstm}
+
+
+@cache
+def component_class(name: str, package: str = "") -> type[Component]:
+    """Return the class of a component.
+
+    Args:
+        name: its name.
+        package: package that a bundle names as its origin, for the message.
+
+    Raises:
+        ComponentMissing: if no installed package has it, or what it has is no such component.
+    """
+    if name in SHIPPED:
+        return SHIPPED[name]
+    found = _entry_point(name)
+    if found is None:
+        needed = package or f"a package with the entry point {name} in {GROUP}"
+        raise ComponentMissing(f"component {name} is not installed; install {needed}")
+    try:
+        loaded = found.load()
+    except Exception as error:  # of any code of the package
+        raise ComponentMissing(f"component {name}: {found.value} cannot be imported: {error}") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Component) and loaded.name == name):
+        raise ComponentMissing(f"component {name}: {found.value} is not a Component whose name is {name}")
+    return loaded
+
+
+def package_of(name: str) -> str:
+    """Return package and version that a component is from, such as "dejavu-gbm 0.1"; empty for those that ship."""
+    found = None if name in SHIPPED else _entry_point(name)
+    return "" if found is None or found.dist is None else f"{found.dist.name} {found.dist.version}"
+
+
+def _entry_point(name: str) -> EntryPoint | None:
+    return next(iter(entry_points(group=GROUP, name=name)), None)
+
 
 POOLED: Final = (LINEAR, *COMPONENTS)
 """Components in the order of the weights; further ones follow."""

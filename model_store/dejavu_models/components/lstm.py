@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Singles, check_array
 from dejavu_models.components import features
-from dejavu_models.components.component import Advance, Component, TrainingGames, ignore
+from dejavu_models.components.component import Advance, Component, LstmConfig, TrainingGames, ignore
 from dejavu_models.components.features import OUTPUTS, Played, Rows
-from dejavu_models.components.settings import LstmConfig
 from dejavu_models.errors import FitError
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, MAX_SLOTS

@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.components import features
-from dejavu_models.components.component import Advance, TrainingGames
+from dejavu_models.components.component import Advance, LstmConfig, TrainingGames
 from dejavu_models.components.features import OUTPUTS
-from dejavu_models.components.settings import LstmConfig
 from dejavu_models.errors import FitError
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS
 

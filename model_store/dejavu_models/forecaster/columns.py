@@ -25,8 +25,7 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_models.uncertainty.issued import adapted_probability, adapted_scores
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
-from dejavu_models.uncertainty.lattice.game import grid
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation, grid
 
 
 def compiled_columns(

@@ -22,7 +22,7 @@ from dejavu_models.types import (
     SimilarGame,
     SimilarSummary,
 )
-from dejavu_models.uncertainty.lattice.game import LatticeGame
+from dejavu_models.uncertainty.lattice.calibration import LatticeGame
 
 
 class ForecastPart(NamedTuple):

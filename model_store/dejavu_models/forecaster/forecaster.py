@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, Context
 from functools import partial
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.moment import TABLES_FROM, Moment
@@ -16,27 +18,23 @@ from dejavu_feed.teams import OPENING_DEVIATION
 from dejavu_models.betting import MarketKind, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.components.compiled import UNKNOWN, CompiledGame, CompiledModels
-from dejavu_models.components.ensemble import Ensemble
-from dejavu_models.components.features import LIVE_COLUMNS
+from dejavu_models.components.component import checked
+from dejavu_models.components.ensemble import POOLED, Ensemble
+from dejavu_models.components.features import LIVE_COLUMNS, Rows
 from dejavu_models.components.linear import MARGIN_SLOPE
-from dejavu_models.errors import (
-    AlphaTooSmall,
-    QuantileTooExtreme,
-    UnsupportedMoment,
-    UnsupportedTotals,
-)
+from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedMoment, UnsupportedTotals
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
 from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of
 from dejavu_models.forecaster.explanation import ForecastPart, explanation
-from dejavu_models.forecaster.others import predicted
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
-from dejavu_models.moments.model import MomentModel
+from dejavu_models.moments import MomentModel
+from dejavu_models.native import native
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, are_known
-from dejavu_models.totals.totals import Totals, forecast_total
+from dejavu_models.totals import Totals, forecast_total
 from dejavu_models.types import (
     HORIZONS,
     PLAUSIBLE_GAP,
@@ -52,8 +50,54 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_models.uncertainty.issued import IssuedDistribution
-from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, Situation
-from dejavu_models.uncertainty.lattice.game import LatticeGame
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, LatticeGame, Situation
+from dejavu_models.uncertainty.lattice.distribution import EDGES
+from dejavu_models.uncertainty.lattice.margin_model import Base
+
+
+def predicted(
+    models: Ensemble,
+    situation: Situation,
+    game: CompiledGame,
+    margin: float | None,
+    base_of: Callable[[], Base],
+    *,
+    every: bool,
+) -> tuple[tuple[ComponentPrediction, ...], Any]:
+    """Ask the components for one game. One at a time: no game's numbers can depend on another one's.
+
+    Args:
+        models: the ensemble.
+        situation: horizon, minute, and source of the expected margin.
+        game: the game in the compiled models.
+        margin: expected final differential before tip-off, in points; None if unknown.
+        base_of: returns what the linear models predict for it.
+        every: whether to ask those without a weight too, for an explanation.
+
+    Returns:
+        The predictions with their weights, and their part of the pool, an `Others` of the extension; None if they have
+        no weight.
+
+    Raises:
+        ValueError: if a component's answer is no prediction; the message names it.
+    """
+    horizon, minute, source = situation
+    weights = models.weights.of(source, HORIZONS.index(horizon), minute)
+    of_others = (weights / weights.sum())[len(POOLED) :].tolist()
+    if not (every or any(of_others)):
+        return (), None
+    base, given = base_of(), np.array([math.nan if margin is None else margin])
+    rows = Rows(np.array([game.pattern], dtype=np.float64), given, np.array([game.inputs]))
+    predictions, point, below = list[ComponentPrediction](), 0.0, np.zeros(len(EDGES))
+    for component, weight in zip(models.others, of_others, strict=True):
+        if weight or every:
+            made = checked(component, rows, base)
+            predictions.append(ComponentPrediction(component.name, float(made.points[0]), weight))
+            point += weight * predictions[-1].prediction
+            below += weight * made.below[0]
+    whole = sum(of_others)
+    return tuple(predictions), native.Others(whole, point, below.tolist()) if whole else None
+
 
 LEAST_IN_ONE_PASS: Final = 8
 """Minimum number of queries with the same options that are answered in one pass; fewer are faster one by one."""

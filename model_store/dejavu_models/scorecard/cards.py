@@ -19,15 +19,17 @@ from dejavu_models.scorecard.doubtful import doubtful_games
 from dejavu_models.scorecard.estimates import (
     USUAL_ALPHA,
     Coverage,
+    ReliabilityBin,
     ScoreEstimate,
     Units,
+    calibration_error,
     coverages,
     estimate,
     ratio_estimate,
+    reliability,
     roc_auc,
 )
 from dejavu_models.scorecard.market_record import MarketRecord, market_record
-from dejavu_models.scorecard.reliability import ReliabilityBin, calibration_error, reliability
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 
 

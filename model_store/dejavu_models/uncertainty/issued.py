@@ -8,9 +8,16 @@ from functools import lru_cache
 from dejavu_models import betting
 from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, Quantile
-from dejavu_models.uncertainty.adaptive import Tracker, pooled
-from dejavu_models.uncertainty.lattice.game import LatticeGame
-from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, MAX_SCORE, NORMAL, radius_of_alpha, scaled_scores
+from dejavu_models.uncertainty.adaptive import (
+    LEVEL_SCORES,
+    MAX_SCORE,
+    NORMAL,
+    Tracker,
+    pooled,
+    radius_of_alpha,
+    scaled_scores,
+)
+from dejavu_models.uncertainty.lattice.calibration import LatticeGame
 
 Positions = tuple[tuple[float, ...], tuple[float, ...]]
 """Standard-normal scores of some quantiles, and their levels."""

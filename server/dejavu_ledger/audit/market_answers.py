@@ -17,7 +17,7 @@ from dejavu_ledger.records import IssuedForecast
 from dejavu_models.betting import Market, MarketAnswer, MarketKind, evaluate_market, is_own_market
 from dejavu_models.ratings import are_known
 from dejavu_models.types import DISTRIBUTION_LEVELS, THRESHOLDS, Forecast, Horizon
-from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, NORMAL
+from dejavu_models.uncertainty.adaptive import LEVEL_SCORES, NORMAL
 
 _SAME: Final = 1e-9
 """Relative difference up to which two numbers count as equal: a later release may add in another order."""

@@ -25,8 +25,7 @@ from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries.pages import CommonFilter
 from dejavu_ledger.settling import FORECASTS, MARKETS, SHADOWS, codes
-from dejavu_models.comparison.gate import PERSISTENCE
-from dejavu_models.comparison.scores import PairedForecasts
+from dejavu_models.comparison import PERSISTENCE, PairedForecasts
 from dejavu_models.metrics import cramer_distance, leader_probability
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts, SettledMarket
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon

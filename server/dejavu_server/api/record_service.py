@@ -27,7 +27,7 @@ from dejavu_ledger.queries.scorecards import (
     UnsettledGame,
 )
 from dejavu_ledger.records import Checkpoint
-from dejavu_models.comparison.gate import GateSettings
+from dejavu_models.comparison import GateSettings
 from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.forecast import CourseOf

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 from dejavu_ledger.ledger import CurrentLedger
-from dejavu_models.comparison.gate import GateSettings
+from dejavu_models.comparison import GateSettings
 from dejavu_models.forecaster import Forecaster
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle

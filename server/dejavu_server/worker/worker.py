@@ -34,7 +34,7 @@ from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.url import is_postgres
-from dejavu_models.comparison.gate import GateSettings
+from dejavu_models.comparison import GateSettings
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import AdaptationMode
 from dejavu_server.access.configuration import authenticator, tls_credentials

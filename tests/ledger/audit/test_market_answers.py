@@ -32,12 +32,11 @@ from dejavu_models.betting import (
     is_own_market,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.totals.totals import forecast_total
+from dejavu_models.totals import forecast_total
 from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
 from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
-from dejavu_models.uncertainty.lattice.calibration import Situation
-from dejavu_models.uncertainty.lattice.game import LatticeGame
+from dejavu_models.uncertainty.lattice.calibration import LatticeGame, Situation
 
 MARGIN = 0.5
 """Pregame margin of the requests, in points."""

@@ -13,8 +13,7 @@ from tests.support.builders.folds import steady_lstm
 from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.components.graph import Graph, search
-from dejavu_models.components.hnsw import build_graph
+from dejavu_models.components.graph import Graph, build_graph, search
 from dejavu_models.components.linear import (
     CORRECTION_TERMS,
     CUBE,

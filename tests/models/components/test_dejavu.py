@@ -19,11 +19,10 @@ from tests.support.harness.present import present
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.components.compiled import CompiledModels
-from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.components.dejavu import BINS, Dejavu
 from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.components.features import Rows
 from dejavu_models.components.linear import LinearModels
-from dejavu_models.components.past_games import BINS
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
 
 GAMES, GROUPS, NEAREST = 240, 30, 10

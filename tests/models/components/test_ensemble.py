@@ -26,8 +26,7 @@ from dejavu_models.components.lstm import Lstm
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import Situation
-from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind
-from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, Base, Distributions
+from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, Base, Distributions, LiveColumns, LiveKind
 
 LINEAR = LinearModels(np.zeros((2, 48, 3, 4)))
 HALVES = Weights.fixed(0.5, 0.3, 0.2)

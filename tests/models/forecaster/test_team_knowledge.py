@@ -18,10 +18,9 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import USUAL_VARIANCES
-from dejavu_models.team_filter import CODES
+from dejavu_models.ratings import CODES, USUAL_VARIANCES
 from dejavu_models.types import Forecast, Horizon, MarginSource, WarningReason
-from dejavu_models.uncertainty.normal_scores import NORMAL
+from dejavu_models.uncertainty.adaptive import NORMAL
 
 JUNE = date(2024, 6, 17)
 """Date of the newest final that the ratings of the shipped bundle know."""

@@ -13,16 +13,18 @@ from hypothesis import strategies as st
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.adaptive import (
     BOUNDS,
+    MAX_SCORE,
     ROLLING_GAMES,
     AdaptiveState,
     Observation,
     Tracker,
     TrackerKey,
     pooled,
+    radius_of_alpha,
+    scaled_scores,
     static_score,
 )
 from dejavu_models.uncertainty.issued import adapters
-from dejavu_models.uncertainty.normal_scores import MAX_SCORE, radius_of_alpha, scaled_scores
 
 NORMAL = NormalDist()
 KEY = TrackerKey("one", Horizon.FINAL, 2)

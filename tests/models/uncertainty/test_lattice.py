@@ -15,7 +15,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import static_score
-from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, Situation
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, LatticeGame, Situation
 from dejavu_models.uncertainty.lattice.distribution import (
     EDGES,
     LARGEST,
@@ -23,11 +23,19 @@ from dejavu_models.uncertainty.lattice.distribution import (
     LatticeDistribution,
     from_cumulative,
 )
-from dejavu_models.uncertainty.lattice.game import LatticeGame
-from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveColumns, LiveKind
-from dejavu_models.uncertainty.lattice.margin_model import LATE_MINUTES
-from dejavu_models.uncertainty.lattice.ranks import TAILS, UNRANKED, calibrated, cells, check_ranks, knots, ranks_of
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, cumulative, weighted_quantiles
+from dejavu_models.uncertainty.lattice.margin_model import BEST_FIRST, LATE_MINUTES, LiveColumns, LiveKind
+from dejavu_models.uncertainty.lattice.shapes import (
+    SHAPE_LEVELS,
+    TAILS,
+    UNRANKED,
+    calibrated,
+    cells,
+    check_ranks,
+    cumulative,
+    knots,
+    ranks_of,
+    weighted_quantiles,
+)
 
 SHAPE = weighted_quantiles(np.random.default_rng(0).normal(size=20_000), np.ones(20_000))
 

@@ -27,7 +27,7 @@ from dejavu_ledger import Ledger, LedgerUnavailable, verify
 from dejavu_ledger.audit.checkpoints import is_signed
 from dejavu_ledger.database.backend import Query, StopSignal
 from dejavu_ledger.errors import ReadStopped
-from dejavu_models.comparison.gate import GateSettings
+from dejavu_models.comparison import GateSettings
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.record_service import RecordService

@@ -38,9 +38,8 @@ from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatingFilter
+from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.schedule import ScheduleHistory
-from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.forecasting.online_updater import (

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from dejavu_feed.box_score import PlayerLine
-from dejavu_models.team_filter import CODES
+from dejavu_models.ratings import CODES
 from dejavu_trainer.data.events import SeenLine, no_box_scores
 from dejavu_trainer.data.games import Games
 

@@ -30,9 +30,16 @@ from dejavu_models.manifest import (
 from dejavu_models.types import LINEAR as LINEAR_MODELS
 from dejavu_models.types import LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_store.bundle import MANIFEST, answered, load_bundle, publish, read_manifest
-from dejavu_store.bundle_store import MANIFESTS, ModelStore
-from dejavu_store.contents import linear_from_bytes, linear_to_bytes, load_contents
+from dejavu_store.bundle import (
+    MANIFEST,
+    answered,
+    linear_from_bytes,
+    linear_to_bytes,
+    load_bundle,
+    load_contents,
+    publish,
+    read_manifest,
+)
 from dejavu_store.default_bundles import default_bundle
 
 if TYPE_CHECKING:
@@ -201,7 +208,7 @@ def small_bundle_folder() -> Path:
 def quick_recipe() -> TrainingConfig:
     """Return a recipe that takes seconds on a few hundred games."""
     # Import late: servers under test do not need the trainer, which loads torch.
-    from dejavu_models.components.settings import DejavuConfig, LstmConfig
+    from dejavu_models.components.component import DejavuConfig, LstmConfig
     from dejavu_trainer.training.recipe import TrainingConfig
 
     return TrainingConfig(

@@ -16,7 +16,7 @@ import numpy as np
 from tests.support.builders.folds import walked
 
 from dejavu_models.components.component import Component
-from dejavu_models.components.registry import component_class
+from dejavu_models.components.ensemble import component_class
 from dejavu_models.types import CASES
 from dejavu_trainer.training.calibrate import training_games
 

@@ -17,8 +17,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.forecaster.columns import columns_of
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.ratings import RatingFilter
-from dejavu_models.team_filter import RatingSettings
+from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
     Attribution,

@@ -11,9 +11,8 @@ from tests.support.harness.present import present
 
 from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.types import HORIZONS
-from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.coverage import MIN_GAMES
-from dejavu_trainer.evaluation.figures import MARGINS, Columns, Figures, Table, pool
+from dejavu_trainer.evaluation.figures import MARGINS, Columns, Figures, Table, lead_groups, pool
 from dejavu_trainer.evaluation.verdict import Aim, Check, Verdict, aims_of, judge, missed
 
 

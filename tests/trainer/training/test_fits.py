@@ -19,11 +19,11 @@ from tests.support.builders.folds import (
 from tests.support.harness.present import present
 from tests.trainer.harness import assert_intervals_hold
 
+from dejavu_models.components.dejavu import BIN_CENTERS
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.linear import CUBE
-from dejavu_models.components.past_games import BIN_CENTERS
-from dejavu_models.moments.model import IN_AIR, MOST_CHANGE, MOST_LEAD, NOT_KNOWN, SECONDS
-from dejavu_models.team_filter import TotalFilter
+from dejavu_models.moments import IN_AIR, MOST_CHANGE, MOST_LEAD, NOT_KNOWN, SECONDS
+from dejavu_models.ratings import TotalFilter
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games, no_moments
 from dejavu_trainer.execution import ignore

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.components.component import TrainingGames
+from dejavu_models.components.component import LstmConfig, TrainingGames
 from dejavu_models.components.features import live_features
 from dejavu_models.components.lstm import Lstm, LstmOutputs
-from dejavu_models.components.settings import LstmConfig
 from dejavu_models.errors import FitError
 from dejavu_models.types import CASES, HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 

@@ -18,11 +18,11 @@ from tests.support.builders.folds import random_walks, with_column
 from dejavu_feed.errors import DataError
 from dejavu_feed.live_inputs import POSSESSION_FROM
 from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.components.component import DejavuConfig, LstmConfig
 from dejavu_models.components.ensemble import Ensemble
-from dejavu_models.components.settings import DejavuConfig, LstmConfig
-from dejavu_models.types import CASES, ROWS, WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.inputs import LiveKind
-from dejavu_models.uncertainty.lattice.ranks import UNRANKED
+from dejavu_models.types import CASES, HORIZONS, WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.margin_model import ROWS, LiveKind
+from dejavu_models.uncertainty.lattice.shapes import UNRANKED
 from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.training.calibrate import (
     StageCache,

@@ -19,7 +19,7 @@ from dejavu_models.components.ensemble import CELLS, Ensemble, Weights, cell_of
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.types import CASES, LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.inputs import LiveKind
+from dejavu_models.uncertainty.lattice.margin_model import LiveKind
 from dejavu_trainer.execution import ignore
 from dejavu_trainer.training import weights as learning
 from dejavu_trainer.training.calibrate import fit_recipe

@@ -26,8 +26,7 @@ from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import RatingFilter
-from dejavu_models.team_filter import TotalFilter
+from dejavu_models.ratings import RatingFilter, TotalFilter
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.figures import ALL, METRICS, MOMENTS, TOTALS, Columns, Figures, Table, pool, read_table
 from dejavu_trainer.evaluation.fold_scores import (

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS
-from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_trainer.evaluation.figures import ALL, LEADS, LEVELS, MARGINS, TOTALS, Table
+from dejavu_trainer.evaluation.figures import ALL, LEADS, LEVELS, MARGINS, TOTALS, Table, lead_groups
 
 MIN_GAMES: Final = 150
 """Minimum number of games of a group by minute and lead that is tested separately."""

@@ -25,9 +25,8 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Integers, from_npz, to_npz
 from dejavu_models.metrics import ECE_BINS, LEVEL, Estimate, GameBootstrap, probability_bin, student_quantile
 from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.uncertainty.lattice.calibration import MIN_PROBABILITY
 from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution, WholeNumberDistribution
-from dejavu_models.uncertainty.lattice.game import MIN_PROBABILITY
-from dejavu_models.uncertainty.lead_groups import lead_groups
 
 LEVELS: Final = (95, 80, 50)
 """Nominal coverages of the scored intervals, in %."""
@@ -269,6 +268,18 @@ def read_table(path: Path) -> Table:
 
 ALL: Final = "all"
 """Kind and name of the group of all forecasts of a target."""
+
+LEAD_EDGES: Final = (3.5, 8.5, 15.5)
+"""Edges between groups of games by |lead|, in points: 0–3, 4–8, 9–15, 16 and more. Each group has a scale."""
+
+UNSCALED: Final = (1.0,) * (len(LEAD_EDGES) + 1)
+"""Scales of 1 for every group."""
+
+
+def lead_groups(leads: Floats | NDArray[np.integer]) -> Integers:
+    """Return the group of each |lead| (0–3, 4–8, 9–15, 16 or more points), 0 to 3: (n,) → (n,)."""
+    return np.searchsorted(LEAD_EDGES, np.abs(leads), side="right").astype(np.int64)
+
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
 """Groups by |lead| at the minute of the forecast, in points, inclusive."""

@@ -17,17 +17,16 @@ from dejavu_models.arrays import Floats
 from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
 from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.metrics import leader_probability
-from dejavu_models.moments.model import MomentModel
+from dejavu_models.moments import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.types import CASES, COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, MarginSource
-from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, SeasonScale
+from dejavu_models.uncertainty.adaptive import MAX_SCORE, QUARTER_MIDPOINTS, SeasonScale
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind, is_used
-from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
-from dejavu_models.uncertainty.normal_scores import MAX_SCORE
+from dejavu_models.uncertainty.lattice.margin_model import LiveColumns, LiveKind, is_used
 from dejavu_trainer.data.games import Games, moments_to_array
 from dejavu_trainer.evaluation.figures import (
+    LEAD_EDGES,
     MARGINS,
     MOMENTS,
     TIP_OFF,
@@ -35,6 +34,7 @@ from dejavu_trainer.evaluation.figures import (
     Table,
     case_columns,
     choose,
+    lead_groups,
     scored,
     seconds_left,
     whole_number_scores,

@@ -34,9 +34,17 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, THRESHOLDS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import EDGES, LatticeDistribution, from_cumulative
-from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.figures import ALL_CASES, ALPHAS, LEVELS, Columns, whole_number_scores
+from dejavu_trainer.evaluation.figures import (
+    ALL_CASES,
+    ALPHAS,
+    LEAD_EDGES,
+    LEVELS,
+    UNSCALED,
+    Columns,
+    lead_groups,
+    whole_number_scores,
+)
 from dejavu_trainer.training.lattice import MIN_SCALE
 from dejavu_trainer.training.linear import fit_linear, linear_points, out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames

@@ -12,8 +12,7 @@ import numpy as np
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.totals.model import TotalModel
-from dejavu_models.totals.totals import Totals
+from dejavu_models.totals import TotalModel, Totals
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 from dejavu_trainer.data.games import Games

@@ -24,19 +24,17 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.components.component import Component, TrainingGames
 from dejavu_models.components.dejavu import Dejavu
-from dejavu_models.components.ensemble import POOLED, Ensemble, Weights
+from dejavu_models.components.ensemble import POOLED, Ensemble, Weights, component_class
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.components.lstm import Lstm
-from dejavu_models.components.registry import component_class
 from dejavu_models.manifest import MetricRecord
-from dejavu_models.moments.model import MomentModel
+from dejavu_models.moments import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import RatingFilter
-from dejavu_models.team_filter import RatingSettings
+from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import CASES, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
-from dejavu_models.uncertainty.lattice.ranks import UNRANKED, ranks_of
+from dejavu_models.uncertainty.lattice.margin_model import COLUMNS, LiveKind, is_used
+from dejavu_models.uncertainty.lattice.shapes import UNRANKED, ranks_of
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, Progress, ignore
 from dejavu_trainer.lineage import code_version, digest_of
@@ -351,7 +349,7 @@ def conformalized(
     frozen_margins: Floats,
     advance: Advance = ignore,
 ) -> LatticeCalibration:
-    """Calibrate tables by the ranks of games that neither they nor the models have seen (`lattice.ranks`).
+    """Calibrate tables by the ranks of games that neither they nor the models have seen (`lattice.shapes`).
 
     Args:
         tables: the tables.

@@ -13,22 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, ROWS, Horizon
-from dejavu_models.uncertainty.lattice.inputs import (
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.uncertainty.lattice.margin_model import (
+    CELLS_FROM,
+    CENTERS,
     LATE,
     PACE_TERMS,
+    ROWS,
     SHIFT_TERMS,
     WIN_TERMS,
     LiveColumns,
     LiveKind,
+    MarginModel,
     pace_of,
     scale_terms,
     shift_terms,
     win_terms,
 )
-from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, CENTERS, MarginModel
-from dejavu_models.uncertainty.lattice.ranks import UNRANKED
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, weighted_quantiles
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, UNRANKED, weighted_quantiles
 
 POWER: Final = 1.5
 """Power of the residuals to which scales are fitted: less sensitive to the largest ones than 2."""

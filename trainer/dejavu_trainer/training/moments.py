@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.arrays import Floats
-from dejavu_models.moments.model import (
+from dejavu_models.moments import (
     CHANGES,
     IN_AIR,
     MOST_CHANGE,

@@ -21,9 +21,8 @@ from dejavu_feed.box_score import MARKS, Lineups, lineups
 from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.arrays import Floats
 from dejavu_models.player_ratings import SHAPE, LineupDifferences, LineupWeights, PlayerRatings, place_of
-from dejavu_models.ratings import RatingFilter
+from dejavu_models.ratings import FilterT, RatingFilter, RatingSettings, TeamFilter, carried_expectations
 from dejavu_models.schedule import GameSchedule, GameTerms, ScheduleHistory, TotalTerms, game_terms, total_terms
-from dejavu_models.team_filter import FilterT, RatingSettings, TeamFilter, carried_expectations
 from dejavu_trainer.data.events import SeenLine
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance

@@ -13,8 +13,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from dejavu_feed.errors import DataError
-from dejavu_models.components.registry import component_class, package_of
-from dejavu_models.components.settings import DejavuConfig, LstmConfig
+from dejavu_models.components.component import DejavuConfig, LstmConfig
+from dejavu_models.components.ensemble import component_class, package_of
 from dejavu_models.errors import ComponentMissing
 from dejavu_models.manifest import MAX_COMPONENTS, ComponentName
 from dejavu_models.types import COMPONENTS

@@ -14,8 +14,7 @@ from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveColumns, LiveKind, is_used
-from dejavu_models.uncertainty.lattice.margin_model import Base, MarginModel
+from dejavu_models.uncertainty.lattice.margin_model import COLUMNS, Base, LiveColumns, LiveKind, MarginModel, is_used
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import RatedGames
 

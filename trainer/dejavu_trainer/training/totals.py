@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.team_filter import TotalFilter
-from dejavu_models.totals.model import CENTERS, LATE, POINT_TERMS, TotalInputs, TotalModel, point_terms, scale_terms
-from dejavu_models.totals.totals import Totals
+from dejavu_models.ratings import TotalFilter
+from dejavu_models.totals import CENTERS, LATE, POINT_TERMS, TotalInputs, TotalModel, Totals, point_terms, scale_terms
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance

@@ -1,21 +1,241 @@
-"""Calibration of a bundle: the tables for each kind of request."""
+"""Calibration of a bundle: the tables for each kind of request, and the distribution of one game on whole numbers.
+
+A game's distribution is by the compiled models. The reference is `MarginModel.distribution`, which the trainer uses:
+results equal within rounding. A forecast needs few values of its distribution, the two ends of an interval and a
+probability, which are computed in closed form.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
-from dejavu_models.arrays import from_npz, stacked, to_npz, unstacked
-from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.game import LatticeGame, margin_tables
-from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, COLUMNS, LiveColumns, LiveKind, is_used
-from dejavu_models.uncertainty.lattice.margin_model import TABLES, Base, MarginModel
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
+from dejavu_models.arrays import Floats, from_npz, stacked, to_npz, unstacked
+from dejavu_models.native import native
+from dejavu_models.types import HORIZONS, WITHOUT_LINE, Horizon, Interval, MarginSource
+from dejavu_models.uncertainty.adaptive import LEVEL_SCORES, NORMAL
+from dejavu_models.uncertainty.lattice.distribution import FLOOR, LARGEST, TOLERANCE, around_point
+from dejavu_models.uncertainty.lattice.margin_model import (
+    BEST_FIRST,
+    CELLS_FROM,
+    CENTERS,
+    COLUMNS,
+    JOINT_WEIGHT,
+    LATE,
+    ROWS,
+    SMALLEST,
+    TABLES,
+    Base,
+    LiveColumns,
+    LiveKind,
+    MarginModel,
+    is_used,
+    win_terms,
+)
+from dejavu_models.uncertainty.lattice.shapes import LEVELS, LOG_STEP, ONE_SHAPE, SHAPE_LEVELS, knots
+
+MIN_PROBABILITY: Final = 1e-9
+REACH: Final = -LEVEL_SCORES[0]
+AT_REACH: Final = REACH + 1e-5
+"""Bound of recorded scores: they are stored with 6 decimals, so the outermost one may come back a little larger."""
+
+ROUNDING: Final = 1e-3
+
+
+def margin_tables(model: MarginModel, horizon: Horizon, minute: int) -> Any:
+    """Return the tables of a horizon and minute in the compiled models; `MarginModel.distribution` is the reference.
+
+    The distribution of a game is their `game(center, lead, margin, points, side, phase, opinion, others)`: points, side
+    and phase as in `LiveColumns`, 0 without live inputs; the others as in `LatticeCalibration.game`.
+
+    Those of n games without live inputs are `columns(centers, leads, margins, grid, opinions, rows)`: of arrays (n,) in
+    points; the `grid` of the quantiles; the opinions of all games of a request (`CompiledModels.columns`), and the
+    places of these games in them. They are the point forecasts, (n,), P(the home team leads), (n,), not adapted, and
+    the quantiles, (n, levels).
+    """
+    row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+    cells = final and minute >= CELLS_FROM
+    at, levels = knots(model.ranks[row])
+    return native.MarginTables(
+        margin_constants(),
+        native_shapes(
+            model.late_shapes[minute - CELLS_FROM] if cells else model.shapes[row : row + 1],
+            CENTERS.tolist() if cells else ONE_SHAPE,
+        ),
+        ranks=at.tolist(),
+        levels=levels.tolist(),
+        live=model.kind is not LiveKind.NONE,
+        final=final,
+        late=final and minute >= LATE,
+        cells=cells,
+        scale=model.scale[row].tolist(),
+        pace=model.pace[row].tolist(),
+        win=_win_coefficients(model.win, minute) if final else (0.0,) * 8,
+    )
+
+
+class LatticeGame:
+    """Distribution of one game's differential at a horizon, on whole numbers, around its point forecast.
+
+    Intervals have whole ends, both included. An interval that does not contain the point forecast, a real number, is
+    widened to the whole numbers around it.
+
+    Args:
+        games: number of games behind the tables.
+        compiled: a game of the extension: `MarginGame`, `TabulatedGame` or a mixture.
+
+    Attributes:
+        calibration_games: number of games behind the tables.
+        point: the point forecast, in points.
+    """
+
+    __slots__ = ("_native", "calibration_games", "point")
+
+    def __init__(self, games: int, compiled: native.Game) -> None:
+        self.calibration_games, self._native = games, compiled
+        self.point = compiled.point
+
+    @property
+    def center(self) -> float:
+        """The prediction of the linear models, in points; only of a game by the tables of a minute."""
+        return self._native.center
+
+    @property
+    def unit(self) -> float:
+        """The unit of standardised residuals, in points; only of a game by the tables of a minute."""
+        return self._native.unit
+
+    def mixed(self, other: LatticeGame, share: float) -> LatticeGame:
+        """Return the mixture with the distribution of the same game by other tables, which has this share in [0, 1].
+
+        Its point forecast is that of the mixture, and its number of games the smaller one. This distribution must be of
+        the tables of a minute.
+        """
+        compiled = native.mixed(self._native, other._native, share)
+        return LatticeGame(min(self.calibration_games, other.calibration_games), compiled)
+
+    @property
+    def home_lead_probability(self) -> float:
+        """P(the home team leads), in (0, 1)."""
+        return self._native.home_lead_probability
+
+    def cumulative(self, value: int) -> float:
+        """Return the probability of a value or less, in [0, 1]."""
+        return self._native.cumulative(value)
+
+    def interval(self, alpha: float) -> Interval:
+        """Return the interval at a miscoverage rate; nested in alpha, and at most alpha/2 lies beyond each end.
+
+        Raises:
+            ValueError: if alpha is less than SMALLEST_ALPHA or not less than 1.
+        """
+        if not alpha < 1:
+            raise ValueError(f"alpha {alpha} is not less than 1")
+        check_level(alpha / 2)
+        return Interval(*self._native.interval(alpha))
+
+    def interval_at(self, reach: float) -> Interval:
+        """Return the interval between the quantiles at standard-normal scores of ±reach, for any reach."""
+        return around_point(self.point, *self.values_at((-reach, reach)))
+
+    def quantiles(self, levels: Sequence[float]) -> list[float]:
+        """Return, for each level, the least whole number that is not exceeded with at least this probability.
+
+        Raises:
+            ValueError: if a level is beyond the outermost of SHAPE_LEVELS.
+        """
+        for level in levels:
+            check_level(level)
+        return self._native.quantiles(levels)
+
+    def values_at(self, scores: Sequence[float]) -> list[float]:
+        """Return quantiles at the levels of standard-normal scores, in points.
+
+        Beyond the outermost level of `types.DISTRIBUTION_LEVELS`, extrapolates in proportion to the score, as
+        `adaptive.static_score` does; extrapolated values are whole too.
+        """
+        return list(self._native.values_at(_grid_at(tuple(scores))))
+
+    def recorded_quantiles(self, scores: tuple[float, ...] = LEVEL_SCORES) -> tuple[float, ...]:
+        """Return quantiles as `values_at`, at scores that many forecasts share."""
+        return self._native.values_at(_shared_grid(scores))
+
+    def probability_above(self, value: float) -> float:
+        """Return P(differential > value), in (0, 1); exact, and constant between whole numbers."""
+        return self._native.probability_above(value)
+
+
+def native_shapes(quantiles: Any, centers: Sequence[float]) -> Any:
+    """Return shapes in the compiled models: (centers, 107) quantiles at SHAPE_LEVELS, and the centers."""
+    return native.Shapes(levels=LEVELS, centers=centers, quantiles=quantiles, log_step=LOG_STEP)
+
+
+@cache
+def margin_constants() -> Any:
+    """Return what all distributions of differentials have in common, in the compiled models."""
+    return native.MarginConstants(
+        largest=LARGEST,
+        tolerance=TOLERANCE,
+        least_win=SMALLEST,
+        least=MIN_PROBABILITY,
+        joint_weight=JOINT_WEIGHT,
+        floors=np.cumsum(FLOOR).tolist(),
+        floor_at_tie=float(FLOOR[LARGEST]),
+    )
+
+
+def _grid_at(scores: tuple[float, ...]) -> Any:
+    """Return a grid in the compiled models; the level of a score beyond the tables is of no use there."""
+    return grid(scores, [NORMAL.cdf(score) if abs(score) <= AT_REACH else 0.5 for score in scores])
+
+
+# A server uses one set of scores per horizon, and a new one after each outcome.
+_shared_grid = lru_cache(maxsize=64)(_grid_at)
+
+
+def grid(scores: Sequence[float], levels: Sequence[float]) -> Any:
+    """Return the positions of quantiles in the compiled models.
+
+    Args:
+        scores: their standard-normal scores; 0 for levels that are never extrapolated.
+        levels: their levels.
+    """
+    return native.Grid(
+        scores,
+        levels,
+        reach=REACH,
+        limit=AT_REACH,
+        rounding=ROUNDING,
+        ends=(NORMAL.cdf(-REACH), NORMAL.cdf(REACH)),
+    )
+
+
+def check_level(level: float) -> None:
+    """Raise ValueError unless a level is within the outermost of SHAPE_LEVELS."""
+    if not LEVELS[0] - TOLERANCE <= level <= LEVELS[-1] + TOLERANCE:
+        raise ValueError(f"level {level} is not in [{LEVELS[0]}, {LEVELS[-1]}]")
+
+
+def _win_coefficients(win: Floats, minute: int) -> tuple[float, ...]:
+    """Return the coefficients of `joint_log_odds`, read off the log-odds of a few games."""
+
+    def log_odds(lead: float, margin: float, pace: float, side: float, phase: float) -> float:
+        leads, margins, paces, sides, phases = np.array([lead, margin, pace, side, phase])[:, None]
+        live = LiveColumns(np.zeros(1), sides, phases)
+        return float((win_terms(minute, leads, margins, paces, live) @ win)[0])
+
+    base, probes = log_odds(0, 0, 0, 0, 0), [(1, 0, 0, 0, 0), (2, 0, 0, 0, 0), (0, 1, 0, 0, 0), (1, 1, 0, 0, 0)]
+    probes += [(1, 0, 1, 0, 0), (0, 0, 0, 1, 0), (0, 0, 0, 1, 1)]
+    one, two, before, crossed, paced, side, phased = (log_odds(*each) - base for each in probes)
+    curve = two / 2 - one
+    return base, 2 * one - two / 2, curve, before, crossed - one - before, paced - one, side, phased - side
+
 
 SMALLEST_ALPHA: Final = 2 * float(SHAPE_LEVELS[0])
 """Smallest miscoverage rate of an interval; for smaller ones the tails would have to be extrapolated."""
@@ -112,7 +332,7 @@ class LatticeCalibration:
             margin: expected final differential before tip-off, in points; None if unknown.
             live: the live inputs, (1,) each, see `live`; None: by tables without them.
             opinion: what the other components say, see `CompiledGame.opinion`; None if only the linear models count.
-            others: components that are not compiled, see `forecaster.others`.
+            others: components that are not compiled, see `forecaster.predicted`.
         """
         given, of_live = 0.0 if margin is None else margin, (0.0, 0.0, 0.0)
         if live is not None:

@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 
 from dejavu.v1 import model_comparison_pb2 as pb
-from dejavu_models.comparison.gate import GateSettings, Judgement
-from dejavu_models.comparison.scores import Comparison, ScoreComparison
+from dejavu_models.comparison import Comparison, GateSettings, Judgement, ScoreComparison
 from dejavu_server.api.converters.fields import message_of
 from dejavu_server.forecasting.lifecycle.evidence import ModelPair
 

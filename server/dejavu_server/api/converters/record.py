@@ -17,7 +17,7 @@ from dejavu_ledger.records import (
     Settlement,
     TotalSettlement,
 )
-from dejavu_models.comparison.scores import Comparison
+from dejavu_models.comparison import Comparison
 from dejavu_models.scorecard.cards import LeaderboardEntry, LeaderboardMetric, Scorecard
 from dejavu_models.scorecard.market_record import MarketRecord
 from dejavu_server.api.converters.fields import message_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries.model_changes import KnownRoster
-from dejavu_models.comparison.gate import PERSISTENCE, GateSettings
+from dejavu_models.comparison import PERSISTENCE, GateSettings
 from dejavu_server.api.converters.comparison import comparison_message
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.converters.fields import horizon_of

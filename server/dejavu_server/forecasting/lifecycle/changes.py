@@ -17,7 +17,7 @@ from dejavu_common.clock import utc_now
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries.model_changes import KnownRoster
-from dejavu_models.comparison.gate import GateDecision, Judgement
+from dejavu_models.comparison import GateDecision, Judgement
 from dejavu_models.errors import DejavuError
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate, evidence_of

@@ -11,8 +11,7 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import scorecards
 from dejavu_ledger.queries.scorecards import ScoreFilter
-from dejavu_models.comparison.gate import GateDecision, GateFigures, GateSettings, Judgement, judge
-from dejavu_models.comparison.scores import Comparison
+from dejavu_models.comparison import Comparison, GateDecision, GateFigures, GateSettings, Judgement, judge
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_store.stages import ModelEvidence
 

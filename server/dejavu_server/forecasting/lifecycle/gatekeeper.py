@@ -17,7 +17,7 @@ import structlog
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import model_changes, scorecards
-from dejavu_models.comparison.gate import PERSISTENCE, GateDecision, Judgement
+from dejavu_models.comparison import PERSISTENCE, GateDecision, Judgement
 from dejavu_models.errors import DejavuError
 from dejavu_server.coordination import leases
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate

@@ -28,11 +28,10 @@ from dejavu_models.types import CASES, HORIZONS, AdaptationMode, Horizon, Margin
 from dejavu_models.uncertainty.adaptive import BOUNDS, Tracker
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
-from dejavu_models.uncertainty.lattice.inputs import LiveKind
-from dejavu_models.uncertainty.lead_groups import lead_groups
+from dejavu_models.uncertainty.lattice.margin_model import LiveKind
 from dejavu_trainer.data.events import no_box_scores
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.figures import ALPHAS, LEVELS, Figures, Table
+from dejavu_trainer.evaluation.figures import ALPHAS, LEVELS, Figures, Table, lead_groups
 from dejavu_trainer.evaluation.fold_scores import (
     ALONE,
     LINE,

@@ -14,8 +14,7 @@ from tests.support.builders.folds import linear_points, rated_walks
 from dejavu_models.arrays import Floats
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
-from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
-from dejavu_trainer.evaluation.figures import LEVELS
+from dejavu_trainer.evaluation.figures import LEAD_EDGES, LEVELS, lead_groups
 from dejavu_trainer.evaluation.references import (
     MIN_CELL,
     ResidualDistribution,

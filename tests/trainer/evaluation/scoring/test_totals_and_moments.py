@@ -26,11 +26,11 @@ from dejavu_feed.pattern import period_of, period_seconds
 from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.moments.model import MomentModel
-from dejavu_models.totals.totals import Totals
+from dejavu_models.moments import MomentModel
+from dejavu_models.totals import Totals
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.inputs import LiveKind
+from dejavu_models.uncertainty.lattice.margin_model import LiveKind
 from dejavu_store.bundle import load_bundle
 from dejavu_store.default_bundles import served_bundle
 from dejavu_trainer.data.games import Games

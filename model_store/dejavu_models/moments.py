@@ -20,7 +20,7 @@ from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_models.uncertainty.lattice.game import LatticeGame, margin_constants
+from dejavu_models.uncertainty.lattice.calibration import LatticeGame, margin_constants
 
 SECONDS: Final = {
     Horizon.HALFTIME: (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 30, 35, 40, 50, 60, 80, 100, 120),

@@ -1,1 +1,0 @@
-"""Distributions by the second before a horizon and in overtime, where whole minutes are too coarse."""

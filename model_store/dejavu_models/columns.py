@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
@@ -50,21 +49,6 @@ class ColumnsQuery:
         faults.read(self._check_margins, None)
         faults.read(self.query_of, None, (0.0,))  # the options
         faults.raise_first()
-
-    @classmethod
-    def of(cls, queries: Sequence[ForecastQuery]) -> ColumnsQuery:
-        """Return the request for several games with the same options: horizon, alpha and levels."""
-        first, patterns = queries[0], [query.pattern.differentials for query in queries]
-        margins = [math.nan if query.pregame_margin is None else query.pregame_margin for query in queries]
-        return cls(
-            np.array(list(chain.from_iterable(patterns))),
-            np.array(list(map(len, patterns))),
-            np.array(margins),
-            first.horizon,
-            first.alpha,
-            first.quantile_levels,
-            checked=True,
-        )
 
     def __len__(self) -> int:
         return len(self.minutes)

@@ -196,20 +196,6 @@ class ForecastQuery:
         kinds = [each.kind for each in self.markets]
         return f"markets[{kinds.index(MarketKind.TOTAL)}]" if MarketKind.TOTAL in kinds else None
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the query asks only for a forecast from a pattern and, if given, a margin."""
-        return not (
-            self.home_team
-            or self.away_team
-            or self.explain
-            or self.record
-            or self.live != NO_LIVE_INPUTS
-            or self.markets
-            or self.lineups is not None
-            or self.moment is not None
-        )
-
 
 def _add_market_faults(query: ForecastQuery, faults: FieldErrors) -> None:
     kinds = [each.kind for each in query.markets]

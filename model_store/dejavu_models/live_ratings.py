@@ -11,14 +11,7 @@ from dejavu_feed.box_score import PlayerLine
 from dejavu_feed.off_season import playing_days
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import CODES, MAX_RATINGS_DAYS, RatingFilter, TotalFilter
-from dejavu_models.schedule import (
-    NO_TERMS,
-    GameTerms,
-    ScheduleHistory,
-    TotalTerms,
-    game_terms,
-    total_terms,
-)
+from dejavu_models.schedule import NO_TERMS, GameTerms, ScheduleHistory, TotalTerms, game_terms, total_terms
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.

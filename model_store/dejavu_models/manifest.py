@@ -16,15 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.ratings import MIN_NOISE
-from dejavu_models.types import (
-    COMPONENTS,
-    HORIZONS,
-    MAX_SLOTS,
-    Horizon,
-    HorizonSupport,
-    Metric,
-    ModelInfo,
-)
+from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
 from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration
 
 SCHEMA_VERSION = 4

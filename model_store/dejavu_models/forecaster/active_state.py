@@ -159,10 +159,10 @@ class ActiveState:
         """Return the adapter of forecasts to a horizon at a minute; None before the first settled game."""
         return self.adapters.get((horizon, quarter_of(minute))) if self.adapters else None
 
-    def factor(self, horizon: Horizon, minute: int, *, issued: bool = True) -> float:
-        """Return the factor of the scores in forecasts, or in the interval beside theirs that is not issued."""
+    def factor(self, horizon: Horizon, minute: int) -> float:
+        """Return the factor of the scores in forecasts."""
         adapter = self.adapter(horizon, minute)
-        return 1.0 if adapter is None or (self.mode is AdaptationMode.ON) is not issued else adapter.factor
+        return 1.0 if adapter is None or self.mode is not AdaptationMode.ON else adapter.factor
 
     @staticmethod
     def asks_for_ratings(query: ForecastQuery) -> bool:

@@ -1,4 +1,4 @@
-"""Combines the models of a bundle into forecasts, for one game or a batch."""
+"""Combines the models of a bundle into forecasts, for one game, a batch, or many games as columns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from dejavu_models.components.linear import MARGIN_SLOPE
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedMoment, UnsupportedTotals
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
-from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of
 from dejavu_models.forecaster.explanation import ForecastPart, explanation
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
@@ -49,10 +48,69 @@ from dejavu_models.types import (
     TotalForecast,
     WarningReason,
 )
-from dejavu_models.uncertainty.issued import IssuedDistribution
-from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, LatticeGame, Situation
+from dejavu_models.uncertainty.issued import IssuedDistribution, adapted_probability, adapted_scores
+from dejavu_models.uncertainty.lattice.calibration import (
+    SMALLEST_ALPHA,
+    LatticeCalibration,
+    LatticeGame,
+    Situation,
+    grid,
+)
 from dejavu_models.uncertainty.lattice.distribution import EDGES
 from dejavu_models.uncertainty.lattice.margin_model import Base
+
+
+def compiled_columns(
+    models: CompiledModels, calibration: LatticeCalibration, state: ActiveState, query: ColumnsQuery, version: str
+) -> ColumnsForecast:
+    """Forecast games in one pass for each minute at which patterns end; the numbers equal those of each game alone.
+
+    Args:
+        models: the ensemble.
+        calibration: the distributions around them.
+        state: online state.
+        query: the games and their options.
+        version: version of the model.
+    """
+    offsets, margins, levels = query.offsets, query.margins, query.quantile_levels
+    leads = query.patterns[offsets[1:] - 1]
+    centers, opinions = models.columns(query.patterns, offsets, margins, HORIZONS.index(query.horizon), line=True)
+    points, home, known = np.empty(len(query)), np.empty(len(query)), ~np.isnan(margins)
+    given = np.where(known, margins, 0.0)
+    values = np.empty((len(query), 2 + len(levels)))
+    # In plain Python: grouping with NumPy takes longer than a forecast.
+    groups: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
+    for row, group in enumerate(zip(query.minutes.tolist(), known.tolist(), strict=True)):
+        groups[group].append(row)
+    for (minute, is_known), of_group in groups.items():
+        factor = state.factor(query.horizon, minute)
+        at = grid(*adapted_scores(factor, query.alpha, levels))
+        situation = Situation(query.horizon, minute, MarginSource.LINE if is_known else MarginSource.UNKNOWN)
+        rows = np.array(of_group)
+        _, tables = calibration.tables(situation)
+        made = tables.columns(centers[rows], leads[rows], given[rows], at, opinions, rows)
+        points[rows], home[rows], values[rows] = made
+        if factor != 1.0:
+            home[rows] = [adapted_probability(factor, each) for each in home[rows].tolist()]
+    # Widen the intervals to the whole numbers around the points; see `distribution.around_point`.
+    np.minimum(values[:, 0], np.floor(points), out=values[:, 0])
+    np.maximum(values[:, 1], np.ceil(points), out=values[:, 1])
+    values += 0.0  # rounding up may give -0
+    return ColumnsForecast(version, state.sequence, points, values[:, 0], values[:, 1], home, values[:, 2:])
+
+
+def columns_of(forecasts: Sequence[Forecast], sequence: int, version: str) -> ColumnsForecast:
+    """Return forecasts made one by one as columns; `sequence` is their `calibration_sequence`."""
+    intervals = [each.interval for each in forecasts]
+    return ColumnsForecast(
+        model_version=version,
+        calibration_sequence=sequence,
+        points=np.array([each.point for each in forecasts]),
+        lower=np.array([each.lower for each in intervals]),
+        upper=np.array([each.upper for each in intervals]),
+        home_lead_probabilities=np.array([each.home_lead_probability for each in forecasts]),
+        quantiles=np.array([[quantile.value for quantile in each.quantiles] for each in forecasts]),
+    )
 
 
 def predicted(
@@ -98,9 +156,6 @@ def predicted(
     whole = sum(of_others)
     return tuple(predictions), native.Others(whole, point, below.tolist()) if whole else None
 
-
-LEAST_IN_ONE_PASS: Final = 8
-"""Minimum number of queries with the same options that are answered in one pass; fewer are faster one by one."""
 
 _LEAST_SPREAD: Final = 1.0
 """Lower bound of a spread, in points: in the last minutes, most of a distribution may lie on one whole number."""
@@ -290,25 +345,12 @@ class Forecaster:
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
         """Answer queries accepted by `check`, in order, in one batch and with one online state.
 
-        Enough plain queries (`ForecastQuery.is_plain`) with the same options are answered in one pass, all others one
-        by one. Among the others, queries with the same pattern and margin share one computation, for instance the two
-        horizons of a game. Each answer is the same as if the query were alone.
+        Queries with the same pattern and margin share one computation, for instance the two horizons of a game. Each
+        answer is the same as if the query were alone.
         """
-        state = self._active
-        if len(queries) < LEAST_IN_ONE_PASS or self.models.others:
-            return self._one_by_one(queries, state)
-        results: dict[int, Forecast] = {}
-        for group in _plain_groups(queries):
-            query = ColumnsQuery.of([queries[each] for each in group])
-            columns = compiled_columns(self._compiled, self.calibration, state, query, self.version)
-            results.update(zip(group, forecasts_of(*columns, state, query, self._warnings), strict=True))
-        others = [index for index in range(len(queries)) if index not in results]
-        results.update(zip(others, self._one_by_one([queries[each] for each in others], state), strict=True))
-        return [results[index] for index in range(len(queries))]
+        return self._forecast_many(queries, self._active)
 
-    def _one_by_one(self, queries: Sequence[ForecastQuery], state: ActiveState) -> list[Forecast]:
-        if not queries:
-            return []
+    def _forecast_many(self, queries: Sequence[ForecastQuery], state: ActiveState) -> list[Forecast]:
         terms = [state.margin_terms(query, self.max_ratings_days) for query in queries]
         margins = [expected_margin(query, each) for query, each in zip(queries, terms, strict=True)]
         if len(queries) == 1:
@@ -344,8 +386,8 @@ class Forecaster:
         """
         state = state or self._active
         if self.models.others:
-            return columns_of(self._one_by_one(query.queries(), state), state.sequence, self.version)
-        return compiled_columns(self._compiled, self.calibration, state, query, self.version)[0]
+            return columns_of(self._forecast_many(query.queries(), state), state.sequence, self.version)
+        return compiled_columns(self._compiled, self.calibration, state, query, self.version)
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Return the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
@@ -459,15 +501,6 @@ class Forecaster:
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
         return forecast_total(tables, query, expected, well_known=well_known, lead_staked=lead_staked)
-
-
-def _plain_groups(queries: Sequence[ForecastQuery]) -> list[list[int]]:
-    """Return the indices of plain queries, grouped by options; only groups of at least LEAST_IN_ONE_PASS queries."""
-    groups: defaultdict[tuple[Horizon, float, tuple[float, ...]], list[int]] = defaultdict(list)
-    for index, query in enumerate(queries):
-        if query.is_plain:
-            groups[query.horizon, query.alpha, query.quantile_levels].append(index)
-    return [group for group in groups.values() if len(group) >= LEAST_IN_ONE_PASS]
 
 
 def _rounded_up(least: float) -> float:

@@ -15,7 +15,7 @@ from dejavu_models.errors import AlphaTooSmall, Unsupported
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
-from dejavu_models.forecaster.columns import columns_of
+from dejavu_models.forecaster.forecaster import columns_of
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import (

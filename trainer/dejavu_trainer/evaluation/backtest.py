@@ -29,16 +29,7 @@ from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter, TotalFilter
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.figures import ALL, METRICS, MOMENTS, TOTALS, Columns, Figures, Table, pool, read_table
-from dejavu_trainer.evaluation.fold_scores import (
-    ALONE,
-    LINE,
-    PARTS,
-    PLAYERS,
-    REFERENCES,
-    STATIC,
-    score,
-    score_fold,
-)
+from dejavu_trainer.evaluation.fold_scores import ALONE, LINE, PARTS, PLAYERS, REFERENCES, STATIC, score, score_fold
 from dejavu_trainer.evaluation.totals import LINE_RATE, RIVALS, score_totals
 from dejavu_trainer.evaluation.verdict import Check, Verdict, aims_of, judge
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore

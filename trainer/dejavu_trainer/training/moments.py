@@ -9,16 +9,7 @@ from numpy.typing import NDArray
 
 from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.arrays import Floats
-from dejavu_models.moments import (
-    CHANGES,
-    IN_AIR,
-    MOST_CHANGE,
-    MOST_LEAD,
-    NOT_KNOWN,
-    SECONDS,
-    STATES,
-    MomentModel,
-)
+from dejavu_models.moments import CHANGES, IN_AIR, MOST_CHANGE, MOST_LEAD, NOT_KNOWN, SECONDS, STATES, MomentModel
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.data.games import Games, moments_to_array
 

@@ -1,4 +1,9 @@
-"""Ratings that start where a bundle's ratings end and advance with reported finals, and the schedule of the season."""
+"""Ratings that start where a bundle's ratings end and advance with reported finals, and the schedule of the season.
+
+Online state of a model: live ratings and interval trackers, updated by the outcomes in a ledger.
+
+A forecaster uses one online state at a time; the state records its ledger sequence.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,8 @@ from dejavu_feed.off_season import playing_days
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import CODES, MAX_RATINGS_DAYS, RatingFilter, TotalFilter
 from dejavu_models.schedule import NO_TERMS, GameTerms, ScheduleHistory, TotalTerms, game_terms, total_terms
+from dejavu_models.types import AdaptationMode, Horizon
+from dejavu_models.uncertainty.adaptive import Tracker
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.
@@ -236,3 +243,23 @@ def _counted(games: Mapping[str, int], result: GameResult) -> Mapping[str, int]:
 def have_known_games(games: Mapping[str, int], home: str, away: str) -> bool:
     """Return whether both teams have at least KNOWN_GAMES of these games, by team."""
     return min(games.get(home, 0), games.get(away, 0)) >= KNOWN_GAMES
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineState:
+    """State that a forecaster uses in addition to its bundle.
+
+    Attributes:
+        sequence: ledger sequence of the newest outcome applied; 0 if none.
+        mode: adaptation mode; None if adaptation is off.
+        trackers: by horizon and quarter; without a tracker, intervals are those of the model as calibrated.
+        rated: ratings and schedule of the season; None to use those of the bundle.
+    """
+
+    sequence: int = 0
+    mode: AdaptationMode | None = None
+    trackers: Mapping[tuple[Horizon, int], Tracker] = field(default_factory=dict)
+    rated: RatedSchedule | None = None
+
+
+INITIAL: Final = OnlineState()

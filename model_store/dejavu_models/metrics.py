@@ -5,8 +5,6 @@ of a metric, and of the paired difference between two models on the same games. 
 (lower is better) and proper:
 
 =================  ==================================  ================================================================
-`absolute_error`   a point forecast (mean: MAE)        proper for the median
-`squared_error`    a point forecast (root mean: RMSE)  proper for the mean
 `crps`             a whole predictive distribution     Gneiting & Raftery, JASA 102 (2007), section 4.2
 `winkler`          an interval                         Winkler, JASA 67 (1972); Gneiting & Raftery, section 6.2
 `brier`            a probability of an event           Brier, Monthly Weather Review 78 (1950)
@@ -34,16 +32,6 @@ LEVEL: Final = 0.95
 
 LEVEL_SCORE: Final = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0)
 """Standard-normal score at which an interval of LEVEL ends."""
-
-
-def absolute_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
-    """Return |forecast − outcome|, in points, for each game."""
-    return np.abs(_floats(forecast) - _floats(outcome))
-
-
-def squared_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
-    """Return (forecast − outcome)², in points squared, for each game."""
-    return np.square(_floats(forecast) - _floats(outcome))
 
 
 def crps(point: ArrayLike, residuals: ArrayLike, outcome: ArrayLike) -> Floats:
@@ -142,12 +130,6 @@ def winkler(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike, alpha: float
         raise ValueError("the lower end of an interval is above its upper end")
     outside = np.maximum(low - observed, 0.0) + np.maximum(observed - high, 0.0)
     return (high - low) + (2.0 / alpha) * outside
-
-
-def covered(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike) -> NDArray[np.bool_]:
-    """Return whether each closed interval contains its outcome; the mean is the coverage."""
-    observed = _floats(outcome)
-    return (_floats(lower) <= observed) & (observed <= _floats(upper))
 
 
 def leader_probability(lead: ArrayLike) -> Floats:
@@ -290,10 +272,6 @@ class GameBootstrap:
     def mean(self, score: ArrayLike) -> Estimate:
         """Estimate the mean of a score."""
         return self.estimate(lambda mean: mean, score)
-
-    def difference(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
-        """Estimate the mean paired difference to a baseline on the same games; below 0 is better."""
-        return self.estimate(lambda one, other: one - other, score, baseline)
 
     def ratio(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
         """Estimate the ratio of the mean of a score to that of a baseline on the same games; below 1 is better.

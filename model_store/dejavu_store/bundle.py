@@ -44,7 +44,7 @@ from dejavu_models.errors import (
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult
+from dejavu_models.live_ratings import INITIAL, GameResult, OnlineState
 from dejavu_models.manifest import (
     CALIBRATION,
     LINEAR,
@@ -61,7 +61,6 @@ from dejavu_models.manifest import (
     first_error,
 )
 from dejavu_models.moments import MomentModel
-from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import CODES, LEVEL, RatingFilter, RatingSettings, TeamFilter
 from dejavu_models.schedule import GameTerms

@@ -187,7 +187,7 @@ def check_restricted(pod: Manifest) -> None:
 
 def unknown_to_trainer(command: Sequence[str]) -> list[str]:
     """Return the options of a command of the trainer's that the trainer does not have."""
-    from dejavu_trainer.cli.main import main
+    from dejavu_trainer.__main__ import main
 
     with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
         main([command[0], "--help"])

@@ -9,7 +9,7 @@ from tests.support.builders.bundles import without_line
 from tests.support.builders.fixtures import small, small_bundle  # noqa: F401 - fixtures
 
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.online_state import INITIAL
+from dejavu_models.live_ratings import INITIAL
 
 
 @pytest.fixture(scope="session")

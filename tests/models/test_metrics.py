@@ -70,9 +70,6 @@ def test_winkler_is_the_quantile_losses_of_both_ends(lower: float, width: float,
 
 
 def test_scores_of_games_are_what_their_names_say() -> None:
-    assert metrics.absolute_error([1.0, -2.0], [4, -3]).tolist() == [3.0, 1.0]
-    assert metrics.squared_error([1.0, -2.0], [4, -3]).tolist() == [9.0, 1.0]
-    assert metrics.covered([-1, -1, -1, -1], [2, 2, 2, 2], [-1, 2, -1.01, 2.01]).tolist() == [True, True, False, False]
     assert metrics.brier([1.0, 0.5, 0.2], [True, False, True]) == pytest.approx([0.0, 0.25, 0.64])
     found = metrics.log_loss([0.8, 0.8, 0.5, 1.0, 0.0], [True, False, True, True, True])
     assert found == pytest.approx([-math.log(0.8), -math.log(0.2), math.log(2), 0.0, math.inf])
@@ -103,7 +100,7 @@ def test_a_paired_difference_is_sharper_than_the_figures_that_it_compares() -> N
     easy = rng.exponential(5.0, size=1000)
     harder = easy + 0.1 + rng.normal(scale=0.05, size=1000)
     bootstrap = metrics.GameBootstrap(1000)
-    difference = bootstrap.difference(harder, easy)
+    difference = bootstrap.mean(harder - easy)
     assert difference.value == pytest.approx(np.mean(harder - easy))
     assert 0 < difference.lower < 0.1 < difference.upper < 0.12
     assert bootstrap.mean(easy).upper > bootstrap.mean(harder).lower

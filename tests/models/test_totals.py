@@ -16,8 +16,7 @@ from tests.support.harness.present import present
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
-from dejavu_models.online_state import OnlineState
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, OnlineState
 from dejavu_models.totals import MOST_TO_COME, TotalInputs, forecast_total, total_tables
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Forecast, Horizon, MarginSource, TotalForecast
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution

@@ -18,7 +18,7 @@ from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
-from dejavu_trainer.cli.main import main
+from dejavu_trainer.__main__ import main
 from dejavu_trainer.training.recipe import TrainingConfig
 
 QUICK_RECIPE = """

@@ -12,8 +12,7 @@ from dejavu_feed.off_season import season_on
 from dejavu_feed.sites import is_neutral
 from dejavu_models.arrays import Floats
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects
-from dejavu_models.live_ratings import LiveRatings, LiveTotals, RatedSchedule, have_known_games
-from dejavu_models.online_state import OnlineState
+from dejavu_models.live_ratings import LiveRatings, LiveTotals, OnlineState, RatedSchedule, have_known_games
 from dejavu_models.ratings import USUAL_VARIANCES, FilterT, are_usable, ratings_warnings
 from dejavu_models.schedule import GameSchedule, game_terms, total_terms
 from dejavu_models.types import (

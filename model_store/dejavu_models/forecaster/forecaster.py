@@ -16,21 +16,19 @@ from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.moment import TABLES_FROM, Moment
 from dejavu_feed.teams import OPENING_DEVIATION
 from dejavu_models.betting import MarketKind, is_own_market
-from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.components.compiled import UNKNOWN, CompiledGame, CompiledModels
 from dejavu_models.components.component import checked
 from dejavu_models.components.ensemble import POOLED, Ensemble
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
 from dejavu_models.components.linear import MARGIN_SLOPE
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedMoment, UnsupportedTotals
-from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
+from dejavu_models.forecast_query import DEFAULT_ALPHA, ColumnsForecast, ColumnsQuery, ForecastQuery, ScorePattern
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
 from dejavu_models.forecaster.explanation import ForecastPart, explanation
-from dejavu_models.live_ratings import RatedSchedule
+from dejavu_models.live_ratings import INITIAL, OnlineState, RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.moments import MomentModel
 from dejavu_models.native import native
-from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, are_known
 from dejavu_models.totals import Totals, forecast_total

@@ -15,9 +15,8 @@ from dejavu_common.tracing import span
 from dejavu_ledger.errors import ModelsChanged
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.records import IssuedForecast, MarketRecording, SentMarket
-from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
-from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.forecast_query import ColumnsForecast, ColumnsQuery, ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon, TotalForecast

@@ -29,8 +29,7 @@ from dejavu_ledger.queries import learning
 from dejavu_ledger.queries.learning import Newest, SettledGame
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, RatedSchedule
-from dejavu_models.online_state import OnlineState
+from dejavu_models.live_ratings import GameResult, OnlineState, RatedSchedule
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState

@@ -16,12 +16,11 @@ from tests.support.builders.shipped import shipped_bundle
 from typing_extensions import override
 
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side
-from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
-from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.forecast_query import ColumnsForecast, ColumnsQuery, ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
-from dejavu_models.online_state import OnlineState
+from dejavu_models.live_ratings import OnlineState
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_server.forecasting.batcher import Batcher

@@ -17,7 +17,7 @@ from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import expected_margin
-from dejavu_models.online_state import INITIAL, OnlineState
+from dejavu_models.live_ratings import INITIAL, OnlineState
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
     MAX_DIFFERENTIAL,

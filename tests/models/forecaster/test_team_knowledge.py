@@ -16,8 +16,7 @@ from dejavu_models.betting import Market, MarketKind
 from dejavu_models.components.linear import MARGIN_SLOPE
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, RatedSchedule
-from dejavu_models.online_state import OnlineState
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, OnlineState, RatedSchedule
 from dejavu_models.ratings import CODES, USUAL_VARIANCES
 from dejavu_models.types import Forecast, Horizon, MarginSource, WarningReason
 from dejavu_models.uncertainty.adaptive import NORMAL

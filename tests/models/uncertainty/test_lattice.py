@@ -115,8 +115,8 @@ def both(
     """Return a game's distribution alone and from the batch."""
     model = CALIBRATION.model(MarginSource.KNOWN, LiveKind.NONE if live is None else live.kind)
     point, one = lead + gain, np.ones(1)
-    batch = model.distribution(situation.horizon, situation.minute, point * one, lead * one, margin * one, live)
-    return CALIBRATION.game(situation, point, lead, margin, live), batch
+    base = model.base(situation.horizon, situation.minute, point * one, lead * one, margin * one, live)
+    return CALIBRATION.game(situation, point, lead, margin, live), base.finished(base.prediction.below)
 
 
 @given(SITUATIONS, LEADS, GAINS, MARGINS, LIVE)
@@ -230,7 +230,8 @@ def test_the_other_side_has_the_mirrored_distribution(when: tuple[int, int], lea
     if not lead and horizon is Horizon.FINAL and minute in LATE_MINUTES:
         return  # without a leader nothing is towards one
     leads, margins = np.array([lead, -lead], dtype=float), np.array([margin, -margin])
-    made = MODEL.distribution(horizon, minute, points_of(leads, margins), leads, margins)
+    base = MODEL.base(horizon, minute, points_of(leads, margins), leads, margins)
+    made = base.finished(base.prediction.below)
     assert made.mass[0] == pytest.approx(made.mass[1][::-1], abs=1e-9)
 
 
@@ -304,4 +305,4 @@ def test_tables_with_live_inputs_want_those_of_their_kind(kind: LiveKind) -> Non
     other, zero = next(each for each in BEST_FIRST if each is not kind), np.zeros(1)
     for live in (None, LiveColumns(np.array([90.0]), np.array([1.0]), np.array([0.1]), other)):
         with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
-            symmetric_model(kind).distribution(Horizon.FINAL, 24, zero, zero, zero, live)
+            symmetric_model(kind).base(Horizon.FINAL, 24, zero, zero, zero, live)

@@ -36,8 +36,7 @@ from dejavu_ledger.errors import LedgerUnavailable
 from dejavu_ledger.queries import learning
 from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.online_state import OnlineState
+from dejavu_models.live_ratings import GameResult, LiveRatings, OnlineState, RatedSchedule
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon

@@ -80,7 +80,7 @@ def test_simulate_does_not_write_over_a_season_unless_told(tmp_path: Path) -> No
 
 
 def test_a_missing_extra_is_told_by_name() -> None:
-    program = "import sys; sys.modules['pyarrow'] = None; from dejavu_trainer.cli.main import main; main(['--help'])"
+    program = "import sys; sys.modules['pyarrow'] = None; from dejavu_trainer.__main__ import main; main(['--help'])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "pyarrow is not installed" in done.stderr
@@ -89,7 +89,7 @@ def test_a_missing_extra_is_told_by_name() -> None:
 
 
 def test_commands_that_do_not_train_do_not_load_torch() -> None:
-    program = "import sys; from dejavu_trainer.cli import evaluate, fit, games, main; sys.exit('torch' in sys.modules)"
+    program = "import sys; from dejavu_trainer.cli import evaluate, fit, games; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
 
 

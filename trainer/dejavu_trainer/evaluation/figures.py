@@ -113,8 +113,8 @@ def _log_loss(outcome: Floats, probability: Floats) -> Floats:
 
 
 _LOSSES: Final[dict[str, tuple[tuple[str, ...], Callable[..., Floats]]]] = {
-    "mae": (("point",), lambda outcome, point: metrics.absolute_error(point, outcome)),
-    "rmse": (("point",), lambda outcome, point: metrics.squared_error(point, outcome)),
+    "mae": (("point",), lambda outcome, point: np.abs(point - outcome)),
+    "rmse": (("point",), lambda outcome, point: np.square(point - outcome)),
     "crps": (("crps",), lambda _, crps: crps),
     "brier": (("probability",), lambda outcome, probability: metrics.brier(probability, outcome > 0)),
     "log_loss": (("probability",), _log_loss),

@@ -168,7 +168,7 @@ def held(columns: Columns, outcomes: Floats) -> Columns:
     result = {name: values.astype(np.float32) for name, values in columns.items()}
     for level in LEVELS:
         lower, upper = (result[f"{end}_{level}"].astype(np.float64) for end in ("lower", "upper"))
-        result[f"held_{level}"] = metrics.covered(lower, upper, outcomes).astype(np.bool_)
+        result[f"held_{level}"] = (lower <= outcomes) & (outcomes <= upper)
     return result
 
 

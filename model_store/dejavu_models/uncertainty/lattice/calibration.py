@@ -1,6 +1,6 @@
 """Calibration of a bundle: the tables for each kind of request, and the distribution of one game on whole numbers.
 
-A game's distribution is by the compiled models. The reference is `MarginModel.distribution`, which the trainer uses:
+A game's distribution is by the compiled models. The reference is `MarginModel.base`, which the trainer uses:
 results equal within rounding. A forecast needs few values of its distribution, the two ends of an interval and a
 probability, which are computed in closed form.
 """
@@ -49,7 +49,7 @@ ROUNDING: Final = 1e-3
 
 
 def margin_tables(model: MarginModel, horizon: Horizon, minute: int) -> Any:
-    """Return the tables of a horizon and minute in the compiled models; `MarginModel.distribution` is the reference.
+    """Return the tables of a horizon and minute in the compiled models; `MarginModel.base` is the reference.
 
     The distribution of a game is their `game(center, lead, margin, points, side, phase, opinion, others)`: points, side
     and phase as in `LiveColumns`, 0 without live inputs; the others as in `LatticeCalibration.game`.

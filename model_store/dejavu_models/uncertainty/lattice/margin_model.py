@@ -268,29 +268,12 @@ class MarginModel:
         margins: Floats,
         live: LiveColumns | None = None,
     ) -> Base:
-        """Return the distributions of the linear models on n games, before the pool; arguments as of `distribution`."""
-        live = self._used(live)
-        row = ROWS[horizon, minute]
-        pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
-        # Not a product of matrices, whose rounding depends on the number of games.
-        scales = np.exp((scale_terms(horizon, minute, leads, margins, pace) * self.scale[row]).sum(axis=1))
-        return Base(self, horizon, minute, centers, leads, margins, live, pace, scales)
-
-    def distribution(
-        self,
-        horizon: Horizon,
-        minute: int,
-        points: Floats,
-        leads: Floats,
-        margins: Floats,
-        live: LiveColumns | None = None,
-    ) -> LatticeDistribution:
-        """Return the distributions of the differentials of n games at a horizon, if only the linear models count.
+        """Return the distributions of the linear models on n games, before the pool.
 
         Args:
             horizon: the horizon.
             minute: number of minutes played.
-            points: (n,), point forecasts of the linear models, in points, with the shifts of the live inputs if they
+            centers: (n,), point forecasts of the linear models, in points, with the shifts of the live inputs if they
                 are used.
             leads: (n,), differentials after the minute, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
@@ -299,8 +282,12 @@ class MarginModel:
         Raises:
             ValueError: if live inputs are missing, or of another kind.
         """
-        base = self.base(horizon, minute, points, leads, margins, live)
-        return base.finished(base.prediction.below)
+        live = self._used(live)
+        row = ROWS[HORIZONS.index(horizon), minute]
+        pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
+        # Not a product of matrices, whose rounding depends on the number of games.
+        scales = np.exp((scale_terms(horizon, minute, leads, margins, pace) * self.scale[row]).sum(axis=1))
+        return Base(self, horizon, minute, centers, leads, margins, live, pace, scales)
 
     def shares(self, horizon: Horizon, minute: int, standardized: Floats, leads: Floats) -> Floats:
         """Return the shares of the shapes below standardized edges, (n, edges)."""

@@ -7,9 +7,8 @@ from typing import Final
 import numpy as np
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import InvalidMargin, InvalidPattern, InvalidQuantile
-from dejavu_models.forecast_query import DEFAULT_ALPHA, check_level_count
+from dejavu_models.forecast_query import DEFAULT_ALPHA, ColumnsForecast, ColumnsQuery, check_level_count
 from dejavu_server.api.converters.field_errors import InvalidBatch
 from dejavu_server.api.converters.fields import what_if_horizon
 

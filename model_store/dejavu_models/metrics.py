@@ -143,10 +143,7 @@ def brier(probability: ArrayLike, happened: ArrayLike) -> Floats:
     Raises:
         ValueError: if a probability is not in [0, 1].
     """
-    stated = _floats(probability)
-    if not np.all((stated >= 0.0) & (stated <= 1.0)):
-        raise ValueError("a probability is outside [0, 1]")
-    return np.square(stated - np.asarray(happened, dtype=np.bool_))
+    return np.square(_probabilities(probability) - np.asarray(happened, dtype=np.bool_))
 
 
 def log_loss(probability: ArrayLike, happened: ArrayLike) -> Floats:
@@ -155,11 +152,16 @@ def log_loss(probability: ArrayLike, happened: ArrayLike) -> Floats:
     Raises:
         ValueError: if a probability is not in [0, 1].
     """
-    stated = _floats(probability)
-    if not np.all((stated >= 0.0) & (stated <= 1.0)):
-        raise ValueError("a probability is outside [0, 1]")
+    stated = _probabilities(probability)
     with np.errstate(divide="ignore"):
         return -np.log(np.where(np.asarray(happened, dtype=np.bool_), stated, 1.0 - stated))
+
+
+def _probabilities(values: ArrayLike) -> Floats:
+    stated = _floats(values)
+    if not np.all((stated >= 0.0) & (stated <= 1.0)):
+        raise ValueError("a probability is outside [0, 1]")
+    return stated
 
 
 ECE_BINS = 20

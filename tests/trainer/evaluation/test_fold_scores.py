@@ -52,7 +52,7 @@ from dejavu_trainer.training import linear
 from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear
 from dejavu_trainer.training.ratings import RatedGames, rate_players
-from dejavu_trainer.training.served_tables import ServedTables, live_columns
+from dejavu_trainer.training.weights import ServedTables, live_columns
 
 
 @pytest.fixture(scope="module")

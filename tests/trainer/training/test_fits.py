@@ -32,7 +32,6 @@ from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, linear_point
 from dejavu_trainer.training.moments import MIN_GAMES as MIN_MOMENTS
 from dejavu_trainer.training.moments import fit_moments
 from dejavu_trainer.training.ratings import RatedGames
-from dejavu_trainer.training.served_tables import ServedTables
 from dejavu_trainer.training.totals import (
     MIN_GAMES,
     TotalGames,
@@ -42,6 +41,7 @@ from dejavu_trainer.training.totals import (
     frozen_totals,
     total_games,
 )
+from dejavu_trainer.training.weights import ServedTables
 
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
 UNKNOWN, KNOWN = MarginSource.UNKNOWN, MarginSource.KNOWN

@@ -25,7 +25,7 @@ from dejavu_trainer.training import weights as learning
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.linear import fit_linear, linear_points
 from dejavu_trainer.training.ratings import RatedGames
-from dejavu_trainer.training.served_tables import ServedTables
+from dejavu_trainer.training.weights import ServedTables
 
 OFF = 0.4
 """Error of the linear models in some tests, in scales."""

@@ -43,7 +43,7 @@ from dejavu_trainer.evaluation.references import logistic_regression, persistenc
 from dejavu_trainer.training.calibrate import CalibratedModels
 from dejavu_trainer.training.linear import have_line, linear_points
 from dejavu_trainer.training.ratings import LineupGames, RatedGames, carry, margins_with_frozen_ratings, rate_players
-from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables
+from dejavu_trainer.training.weights import ServedTables, fits_live_tables
 
 
 def season_factors(points: Floats, tables: ServedTables, margins: Floats) -> Floats:

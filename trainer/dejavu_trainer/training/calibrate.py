@@ -43,8 +43,14 @@ from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, have_line, l
 from dejavu_trainer.training.moments import fit_moments
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_players, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainingConfig
-from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables, live_columns, live_rows, opinions_on
-from dejavu_trainer.training.weights import learn_weights
+from dejavu_trainer.training.weights import (
+    ServedTables,
+    fits_live_tables,
+    learn_weights,
+    live_columns,
+    live_rows,
+    opinions_on,
+)
 
 R = TypeVar("R")
 

@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import from_npz
 from dejavu_models.errors import BundleError
-from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import MANIFEST, check_answers, load_contents, parse_manifest, read_manifest
 from dejavu_store.default_bundles import default_bundle
 

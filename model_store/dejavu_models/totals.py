@@ -23,9 +23,9 @@ from dejavu_models.ratings import RatingSettings, TotalFilter
 from dejavu_models.types import (
     CASES,
     DISTRIBUTION_LEVELS,
-    HORIZONS,
     MAX_DIFFERENTIAL,
     MAX_SLOTS,
+    ROWS,
     WITHOUT_LINE,
     Horizon,
     MarginSource,
@@ -34,7 +34,6 @@ from dejavu_models.types import (
 )
 from dejavu_models.uncertainty.lattice.calibration import native_shapes
 from dejavu_models.uncertainty.lattice.distribution import TOLERANCE, WholeNumberDistribution, around_point
-from dejavu_models.uncertainty.lattice.margin_model import ROWS
 from dejavu_models.uncertainty.lattice.shapes import (
     ONE_SHAPE,
     SHAPE_LEVELS,
@@ -158,8 +157,8 @@ class TotalModel:
 
     def __post_init__(self) -> None:
         check_tables(self, FORMS)
-        for row, (index, minute) in enumerate(CASES):
-            terms = scale_terms(HORIZONS[index], minute, _OUTERMOST, _LEAST_AND_MOST, float(self.log_mean[row]))
+        for (horizon, minute), row in ROWS.items():
+            terms = scale_terms(horizon, minute, _OUTERMOST, _LEAST_AND_MOST, float(self.log_mean[row]))
             check_log_scales(terms @ self.scale[row])
 
     def to_come(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> Floats:
@@ -171,7 +170,7 @@ class TotalModel:
             inputs: inputs of the games.
         """
         # Summed term by term, not as a matrix product, whose order of summation depends on the number of games.
-        terms = point_terms(horizon, inputs) * self.point[ROWS[HORIZONS.index(horizon), minute]]
+        terms = point_terms(horizon, inputs) * self.point[ROWS[horizon, minute]]
         result: Floats = np.clip(terms.sum(axis=1), 0.0, MOST_TO_COME)
         return result
 
@@ -183,7 +182,7 @@ class TotalModel:
             minute: number of minutes played.
             inputs: inputs of the games; points must be whole.
         """
-        row = ROWS[HORIZONS.index(horizon), minute]
+        row = ROWS[horizon, minute]
         to_come = self.to_come(horizon, minute, inputs)
         logs = scale_terms(horizon, minute, inputs, to_come, float(self.log_mean[row])) * self.scale[row]
         standardized = (_EDGES - to_come[:, None]) / np.exp(logs.sum(axis=1))[:, None]
@@ -203,7 +202,7 @@ def total_tables(model: TotalModel, horizon: Horizon, minute: int) -> Any:
     and the expected final total before tip-off, 0 if unknown, all in points. It has a `point`, `cumulative(total)`, the
     probability of a total or less, and `quantiles(levels)`, the least totals not exceeded with these probabilities.
     """
-    row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+    row, final = ROWS[horizon, minute], horizon is Horizon.FINAL
     late = final and minute >= LATE
     return native.PointTables(
         native_shapes(
@@ -317,7 +316,7 @@ def forecast_total(
     if market is not None:
         # The bookmaker knows the teams; the model may not.
         given = query.live.pregame_total
-        own = is_own_market(market, given, final=query.horizon is Horizon.FINAL)
+        own = is_own_market(market, given, query.horizon)
         unrated = expected is None or (given is None and not well_known) or own
         answer = evaluate_market(
             market, lambda total: 1 - game.cumulative(total - 1), unrated=unrated, lead_staked=lead_staked

@@ -23,6 +23,7 @@ from dejavu_models.errors import BundleCorrupt, BundleError, BundleNotFound, quo
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import (
+    MAX_MANIFEST,
     check_fit,
     component_classes,
     load_contents,

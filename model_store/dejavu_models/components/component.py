@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.features import LIVE_COLUMNS, PATH, Rows
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.types import MAX_SLOTS, ROWS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import EDGES
 from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
 

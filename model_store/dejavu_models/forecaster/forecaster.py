@@ -39,7 +39,6 @@ from dejavu_models.types import (
     ComponentPrediction,
     ExpectedMarginTerms,
     Forecast,
-    Horizon,
     MarginSource,
     ModelInfo,
     SimilarGame,

@@ -22,6 +22,7 @@ from typing import TypeVar
 import structlog
 
 from dejavu_common.activity import Activity
+from dejavu_common.slots import Holdings
 from dejavu_models.forecast_query import ColumnsForecast, ColumnsQuery, ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.results import Failed, Result

@@ -22,9 +22,7 @@ from tests.support.builders.record_book import (
 
 from dejavu_ledger.queries import scorecards
 from dejavu_ledger.queries.scorecards import ScoreFilter
-from dejavu_ledger.records import IssuedForecast, ShadowForecast
-from dejavu_models.comparison import PERSISTENCE, PairedForecasts
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
+from dejavu_models.comparison import PERSISTENCE
 
 THIRD, REPLAY = "0022500003", "9900000007"
 

@@ -26,7 +26,7 @@ from dejavu_ledger.database import sql
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries.model_changes import newest_change
 from dejavu_ledger.records import IssuedForecast, ShadowForecast
-from dejavu_models.comparison.gate import GateDecision, GateSettings, Judgement
+from dejavu_models.comparison import GateDecision, GateSettings, Judgement
 from dejavu_models.errors import InvalidHorizon
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon

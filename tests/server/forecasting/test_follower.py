@@ -25,6 +25,9 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.errors import LedgerUnavailable, ModelsChanged
 from dejavu_ledger.ledger import MODEL_CHANGE
 from dejavu_models.comparison import GateDecision, Judgement
+from dejavu_models.errors import BundleCorrupt, BundleNotFound
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import Manifest
 from dejavu_models.types import AdaptationMode
 from dejavu_server.access.policy import CallKind
 from dejavu_server.api.models.service import ModelService, StoredModels

@@ -40,6 +40,7 @@ from dejavu_store.bundle import (
     publish,
     read_manifest,
 )
+from dejavu_store.bundle_store import MANIFESTS, ModelStore
 from dejavu_store.default_bundles import default_bundle
 
 if TYPE_CHECKING:

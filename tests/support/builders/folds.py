@@ -14,22 +14,25 @@ from tests.support.builders.made_once import computed_once
 from dejavu_feed.live_inputs import COLUMNS
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
+from dejavu_models.components.component import DejavuConfig
 from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.features import LIVE_CHANNELS, OUTPUTS, STEP_CHANNELS, Rows
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.components.lstm import Lstm
-from dejavu_models.components.settings import DejavuConfig
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.shapes import LEVELS
+from dejavu_trainer.data.events import no_box_scores
+from dejavu_trainer.data.games import Games, no_moments
 from dejavu_trainer.evaluation.backtest import BacktestResult, RunProvenance, result_of
-from dejavu_trainer.evaluation.figures import ALPHAS, LEVELS, MARGINS, Columns, Figures, Table
+from dejavu_trainer.evaluation.figures import ALPHAS, MARGINS, Columns, Figures, Table
 from dejavu_trainer.evaluation.fold_scores import SERVED, STATIC, score_fold
-from dejavu_trainer.training.calibrate import conformalized, fit_tables
+from dejavu_trainer.training.calibrate import conformalized, fit_tables, training_games
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
-from dejavu_trainer.training.served_tables import live_rows
+from dejavu_trainer.training.weights import live_rows
 
 
 def rated_walks(games_a_season: int, seasons: range, seed: int) -> RatedGames:

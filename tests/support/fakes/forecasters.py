@@ -12,9 +12,8 @@ from typing_extensions import override
 from dejavu_models import betting
 from dejavu_models.errors import AlphaTooSmall, Unsupported
 from dejavu_models.forecast_query import ColumnsForecast, ColumnsQuery, ForecastQuery
-from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
-from dejavu_models.forecaster.forecaster import columns_of
+from dejavu_models.forecaster.forecaster import Forecaster, columns_of
 from dejavu_models.live_ratings import INITIAL, OnlineState
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import (

@@ -29,10 +29,10 @@ from dejavu_feed.pattern import Score, elapsed_seconds, period_of
 from dejavu_feed.replay.games import simulate_game
 from dejavu_feed.replay.http_server import LocalServer, Response
 from dejavu_feed.teams import TEAMS
+from dejavu_models.components.component import Advance
 from dejavu_models.live_ratings import GameResult
-from dejavu_trainer.data.fetch import FetchResult, fetch
-from dejavu_trainer.data.retries import RetryingClient
-from dejavu_trainer.execution import Advance, Progress
+from dejavu_trainer.data.fetch import FetchResult, RetryingClient, fetch
+from dejavu_trainer.execution import Progress
 
 Fault = Callable[[Response], Response]
 

@@ -15,7 +15,7 @@ from tests.support.harness.present import present
 
 from dejavu_feed.errors import DataError
 from dejavu_models.metrics import ECE_BINS, probability_bin
-from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.types import HORIZONS, ROWS, Horizon
 from dejavu_trainer.evaluation.figures import (
     ALL,
     BANDS,

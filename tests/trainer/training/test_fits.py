@@ -19,6 +19,7 @@ from tests.support.builders.folds import (
 from tests.support.harness.present import present
 from tests.trainer.harness import assert_intervals_hold
 
+from dejavu_models.components.component import ignore
 from dejavu_models.components.dejavu import BIN_CENTERS
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.linear import CUBE
@@ -26,7 +27,6 @@ from dejavu_models.moments import IN_AIR, MOST_CHANGE, MOST_LEAD, NOT_KNOWN, SEC
 from dejavu_models.ratings import TotalFilter
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games, no_moments
-from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.calibrate import fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, linear_points
 from dejavu_trainer.training.moments import MIN_GAMES as MIN_MOMENTS

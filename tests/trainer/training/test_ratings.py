@@ -12,12 +12,12 @@ from tests.support.harness.present import present
 
 from dejavu_feed.box_score import MARKS
 from dejavu_feed.teams import TEAMS
+from dejavu_models.components.component import ignore
 from dejavu_models.forecaster.active_state import Expectations, RatedGame
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.calibrate import frozen_before_each_season
 from dejavu_trainer.training.ratings import (
     carry,

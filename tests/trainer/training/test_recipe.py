@@ -20,8 +20,8 @@ from dejavu_feed.live_inputs import POSSESSION_FROM
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.component import DejavuConfig, LstmConfig
 from dejavu_models.components.ensemble import Ensemble
-from dejavu_models.types import CASES, HORIZONS, WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.margin_model import ROWS, LiveKind
+from dejavu_models.types import CASES, ROWS, WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.margin_model import LiveKind
 from dejavu_models.uncertainty.lattice.shapes import UNRANKED
 from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.training.calibrate import (

@@ -14,13 +14,13 @@ from tests.support.builders.folds import database_of, rated_walks, steady_lstm
 from tests.support.builders.models import symmetric_model
 
 from dejavu_models.arrays import Floats
+from dejavu_models.components.component import ignore
 from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.ensemble import CELLS, Ensemble, Weights, cell_of
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.types import CASES, LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.margin_model import LiveKind
-from dejavu_trainer.execution import ignore
 from dejavu_trainer.training import weights as learning
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.linear import fit_linear, linear_points

@@ -18,10 +18,11 @@ from rich.progress import Progress as RichProgress
 from dejavu_common import build
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError, FeedError
+from dejavu_models.components.component import Advance
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
 from dejavu_trainer.data.plays import SeasonFile, season_files, season_path
-from dejavu_trainer.execution import Advance, Execution, Progress, cores
+from dejavu_trainer.execution import Execution, Progress, cores
 from dejavu_trainer.training.recipe import TrainingConfig, parse_recipe, read_toml
 
 LINE_SECONDS: Final = 10.0

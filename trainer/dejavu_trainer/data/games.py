@@ -33,10 +33,10 @@ from dejavu_feed.live_inputs import NO_LIVE_INPUTS, numbers
 from dejavu_feed.pattern import OVERTIME_SECONDS, REGULATION_MINUTES, Score, inputs_from_scores, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats, Singles
+from dejavu_models.components.component import Advance, ignore
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.data.events import no_box_scores, read_box_scores
 from dejavu_trainer.data.plays import NEUTRAL, RECORDED, SeasonFile, complete, read_plays, season_files, season_path
-from dejavu_trainer.execution import Advance, ignore
 
 UNKNOWN: Final = -1
 """Total points that are not known."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 from dejavu_feed.files.plays_format import COLUMNS
 from dejavu_feed.replay.games import simulate_game
 from dejavu_feed.teams import TEAMS
-from dejavu_trainer.execution import Advance, ignore
+from dejavu_models.components.component import Advance, ignore
 
 GAMES_A_SEASON: Final = 1230
 """82 games for each of 30 teams, 41 of them at home."""

@@ -24,6 +24,7 @@ import numpy as np
 
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
+from dejavu_models.components.component import Advance, ignore
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter, TotalFilter
@@ -32,7 +33,7 @@ from dejavu_trainer.evaluation.figures import ALL, METRICS, MOMENTS, TOTALS, Col
 from dejavu_trainer.evaluation.fold_scores import ALONE, LINE, PARTS, PLAYERS, REFERENCES, STATIC, score, score_fold
 from dejavu_trainer.evaluation.totals import LINE_RATE, RIVALS, score_totals
 from dejavu_trainer.evaluation.verdict import Check, Verdict, aims_of, judge
-from dejavu_trainer.execution import HERE, Advance, Execution, ignore
+from dejavu_trainer.execution import HERE, Execution
 from dejavu_trainer.lineage import digest_of
 from dejavu_trainer.training.calibrate import NO_CACHE, StageCache, fit_recipe
 from dejavu_trainer.training.ratings import carry, margins_with_frozen_ratings, rate_players

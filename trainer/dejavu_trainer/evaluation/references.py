@@ -165,7 +165,7 @@ class ResidualDistribution:
 
 def held(columns: Columns, outcomes: Floats) -> Columns:
     """Return scores in single precision, and which outcomes are between the ends of the intervals, inclusive."""
-    result = {name: values.astype(np.float32) for name, values in columns.items()}
+    result: Columns = {name: values.astype(np.float32) for name, values in columns.items()}
     for level in LEVELS:
         lower, upper = (result[f"{end}_{level}"].astype(np.float64) for end in ("lower", "upper"))
         result[f"held_{level}"] = (lower <= outcomes) & (outcomes <= upper)

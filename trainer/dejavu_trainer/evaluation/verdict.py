@@ -577,7 +577,7 @@ class Aim(NamedTuple):
     def _shown(self, found: Estimate | None) -> str:
         if found is None:
             return "too few games"
-        return f"{found.scaled(100):+.2f} %" if self.reference else f"{found:.4f}"
+        return f"{found.in_percent:+.2f} %" if self.reference else f"{found:.4f}"
 
 
 _TO_LINEAR, _TO_LOGISTIC = "relative to the linear model", "relative to the logistic regression"
@@ -652,6 +652,6 @@ def _overtime(figures: Figures) -> Iterator[Check]:
         yield Check(
             name="final in overtime: coverage at 95 %",
             promise=f"within {100 * OVERTIME_REACH:g} points",
-            found=f"{found.scaled(100):.1f} %",
+            found=f"{found.in_percent:.1f} %",
             passed=abs(found.value - 0.95) <= OVERTIME_REACH,
         )

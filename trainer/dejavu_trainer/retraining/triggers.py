@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, Final, Self
 
 import numpy as np
@@ -30,7 +29,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.manifest import Manifest
 from dejavu_models.ratings import MAX_RATINGS_DAYS
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.normal_scores import NORMAL, radius_of_alpha
+from dejavu_models.uncertainty.adaptive import NORMAL, radius_of_alpha
 from dejavu_trainer.data.games import Games, ranges
 from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS
 from dejavu_trainer.execution import HERE, Execution

@@ -22,7 +22,7 @@ from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.components.component import Component, TrainingGames
+from dejavu_models.components.component import Advance, Component, TrainingGames, ignore
 from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.ensemble import POOLED, Ensemble, Weights, component_class
 from dejavu_models.components.linear import LinearModels
@@ -36,7 +36,7 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.margin_model import COLUMNS, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.shapes import UNRANKED, ranks_of
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import Advance, Progress, ignore
+from dejavu_trainer.execution import Progress
 from dejavu_trainer.lineage import code_version, digest_of
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, have_line, linear_points, out_of_season_points

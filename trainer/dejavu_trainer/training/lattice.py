@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, ROWS, Horizon
 from dejavu_models.uncertainty.lattice.margin_model import (
     CELLS_FROM,
     CENTERS,
     LATE,
     PACE_TERMS,
-    ROWS,
     SHIFT_TERMS,
     WIN_TERMS,
     LiveColumns,

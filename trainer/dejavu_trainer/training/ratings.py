@@ -10,9 +10,9 @@ The ratings of players are fitted with the effect of line-ups on the expected ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from dejavu_feed.box_score import MARKS, Lineups, lineups
 from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.arrays import Floats
+from dejavu_models.components.component import Advance
 from dejavu_models.player_ratings import SHAPE, LineupDifferences, LineupWeights, PlayerRatings, place_of
 from dejavu_models.ratings import FilterT, RatingFilter, RatingSettings, TeamFilter, carried_expectations
-from dejavu_models.schedule import GameSchedule, GameTerms, ScheduleHistory, TotalTerms, game_terms, total_terms
+from dejavu_models.schedule import GameTerms, ScheduleHistory, TotalTerms, game_terms, total_terms
 from dejavu_trainer.data.events import SeenLine
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import Advance
 
 TermsT = TypeVar("TermsT", GameTerms, TotalTerms)
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
+from dejavu_models.components.component import Advance
 from dejavu_models.ratings import TotalFilter
 from dejavu_models.totals import CENTERS, LATE, POINT_TERMS, TotalInputs, TotalModel, Totals, point_terms, scale_terms
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import Advance
 from dejavu_trainer.training.lattice import LateShapes, fit_scales, fit_shapes, least_squares, standardized
 from dejavu_trainer.training.linear import season_parts
 from dejavu_trainer.training.ratings import carried, fit_settings, frozen, totals_terms

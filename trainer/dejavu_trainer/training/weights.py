@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
+from dejavu_models.components.component import Advance
 from dejavu_models.components.ensemble import CELLS, Ensemble, GameOpinions, Weights, cell_of
 from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.types import CASES, HORIZONS, LINEAR, LINEAR_SOURCES, MAX_SLOTS, MarginSource
@@ -26,7 +27,6 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.margin_model import COLUMNS, Base, LiveColumns, LiveKind, MarginModel, is_used
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import Advance
 from dejavu_trainer.training.linear import linear_points
 from dejavu_trainer.training.ratings import RatedGames
 

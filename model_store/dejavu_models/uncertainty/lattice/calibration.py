@@ -18,7 +18,7 @@ import numpy as np
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.arrays import Floats, from_npz, stacked, to_npz, unstacked
 from dejavu_models.native import native
-from dejavu_models.types import HORIZONS, WITHOUT_LINE, Horizon, Interval, MarginSource
+from dejavu_models.types import ROWS, WITHOUT_LINE, Horizon, Interval, MarginSource
 from dejavu_models.uncertainty.adaptive import LEVEL_SCORES, NORMAL
 from dejavu_models.uncertainty.lattice.distribution import FLOOR, LARGEST, TOLERANCE, around_point
 from dejavu_models.uncertainty.lattice.margin_model import (
@@ -28,7 +28,6 @@ from dejavu_models.uncertainty.lattice.margin_model import (
     COLUMNS,
     JOINT_WEIGHT,
     LATE,
-    ROWS,
     SMALLEST,
     TABLES,
     Base,
@@ -59,7 +58,7 @@ def margin_tables(model: MarginModel, horizon: Horizon, minute: int) -> Any:
     places of these games in them. They are the point forecasts, (n,), P(the home team leads), (n,), not adapted, and
     the quantiles, (n, levels).
     """
-    row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+    row, final = ROWS[horizon, minute], horizon is Horizon.FINAL
     cells = final and minute >= CELLS_FROM
     at, levels = knots(model.ranks[row])
     return native.MarginTables(

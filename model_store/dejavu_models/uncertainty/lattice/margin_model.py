@@ -283,7 +283,7 @@ class MarginModel:
             ValueError: if live inputs are missing, or of another kind.
         """
         live = self._used(live)
-        row = ROWS[HORIZONS.index(horizon), minute]
+        row = ROWS[horizon, minute]
         pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
         # Not a product of matrices, whose rounding depends on the number of games.
         scales = np.exp((scale_terms(horizon, minute, leads, margins, pace) * self.scale[row]).sum(axis=1))

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from dejavu_models.arrays import Floats, check_array
-from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.types import CASES, ROWS, Horizon
 
 SHAPE_LEVELS: Final[Floats] = np.concatenate(
     [[0.0005, 0.001, 0.0025, 0.005], np.arange(1, 100) / 100, [0.995, 0.9975, 0.999, 0.9995]]
@@ -170,10 +170,10 @@ _LEAST_RANK_STEP: Final = 1e-6
 
 def cells() -> list[list[int]]:
     """Return the rows of CASES by cell."""
-    rows: dict[tuple[int, int], list[int]] = {}
-    for row, (index, minute) in enumerate(CASES):
-        last = min(each for each in _LAST_MINUTES[HORIZONS[index]] if each >= minute)
-        rows.setdefault((index, last), []).append(row)
+    rows: dict[tuple[Horizon, int], list[int]] = {}
+    for (horizon, minute), row in ROWS.items():
+        last = min(each for each in _LAST_MINUTES[horizon] if each >= minute)
+        rows.setdefault((horizon, last), []).append(row)
     return list(rows.values())
 
 

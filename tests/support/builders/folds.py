@@ -23,11 +23,10 @@ from dejavu_models.components.lstm import Lstm
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.shapes import LEVELS
 from dejavu_trainer.data.events import no_box_scores
 from dejavu_trainer.data.games import Games, no_moments
 from dejavu_trainer.evaluation.backtest import BacktestResult, RunProvenance, result_of
-from dejavu_trainer.evaluation.figures import ALPHAS, MARGINS, Columns, Figures, Table
+from dejavu_trainer.evaluation.figures import ALPHAS, LEVELS, MARGINS, Columns, Figures, Table
 from dejavu_trainer.evaluation.fold_scores import SERVED, STATIC, score_fold
 from dejavu_trainer.training.calibrate import conformalized, fit_tables, training_games
 from dejavu_trainer.training.linear import fit_linear

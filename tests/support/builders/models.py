@@ -22,7 +22,6 @@ from dejavu_models.components.features import LIVE_COLUMNS, Rows
 from dejavu_models.components.lstm import Lstm, LstmOutputs
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.totals import SCALE_TERMS
 from dejavu_models.types import CASES, HORIZONS, LINEAR, LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.margin_model import (
@@ -30,6 +29,7 @@ from dejavu_models.uncertainty.lattice.margin_model import (
     CENTERS,
     LATE_MINUTES,
     PACE_TERMS,
+    SCALE_TERMS,
     SHIFT_TERMS,
     WIN_TERMS,
     LiveKind,

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dejavu_common.processes import replace_in_command_line, thread_count
+from dejavu_common.processes import raise_file_limit, replace_in_command_line, thread_count
 from dejavu_server import worker_main
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def main() -> None:
     """Run a fork server until the supervisor ends or closes the socket; in each process that it forks, run a worker."""
     supervisor = int(sys.argv[1])
     worker_main.prepare(supervisor)
+    raise_file_limit()  # the supervisor, which raises its own, may not have got that far
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a descriptor
         os.dup2(nothing.fileno(), 0)

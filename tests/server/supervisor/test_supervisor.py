@@ -62,6 +62,14 @@ def test_workers_share_the_port_and_the_ledger(server: SpawnedServer) -> None:
     assert len({response.forecast.sequence for response, _ in answers}) == 1
 
 
+def test_workers_open_as_many_files_as_the_hard_limit_allows(tmp_path: Path) -> None:
+    hard = psutil.Process().rlimit(psutil.RLIMIT_NOFILE)[1]
+    within = ("prlimit", f"--nofile=256:{hard}")
+    with spawned_server("--workers", "2", "--ledger", ledger_in(tmp_path), within=within) as server:
+        assert server.address
+        assert {worker.rlimit(psutil.RLIMIT_NOFILE) for worker in server.workers} == {(hard, hard)}
+
+
 @pytest.mark.parametrize(
     ("option", "address", "said"),
     [("--listen", "address", ""), ("--metrics-listen", "metrics", "cannot serve metrics on {}: ")],

@@ -194,6 +194,6 @@ def test_of_games_in_play_the_part_that_is_gone_is_named(
     opened.open("/", f'[data-game="{IN_PLAY}"]')
     assert title in opened.problem(key)
     assert opened.page.locator("[data-problem]").count() == 1
-    assert opened.page.locator(".connection").get_attribute("data-state") == "broken"
+    opened.page.wait_for_selector('.connection[data-state="broken"]')
     assert opened.page.locator(".connection").inner_text() == f"no {key}"
     assert opened.page.locator('.badge[data-state="live"]').count() == 0, "nothing is green"

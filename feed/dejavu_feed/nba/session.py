@@ -108,20 +108,22 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _WatchedSecure
 
 
+_POOLS: Final = {"http": _Pool, "https": _SecurePool}
+
+
 class _Adapter(HTTPAdapter):
     """Sends requests over watched connections, directly or through a proxy."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Create the pools of connections."""
         super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Return the pools of connections through a proxy."""
         manager = super().proxy_manager_for(proxy, **options)
-        if not isinstance(manager, urllib3.ProxyManager):
-            return manager  # of SOCKS, with connections of its own
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        if isinstance(manager, urllib3.ProxyManager):  # one of SOCKS has connections of its own
+            manager.pool_classes_by_scheme = _POOLS
         return manager
 
 
@@ -169,13 +171,12 @@ class FeedSession(requests.Session):
         with _CutOff(self._limit) as cut_off:
             try:
                 answer = self._answer(str(url), options)
-            except FeedUnavailable as error:
-                failure = error
-            else:
-                if not cut_off.is_due:
+                if not cut_off.is_due:  # what has come until then may look like the whole
                     return answer
-                failure = FeedUnavailable("")  # what has come until then may look like the whole
-        raise FeedUnavailable(f"no whole answer within {self._limit:g} s") if cut_off.is_due else failure
+            except FeedUnavailable:
+                if not cut_off.is_due:
+                    raise
+        raise FeedUnavailable(f"no whole answer within {self._limit:g} s")
 
     def _answer(self, address: str, options: dict[str, Any]) -> requests.Response:
         """Return the whole answer.

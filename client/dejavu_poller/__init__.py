@@ -55,9 +55,11 @@ from dejavu_poller.events import (
     Prediction,
     RatingsOutdated,
 )
+from dejavu_poller.horizons import HorizonState
 from dejavu_poller.leadership import LeaderElection, LeaderRole, Leadership, lease_name
 from dejavu_poller.poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL, Callback, Poller
-from dejavu_poller.watched_game import HorizonState, HorizonSummary, Summary, WatchedGame
+from dejavu_poller.summary import HorizonSummary, Summary
+from dejavu_poller.watched_game import WatchedGame
 
 __all__ = [
     "DEFAULT_END_INTERVAL",

@@ -20,8 +20,9 @@ from dejavu_poller.events import (
     MinuteForecast,
     Prediction,
 )
+from dejavu_poller.horizons import HORIZON_RULES, HorizonState, at_horizon
 from dejavu_poller.predictor import OUTCOME_KNOWN, minutes_of, team_codes
-from dejavu_poller.watched_game import HORIZON_RULES, MAY_PASS, DueForecast, HorizonState, Transition, at_horizon
+from dejavu_poller.watched_game import MAY_PASS, DueForecast, Transition
 
 _STALE_AFTER: Final = 120.0
 """Plays that do not show the end of a horizon count as stale this many seconds after its earliest possible end. Until

@@ -25,16 +25,9 @@ from dejavu_feed.nba.sides import contradiction
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 from dejavu_poller import forecasting, reporting
 from dejavu_poller.events import Fault, FaultKind, GameChanged, fault_of
+from dejavu_poller.horizons import overtimes_by, scores_at_end
 from dejavu_poller.moments import due_moments, newest_moments
-from dejavu_poller.watched_game import (
-    MAY_PASS,
-    DueMoment,
-    PendingOutcome,
-    PollBackoff,
-    Transition,
-    overtimes_by,
-    scores_at_end,
-)
+from dejavu_poller.watched_game import MAY_PASS, DueMoment, PendingOutcome, PollBackoff, Transition
 
 SCOREBOARD: Final = "scoreboard"
 """Source of the faults of the scoreboard."""

@@ -29,6 +29,7 @@ from dejavu_poller import events, forecasting, game_steps, predictor
 from dejavu_poller.box_scores import BoxScores
 from dejavu_poller.enricher import Enricher
 from dejavu_poller.event_files import EventFiles
+from dejavu_poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_poller.inputs import ForecastInputs, GameLine
 from dejavu_poller.leadership import LeaderElection, Leadership
 from dejavu_poller.lines import LINES, GameLines
@@ -37,19 +38,16 @@ from dejavu_poller.predictor import CapabilityCache, advice, unsupported
 from dejavu_poller.prices import PRICES, PriceFile
 from dejavu_poller.reads import READ_TIMEOUT, FeedReads, read_in_thread
 from dejavu_poller.reporting import MAX_WATCHED, forgettable, is_done, next_report, take_report
+from dejavu_poller.summary import Summary, summarize
 from dejavu_poller.watched_game import (
-    FIRST_MINUTE,
     MAY_PASS,
     DueForecast,
     DueMoment,
     Knowledge,
     PendingOutcome,
     PollBackoff,
-    Summary,
     Transition,
     WatchedGame,
-    forecast_minutes,
-    summarize,
     watched_horizons,
 )
 

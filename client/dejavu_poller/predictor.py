@@ -35,8 +35,9 @@ from dejavu_feed.live_inputs import from_message
 from dejavu_feed.nba.live_payloads import GameState
 from dejavu_feed.teams import team_code
 from dejavu_poller.events import MinuteForecast
+from dejavu_poller.horizons import overtimes_by
 from dejavu_poller.inputs import ForecastInputs
-from dejavu_poller.watched_game import DueForecast, DueMoment, PendingOutcome, overtimes_by
+from dejavu_poller.watched_game import DueForecast, DueMoment, PendingOutcome
 
 _REFRESH_AFTER: Final = 300.0
 """Seconds until the model is fetched again: the server may switch models in the middle of an evening."""

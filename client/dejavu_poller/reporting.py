@@ -21,15 +21,8 @@ from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus
 from dejavu_feed.nba.plays import Play, earliest_end, ended_at
 from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_poller.events import FaultKind, OutcomeReported
-from dejavu_poller.watched_game import (
-    HORIZON_RULES,
-    MAY_PASS,
-    PendingOutcome,
-    PollBackoff,
-    Transition,
-    WatchedGame,
-    at_horizon,
-)
+from dejavu_poller.horizons import HORIZON_RULES, at_horizon
+from dejavu_poller.watched_game import MAY_PASS, PendingOutcome, PollBackoff, Transition, WatchedGame
 
 KEPT: Final = timedelta(days=2)
 """Time for which a poller remembers games that the feed does not show: it may run for a season, and each takes a third

@@ -16,7 +16,7 @@ from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, Scorecard
 from dejavu_cli.commands.demo import print_results, simulate_matched_games
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
 from dejavu_common.rich_console import Console
-from dejavu_poller.watched_game import HorizonSummary, Summary
+from dejavu_poller.summary import HorizonSummary, Summary
 
 
 def margins(server: FakeServer, expected: float) -> None:

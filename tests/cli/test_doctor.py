@@ -32,8 +32,9 @@ from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
 from dejavu.v1.record_pb2 import Checkpoint
 from dejavu.v1.record_service_pb2 import GetCheckpointResponse
 from dejavu_cli.commands.doctor import examine_installation, print_findings
+from dejavu_cli.findings import Finding, Severity
 from dejavu_cli.main import app
-from dejavu_cli.server_checks import DoctorAccess, Finding, Severity
+from dejavu_cli.server_checks import DoctorAccess
 from dejavu_client.access import ClientTlsFiles, tls_credentials
 from dejavu_client.client import DejavuClient
 from dejavu_client.transport.servers import parse_servers

@@ -20,7 +20,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_cli.commands.demo import shortfall
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.replay.games import draw_matchups
-from dejavu_poller.watched_game import HorizonSummary, Summary
+from dejavu_poller.summary import HorizonSummary, Summary
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -24,7 +24,8 @@ from tests.support.processes.proxied import ProxiedServers
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_cli.commands.doctor import examine_installation
-from dejavu_cli.server_checks import DoctorAccess, Severity
+from dejavu_cli.findings import Severity
+from dejavu_cli.server_checks import DoctorAccess
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.transport.servers import parse_servers
 from dejavu_poller.predictor import check_server

@@ -24,7 +24,7 @@ from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_evening
-from dejavu_feed.replay.payloads import PACE, QUARTER_BREAK, period_end
+from dejavu_feed.replay.timeline import PACE, QUARTER_BREAK, period_end
 from dejavu_poller import Poller
 from dejavu_poller.events import (
     Event,

@@ -50,7 +50,7 @@ from dejavu_feed.replay.replay import Replay
 from dejavu_poller import Poller
 from dejavu_poller.events import Prediction
 from dejavu_poller.publishing import GamePublisher
-from dejavu_poller.watched_game import Summary
+from dejavu_poller.summary import Summary
 
 _WORKERS: Final = 2
 _STAGGER: Final = 300.0

@@ -23,18 +23,9 @@ from rich.text import Text
 from dejavu.ops.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.game_service_pb2 import GAME_STATUS_LIVE, Game
 from dejavu_cli.errors import FAILED
+from dejavu_cli.findings import DOCUMENTS, Finding, Severity, fault, ok, warning
 from dejavu_cli.options import Call, option
-from dejavu_cli.server_checks import (
-    DOCUMENTS,
-    DoctorAccess,
-    Finding,
-    ServerReport,
-    Severity,
-    examine_server,
-    fault,
-    ok,
-    warning,
-)
+from dejavu_cli.server_checks import DoctorAccess, ServerReport, examine_server
 from dejavu_client.access import ClientTlsFiles
 from dejavu_client.connection_options import client_options, tls_files
 from dejavu_client.formatting import pluralize, seconds_text

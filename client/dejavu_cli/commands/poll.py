@@ -33,13 +33,13 @@ from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 from dejavu_poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL, Poller
 from dejavu_poller.box_scores import BoxScores
 from dejavu_poller.event_files import EventFiles
+from dejavu_poller.horizons import FIRST_MINUTE
 from dejavu_poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
 from dejavu_poller.lines import GameLines
 from dejavu_poller.moments import DEFAULT_PACE
 from dejavu_poller.prices import PriceFile
 from dejavu_poller.publishing import GamePublisher
 from dejavu_poller.reads import read_in_thread
-from dejavu_poller.watched_game import FIRST_MINUTE
 
 AnswerT = TypeVar("AnswerT")
 

@@ -23,8 +23,8 @@ from dejavu_feed.files.lines import Lines, read_lines
 from dejavu_feed.files.source_rows import Source
 from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
-from dejavu_feed.replay.payloads import PACE
 from dejavu_feed.replay.replay import Replay
+from dejavu_feed.replay.timeline import PACE
 from dejavu_poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL
 
 _POLLS_PER_MINUTE: Final = 3

@@ -29,10 +29,12 @@ from dejavu_common.rich_console import Console
 from dejavu_common.shown_text import escape_output, visible
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_poller.events import Event, Fault, FaultKind, GameSkipped, HorizonResult, Prediction
+from dejavu_poller.horizons import HORIZON_RULES, HorizonState, overtimes_by
 from dejavu_poller.inputs import GameLine
 from dejavu_poller.leadership import LeaderRole
 from dejavu_poller.poller import LINES, PRICES, Poller
-from dejavu_poller.watched_game import HORIZON_RULES, HorizonState, Summary, WatchedGame, overtimes_by
+from dejavu_poller.summary import Summary
+from dejavu_poller.watched_game import WatchedGame
 
 _REDRAW_SECONDS: Final = 0.25
 _MESSAGES: Final = 4

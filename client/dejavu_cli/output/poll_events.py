@@ -19,10 +19,11 @@ from dejavu_feed.files.prices import PricedMarket
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_poller import events
+from dejavu_poller.horizons import HORIZON_RULES, overtimes_by
 from dejavu_poller.inputs import GameLine, GamePrices
 from dejavu_poller.leadership import LeaderRole, Leadership
 from dejavu_poller.predictor import ALPHA
-from dejavu_poller.watched_game import HORIZON_RULES, HorizonSummary, Summary, overtimes_by
+from dejavu_poller.summary import HorizonSummary, Summary
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home · persistence: the lead stays as it is"
 """Explains the values in the lines and the table."""

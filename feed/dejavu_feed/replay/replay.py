@@ -21,7 +21,7 @@ from dejavu_feed.nba.odds import ODDS_PATH
 from dejavu_feed.replay import payloads
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.http_server import Response
-from dejavu_feed.replay.payloads import Timeline
+from dejavu_feed.replay.timeline import Timeline
 
 _SCOREBOARD: Final = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
 _ODDS: Final = LIVE_PATH + ODDS_PATH

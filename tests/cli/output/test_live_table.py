@@ -35,7 +35,8 @@ from dejavu_poller.events import (
     RatingsOutdated,
 )
 from dejavu_poller.inputs import GameLine
-from dejavu_poller.watched_game import WatchedGame, summarize, watched_horizons
+from dejavu_poller.summary import summarize
+from dejavu_poller.watched_game import WatchedGame, watched_horizons
 
 NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)
 PATTERN = (*(0,) * 17, 4)

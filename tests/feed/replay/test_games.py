@@ -16,7 +16,8 @@ from pyarrow import parquet
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.games import fill_idle_plays, recorded_evening, simulate_game, simulated_evening
+from dejavu_feed.replay.games import fill_idle_plays, recorded_evening, simulated_evening
+from dejavu_feed.replay.simulate import simulate_game
 
 DAY = date(2023, 3, 6)
 Row = dict[str, object]

@@ -17,9 +17,11 @@ from dejavu_feed.game_ids import is_game_id, is_replay
 from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard, read_game_state, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import Score, slots
-from dejavu_feed.replay.games import ReplayGame, simulate_game, simulated_evening
-from dejavu_feed.replay.payloads import Timeline, clock_text
+from dejavu_feed.replay.games import ReplayGame, simulated_evening
+from dejavu_feed.replay.payloads import clock_text
 from dejavu_feed.replay.replay import Replay
+from dejavu_feed.replay.simulate import simulate_game
+from dejavu_feed.replay.timeline import Timeline
 
 LIVE = "/static/json/liveData/"
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, slots
-from dejavu_feed.replay.games import simulate_game
+from dejavu_feed.replay.simulate import simulate_game
 
 
 @given(seed=st.integers(0, 2**32), home_edge=st.floats(-20, 20))

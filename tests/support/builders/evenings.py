@@ -38,8 +38,8 @@ from dejavu_feed.nba.live_payloads import (
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import HALFTIME_MINUTES, QUARTER_SECONDS, REGULATION_MINUTES, Score, elapsed_seconds
 from dejavu_feed.replay.games import ReplayGame
-from dejavu_feed.replay.payloads import Timeline
 from dejavu_feed.replay.replay import Replay
+from dejavu_feed.replay.timeline import Timeline
 from dejavu_poller import Poller
 from dejavu_poller.events import Event, Prediction
 from dejavu_poller.poller import Callback

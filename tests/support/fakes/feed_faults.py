@@ -17,8 +17,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from dejavu_feed.replay.http_server import Response
-from dejavu_feed.replay.payloads import PACE, Json, clock_text, period_end
+from dejavu_feed.replay.payloads import Json, clock_text
 from dejavu_feed.replay.replay import File, Replay, file_at, json_response
+from dejavu_feed.replay.timeline import PACE, period_end
 
 EPISODE_SECONDS: Final = 300.0
 FAULTY_SECONDS: Final = 180.0

@@ -26,8 +26,8 @@ from dejavu_feed.files.plays_format import COLUMNS, DATE
 from dejavu_feed.game_ids import season_of
 from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_feed.pattern import Score, elapsed_seconds, period_of
-from dejavu_feed.replay.games import simulate_game
 from dejavu_feed.replay.http_server import LocalServer, Response
+from dejavu_feed.replay.simulate import simulate_game
 from dejavu_feed.teams import TEAMS
 from dejavu_models.components.component import Advance
 from dejavu_models.live_ratings import GameResult

@@ -15,7 +15,7 @@ from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_cli.output.scores import Record
 from dejavu_client.formatting import horizon_label
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
-from dejavu_poller.watched_game import HorizonSummary, Summary
+from dejavu_poller.summary import HorizonSummary, Summary
 from dejavu_trainer.data.games import Games, load_games
 
 SEASONS = range(2014, 2025)

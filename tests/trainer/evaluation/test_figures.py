@@ -16,6 +16,14 @@ from tests.support.harness.present import present
 from dejavu_feed.errors import DataError
 from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import HORIZONS, ROWS, Horizon
+from dejavu_trainer.evaluation.coverage import (
+    MIN_GAMES,
+    EmpiricalCoverage,
+    conformal_region,
+    coverage,
+    coverage_groups,
+    detected_rate,
+)
 from dejavu_trainer.evaluation.figures import (
     ALL,
     BANDS,
@@ -31,15 +39,7 @@ from dejavu_trainer.evaluation.figures import (
     read_table,
 )
 from dejavu_trainer.evaluation.fold_scores import SERVED
-from dejavu_trainer.evaluation.verdict import (
-    MIN_GAMES,
-    EmpiricalCoverage,
-    conformal_region,
-    coverage,
-    coverage_groups,
-    detected_rate,
-    groups_check,
-)
+from dejavu_trainer.evaluation.verdict import groups_check
 
 
 def test_tables_are_stored_and_read_back_as_they_were(tmp_path: Path) -> None:

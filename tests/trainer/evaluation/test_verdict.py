@@ -11,8 +11,9 @@ from tests.support.harness.present import present
 
 from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.types import HORIZONS
+from dejavu_trainer.evaluation.coverage import MIN_GAMES
 from dejavu_trainer.evaluation.figures import MARGINS, Columns, Figures, Table, lead_groups, pool
-from dejavu_trainer.evaluation.verdict import MIN_GAMES, Aim, Check, Verdict, aims_of, judge, missed
+from dejavu_trainer.evaluation.verdict import Aim, Check, Verdict, aims_of, judge, missed
 
 
 @pytest.fixture(scope="module")

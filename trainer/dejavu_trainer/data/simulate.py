@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 from dejavu_feed.files.plays_format import COLUMNS
-from dejavu_feed.replay.games import simulate_game
+from dejavu_feed.replay.simulate import simulate_game
 from dejavu_feed.teams import TEAMS
 from dejavu_models.components.component import Advance, ignore
 

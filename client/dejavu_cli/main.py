@@ -18,7 +18,7 @@ import typer
 import typer.core
 
 from dejavu_cli.errors import FAILED, JSON_KEY, as_json, as_text, exit_code, failure, report_bug
-from dejavu_client.connection_options import add_options, options_given
+from dejavu_client.connection_options import with_options
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.logs import log_to_stderr
 from dejavu_common import build, tracing
@@ -153,8 +153,7 @@ class _Command(typer.core.TyperCommand):
             raise failure(f"{needs}: {build.install(','.join(missing))}")
         if not self.entry.handles_signals:
             raise_on_interrupt()
-        with options_given(ctx):
-            return super().invoke(ctx)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options; those of the connection as one line."""
@@ -211,14 +210,11 @@ def _load(name: str) -> Any:
 
 
 def _made(name: str, function: Callable[..., None], entry: Command) -> Any:
-    from dejavu_cli.options import with_options  # noqa: PLC0415 - loads gRPC, as a command does
-
     settings = {"help_option_names": ["-h", "--help"], "ignore_unknown_options": entry.negative_numbers}
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     single.command(name, cls=_Command, context_settings=settings)(with_options(function))
     command: Any = typer.main.get_command(single)
     command.entry = entry
-    add_options(command)
     return command
 
 

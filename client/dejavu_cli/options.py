@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import typer
 from google.protobuf import json_format
@@ -24,7 +21,7 @@ from dejavu_cli.output.forecast import print_json
 from dejavu_client import config
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
-from dejavu_client.connection_options import Target, client_options
+from dejavu_client.connection_options import ConnectionOptions
 from dejavu_client.export import STANDARD_OUTPUT, ExportColumn, has_pyarrow, write_csv, write_parquet
 from dejavu_client.formatting import pluralize
 from dejavu_client.requests import FINAL, HALFTIME, CommonConditions, Scope
@@ -215,10 +212,9 @@ PageOption = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerOptions:
-    """Options of commands that call a server: its address and the deadline of a call."""
+class ServerOptions(ConnectionOptions):
+    """Options of commands that call a server: its address, TLS, token, and the deadline of a call."""
 
-    target: Target = config.DEFAULT_TARGET
     timeout: Timeout = config.DEFAULT_TIMEOUT
 
     def connect(self, target: str = "") -> DejavuClient:
@@ -230,9 +226,8 @@ class ServerOptions:
         Raises:
             typer.BadParameter: if an option of TLS or of the token is wrong.
         """
-        target = target or self.target
-        access = client_options(target)
-        return DejavuClient(target, timeout=self.timeout, channels=1, slow=math.inf, **access)
+        access = self.client_options(target)
+        return DejavuClient(target or self.target, timeout=self.timeout, channels=1, slow=math.inf, **access)
 
     def connect_async(self, slow: float = math.inf) -> Callable[[], AsyncDejavuClient]:
         """Return a function that connects to the server, in the event loop; see `connect`.
@@ -240,7 +235,7 @@ class ServerOptions:
         Args:
             slow: duration of calls in seconds above which a line is logged; none is by default.
         """
-        access = client_options(self.target)
+        access = self.client_options()
         return lambda: AsyncDejavuClient(self.target, timeout=self.timeout, slow=slow, **access)
 
 
@@ -405,57 +400,6 @@ class Files:
         if path != STANDARD_OUTPUT:
             typer.echo(f"{pluralize(count, what)} in {path}", err=True)
         return True
-
-
-def with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a command of a function: a parameter of the type of a dataclass becomes an option for each field.
-
-    The help of the command is the docstring of the function, without its Args; these are the help of its options, as
-    the Attributes of a dataclass are of its fields.
-    """
-    hints = get_type_hints(function, include_extras=True)
-    own = inspect.signature(function).parameters.values()
-    groups = {each.name: hints[each.name] for each in own if is_dataclass(hints[each.name])}
-    names = {name: [each.name for each in fields(group)] for name, group in groups.items()}
-    description, texts = _documented(function)
-
-    @wraps(function)
-    def command(**given: Any) -> None:
-        made = {name: group(**{each: given.pop(each) for each in names[name]}) for name, group in groups.items()}
-        function(**given, **made)
-
-    parameters = [
-        each.replace(annotation=_with_help(hints[each.name], texts.get(each.name)))
-        for each in own
-        if each.name not in groups
-    ]
-    for group in groups.values():
-        types = get_type_hints(group, include_extras=True)
-        texts = {name: text for base in reversed(group.__mro__) for name, text in _documented(base)[1].items()}
-        for each in fields(group):
-            annotation = _with_help(types[each.name], texts.get(each.name))
-            keyword = inspect.Parameter.KEYWORD_ONLY
-            parameters.append(inspect.Parameter(each.name, keyword, default=each.default, annotation=annotation))
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    command.__doc__ = description
-    return command
-
-
-def _documented(described: Any) -> tuple[str, dict[str, str]]:
-    """Return the docstring of a function or class without its Args or Attributes, and their texts by name."""
-    description, *sections = re.split(r"\n\n(?:Args|Attributes):\n", inspect.cleandoc(described.__doc__ or ""))
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", "".join(sections), re.MULTILINE)
-    return description, {name: " ".join(text.split()) for name, text in entries}
-
-
-def _with_help(annotation: Any, text: str | None) -> Any:
-    """Return the annotation of an option that says nothing itself with this help."""
-    if text is None or get_origin(annotation) is not Annotated or annotation.__metadata__[0].help is not None:
-        return annotation
-    info = copy(annotation.__metadata__[0])
-    info.help = text
-    return Annotated[annotation.__origin__, info]
 
 
 def _bounds(

@@ -1,44 +1,28 @@
-"""Options of all commands that call a server: its address, TLS and the file of the token.
+"""Options of commands as fields of dataclasses, and those of all commands that call a server.
 
 The token itself is not an option, because `ps` would show it.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+import re
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Any, Final, TypedDict, get_origin, get_type_hints
 
 import typer
 
 from dejavu_client import access
+from dejavu_client.config import DEFAULT_TARGET
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
 
-_META_KEY: Final = "dejavu_client.access"
-"""Key of the values of these options in a command's context."""
-
 _TOKEN_VARIABLE: Final = "DEJAVU_TOKEN"  # noqa: S105 - its name
-
-_given: ContextVar[dict[str, Any] | None] = ContextVar("access options", default=None)
-"""Values of the options of the running command, by name."""
-
-_CALLING: Final = {"target", "scorecard_from"}
-"""Parameters that name a server: a command with one of these parameters gets the options."""
-
-
-Target = Annotated[
-    str,
-    typer.Option(
-        "--target",
-        metavar="HOST:PORT",
-        envvar="DEJAVU_TARGET",
-        help="Address of the dejavu-server; of several with one ledger: a list, or dns:///NAME:PORT.",
-    ),
-]
 
 
 class ClientOptions(TypedDict):
@@ -49,131 +33,87 @@ class ClientOptions(TypedDict):
     allow_plaintext_token: bool
 
 
-def _options(
-    tls: Annotated[
-        bool,
-        typer.Option("--tls", envvar="DEJAVU_TLS", help="Encrypt the connection. Implied by --ca, --cert and --key."),
-    ] = False,
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            envvar="DEJAVU_CA",
-            help="Certificates of the authorities to trust, PEM; gRPC's own list by default.",
-        ),
-    ] = None,
-    cert: Annotated[
-        Path | None, typer.Option(metavar="FILE", envvar="DEJAVU_CERT", help="Own certificate, PEM, for mutual TLS.")
-    ] = None,
-    key: Annotated[
-        Path | None, typer.Option(metavar="FILE", envvar="DEJAVU_KEY", help="Private key of --cert, PEM.")
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            envvar="DEJAVU_TOKEN_FILE",
-            help="File with the token that says who calls; read again when it changes. "
-            f"Without it, the token in the environment as {_TOKEN_VARIABLE}.",
-        ),
-    ] = None,
-    allow_plaintext_token: Annotated[
-        bool,
-        typer.Option(
-            "--allow-plaintext-token",
-            envvar="DEJAVU_ALLOW_PLAINTEXT_TOKEN",
-            help="Send the token to another machine without TLS, where others can read it.",
-        ),
-    ] = False,
-) -> None:
-    """Declare the options; their values are kept in the context."""
+def _file(variable: str) -> Any:
+    return typer.Option(metavar="FILE", envvar=variable)
 
 
-def add_options(command: Any) -> None:
-    """Add the options to a command that calls a server, after the parameter that names the server."""
-    names = [parameter.name for parameter in command.params]
-    if not _CALLING & set(names):
-        return
-    declared = typer.Typer(add_completion=False)
-    declared.command()(_options)
-    options: list[Any] = [each for each in typer.main.get_command(declared).params if each.name != "help"]
-    for option in options:
-        option.expose_value = False
-        option.callback = _keep
-    index = max(names.index(name) for name in _CALLING & set(names)) + 1
-    command.params[index:index] = options
+@dataclass(frozen=True, kw_only=True)
+class ConnectionOptions:
+    """Options of all commands that call a server.
 
-
-def _keep(ctx: Any, param: Any, value: Any) -> None:
-    ctx.meta.setdefault(_META_KEY, {})[param.name] = Path(value) if isinstance(value, str) else value
-
-
-@contextmanager
-def options_given(ctx: Any) -> Iterator[None]:
-    """Make a command's options available to `client_options` while the command runs."""
-    reset = _given.set(ctx.meta.get(_META_KEY))
-    try:
-        yield
-    finally:
-        _given.reset(reset)
-
-
-def client_options(target: str) -> ClientOptions:
-    """Return the arguments of a client for a server, from the options of the running command.
-
-    Raises:
-        typer.BadParameter: if the target is an invalid list, a file cannot be read or has unexpected content, or the
-            token would be sent in plain text to another machine.
+    Attributes:
+        target: Address of the dejavu-server; of several with one ledger: a list, or dns:///NAME:PORT.
+        tls: Encrypt the connection. Implied by --ca, --cert and --key.
+        ca: Certificates of the authorities to trust, PEM; gRPC's own list by default.
+        cert: Own certificate, PEM, for mutual TLS.
+        key: Private key of --cert, PEM.
+        token_file: File with the token that says who calls; read again when it changes. Without it, the token in the
+            environment as DEJAVU_TOKEN.
+        allow_plaintext_token: Send the token to another machine without TLS, where others can read it.
     """
-    try:
-        parse_servers(target)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--target") from None
-    values = _given.get() or {}
-    credentials = _credentials(values)
-    allowed = bool(values.get("allow_plaintext_token"))
-    token, source = _token(values.get("token_file"))
-    if token is not None and credentials is None and not allowed and not access.is_local(target):
-        raise typer.BadParameter(
-            f"the token would be sent to {target} in plain text, where others can read it; give --tls, or "
-            "--allow-plaintext-token if something else protects the network",
-            param_hint=source,
-        )
-    return ClientOptions(credentials=credentials, token=token, allow_plaintext_token=allowed)
 
+    target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", envvar="DEJAVU_TARGET")] = DEFAULT_TARGET
+    tls: Annotated[bool, typer.Option("--tls", envvar="DEJAVU_TLS")] = False
+    ca: Annotated[Path | None, _file("DEJAVU_CA")] = None
+    cert: Annotated[Path | None, _file("DEJAVU_CERT")] = None
+    key: Annotated[Path | None, _file("DEJAVU_KEY")] = None
+    token_file: Annotated[Path | None, _file("DEJAVU_TOKEN_FILE")] = None
+    allow_plaintext_token: Annotated[
+        bool, typer.Option("--allow-plaintext-token", envvar="DEJAVU_ALLOW_PLAINTEXT_TOKEN")
+    ] = False
 
-def tls_files() -> access.ClientTlsFiles | None:
-    """Return the files of the running command's TLS options; None without TLS."""
-    values = _given.get() or {}
-    ca, cert, key = (values.get(name) for name in ("ca", "cert", "key"))
-    return access.ClientTlsFiles(ca, cert, key) if values.get("tls") or ca or cert else None
+    def client_options(self, target: str = "") -> ClientOptions:
+        """Return the arguments of a client for a server.
 
+        Args:
+            target: address of the server; empty for that of the options.
 
-def option_arguments() -> list[str]:
-    """Return the options of the running command as arguments, for a child process that calls the same server."""
-    values = _given.get() or {}
-    names = {name: f"--{name.replace('_', '-')}" for name in values}
-    flags = [names[name] for name, value in values.items() if value is True]
-    return flags + [
-        word for name, value in values.items() if isinstance(value, Path) for word in (names[name], str(value))
-    ]
+        Raises:
+            typer.BadParameter: if the target is an invalid list, a file cannot be read or has unexpected content, or
+                the token would be sent in plain text to another machine.
+        """
+        target = target or self.target
+        try:
+            parse_servers(target)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--target") from None
+        credentials, allowed = self._credentials(), self.allow_plaintext_token
+        token, source = _token(self.token_file)
+        if token is not None and credentials is None and not allowed and not access.is_local(target):
+            raise typer.BadParameter(
+                f"the token would be sent to {target} in plain text, where others can read it; give --tls, or "
+                "--allow-plaintext-token if something else protects the network",
+                param_hint=source,
+            )
+        return ClientOptions(credentials=credentials, token=token, allow_plaintext_token=allowed)
 
+    @property
+    def tls_files(self) -> access.ClientTlsFiles | None:
+        """The files of TLS; None without TLS."""
+        return access.ClientTlsFiles(self.ca, self.cert, self.key) if self.tls or self.ca or self.cert else None
 
-def _credentials(values: dict[str, Any]) -> access.Credentials | None:
-    ca, cert, key = (values.get(name) for name in ("ca", "cert", "key"))
-    if not (values.get("tls") or ca or cert or key):
-        return None
-    if (cert is None) != (key is None):
-        given, missing = ("--cert", "--key") if key is None else ("--key", "--cert")
-        raise typer.BadParameter(f"needs {missing} too", param_hint=given)
-    for option, path in (("--ca", ca), ("--cert", cert), ("--key", key)):
-        if path is not None:
-            _check_readable(path, option)
-    try:
-        return access.tls_credentials(ca=ca, certificate=cert, key=key)
-    except ValueError as error:
-        option = "--ca" if str(error).startswith("ca=") else "--cert and --key"
-        raise typer.BadParameter(str(error), param_hint=option) from None
+    def arguments(self) -> list[str]:
+        """Return the options but for the target as arguments, for a child process that calls the same server."""
+        given = {f"--{each.name.replace('_', '-')}": getattr(self, each.name) for each in fields(ConnectionOptions)}
+        flags = [option for option, value in given.items() if value is True]
+        return flags + [
+            word for option, value in given.items() if isinstance(value, Path) for word in (option, str(value))
+        ]
+
+    def _credentials(self) -> access.Credentials | None:
+        if not (self.tls or self.ca or self.cert or self.key):
+            return None
+        if (self.cert is None) != (self.key is None):
+            given, missing = ("--cert", "--key") if self.key is None else ("--key", "--cert")
+            raise typer.BadParameter(f"needs {missing} too", param_hint=given)
+        for option, path in (("--ca", self.ca), ("--cert", self.cert), ("--key", self.key)):
+            if path is not None:
+                _check_readable(path, option)
+        try:
+            return access.tls_credentials(ca=self.ca, certificate=self.cert, key=self.key)
+        except ValueError as error:
+            option = "--ca" if str(error).startswith("ca=") else "--cert and --key"
+            raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _token(file: Path | None) -> tuple[access.TokenSource | None, str]:
@@ -210,3 +150,54 @@ def address(text: str, option: str) -> Address:
         return Address.parse(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def with_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command of a function: a parameter of the type of a dataclass becomes an option for each field.
+
+    The help of the command is the docstring of the function, without its Args; these are the help of its options, as
+    the Attributes of a dataclass are of its fields.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    own = inspect.signature(function).parameters.values()
+    groups = {each.name: hints[each.name] for each in own if is_dataclass(hints[each.name])}
+    names = {name: [each.name for each in fields(group)] for name, group in groups.items()}
+    description, texts = _documented(function)
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        made = {name: group(**{each: given.pop(each) for each in names[name]}) for name, group in groups.items()}
+        function(**given, **made)
+
+    parameters = [
+        each.replace(annotation=_with_help(hints[each.name], texts.get(each.name)))
+        for each in own
+        if each.name not in groups
+    ]
+    for group in groups.values():
+        types = get_type_hints(group, include_extras=True)
+        texts = {name: text for base in reversed(group.__mro__) for name, text in _documented(base)[1].items()}
+        for each in fields(group):
+            annotation = _with_help(types[each.name], texts.get(each.name))
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(each.name, keyword, default=each.default, annotation=annotation))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__doc__ = description
+    return command
+
+
+def _documented(described: Any) -> tuple[str, dict[str, str]]:
+    """Return the docstring of a function or class without its Args or Attributes, and their texts by name."""
+    description, *sections = re.split(r"\n\n(?:Args|Attributes):\n", inspect.cleandoc(described.__doc__ or ""))
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", "".join(sections), re.MULTILINE)
+    return description, {name: " ".join(text.split()) for name, text in entries}
+
+
+def _with_help(annotation: Any, text: str | None) -> Any:
+    """Return the annotation of an option that says nothing itself with this help."""
+    if text is None or get_origin(annotation) is not Annotated or annotation.__metadata__[0].help is not None:
+        return annotation
+    info = copy(annotation.__metadata__[0])
+    info.help = text
+    return Annotated[annotation.__origin__, info]

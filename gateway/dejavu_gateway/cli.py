@@ -13,8 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from dejavu_client.access import is_local
-from dejavu_client.config import DEFAULT_TARGET
-from dejavu_client.connection_options import Target, add_options, address, client_options, options_given
+from dejavu_client.connection_options import ConnectionOptions, address, with_options
 from dejavu_common import build
 from dejavu_common.build import install
 from dejavu_common.processes import raise_file_limit
@@ -52,55 +51,35 @@ def _one_of(*values: str) -> Any:
     return check
 
 
-def _option(variable: str, text: str, metavar: str | None = None, *flags: str, **settings: Any) -> Any:
+def _option(variable: str, metavar: str | None = None, *flags: str, **settings: Any) -> Any:
     """Return an option that is an environment variable too, with the names of this program's unless it has its own."""
     name = variable if variable.startswith("DEJAVU_") else f"DEJAVU_DASHBOARD_{variable}"
-    return typer.Option(*flags, metavar=metavar, envvar=name, help=text, **settings)
+    return typer.Option(*flags, metavar=metavar, envvar=name, **settings)
 
 
-def _count(variable: str, text: str) -> Any:
-    return _option(variable, text, "N", min=1, max=100_000)
+def _count(variable: str) -> Any:
+    return _option(variable, "N", min=1, max=100_000)
 
 
-_HOST = "Host name under which the page is reached, through a reverse proxy for example; repeatable."
-_PROXY = "Reverse proxy whose X-Forwarded-For is believed: address or network, as 10.0.0.0/16; repeatable."
-_ORIGIN = "Site whose pages may read the interface and the live events, as https://example.org; repeatable."
-_RECORD = "Let everybody who reaches the page have forecasts recorded, by a game id."
-_EVENING = "Day to show as tonight, as for a replay of past games; by default today."
-_STALLED = "Time after which a browser that reads nothing is disconnected; it can resume."
-_GRACE = "How long a drain waits for requests in progress."
-
-
-def dashboard(  # noqa: PLR0917 - each is an option
-    listen: Annotated[
-        str, _option("LISTEN", "Where to listen; port 0 picks a free port.", "HOST:PORT")
-    ] = "127.0.0.1:8080",
-    target: Target = DEFAULT_TARGET,
-    host: Annotated[list[str] | None, _option("HOST", _HOST, "NAME")] = None,
-    trusted_proxy: Annotated[list[str] | None, _option("TRUSTED_PROXY", _PROXY, "ADDRESS")] = None,
-    allow_origin: Annotated[list[str] | None, _option("ALLOW_ORIGIN", _ORIGIN, "URL")] = None,
-    allow_record: Annotated[bool, _option("ALLOW_RECORD", _RECORD, None, "--allow-record")] = False,
-    demo: Annotated[bool, _option("DEMO", "Show games of replays as games: a demonstration.", None, "--demo")] = False,
-    evening: Annotated[datetime | None, _option("EVENING", _EVENING, "DATE", formats=["%Y-%m-%d"])] = None,
-    web: Annotated[Path | None, _option("WEB", "Folder of another build of the page.", "DIR")] = None,
-    max_connections: Annotated[int, _count("MAX_CONNECTIONS", "Most connections.")] = DEFAULTS.connections,
-    max_streams_per_address: Annotated[
-        int, _count("MAX_STREAMS_PER_ADDRESS", "Most live streams of one address.")
-    ] = DEFAULTS.streams_per_address,
+def dashboard(  # noqa: D417, PLR0917 - each is an option; the shared ones have their texts in their class
+    server: ConnectionOptions,
+    listen: Annotated[str, _option("LISTEN", "HOST:PORT")] = "127.0.0.1:8080",
+    host: Annotated[list[str] | None, _option("HOST", "NAME")] = None,
+    trusted_proxy: Annotated[list[str] | None, _option("TRUSTED_PROXY", "ADDRESS")] = None,
+    allow_origin: Annotated[list[str] | None, _option("ALLOW_ORIGIN", "URL")] = None,
+    allow_record: Annotated[bool, _option("ALLOW_RECORD", None, "--allow-record")] = False,
+    demo: Annotated[bool, _option("DEMO", None, "--demo")] = False,
+    evening: Annotated[datetime | None, _option("EVENING", "DATE", formats=["%Y-%m-%d"])] = None,
+    web: Annotated[Path | None, _option("WEB", "DIR")] = None,
+    max_connections: Annotated[int, _count("MAX_CONNECTIONS")] = DEFAULTS.connections,
+    max_streams_per_address: Annotated[int, _count("MAX_STREAMS_PER_ADDRESS")] = DEFAULTS.streams_per_address,
     stalled_seconds: Annotated[
-        float, _option("STALLED_SECONDS", _STALLED, "SECONDS", min=1, max=3600)
+        float, _option("STALLED_SECONDS", "SECONDS", min=1, max=3600)
     ] = DEFAULTS.stalled_seconds,
-    grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=3600, help=_GRACE)] = 5.0,
-    log_level: Annotated[
-        str,
-        _option("DEJAVU_LOG_LEVEL", f"Lowest level to log: {', '.join(LEVELS)}.", callback=_one_of(*LEVELS)),
-    ] = "info",
-    log_format: Annotated[
-        str, _option("DEJAVU_LOG_FORMAT", f"{', '.join(FORMATS)}.", callback=_one_of(*FORMATS))
-    ] = "auto",
-    show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
+    grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=3600)] = 5.0,
+    log_level: Annotated[str, _option("DEJAVU_LOG_LEVEL", callback=_one_of(*LEVELS))] = "info",
+    log_format: Annotated[str, _option("DEJAVU_LOG_FORMAT", callback=_one_of(*FORMATS))] = "auto",
+    show_version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     """Serve the page: live games, the record and what-ifs of a dejavu-server, for browsers.
 
@@ -108,6 +87,23 @@ def dashboard(  # noqa: PLR0917 - each is an option
     streams end and browsers connect again. A second one ends it at once.
 
     It has no accounts: beyond this machine, put it behind a reverse proxy.
+
+    Args:
+        listen: Where to listen; port 0 picks a free port.
+        host: Host name under which the page is reached, through a reverse proxy for example; repeatable.
+        trusted_proxy: Reverse proxy whose X-Forwarded-For is believed: address or network, as 10.0.0.0/16; repeatable.
+        allow_origin: Site whose pages may read the interface and the live events, as https://example.org; repeatable.
+        allow_record: Let everybody who reaches the page have forecasts recorded, by a game id.
+        demo: Show games of replays as games: a demonstration.
+        evening: Day to show as tonight, as for a replay of past games; by default today.
+        web: Folder of another build of the page.
+        max_connections: Most connections.
+        max_streams_per_address: Most live streams of one address.
+        stalled_seconds: Time after which a browser that reads nothing is disconnected; it can resume.
+        grace: How long a drain waits for requests in progress.
+        log_level: Lowest level to log: debug, info, warning, error.
+        log_format: auto, json, console.
+        show_version: Show the version and exit.
     """
     proxies = _read("--trusted-proxy", TrustedProxies.parse, trusted_proxy or ())
     settings = GatewaySettings(
@@ -128,9 +124,9 @@ def dashboard(  # noqa: PLR0917 - each is an option
     )
     if web is not None and not web.is_dir():
         raise typer.BadParameter(f"{str(web)!r} is not a folder", param_hint="--web")
-    access = client_options(target)
+    access = server.client_options()
     configure(log_level, log_format)
-    raise typer.Exit(_serve(settings, target, access))
+    raise typer.Exit(_serve(settings, server.target, access))
 
 
 def _read(option: str, parse: Callable[[_T], _ResultT], given: _T) -> _ResultT:
@@ -168,23 +164,12 @@ def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
         return uvloop.run(run(settings, target, access, listener))
 
 
-class _Command(typer.core.TyperCommand):
-    """The program's command, which has the options of TLS and of the token."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run it with those options."""
-        with options_given(ctx):
-            return super().invoke(ctx)
-
-
 def command() -> Any:
     """Return the program's command, with the options of TLS and of the token."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"]}
-    app.command("dejavu-dashboard", cls=_Command, context_settings=settings)(dashboard)
-    made = typer.main.get_command(app)
-    add_options(made)
-    return made
+    app.command("dejavu-dashboard", context_settings=settings)(with_options(dashboard))
+    return typer.main.get_command(app)
 
 
 def main() -> None:

@@ -27,7 +27,6 @@ from dejavu_cli.findings import DOCUMENTS, Finding, Severity, fault, ok, warning
 from dejavu_cli.options import Call, option
 from dejavu_cli.server_checks import DoctorAccess, ServerReport, examine_server
 from dejavu_client.access import ClientTlsFiles
-from dejavu_client.connection_options import client_options, tls_files
 from dejavu_client.formatting import pluralize, seconds_text
 from dejavu_client.transport.servers import MAX_SERVERS, ServerAddress, Servers, look_up, parse_servers, record_address
 from dejavu_common import build
@@ -49,8 +48,7 @@ def doctor(
         page: Also check the page there, for example http://HOST:8080.
         poller: Also check the metrics of a poller, for example http://HOST:9465; repeatable, once for each poller.
     """
-    options = client_options(call.target)
-    access = DoctorAccess(**options, tls=tls_files())
+    access = DoctorAccess(**call.client_options(), tls=call.tls_files)
     findings = list(
         examine_installation(parse_servers(call.target), access, call.timeout, page=page, pollers=poller or ())
     )

@@ -20,7 +20,7 @@ from dejavu_cli.output.poll_events import Opening
 from dejavu_cli.server_process import running_page
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.config import DEFAULT_SLOW
-from dejavu_client.connection_options import address, option_arguments
+from dejavu_client.connection_options import address
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
@@ -167,7 +167,7 @@ def poll(
                     # A replay has only replayed games.
                     shown = [] if feed_url == NBA_URL else ["--demo"]
                     shown += [] if evening is None else ["--evening", f"{evening:%Y-%m-%d}"]
-                    await stack.enter_async_context(running_page(call.target, *option_arguments(), *shown, tell=_tell))
+                    await stack.enter_async_context(running_page(call.target, *call.arguments(), *shown, tell=_tell))
                 printer = await watch(poller, console, until_final=until_final, as_json=call.as_json)
                 if printer is not None:
                     printer.summary(poller.summary())

@@ -27,7 +27,6 @@ from dejavu_cli.options import Call, flag, message_lines, option, refuse
 from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.responsive_table import Column, ResponsiveTable, name_value_rows
 from dejavu_client import formatting as fmt
-from dejavu_client.connection_options import client_options
 from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError, UnimplementedError
 from dejavu_client.transport.servers import LEDGER, HealthStatus, parse_servers
 from dejavu_common.rich_console import Console, titled_panel
@@ -53,7 +52,7 @@ def health(call: Call, service: Annotated[str, typer.Argument()] = "") -> None:
         service: Full name of a service, for example dejavu.v1.PredictionService, or dejavu.ledger; the whole server
             by default.
     """
-    servers = _targets(call.target)
+    servers = _targets(call)
     serving = [_print_health(call, service, each, one_of=len(servers)) for each in servers]
     if not any(serving):
         raise typer.Exit(FAILED)
@@ -128,7 +127,7 @@ def _show_statistics(call: Call, seconds: int, interval: float | None) -> None:
     Raises:
         typer.Exit: if no server answers, unless a terminal shows it.
     """
-    targets, before = _targets(call.target), dict[str, GetServiceStatsResponse]()
+    targets, before = _targets(call), dict[str, GetServiceStatsResponse]()
     console = Console(highlight=False)
     drawn = interval is not None and console.is_terminal and not call.as_json
     with Live(console=console, screen=True, auto_refresh=False) if drawn else nullcontext() as live:
@@ -151,10 +150,10 @@ def _show_statistics(call: Call, seconds: int, interval: float | None) -> None:
             time.sleep(interval)
 
 
-def _targets(target: str) -> list[str]:
-    """Return the addresses of the servers of a target, in its order."""
-    client_options(target)  # raises an error if the list is invalid
-    return [each.target for each in parse_servers(target).addresses]
+def _targets(call: Call) -> list[str]:
+    """Return the addresses of the servers of the target, in its order."""
+    call.client_options()  # raises an error if the list is invalid
+    return [each.target for each in parse_servers(call.target).addresses]
 
 
 def _ask(call: Call, targets: Iterable[str]) -> tuple[dict[str, GetServiceStatsResponse], dict[str, str]]:

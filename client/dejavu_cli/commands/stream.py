@@ -14,20 +14,20 @@ import typer
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_cli.options import Json, ServerOptions, flag, option
+from dejavu_cli.options import Json, flag, option
 from dejavu_cli.output.forecast import lead, lead_with_sign, local_time, matchup, print_json, title
 from dejavu_client import formatting as fmt
-from dejavu_client.config import DEFAULT_TARGET
-from dejavu_client.connection_options import Target
+from dejavu_client.client import DejavuClient
+from dejavu_client.connection_options import ConnectionOptions
 from dejavu_client.requests import FINAL
 
 
 def stream(
+    server: ConnectionOptions,
     game: Annotated[list[str] | None, option("GAME_ID")] = None,
     token: Annotated[str, typer.Option()] = "",
     include_current: Annotated[bool, flag("--include-current")] = False,
     heartbeats: Annotated[bool, flag("--heartbeats")] = False,
-    target: Target = DEFAULT_TARGET,
     as_json: Json = False,
 ) -> None:
     """Stream forecasts as they are recorded, and outcomes as they are reported.
@@ -40,7 +40,7 @@ def stream(
         include_current: Start with the newest forecasts of the last 12 hours.
         heartbeats: Print heartbeats too; the first one confirms the subscription.
     """
-    with ServerOptions(target=target).connect() as client:
+    with DejavuClient(server.target, channels=1, **server.client_options()) as client:
         _on_stdout_closed(client.close)
         events = client.stream_predictions(
             game or (), resume_token=token, include_current=include_current, heartbeats=heartbeats

@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.game_service_pb2 import Game
@@ -21,7 +20,8 @@ from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS, InferenceEndpoint
 from dejavu_gateway.api.share import LAST_MINUTE
 from dejavu_gateway.http.answers import JSON, PARQUET, PNG
 from dejavu_gateway.live.status import StatusReason
-from dejavu_gateway.messages.encode import INT64, JsonObject, descriptor_of
+from dejavu_gateway.messages.encode import JsonObject, descriptor_of
+from dejavu_gateway.messages.fields import is_time, kind_of
 
 _TEXT: Final[JsonObject] = {"type": "string"}
 _DAY: Final[JsonObject] = {"type": "string", "format": "date"}
@@ -299,10 +299,11 @@ def _schemas(descriptors: Iterable[Descriptor], *, answers: bool) -> dict[str, J
     waiting = list(descriptors)
     while waiting:
         descriptor = waiting.pop()
-        if descriptor.name in found or descriptor.full_name == Timestamp.DESCRIPTOR.full_name:
+        if descriptor.name in found:
             continue
         found[descriptor.name] = _message(descriptor, answers=answers)
-        waiting += [field.message_type for field in descriptor.fields if field.message_type is not None]
+        parts = (field for field in descriptor.fields if not is_time(field))
+        waiting += [field.message_type for field in parts if field.message_type is not None]
     return found
 
 
@@ -316,26 +317,7 @@ def _message(descriptor: Descriptor, *, answers: bool) -> JsonObject:
 
 def _field_schema(field: FieldDescriptor) -> JsonObject:
     """Return the schema of a field."""
-    value = _value(field)
-    return {"type": "array", "items": value} if field.is_repeated else value
-
-
-def _value(field: FieldDescriptor) -> JsonObject:
-    match field.cpp_type:
-        case FieldDescriptor.CPPTYPE_MESSAGE if field.message_type is not None:
-            is_time = field.message_type.full_name == Timestamp.DESCRIPTOR.full_name
-            return _TIME if is_time else _reference(field.message_type)
-        case FieldDescriptor.CPPTYPE_ENUM if field.enum_type is not None:
-            return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
-        case FieldDescriptor.CPPTYPE_BOOL:
-            return {"type": "boolean"}
-        case FieldDescriptor.CPPTYPE_DOUBLE:
-            return {"type": "number"}
-        case kind if kind in INT64:
-            return {"type": "string", "pattern": "^[0-9]+$" if kind == FieldDescriptor.CPPTYPE_UINT64 else "^-?[0-9]+$"}
-        case FieldDescriptor.CPPTYPE_STRING if field.type == FieldDescriptor.TYPE_BYTES:
-            return {"type": "string", "contentEncoding": "base64"}
-        case FieldDescriptor.CPPTYPE_STRING:
-            return {"type": "string"}
-        case _:
-            return {"type": "integer"}
+    value = kind_of(field).schema
+    if value is None and field.message_type is not None:
+        value = _reference(field.message_type)
+    return {"type": "array", "items": value} if field.is_repeated else value or {}

@@ -7,24 +7,19 @@ message type is made once. The tests compare both on every message of the contra
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
+
+from dejavu_gateway.messages.fields import kind_of
 
 JsonObject = dict[str, Any]
 
 _Write = Callable[[Any, JsonObject], None]
-_Convert = Callable[[Any], Any]
-
-INT64: Final = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
-"""Types whose values are texts in JSON."""
 
 
 def descriptor_of(message: Message | type[Message]) -> Descriptor:
@@ -60,7 +55,7 @@ def _plan(descriptor: Descriptor) -> tuple[_Write, ...]:
 
 
 def _writer(field: FieldDescriptor) -> _Write:
-    name, key, convert = field.name, field.json_name, _converter(field)
+    name, key, convert = field.name, field.json_name, kind_of(field).write or to_dict
 
     def write_optional(message: Any, result: JsonObject) -> None:
         if message.HasField(name):
@@ -75,28 +70,3 @@ def _writer(field: FieldDescriptor) -> _Write:
     if field.is_repeated:
         return write_list
     return write_optional if field.has_presence else write_always
-
-
-def _converter(field: FieldDescriptor) -> _Convert:
-    """Return the converter of one value of a field."""
-    match field.cpp_type:
-        case FieldDescriptor.CPPTYPE_MESSAGE if field.message_type is not None:
-            if field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
-                return lambda message: message.ToJsonString()
-            return to_dict
-        case FieldDescriptor.CPPTYPE_ENUM if field.enum_type is not None:
-            names = {number: value.name for number, value in field.enum_type.values_by_number.items()}
-            return lambda number: names.get(number, number)
-        case FieldDescriptor.CPPTYPE_DOUBLE:
-            return _double
-        case cpp_type if cpp_type in INT64:
-            return str
-    if field.type == FieldDescriptor.TYPE_BYTES:
-        return lambda value: base64.b64encode(value).decode()
-    return lambda value: value
-
-
-def _double(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

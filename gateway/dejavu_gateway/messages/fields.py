@@ -1,4 +1,4 @@
-"""Fields of messages and the conversion of their JSON to values: ProtoJSON (protobuf.dev/programming-guides/json).
+"""Fields of messages and the JSON of their values, read and written: ProtoJSON (protobuf.dev/programming-guides/json).
 
 Descriptors are looked up once per message type, because a lookup costs more than reading a value.
 """
@@ -6,24 +6,38 @@ Descriptors are looked up once per message type, because a lookup costs more tha
 from __future__ import annotations
 
 import base64
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _LARGEST: Final = sys.float_info.max
 
-_INTEGERS: Final = {
-    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
-}
+_INT32: Final = -(2**31), 2**31 - 1
 
-Read = Callable[[Any], Any]
+Convert = Callable[[Any], Any]
+
+
+class Kind(NamedTuple):
+    """What one value of a field is in JSON.
+
+    Attributes:
+        expected: the accepted values, in words.
+        schema: the schema of a value (OpenAPI 3.1); None for a message, which has one of its own.
+        read: returns a value in the form that the message takes; raises ValueError or TypeError for a value that is not
+            accepted.
+        write: returns a value of the message in JSON; None for a message.
+    """
+
+    expected: str
+    schema: dict[str, Any] | None
+    read: Convert
+    write: Convert | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +51,7 @@ class JsonField:
         oneof: the oneof of which it is a member; empty if there is none.
         message: descriptor of the message that it contains; None if its value is a number, a text or another scalar.
         expected: the accepted values, in words.
-        read: returns a value in the form that the message takes; raises ValueError or TypeError for a value that is not
-            accepted.
+        read: see `Kind`.
         put: sets the field of a message to what `read` returned, unless it is repeated.
     """
 
@@ -48,7 +61,7 @@ class JsonField:
     oneof: str
     message: Descriptor | None
     expected: str
-    read: Read
+    read: Convert
     put: Callable[[Any, Any], None]
 
 
@@ -58,9 +71,13 @@ def fields_of(descriptor: Descriptor) -> Mapping[str, JsonField]:
     return {name: _json_field(field) for field in descriptor.fields for name in (field.json_name, field.name)}
 
 
+def is_time(field: FieldDescriptor) -> bool:
+    """Return whether the values of a field are times."""
+    return field.message_type is not None and field.message_type.full_name == Timestamp.DESCRIPTOR.full_name
+
+
 def _json_field(field: FieldDescriptor) -> JsonField:
-    name, oneof, message = field.name, field.containing_oneof, field.message_type
-    expected, read = _scalar(field)
+    name, oneof, kind = field.name, field.containing_oneof, kind_of(field)
 
     def put(owner: Any, value: Any) -> None:
         setattr(owner, name, value)
@@ -68,31 +85,41 @@ def _json_field(field: FieldDescriptor) -> JsonField:
     def put_message(owner: Any, value: Any) -> None:
         getattr(owner, name).CopyFrom(value)
 
-    if message is not None and message.full_name == Timestamp.DESCRIPTOR.full_name:
-        expected, read, message, put = "a time as 2024-05-06T07:08:09Z", _timestamp, None, put_message
+    message = None if is_time(field) else field.message_type
     # An optional field has a oneof of its own.
     group = oneof.name if oneof is not None and len(oneof.fields) > 1 else ""
-    return JsonField(name, field, field.is_repeated, group, message, expected, read, put)
+    setter = put_message if is_time(field) else put
+    return JsonField(name, field, field.is_repeated, group, message, kind.expected, kind.read, setter)
 
 
-def _scalar(field: FieldDescriptor) -> tuple[str, Read]:
-    """Return the accepted values of a field in words, and the reader of one."""
-    match field.cpp_type:
-        case FieldDescriptor.CPPTYPE_STRING if field.type == FieldDescriptor.TYPE_BYTES:
-            return "base64", _base64
-        case FieldDescriptor.CPPTYPE_STRING:
-            return "a text", _text
-        case FieldDescriptor.CPPTYPE_BOOL:
-            return "true or false", _bool
-        case FieldDescriptor.CPPTYPE_ENUM if field.enum_type is not None:
-            numbers = {each.name: each.number for each in field.enum_type.values}
-            return f"one of {', '.join(numbers)}", _enum(numbers)
-        case FieldDescriptor.CPPTYPE_DOUBLE:
-            return "a finite number", _number
-        case kind if kind in _INTEGERS:
-            lowest, highest = _INTEGERS[kind]
-            return f"a whole number from {lowest} to {highest}", _integer(lowest, highest)
-    return "a JSON object", _text
+def kind_of(field: FieldDescriptor) -> Kind:
+    """Return what the values of a field are in JSON."""
+    if is_time(field):
+        return _TIME
+    if field.message_type is not None:
+        return _MESSAGE
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return _BYTES
+    if field.enum_type is not None:
+        numbers = {each.name: each.number for each in field.enum_type.values}
+        names = {number: name for name, number in numbers.items()}
+        schema = {"type": "string", "enum": list(numbers)}
+        return Kind(f"one of {', '.join(numbers)}", schema, _enum(numbers), lambda number: names.get(number, number))
+    return _KINDS[field.cpp_type]
+
+
+def _whole(bounds: tuple[int, int], schema: dict[str, Any], write: Convert) -> Kind:
+    return Kind(f"a whole number from {bounds[0]} to {bounds[1]}", schema, _integer(*bounds), write)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _double(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _number(value: Any) -> float:
@@ -108,7 +135,7 @@ def are_numbers(values: Sequence[Any]) -> bool:
     ) <= _LARGEST
 
 
-def _integer(lowest: int, highest: int) -> Read:
+def _integer(lowest: int, highest: int) -> Convert:
     """Return the reader of an integer: a number or, as in protobuf's JSON of 64-bit numbers, a text of digits."""
 
     def read(value: Any) -> int:
@@ -124,8 +151,8 @@ def _integer(lowest: int, highest: int) -> Read:
     return read
 
 
-def _enum(numbers: Mapping[str, int]) -> Read:
-    number = _integer(*_INTEGERS[FieldDescriptor.CPPTYPE_INT32])
+def _enum(numbers: Mapping[str, int]) -> Convert:
+    number = _integer(*_INT32)
 
     def read(value: Any) -> int:
         if isinstance(value, str):
@@ -161,3 +188,22 @@ def _timestamp(value: Any) -> Timestamp:
     except (AttributeError, OverflowError) as error:
         raise ValueError from error
     return message
+
+
+_MESSAGE: Final = Kind("a JSON object", None, _text, None)
+_TIME: Final = Kind(
+    "a time as 2024-05-06T07:08:09Z", {"type": "string", "format": "date-time"}, _timestamp, Timestamp.ToJsonString
+)
+_BYTES: Final = Kind(
+    "base64", {"type": "string", "contentEncoding": "base64"}, _base64, lambda value: base64.b64encode(value).decode()
+)
+_KINDS: Final = {
+    FieldDescriptor.CPPTYPE_STRING: Kind("a text", {"type": "string"}, _text, _unchanged),
+    FieldDescriptor.CPPTYPE_BOOL: Kind("true or false", {"type": "boolean"}, _bool, _unchanged),
+    FieldDescriptor.CPPTYPE_DOUBLE: Kind("a finite number", {"type": "number"}, _number, _double),
+    FieldDescriptor.CPPTYPE_INT32: _whole(_INT32, {"type": "integer"}, _unchanged),
+    # Texts, because programs that have only doubles would round numbers.
+    FieldDescriptor.CPPTYPE_INT64: _whole((-(2**63), 2**63 - 1), {"type": "string", "pattern": "^-?[0-9]+$"}, str),
+    FieldDescriptor.CPPTYPE_UINT64: _whole((0, 2**64 - 1), {"type": "string", "pattern": "^[0-9]+$"}, str),
+}
+"""By the type of a field that is neither a message, an enum nor bytes."""

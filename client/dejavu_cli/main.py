@@ -20,7 +20,7 @@ import typer.core
 from dejavu_cli.errors import FAILED, JSON_KEY, as_json, as_text, exit_code, failure, report_bug
 from dejavu_client.connection_options import with_options
 from dejavu_client.errors import DejavuClientError
-from dejavu_client.logs import log_to_stderr
+from dejavu_client.logs import LogLevel, log_to_stderr
 from dejavu_common import build, tracing
 from dejavu_common.interrupts import raise_on_interrupt
 from dejavu_common.rich_console import Console
@@ -218,8 +218,6 @@ def _made(name: str, function: Callable[..., None], entry: Command) -> Any:
     return command
 
 
-LEVELS = ("debug", "info", "warning", "error")
-
 EPILOG = (
     "Commands call the server at 127.0.0.1:50051, or at HOST:PORT: `--target HOST:PORT` after the command, or "
     "DEJAVU_TARGET in the environment.\n\n"
@@ -258,19 +256,10 @@ def _show_connection(ctx: typer.Context, requested: bool) -> None:
         raise typer.Exit
 
 
-def _known_level(level: str) -> str:
-    if level.lower() not in LEVELS:
-        raise typer.BadParameter(f"{level!r} is not one of {', '.join(LEVELS)}")
-    return level.lower()
-
-
 @app.callback()
 def root(
     log_level: Annotated[
-        str,
-        typer.Option(
-            envvar="DEJAVU_LOG_LEVEL", callback=_known_level, help=f"What to log on stderr: {', '.join(LEVELS)}."
-        ),
+        LogLevel, typer.Option(envvar="DEJAVU_LOG_LEVEL", case_sensitive=False, help="What to log on stderr.")
     ] = "warning",
     show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")

@@ -40,8 +40,8 @@ Value = str | int | float | bool | datetime | list[float] | None
 RowT = TypeVar("RowT")
 
 STANDARD_OUTPUT: Final = Path("-")
-_ROWS_OF_A_GROUP: Final = 10_000
-"""Number of rows per parquet row group, kept in memory while writing."""
+_ROWS_OF_A_BATCH: Final = 10_000
+"""Number of rows per batch of Arrow and per row group of parquet; only these are held as messages at a time."""
 _HORIZONS = {HORIZON_HALFTIME: "half", HORIZON_FINAL: "final"}
 
 
@@ -123,9 +123,9 @@ def write_parquet_to(file: IO[bytes], columns: Sequence[ExportColumn[RowT]], row
 
     count = 0
     with parquet.ParquetWriter(file, schema) as writer:
-        for group in _groups(rows):
-            writer.write_batch(arrow_batch(columns, schema, group))
-            count += len(group)
+        for batch in _batches(columns, schema, rows):
+            writer.write_batch(batch)
+            count += batch.num_rows
     return count
 
 
@@ -147,7 +147,7 @@ def arrow_schema(columns: Sequence[ExportColumn[RowT]]) -> Any:
     return pa.schema([(column.name, types[column.kind]) for column in columns])
 
 
-def arrow_batch(columns: Sequence[ExportColumn[RowT]], schema: Any, rows: Sequence[RowT]) -> Any:
+def _batch(columns: Sequence[ExportColumn[RowT]], schema: Any, rows: Sequence[RowT]) -> Any:
     """Return the rows as a pyarrow.RecordBatch with the schema of these columns; missing values are null."""
     pa = pyarrow()
     values = [[column.pick(row) for row in rows] for column in columns]
@@ -180,10 +180,10 @@ def _text(value: Value) -> Any:
             return value  # csv writes None as an empty field and a float with a round-trip representation
 
 
-def _groups(rows: Iterable[RowT]) -> Iterator[list[RowT]]:
+def _batches(columns: Sequence[ExportColumn[RowT]], schema: Any, rows: Iterable[RowT]) -> Iterator[Any]:
     remaining = iter(rows)
-    while group := list(itertools.islice(remaining, _ROWS_OF_A_GROUP)):
-        yield group
+    while batch := list(itertools.islice(remaining, _ROWS_OF_A_BATCH)):
+        yield _batch(columns, schema, batch)
 
 
 def horizon_name(horizon: Horizon.ValueType) -> str:
@@ -448,10 +448,6 @@ def missing_extra(package: str, extra: str) -> ImportError:
     return ImportError(f"{package} is not installed; install the extra: {install(extra)}")
 
 
-_ROWS_OF_A_BATCH = 10_000
-"""Maximum number of forecasts held as messages at a time; as columns they take a fraction of the memory."""
-
-
 class RecordedPredictions(Iterator[RecordedPrediction]):
     """Recorded forecasts, newest first; each page is fetched when it is reached."""
 
@@ -474,10 +470,8 @@ class RecordedPredictions(Iterator[RecordedPrediction]):
         Raises:
             ImportError: if pyarrow is not installed; the message names the extra to install.
         """
-        batches = _Batches()
-        for prediction in self:
-            batches.add(prediction)
-        return batches.table()
+        schema = arrow_schema(PREDICTION_COLUMNS)
+        return pyarrow().Table.from_batches(_batches(PREDICTION_COLUMNS, schema, self), schema)
 
     def to_pandas(self) -> pd.DataFrame:
         """Read all remaining forecasts into a data frame with the columns of `to_arrow` and nullable types.
@@ -512,46 +506,19 @@ class AsyncRecordedPredictions(AsyncIterator[RecordedPrediction]):
 
     async def to_arrow(self) -> pa.Table:
         """Read all remaining forecasts into a table; see `RecordedPredictions.to_arrow`."""
-        batches = _Batches()
+        schema, batches, rows = arrow_schema(PREDICTION_COLUMNS), list[Any](), list[RecordedPrediction]()
         async for prediction in self:
-            batches.add(prediction)
-        return batches.table()
+            rows.append(prediction)
+            if len(rows) == _ROWS_OF_A_BATCH:
+                batches += _batches(PREDICTION_COLUMNS, schema, rows)
+                rows.clear()
+        batches += _batches(PREDICTION_COLUMNS, schema, rows)
+        return pyarrow().Table.from_batches(batches, schema)
 
     async def to_pandas(self) -> pd.DataFrame:
         """Read all remaining forecasts into a data frame; see `RecordedPredictions.to_pandas`."""
         _check_pandas()
         return _data_frame(await self.to_arrow())
-
-
-class _Batches:
-    """Collects forecasts as columns.
-
-    Raises:
-        ImportError: if pyarrow is not installed.
-    """
-
-    def __init__(self) -> None:
-        self._schema = arrow_schema(PREDICTION_COLUMNS)
-        self._batches: list[Any] = []
-        self._rows: list[RecordedPrediction] = []
-
-    def add(self, prediction: RecordedPrediction) -> None:
-        """Add a forecast."""
-        self._rows.append(prediction)
-        if len(self._rows) == _ROWS_OF_A_BATCH:
-            self._convert()
-
-    def table(self) -> pa.Table:
-        """Return all forecasts that were added."""
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-
-        self._convert()
-        return pa.Table.from_batches(self._batches, schema=self._schema)
-
-    def _convert(self) -> None:
-        if self._rows:
-            self._batches.append(arrow_batch(PREDICTION_COLUMNS, self._schema, self._rows))
-            self._rows = []
 
 
 def _check_pandas() -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
 NAME: Final = "dejavu_client"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
@@ -30,8 +32,8 @@ def get_logger() -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def log_to_stderr(level: str) -> None:
-    """Write log records of a level (debug, info, warning, error) and above to stderr."""
+def log_to_stderr(level: LogLevel) -> None:
+    """Write log records of a level and above to stderr."""
     handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger(NAME)

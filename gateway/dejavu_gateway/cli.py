@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from dejavu_client.access import is_local
 from dejavu_client.connection_options import ConnectionOptions, address, with_options
+from dejavu_client.logs import LogLevel
 from dejavu_common import build
 from dejavu_common.build import install
 from dejavu_common.processes import raise_file_limit
@@ -27,8 +28,7 @@ OWN_FILES = 64
 """Number of files that the program itself opens, including its connections to the server."""
 
 DEFAULTS = GatewayLimits()
-LEVELS = ("debug", "info", "warning", "error")
-FORMATS = ("auto", "json", "console")
+LogFormat = Literal["auto", "json", "console"]
 
 log = get_logger()
 
@@ -40,15 +40,6 @@ def _show_version(requested: bool) -> None:
     if requested:
         typer.echo(build.described("dejavu-dashboard"))
         raise typer.Exit
-
-
-def _one_of(*values: str) -> Any:
-    def check(text: str) -> str:
-        if text.lower() not in values:
-            raise typer.BadParameter(f"{text!r} is not one of {', '.join(values)}")
-        return text.lower()
-
-    return check
 
 
 def _option(variable: str, metavar: str | None = None, *flags: str, **settings: Any) -> Any:
@@ -77,8 +68,8 @@ def dashboard(  # noqa: D417, PLR0917 - each is an option; the shared ones have 
         float, _option("STALLED_SECONDS", "SECONDS", min=1, max=3600)
     ] = DEFAULTS.stalled_seconds,
     grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=3600)] = 5.0,
-    log_level: Annotated[str, _option("DEJAVU_LOG_LEVEL", callback=_one_of(*LEVELS))] = "info",
-    log_format: Annotated[str, _option("DEJAVU_LOG_FORMAT", callback=_one_of(*FORMATS))] = "auto",
+    log_level: Annotated[LogLevel, _option("DEJAVU_LOG_LEVEL", case_sensitive=False)] = "info",
+    log_format: Annotated[LogFormat, _option("DEJAVU_LOG_FORMAT", case_sensitive=False)] = "auto",
     show_version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     """Serve the page: live games, the record and what-ifs of a dejavu-server, for browsers.
@@ -101,8 +92,8 @@ def dashboard(  # noqa: D417, PLR0917 - each is an option; the shared ones have 
         max_streams_per_address: Most live streams of one address.
         stalled_seconds: Time after which a browser that reads nothing is disconnected; it can resume.
         grace: How long a drain waits for requests in progress.
-        log_level: Lowest level to log: debug, info, warning, error.
-        log_format: auto, json, console.
+        log_level: Lowest level to log.
+        log_format: Form of log lines; auto: console in a terminal, else json.
         show_version: Show the version and exit.
     """
     proxies = _read("--trusted-proxy", TrustedProxies.parse, trusted_proxy or ())

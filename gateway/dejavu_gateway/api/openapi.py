@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -14,6 +13,7 @@ from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetLeaderboardRequest, ListPredictionsRequest
+from dejavu_common.build import release
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
 from dejavu_gateway.api.downloads import NOT_OF_A_FILE
 from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS, InferenceEndpoint
@@ -103,7 +103,7 @@ def document() -> JsonObject:
         "openapi": "3.1.0",
         "info": {
             "title": "Dejavu's page",
-            "version": _version(),
+            "version": release(),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "tags": [{"name": tag} for tag in _TAGS],
@@ -113,13 +113,6 @@ def document() -> JsonObject:
             "schemas": _schemas(answered, answers=True) | _schemas(sent, answers=False) | _own_schemas(),
         },
     }
-
-
-def _version() -> str:
-    try:
-        return version("dejavu-forecast")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _call(endpoint: CallEndpoint) -> JsonObject:

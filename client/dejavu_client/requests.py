@@ -10,12 +10,10 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Horizon, MarginSource
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Market, MarketKind, Odds, Staking
 from dejavu.v1.prediction_service_pb2 import Lineups, PredictRequest
-from dejavu.v1.record_service_pb2 import (
-    ListPredictionsRequest,
-    ScoreFilter,
-)
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ScoreFilter
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
+from dejavu_feed.files.prices import PricedMarket
 from dejavu_feed.horizon import Horizon as FeedHorizon
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession
 from dejavu_feed.moment import Moment
@@ -201,6 +199,17 @@ def total_market(
         TypeError: if there is no such option.
     """
     return _market(MARKET_KIND_TOTAL, line, over_odds, under_odds, options)
+
+
+def market_of(priced: PricedMarket, **options: Unpack[StakeOptions]) -> Market:
+    """Build the market of a row of a file of prices.
+
+    Args:
+        priced: the row.
+        options: see `StakeOptions`.
+    """
+    kind = MARKET_KIND_TOTAL if priced.kind == "total" else MARKET_KIND_LEAD
+    return _market(kind, priced.line, priced.first, priced.second, {**options, "traded_time": priced.traded_time})
 
 
 def _market(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from dejavu_client.requests import market, total_market
+from dejavu_client.requests import market_of
 from dejavu_feed.box_score import Lineups
 from dejavu_feed.files.prices import PricedMarket
 
@@ -56,14 +56,8 @@ class GamePrices:
         Args:
             with_total: whether to send prices of total points, which forecasts at a moment have no answer for.
         """
-        markets = []
-        if self.lead is not None:
-            lead = self.lead
-            markets.append(market(lead.line, lead.first, lead.second, traded_time=lead.traded_time))
-        if self.total is not None and with_total:
-            total = self.total
-            markets.append(total_market(total.line, total.first, total.second, traded_time=total.traded_time))
-        return {"markets": markets}
+        priced = (self.lead, self.total if with_total else None)
+        return {"markets": [market_of(each) for each in priced if each is not None]}
 
 
 @dataclass(slots=True)

@@ -26,9 +26,7 @@ from dejavu_cli.output.responsive_table import ResponsiveTable, named_column
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
 from dejavu_client.formatting import chance, elapsed_seconds, last_differential, price_text, seconds_text, signed
-from dejavu_client.requests import PredictOptions, StakeOptions
-from dejavu_client.requests import market as create_market
-from dejavu_client.requests import total_market as create_total_market
+from dejavu_client.requests import PredictOptions, StakeOptions, market_of
 from dejavu_common.clock import game_day, utc_now
 from dejavu_common.rich_console import Console
 from dejavu_feed import live_inputs
@@ -131,11 +129,9 @@ class _Evening:
         staked = self._stakes | {
             "game_staked": self._staked_on[forecast.game_id],
             "evening_staked": self._staked,
-            "traded_time": priced.traded_time,
         }
         try:
-            create = create_total_market if priced.kind == "total" else create_market
-            market = create(priced.line, priced.first, priced.second, **staked)
+            market = market_of(priced, **staked)
             answer = self._client.quote(list(newest.pattern), market, **_as_recorded(newest))
         except UnavailableError as error:
             raise failure(f"line {priced.row}: {error}") from None

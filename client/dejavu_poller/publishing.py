@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
@@ -70,25 +69,6 @@ _LONGEST_AGE: Final = 1e6
 _log = get_logger()
 
 
-@dataclass(slots=True)
-class _Task:
-    """What is sent again and again.
-
-    Attributes:
-        send: sends it; raises a `DejavuClientError` if the server does not accept it.
-        seconds: interval.
-        ready: returns whether there is something to send.
-        due: time of the event loop at which it is due.
-        refused: why the server refused it last; "" if it did not.
-    """
-
-    send: Callable[[], Awaitable[None]]
-    seconds: float
-    ready: Callable[[], bool]
-    due: float = 0.0
-    refused: str = ""
-
-
 class GamePublisher:
     """Publishes the states of a poller's games, and the age of its data, in its context, while the poller leads.
 
@@ -122,20 +102,21 @@ class GamePublisher:
         self._now = now
         self._begun = now()
         self._published: Mapping[str, tuple[Game, datetime]] = {}
-        self._tasks = [
-            _Task(self.publish, PUBLISH_SECONDS, lambda: True),
-            _Task(self.report, report_seconds, lambda: official or (official is not None and bool(poller.games))),
-        ]
-        self._task = BackgroundTask()
+        self._official = official
+        self._tasks = BackgroundTask(), BackgroundTask()
         self._led = False
 
     async def __aenter__(self) -> Self:
-        self._task.start(self._run(), "game-publisher")
+        publishing, reporting = self._tasks
+        publishing.start(self._repeat(self.publish, PUBLISH_SECONDS, lambda: True), "publish games")
+        if self._official is not None:
+            reporting.start(self._repeat(self.report, self._report_seconds, self._has_age), "report age")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Publish what is due, such as the last final of an evening, and stop."""
-        await self._task.end()
+        for task in self._tasks:
+            await task.end()
         with suppress(DejavuClientError, TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
                 if self._led:  # a poller that has ended its run does not lead any more
@@ -191,30 +172,32 @@ class GamePublisher:
             for state in states:
                 await self._send([state])
 
-    async def _run(self) -> None:
+    def _has_age(self) -> bool:
+        return bool(self._official or self._poller.games)
+
+    async def _repeat(self, send: Callable[[], Awaitable[None]], seconds: float, ready: Callable[[], bool]) -> None:
+        """Send again and again while the poller leads, and there is something to send.
+
+        Logs each refusal once, and waits longer after it, until a token or this program changes.
+        """
+        refused = ""
         while True:
-            self._led = self._poller.leads
+            pause, self._led = PUBLISH_SECONDS, self._poller.leads
             if not self._led:
                 self._published = {}
-            for task in self._tasks if self._led else ():
-                if task.ready() and task.due <= asyncio.get_running_loop().time():
-                    await self._send_task(task)
-            await asyncio.sleep(PUBLISH_SECONDS)
-
-    async def _send_task(self, task: _Task) -> None:
-        """Send what is due; log each refusal once, and wait longer after it, until a token or this program changes."""
-        pause = task.seconds
-        try:
-            await task.send()
-            task.refused = ""
-        except PASSING:
-            pass  # the poller itself reports that the server is away
-        except DejavuClientError as error:
-            pause = max(pause, self._report_seconds)
-            if str(error) != task.refused:
-                task.refused = str(error)
-                _log.info("poll.not_published", what=task.send.__name__, reason=task.refused)
-        task.due = asyncio.get_running_loop().time() + pause
+            elif ready():
+                pause = seconds
+                try:
+                    await send()
+                    refused = ""
+                except PASSING:
+                    pass  # the poller itself reports that the server is away
+                except DejavuClientError as error:
+                    pause = max(pause, self._report_seconds)
+                    if str(error) != refused:
+                        refused = str(error)
+                        _log.info("poll.not_published", what=send.__name__, reason=refused)
+            await asyncio.sleep(pause)
 
 
 def state_of(game: WatchedGame, line: GameLine | None, now: datetime) -> Game:

@@ -227,7 +227,7 @@ class GameLines(Enricher):
         return self.of(game_id) if known is None else known.line
 
     def is_open(self, game_id: str) -> bool:
-        """Return whether the line of a started game is still to be recovered from the published one."""
+        """Return whether the line of a started game is still to be read from its published state, which must stay."""
         return game_id in self._open
 
     def forget(self, game_id: str) -> None:

@@ -30,7 +30,7 @@ from dejavu_poller.box_scores import BoxScores
 from dejavu_poller.enricher import Enricher
 from dejavu_poller.event_files import EventFiles
 from dejavu_poller.horizons import FIRST_MINUTE, forecast_minutes
-from dejavu_poller.inputs import ForecastInputs, GameLine
+from dejavu_poller.inputs import ForecastInputs
 from dejavu_poller.leadership import LeaderElection, Leadership
 from dejavu_poller.lines import LINES, GameLines
 from dejavu_poller.moments import DEFAULT_PACE
@@ -128,6 +128,7 @@ class Poller:
         games: the games by id, in the scoreboard's order; each is immutable and replaced as it changes. Games that
             the feed no longer shows are forgotten some days later (`reporting.KEPT`), or once there are too many
             (`reporting.MAX_WATCHED`).
+        lines: lines of the games; without `lines`, of none.
         minutes: for each horizon, the minutes after which it is forecast.
         leadership: which poller works, as far as is known; None without an election.
         limits: description of the unsupported part of `minutes`; "" if there is none, or if unknown.
@@ -181,7 +182,7 @@ class Poller:
         self._board = _Board()
         self._reads = FeedReads()
         self._health = {SERVER: _Health(), game_steps.SCOREBOARD: _Health()}
-        self._lines = lines
+        self.lines = lines or GameLines(now)
         self._enrichers = [each for each in (lines, box_scores, prices, event_files) if each is not None]
         self._stop = asyncio.Event()
         self._woken = asyncio.Event()
@@ -255,24 +256,6 @@ class Poller:
     def server_failure(self) -> str:
         """Why the server did not answer when it was last asked; "" if it did, or was not asked yet."""
         return self._health[SERVER].failure
-
-    @property
-    def game_lines(self) -> Mapping[str, GameLine | None]:
-        """The line with which each game is forecast, by id, from its first forecast on; None if it has none."""
-        return {} if self._lines is None else self._lines.taken
-
-    @property
-    def line_faults(self) -> frozenset[str]:
-        """Why lines are not read or not used now."""
-        return frozenset() if self._lines is None else self._lines.faults
-
-    def line_of(self, game_id: str) -> GameLine | None:
-        """Return the line of a game, before its tip-off the newest one; None if none is known."""
-        return None if self._lines is None else self._lines.newest(game_id)
-
-    def recovers_line(self, game_id: str) -> bool:
-        """Return whether the line of a game is still to be read from its published state, which must stay till then."""
-        return self._lines is not None and self._lines.is_open(game_id)
 
     async def _follow_election(self) -> None:
         """Start again, as after a restart, when the leadership changes.

@@ -147,9 +147,9 @@ class GamePublisher:
         """
         now = self._now()
         states = {
-            game_id: state_of(game, self._poller.line_of(game_id), now)
+            game_id: state_of(game, self._poller.lines.newest(game_id), now)
             for game_id, game in self._poller.games.items()
-            if {game.state.home, game.state.away} <= TEAMS.keys() and not self._poller.recovers_line(game_id)
+            if {game.state.home, game.state.away} <= TEAMS.keys() and not self._poller.lines.is_open(game_id)
         }
         due = [
             state

@@ -196,7 +196,7 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
 
 def reported(watch: Watch, **changes: Any) -> SimpleNamespace:
     """Return what a publisher reads of a poller, with changes."""
-    names = ("leads", "games", "scoreboard_time", "line_of", "recovers_line")
+    names = ("leads", "games", "scoreboard_time", "lines")
     return SimpleNamespace(**{name: getattr(watch.poller, name) for name in names} | changes)
 
 

@@ -251,7 +251,7 @@ def live_table(poller: Poller, messages: Iterable[str], now: datetime) -> Render
         age = "" if read is None else f" ({_seconds((now - read).total_seconds())} old)"
         problems.append(f"scoreboard{age}: {poller.scoreboard_failure}")
     problems += [f"server: {poller.server_failure}"] if poller.server_failure else []
-    problems += [f"lines: {text}" for text in sorted(poller.line_faults)]
+    problems += [f"lines: {text}" for text in sorted(poller.lines.faults)]
     problems += [text for text in (poller.limits, poller.outdated_ratings) if text]
     newest = [each.newest for game in watched for each in game.horizons.values() if each.newest]
     problems += dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
@@ -264,7 +264,7 @@ def live_table(poller: Poller, messages: Iterable[str], now: datetime) -> Render
         waiting = "Waiting for the scoreboard …" if poller.scoreboard_time is None else "No games today."
         return Group(*notices) if follows else Group(Text(waiting, style="dim"), *notices)
     notices += [Text(line, style="dim") for line in _notes(watched)]
-    lines = [_line(game.state, poller.game_lines) for game in watched]
+    lines = [_line(game.state, poller.lines.taken) for game in watched]
     rows = [_cells(game, now) | {"line": line} for game, line in zip(watched, lines, strict=True)]
     columns = list(_columns(watched, with_lines=any(lines)))
     table = ResponsiveTable(columns, rows, lambda row: f"{row['style']}")

@@ -88,10 +88,15 @@ def watched(
     return WatchedGame(shown or state(), NOW - timedelta(seconds=age), horizons=horizons, failure=trouble)
 
 
+def read(*faults: str, **taken: GameLine | None) -> SimpleNamespace:
+    """Return lines of games that were read, and what could not be."""
+    return SimpleNamespace(faults=faults, taken=taken)
+
+
 def poller(games: Sequence[WatchedGame], **told: Any) -> Any:
     """Return what a poller shows of games, whatever their ids."""
     nothing = dict.fromkeys(("scoreboard_failure", "server_failure", "limits", "outdated_ratings"), "")
-    view = {**nothing, "scoreboard_time": NOW, "leadership": None, "game_lines": {}, "line_faults": (), **told}
+    view = {**nothing, "scoreboard_time": NOW, "leadership": None, "lines": read(), **told}
     return SimpleNamespace(games=dict(enumerate(games)), summary=lambda: summarize(games, WANTED), **view)
 
 
@@ -199,7 +204,7 @@ def test_what_goes_wrong_or_is_warned_of_is_shown_once() -> None:
 def test_the_line_of_each_game_is_shown_in_the_table_or_below_a_narrow_one(
     line: GameLine | None, shown: str, below: str, width: int
 ) -> None:
-    lines = drawn(watched(both=True), width=width, game_lines={"9900000001": line})
+    lines = drawn(watched(both=True), width=width, lines=read(**{"9900000001": line}))
     assert all(len(each) <= width for each in lines)
     if width == 160:
         assert f"48–52 {shown} 18" in " ".join(lines[2].split())
@@ -214,7 +219,7 @@ def test_a_refused_file_and_the_last_messages_are_shown_below_the_table() -> Non
     messages(Fault("9900000001", "refused 2", kind=FaultKind.REFUSED))
     messages(Fault("9900000001", "no answer", 3, kind=FaultKind.SERVER))  # the table shows it while it lasts
     messages(Fault("lines", "lines.csv line 3: a number", kind=FaultKind.UNAVAILABLE))
-    lines = drawn(game, line_faults=["lines.csv line 3: total is 2335"], messages=messages.newest())
+    lines = drawn(game, lines=read("lines.csv line 3: total is 2335"), messages=messages.newest())
     assert " lines: lines.csv line 3: total is 2335" in lines
     told = [line.partition("  ")[2] for line in lines if "refused" in line]
     assert told == [f"LAL @ BOS: refused {number}" for number in (2, 4, 3, 1)]

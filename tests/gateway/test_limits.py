@@ -366,7 +366,7 @@ def test_a_gateway_that_others_reach_warns() -> None:
         (("--trusted-proxy", "proxy.example"), "does not appear to be an IPv4 or IPv6 network"),
         *((("--allow-origin", each), "is no origin") for each in ("https://x/y", "ftp://x", "null", "https://u@x")),
         (("--token-file", "none"), "cannot read"),
-        (("--log-level", "loud"), "is not one of debug, info, warning, error"),
+        (("--log-level", "loud"), "'loud' is not one of 'debug', 'info', 'warning', 'error'"),
         (("--max-connections", "0"), "greater than or equal to 1"),
     ],
 )

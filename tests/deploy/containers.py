@@ -129,7 +129,7 @@ class Images:
         self.call("build", *options, *secrets, *built)
         self._built.add(target)
 
-    def configuration(self, target: str) -> dict[str, Any]:
+    def _configuration(self, target: str) -> dict[str, Any]:
         """Return the configuration of an image: User, Env, Entrypoint, Labels and so on."""
         self._build(target)
         inspected = json.loads(self.call("inspect", "--type", "image", f"localhost/{target}"))
@@ -170,7 +170,7 @@ class Images:
             volume: folder to mount at /var/lib/dejavu, or None.
             environment: variables beside those of the image.
         """
-        configuration = self.configuration(target)
+        configuration = self._configuration(target)
         user = configuration["User"].partition(":")[0]
         settings = [*configuration["Env"], *(f"{name}={value}" for name, value in (environment or {}).items())]
         program = ["/usr/bin/env", "-i", *settings, *configuration["Entrypoint"], *arguments]

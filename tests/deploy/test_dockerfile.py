@@ -46,15 +46,7 @@ def test_an_image_runs_a_program_of_ours_as_its_user(target: str) -> None:
     assert program in PROJECT["scripts"]
     for check in values(target, "HEALTHCHECK"):
         assert json.loads(check[check.index("CMD") + 3 :])[0] in PROJECT["scripts"]
-    copied = [value for name, value in stages()[target][1] if name == "COPY"]
-    assert copied == [f"--from={target}-environment /opt/dejavu /opt/dejavu"]
-    labels = " ".join(values(target, "LABEL"))
-    assert f'image.title="dejavu-{target}"' in labels
-    assert re.findall(r"image\.(version|revision|licenses|description)=", labels) != []
-
-
-def test_images_of_a_release_have_its_version() -> None:
-    assert f"VERSION={VERSION}" in values("server", "ARG")
+    assert f'image.title="dejavu-{target}"' in " ".join(values(target, "LABEL"))
 
 
 @pytest.mark.parametrize("target", ["server", "poller", "dashboard"])
@@ -69,8 +61,7 @@ def test_the_server_keeps_its_ledger_and_its_copies_of_models_on_volumes() -> No
     environment = image_environment("server")
     ledger = str(Path(settings(environment).ledger.removeprefix("sqlite:///")).parent)
     assert values("server", "VOLUME") == [f"{ledger} {environment['XDG_CACHE_HOME']}"]
-    made = next(line for line in values("runtime", "RUN") if "install -d" in line)
-    assert made.endswith(f"-m 0700 {ledger} {environment['XDG_CACHE_HOME']}")
+    assert f"VERSION={VERSION}" in values("server", "ARG")
 
 
 def test_no_secret_or_history_gets_into_the_context_of_a_build() -> None:
@@ -79,12 +70,3 @@ def test_no_secret_or_history_gets_into_the_context_of_a_build() -> None:
     allowed = {line[1:] for line in lines if line.startswith("!")}
     assert not any(name.startswith((".git", "tests", "deploy/secrets", ".venv")) for name in allowed)
     assert "deploy" not in allowed
-    sources = {
-        source
-        for _, instructions in stages().values()
-        for name, value in instructions
-        if name == "COPY" and not value.startswith("--from")
-        for source in value.split()[:-1]
-    }
-    for source in sources:
-        assert any(source == name or source.startswith(f"{name}/") for name in allowed), source

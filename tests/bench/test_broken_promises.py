@@ -35,7 +35,6 @@ LATE = hangs.Noticed("compute", 3.0, 8.1, 9.0)
         (LoadResult(errors=Counter({"UNAVAILABLE": 1}), orphans=1), ["errors", "orphans"]),
         (RestartResult(complaints=["worker_died"], exit_codes=[1]), ["exit_codes", "complaints"]),
         (PromotionResult(not_by_champion=1, misquoted=1), ["not_by_champion", "misquoted"]),
-        (KillResult(repeated=["a"]), []),
         (KillResult(missing=["a"], twice=["b"], unsettled=["c"]), ["missing", "twice", "unsettled"]),
         (SOUND_STREAMS, []),
         (
@@ -47,8 +46,6 @@ LATE = hangs.Noticed("compute", 3.0, 8.1, 9.0)
             hangs.Report([NOTICED, LATE], [hangs.Quiet(hangs.BUSY, 20.0, 5, 1)]),
             ["compute: 8.1 s", f"{hangs.BUSY}: 1 killed"],
         ),
-        (hangs.Report([], [hangs.Quiet(hangs.IDLE, 1.0, 0, 0)]), [f"{hangs.IDLE}: no call was answered"]),
-        (Outcomes({IDLE: Outcome(700, 500, 495)}), []),
         (Outcomes({IDLE: Outcome(700, 500, 494)}), ["494 of 500 clients were answered"]),
     ],
     ids=repr,
@@ -69,10 +66,6 @@ async def test_whatever_clients_lose_or_get_twice_is_found(tmp_path: Path) -> No
     broken.sequences = [1, 2, 2, 5, 3]
     result = LoadResult()
     await judge(result, url, acknowledged, [sound, broken])
-    assert result.missing == 1
-    assert result.twice == 1
-    assert (result.streams_lost, result.streams_twice, result.streams_out_of_order) == (1, 1, 1)
-    assert result.broken_chain == ""
     assert result.breaches() == ["missing", "twice", "streams_lost", "streams_twice", "streams_out_of_order"]
 
 
@@ -88,7 +81,6 @@ def test_too_many_failed_calls_and_changed_forecasts_are_found() -> None:
         "async",
         "a repeated call returned another forecast",
     ]
-    assert "2.00%" in result.report()
 
 
 TAKEN = Taken(
@@ -131,7 +123,6 @@ def test_uncounted_refusals_failed_health_checks_and_wasted_work_are_found() -> 
     [
         (Received([1, 2], deliveries=4, wrong=0, resets=2), 0),
         (Received([1, 2], deliveries=4, wrong=0, resets=1), 1),
-        (Received([1], deliveries=2, wrong=0, resets=1), 2),
         (Received([1, 2], deliveries=4, wrong=1, resets=3), 2),
     ],
 )

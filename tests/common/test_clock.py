@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_common.clock import EPOCH, Backoff, from_microseconds, microseconds, utc_now
+from dejavu_common.clock import Backoff, from_microseconds, microseconds
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - with UTC
@@ -21,11 +21,6 @@ def test_microseconds_are_exact(time: datetime) -> None:
 def test_a_time_that_is_not_in_utc_is_refused(time: datetime) -> None:
     with pytest.raises(ValueError, match="not a time in UTC"):
         microseconds(time)
-
-
-def test_now_is_in_utc() -> None:
-    assert utc_now().utcoffset() == timedelta(0)
-    assert microseconds(EPOCH) == 0
 
 
 def test_delays_double_up_to_the_longest_and_start_again_after_a_reset() -> None:

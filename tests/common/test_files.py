@@ -24,16 +24,6 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> No
     assert path.read_bytes() == b"first", "the last rename wins"
 
 
-def test_the_temporary_file_may_lie_elsewhere(tmp_path: Path) -> None:
-    path, part = tmp_path / "game.json", tmp_path / "parts" / "game.json.part"
-    part.parent.mkdir()
-    with atomic_replace(path, durable=True, temporary=part) as new:
-        assert new == part
-        new.write_text("{}")
-    assert path.read_text() == "{}"
-    assert not part.exists()
-
-
 @pytest.mark.parametrize("durable", [False, True])
 def test_readers_see_the_old_file_until_the_new_one_is_complete(tmp_path: Path, durable: bool) -> None:
     path = tmp_path / "plays.parquet"
@@ -49,8 +39,6 @@ def test_the_state_is_in_the_folder_of_the_user_or_of_xdg(tmp_path: Path, monkey
     for home, folder in ((str(tmp_path), tmp_path), ("~/elsewhere", Path.home() / "elsewhere")):
         monkeypatch.setenv("XDG_STATE_HOME", home)
         assert state_folder() == folder / "dejavu"
-    monkeypatch.setenv("XDG_STATE_HOME", "~no_such_user/state")
-    assert state_folder() == Path("~no_such_user/state/dejavu")
     for unset in ("", " "):
         monkeypatch.setenv("XDG_STATE_HOME", unset)
         assert state_folder() == Path.home() / ".local" / "state" / "dejavu"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -47,12 +46,3 @@ def test_a_failing_application_answers_500_and_the_next_scrape_is_served() -> No
         for _ in range(2):
             with pytest.raises(urllib.error.HTTPError, match="500"):
                 body(address)
-
-
-def test_nothing_is_left_behind_when_it_ends() -> None:
-    threads = threading.active_count()
-    with serve_wsgi(hello, ANY, lambda _: None) as address:
-        assert body(address) == b"hello"
-    assert threading.active_count() <= threads + 1, "only the thread of a finished request may still be ending"
-    with pytest.raises(OSError):
-        socket.create_connection(address, timeout=1)

@@ -57,12 +57,9 @@ def messages(descriptors: list[Descriptor]) -> dict[str, Descriptor]:
     return found
 
 
-def test_every_field_has_its_name_and_number() -> None:
+def test_every_field_has_its_name_and_number_and_every_method_is_there() -> None:
     found = messages(list(pb.DESCRIPTOR.message_types_by_name.values()))
     assert {name: {field.name: field.number for field in each.fields} for name, each in found.items()} == SPECIFICATION
-
-
-def test_every_method_is_there() -> None:
     service = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
     assert service.full_name == "inference.GRPCInferenceService"
     assert [method.name for method in service.methods] == METHODS

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from tests.support.fakes.clock import SteppedClock
 from tests.support.harness.real_games import disagreement, live_inputs_of, real_games
 from tests.support.processes.servers import spawned_server
 
-from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
@@ -29,47 +28,10 @@ from dejavu_feed.replay.replay import Replay
 from dejavu_models import types
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_poller import Poller
-from dejavu_poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
+from dejavu_poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported
 from dejavu_store.bundle import load_bundle
 from dejavu_store.default_bundles import served_bundle
 from dejavu_trainer.data.games import Games
-
-
-class Follower:
-    """Stores the forecasts of a stream."""
-
-    def __init__(self) -> None:
-        self.received: list[Forecast] = []
-        self.standing = asyncio.Event()
-        self.more = asyncio.Event()
-
-    async def receive(self, client: AsyncDejavuClient) -> None:
-        async for response in client.stream_predictions(heartbeats=True):
-            self.standing.set()
-            if response.WhichOneof("event") == "forecast":
-                self.received.append(response.forecast)
-                self.more.set()
-
-    async def until(self, sequences: set[int]) -> None:
-        async with asyncio.timeout(60):
-            while not sequences <= {forecast.sequence for forecast in self.received}:
-                self.more.clear()
-                await self.more.wait()
-
-
-@asynccontextmanager
-async def following(client: AsyncDejavuClient) -> AsyncIterator[Follower]:
-    """Yield a follower after the first message of its stream."""
-    follower = Follower()
-    receiving = asyncio.create_task(follower.receive(client))
-    try:
-        async with asyncio.timeout(60):
-            await follower.standing.wait()
-        yield follower
-    finally:
-        receiving.cancel()
-        await asyncio.gather(receiving, return_exceptions=True)
-
 
 SEASON = 2023
 RATINGS_DAYS = 3650
@@ -78,19 +40,13 @@ OPTIONS = ("--max-ratings-days", str(RATINGS_DAYS), "--adaptive", "shadow")
 HORIZONS = {HALFTIME: types.Horizon.HALFTIME, FINAL: types.Horizon.FINAL}
 
 
-def busiest(games: Games) -> date:
-    """Return the day of the season with the most games."""
-    days, counts = np.unique(games.date, return_counts=True)
-    busiest_day: date = days[counts.argmax()].item()
-    return busiest_day
-
-
 def busiest_evening(data_dir: Path, count: int | None) -> tuple[Games, Sequence[ReplayGame]]:
     """Return the first `count` or all games of the season's busiest day, as read by the trainer and by the replay."""
     season = real_games(data_dir, [SEASON])
-    day = busiest(season)
-    evening = season.select(season.date == np.datetime64(day))
-    played, excluded = recorded_evening(data_dir / "seasons" / f"plays_{SEASON}.parquet", day)
+    days, counts = np.unique(season.date, return_counts=True)
+    day = days[counts.argmax()]
+    evening = season.select(season.date == day)
+    played, excluded = recorded_evening(data_dir / "seasons" / f"plays_{SEASON}.parquet", day.item())
     assert not excluded
     assert len(played) == len(evening) >= 10
     played = played[:count]
@@ -99,17 +55,14 @@ def busiest_evening(data_dir: Path, count: int | None) -> tuple[Games, Sequence[
 
 @dataclass
 class PollerEvents:
-    """Collects the poller's events of an evening."""
+    """What a poller says of an evening."""
 
-    predictions: list[Prediction] = field(default_factory=list)
     missed: int = 0
     outcomes: dict[tuple[str, Horizon.ValueType], int] = field(default_factory=dict)
     reported: list[tuple[str, Horizon.ValueType, int]] = field(default_factory=list)
 
     def note(self, event: Event) -> None:
-        if isinstance(event, Prediction):
-            self.predictions.append(event)
-        elif isinstance(event, ForecastMissed):
+        if isinstance(event, ForecastMissed):
             self.missed += len(event.minutes)
         elif isinstance(event, HorizonResult):
             self.outcomes[event.game.home, event.horizon] = event.differential
@@ -135,24 +88,22 @@ async def test_a_real_evening_gives_the_forecasts_that_follow_from_the_file(
         address = await asyncio.to_thread(lambda: server.address)
         async with (
             AsyncDejavuClient(address, timeout=30.0) as client,
-            following(client) as follower,
             Poller(feed, client, pace=0, on_event=[polled.note], now=clock) as poller,
         ):
             while clock.now < replay.end:
                 clock.step(60.0)
                 poller.turn()
                 await poller.idle()
-            await follower.until({prediction.forecast.sequence for prediction in polled.predictions})
             cards = {each: await client.get_scorecard(horizon=each, include_replays=True) for each in HORIZONS}
             without = [await client.get_scorecard(horizon=each) for each in HORIZONS]
-            recorded = [each async for each in client.list_predictions(page_size=500, include_replays=True)]
+            recorded = [each.forecast async for each in client.list_predictions(page_size=500, include_replays=True)]
             summary = poller.summary()
 
     rows = {str(home): row for row, home in enumerate(evening.home)}
     model = load_bundle(served_bundle(), allow_unfit=True)
     model.max_ratings_days = RATINGS_DAYS
     actual = {HALFTIME: evening.differentials[:, 23], FINAL: evening.final}
-    for forecast in follower.received:
+    for forecast in recorded:
         row, minute = rows[forecast.home_team], forecast.elapsed_minutes
         pattern = evening.differentials[row, :minute]
         expected = model.forecast(
@@ -172,9 +123,8 @@ async def test_a_real_evening_gives_the_forecasts_that_follow_from_the_file(
         )
         assert forecast.home_lead_probability == pytest.approx(expected.home_lead_probability, abs=1e-3)
         assert forecast.expected_margin == pytest.approx(expected.expected_margin)
-        assert forecast.explanation.baseline_prediction == pattern[-1]
     # One forecast per minute, except those that the poller reported as missed.
-    received = Counter((each.home_team, each.horizon, each.elapsed_minutes) for each in follower.received)
+    received = Counter((each.home_team, each.horizon, each.elapsed_minutes) for each in recorded)
     expected_forecasts = {(home, HALFTIME, minute) for home in rows for minute in range(1, 24)}
     expected_forecasts |= {(home, FINAL, minute) for home in rows for minute in range(1, 48)}
     assert received.keys() <= expected_forecasts
@@ -184,6 +134,5 @@ async def test_a_real_evening_gives_the_forecasts_that_follow_from_the_file(
     results = {(home, horizon): int(actual[horizon][row]) for home, row in rows.items() for horizon in HORIZONS}
     assert polled.outcomes == results
     assert sorted(polled.reported) == sorted((*key, value) for key, value in results.items()), "each once"
-    assert {each.forecast.sequence for each in recorded} == {each.sequence for each in follower.received}
     assert not disagreement(summary, cards)
     assert [card.games for card in without] == [0, 0], "it was a replay"

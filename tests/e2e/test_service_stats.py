@@ -34,12 +34,8 @@ def stats_when(client: DejavuClient, condition: Callable[[GetServiceStatsRespons
 
 def predicts(stats: GetServiceStatsResponse, window: int = -1) -> tuple[int, int]:
     """Return the calls of Predict, and how many of them failed."""
-    [(calls, failed)] = [
-        (each.calls, sum(error.calls for error in each.errors))
-        for each in stats.windows[window].methods
-        if each.method == PREDICT
-    ] or [(0, 0)]
-    return calls, failed
+    [found] = [each for each in stats.windows[window].methods if each.method == PREDICT]
+    return found.calls, sum(error.calls for error in found.errors)
 
 
 def test_counts_are_those_of_all_workers_also_of_one_that_was_killed(tmp_path: Path) -> None:
@@ -61,10 +57,7 @@ def test_counts_are_those_of_all_workers_also_of_one_that_was_killed(tmp_path: P
         half, final = stats.windows[0].predictions
         assert (half.what_ifs, half.recorded) == (answered, 0)
         assert (final.what_ifs, final.recorded) == (0, 10)
-        assert stats.server.configured_workers == 2
-        assert sorted(each.name for each in stats.server.workers) == sorted(
-            entry["worker"] for entry in server.events if entry["event"] == "serving"
-        )
+        assert len(stats.server.workers) == stats.server.configured_workers == 2
 
         client.report_feed("nba", 3.0, live_games=2)  # to one worker: all report it
         for _ in range(6):
@@ -72,13 +65,8 @@ def test_counts_are_those_of_all_workers_also_of_one_that_was_killed(tmp_path: P
 
         killed = server.workers[0]
         killed.kill()
-        server.wait_for(
-            "serving", lambda entry: entry["worker"].startswith("0-") and str(killed.pid) not in entry["worker"]
-        )
         now = stats_when(client, lambda stats: all(str(killed.pid) not in each.name for each in stats.server.workers))
         assert predicts(now) == (answered + 15, 5)
         assert predicts(now, window=0) == (answered + 15, 5)
-        assert now.server.server_id == stats.server.server_id
         client.predict(PATTERN)
         stats_when(client, lambda stats: predicts(stats) == (answered + 16, 5))
-        assert server.stop() == 0

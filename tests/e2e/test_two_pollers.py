@@ -8,10 +8,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from tests.support.processes.servers import spawned_server
@@ -28,7 +27,7 @@ SECONDS = 60.0
 
 
 class PollerProcess:
-    """A poller in a process of its own, and the events that it has printed, each with its time of arrival."""
+    """A poller in a process of its own, killed at the end; its events, each with its time of arrival."""
 
     def __init__(self, *arguments: str) -> None:
         command = [*python_m("dejavu_cli"), "poll", "--json", *arguments]
@@ -38,6 +37,14 @@ class PollerProcess:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(SECONDS)
+
     def _read(self) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as lines:
@@ -45,12 +52,6 @@ class PollerProcess:
                 with self._more:
                     self.events.append((time.monotonic(), json.loads(line)))
                     self._more.notify_all()
-
-    def end(self) -> None:
-        """Kill it, if it still runs."""
-        self.process.kill()
-        self.process.wait()
-        self._reader.join(SECONDS)
 
     def wait_for(self, after: int, **expected: str) -> float:
         """Wait for an event after the first `after` ones that has these fields; return when it came."""
@@ -63,24 +64,15 @@ class PollerProcess:
             return found()[0]
 
 
-@contextmanager
-def poller(*arguments: str) -> Iterator[PollerProcess]:
-    made = PollerProcess(*arguments)
-    try:
-        yield made
-    finally:
-        made.end()
-
-
 @pytest.mark.nightly
 def test_a_poller_that_hung_stands_by_when_it_goes_on_and_each_moment_is_recorded_once(tmp_path: Path) -> None:
     games = simulated_evening(random.Random(3), 3)
     with LocalServer(Replay(games, speed=20.0).respond) as feed, ExitStack() as stack:
         server = stack.enter_context(spawned_server("--ledger", f"sqlite:///{tmp_path / 'ledger'}", "--workers", "1"))
         arguments = ("--feed-url", feed.url, "--interval", "0.5", "--target", server.address)
-        leader = stack.enter_context(poller(*arguments))
+        leader = stack.enter_context(PollerProcess(*arguments))
         leader.wait_for(0, event="leadership", role="leading")
-        follower = stack.enter_context(poller(*arguments))
+        follower = stack.enter_context(PollerProcess(*arguments))
         follower.wait_for(0, event="leadership", role="standby")
         leader.wait_for(0, event="forecast")
         stopped, before = time.monotonic(), len(follower.events)

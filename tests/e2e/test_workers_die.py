@@ -46,6 +46,11 @@ def names(server: SpawnedServer) -> set[str]:
     return {entry["worker"] for entry in server.events if entry["event"] == "serving"}
 
 
+def folders(temporary: Path) -> list[Path]:
+    """Return the folders of servers in one for temporary files."""
+    return list(temporary.glob("dejavu-server-*"))
+
+
 def wait_for_other_worker(server: SpawnedServer, known: set[str]) -> None:
     """Wait until another worker serves."""
     server.wait_for("serving", lambda entry: entry["worker"] not in known)
@@ -67,17 +72,12 @@ async def test_callers_and_subscribers_do_not_notice_the_death_of_a_worker(tmp_p
         assert await asyncio.to_thread(server.stop) == 0
 
 
-def test_a_fork_server_that_dies_takes_no_worker_with_it_and_is_replaced(tmp_path: Path) -> None:
-    with spawned_server(*arguments(tmp_path), standby=True) as server:
-        children = with_fork_server(server)
-        workers = server.workers
-        [fork_server] = set(children) - set(workers)
-        fork_server.kill()
-        assert server.wait_for("no_spare")["ending"] == "killed by SIGKILL"
-        assert fork_server not in with_fork_server(server)
-        assert server.workers == workers
-        assert server.stop() == 0
-    assert "worker_died" not in [entry["event"] for entry in server.events]
+def at_start(folder: Path, program: str) -> dict[str, str]:
+    """Return the environment of processes that run a program at their start."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(program)
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))}
 
 
 FORKS_TELL = """
@@ -88,26 +88,25 @@ signal.signal(signal.SIGUSR1, lambda *_: os._exit(3))
 """
 
 
-def test_workers_forked_from_one_process_share_nothing_that_must_differ(tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(FORKS_TELL)
-    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
-    environment = {"PYTHONPATH": path, "TMPDIR": str(tmp_path)}
+def test_workers_forked_from_one_process_share_nothing_that_must_differ_and_outlive_it(tmp_path: Path) -> None:
+    environment = {**at_start(tmp_path, FORKS_TELL), "TMPDIR": str(tmp_path)}
     with spawned_server(*arguments(tmp_path), environment=environment, standby=True) as server:
         assert server.address
-        [fork_server] = set(with_fork_server(server)) - set(server.workers)
+        workers = server.workers
+        [fork_server] = set(with_fork_server(server)) - set(workers)
         answers = [answer(server.address, f"99{number:08d}") for number in range(40)]
         assert {worker for _, worker, _ in answers} == names(server)
         assert len({request for _, _, request in answers}) == len(answers)
-        assert len({request.partition("-")[0] for _, _, request in answers}) == 2
         assert sorted(sequence for sequence, _, _ in answers) == list(range(1, len(answers) + 1))
         drawn = [line for line in server.other_lines if line.startswith("random ")]
         assert len(set(drawn)) == len(drawn) >= 4
-        assert fork_server.num_threads() == 1
         kept = {int(path.stem.rpartition("_")[2]) for path in tmp_path.glob("dejavu-server-*/*.db")}
-        assert kept == {worker.pid for worker in server.workers}
-        server.workers[0].send_signal(signal.SIGUSR1)
+        assert kept == {worker.pid for worker in workers}
+        fork_server.kill()
+        assert server.wait_for("no_spare")["ending"] == "killed by SIGKILL"
+        assert fork_server not in with_fork_server(server)
+        assert server.workers == workers
+        workers[0].send_signal(signal.SIGUSR1)
         assert server.wait_for("worker_died")["ending"] == "exit code 3"
         assert server.stop() == 0
 
@@ -123,19 +122,15 @@ sys.addaudithook(die)
 
 @pytest.mark.nightly
 def test_a_model_that_kills_the_worker_that_loads_it_kills_each_worker_once_at_most(tmp_path: Path) -> None:
-    version, store, site = publish_variant(tmp_path / "bundle", 0.001), tmp_path / "store", tmp_path / "site"
-    armed = tmp_path / "armed"
-    site.mkdir()
+    version, store, armed = publish_variant(tmp_path / "bundle", 0.001), tmp_path / "store", tmp_path / "armed"
     only_its_own = hashlib.sha256((tmp_path / "bundle" / LINEAR).read_bytes()).hexdigest()
-    (site / "sitecustomize.py").write_text(DIES_OF_A_MODEL.format(file=only_its_own, armed=str(armed)))
-    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    environment = at_start(tmp_path, DIES_OF_A_MODEL.format(file=only_its_own, armed=str(armed)))
     ModelStore.open(store).put(tmp_path / "bundle")
     options = arguments(tmp_path, "--model-store", str(store))
-    with spawned_server(*options, environment={"PYTHONPATH": path}) as server:
+    with spawned_server(*options, environment=environment) as server:
 
         def run(*words: str) -> int:
-            environment = {"DEJAVU_TARGET": server.address, "TERM": "dumb"}
-            return CliRunner().invoke(app, ["models", *words], env=environment).exit_code
+            return CliRunner().invoke(app, ["models", *words, "--target", server.address]).exit_code
 
         assert run("load", version) == 0
         assert run("unload", version) == 0
@@ -160,19 +155,22 @@ async def test_a_supervisor_killed_under_load_leaves_no_process_and_a_new_one_st
     tmp_path: Path,
 ) -> None:
     """The kernel's signal drains the workers; streams resume at the next server without loss."""
+    environment = {"TMPDIR": str(tmp_path)}
     with ExitStack() as stack:
-        first = stack.enter_context(spawned_server(*arguments(tmp_path), standby=True))
+        first = stack.enter_context(spawned_server(*arguments(tmp_path), environment=environment, standby=True))
         children = await asyncio.to_thread(with_fork_server, first)
         async with load(first.address, patient=True) as clients:
             await clients.answers(100)
             first.process.kill()
-            second = stack.enter_context(spawned_server("--listen", first.address, *arguments(tmp_path, workers=1)))
+            options = ("--listen", first.address, *arguments(tmp_path, workers=1))
+            second = stack.enter_context(spawned_server(*options, environment=environment))
             await asyncio.to_thread(second.wait_for, "listening")
             await clients.answers(100)
         clients.check()
         _, alive = await asyncio.to_thread(psutil.wait_procs, children, timeout=30)
         assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
         assert await asyncio.to_thread(second.stop) == 0
+    assert not folders(tmp_path), "the next supervisor removes the folder of a killed one"
 
 
 @pytest.mark.parametrize(
@@ -191,30 +189,3 @@ def test_a_supervisor_killed_while_a_worker_starts_leaves_no_process(tmp_path: P
         server.process.kill()
         _, alive = psutil.wait_procs(children, timeout=30)
         assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
-
-
-@pytest.mark.nightly
-def test_the_next_supervisor_removes_the_folder_of_a_killed_one(tmp_path: Path) -> None:
-    environment = {"TMPDIR": str(tmp_path)}
-
-    def folders() -> set[Path]:
-        return set(tmp_path.glob("dejavu-server-*"))
-
-    with ExitStack() as stack:
-
-        def server() -> SpawnedServer:
-            started = stack.enter_context(spawned_server(*arguments(tmp_path, workers=1), environment=environment))
-            assert started.address
-            return started
-
-        first = server()
-        [orphaned] = folders()
-        second = server()
-        first.process.kill()
-        first.process.wait()
-        assert len(folders()) == 2
-        third = server()
-        assert orphaned not in folders()
-        assert len(folders()) == 2
-        assert [each.stop() for each in (second, third)] == [0, 0]
-        assert not folders()

@@ -6,36 +6,18 @@ with running_gateway(server) as gateway: …     # gateway.address, gateway.proc
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.processes import preloaded
-from tests.support.processes.preloaded import Child, start_preloaded
-from tests.support.processes.servers import SpawnedServer
+from tests.support.processes.servers import SpawnedServer, spawned
 
 
 @contextmanager
 def spawned_gateway(*args: str) -> Iterator[SpawnedServer]:
     """Run a gateway on a free port of 127.0.0.1, unless the arguments name another address; preloaded by day."""
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
-    arguments = [*listen, "--log-format", "json", *args]
-    if preloaded.enabled():
-        process: Child = start_preloaded("dejavu_gateway", arguments, {**os.environ})
-    else:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dejavu_gateway", *arguments],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
-    gateway = SpawnedServer(process)
-    try:
+    with spawned("dejavu_gateway", [*listen, "--log-format", "json", *args], {**os.environ}) as gateway:
         yield gateway
-    finally:
-        gateway.close()
 
 
 @contextmanager

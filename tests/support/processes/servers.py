@@ -29,7 +29,6 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes import preloaded
 from tests.support.processes.empty_ledger import ledger_url, put_empty_ledger
 from tests.support.processes.postgres import on_postgres
-from tests.support.processes.preloaded import Child, start_preloaded
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_server.forecasting.lifecycle.models import ServingModels
@@ -134,7 +133,7 @@ class SpawnedServer:
         events: the log entries read so far.
     """
 
-    def __init__(self, process: Child) -> None:
+    def __init__(self, process: subprocess.Popen[str] | preloaded.Child) -> None:
         self.process = process
         self.events: list[dict[str, Any]] = []
         self.other_lines: list[str] = []
@@ -231,6 +230,34 @@ class SpawnedServer:
 
 
 @contextmanager
+def spawned(
+    module: str,
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    within: Sequence[str] = (),
+    *,
+    new_interpreter: bool = False,
+) -> Iterator[SpawnedServer]:
+    """Run `python -m MODULE ARGUMENTS`, preloaded by day; drain it at the end, and kill it if that takes too long."""
+    if new_interpreter or within or not preloaded.enabled():
+        process: subprocess.Popen[str] | preloaded.Child = subprocess.Popen(
+            [*within, sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="backslashreplace",  # gRPC's own log lines may contain bytes of callers
+            env=environment,
+        )
+    else:
+        process = preloaded.Child(module, arguments, environment)
+    server = SpawnedServer(process)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
 def spawned_server(
     *args: str,
     environment: dict[str, str] | None = None,
@@ -258,19 +285,5 @@ def spawned_server(
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
     arguments = [*listen, "--log-format", "json", *args]
     variables = {**os.environ, "DEJAVU_STANDBY": "on" if standby else "off", **(environment or {})}
-    if new_interpreter or within or not preloaded.enabled():
-        process: Child = subprocess.Popen(
-            [*within, sys.executable, "-m", "dejavu_server", *arguments],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="backslashreplace",  # gRPC's own log lines may contain bytes of callers
-            env=variables,
-        )
-    else:
-        process = start_preloaded("dejavu_server", arguments, variables)
-    server = SpawnedServer(process)
-    try:
+    with spawned("dejavu_server", arguments, variables, within, new_interpreter=new_interpreter) as server:
         yield server
-    finally:
-        server.close()

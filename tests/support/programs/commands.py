@@ -31,28 +31,25 @@ from tests.support.processes import preloaded
 _PROGRAM = """#!{python} -IS
 import json, os, signal, socket, sys
 
-control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-control.connect({path!r})
-ended, reports_end = os.pipe()
-signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+connection.connect({path!r})
 pid = None
 
 def pass_on(number, _):
     waiting.append(number) if pid is None else os.kill(pid, number)
 
 waiting = []
-for number in signals:
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(number) is not signal.SIG_IGN:
         signal.signal(number, pass_on)
 entry = {entry!r} or sys.argv.pop(1)
 request = json.dumps([entry, sys.argv[1:], dict(os.environ), os.getcwd()])
-socket.send_fds(control, [request.encode()], [0, 1, 2, reports_end])
-os.close(reports_end)
-pid = int(control.recv(64))
+socket.send_fds(connection, [request.encode()], [0, 1, 2])
+pid = int(connection.recv(64))
 for number in waiting:
     os.kill(pid, number)
 os.close(0), os.close(1), os.close(2)  # or their readers would see no end
-code = int(os.read(ended, 64))
+code = int(connection.recv(64))
 if code < 0:
     signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
@@ -77,10 +74,11 @@ def commands_path() -> str:
 
 @functools.cache
 def _folder(process: int) -> Path:
-    folder = preloaded.requests_path().parent
+    path = preloaded.socket_path()
+    folder = path.parent
     for name, entry in _ENTRIES.items():
         program = folder / name
-        program.write_text(_PROGRAM.format(python=sys.executable, path=str(folder / "socket"), entry=entry))
+        program.write_text(_PROGRAM.format(python=sys.executable, path=str(path), entry=entry))
         program.chmod(0o755)
     return folder
 

@@ -16,18 +16,10 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PRODUCT = (
-    ROOT / "common/dejavu_common",
-    ROOT / "feed/dejavu_feed",
-    ROOT / "model_store/dejavu_models",
-    ROOT / "model_store/dejavu_store",
-    ROOT / "client/dejavu_client",
-    ROOT / "gateway/dejavu_gateway",
-    ROOT / "client/dejavu_poller",
-    ROOT / "client/dejavu_cli",
-    ROOT / "server/dejavu_ledger",
-    ROOT / "server/dejavu_server",
-    ROOT / "trainer/dejavu_trainer",
+PRODUCT = tuple(
+    home
+    for part in ("common", "feed", "model_store", "client", "gateway", "server", "trainer")
+    for home in sorted((ROOT / part).glob("dejavu_*"))
 )
 SOURCES = [file for home in (*PRODUCT, ROOT / "tests", ROOT / "bench") for file in sorted(home.rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
@@ -107,7 +99,6 @@ def test_no_text_that_is_printed_has_markup() -> None:
     assert not found
 
 
-@cache
 def shown_imports() -> set[tuple[str, str]]:
     """(module, name) of every import of ours in a Python block of a document, and in the examples."""
     texts = [block for file in DOCUMENTS for block in re.findall(r"```python\n(.*?)```", file.read_text(), re.DOTALL)]
@@ -121,21 +112,14 @@ def shown_imports() -> set[tuple[str, str]]:
     }
 
 
-def test_documents_show_imports() -> None:
-    shown = shown_imports()
-    assert {
-        ("dejavu_client", "DejavuClient"),
-        ("dejavu_poller", "Poller"),
-        ("dejavu_feed.nba", "NbaFeed"),
-    } <= shown
-
-
 def test_what_documents_import_is_there() -> None:
+    shown = shown_imports()
     missing = {
         (module, name)
-        for module, name in shown_imports()
+        for module, name in shown
         if not hasattr(importlib.import_module(module), name) and importlib.util.find_spec(f"{module}.{name}") is None
     }
+    assert ("dejavu_client", "DejavuClient") in shown
     assert not missing
 
 

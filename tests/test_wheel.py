@@ -5,14 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from importlib import metadata
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-from lock_requirements import parse
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]  # it compiles the engine
 
@@ -75,14 +70,3 @@ def test_a_wheel_brings_types_and_the_retry_configuration(unpacked: Path) -> Non
         assert (unpacked / needed).is_file(), needed
     assert not list(unpacked.glob("tests*"))
     assert not (unpacked / "inference").exists()  # another project's name
-
-
-@pytest.mark.parametrize(("extra", "lock"), [("", "client"), ("server", "server"), ("trainer", "trainer")])
-def test_the_lock_has_what_the_wheel_says_that_it_needs(unpacked: Path, extra: str, lock: str) -> None:
-    [folder] = unpacked.glob("*.dist-info")
-    needed = [Requirement(text) for text in metadata.PathDistribution(folder).requires or ()]
-    own = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": extra})]
-    locked = parse((ROOT / lock / "requirements.txt").read_text())
-    assert len(own) > 5
-    for requirement in own:
-        assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)].version), requirement

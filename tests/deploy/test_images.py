@@ -17,9 +17,6 @@ from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import SpawnedServer
 
 from dejavu_client import HALFTIME, DejavuClient
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.types import Horizon
-from dejavu_store.bundle import load_bundle
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3000)]
 
@@ -89,19 +86,6 @@ def test_a_server_serves_with_a_read_only_root_as_its_user_and_drains(images: Im
         assert server.exit_code() == 0
     assert not server.troubles
     assert (volume / "ledger.sqlite3").is_file()
-
-
-def test_the_trainer_fits_a_bundle(images: Images, volume: Path) -> None:
-    games, bundle = "/var/lib/dejavu/games", "/var/lib/dejavu/bundle"
-    simulate = ["simulate", "--season", "2031-2033", "--games", "200", "--out", games]
-    fit = ["fit", "--data", games, "--train", "2031-2032", "--calibrate", "2033", "--out", bundle]
-    for arguments in (simulate, fit):
-        with images.running("trainer", arguments, volume) as process:
-            _, errors = process.communicate(timeout=1500)
-        assert process.returncode == 0, errors
-    forecaster = load_bundle(volume / "bundle", allow_unfit=True)
-    query = ForecastQuery(ScorePattern(tuple(PATTERN)), Horizon.HALFTIME, 0.2)
-    assert forecaster.forecast(query).interval.lower < forecaster.forecast(query).interval.upper
 
 
 def test_a_server_refuses_to_serve_others_without_tls_and_tokens(images: Images, volume: Path) -> None:

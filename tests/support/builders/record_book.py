@@ -12,19 +12,19 @@ figures(book, "forecasts", "left_out", "market.bets", "half.forecasts", "learned
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeAlias, TypeVar
 
 from tests.support.builders.issued_forecasts import issued
 from tests.support.builders.model_changes import shadow
+from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.moment import Moment
@@ -249,27 +249,14 @@ class RecordBook:
             return function(connection)
 
 
-@cache
-def _template() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ledger.db"
-        with closing(SqliteBackend(f"sqlite:///{path}")) as backend:
-            backend.open(make=True)
-        return path.read_bytes()
-
-
 @contextmanager
 def new_book(folder: Path | None = None) -> Iterator[RecordBook]:
-    """Create an empty ledger, in a temporary folder by default. All ledgers of a process have the same id."""
-    home = Path(tempfile.mkdtemp(prefix="book-")) if folder is None else folder
-    path = home / "ledger.db"
-    path.write_bytes(_template())
-    try:
+    """Create an empty ledger, in a temporary folder by default. All ledgers of a run have the same id."""
+    with TemporaryDirectory(prefix="book-") if folder is None else nullcontext(folder) as home:
+        path = Path(home) / "ledger.db"
+        put_empty_ledger(path)
         with closing(SqliteBackend(f"sqlite:///{path}")) as backend:
             yield RecordBook(backend)
-    finally:
-        if folder is None:
-            shutil.rmtree(home)
 
 
 GAME, OTHER = "0022500001", "0022500002"

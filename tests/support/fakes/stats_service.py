@@ -38,13 +38,7 @@ Fault = Callable[[Response], Response]
 
 TYPES = {"RS": "Regular Season", "CUP": "IST", "PI": "PlayIn", "PO": "Playoffs"}
 PREFIXES = {"RS": "002", "PI": "005", "PO": "004"}
-# fmt: off
-LOG_HEADERS = [
-    "SEASON_ID", "TEAM_ID", "TEAM_ABBREVIATION", "TEAM_NAME", "GAME_ID", "GAME_DATE", "MATCHUP", "WL", "MIN", "FGM",
-    "FGA", "FG_PCT", "FG3M", "FG3A", "FG3_PCT", "FTM", "FTA", "FT_PCT", "OREB", "DREB", "REB", "AST", "STL", "BLK",
-    "TOV", "PF", "PTS", "PLUS_MINUS", "VIDEO_AVAILABLE",
-]
-# fmt: on
+LOG_HEADERS = ["TEAM_ID", "TEAM_ABBREVIATION", "GAME_ID", "GAME_DATE", "MATCHUP", "WL", "PTS"]
 
 
 @dataclass(frozen=True)
@@ -112,21 +106,8 @@ def log_payload(games: Sequence[PlayedOnce], season: str, season_type: str) -> d
             (game.away, last.away, last.home, f"{game.away} @ {game.home}"),
         ]
         for code, points, against, matchup in sorted(sides, key=lambda side: side[2] - side[1]):
-            known = {
-                "SEASON_ID": f"2{season[:4]}",
-                "TEAM_ID": TEAMS[code].number,
-                "TEAM_ABBREVIATION": code,
-                "TEAM_NAME": f"{TEAMS[code].city} {TEAMS[code].name}",
-                "GAME_ID": game.game_id,
-                "GAME_DATE": game.day.isoformat(),
-                "MATCHUP": matchup,
-                "WL": ("W" if points > against else "L") if game.over else None,
-                "MIN": 240,
-                "PTS": points,
-                "PLUS_MINUS": points - against,
-                "VIDEO_AVAILABLE": 1,
-            }
-            rows.append([known.get(header, 0) for header in LOG_HEADERS])
+            won = ("W" if points > against else "L") if game.over else None
+            rows.append([TEAMS[code].number, code, game.game_id, game.day.isoformat(), matchup, won, points])
     parameters = {"LeagueID": "00", "Season": season, "SeasonType": season_type, "PlayerOrTeam": "T"}
     sets = [{"name": "LeagueGameLog", "headers": LOG_HEADERS, "rowSet": rows}]
     return {"resource": "leaguegamelog", "parameters": parameters, "resultSets": sets}
@@ -145,11 +126,9 @@ def plays_payload(game: PlayedOnce) -> dict[str, Any]:
                 "period": period,
                 "teamId": TEAMS[team].number if team in TEAMS else 0,
                 "teamTricode": team,
-                "personId": 0,
                 "scoreHome": "" if score is None else str(score.home),
                 "scoreAway": "" if score is None else str(score.away),
                 "location": "" if not team else "h" if team == game.home else "v",
-                "description": "",
                 "actionType": kind,
                 "subType": detail,
                 "actionId": len(actions) + 1,

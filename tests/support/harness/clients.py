@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from itertools import islice
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import pytest
 from tests.support.fakes.service import FakeServer
@@ -15,28 +16,26 @@ from typer.testing import Result
 from dejavu_client import AsyncDejavuClient, CallStatistics, DejavuClient, StreamPredictionsResponse
 
 
-class AnyClient(Protocol):
+class AnyClient(ABC):
     """Asynchronous interface of either client."""
 
-    @property
-    def stats(self) -> CallStatistics: ...
+    client: DejavuClient | AsyncDejavuClient
 
+    @property
+    def stats(self) -> CallStatistics:
+        return self.client.stats
+
+    @abstractmethod
     async def call(self, method: str, *args: Any, **options: Any) -> Any: ...
 
+    @abstractmethod
     async def all(self, method: str, *args: Any, most: int | None = None, **options: Any) -> list[Any]: ...
 
+    @abstractmethod
     def stream(self, *args: Any, **options: Any) -> AsyncGenerator[StreamPredictionsResponse, None]: ...
 
+    @abstractmethod
     async def close(self) -> None: ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-
-class _Base:
-    async def close(self) -> None:
-        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         return self
@@ -45,15 +44,11 @@ class _Base:
         await self.close()
 
 
-class Synchronous(_Base):
+class Synchronous(AnyClient):
     """A DejavuClient whose calls run in threads."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self.client = DejavuClient(*args, **options)
-
-    @property
-    def stats(self) -> CallStatistics:
-        return self.client.stats
+        self.client: DejavuClient = DejavuClient(*args, **options)
 
     async def call(self, method: str, *args: Any, **options: Any) -> Any:
         return await asyncio.to_thread(getattr(self.client, method), *args, **options)
@@ -74,15 +69,11 @@ class Synchronous(_Base):
         await asyncio.to_thread(self.client.close)
 
 
-class Asynchronous(_Base):
+class Asynchronous(AnyClient):
     """An AsyncDejavuClient."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self.client = AsyncDejavuClient(*args, **options)
-
-    @property
-    def stats(self) -> CallStatistics:
-        return self.client.stats
+        self.client: AsyncDejavuClient = AsyncDejavuClient(*args, **options)
 
     async def call(self, method: str, *args: Any, **options: Any) -> Any:
         return await getattr(self.client, method)(*args, **options)

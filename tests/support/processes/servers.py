@@ -8,7 +8,6 @@ with spawned_server("--workers", "2", "--ledger", …) as server: …   # server
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 import os
@@ -23,6 +22,7 @@ from typing import Any
 
 import grpc
 import psutil
+from anyio.from_thread import start_blocking_portal
 from tests.support.builders.made_once import FOLDER_VARIABLE
 from tests.support.builders.shipped import shipped_bundle
 from tests.support.fakes.forecasters import PersistenceForecaster
@@ -91,38 +91,9 @@ async def worker_and_channel(
 @contextmanager
 def running_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Iterator[str]:
     """Run a real worker in its own thread; yield its HOST:PORT."""
-    started = threading.Event()
-    state: dict[str, Any] = {}
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        state["stop"] = (asyncio.get_running_loop(), stop)
-        async with async_worker(folder, *forecasters, shipped=shipped, **changes) as worker:
-            state["address"] = worker.address
-            started.set()
-            await stop.wait()
-
-    def run() -> None:
-        try:
-            asyncio.run(serve())
-        except BaseException as error:
-            state["error"] = error
-        finally:
-            started.set()
-
-    thread = threading.Thread(target=run, name="worker")
-    thread.start()
-    started.wait(30)
-    try:
-        if "address" in state:
-            yield state["address"]
-    finally:
-        if "stop" in state and thread.is_alive():
-            loop, stop = state["stop"]
-            loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
-    if "error" in state:
-        raise state["error"]
+    worker = async_worker(folder, *forecasters, shipped=shipped, **changes)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(worker) as running:
+        yield running.address
 
 
 class SpawnedServer:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 MODEL = "dejavu"
@@ -52,25 +51,6 @@ def inferred(client: triton.InferenceServerClient) -> dict[str, Any]:
     }
 
 
-def inferred_typed(address: str) -> dict[str, Any]:
-    """Return the same forecast from typed contents, which tritonclient's stubs can send but its client can't."""
-    request = service_pb2.ModelInferRequest(model_name=MODEL)
-    pattern = request.inputs.add(name="pattern", datatype="FP64", shape=PATTERNS.shape)
-    pattern.contents.fp64_contents.extend(PATTERNS.ravel().tolist())
-    request.inputs.add(name="horizon", datatype="BYTES", shape=[2]).contents.bytes_contents.extend([b"final"] * 2)
-    for name, texts in (("home_team", [b"BOS", b""]), ("away_team", [b"LAL", b""])):
-        request.inputs.add(name=name, datatype="BYTES", shape=[2]).contents.bytes_contents.extend(texts)
-    margins = request.inputs.add(name="pregame_margin", datatype="FP32", shape=[2])
-    margins.contents.fp32_contents.extend([4.5, np.nan])
-    request.inputs.add(name="total_points", datatype="INT32", shape=[2]).contents.int_contents.extend([91, -1])
-    request.inputs.add(name="quantile_levels", datatype="FP64", shape=[2]).contents.fp64_contents.extend(LEVELS)
-    request.parameters["alpha"].double_param = 0.2
-    with triton.grpc.insecure_channel(address) as channel:
-        response = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
-    assert not response.raw_output_contents
-    return {each.name: np.reshape(each.contents.fp64_contents, tuple(each.shape)).tolist() for each in response.outputs}
-
-
 def refused(call: Callable[[], object]) -> list[str]:
     """Return the code and the message of a call that fails."""
     try:
@@ -83,21 +63,18 @@ def refused(call: Callable[[], object]) -> list[str]:
 def main() -> None:
     address = sys.argv[1]
     with triton.InferenceServerClient(address) as client:
-        server, model = client.get_server_metadata(), client.get_model_metadata(MODEL)
+        model = client.get_model_metadata(MODEL)
         holed = PATTERNS.copy()
         holed[1, 3] = np.nan
         answers = {
             "live": client.is_server_live(),
             "ready": client.is_server_ready(),
             "model_ready": client.is_model_ready(MODEL),
-            "server": server.name,
             "versions": list(model.versions),
             "inputs": {each.name: [each.datatype, list(each.shape)] for each in model.inputs},
             "outputs": [each.name for each in model.outputs],
             "raw": inferred(client),
-            "typed": inferred_typed(address),
             "unknown_model": refused(lambda: client.infer("resnet", [tensor("pattern", PATTERNS)])),
-            "unknown_version": refused(lambda: client.is_model_ready(MODEL, "7")),
             "bad_row": refused(lambda: client.infer(MODEL, [tensor("pattern", holed)])),
             "no_streams": refused(client.get_model_repository_index),
         }

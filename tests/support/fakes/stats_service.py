@@ -38,7 +38,10 @@ Fault = Callable[[Response], Response]
 
 TYPES = {"RS": "Regular Season", "CUP": "IST", "PI": "PlayIn", "PO": "Playoffs"}
 PREFIXES = {"RS": "002", "PI": "005", "PO": "004"}
-LOG_HEADERS = ["TEAM_ID", "TEAM_ABBREVIATION", "GAME_ID", "GAME_DATE", "MATCHUP", "WL", "PTS"]
+LOG_HEADERS = (
+    *("SEASON_ID", "TEAM_ID", "TEAM_ABBREVIATION", "TEAM_NAME"),
+    *("GAME_ID", "GAME_DATE", "MATCHUP", "WL", "PTS"),
+)
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,10 @@ def log_payload(games: Sequence[PlayedOnce], season: str, season_type: str) -> d
         ]
         for code, points, against, matchup in sorted(sides, key=lambda side: side[2] - side[1]):
             won = ("W" if points > against else "L") if game.over else None
-            rows.append([TEAMS[code].number, code, game.game_id, game.day.isoformat(), matchup, won, points])
+            team = (f"2{season[:4]}", TEAMS[code].number, code, f"{TEAMS[code].city} {TEAMS[code].name}")
+            rows.append([*team, game.game_id, game.day.isoformat(), matchup, won, points])
     parameters = {"LeagueID": "00", "Season": season, "SeasonType": season_type, "PlayerOrTeam": "T"}
-    sets = [{"name": "LeagueGameLog", "headers": LOG_HEADERS, "rowSet": rows}]
+    sets = [{"name": "LeagueGameLog", "headers": list(LOG_HEADERS), "rowSet": rows}]
     return {"resource": "leaguegamelog", "parameters": parameters, "resultSets": sets}
 
 

@@ -35,11 +35,10 @@ from grpc_status import rpc_status
 from tests.support.contract import SERVICES
 from tests.support.fakes.certificates import Authority
 
-from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
 from dejavu.v1 import forecast_pb2 as forecast_pb
-from dejavu.v1 import prediction_service_pb2, record_service_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_SIDE_AWAY, Market, MarketAnswer, MarketSideAnswer, Odds
-from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
+from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, Model
 from dejavu.v1.record_pb2 import MARKET_RESULT_WON, Checkpoint, Outcome, RecordedPrediction, Settlement
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard
 
@@ -100,9 +99,9 @@ def _packed(message: Message) -> AnyMessage:
     return packed
 
 
-def forecast(request: prediction_service_pb2.PredictRequest | None = None, **fields: Any) -> forecast_pb.Forecast:
+def forecast(request: pb.PredictRequest | None = None, **fields: Any) -> forecast_pb.Forecast:
     """Return a plausible forecast for a request; `fields` replace its values."""
-    request = request or prediction_service_pb2.PredictRequest(pattern=[0.0] * 18)
+    request = request or pb.PredictRequest(pattern=[0.0] * 18)
     last = request.pattern[-1] if request.pattern else 0.0
     alpha = request.alpha if request.HasField("alpha") else 0.05
     values: dict[str, Any] = {
@@ -125,20 +124,16 @@ def forecast(request: prediction_service_pb2.PredictRequest | None = None, **fie
     return forecast_pb.Forecast(**values | fields)
 
 
-def event(
-    sequence: int, *, token: str | None = None, **fields: Any
-) -> prediction_service_pb2.StreamPredictionsResponse:
+def event(sequence: int, *, token: str | None = None, **fields: Any) -> pb.StreamPredictionsResponse:
     """Return a stream message with a forecast; its token contains the sequence."""
-    return prediction_service_pb2.StreamPredictionsResponse(
+    return pb.StreamPredictionsResponse(
         forecast=forecast(sequence=sequence, **fields), resume_token=f"after-{sequence}" if token is None else token
     )
 
 
-def heartbeat(token: str) -> prediction_service_pb2.StreamPredictionsResponse:
+def heartbeat(token: str) -> pb.StreamPredictionsResponse:
     """Return a stream message with a heartbeat."""
-    return prediction_service_pb2.StreamPredictionsResponse(
-        heartbeat=prediction_service_pb2.Heartbeat(), resume_token=token
-    )
+    return pb.StreamPredictionsResponse(heartbeat=pb.Heartbeat(), resume_token=token)
 
 
 def outcome(sequence: int, **fields: Any) -> Outcome:
@@ -147,11 +142,9 @@ def outcome(sequence: int, **fields: Any) -> Outcome:
     return Outcome(**values | {"sequence": sequence} | fields)
 
 
-def result(sequence: int, **fields: Any) -> prediction_service_pb2.StreamPredictionsResponse:
+def result(sequence: int, **fields: Any) -> pb.StreamPredictionsResponse:
     """Return a stream message with an outcome; its token contains the sequence."""
-    return prediction_service_pb2.StreamPredictionsResponse(
-        outcome=outcome(sequence, **fields), resume_token=f"after-{sequence}"
-    )
+    return pb.StreamPredictionsResponse(outcome=outcome(sequence, **fields), resume_token=f"after-{sequence}")
 
 
 class FakeServer:
@@ -284,8 +277,8 @@ class FakeServer:
     def _answer(self, method: MethodDescriptor, request: Message, context: grpc.ServicerContext) -> Any:
         answer = self.arrived(method.name, request, context)
         if answer is None:
-            plausible = _PLAUSIBLE.get(method.name)
-            return GetMessageClass(method.output_type)() if plausible is None else plausible(request)
+            fields = _PLAUSIBLE.get(method.name, lambda _: {})(request)
+            return GetMessageClass(method.output_type)(**fields)
         return self.carry_out(answer, request, context)
 
     def _stream(self, request: Message, context: grpc.ServicerContext) -> Iterator[Any]:
@@ -311,83 +304,56 @@ class FakeServer:
         return (("dejavu-worker", self.worker), *workers, ("x-request-id", f"request-{len(self.calls)}"))
 
 
-def _granted(request: AcquireLeaseRequest) -> AcquireLeaseResponse:
-    return AcquireLeaseResponse(acquired=True, lease=Lease(name=request.name, holder=request.holder))
+OUTDATED = forecast_pb.ReliabilityWarning(
+    reason=forecast_pb.WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake"
+)
+MODEL = Model(
+    version="fake",
+    active=True,
+    horizons=[
+        HorizonSupport(horizon=forecast_pb.HORIZON_HALFTIME, min_slots=1, max_slots=23),
+        HorizonSupport(horizon=forecast_pb.HORIZON_FINAL, min_slots=1, max_slots=47),
+    ],
+    smallest_alpha=0.001,
+    train_seasons=[2020, 2021],
+    calibration_seasons=[2022],
+    train_games=2000,
+    calibration_games=1000,
+    past_games=3000,
+    ratings_date="2023-06-12",
+    finals_since=3,
+    ratings_age_days=8,
+    warnings=[OUTDATED],
+    verdict=VERDICT_FIT,
+    verdict_reason="better than persistence in every season tested",
+)
+CHECKPOINT = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=3, hash=b"h" * 32)
 
 
-def _results(request: prediction_service_pb2.PredictBatchRequest) -> prediction_service_pb2.PredictBatchResponse:
-    return prediction_service_pb2.PredictBatchResponse(
-        results=[prediction_service_pb2.PredictBatchResult(forecast=forecast(each)) for each in request.requests]
-    )
+def _reported(asked: Any) -> dict[str, Any]:
+    horizon = asked.horizon or forecast_pb.HORIZON_HALFTIME
+    return {"outcome": outcome(1, game_id=asked.game_id, horizon=horizon, differential=asked.differential)}
 
 
-def _reported(request: record_service_pb2.ReportOutcomeRequest) -> record_service_pb2.ReportOutcomeResponse:
-    reported = Outcome(
-        game_id=request.game_id,
-        horizon=request.horizon or forecast_pb.HORIZON_HALFTIME,
-        differential=request.differential,
-        sequence=1,
-    )
-    return record_service_pb2.ReportOutcomeResponse(outcome=reported)
+def _withdrawn(asked: Any) -> dict[str, Any]:
+    gone = {"horizon": asked.horizon, "differential": 0, "revision": 1, "withdrawn": True}
+    return {"outcome": outcome(2, game_id=asked.game_id, **gone)}
 
 
-def _withdrawn(request: record_service_pb2.WithdrawOutcomeRequest) -> record_service_pb2.WithdrawOutcomeResponse:
-    withdrawn = Outcome(game_id=request.game_id, horizon=request.horizon, sequence=2, revision=1, withdrawn=True)
-    return record_service_pb2.WithdrawOutcomeResponse(outcome=withdrawn)
-
-
-def _recorded(request: record_service_pb2.GetPredictionRequest) -> record_service_pb2.GetPredictionResponse:
-    recorded = forecast(game_id=request.game_id, sequence=1)
-    return record_service_pb2.GetPredictionResponse(
-        prediction=RecordedPrediction(forecast=recorded, pattern=[0.0] * 18)
-    )
-
-
-def _checkpoint(_: object) -> record_service_pb2.GetCheckpointResponse:
-    checkpoint = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=3, hash=b"h" * 32)
-    return record_service_pb2.GetCheckpointResponse(checkpoint=checkpoint)
-
-
-def _models(_: object) -> ListModelsResponse:
-    model = Model(
-        version="fake",
-        active=True,
-        horizons=[
-            HorizonSupport(horizon=forecast_pb.HORIZON_HALFTIME, min_slots=1, max_slots=23),
-            HorizonSupport(horizon=forecast_pb.HORIZON_FINAL, min_slots=1, max_slots=47),
-        ],
-        smallest_alpha=0.001,
-        train_seasons=[2020, 2021],
-        calibration_seasons=[2022],
-        train_games=2000,
-        calibration_games=1000,
-        past_games=3000,
-        ratings_date="2023-06-12",
-        finals_since=3,
-        ratings_age_days=8,
-        warnings=[
-            forecast_pb.ReliabilityWarning(
-                reason=forecast_pb.WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake"
-            )
-        ],
-        verdict=VERDICT_FIT,
-        verdict_reason="better than persistence in every season tested",
-    )
-    return ListModelsResponse(models=[model])
-
-
-_PLAUSIBLE: Mapping[str, Callable[[Any], Message]] = {
-    "Predict": lambda request: prediction_service_pb2.PredictResponse(forecast=forecast(request)),
-    "PredictBatch": _results,
+_PLAUSIBLE: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "Predict": lambda asked: {"forecast": forecast(asked)},
+    "PredictBatch": lambda asked: {"results": [{"forecast": forecast(each)} for each in asked.requests]},
     "ReportOutcome": _reported,
     "WithdrawOutcome": _withdrawn,
-    "GetPrediction": _recorded,
-    "GetCheckpoint": _checkpoint,
-    "ListModels": _models,
-    "AcquireLease": _granted,
-    "ReleaseLease": lambda _: ReleaseLeaseResponse(released=True),
+    "GetPrediction": lambda asked: {
+        "prediction": {"forecast": forecast(game_id=asked.game_id, sequence=1), "pattern": [0.0] * 18}
+    },
+    "GetCheckpoint": lambda _: {"checkpoint": CHECKPOINT},
+    "ListModels": lambda _: {"models": [MODEL]},
+    "AcquireLease": lambda asked: {"acquired": True, "lease": {"name": asked.name, "holder": asked.holder}},
+    "ReleaseLease": lambda _: {"released": True},
 }
-"""RPC → answer to a request if none is queued; that of other RPCs is empty."""
+"""RPC → fields of the answer to a request if none is queued; those of other RPCs are empty."""
 
 
 GAME = "0022500123"

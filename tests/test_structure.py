@@ -21,7 +21,8 @@ PRODUCT = tuple(
     for part in ("common", "feed", "model_store", "client", "gateway", "server", "trainer")
     for home in sorted((ROOT / part).glob("dejavu_*"))
 )
-SOURCES = [file for home in (*PRODUCT, ROOT / "tests", ROOT / "bench") for file in sorted(home.rglob("*.py"))]
+OURS = [file for home in PRODUCT for file in sorted(home.rglob("*.py"))]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
 
 
@@ -44,13 +45,8 @@ def test_the_layers_that_the_document_shows_are_those_that_are_held() -> None:
 
 def test_no_public_class_is_defined_twice() -> None:
     """One word, one meaning: a reader who knows a name need not ask whose it is."""
-    names = Counter(
-        node.name
-        for file in SOURCES
-        if any(home in file.parents for home in PRODUCT)
-        for node in tree(file).body
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
-    )
+    classes = [node.name for file in OURS for node in tree(file).body if isinstance(node, ast.ClassDef)]
+    names = Counter(name for name in classes if not name.startswith("_"))
     assert not [name for name, count in names.items() if count > 1]
 
 
@@ -58,8 +54,7 @@ def test_no_test_imports_a_private_name() -> None:
     """What only a module knows is tested through its public names; ruff's SLF001 finds private attributes."""
     private = [
         f"{file.relative_to(ROOT)}: {name.name}"
-        for file in SOURCES
-        if ROOT / "tests" in file.parents
+        for file in TESTS
         for node in ast.walk(tree(file))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dejavu_")
         for name in node.names
@@ -71,8 +66,7 @@ def test_no_test_imports_a_private_name() -> None:
 def test_modules_are_imported_where_a_static_tool_sees_it() -> None:
     """No module of ours is looked up by a string, which import-linter would not see, but commands by their names."""
     lookups = {"import_module", "__import__", "spec_from_file_location", "resolve_name"}
-    product = [file for file in SOURCES if any(home in file.parents for home in PRODUCT)]
-    product = [file for file in product if any(each in file.read_text() for each in lookups)]
+    product = [file for file in OURS if any(each in file.read_text() for each in lookups)]
     used = {
         str(file.relative_to(ROOT)): name
         for file in product
@@ -85,8 +79,7 @@ def test_modules_are_imported_where_a_static_tool_sees_it() -> None:
 def test_no_text_that_is_printed_has_markup() -> None:
     """The console prints it as it is: rich's Text has a style."""
     markup = re.compile(r"\[/?(?:bold|dim|italic|red|green|yellow|blue|cyan|magenta|link)\b[^\]]*\]")
-    product = [file for file in SOURCES if any(home in file.parents for home in PRODUCT)]
-    product = [file for file in product if markup.search(file.read_text())]
+    product = [file for file in OURS if markup.search(file.read_text())]
     found = {
         f"{file.relative_to(ROOT)}:{node.lineno}"
         for file in product

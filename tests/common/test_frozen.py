@@ -49,21 +49,3 @@ def test_it_stays_frozen_and_is_checked_copied_replaced_and_pickled() -> None:
     for twin in (copy.copy(game), copy.deepcopy(game), pickle.loads(pickle.dumps(game))):
         assert twin == game
         assert type(twin) is Game
-
-
-def test_classes_that_it_cannot_construct_are_refused() -> None:
-    class WithFactory:
-        values: list[int] = field(default_factory=list)
-
-    class Derived(Game):
-        more: int = 0
-
-    class NotAnArgument:
-        value: int = field(default=0, init=False)
-
-    class ByKeyword:
-        value: int = field(kw_only=True)
-
-    for kind in (WithFactory, Derived, NotAnArgument, ByKeyword):
-        with pytest.raises(TypeError, match=kind.__name__):
-            fast_frozen(kind)

@@ -136,17 +136,6 @@ class Images:
         configuration: dict[str, Any] = inspected["Docker"]["config"]
         return configuration
 
-    def bytes_without_base(self, target: str) -> int:
-        """Return the size of an image's layers less that of its base."""
-        self._build(target)
-        sizes = {
-            image["names"][0].rpartition("/")[2].partition(":")[0]: image["size"]
-            for image in json.loads(self.call("images", "--json"))
-            if image.get("names")
-        }
-        base = self._base.rpartition("/")[2].partition(":")[0]
-        return _bytes(sizes[target]) - _bytes(sizes[base])
-
     def files(self, target: str) -> Path:
         """Return the folder at which an image's files are mounted."""
         self._build(target)
@@ -189,8 +178,3 @@ class Images:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-
-
-def _bytes(size: str) -> int:
-    number, _, unit = size.partition(" ")
-    return int(float(number) * {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}[unit.upper()])

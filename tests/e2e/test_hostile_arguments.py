@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from tests.support.programs.commands import python_m
@@ -31,16 +30,6 @@ def test_an_argument_does_nothing_to_the_terminal(program: str) -> None:
     assert "Traceback" not in said
     assert "]0;owned" in said
     assert not UNSEEN.search(said)
-
-
-def test_the_texts_of_a_file_do_nothing_to_the_terminal(tmp_path: Path) -> None:
-    games = tmp_path / "games.csv"
-    header = "game_id,game_date,home_team,away_team,period,clock,home_score,away_score"
-    games.write_text(f"{header}\n{HOSTILE},2023-01-01,{HOSTILE},BOS,1,12:00,0,0\n", newline="")
-    command = [*python_m("dejavu_trainer"), "import", str(games), "--season", "2023", "--out", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
-    assert ended.returncode
-    assert not UNSEEN.search(ended.stdout + ended.stderr)
 
 
 LOGGING = """

@@ -32,5 +32,5 @@ def test_a_call_sends_its_message_to_its_method_and_returns_the_answer_or_raises
         with pytest.raises(grpc.RpcError) as raised:
             refused.result(20)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "pattern" in raised.value.details()
+    assert "pattern" in str(raised.value.details())
     channel.close()

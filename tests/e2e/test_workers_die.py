@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import signal
 from contextlib import ExitStack
 from operator import attrgetter
@@ -16,6 +15,7 @@ import pytest
 from tests.support.builders.bundles import publish_variant
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.empty_ledger import ledger_url
+from tests.support.processes.hangs import at_start
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
 from typer.testing import CliRunner
@@ -70,14 +70,6 @@ async def test_callers_and_subscribers_do_not_notice_the_death_of_a_worker(tmp_p
         clients.check()
         assert len([entry for entry in server.events if entry["event"] == "worker_died"]) == deaths
         assert await asyncio.to_thread(server.stop) == 0
-
-
-def at_start(folder: Path, program: str) -> dict[str, str]:
-    """Return the environment of processes that run a program at their start."""
-    site = folder / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(program)
-    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))}
 
 
 FORKS_TELL = """

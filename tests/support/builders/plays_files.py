@@ -38,7 +38,6 @@ ELAPSED = [(0.0, 0, 0), (118.0, 2, 0), (1412.5, 2, 3), (1860.0, 4, 3), (2880.0, 
 def hoopr_row(period: object, clock: str, home: object, away: object, **fields: object) -> dict[str, object]:
     """Return a row of hoopR's load_nba_pbp, with some columns that are not read."""
     return {
-        "game_play_number": 1,
         "sequence_number": "4",
         "type_text": "Driving Layup Shot",
         "text": 'Jokic "The Joker", assisted',
@@ -48,7 +47,6 @@ def hoopr_row(period: object, clock: str, home: object, away: object, **fields: 
         "clock_display_value": clock,
         "score_value": "NA",
         "game_id": 401584689,
-        "season": 2024,
         "season_type": 2,
         "home_team_id": 7,
         "home_team_abbrev": "DEN",
@@ -91,9 +89,7 @@ def pbpstats(**fields: object) -> list[dict[str, object]]:
                 "EVENTNUM": number,
                 "EVENTMSGTYPE": 1,
                 "PERIOD": period,
-                "WCTIMESTRING": "7:42 PM",
                 "PCTIMESTRING": clock,
-                "HOMEDESCRIPTION": None,
                 "SCORE": f"{away} - {home}" if scored else None,
                 "SCOREMARGIN": None,
                 "PERSON1TYPE": side,

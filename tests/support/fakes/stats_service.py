@@ -223,19 +223,18 @@ def _as_it_is(response: Response) -> Response:
 
 def status(code: int, **headers: str) -> Fault:
     """Return an error status; header names have _ for -."""
-    return lambda _: Response(
-        code, b"<html>no</html>", {name.replace("_", "-"): value for name, value in headers.items()}
-    )
-
-
-def html() -> Fault:
-    """Return an HTML page with status 200."""
-    return lambda _: Response(200, b"<!DOCTYPE html><html><body>Access denied</body></html>")
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _: Response(code, b"<html>no</html>", named)
 
 
 def text(body: str) -> Fault:
     """Return this text with status 200."""
     return lambda _: Response(200, body.encode())
+
+
+def html() -> Fault:
+    """Return an HTML page with status 200."""
+    return text("<!DOCTYPE html><html><body>Access denied</body></html>")
 
 
 def truncated() -> Fault:
@@ -245,11 +244,12 @@ def truncated() -> Fault:
 
 def cut_off() -> Fault:
     """Return half of the body and close the connection."""
-    return lambda response: Response(
-        200,
-        response.body[: len(response.body) // 2],
-        {"Content-Length": str(len(response.body)), "Connection": "close"},
-    )
+
+    def cut(response: Response) -> Response:
+        whole = {"Content-Length": str(len(response.body)), "Connection": "close"}
+        return Response(200, response.body[: len(response.body) // 2], whole)
+
+    return cut
 
 
 def stall(seconds: float = 30.0) -> Fault:

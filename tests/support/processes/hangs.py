@@ -33,16 +33,21 @@ def hang_in(module, owner, name):
 """
 
 
-def hanging(folder: Path) -> dict[str, str]:
-    """Return the environment of a server whose workers hang in a part when they get its signal."""
+def at_start(folder: Path, program: str) -> dict[str, str]:
+    """Return the environment of processes that run a program at their start."""
     site = folder / "site"
     site.mkdir()
+    (site / "sitecustomize.py").write_text(program)
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))}
+
+
+def hanging(folder: Path) -> dict[str, str]:
+    """Return the environment of a server whose workers hang in a part when they get its signal."""
     installs = [
         f"signal.signal({int(number)}, hang_in({module!r}, {owner!r}, {name!r}))"
         for number, module, owner, name in PARTS.values()
     ]
-    (site / "sitecustomize.py").write_text("\n".join([_PROGRAM, *installs]))
-    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))}
+    return at_start(folder, "\n".join([_PROGRAM, *installs]))
 
 
 def hang(pid: int, part: str) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,15 @@ def programs() -> Path:
     return skip_or_fail("PostgreSQL is not installed (Debian: postgresql)")
 
 
+def _new_place() -> tuple[Path, int]:
+    """Return a new folder and a free port."""
+    folder = Path(tempfile.mkdtemp(prefix="dejavu-postgres-"))
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return folder, free.getsockname()[1]
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
     """A server with a folder of its own, which also has its Unix socket.
@@ -71,11 +80,8 @@ class PostgresServer:
     @classmethod
     def make(cls, **settings: Any) -> PostgresServer:
         """Create a server with the settings for tests and the given ones, and start it."""
-        folder = Path(tempfile.mkdtemp(prefix="dejavu-postgres-"))
-        if os.getuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            server = cls(folder, free.getsockname()[1])
+        server = cls(*_new_place())
+        folder = server.folder
         server._run("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
         values = {"listen_addresses": "127.0.0.1", "port": server.port, "unix_socket_directories": str(folder)}
         values |= {"fsync": "off", "shared_buffers": "32MB", "max_wal_size": "256MB", "log_min_messages": "warning"}
@@ -87,11 +93,8 @@ class PostgresServer:
     @classmethod
     def standby_of(cls, primary: PostgresServer) -> PostgresServer:
         """Create a standby that replicates a server synchronously: its commits wait for it from now on."""
-        folder = Path(tempfile.mkdtemp(prefix="dejavu-postgres-"))
-        if os.getuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            standby = cls(folder, free.getsockname()[1])
+        standby = cls(*_new_place())
+        folder = standby.folder
         source = f"host=127.0.0.1 port={primary.port} user=postgres application_name=standby"
         standby._run("pg_basebackup", "-D", f"{folder}/data", "-R", "-X", "stream", "-c", "fast", "-d", source)
         with (folder / "data" / "postgresql.conf").open("a") as file:
@@ -225,18 +228,14 @@ def stop_shared_server() -> None:
         shared_server().remove()
 
 
-@contextmanager
-def database_without_ledger() -> Iterator[str]:
+def database_without_ledger() -> AbstractContextManager[str]:
     """Yield the URL of an empty database on the shared server."""
-    with shared_server().database() as url:
-        yield url
+    return shared_server().database()
 
 
-@contextmanager
-def postgres_ledger() -> Iterator[str]:
+def postgres_ledger() -> AbstractContextManager[str]:
     """Yield the URL of an empty ledger on the shared server; all of a run have the same ledger id and epoch."""
-    with shared_server().database(TEMPLATE) as url:
-        yield url
+    return shared_server().database(TEMPLATE)
 
 
 @contextmanager

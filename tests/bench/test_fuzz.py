@@ -92,12 +92,9 @@ SOUND: dict[str, Any] = {
     [
         {"point_forecast": math.nan},
         {"home_lead_probability": 1.1},
-        {"model_version": ""},
-        {"elapsed_minutes": 3},
         {"expected_margin": 3.0},
         {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
         {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0}]}},
-        {"explanation": {**EXPLANATION, "contributions": EXPLANATION["contributions"][::-1]}},
         {"explanation": {**EXPLANATION, "components": [{"name": "linear", "prediction": 1.0, "weight": 0.5}]}},
     ],
     ids=str,

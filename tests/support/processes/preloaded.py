@@ -181,7 +181,7 @@ def _watch(connection: socket.socket, pid: int, files: list[int]) -> None:
         if pid:
             connection.send(str(pid).encode())
             ended = os.pidfd_open(pid)
-            if ended not in select.select([ended, connection], [], [])[0]:
+            if ended not in select.select([ended, connection.fileno()], [], [])[0]:
                 os.kill(pid, signal.SIGKILL)
             connection.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
     os._exit(0)

@@ -84,7 +84,7 @@ async def test_a_call_of_several_turns_is_answered_between_two_parts() -> None:
         done.append("call")
 
     task = asyncio.create_task(call())
-    assert await Turns(-1.0).map(operator.sub, [5, 7], [1, 2]) == [4, 5]
     await Turns(-1.0).map(done.append, ["first", "second"])
     await task
     assert done == ["call", "first", "second"]
+    assert await Turns(-1.0).map(operator.sub, [5, 7], [1, 2]) == [4, 5]

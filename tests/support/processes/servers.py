@@ -8,6 +8,7 @@ with spawned_server("--workers", "2", "--ledger", …) as server: …   # server
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import os
@@ -16,13 +17,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 import psutil
-from anyio.from_thread import start_blocking_portal
 from tests.support.builders.made_once import FOLDER_VARIABLE
 from tests.support.builders.shipped import shipped_bundle
 from tests.support.fakes.forecasters import PersistenceForecaster
@@ -91,9 +92,24 @@ async def worker_and_channel(
 @contextmanager
 def running_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Iterator[str]:
     """Run a real worker in its own thread; yield its HOST:PORT."""
-    worker = async_worker(folder, *forecasters, shipped=shipped, **changes)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(worker) as running:
-        yield running.address
+    stop, started = asyncio.Event(), Future[tuple[asyncio.AbstractEventLoop, str]]()
+
+    async def serve() -> None:
+        async with async_worker(folder, *forecasters, shipped=shipped, **changes) as worker:
+            started.set_result((asyncio.get_running_loop(), worker.address))
+            await stop.wait()
+
+    with ThreadPoolExecutor(1, "worker") as thread:
+        served = thread.submit(asyncio.run, serve())
+        wait([served, started], 60, FIRST_COMPLETED)
+        if served.done():
+            served.result()  # raises why it did not start
+        loop, address = started.result(0)
+        try:
+            yield address
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            served.result(60)
 
 
 class SpawnedServer:

@@ -101,7 +101,8 @@ def running_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False
 
     with ThreadPoolExecutor(1, "worker") as thread:
         served = thread.submit(asyncio.run, serve())
-        wait([served, started], 60, FIRST_COMPLETED)
+        either: list[Future[Any]] = [served, started]
+        wait(either, 60, FIRST_COMPLETED)
         if served.done():
             served.result()  # raises why it did not start
         loop, address = started.result(0)

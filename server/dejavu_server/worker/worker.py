@@ -34,7 +34,6 @@ from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.url import is_postgres
-from dejavu_models.comparison import GateSettings
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import AdaptationMode
 from dejavu_server.access.configuration import authenticator, tls_credentials
@@ -51,9 +50,7 @@ from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, HealthService
 from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE, OpenInferenceService
 from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
 from dejavu_server.api.lease_service import LEASE_SERVICE, LeaseService
-from dejavu_server.api.models.comparison import ModelComparisons
-from dejavu_server.api.models.history import ModelHistory
-from dejavu_server.api.models.service import MODEL_SERVICE, ModelService, StoredModels
+from dejavu_server.api.model_service import MODEL_SERVICE, ModelService, StoredModels
 from dejavu_server.api.notification_service import NOTIFICATION_SERVICE, NotificationService
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
@@ -381,9 +378,7 @@ class Worker:
         lifecycle = self._lifecycle
         if lifecycle is None:
             return ModelService(models, self._clock)
-        comparisons = ModelComparisons(reads, GateSettings())
-        stored = StoredModels(lifecycle.changes, lifecycle.store, ModelHistory(reads), comparisons)
-        return ModelService(models, self._clock, stored)
+        return ModelService(models, self._clock, StoredModels(lifecycle.changes, lifecycle.store, reads))
 
     async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:
         """Start to accept calls; without credentials in plain text."""

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.builders.calls import refusal
 
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, HealthService
-from dejavu_server.api.models.service import MODEL_SERVICE
+from dejavu_server.api.model_service import MODEL_SERVICE
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE
 from dejavu_server.limits import SERVER
 from dejavu_server.worker.worker import Worker

@@ -27,12 +27,11 @@ from dejavu_ledger import Ledger, LedgerUnavailable, verify
 from dejavu_ledger.audit.checkpoints import is_signed
 from dejavu_ledger.database.backend import Query, StopSignal
 from dejavu_ledger.errors import ReadStopped
-from dejavu_models.comparison import GateSettings
-from dejavu_server.api.models.comparison import ModelComparisons
-from dejavu_server.api.models.history import ModelHistory
+from dejavu_server.api.model_service import ModelService, StoredModels
 from dejavu_server.api.record_service import RecordService
 from dejavu_server.api.shared_reads import MAX_WAITING, SharedReads
 from dejavu_server.cli import checkpoint_files
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.limits import SERVER, Caller, Overloaded
 from dejavu_server.worker.worker import Worker
 
@@ -167,6 +166,11 @@ def service_of(
     return RecordService(lambda: ledger, clock, sign, reads or SharedReads(lambda: ledger))
 
 
+def models_of(reads: SharedReads) -> ModelService:
+    none: Any = None
+    return ModelService(ServingModels(), stored=StoredModels(none, none, reads))
+
+
 BEST_MAE = pb.GetLeaderboardRequest(
     metric=pb.LEADERBOARD_METRIC_MAE, min_games=1, filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)
 )
@@ -258,7 +262,7 @@ async def test_scorecards_wait_for_one_another_and_not_for_comparisons(slow: Slo
     """Together they hold two of the reader threads, which streams need."""
     await champion(ledger, "v1", "v2")
     reads = SharedReads(lambda: slow)
-    service, comparisons = service_of(slow, reads=reads), ModelComparisons(reads, GateSettings())
+    service, comparisons = service_of(slow, reads=reads), models_of(reads)
     cards = [ask(service), ask(service, "another")]
     await slow.started.acquire()
     assert slow.running == 1
@@ -296,7 +300,7 @@ async def test_lookups_of_all_services_take_turns() -> None:
 
     ledger: Any = CountingLedger()
     reads, served = SharedReads(lambda: ledger), list[str]()
-    history = ModelHistory(reads)
+    history = models_of(reads)
 
     async def ask(caller: str) -> None:
         await history.list_model_changes(pb_models.ListModelChangesRequest(), Caller(turn=caller))

@@ -31,7 +31,7 @@ from dejavu_models.errors import InvalidHorizon
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.api.converters.field_errors import InvalidComparison
-from dejavu_server.api.models.comparison import ModelComparisons
+from dejavu_server.api.model_service import ModelService, StoredModels
 from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
@@ -194,10 +194,15 @@ async def _settled(ledger: Ledger, games: int, *, better: float = 1.0, horizon: 
         await ledger.record_outcome(outcome(4, each.game_id, horizon=horizon))
 
 
+def _comparisons(ledger: Ledger, settings: GateSettings) -> ModelService:
+    none: Any = None
+    return ModelService(ServingModels(), stored=StoredModels(none, none, SharedReads(lambda: ledger), settings))
+
+
 async def _compare(
     ledger: Ledger, settings: GateSettings | None = None, **fields: Any
 ) -> model_comparison_pb2.ModelComparison:
-    comparisons = ModelComparisons(SharedReads(lambda: ledger), settings or GateSettings())
+    comparisons = _comparisons(ledger, settings or GateSettings())
     response = await comparisons.compare_models(
         pb.CompareModelsRequest(**{"horizon": forecast_pb2.HORIZON_HALFTIME, **fields}), SERVER
     )
@@ -258,7 +263,7 @@ async def test_a_challenger_may_not_fall_behind_the_season_s_anchor(
 
 async def test_a_new_outcome_makes_a_new_comparison(ledger: Ledger) -> None:
     await champion(ledger, "v1", "v2")
-    comparisons = ModelComparisons(SharedReads(lambda: ledger), GateSettings())
+    comparisons = _comparisons(ledger, GateSettings())
     await _settled(ledger, 2)
     request = pb.CompareModelsRequest(
         model_version="v1", against_version="persistence", horizon=forecast_pb2.HORIZON_HALFTIME

@@ -30,7 +30,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
 from dejavu_models.types import AdaptationMode
 from dejavu_server.access.policy import CallKind
-from dejavu_server.api.models.service import ModelService, StoredModels
+from dejavu_server.api.model_service import ModelService, StoredModels
 from dejavu_server.coordination import model_workers
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import models as module
@@ -428,7 +428,7 @@ async def test_readers_share_one_read_and_leave_the_other_threads_to_others() ->
     loop.set_default_executor(ThreadPoolExecutor(2))
     store = StallingStore(*VERSIONS)
     none: Any = None
-    stored = StoredModels(cast("ModelLifecycle", OneRoster()), store, none, none)
+    stored = StoredModels(cast("ModelLifecycle", OneRoster()), store, none)
     service, task = ModelService(ServingModels(), stored=stored), asyncio.create_task
     lists = [task(service.list_models(pb.ListModelsRequest(), none)) for _ in range(CALLERS)]
     requests = [pb.GetModelRequest(model_version=version) for version in VERSIONS * CALLERS]

@@ -1,4 +1,4 @@
-"""Converts models, changes of models and the evidence for them to messages."""
+"""Converts models, changes of models, comparisons of two and the evidence for them to messages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any, Final
 
-from dejavu.v1 import forecast_pb2, model_change_pb2
+import numpy as np
+
+from dejavu.v1 import forecast_pb2, model_change_pb2, model_comparison_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_feed.off_season import playing_days
+from dejavu_models.comparison import Comparison, GateSettings, Judgement, ScoreComparison
 from dejavu_models.manifest import Manifest
 from dejavu_models.types import MarginSource, ModelInfo
 from dejavu_server.api.converters.fields import message_of, timestamp
 from dejavu_server.api.converters.forecast_warnings import model_warnings
+from dejavu_server.forecasting.lifecycle.evidence import ModelPair
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_store.stages import ALIASES, ModelChange, NotRegistered, Roster
+
+MAX_POINTS: Final = 500
+"""Maximum number of points in the series of e-values after each game."""
 
 _WEIGHT_SOURCES: Final = {
     MarginSource.UNKNOWN: forecast_pb2.MARGIN_SOURCE_UNSPECIFIED,
@@ -116,6 +123,54 @@ def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.Model
     ]
 
 
-def change_message(change: ModelChange | None) -> model_change_pb2.ModelChange | None:
-    """Convert a recorded change of models; None if there is none."""
-    return None if change is None else message_of(model_change_pb2.ModelChange, change)
+def change_message(change: ModelChange) -> model_change_pb2.ModelChange:
+    """Convert a recorded change of models."""
+    return message_of(model_change_pb2.ModelChange, change)
+
+
+def comparison_message(
+    pair: ModelPair, comparison: Comparison | None, judgement: Judgement, settings: GateSettings
+) -> model_comparison_pb2.ModelComparison:
+    """Convert a comparison at one horizon, and the gate's judgement of the comparisons at all horizons.
+
+    Args:
+        pair: the models.
+        comparison: the comparison; None without games.
+        judgement: the judgement of the gate.
+        settings: the requirements of the gate.
+    """
+    message = model_comparison_pb2.ModelComparison(
+        model_version=pair.model_version,
+        against_version=pair.against_version,
+        decision=model_comparison_pb2.GateDecision.Value(f"GATE_DECISION_{judgement.decision.name}"),
+        decision_reason=judgement.reason,
+    )
+    if comparison is not None:
+        message.games, message.forecasts = comparison.games, comparison.forecasts
+        message.crps.CopyFrom(_score_message(comparison.crps))
+        message.brier.CopyFrom(_score_message(comparison.brier))
+        message.coverage.extend(
+            model_comparison_pb2.IntervalCoverage(
+                alpha=each.alpha, coverage=each.coverage, bound=settings.coverage_bound(each.alpha)
+            )
+            for each in comparison.coverage
+        )
+    return message
+
+
+def _score_message(score: ScoreComparison) -> model_comparison_pb2.ScoreComparison:
+    games = len(score.worse)
+    shown = np.unique(np.linspace(1, games, min(games, MAX_POINTS)).round().astype(np.int64))
+    return message_of(
+        model_comparison_pb2.ScoreComparison,
+        score,
+        difference=score.difference.value,
+        lower=score.difference.lower,
+        upper=score.difference.upper,
+        path=[
+            model_comparison_pb2.EValuePoint(
+                games=count, not_worse_e_value=score.not_worse[count - 1], worse_e_value=score.worse[count - 1]
+            )
+            for count in shown.tolist()
+        ],
+    )

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import game_day, utc_now
 from dejavu_common.tasks import SharedWork
-from dejavu_ledger.queries.pages import InvalidPageToken
+from dejavu_ledger.database import sql, store
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.queries import pages
+from dejavu_ledger.queries.model_changes import KnownRoster, newest_changes
+from dejavu_ledger.queries.pages import DIGEST_BYTES, Cursor, InvalidPageToken, PageCursor
+from dejavu_models.comparison import PERSISTENCE, GateSettings
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
 from dejavu_server.api.converters import models
-from dejavu_server.api.models.comparison import ModelComparisons
-from dejavu_server.api.models.history import ModelHistory
+from dejavu_server.api.converters.field_errors import InvalidComparison
+from dejavu_server.api.converters.fields import horizon_of
 from dejavu_server.api.paging import decode_key, page_of, page_size
+from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
+from dejavu_server.forecasting.lifecycle.evidence import ModelPair, judged
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NoModelStore
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.limits import Caller
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.stages import ModelAction, ModelChange, Roster
+from dejavu_store.stages import CHALLENGER, CHAMPION, ModelAction, ModelChange, NotRegistered, Roster
 
 _Changed = TypeVar(
     "_Changed",
@@ -35,7 +43,8 @@ _Changed = TypeVar(
     pb.RetireModelResponse,
 )
 
-_LIST = "models"
+_LIST: Final = "models"
+_CHANGES: Final = b"model changes "
 
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
@@ -46,14 +55,15 @@ class StoredModels(NamedTuple):
     Attributes:
         lifecycle: changes the models.
         store: contains their bundles.
-        history: lists the changes.
-        comparisons: compares models.
+        reads: reads the ledger, for all services of the worker. A comparison reads the forecasts of a season, and is
+            shared and kept like a scorecard.
+        gate: the requirements of the gate; their margins are used in comparisons.
     """
 
     lifecycle: ModelLifecycle
     store: ModelStore
-    history: ModelHistory
-    comparisons: ModelComparisons
+    reads: SharedReads
+    gate: GateSettings = GateSettings()
 
 
 class ModelService:
@@ -77,6 +87,7 @@ class ModelService:
         self._manifests: dict[str, tuple[Manifest, str]] = {}
         self._reading = SharedWork[None]()
         self._one_at_a_time = asyncio.Lock()
+        self._known = KnownRoster()
 
     @property
     def _stored(self) -> StoredModels:
@@ -131,12 +142,12 @@ class ModelService:
             await self._reading.run(version, partial(self._read_manifest, self._stored.store, version))
         return self._manifests.get(version, (None, ""))
 
-    async def _read_manifest(self, store: ModelStore, version: str) -> None:
+    async def _read_manifest(self, bundles: ModelStore, version: str) -> None:
         """Read a manifest: one at a time, since a store that stalls must not take the threads of other work."""
         async with self._one_at_a_time:
             with contextlib.suppress(BundleError):
                 manifest, sha256 = await asyncio.to_thread(
-                    lambda: (store.manifest(version), store.manifest_sha256(version))
+                    lambda: (bundles.manifest(version), bundles.manifest_sha256(version))
                 )
                 # Without what can be long, and is not shown: registered models are never removed.
                 short: dict[str, object] = {"golden": (), "libraries": {}}
@@ -173,17 +184,71 @@ class ModelService:
     async def _changed(self, response: type[_Changed], version: str, change: ModelChange | None) -> _Changed:
         """Return the answer to a change: the model as it is now, and the change."""
         model = await self._model(version, await self._roster())
-        return response(model=model, change=models.change_message(change))
+        return response(model=model, change=None if change is None else models.change_message(change))
 
     async def compare_models(self, request: pb.CompareModelsRequest, caller: Caller) -> pb.CompareModelsResponse:
-        """Compare two models."""
-        return await self._stored.comparisons.compare_models(request, caller)
+        """Compare two models on the games that both forecast."""
+        stored = self._stored
+        roster = await stored.reads.look_up(self._known.read, caller.turn)
+        pair = _pair(request, roster)
+        anchor = roster.anchor if pair.against_version == roster.champion else ""
+
+        def build(connection: Connection) -> pb.CompareModelsResponse:
+            found, compared = judged(connection, pair, stored.gate, anchor)
+            message = models.comparison_message(pair, compared[pair.horizon], found, stored.gate)
+            return pb.CompareModelsResponse(comparison=message)
+
+        # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
+        return await stored.reads.get((pair, anchor), build, caller.turn, compares=True)
 
     async def list_model_changes(
         self, request: pb.ListModelChangesRequest, caller: Caller
     ) -> pb.ListModelChangesResponse:
-        """List the changes of models."""
-        return await self._stored.history.list_model_changes(request, caller)
+        """List the changes of models, newest first."""
+        size = page_size(request.page_size)
+        page = partial(self._changes, name=request.model_version, token=request.page_token, size=size)
+        changes, token = await self._stored.reads.look_up(page, caller.turn)
+        return pb.ListModelChangesResponse(changes=map(models.change_message, changes), next_page_token=token)
+
+    def _changes(self, connection: Connection, name: str, token: str, size: int) -> tuple[list[ModelChange], str]:
+        """Return a page of changes, and the token of the next one."""
+        with sql.snapshot(connection):
+            identity = store.identity(connection)
+            version = self._known.read(connection).version_of(name) if name else ""
+            digest = hashlib.blake2b(_CHANGES + version.encode(), digest_size=DIGEST_BYTES).digest()
+            before = pages.decode_token(token, identity, digest).before.sequence if token else None
+            found = newest_changes(connection, size + 1, before, version)
+        if len(found) <= size:
+            return found, ""
+        last = found[size - 1].sequence
+        return found[:size], pages.encode_token(identity, digest, PageCursor(last, Cursor(0, last)))
+
+
+def _pair(request: pb.CompareModelsRequest, roster: Roster) -> ModelPair:
+    """Return the models of a request by their versions, and its horizon."""
+    horizon = horizon_of(request.horizon)
+    model = _version(request.model_version or CHALLENGER, roster, "model_version")
+    against = request.against_version or CHAMPION
+    if against != PERSISTENCE:
+        against = _version(against, roster, "against_version")
+    if model == against:
+        raise InvalidComparison(f"{model}, the same model", "another one", field="against_version")
+    return ModelPair(model, against, horizon, request.include_replays)
+
+
+def _version(name: str, roster: Roster, field: str) -> str:
+    """Return the version of a registered model.
+
+    Raises:
+        NotRegistered: if there is no such model; names the field.
+    """
+    try:
+        version = roster.version_of(name)
+        roster.stage_of(version)
+    except NotRegistered as error:
+        error.rename(field)
+        raise
+    return version
 
 
 def _page(versions: Sequence[str], request: pb.ListModelsRequest) -> tuple[Sequence[str], str]:

@@ -1,1 +1,0 @@
-"""ModelService: the models of a server, and changes of the model that answers."""

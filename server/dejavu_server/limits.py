@@ -123,48 +123,23 @@ class DeadlineExceeded(DejavuError, reason="DEADLINE_PASSED", category="DEADLINE
     """A call arrived after its deadline, or had no deadline and exceeded the server's deadline."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallerLimits:
-    """Limits of every caller; 0: no limit.
-
-    Attributes:
-        calls: calls in progress, without streams and control calls.
-        batches: batches among these calls.
-        streams: streams of forecasts and games in progress.
-        watches: health watches in progress.
-        rate: calls and streams a second, without watches.
-        games: games of which forecasts or outcomes are recorded in a day (UTC).
-        game_forecasts: forecasts and outcomes of one game that are recorded in a day; usually a fraction of the number
-            that the ledger accepts.
-        model_changes: changes of models that are recorded in a day.
-        ledger_bytes: bytes of entries recorded in a day.
-    """
-
-    calls: int
-    batches: int
-    streams: int
-    watches: int
-    rate: float
-    games: int
-    game_forecasts: int
-    model_changes: int
-    ledger_bytes: int
-
-
-def caller_limits(settings: Settings) -> CallerLimits:
-    """Return the limits of every caller in one worker."""
+def _caller_limits(settings: Settings) -> Mapping[str, float]:
+    """Return the limits of every caller in one worker, by name; 0: no limit."""
     of_game = max(GAME_FORECASTS, settings.max_game_forecasts // (4 * settings.workers))
-    return CallerLimits(
-        calls=settings.caller_calls,
-        batches=batch_limit(settings.max_in_flight) // 2 if settings.caller_calls else 0,  # so that no caller has all
-        streams=settings.caller_streams,
-        watches=CALLER_WATCHES * settings.caller_streams,
-        rate=settings.caller_rate,
-        games=settings.caller_games,
-        game_forecasts=of_game if settings.caller_games else 0,
-        model_changes=MODEL_CHANGES,
-        ledger_bytes=settings.caller_ledger_mib * _MEBIBYTE,
-    )
+    return {
+        # In progress; calls are without streams and control calls, and batches are among them: no caller has all.
+        "calls": settings.caller_calls,
+        "batches": batch_limit(settings.max_in_flight) // 2 if settings.caller_calls else 0,
+        "streams": settings.caller_streams,
+        "watches": CALLER_WATCHES * settings.caller_streams,
+        # Calls and streams a second, without watches.
+        "rate": settings.caller_rate,
+        # What is recorded in a day (UTC): games; forecasts and outcomes of one game; changes of models; bytes.
+        "games": settings.caller_games,
+        "game_forecasts": of_game if settings.caller_games else 0,
+        "model_changes": MODEL_CHANGES,
+        "ledger_bytes": settings.caller_ledger_mib * _MEBIBYTE,
+    }
 
 
 def batch_limit(max_in_flight: int) -> int:
@@ -185,17 +160,18 @@ class Quota:
     """What one caller uses of its limits: calls in progress, calls a second, and records a day.
 
     Args:
-        limits: the limits.
+        limits: the limits, see `_caller_limits`.
         clock: returns the time in seconds; must not go back.
         today: returns the time in seconds since 1970.
     """
 
-    def __init__(self, limits: CallerLimits, clock: Callable[[], float], today: Callable[[], float]) -> None:
+    def __init__(self, limits: Mapping[str, float], clock: Callable[[], float], today: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
         self._today = today
         self._in_progress = Counter[str]()  # by limit
-        self._burst = max(1.0, limits.rate * RATE_BURST_SECONDS)
+        self._rate = limits["rate"]
+        self._burst = max(1.0, self._rate * RATE_BURST_SECONDS)
         self._tokens, self._refilled = self._burst, clock()
         self._day = 0
         self._games = Counter[str]()  # entries of the day by game
@@ -214,12 +190,12 @@ class Quota:
             CallerLimit: if the caller may not make it now.
         """
         for limit in _OF_CALLER[kind]:
-            most: int = getattr(self._limits, limit)
+            most = self._limits[limit]
             if most and self._in_progress[limit] >= most:
                 error, name = (WatchLimit, "streams") if kind is CallKind.WATCH else (CallerLimit, limit)
                 raise error(name, f"{most} {limit} at a time")
-        if self._limits.rate and kind is not CallKind.WATCH:
-            self._spend(1.0, f"{self._limits.rate:g} calls a second")
+        if self._rate and kind is not CallKind.WATCH:
+            self._spend(1.0, f"{self._rate:g} calls a second")
         for limit in _OF_CALLER[kind]:
             self._in_progress[limit] += 1
 
@@ -230,13 +206,13 @@ class Quota:
 
     def take_of_rate(self, rate: float, what: str) -> None:
         """Take as much of the calls a second as leaves a lower rate; see `Caller.take_of_rate`."""
-        more = self._limits.rate / rate - 1  # than the call itself took
+        more = self._rate / rate - 1  # than the call itself took
         if more > 0:
             self._spend(more, f"{rate:g} {what} a second")
 
     def _spend(self, calls: float, limit: str) -> None:
         """Take calls from a bucket that fills at the caller's rate; raise CallerLimit if it has too few."""
-        rate, now = self._limits.rate, self._clock()
+        rate, now = self._rate, self._clock()
         self._tokens = min(self._burst, self._tokens + (now - self._refilled) * rate)
         self._refilled = now
         if self._tokens < calls:
@@ -256,7 +232,7 @@ class Quota:
         self._count_out(day, unused)
 
     def _count(self, entries: Sequence[tuple[str, int]]) -> None:
-        now, limits = self._today(), self._limits
+        now = self._today()
         if self._day != (day := int(now // DAY_SECONDS)):
             self._day, self._model_changes, self._ledger_bytes = day, 0, 0
             self._games.clear()
@@ -265,16 +241,16 @@ class Quota:
         size = self._ledger_bytes + sum(size for _, size in entries)
         new = sum(game not in self._games for game in games)
         of_one = max((self._games[game] + number for game, number in games.items()), default=0)
-        for limit, most, wanted, what in (
-            ("model_changes", limits.model_changes, changes, "changes of models"),
-            ("games", limits.games, len(self._games) + new, "games"),
-            ("game_forecasts", limits.game_forecasts, of_one, "forecasts of a game"),
-            ("ledger_bytes", limits.ledger_bytes, size, "bytes of the ledger"),
+        for limit, wanted, what in (
+            ("model_changes", changes, "changes of models"),
+            ("games", len(self._games) + new, "games"),
+            ("game_forecasts", of_one, "forecasts of a game"),
+            ("ledger_bytes", size, "bytes of the ledger"),
         ):
-            if most and wanted > most:
+            if 0 < (most := self._limits[limit]) < wanted:
                 raise CallerLimit(limit, f"{most} {what} a day", DAY_SECONDS - now % DAY_SECONDS)
         self._model_changes, self._ledger_bytes = changes, size
-        if limits.games:  # otherwise their number would have no bound
+        if self._limits["games"]:  # otherwise their number would have no bound
             self._games += games
 
     def _count_out(self, day: int, entries: Sequence[tuple[str, int]]) -> None:
@@ -419,7 +395,7 @@ class Limits:
             CallKind.WATCH: (StreamSlots(watches), WatchLimit, f"{watches} watches"),
             CallKind.REFLECTION: (StreamSlots(MAX_REFLECTIONS), CallerLimit, f"{MAX_REFLECTIONS} reflection streams"),
         }
-        self._caller_limits = caller_limits(settings)
+        self._caller_limits = _caller_limits(settings)
         self._loopback = settings.caller_loopback == "on"
         self._quotas: dict[str, Quota] = {}  # the caller that has not called for longest comes first
         self._most_callers = most_callers

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
+from cachetools import LRUCache
 
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import NOBODY, MethodDenied, Principal, Unauthenticated
@@ -29,7 +29,7 @@ LOOK_SECONDS = 1.0
 """Interval of the checks for replaced files, and for streams that outlived their token."""
 
 CACHED_TOKENS = 4096
-"""Maximum number of verified JWTs to remember, and of refused ones; the oldest ones are forgotten first."""
+"""Maximum number of verified JWTs to remember, and of refused ones; those not used for longest are forgotten first."""
 
 MAX_TOKEN = 8192
 """Maximum length of a token, in characters."""
@@ -63,8 +63,8 @@ class Authenticator:
         self._clock = clock
         self._callers: dict[bytes, Principal] = {}
         self._verifier: JwtVerifier | None = None
-        self._verified: OrderedDict[bytes, Principal] = OrderedDict()
-        self._refused: OrderedDict[bytes, str] = OrderedDict()  # with the reasons
+        self._verified: LRUCache[bytes, Principal] = LRUCache(CACHED_TOKENS)
+        self._refused: LRUCache[bytes, str] = LRUCache(CACHED_TOKENS)  # with the reasons
         self._watch: PeriodicTask | None = None
         self._tokens: ReloadedFiles[dict[bytes, Principal]] | None = None
         self._jwks: ReloadedFiles[JwtVerifier] | None = None
@@ -136,12 +136,7 @@ class Authenticator:
         if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN:
             raise Unauthenticated("the metadata 'authorization' has another form than 'Bearer TOKEN'")
         credential = token_file.digest(token)
-        caller = self._callers.get(credential)
-        if caller is None and credential in self._verified:
-            self._verified.move_to_end(credential)
-            caller = self._verified[credential]
-        if caller is None:
-            caller = self._verify(token, credential)
+        caller = self._callers.get(credential) or self._verified.get(credential) or self._verify(token, credential)
         if caller.expires is not None and caller.expires <= self._clock():
             self._verified.pop(credential, None)
             raise Unauthenticated("the token has expired", expired=caller.identity)
@@ -158,12 +153,8 @@ class Authenticator:
         except Unauthenticated as error:
             if error.forged:
                 self._refused[credential] = str(error)
-                if len(self._refused) > CACHED_TOKENS:
-                    self._refused.popitem(last=False)
             raise
         self._verified[credential] = caller
-        if len(self._verified) > CACHED_TOKENS:
-            self._verified.popitem(last=False)
         return caller
 
     def _verify_by(self, verifier: JwtVerifier) -> None:

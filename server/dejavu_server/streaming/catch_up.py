@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final, NamedTuple
+
+from cachetools import LRUCache
 
 from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import retrieve
@@ -72,8 +73,7 @@ class CatchUpPages:
         self._query = query
         self._serialize = serialize
         self._reads: dict[_Key, asyncio.Future[CatchUpPage]] = {}
-        self._pages: OrderedDict[_Key, CatchUpPage] = OrderedDict()
-        self._bytes = 0
+        self._pages: LRUCache[_Key, CatchUpPage] = LRUCache(MAX_PAGES_BYTES, _size)
         self._readers = 0
 
     @contextlib.contextmanager
@@ -86,7 +86,6 @@ class CatchUpPages:
             self._readers -= 1
             if not self._readers:
                 self._pages.clear()
-                self._bytes = 0
 
     async def get(self, game_ids: frozenset[str], after: ChainHead, caller: str) -> CatchUpPage:
         """Return the page that starts after a position: a kept page, one that is being read already, or a new one.
@@ -110,7 +109,6 @@ class CatchUpPages:
             else:  # another subscriber's turn came first
                 self._turns.release(caller)
         if read is None:
-            self._pages.move_to_end(key)
             return self._pages[key]
         try:
             return await asyncio.shield(read)
@@ -126,11 +124,8 @@ class CatchUpPages:
         page = read.result()
         if page.through == key.after or key.game_ids:  # lost; or of games that hardly anybody else wants
             return
-        self._pages[key] = page
-        self._bytes += _size(page)
-        while self._bytes > MAX_PAGES_BYTES:
-            _, dropped = self._pages.popitem(last=False)
-            self._bytes -= _size(dropped)
+        with contextlib.suppress(ValueError):  # it alone is larger than all pages may be
+            self._pages[key] = page
 
     def _read(self, key: _Key, connection: Connection) -> CatchUpPage:
         # Read first: all entries up to it are seen then.

@@ -7,7 +7,7 @@ variables, their help and the table in docs/operations.md are derived from them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -29,6 +29,10 @@ MAX_SECONDS = 86_400
 """Maximum of a duration, in seconds: a day."""
 
 
+PathText: TypeAlias = Annotated[str, AfterValidator(check_path)]
+"""A text that can be a path; empty: none."""
+
+
 def default_ledger() -> str:
     """Return the URL of the ledger in the user's state folder."""
     return f"sqlite:///{state_folder() / 'ledger.sqlite3'}"
@@ -44,17 +48,11 @@ class Settings(ProcessMessage):
         str, AfterValidator(check_address), option("gRPC address; port 0 picks a free one.", "HOST:PORT")
     ] = "127.0.0.1:50051"
     tls_cert: Annotated[
-        str,
-        AfterValidator(check_path),
-        option("Serve TLS with this certificate (PEM, with issuers).", "FILE", default="off"),
+        PathText, option("Serve TLS with this certificate (PEM, with issuers).", "FILE", default="off")
     ] = ""
-    tls_key: Annotated[
-        str, AfterValidator(check_path), option("The private key of the certificate (PEM).", "FILE", default="off")
-    ] = ""
+    tls_key: Annotated[PathText, option("The private key of the certificate (PEM).", "FILE", default="off")] = ""
     tokens: Annotated[
-        str,
-        AfterValidator(check_path),
-        option("Require a token of this file; `dejavu-server token` makes them.", "FILE", default="off"),
+        PathText, option("Require a token of this file; `dejavu-server token` makes them.", "FILE", default="off")
     ] = ""
     workers: Annotated[int, option("Worker processes that share the port.", "N", ge=1, le=64)] = 2
     ledger: Annotated[
@@ -75,8 +73,7 @@ class Settings(ProcessMessage):
         option("Address for Prometheus metrics, at /metrics.", "HOST:PORT", default="off"),
     ] = ""
     model_store: Annotated[
-        str,
-        AfterValidator(check_path),
+        PathText,
         option(
             "Store of models, a folder or a URL, to stage, promote and roll back while it serves.",
             "PATH|URL",
@@ -99,14 +96,10 @@ class Settings(ProcessMessage):
         ),
     ] = 10.0
     tls_client_ca: Annotated[
-        str,
-        AfterValidator(check_path),
-        option("Require a client certificate of these authorities (PEM).", "FILE", default="off"),
+        PathText, option("Require a client certificate of these authorities (PEM).", "FILE", default="off")
     ] = ""
     jwks: Annotated[
-        str,
-        AfterValidator(check_path),
-        option("Accept JSON Web Tokens signed by a key of this file (JWKS).", "FILE", default="off"),
+        PathText, option("Accept JSON Web Tokens signed by a key of this file (JWKS).", "FILE", default="off")
     ] = ""
     jwt_issuer: Annotated[str, option("Their issuer (iss).", "TEXT", default="none; needed with --jwks")] = ""
     jwt_audience: Annotated[str, option("Their audience (aud).", "TEXT", default="none; needed with --jwks")] = ""
@@ -128,13 +121,7 @@ class Settings(ProcessMessage):
     ] = ()
     allow_unfit: Annotated[bool, option("Also serve a bundle that failed its backtest.", default="off")] = False
     hang_seconds: Annotated[
-        float,
-        option(
-            "Seconds without progress after which a worker is replaced.",
-            "SECONDS",
-            ge=2,
-            le=3600,
-        ),
+        float, option("Seconds without progress after which a worker is replaced.", "SECONDS", ge=2, le=3600)
     ] = 5.0
     heartbeat_seconds: Annotated[
         float,
@@ -142,35 +129,15 @@ class Settings(ProcessMessage):
         option("Idle seconds before a stream sends a heartbeat.", "SECONDS", flag=False, ge=0.01, le=30),
     ] = 15.0
     max_game_forecasts: Annotated[
-        int,
-        option(
-            "Forecasts recorded of one game; by one caller a quarter.",
-            "N",
-            ge=100,
-            le=100_000,
-        ),
+        int, option("Forecasts recorded of one game; by one caller a quarter.", "N", ge=100, le=100_000)
     ] = 5000
     backup_folder: Annotated[
-        str,
-        option(
-            "Folder of finished ledger backups, to export the age of the newest.",
-            "FOLDER",
-            default="none",
-        ),
+        str, option("Folder of finished ledger backups, to export the age of the newest.", "FOLDER", default="none")
     ] = ""
     ledger_reserve_mib: Annotated[
-        int,
-        option("Free space of the disk below which only outcomes are recorded.", "MIB", ge=0, le=1_048_576),
+        int, option("Free space of the disk below which only outcomes are recorded.", "MIB", ge=0, le=1_048_576)
     ] = 256
-    max_in_flight: Annotated[
-        int,
-        option(
-            "Forecasts in progress in a worker.",
-            "N",
-            ge=1,
-            le=10_000,
-        ),
-    ] = 64
+    max_in_flight: Annotated[int, option("Forecasts in progress in a worker.", "N", ge=1, le=10_000)] = 64
     max_streams: Annotated[int, option("Streams in a worker.", "N", ge=1, le=100_000)] = 4000
     caller_calls: Annotated[
         int, option("Calls of one caller in progress in a worker; 0: no limit.", "N", flag=False, ge=0, le=10_000)
@@ -182,13 +149,7 @@ class Settings(ProcessMessage):
         int, option("Streams of one caller in a worker; 0: no limit.", "N", flag=False, ge=0, le=100_000)
     ] = 100
     caller_games: Annotated[
-        int,
-        option(
-            "Games that one caller records in a day; 0: no limit.",
-            "N",
-            ge=0,
-            le=10_000,
-        ),
+        int, option("Games that one caller records in a day; 0: no limit.", "N", ge=0, le=10_000)
     ] = 200
     caller_ledger_mib: Annotated[
         int, option("Entries that one caller records in a day; 0: no limit.", "N", ge=0, le=10**6)
@@ -200,26 +161,14 @@ class Settings(ProcessMessage):
         ),
     ] = "off"
     connection_age_seconds: Annotated[
-        float,
-        option(
-            "Age at which a connection is replaced by another; 0: none.",
-            "SECONDS",
-            ge=0,
-            le=MAX_SECONDS,
-        ),
+        float, option("Age at which a connection is replaced by another; 0: none.", "SECONDS", ge=0, le=MAX_SECONDS)
     ] = 3600.0
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
         option("Adapt intervals to outcomes; shadow: return both, and serve the model's own."),
     ] = "on"
     max_ratings_days: Annotated[
-        int,
-        option(
-            "Days of play without a final after which teams count as unknown.",
-            "DAYS",
-            ge=0,
-            le=3650,
-        ),
+        int, option("Days of play without a final after which teams count as unknown.", "DAYS", ge=0, le=3650)
     ] = 30
     cache: Annotated[
         str,
@@ -230,18 +179,12 @@ class Settings(ProcessMessage):
         ),
     ] = "memory"
     cache_secret: Annotated[
-        str,
-        AfterValidator(check_path),
+        PathText,
         option("Secret of all servers, of 16 to 64 bytes, that signs answers in Redis.", "FILE", default="off"),
     ] = ""
     signing_key: Annotated[
-        str,
-        AfterValidator(check_path),
-        option(
-            "The ed25519 key (PEM) that signs the ledger's head.",
-            "PATH",
-            default="one beside the ledger's file",
-        ),
+        PathText,
+        option("The ed25519 key (PEM) that signs the ledger's head.", "PATH", default="one beside the ledger's file"),
     ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], option("Minimum level to log.")] = "info"
     log_format: Annotated[

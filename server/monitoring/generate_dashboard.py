@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,31 +24,19 @@ _FAILED = 'code=~"INTERNAL|UNKNOWN|DATA_LOSS|UNAVAILABLE"'
 _STREAMS = 'method=~".*/StreamPredictions"'
 
 
-class Query(NamedTuple):
-    """A query of a panel.
-
-    Attributes:
-        expression: in PromQL.
-        legend: name of its series; {{label}} is replaced.
-    """
-
-    expression: str
-    legend: str = ""
-
-
 class Panel(NamedTuple):
     """A panel.
 
     Attributes:
         title: its title.
         unit: unit of its values, by Grafana's name.
-        queries: its queries.
+        queries: its queries in PromQL, by the names of their series; {{label}} is replaced.
         description: content, and when to worry.
     """
 
     title: str
     unit: str
-    queries: tuple[Query, ...]
+    queries: Mapping[str, str]
     description: str = ""
 
 
@@ -63,40 +51,38 @@ def rate(metric: str, by: str = "", matchers: str = "") -> str:
     return f"{total} (rate({selector(metric, matchers)}[{_WINDOW}]))"
 
 
-def quantiles(metric: str, matchers: str = "") -> tuple[Query, ...]:
+def quantiles(metric: str, matchers: str = "") -> Mapping[str, str]:
     """Return median and 99th percentile of a histogram."""
     buckets = rate(f"{metric}_bucket", "le", matchers)
-    return tuple(
-        Query(f"histogram_quantile({share}, {buckets})", name) for share, name in ((0.5, "p50"), (0.99, "p99"))
-    )
+    return {name: f"histogram_quantile({share}, {buckets})" for share, name in ((0.5, "p50"), (0.99, "p99"))}
 
 
 SUMMARY = (
-    Panel("Workers", "none", (Query(f"sum({selector('dejavu_workers')})"),)),
-    Panel("Calls a second", "reqps", (Query(rate("dejavu_calls_total")),)),
+    Panel("Workers", "none", {"Workers": f"sum({selector('dejavu_workers')})"}),
+    Panel("Calls a second", "reqps", {"Calls a second": rate("dejavu_calls_total")}),
     Panel(
         "Failed",
         "percentunit",
-        (
-            # Without `or vector(0)` there would be no value until the first failure.
-            Query(f"({rate('dejavu_calls_total', matchers=_FAILED)} or vector(0)) / {rate('dejavu_calls_total')}"),
-        ),
+        # Without `or vector(0)` there would be no value until the first failure.
+        {"Failed": f"({rate('dejavu_calls_total', matchers=_FAILED)} or vector(0)) / {rate('dejavu_calls_total')}"},
         "Share of calls that failed by the server's fault.",
     ),
     Panel(
         "Refused a second",
         "reqps",
-        (Query(f"{rate('dejavu_calls_refused_total')} or vector(0)"),),
+        {"Refused a second": f"{rate('dejavu_calls_refused_total')} or vector(0)"},
         "Before they were computed.",
     ),
-    Panel("Subscribers", "none", (Query("sum(" + selector("dejavu_calls_in_flight", _STREAMS) + ") or vector(0)"),)),
-    Panel("Ledger's free disk", "bytes", (Query(f"min({selector('dejavu_ledger_disk_free_bytes')})"),)),
+    Panel(
+        "Subscribers", "none", {"Subscribers": "sum(" + selector("dejavu_calls_in_flight", _STREAMS) + ") or vector(0)"}
+    ),
+    Panel("Ledger's free disk", "bytes", {"Ledger's free disk": f"min({selector('dejavu_ledger_disk_free_bytes')})"}),
 )
 
 ROWS: dict[str, tuple[Panel, ...]] = {
     "Calls": (
-        Panel("Calls by method", "reqps", (Query(rate("dejavu_calls_total", "method"), "{{method}}"),)),
-        Panel("Calls by code", "reqps", (Query(rate("dejavu_calls_total", "code"), "{{code}}"),)),
+        Panel("Calls by method", "reqps", {"{{method}}": rate("dejavu_calls_total", "method")}),
+        Panel("Calls by code", "reqps", {"{{code}}": rate("dejavu_calls_total", "code")}),
         Panel(
             "Duration of forecasts",
             "s",
@@ -106,54 +92,50 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Calls in progress and refused",
             "none",
-            (
-                Query(f"sum by (method) ({selector('dejavu_calls_in_flight')})", "{{method}}"),
-                Query(rate("dejavu_calls_refused_total", "reason"), "refused a second: {{reason}}"),
-            ),
+            {
+                "{{method}}": f"sum by (method) ({selector('dejavu_calls_in_flight')})",
+                "refused a second: {{reason}}": rate("dejavu_calls_refused_total", "reason"),
+            },
         ),
-        Panel("Calls by caller", "reqps", (Query(rate("dejavu_caller_calls_total", "caller"), "{{caller}}"),)),
-        Panel("Messages on streams", "cps", (Query(rate("dejavu_stream_messages_total", "method"), "{{method}}"),)),
+        Panel("Calls by caller", "reqps", {"{{caller}}": rate("dejavu_caller_calls_total", "caller")}),
+        Panel("Messages on streams", "cps", {"{{method}}": rate("dejavu_stream_messages_total", "method")}),
     ),
     "Forecasts": (
-        Panel(
-            "Forecasts by model",
-            "cps",
-            (Query(rate("dejavu_forecasts_total", "model, horizon"), "{{model}} {{horizon}}"),),
-        ),
+        Panel("Forecasts by model", "cps", {"{{model}} {{horizon}}": rate("dejavu_forecasts_total", "model, horizon")}),
         Panel(
             "Recorded",
             "cps",
-            (Query(rate("dejavu_forecasts_recorded_total", "outcome"), "{{outcome}}"),),
+            {"{{outcome}}": rate("dejavu_forecasts_recorded_total", "outcome")},
             "Forecasts of named games handed to the ledger.",
         ),
         Panel(
             "Cache of what-ifs",
             "cps",
-            (
-                Query(rate("dejavu_cache_hits_total"), "hits"),
-                Query(rate("dejavu_cache_misses_total"), "misses"),
-                Query(rate("dejavu_cache_evictions_total"), "evictions"),
-                Query(rate("dejavu_cache_shared_lookups_total", "result"), "shared: {{result}}"),
-                Query(f"max({selector('dejavu_cache_shared_failed')})", "shared cache fails"),
-            ),
+            {
+                "hits": rate("dejavu_cache_hits_total"),
+                "misses": rate("dejavu_cache_misses_total"),
+                "evictions": rate("dejavu_cache_evictions_total"),
+                "shared: {{result}}": rate("dejavu_cache_shared_lookups_total", "result"),
+                "shared cache fails": f"max({selector('dejavu_cache_shared_failed')})",
+            },
             "What-ifs answered without being computed, and computed while the cache is on.",
         ),
-        Panel("Answers in the cache", "none", (Query(f"sum({selector('dejavu_cache_entries')})", "answers"),)),
-        Panel("Memory of the cache", "bytes", (Query(f"sum({selector('dejavu_cache_bytes')})", "bytes"),)),
+        Panel("Answers in the cache", "none", {"answers": f"sum({selector('dejavu_cache_entries')})"}),
+        Panel("Memory of the cache", "bytes", {"bytes": f"sum({selector('dejavu_cache_bytes')})"}),
         Panel("Wait in the queue", "s", quantiles("dejavu_queue_seconds")),
         Panel("Compute", "s", quantiles("dejavu_compute_seconds"), "Time of the models for a batch."),
         Panel(
             "Batch size and queue",
             "none",
-            (
-                Query(f"{rate('dejavu_batch_size_sum')} / {rate('dejavu_batch_size_count')}", "queries in a batch"),
-                Query(f"sum({selector('dejavu_queries_waiting')})", "waiting"),
-            ),
+            {
+                "queries in a batch": f"{rate('dejavu_batch_size_sum')} / {rate('dejavu_batch_size_count')}",
+                "waiting": f"sum({selector('dejavu_queries_waiting')})",
+            },
         ),
         Panel(
             "Dropped",
             "cps",
-            (Query(rate("dejavu_work_dropped_total", "stage"), "{{stage}}"),),
+            {"{{stage}}": rate("dejavu_work_dropped_total", "stage")},
             "Queries whose callers had gone (`computed`: work for nothing).",
         ),
     ),
@@ -163,42 +145,42 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Disk",
             "bytes",
-            (
-                Query(selector("dejavu_ledger_disk_free_bytes"), "free"),
-                Query(selector("dejavu_ledger_disk_reserve_bytes"), "reserve"),
-                Query(selector("dejavu_ledger_bytes"), "ledger"),
-            ),
+            {
+                "free": selector("dejavu_ledger_disk_free_bytes"),
+                "reserve": selector("dejavu_ledger_disk_reserve_bytes"),
+                "ledger": selector("dejavu_ledger_bytes"),
+            },
         ),
         Panel(
             "Workers without ledger or streams",
             "none",
-            (
-                Query(selector("dejavu_workers_without_ledger"), "without ledger"),
-                Query(selector("dejavu_workers_without_streams"), "without streams"),
-            ),
+            {
+                "without ledger": selector("dejavu_workers_without_ledger"),
+                "without streams": selector("dejavu_workers_without_streams"),
+            },
         ),
         Panel(
             "Lag",
             "none",
-            (
-                Query(selector("dejavu_stream_lag_entries"), "streams, entries"),
-                Query(selector("dejavu_stream_lag_seconds"), "streams, seconds"),
-                Query(selector("dejavu_learner_lag_outcomes"), "models, outcomes"),
-            ),
+            {
+                "streams, entries": selector("dejavu_stream_lag_entries"),
+                "streams, seconds": selector("dejavu_stream_lag_seconds"),
+                "models, outcomes": selector("dejavu_learner_lag_outcomes"),
+            },
         ),
         Panel(
             "Age of the newest checkpoint",
             "s",
-            (
-                Query(selector("dejavu_checkpoint_age_seconds"), "age"),
-                Query(selector("dejavu_checkpoint_interval_seconds"), "interval"),
-            ),
+            {
+                "age": selector("dejavu_checkpoint_age_seconds"),
+                "interval": selector("dejavu_checkpoint_interval_seconds"),
+            },
             "0 while it covers the newest entry.",
         ),
         Panel(
             "Clock ahead of the database's",
             "s",
-            (Query(selector("dejavu_ledger_clock_ahead_seconds"), "ahead"),),
+            {"ahead": selector("dejavu_ledger_clock_ahead_seconds")},
             "From two minutes on, nothing is recorded.",
         ),
     ),
@@ -206,88 +188,85 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Coverage",
             "percentunit",
-            (
-                Query(selector("dejavu_coverage_ratio"), "{{model}} {{horizon}}"),
-                Query(selector("dejavu_coverage_nominal_ratio"), "{{model}} {{horizon}}, nominal"),
-            ),
+            {
+                "{{model}} {{horizon}}": selector("dejavu_coverage_ratio"),
+                "{{model}} {{horizon}}, nominal": selector("dejavu_coverage_nominal_ratio"),
+            },
             "Share of the intervals of the last 30 days' games that held.",
         ),
         Panel(
             "Games of that coverage",
             "none",
-            (
-                Query(selector("dejavu_coverage_games"), "{{model}} {{horizon}}"),
-                Query(selector("dejavu_coverage_forecasts"), "{{model}} {{horizon}}, intervals"),
-            ),
+            {
+                "{{model}} {{horizon}}": selector("dejavu_coverage_games"),
+                "{{model}} {{horizon}}, intervals": selector("dejavu_coverage_forecasts"),
+            },
         ),
         Panel(
             "Shadows",
             "cps",
-            (
-                Query(rate("dejavu_shadows_total", "outcome"), "{{outcome}}"),
-                Query(rate("dejavu_shadows_shed_total"), "shed"),
-                Query(f"sum({selector('dejavu_shadows_waiting')})", "waiting"),
-            ),
+            {
+                "{{outcome}}": rate("dejavu_shadows_total", "outcome"),
+                "shed": rate("dejavu_shadows_shed_total"),
+                "waiting": f"sum({selector('dejavu_shadows_waiting')})",
+            },
             "Forecasts that challengers made beside recorded ones; shed: too many waited, so that some have none.",
         ),
         Panel(
             "Champion worse",
             "none",
-            (Query(f"max by (against) ({selector('dejavu_champion_worse')})", "than {{against}}"),),
+            {"than {{against}}": f"max by (against) ({selector('dejavu_champion_worse')})"},
             "1 while the gate has shown that the model that serves is worse.",
         ),
         Panel(
             "Models in force",
             "none",
-            (
-                Query(selector("dejavu_roster_sequence"), "{{worker}}"),
-                Query(rate("dejavu_model_load_failures_total"), "failed loads"),
-            ),
+            {
+                "{{worker}}": selector("dejavu_roster_sequence"),
+                "failed loads": rate("dejavu_model_load_failures_total"),
+            },
             "Place in the ledger of the change of models that each worker follows; equal but for moments.",
         ),
         Panel(
             "Age of the ratings",
             "s",
-            (
-                Query(selector("dejavu_ratings_age_seconds"), "{{model}}"),
-                Query(selector("dejavu_ratings_max_age_seconds"), "limit"),
-            ),
+            {"{{model}}": selector("dejavu_ratings_age_seconds"), "limit": selector("dejavu_ratings_max_age_seconds")},
         ),
     ),
     "Workers": (
-        Panel("Memory", "bytes", (Query(selector("dejavu_worker_resident_bytes"), "{{worker}}"),)),
+        Panel("Memory", "bytes", {"{{worker}}": selector("dejavu_worker_resident_bytes")}),
         Panel(
             "CPU",
             "percentunit",
-            (Query(f"rate({selector('dejavu_worker_cpu_seconds_total')}[{_WINDOW}])", "{{worker}}"),),
+            {"{{worker}}": f"rate({selector('dejavu_worker_cpu_seconds_total')}[{_WINDOW}])"},
             "Of one core.",
         ),
         Panel(
             "File descriptors",
             "percentunit",
-            (Query(f"{selector('dejavu_worker_open_fds')} / {selector('dejavu_worker_max_fds')}", "{{worker}}"),),
+            {"{{worker}}": f"{selector('dejavu_worker_open_fds')} / {selector('dejavu_worker_max_fds')}"},
         ),
-        Panel("Age of the heartbeat", "s", (Query(selector("dejavu_worker_beat_age_seconds"), "{{worker}}"),)),
+        Panel("Age of the heartbeat", "s", {"{{worker}}": selector("dejavu_worker_beat_age_seconds")}),
         Panel(
             "Deaths, hangs, failed starts",
             "none",
-            (
-                Query(f"increase({selector('dejavu_worker_deaths_total')}[{_WINDOW}])", "deaths"),
-                Query(f"increase({selector('dejavu_worker_hangs_total')}[{_WINDOW}])", "hangs: {{part}}"),
-                Query(f"increase({selector('dejavu_worker_starts_failed_total')}[{_WINDOW}])", "failed starts"),
-                Query(f"increase({selector('dejavu_workers_recycled_total')}[{_WINDOW}])", "recycled"),
-            ),
+            {
+                "deaths": f"increase({selector('dejavu_worker_deaths_total')}[{_WINDOW}])",
+                "hangs: {{part}}": f"increase({selector('dejavu_worker_hangs_total')}[{_WINDOW}])",
+                "failed starts": f"increase({selector('dejavu_worker_starts_failed_total')}[{_WINDOW}])",
+                "recycled": f"increase({selector('dejavu_workers_recycled_total')}[{_WINDOW}])",
+            },
         ),
         Panel(
             "Reloads and files",
             "none",
-            (
-                Query(f"increase({selector('dejavu_reloads_total')}[{_WINDOW}])", "reload: {{outcome}}"),
-                Query(selector("dejavu_access_file_outdated"), "outdated: {{file}}"),
-            ),
+            {
+                "reload: {{outcome}}": f"increase({selector('dejavu_reloads_total')}[{_WINDOW}])",
+                "outdated: {{file}}": selector("dejavu_access_file_outdated"),
+            },
             "Reloads by SIGHUP, and files of tokens, keys or certificates that cannot be used.",
         ),
-        Panel("Stalled parts", "s", (Query(selector("dejavu_part_stalled_seconds"), "{{part}}"),)),
+        Panel("Stalled parts", "s", {"{{part}}": selector("dejavu_part_stalled_seconds")}),
     ),
 }
 
@@ -300,14 +279,9 @@ def panels() -> Iterator[Panel]:
 
 
 def _targets(panel: Panel) -> Iterator[prometheus.Dataquery]:
-    for index, query in enumerate(panel.queries):
-        yield (
-            prometheus.Dataquery()
-            .expr(query.expression)
-            .legend_format(query.legend or panel.title)
-            .ref_id(chr(ord("A") + index))
-            .datasource(_SOURCE)
-        )
+    for index, (name, expression) in enumerate(panel.queries.items()):
+        query = prometheus.Dataquery().expr(expression).legend_format(name)
+        yield query.ref_id(chr(ord("A") + index)).datasource(_SOURCE)
 
 
 def _fill(

@@ -30,7 +30,7 @@ from dejavu_gateway.messages.errors import REASONS
 from dejavu_ledger.errors import LedgerUnavailable
 from dejavu_models.errors import DejavuError, InvalidLiveInput
 from dejavu_models.forecast_query import MAX_QUANTILES
-from dejavu_server.api import interceptors, paging, request_ids
+from dejavu_server.api import admissions, interceptors, paging
 from dejavu_server.api.converters import prediction, record_requests
 from dejavu_server.api.errors import INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
@@ -99,7 +99,7 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("forecasts and outcomes that wait", f"{QUEUE_SIZE:,}"),
         ("items on a page", f"{paging.MAX_PAGE}; {paging.DEFAULT_PAGE} if"),
         ("games that a leaderboard requires", f"{record_requests.DEFAULT_MIN_GAMES},"),
-        ("characters of an x-request-id", f"{request_ids.MAX_REQUEST_ID};"),
+        ("characters of an x-request-id", f"{admissions.MAX_REQUEST_ID};"),
         ("a unary call without", f"{interceptors.MAX_CALL_SECONDS:g} s"),
         (
             "keepalive pings",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -29,7 +31,6 @@ from dejavu_server.access.caller import (
 from dejavu_server.access.policy import CallKind, kind_of
 from dejavu_server.api.errors import Failure, Trailers, describe, status_number, trailers
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.request_ids import REQUEST_ID, generate_ids, requested_id
 from dejavu_server.limits import Caller, DeadlineExceeded, Limits, Overloaded, address_of
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.observability.refusal_log import RefusalLog
@@ -55,6 +56,32 @@ _MAX_METHOD: Final = 100
 
 _DELAYS: Final = 16
 """Number of different delays."""
+
+REQUEST_ID = "x-request-id"
+
+MAX_REQUEST_ID = 128
+"""Maximum length of a caller's request id, in characters; longer ones are truncated."""
+
+
+def requested_id(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """Return the first `x-request-id` in the metadata of a call that can be sent back; empty if there is none.
+
+    gRPC accepts metadata with values that it refuses to send; sending them back would fail the call.
+    """
+    for key, value in metadata or ():
+        if key == REQUEST_ID and isinstance(value, str) and value and value.isascii() and value.isprintable():
+            return value[:MAX_REQUEST_ID]
+    return ""
+
+
+def generate_ids(mark: str = "") -> Iterator[str]:
+    """Return an endless iterator of request ids, which begin with its random number.
+
+    Args:
+        mark: stands before the number in each id.
+    """
+    prefix = f"{secrets.token_hex(4)}-{mark}"
+    return (f"{prefix}{number:x}" for number in itertools.count(1))
 
 
 class Refusal(NamedTuple):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from dejavu.ops.v1 import feed_service_pb2 as pb
 from dejavu_ledger.ledger import CurrentLedger
+from dejavu_models.errors import DejavuError, InvalidInput, quoted
 from dejavu_server.access.caller import AccessScope
-from dejavu_server.api.converters.feed import TooManyFeeds, checked_report
 from dejavu_server.api.converters.games import checked_games
 from dejavu_server.coordination import games
 from dejavu_server.limits import Caller
@@ -25,6 +27,35 @@ MAX_FEEDS = 8
 
 POLLER_FEEDS = frozenset({"nba", "replay"})
 """Feeds of the poller, which always have room if their caller may publish games: others may be invented."""
+
+MAX_AGE_SECONDS: Final = 1_000_000
+"""Largest age of a feed's data that can be reported, in seconds."""
+
+_FEED: Final = re.compile(r"[a-z0-9-]{1,32}")
+
+
+class InvalidFeedReport(InvalidInput, reason="INVALID_FEED_REPORT"):
+    """A report about a feed has no valid name, age or number of games."""
+
+
+class TooManyFeeds(DejavuError, reason="TOO_MANY_FEEDS", category="FAILED_PRECONDITION"):
+    """The worker has reports about as many feeds as it accepts."""
+
+
+def _checked(request: pb.ReportFeedRequest) -> pb.ReportFeedRequest:
+    """Return a report about a feed, checked.
+
+    Raises:
+        InvalidFeedReport: if a field is out of bounds.
+    """
+    if not _FEED.fullmatch(request.feed):
+        raise InvalidFeedReport(quoted(request.feed), "1 to 32 of a to z, 0 to 9 and hyphen", field="feed")
+    for name in ("read_age_seconds", "data_age_seconds"):
+        if not 0 <= (age := getattr(request, name)) <= MAX_AGE_SECONDS:
+            raise InvalidFeedReport(f"{age:g}", f"0 to {MAX_AGE_SECONDS:,} seconds", field=name)
+    if request.live_games < 0:
+        raise InvalidFeedReport(f"{request.live_games}", "0 games or more", field="live_games")
+    return request
 
 
 class FeedService:
@@ -51,7 +82,7 @@ class FeedService:
 
     async def report_feed(self, request: pb.ReportFeedRequest, caller: Caller) -> pb.ReportFeedResponse:
         """Keep a report about a feed under its caller, for whose games alone it counts."""
-        report = checked_report(request)
+        report = _checked(request)
         labels = report.feed, caller.identity
         has_room = report.feed in POLLER_FEEDS and AccessScope.OUTCOME in caller.principal.scopes
         if not has_room and labels not in self._others:

@@ -8,6 +8,8 @@ of the call has it. The trailing metadata of the response have it too, with the 
 and the number of workers that the server was started with (`dejavu-workers`). A stream also sends all three in its
 initial metadata.
 
+Traces: if tracing is on, every call has a span: method, request id, caller and how the call ended.
+
 Log: faults of the server are logged as errors. Those in the error table are rate-limited by a FailureLog, however many
 calls fail, and have a traceback only if they are INTERNAL. Calls that succeed, and calls rejected because of their
 input, are logged only at level debug: the metrics count them, and no caller can fill the log.
@@ -29,13 +31,20 @@ from typing import Any, Never
 import grpc
 import structlog
 
+from dejavu_common import tracing
 from dejavu_common.failure_log import FailureLog
 from dejavu_server.access.caller import Unauthenticated
-from dejavu_server.api.admissions import STATUS_SECONDS, Admissions, Arrival, remaining_seconds
+from dejavu_server.api.admissions import (
+    REQUEST_ID,
+    STATUS_SECONDS,
+    Admissions,
+    Arrival,
+    generate_ids,
+    remaining_seconds,
+    requested_id,
+)
 from dejavu_server.api.errors import INTERNAL, Failure, Trailers, describe, trailers
 from dejavu_server.api.handlers import MAKERS, Context, Handler
-from dejavu_server.api.request_ids import REQUEST_ID, generate_ids, requested_id
-from dejavu_server.api.traces import traced
 from dejavu_server.limits import Caller, DeadlineExceeded
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.observability.refusal_log import RefusalLog
@@ -230,7 +239,7 @@ class CallInterceptor:
                     self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
             return await _abort(context, failure, metadata)
 
-        return _freeing_aborted(traced(method, call))
+        return _freeing_aborted(_traced(method, call))
 
     @contextmanager
     def _ended_from_outside(self, arrival: Arrival) -> Iterator[None]:
@@ -367,3 +376,31 @@ def _cancelled_code(context: Context, elapsed: float) -> grpc.StatusCode:
     if remaining is not None and remaining <= _DEADLINE_JITTER + _DEADLINE_ROUNDING * (elapsed + remaining):
         return grpc.StatusCode.DEADLINE_EXCEEDED
     return grpc.StatusCode.CANCELLED
+
+
+def _traced(method: str, behaviour: Behaviour) -> Behaviour:
+    """Wrap the behaviour of a method in a span below that of its caller; return it unchanged if tracing is off.
+
+    The span and every log line of the call have the same request id and trace id.
+    """
+    if not tracing.active():
+        return behaviour
+
+    async def call(arrival: Arrival, request: Any, context: Context) -> Any:
+        with tracing.server_span(method, context.invocation_metadata() or ()) as span:
+            span.set_attribute("dejavu.request_id", arrival.caller.request_id)
+            structlog.contextvars.bind_contextvars(trace_id=tracing.trace_id())
+            try:
+                return await behaviour(arrival, request, context)
+            finally:
+                if caller := arrival.caller.identity:
+                    span.set_attribute("enduser.id", caller)
+                span.set_attribute("rpc.grpc.status_code", _number(context.code()))
+
+    return call
+
+
+def _number(code: Any) -> int:
+    """Return the number of a status code; 0, OK, if none was set."""
+    value = code.value[0] if isinstance(code, grpc.StatusCode) else code
+    return int(value or 0)

@@ -22,8 +22,7 @@ from dejavu_models.comparison import PERSISTENCE, GateSettings
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
 from dejavu_server.api.converters import models
-from dejavu_server.api.converters.field_errors import InvalidComparison
-from dejavu_server.api.converters.fields import horizon_of
+from dejavu_server.api.converters.fields import InvalidComparison, horizon_of
 from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import platform
+import secrets
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +28,8 @@ from dejavu_common import build
 from dejavu_common.failure_log import FailureLog
 from dejavu_common.files import atomic_replace
 from dejavu_common.processes import cpu_seconds, resident_mebibytes
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.periodic import PeriodicTask
 
 SAMPLE_SECONDS: Final = 1.0
 """Interval at which statistics are sampled."""
@@ -36,78 +40,55 @@ WINDOW_SECONDS: Final = (60, 300, 900)
 MARK_SECONDS: Final = 5.0
 """Interval at which counts are remembered: a window may be longer than its nominal length by up to this interval."""
 
-CALLS: Final = "dejavu_calls_total"
-SECONDS: Final = "dejavu_call_seconds_bucket"
-SECONDS_SUM: Final = "dejavu_call_seconds_sum"
-FORECASTS: Final = "dejavu_forecasts_total"
-RECORDED: Final = "dejavu_forecasts_recorded_total"
-CACHE_HITS: Final = "dejavu_cache_hits_total"
-CACHE_MISSES: Final = "dejavu_cache_misses_total"
-CACHE_EVICTIONS: Final = "dejavu_cache_evictions_total"
-CACHE_ENTRIES: Final = "dejavu_cache_entries"
-CACHE_BYTES: Final = "dejavu_cache_bytes"
-IN_FLIGHT: Final = "dejavu_calls_in_flight"
-WITHOUT_LEDGER: Final = "dejavu_workers_without_ledger"
-STREAM_LAG: Final = "dejavu_stream_lag_entries"
-STREAM_LAG_SECONDS: Final = "dejavu_stream_lag_seconds"
-LEARNER_LAG: Final = "dejavu_learner_lag_outcomes"
-CHECKPOINT_AGE: Final = "dejavu_checkpoint_age_seconds"
-CHECKPOINT_INTERVAL: Final = "dejavu_checkpoint_interval_seconds"
-LEDGER_BYTES: Final = "dejavu_ledger_bytes"
-LEDGER_FREE: Final = "dejavu_ledger_disk_free_bytes"
-LEDGER_RESERVE: Final = "dejavu_ledger_disk_reserve_bytes"
-COVERAGE: Final = "dejavu_coverage_ratio"
-NOMINAL_COVERAGE: Final = "dejavu_coverage_nominal_ratio"
-COVERAGE_GAMES: Final = "dejavu_coverage_games"
-COVERAGE_FORECASTS: Final = "dejavu_coverage_forecasts"
-FEED_REPORTED: Final = "dejavu_feed_reported_timestamp_seconds"
-FEED_READ: Final = "dejavu_feed_read_timestamp_seconds"
-FEED_DATA: Final = "dejavu_feed_data_timestamp_seconds"
-FEED_GAMES: Final = "dejavu_feed_live_games"
-DEATHS: Final = "dejavu_worker_deaths_total"
-HANGS: Final = "dejavu_worker_hangs_total"
-RELOAD_FAILED: Final = "dejavu_last_reload_failed"
-OUTDATED: Final = "dejavu_access_file_outdated"
+_COUNTS: Final[dict[str, tuple[str, ...]]] = {}
+_STATES: Final[dict[str, tuple[str, ...]]] = {}
+"""Labels by which samples are summed, by the names of samples that only grow, and of the others."""
 
-_COUNTS: Final[Mapping[str, tuple[str, ...]]] = {
-    CALLS: ("method", "code"),
-    SECONDS: ("method", "le"),
-    SECONDS_SUM: ("method",),
-    FORECASTS: ("kind", "horizon"),
-    RECORDED: ("outcome", "horizon"),
-    CACHE_HITS: (),
-    CACHE_MISSES: (),
-    CACHE_EVICTIONS: (),
-}
-"""Names of samples that only grow, with the labels by which they are summed."""
 
-_STATES: Final[Mapping[str, tuple[str, ...]]] = {
-    IN_FLIGHT: ("method",),
-    WITHOUT_LEDGER: (),
-    CACHE_ENTRIES: (),
-    CACHE_BYTES: (),
-    STREAM_LAG: (),
-    STREAM_LAG_SECONDS: (),
-    LEARNER_LAG: (),
-    CHECKPOINT_AGE: (),
-    CHECKPOINT_INTERVAL: (),
-    LEDGER_BYTES: (),
-    LEDGER_FREE: (),
-    LEDGER_RESERVE: (),
-    COVERAGE: ("model", "horizon"),
-    NOMINAL_COVERAGE: ("model", "horizon"),
-    COVERAGE_GAMES: ("model", "horizon"),
-    COVERAGE_FORECASTS: ("model", "horizon"),
-    FEED_REPORTED: ("feed", "reporter"),
-    FEED_READ: ("feed", "reporter"),
-    FEED_DATA: ("feed", "reporter"),
-    FEED_GAMES: ("feed", "reporter"),
-    DEATHS: (),
-    HANGS: (),
-    RELOAD_FAILED: (),
-    OUTDATED: ("file",),
-}
-"""Names of the other samples, with their labels."""
+def _count(sample: str, *labels: str) -> str:
+    """Declare a sample that only grows; return its name."""
+    _COUNTS[sample] = labels
+    return sample
+
+
+def _state(sample: str, *labels: str) -> str:
+    """Declare another sample; return its name."""
+    _STATES[sample] = labels
+    return sample
+
+
+CALLS: Final = _count("dejavu_calls_total", "method", "code")
+SECONDS: Final = _count("dejavu_call_seconds_bucket", "method", "le")
+SECONDS_SUM: Final = _count("dejavu_call_seconds_sum", "method")
+FORECASTS: Final = _count("dejavu_forecasts_total", "kind", "horizon")
+RECORDED: Final = _count("dejavu_forecasts_recorded_total", "outcome", "horizon")
+CACHE_HITS: Final = _count("dejavu_cache_hits_total")
+CACHE_MISSES: Final = _count("dejavu_cache_misses_total")
+CACHE_EVICTIONS: Final = _count("dejavu_cache_evictions_total")
+CACHE_ENTRIES: Final = _state("dejavu_cache_entries")
+CACHE_BYTES: Final = _state("dejavu_cache_bytes")
+IN_FLIGHT: Final = _state("dejavu_calls_in_flight", "method")
+WITHOUT_LEDGER: Final = _state("dejavu_workers_without_ledger")
+STREAM_LAG: Final = _state("dejavu_stream_lag_entries")
+STREAM_LAG_SECONDS: Final = _state("dejavu_stream_lag_seconds")
+LEARNER_LAG: Final = _state("dejavu_learner_lag_outcomes")
+CHECKPOINT_AGE: Final = _state("dejavu_checkpoint_age_seconds")
+CHECKPOINT_INTERVAL: Final = _state("dejavu_checkpoint_interval_seconds")
+LEDGER_BYTES: Final = _state("dejavu_ledger_bytes")
+LEDGER_FREE: Final = _state("dejavu_ledger_disk_free_bytes")
+LEDGER_RESERVE: Final = _state("dejavu_ledger_disk_reserve_bytes")
+COVERAGE: Final = _state("dejavu_coverage_ratio", "model", "horizon")
+NOMINAL_COVERAGE: Final = _state("dejavu_coverage_nominal_ratio", "model", "horizon")
+COVERAGE_GAMES: Final = _state("dejavu_coverage_games", "model", "horizon")
+COVERAGE_FORECASTS: Final = _state("dejavu_coverage_forecasts", "model", "horizon")
+FEED_REPORTED: Final = _state("dejavu_feed_reported_timestamp_seconds", "feed", "reporter")
+FEED_READ: Final = _state("dejavu_feed_read_timestamp_seconds", "feed", "reporter")
+FEED_DATA: Final = _state("dejavu_feed_data_timestamp_seconds", "feed", "reporter")
+FEED_GAMES: Final = _state("dejavu_feed_live_games", "feed", "reporter")
+DEATHS: Final = _state("dejavu_worker_deaths_total")
+HANGS: Final = _state("dejavu_worker_hangs_total")
+RELOAD_FAILED: Final = _state("dejavu_last_reload_failed")
+OUTDATED: Final = _state("dejavu_access_file_outdated", "file")
 
 _FILE: Final = "statistics.json"
 _SEPARATOR: Final = "\x1f"  # printable characters may be in the labels
@@ -336,3 +317,30 @@ class StatisticsReader:
                 self._read = ServerStatistics.model_validate_json(self._path.read_bytes())
                 self._version = version
         return self._read
+
+
+class StatisticsReporter(PeriodicTask):
+    """Reports the statistics of the server. This costs calls no time: metrics are read at intervals.
+
+    Args:
+        metrics: metrics of the worker.
+        name: name of the worker.
+        folder: folder of the server; None: the worker is alone.
+    """
+
+    def __init__(self, metrics: Metrics, name: str, folder: Path | None) -> None:
+        super().__init__("statistics", SAMPLE_SECONDS, self._sample)
+        started, versions = time.time(), package_versions()
+        self._own = Statistics(
+            metrics.registry,
+            secrets.token_hex(8),
+            lambda: [WorkerStatistics.of(name, os.getpid(), started, versions)],
+        )
+        self._reader = None if folder is None else StatisticsReader(folder)
+
+    async def _sample(self) -> None:
+        self.server()
+
+    def server(self) -> ServerStatistics:
+        """Return the statistics of all workers of the server; of this worker only, if there is no supervisor."""
+        return (None if self._reader is None else self._reader.read()) or self._own.sample()

@@ -63,6 +63,7 @@ from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.limits import Limits
 from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.statistics import StatisticsReporter
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.game_states import GameStates
@@ -76,7 +77,6 @@ from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.signer import CHECKPOINT_SECONDS, Signer
-from dejavu_server.worker.statistics import StatisticsReporter
 
 LIFETIME = timedelta(minutes=5)
 """Time for which a forecast stays current."""

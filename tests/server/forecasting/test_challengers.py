@@ -30,7 +30,7 @@ from dejavu_models.comparison import GateDecision, GateSettings, Judgement
 from dejavu_models.errors import InvalidHorizon
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_server.api.converters.field_errors import InvalidComparison
+from dejavu_server.api.converters.fields import InvalidComparison
 from dejavu_server.api.model_service import ModelService, StoredModels
 from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecast_request import ForecastRequest

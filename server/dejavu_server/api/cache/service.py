@@ -18,7 +18,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.types import ModelInfo
 from dejavu_server.api.cache.cache_state import CacheOff, CacheToken
 from dejavu_server.api.cache.what_ifs import WhatIfCache
-from dejavu_server.api.converters.field_errors import NamesGame
+from dejavu_server.api.converters.fields import NamesGame
 from dejavu_server.api.converters.prediction import batch_requests
 from dejavu_server.api.errors import item_error
 from dejavu_server.limits import Caller

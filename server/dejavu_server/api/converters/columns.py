@@ -9,8 +9,7 @@ import numpy as np
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.errors import InvalidMargin, InvalidPattern, InvalidQuantile
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ColumnsForecast, ColumnsQuery, check_level_count
-from dejavu_server.api.converters.field_errors import InvalidBatch
-from dejavu_server.api.converters.fields import what_if_horizon
+from dejavu_server.api.converters.fields import InvalidBatch, what_if_horizon
 
 MAX_COLUMNS: Final = 5000
 """Maximum number of games per request: their patterns take at most 1.9 MB, below the limit of a message."""

@@ -36,8 +36,9 @@ from dejavu_models.forecast_query import (
 )
 from dejavu_models.native import shared_floats
 from dejavu_models.types import Horizon
-from dejavu_server.api.converters.field_errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.fields import (
+    InvalidBatch,
+    TooManyGames,
     check_both_teams,
     check_game_id,
     horizon_of,

@@ -27,14 +27,12 @@ from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidTeam, quoted
 from dejavu_models.forecast_query import check_total_points
 from dejavu_models.scorecard.cards import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
-from dejavu_server.api.converters.field_errors import (
+from dejavu_server.api.converters.fields import (
     InvalidConfidence,
     InvalidDate,
     InvalidMetric,
     InvalidMinutes,
     InvalidScoreFilter,
-)
-from dejavu_server.api.converters.fields import (
     check_both_teams,
     check_game_id,
     enum_value,

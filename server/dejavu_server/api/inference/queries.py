@@ -17,8 +17,7 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_feed.live_inputs import COLUMNS, LIVE_INPUTS
 from dejavu_models.errors import FieldError, InvalidHorizon, InvalidInput, InvalidLiveInput, quoted
 from dejavu_server.api.converters.prediction import forecast_request
-from dejavu_server.api.inference.inference_errors import InvalidParameter, InvalidTensor
-from dejavu_server.api.inference.specification import INPUTS, LEVELS, PATTERN
+from dejavu_server.api.inference.specification import INPUTS, LEVELS, PATTERN, InvalidParameter, InvalidTensor
 from dejavu_server.api.inference.tensors import Tensors, check_parameters
 from dejavu_server.forecast_request import ForecastRequest
 

@@ -1,4 +1,4 @@
-"""Names, datatypes and shapes of the tensors; the one table that metadata, readers and answers share."""
+"""Names, datatypes and shapes of the tensors, which metadata, readers and answers share; errors of requests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu_feed import live_inputs
+from dejavu_models.errors import FieldError, InvalidInput
 from dejavu_models.types import Forecast, TotalForecast
 from dejavu_server.api.converters.prediction import MAX_BATCH
 
@@ -29,6 +30,22 @@ TEXT: Final = "BYTES"
 PATTERN: Final = "pattern"
 LEVELS: Final = "quantile_levels"
 TOTAL_POINTS: Final = "total_points"
+
+
+class InvalidTensor(InvalidInput, reason="INVALID_TENSOR", field="inputs"):
+    """A tensor is missing, unknown or given twice, or its datatype, shape, contents or a value of it is wrong."""
+
+
+class InvalidParameter(InvalidInput, reason="INVALID_PARAMETER", field="parameters"):
+    """A parameter is unknown, or of the wrong type."""
+
+
+class InvalidRequestId(InvalidInput, reason="INVALID_REQUEST_ID", field="id"):
+    """The id of a request is too long."""
+
+
+class UnknownModelName(FieldError, reason="UNKNOWN_MODEL", field="model_name", category="NOT_FOUND"):
+    """There is no model of this name."""
 
 
 class InputTensor(NamedTuple):

@@ -17,8 +17,15 @@ from dejavu.inference import open_inference_pb2 as pb
 from dejavu_feed.horizon import MAX_SLOTS
 from dejavu_models.errors import quoted
 from dejavu_models.forecast_query import MAX_QUANTILES
-from dejavu_server.api.inference.inference_errors import InvalidParameter, InvalidTensor
-from dejavu_server.api.inference.specification import INPUTS, LEVELS, MAX_ROWS, PATTERN, TEXT
+from dejavu_server.api.inference.specification import (
+    INPUTS,
+    LEVELS,
+    MAX_ROWS,
+    PATTERN,
+    TEXT,
+    InvalidParameter,
+    InvalidTensor,
+)
 
 TENSOR_PARAMETERS: Final = ("content_type",)
 """Parameters of an input that are accepted and change nothing; MLServer's clients send them."""

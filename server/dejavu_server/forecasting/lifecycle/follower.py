@@ -2,7 +2,7 @@
 
 Every worker of every server does so. A promotion is recorded only when all of them have loaded the model, so it takes
 effect within milliseconds of reading its entry. The ledger refuses a forecast whose model was chosen before the change,
-so a late worker does no harm.
+so a late worker does no harm. A ledger without a champion begins with the first bundle of the settings.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from dejavu_common.clock import wait_until_set
+from dejavu_common.clock import utc_now, wait_until_set
 from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
 from dejavu_ledger.database import sql
@@ -28,12 +29,12 @@ from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.errors import DejavuError
 from dejavu_server.coordination import model_workers
 from dejavu_server.forecasting.lifecycle import replicas
-from dejavu_server.forecasting.lifecycle.bundles import promote_first, put_first, put_known
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas, Wish
+from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.stages import Roster
+from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 POLL_SECONDS: Final = 1.0
 """Interval of the checks for changes without a notification of a commit."""
@@ -46,6 +47,9 @@ REPORT_SECONDS: Final = 10.0
 
 START_SECONDS: Final = 60.0
 """Longest time that the start of a worker waits for the champion."""
+
+FIRST_MODEL: Final = "first model"
+"""Reason of the promotion of the first champion of a ledger."""
 
 _log = structlog.get_logger(__name__)
 
@@ -161,11 +165,11 @@ class ModelFollower:
                 self.newest = roster
                 _log.debug("roster", sequence=self.newest.sequence, champion=self.newest.champion)
             if not self.newest.champion:
-                first = await asyncio.to_thread(put_first, self._store, self._bundles)
-                self.newest = await promote_first(self._ledger, first)
+                first = await asyncio.to_thread(_put_first, self._store, self._bundles)
+                self.newest = await _promote_first(self._ledger, first)
             elif not self._ready and not self._gave_bundles:
                 self._gave_bundles = True
-                await asyncio.to_thread(put_known, self._store, self._bundles, self.newest)
+                await asyncio.to_thread(_put_known, self._store, self._bundles, self.newest)
             self._switch()
             self._load(self._followed(wishes))
             self._set_ready()
@@ -288,3 +292,44 @@ def _is_alive(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def _put_first(store: ModelStore, bundles: Sequence[Path]) -> str:
+    """Store the first of some bundles, unless it is stored; return its version.
+
+    Raises:
+        DejavuError: if the bundle cannot be read or stored.
+    """
+    version = read_manifest(bundles[0]).version
+    if not store.is_complete(version):
+        store.put(bundles[0])
+        _log.info("bundle_stored", model=version, bundle=str(bundles[0]))
+    return version
+
+
+def _put_known(store: ModelStore, bundles: Sequence[Path], roster: Roster) -> None:
+    """Store the bundles that the roster knows and the store lacks: each server may have a store of its own.
+
+    A failure to read or store a bundle is only logged: the store may already have it.
+    """
+    for folder in bundles:
+        try:
+            version = read_manifest(folder).version
+            if version in roster.stages and not store.is_complete(version):
+                store.put(folder)
+                _log.info("bundle_stored", model=version, bundle=str(folder))
+        except DejavuError as error:
+            _log.warning("bundle_not_stored", bundle=str(folder), reason=str(error))
+
+
+async def _promote_first(ledger: CurrentLedger, version: str) -> Roster:
+    """Make a model the first champion, unless there is a champion by now; return the roster after it."""
+    register = ModelChange(ModelAction.REGISTER, version, utc_now(), reason=FIRST_MODEL)
+    promote = replace(register, action=ModelAction.PROMOTE)
+    await ledger().change_models(lambda *_: register)
+    roster, change = await ledger().change_models(
+        lambda _, roster: replace(promote, model_version=roster.champion) if roster.champion else promote
+    )
+    if change is not None:
+        _log.info("first_model", model=version, sequence=change.sequence)
+    return roster

@@ -5,7 +5,6 @@ The age of a report is measured by the database's clock, as for leases.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -20,22 +19,6 @@ MAX_AGE: Final = timedelta(minutes=10)
 """Age at which the report of a worker that has not been seen again is removed."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerReport:
-    """Report of a worker.
-
-    Attributes:
-        server, worker: names of the server and of its worker.
-        state: JSON, as reported.
-        age: age when it was read.
-    """
-
-    server: str
-    worker: str
-    state: str
-    age: timedelta
 
 
 def report(connection: Connection, server: str, worker: str, state: str, now: int | None = None) -> None:
@@ -61,19 +44,16 @@ def withdraw(connection: Connection, server: str, worker: str) -> None:
     sql.rows(connection, remove, server=server, worker=worker)
 
 
-def live(connection: Connection, now: int | None = None) -> list[WorkerReport]:
-    """Return the reports that count, by server and worker.
+def live(connection: Connection, now: int | None = None) -> list[sql.Row]:
+    """Return server, worker and state (JSON) of the reports that count, by server and worker.
 
     Reports from well in the future do not count: the clock of the database was set back after them.
     """
     time = database_time(connection) if now is None else now
     counts = REPORT_COUNTS // _MICROSECOND
-    found = sql.rows(connection, _LIVE, after=time - counts, latest=time + counts)
-    return [
-        WorkerReport(server, worker, state, max(time - seen, 0) * _MICROSECOND) for server, worker, state, seen in found
-    ]
+    return sql.rows(connection, _LIVE, after=time - counts, latest=time + counts)
 
 
 _LIVE: Final = """
-    SELECT server, worker, state, seen_us FROM model_workers
+    SELECT server, worker, state FROM model_workers
     WHERE seen_us > :after AND seen_us <= :latest ORDER BY server, worker"""

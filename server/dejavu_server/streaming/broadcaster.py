@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -34,7 +34,6 @@ from dejavu_ledger.database.backend import Connection, Query
 from dejavu_ledger.database.store import ChainHead
 from dejavu_ledger.errors import copy_of
 from dejavu_ledger.queries import predictions
-from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
 from dejavu_server.streaming.catch_up import PAGE_MESSAGES, CatchUpPages
@@ -201,12 +200,16 @@ class Broadcaster:
 
     async def _current(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
         """Yield the newest forecasts as of the sequence at which a subscription starts."""
-        since_us = microseconds(datetime.now(UTC) - CURRENT_AGE)
-        current = CurrentFilter(subscription.game_ids, since_us, subscription.position.sequence)
-        after = await self._query(subscription.caller, partial(predictions.start_of_current, filter_=current))
-        while after < current.up_to:
-            messages, after = await self._query(subscription.caller, partial(self._current_page, current, after))
-            for message in messages:
+        newest = partial(
+            predictions.current_sequences,
+            game_ids=subscription.game_ids,
+            since_us=microseconds(datetime.now(UTC) - CURRENT_AGE),
+            up_to=subscription.position.sequence,
+        )
+        sequences = await self._query(subscription.caller, newest)
+        for start in range(0, len(sequences), PAGE_MESSAGES):
+            page = partial(self._messages_at, sequences[start : start + PAGE_MESSAGES])
+            for message in await self._query(subscription.caller, page):
                 yield message
                 subscription.check()
 
@@ -282,10 +285,9 @@ class Broadcaster:
     async def _query(self, caller: str, query: Query[_T]) -> _T:
         return await self._turns.run(caller, partial(self._ledger.read, query))
 
-    def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> tuple[list[bytes], int]:
-        """Read and encode a page of the newest forecasts, and where the next starts; runs on a reader thread."""
-        page = predictions.current_page(connection, current, after, PAGE_MESSAGES)
-        return [self._serialize(issued) for issued in page.forecasts], page.through
+    def _messages_at(self, sequences: Sequence[int], connection: Connection) -> list[bytes]:
+        """Read and encode forecasts; runs on a reader thread."""
+        return list(map(self._serialize, predictions.issued_at(connection, sequences)))
 
     def _serialize(self, entry: IssuedForecast | ReportedOutcome) -> bytes:
         token = self._ledger.token(ChainHead(entry.sequence, entry.hash))

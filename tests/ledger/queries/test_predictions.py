@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -32,7 +31,7 @@ from dejavu_ledger import LedgerCorrupt, verify
 from dejavu_ledger.database import store
 from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.queries import predictions
-from dejavu_ledger.queries.predictions import CurrentFilter, RecordedGame, UnknownGame
+from dejavu_ledger.queries.predictions import RecordedGame, UnknownGame
 from dejavu_ledger.records import IssuedForecast, MarketResult, Settlement
 from dejavu_models.types import Horizon
 
@@ -143,16 +142,16 @@ def add(book: RecordBook, rng: random.Random, count: int) -> None:
         book.predict(forecast(game, minute=minute, lead=lead, horizon=horizon, generated_time=time))
 
 
-def newest_of_each(book: RecordBook, filter_: CurrentFilter) -> list[int]:
-    """Return the sequences that the pages must have, from all entries."""
+def newest_of_each(book: RecordBook, games: frozenset[str], up_to: int) -> list[int]:
+    """Return the sequences that are current, from all entries."""
     newest: dict[tuple[str, Horizon], int] = {}
     for each in book.read(lambda connection: store.read_after(connection, 0, 10_000)):
         if (
             isinstance(each, IssuedForecast)
             and each.late is None
-            and each.sequence <= filter_.up_to
-            and microseconds(each.generated_time) >= filter_.since_us
-            and (not filter_.game_ids or each.game_id in filter_.game_ids)
+            and each.sequence <= up_to
+            and microseconds(each.generated_time) >= SINCE
+            and (not games or each.game_id in games)
         ):
             newest[each.game_id, each.forecast.horizon] = each.sequence
     return sorted(newest.values())
@@ -160,39 +159,37 @@ def newest_of_each(book: RecordBook, filter_: CurrentFilter) -> list[int]:
 
 @pytest.mark.parametrize("games", [frozenset[str](), frozenset(GAMES[:3])], ids=["all games", "some games"])
 @pytest.mark.parametrize("seed", range(3))
-def test_pages_are_together_what_was_newest_at_the_start_whatever_is_recorded_between_them(
-    book: RecordBook, monkeypatch: pytest.MonkeyPatch, seed: int, games: frozenset[str]
+def test_current_forecasts_are_those_as_of_a_sequence_whatever_is_recorded_later(
+    book: RecordBook, seed: int, games: frozenset[str]
 ) -> None:
-    monkeypatch.setattr(predictions, "MAX_SEQUENCES_SCANNED", 7)
     rng = random.Random(seed)
     add(book, rng, 60)
-    filter_ = CurrentFilter(games, SINCE, book.read(store.newest).sequence - 5)
-    expected = newest_of_each(book, filter_)
+    up_to = book.read(store.newest).sequence - 5
+    current = partial(predictions.current_sequences, game_ids=games, since_us=SINCE, up_to=up_to)
+    expected = newest_of_each(book, games, up_to)
     assert len(expected) >= len(games or GAMES)
-    after = [book.read(lambda connection: predictions.start_of_current(connection, filter_))]
-    found: list[int] = []
-    while after[-1] < filter_.up_to:
-        page = book.read(lambda connection: predictions.current_page(connection, filter_, after[-1], 3))
-        found += [each.sequence for each in page.forecasts]
-        assert len(page.forecasts) <= 3
-        after.append(page.through)
+    for _ in range(3):
+        assert book.read(current) == expected
         add(book, rng, 2)
-    assert found == expected
-    assert all(earlier < later for earlier, later in pairwise(after))
+    read = book.read(partial(predictions.issued_at, sequences=expected))
+    assert [each.sequence for each in read] == expected
+    assert all(each.hash for each in read)
 
 
-def test_a_ledger_without_a_recent_forecast_has_no_page(book: RecordBook) -> None:
+def test_a_ledger_without_a_recent_forecast_has_no_current_one(book: RecordBook) -> None:
     for up_to in (0, 1):
-        filter_ = CurrentFilter(frozenset(), SINCE, up_to)
-        assert book.read(partial(predictions.start_of_current, filter_=filter_)) == up_to
+        assert book.read(partial(predictions.current_sequences, game_ids=(), since_us=SINCE, up_to=up_to)) == []
         book.predict(forecast(GAMES[0], generated_time=OLD))
 
 
 def test_what_others_record_of_a_game_is_neither_current_nor_latest(book: RecordBook) -> None:
     owned, _ = told(book, said(20, by="a"), said(21, by="b"))
-    wanted = CurrentFilter(frozenset(), 0, 1000)
-    page = book.read(partial(predictions.current_page, filter_=wanted, after=0, limit=10))
-    assert page.forecasts == [owned] == [latest(book, horizon=FINAL).latest.issued]
+    current = book.read(partial(predictions.current_sequences, game_ids=(), since_us=0, up_to=1000))
+    assert (
+        book.read(partial(predictions.issued_at, sequences=current))
+        == [owned]
+        == [latest(book, horizon=FINAL).latest.issued]
+    )
 
 
 def settlement(book: RecordBook, made: IssuedForecast, differential: int) -> Settlement:

@@ -12,7 +12,6 @@ from tests.support.fakes.forecasters import explanation
 from dejavu_common.clock import microseconds
 from dejavu_ledger import Ledger
 from dejavu_ledger.queries import predictions
-from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
@@ -85,14 +84,9 @@ async def recorded(ledger: Ledger, *forecasts: IssuedForecast) -> list[IssuedFor
 
 
 async def current(ledger: Ledger, game_ids: frozenset[str], since: datetime, up_to: int) -> list[IssuedForecast]:
-    """Return the newest forecast of each game and horizon, read in pages of two."""
-    filter_ = CurrentFilter(game_ids, microseconds(since), up_to)
-    found: list[IssuedForecast] = []
-    after = await ledger.read(partial(predictions.start_of_current, filter_=filter_))
-    while after < up_to:
-        page = await ledger.read(partial(predictions.current_page, filter_=filter_, after=after, limit=2))
-        found, after = [*found, *page.forecasts], page.through
-    return found
+    """Return the newest forecast of each game and horizon."""
+    newest = partial(predictions.current_sequences, game_ids=game_ids, since_us=microseconds(since), up_to=up_to)
+    return await ledger.read(partial(predictions.issued_at, sequences=await ledger.read(newest)))
 
 
 def game(number: int) -> str:

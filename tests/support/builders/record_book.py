@@ -37,7 +37,6 @@ from dejavu_ledger.queries import learning, pages, predictions, scorecards
 from dejavu_ledger.queries.completed_games import CompletedGame, completed_games
 from dejavu_ledger.queries.learning import SettledGame
 from dejavu_ledger.queries.pages import ForecastFilter
-from dejavu_ledger.queries.predictions import CurrentFilter
 from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_ledger.recording import KnownRecord, append_shadows, record_forecasts
 from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording, ReportedOutcome, SentMarket
@@ -428,9 +427,7 @@ def _listed(book: RecordBook, *, superseded: bool) -> list[IssuedForecast]:
 
 
 def _current(book: RecordBook) -> list[int]:
-    wanted = CurrentFilter(frozenset(), 0, 1000)
-    page = book.read(partial(predictions.current_page, filter_=wanted, after=0, limit=500))
-    return [each.sequence for each in page.forecasts]
+    return book.read(partial(predictions.current_sequences, game_ids=(), since_us=0, up_to=1000))
 
 
 def exported(book: RecordBook) -> list[CompletedGame]:

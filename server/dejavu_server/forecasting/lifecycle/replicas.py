@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 
 from dejavu_ledger.database.backend import Connection
 from dejavu_server.coordination import model_workers
-from dejavu_server.coordination.model_workers import WorkerReport
 
 WISHES: Final = ""
 """Stands in place of the server's name in the row of a wish; no server has this name. The version stands in place of
@@ -87,23 +86,23 @@ class Replicas:
         return json.dumps(state)
 
     @classmethod
-    def of(cls, report: WorkerReport) -> Replicas:
-        """Return what a report says."""
-        state = json.loads(report.state)
+    def of(cls, server: str, worker: str, report: str) -> Replicas:
+        """Return what the report of a worker says."""
+        state = json.loads(report)
         failed = {version: LoadFailure(*failure) for version, failure in state["failed"].items()}
         loaded = frozenset(state["loaded"])
-        return cls(report.server, report.worker, state["pid"], loaded, failed, state["roster"], state["following"])
+        return cls(server, worker, state["pid"], loaded, failed, state["roster"], state["following"])
 
 
 def live(connection: Connection) -> tuple[list[Replicas], dict[str, Wish]]:
     """Return the workers whose reports count, and the wishes by version."""
     workers: list[Replicas] = []
     wishes: dict[str, Wish] = {}
-    for each in model_workers.live(connection):
-        if each.server == WISHES:
-            wishes[each.worker] = Wish(*each.state.split(" ", 1))
+    for server, worker, state in model_workers.live(connection):
+        if server == WISHES:
+            wishes[worker] = Wish(*state.split(" ", 1))
         else:
-            workers.append(Replicas.of(each))
+            workers.append(Replicas.of(server, worker, state))
     return workers, wishes
 
 

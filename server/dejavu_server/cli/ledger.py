@@ -18,7 +18,7 @@ import typer
 
 from dejavu_common.clock import utc_now
 from dejavu_common.files import write_atomic
-from dejavu_server.cli.failures import exit_on_error
+from dejavu_models.errors import DejavuError
 from dejavu_server.cli.options import options
 from dejavu_server.settings import default_ledger
 
@@ -29,6 +29,27 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Maximum number of skipped games to print; --json lists all."""
+
+
+@contextmanager
+def exit_on_error(*, as_json: bool = False) -> Iterator[None]:
+    """Turn expected errors of the block into one line on stderr and exit code 1.
+
+    Args:
+        as_json: whether to print the reason and the message as a JSON document on stdout, too.
+
+    Raises:
+        typer.Exit: after a DejavuError, OSError or ValueError.
+    """
+    try:
+        yield
+    except (DejavuError, OSError, ValueError) as error:
+        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        if as_json:
+            reason = error.reason if isinstance(error, DejavuError) else "CANNOT_READ"
+            typer.echo(json.dumps({"failed": True, "reason": reason, "message": message}))
+        typer.echo(f"dejavu-server: {message}", err=True)
+        raise typer.Exit(1) from error
 
 
 class FullHelp(typer.core.TyperGroup):

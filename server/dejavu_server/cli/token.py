@@ -14,8 +14,7 @@ import typer
 
 from dejavu_common.clock import utc_now
 from dejavu_server.access.caller import AccessScope
-from dejavu_server.cli.failures import exit_on_error
-from dejavu_server.cli.ledger import FullHelp
+from dejavu_server.cli.ledger import FullHelp, exit_on_error
 from dejavu_server.cli.options import options
 
 app = typer.Typer(

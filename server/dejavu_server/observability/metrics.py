@@ -84,8 +84,9 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = CollectorRegistry() if registry is None else registry
         method = ["method"]
-        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
-        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        self._counter = counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self._gauge = gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
         self.calls = counter("dejavu_calls", "Finished calls.", ["method", "code"])
         self.seconds = histogram(
             "dejavu_call_seconds", "Duration of unary calls.", ["method", "code"], buckets=LATENCY_BUCKETS
@@ -93,7 +94,6 @@ class Metrics:
         self.callers = counter("dejavu_caller_calls", "Finished calls by caller.", ["caller", "code"])
         self.forecasts = counter("dejavu_forecasts", "Forecasts answered.", ["model", "horizon", "kind"])
         self.in_flight = gauge("dejavu_calls_in_flight", "Calls in progress.", method)
-        self._add_refusals(registry)
         self.messages = counter("dejavu_stream_messages", "Messages sent on streams.", method)
         self.batch_size = histogram("dejavu_batch_size", "Queries computed in one batch.", buckets=BATCH_BUCKETS)
         self.waiting = gauge("dejavu_queries_waiting", "Queries that wait for their answer or are computed.")
@@ -158,14 +158,22 @@ class Metrics:
         self.finals_since = most(
             "dejavu_finals_since", "Finals that ratings know beyond those of their bundle.", labelnames=["model"]
         )
-        self._add_cache(registry)
-        self._add_lifecycle(registry)
+        self._add_refusals()
+        self._add_cache()
+        self._add_lifecycle()
         for file in ("tokens", "jwks", "tls"):
             self.access_outdated.labels(file).set(0)
 
-    def _add_cache(self, registry: CollectorRegistry) -> None:
-        counter = partial(Counter, registry=registry)
-        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+    def _add_refusals(self) -> None:
+        self.refused = self._counter(
+            "dejavu_calls_refused", "Calls refused before they were computed.", ["method", "reason"]
+        )
+        self.dropped = self._counter("dejavu_work_dropped", "Queries of callers that had gone, by where.", ["stage"])
+        for stage in ("queue", "thread", "computed"):
+            self.dropped.labels(stage)
+
+    def _add_cache(self) -> None:
+        counter, gauge = self._counter, self._gauge
         self.cache_hits = counter("dejavu_cache_hits", "What-ifs answered without being computed again.")
         self.cache_misses = counter("dejavu_cache_misses", "What-ifs computed while the cache is on.")
         self.cache_evictions = counter("dejavu_cache_evictions", "Answers that left the cache for others.")
@@ -176,23 +184,11 @@ class Metrics:
             self.cache_shared.labels(result)
         self.cache_shared_failed = self._most("dejavu_cache_shared_failed", "1 while the shared cache is not used.")
 
-    def _add_refusals(self, registry: CollectorRegistry) -> None:
-        counter = partial(Counter, registry=registry)
-        self.refused = counter("dejavu_calls_refused", "Calls refused before they were computed.", ["method", "reason"])
-        self.dropped = counter("dejavu_work_dropped", "Queries of callers that had gone, by where.", ["stage"])
-        for stage in ("queue", "thread", "computed"):
-            self.dropped.labels(stage)
-
-    def _add_lifecycle(self, registry: CollectorRegistry) -> None:
-        counter = partial(Counter, registry=registry)
+    def _add_lifecycle(self) -> None:
+        counter = self._counter
         self.shadows = counter("dejavu_shadows", "Forecasts of challengers beside recorded ones.", ["outcome"])
         self.shadows_shed = counter("dejavu_shadows_shed", "Recorded forecasts without shadows: too many waited.")
-        self.shadows_waiting = Gauge(
-            "dejavu_shadows_waiting",
-            "Recorded forecasts that wait for their shadows.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
+        self.shadows_waiting = self._gauge("dejavu_shadows_waiting", "Recorded forecasts that wait for their shadows.")
         self.gate_e_value = self._most(
             "dejavu_gate_e_value", "E-value that a challenger is not worse than the champion.", ["model", "score"]
         )

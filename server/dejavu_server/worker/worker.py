@@ -36,7 +36,7 @@ from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.url import is_postgres
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import AdaptationMode
-from dejavu_server.access.configuration import authenticator, tls_credentials
+from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.policy import SERVICES
 from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService, open_cache
@@ -401,17 +401,22 @@ class Worker:
 
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:
         """Start to require tokens if the settings say so; return the port's TLS credentials, None for plain text."""
-        tokens = await asyncio.to_thread(authenticator, self._settings, self.metrics.set_access_reload)
-        if tokens is not None:
+        settings, on_reload = self._settings, self.metrics.set_access_reload
+        if settings.tokens or settings.jwks:
+            files = _path(settings.tokens), _path(settings.jwks)
+            claims = settings.jwt_issuer, settings.jwt_audience
+            tokens = await asyncio.to_thread(Authenticator, *files, *claims, on_reload=on_reload)
             self._admissions.authenticator = tokens
             stack.push_async_callback(tokens.close)
             tokens.start(self._calls.end_unauthorized)
             self._expiring["tokens"] = tokens.next_expiry
-        tls = await asyncio.to_thread(tls_credentials, self._settings, self.metrics.set_access_reload)
-        if tls is None:
+        certificate, key = _path(settings.tls_cert), _path(settings.tls_key)
+        if certificate is None or key is None:
             return None
-        stack.push_async_callback(tls.close)
-        tls.start()
+        from dejavu_server.access.tls import TlsCredentials, TlsFiles  # noqa: PLC0415 - it loads the parsers of X.509
+
+        files_of_tls = TlsFiles(certificate, key, _path(settings.tls_client_ca))
+        tls = _started(stack, await asyncio.to_thread(TlsCredentials, files_of_tls, on_reload))
         self._expiring["tls"] = tls.next_expiry
         return tls.credentials
 
@@ -465,3 +470,7 @@ class Worker:
         self.metrics.ledger_failed.set(not ledger.recording)
         self.metrics.streams_failed.set(not ledger.streaming)
         self._health.set_part(LEDGER, serving=ledger.recording and ledger.streaming)
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, Self
 
@@ -13,10 +12,8 @@ import structlog
 from dejavu_models.errors import BundleError
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_server.forecasting.batcher import CHUNK, Batcher
+from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.limits import Limits
-from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_store.bundle import MANIFEST, load_bundle
 from dejavu_store.default_bundles import served_bundle
@@ -137,16 +134,3 @@ def warm_up_model(forecaster: Forecaster) -> None:
         # All different, because identical queries are computed once.
         patterns = [ScorePattern((game / size, *(0.0,) * (longest.max_slots - 1))) for game in range(size)]
         forecaster.forecast_many([ForecastQuery(pattern, longest.horizon, alpha) for pattern in patterns])
-
-
-def new_batcher(stack: AsyncExitStack, metrics: Metrics, limits: Limits) -> Batcher:
-    """Return a batcher that computes the forecasts of a worker.
-
-    Args:
-        stack: closes it.
-        metrics: the metrics to update.
-        limits: knows the calls in progress.
-    """
-    batcher = Batcher(metrics, alone=lambda: limits.one_forecast)
-    stack.push_async_callback(batcher.close)
-    return batcher

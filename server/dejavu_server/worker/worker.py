@@ -11,13 +11,15 @@ The supervisor starts worker_main.py, which runs a Worker.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import grpc
 import structlog
@@ -34,7 +36,9 @@ from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_ledger.audit.checkpoints import key_path
 from dejavu_ledger.url import is_postgres
+from dejavu_models.comparison import GateSettings
 from dejavu_models.errors import DejavuError
+from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import AdaptationMode
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.policy import SERVICES
@@ -59,7 +63,13 @@ from dejavu_server.api.reflection import REFLECTION_SERVICES, reflection_handler
 from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
+from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
+from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
+from dejavu_server.forecasting.lifecycle.follower import ModelFollower
+from dejavu_server.forecasting.lifecycle.gatekeeper import Gatekeeper
+from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.limits import Limits
 from dejavu_server.observability.metrics import Metrics
@@ -71,12 +81,21 @@ from dejavu_server.streaming.games_in_play import GamesInPlay
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_options import CHANNEL_OPTIONS, connection_options, max_connections, queue_options
 from dejavu_server.worker.grpc_server import GrpcServer
-from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, server_name, watch_challengers
-from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, configure, load_models, new_batcher, warm_up
+from dejavu_server.worker.models import (
+    NOTHING_PRELOADED,
+    PreloadedModels,
+    configure,
+    configure_model,
+    load_models,
+    warm_up,
+    warm_up_model,
+)
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.signer import CHECKPOINT_SECONDS, Signer
+from dejavu_store.bundle_store import ModelStore
+from dejavu_store.default_bundles import default_bundle
 
 LIFETIME = timedelta(minutes=5)
 """Time for which a forecast stays current."""
@@ -106,6 +125,15 @@ def _started(stack: AsyncExitStack, part: _P) -> _P:
 
 
 _log = structlog.get_logger(__name__)
+
+
+class _Lifecycle(NamedTuple):
+    """Follows and changes the models of a worker with a model store: bundles, roster in force, changes and gate."""
+
+    store: ModelStore
+    follower: ModelFollower
+    changes: ModelLifecycle
+    gate: LedgerGate
 
 
 class BindError(DejavuError, reason="CANNOT_LISTEN"):
@@ -180,7 +208,7 @@ class Worker:
         self._online_updater: OnlineUpdater
         self._published = asyncio.Event()
         self._games: GameStates
-        self._lifecycle: Lifecycle | None = None
+        self._lifecycle: _Lifecycle | None = None
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
         """HOST:PORT that it serves on."""
@@ -203,7 +231,8 @@ class Worker:
         _started(stack, self._statistics)
         credentials = await self._control_access(stack)  # before models, which take seconds: a file may be broken
         models = await self._open_models(stack)
-        batcher = new_batcher(stack, self.metrics, self.limits)
+        batcher = Batcher(self.metrics, alone=lambda: self.limits.one_forecast)
+        stack.push_async_callback(batcher.close)
         self._watch(stack, models, batcher)
         settings, ledger = self._settings, self._ledger_manager.current
         signing_key = key_path(settings.ledger, settings.signing_key)
@@ -245,11 +274,12 @@ class Worker:
 
     def _forecast_service(self, stack: AsyncExitStack, models: ServingModels, batcher: Batcher) -> ForecastService:
         """Return the service that makes and records forecasts, and start that of challengers."""
-        settings, ledger, on_new = self._settings, self._ledger_manager.current, None
+        ledger, on_new = self._ledger_manager.current, None
         if self._lifecycle is not None:
-            on_new = watch_challengers(
-                stack, settings, self._lifecycle, ledger, batcher, self.metrics, worker=self._name
-            ).put
+            shadows = ShadowForecaster(ledger, batcher, models.shadowing, self.metrics)
+            on_new = _started(stack, shadows).put
+            holder = f"{server_name()}/{self._name}"[-64:]
+            _started(stack, Gatekeeper(ledger, self._lifecycle.gate, self.metrics, holder=holder))
         return ForecastService(
             models,
             batcher,
@@ -264,14 +294,14 @@ class Worker:
         self, stack: AsyncExitStack, models: ServingModels, forecasts: ForecastService
     ) -> None:
         """Add the services that forecast, and open the cache."""
-        updater, lifecycle = self._online_updater, self._lifecycle
+        updater = self._online_updater
         what_ifs = await open_cache(
             stack,
             self._settings,
             self.metrics,
             self._folder,
             models=models.models(),
-            history=(lambda: updater.history) if lifecycle is None else lifecycle.history,
+            history=lambda: updater.history + models.token,
             clock=self._clock,
         )
         predictions = PredictionService(
@@ -361,18 +391,33 @@ class Worker:
         stack.push_async_callback(self._online_updater.close)
         await self._online_updater.start()
         if settings.model_store:
-            self._lifecycle = await follow_roster(
-                stack,
-                settings,
-                models,
-                self._ledger_manager.current,
-                self._online_updater,
-                self.metrics,
-                worker=self._name,
-                committed=changed,
-                on_ready=self._health.set_models_loaded,
-            )
+            await self._follow_roster(stack, models, changed)
         return models
+
+    async def _follow_roster(self, stack: AsyncExitStack, models: ServingModels, committed: asyncio.Event) -> None:
+        """Start to follow the roster in the ledger; return once the champion is loaded."""
+        settings, ledger = self._settings, self._ledger_manager.current
+        store = await asyncio.to_thread(ModelStore.open, settings.model_store, allow_unfit=settings.allow_unfit)
+
+        def prepare(forecaster: Forecaster) -> None:
+            configure_model(forecaster, settings)
+            warm_up_model(forecaster)
+
+        follower = ModelFollower(
+            ledger,
+            store,
+            models,
+            ModelLoader(store, models, self._online_updater, prepare, self.metrics.load_failures.inc),
+            bundles=settings.bundles or (default_bundle(),),
+            name=(server_name(), self._name),
+            on_ready=self._health.set_models_loaded,
+            on_roster=self.metrics.roster_sequence.labels(self._name).set,
+            committed=committed,
+        )
+        stack.push_async_callback(follower.close)
+        await follower.start()
+        gate = LedgerGate(ledger, GateSettings())
+        self._lifecycle = _Lifecycle(store, follower, ModelLifecycle(ledger, store, models, follower, gate), gate)
 
     def _model_service(self, models: ServingModels, reads: SharedReads) -> ModelService:
         lifecycle = self._lifecycle
@@ -470,6 +515,11 @@ class Worker:
         self.metrics.ledger_failed.set(not ledger.recording)
         self.metrics.streams_failed.set(not ledger.streaming)
         self._health.set_part(LEDGER, serving=ledger.recording and ledger.streaming)
+
+
+def server_name() -> str:
+    """Return the server name under which its workers report: host and process id of their supervisor."""
+    return f"{socket.gethostname()}:{os.getppid()}"
 
 
 def _path(text: str) -> Path | None:

@@ -102,9 +102,13 @@ class ServingModels:
         """Describe the loaded models, the active one first."""
         return [self._loaded[version].info for version in self.versions]
 
-    def challengers(self) -> list[Forecaster]:
-        """Return the loaded challengers, `previous` included, in the order in which they were staged."""
-        return [self._loaded[version] for version in self._roster.challengers if version in self._loaded]
+    def shadowing(self) -> list[Forecaster]:
+        """Return the models that shadow each other: the active one, then the loaded challengers, `previous` included.
+
+        The challengers are in the order in which they were staged.
+        """
+        challengers = [self._loaded[version] for version in self._roster.challengers if version in self._loaded]
+        return [self.choose().forecaster, *challengers]
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Return the course of a similar game of a forecast, from any thread.

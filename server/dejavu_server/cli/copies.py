@@ -17,7 +17,6 @@ import typer
 
 from dejavu_common.shown_text import unescaped
 from dejavu_server.cli.ledger import ClockTolerance, Json, Ledger, app, exit_on_ledger_error
-from dejavu_server.settings import default_ledger
 
 if TYPE_CHECKING:
     from dejavu_ledger.copies import StepProgress
@@ -28,7 +27,7 @@ _REPORT_SECONDS = 1.0
 @app.command()
 def backup(
     out: Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, help="The new file; never overwritten.")],
-    ledger: Ledger = None,
+    ledger: Ledger,
     clock_tolerance: ClockTolerance = 120.0,
     as_json: Json = False,
 ) -> None:
@@ -39,12 +38,11 @@ def backup(
     """
     from dejavu_ledger.copies import back_up  # noqa: PLC0415 - see the module docstring
 
-    url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json):
-        result = back_up(url, out, Meter(shown=not as_json), timedelta(seconds=clock_tolerance))
+        result = back_up(ledger, out, Meter(shown=not as_json), timedelta(seconds=clock_tolerance))
     _print(
         as_json,
-        {"ledger": url, "file": str(out), **asdict(result)},
+        {"ledger": ledger, "file": str(out), **asdict(result)},
         f"{out}: {result.ledger_id}, {result.sequence:,} entries, verified",
         f"  hash  {result.hash}",
     )
@@ -53,7 +51,7 @@ def backup(
 @app.command()
 def restore(
     backup: Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, help="A file of `ledger backup`.")],
-    ledger: Ledger = None,
+    ledger: Ledger,
     clock_tolerance: ClockTolerance = 120.0,
     as_json: Json = False,
 ) -> None:
@@ -64,20 +62,19 @@ def restore(
     """
     from dejavu_ledger.copies import restore as restore_ledger  # noqa: PLC0415
 
-    url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json):
-        result = restore_ledger(backup, url, Meter(shown=not as_json), timedelta(seconds=clock_tolerance))
+        result = restore_ledger(backup, ledger, Meter(shown=not as_json), timedelta(seconds=clock_tolerance))
     _print(
         as_json,
-        {"ledger": url, **asdict(result)},
-        f"{url}: {result.ledger_id}, {result.sequence:,} entries, verified",
+        {"ledger": ledger, **asdict(result)},
+        f"{ledger}: {result.ledger_id}, {result.sequence:,} entries, verified",
         f"  epoch  {result.epoch}: resume tokens issued before expire",
         "  signed by whichever server wrote it; `ledger verify --public-key FILE` tells whether that was yours",
     )
 
 
 @app.command(name="new-epoch")
-def new_epoch(ledger: Ledger = None, as_json: Json = False) -> None:
+def new_epoch(ledger: Ledger, as_json: Json = False) -> None:
     """Let all resume tokens of the ledger expire, after its database was restored by its own tools.
 
     Otherwise a stream would go on after entries that another history had, and
@@ -85,16 +82,15 @@ def new_epoch(ledger: Ledger = None, as_json: Json = False) -> None:
     """
     from dejavu_ledger.copies import renew_epoch  # noqa: PLC0415
 
-    url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json):
-        epoch = renew_epoch(url)
-    _print(as_json, {"ledger": url, "epoch": epoch}, f"{url}: epoch {epoch}; earlier resume tokens are refused")
+        epoch = renew_epoch(ledger)
+    _print(as_json, {"ledger": ledger, "epoch": epoch}, f"{ledger}: epoch {epoch}; earlier resume tokens are refused")
 
 
 @app.command()
 def copy(
     to: Annotated[str, typer.Option(metavar="URL", help="The other ledger: a new one, or an unfinished copy.")],
-    ledger: Ledger = None,
+    ledger: Ledger,
     clock_tolerance: ClockTolerance = 120.0,
     as_json: Json = False,
 ) -> None:
@@ -108,18 +104,17 @@ def copy(
     from dejavu_ledger.copies import copy_ledger, open_target  # noqa: PLC0415
     from dejavu_ledger.database.backends import check_url, read_only_ledger, same_database  # noqa: PLC0415
 
-    url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json, option="--to"):
         check_url(to)
     with exit_on_ledger_error(as_json=as_json):
-        if same_database(url, to):
+        if same_database(ledger, to):
             raise typer.BadParameter(f"{to} is the ledger itself; expected another database", param_hint="--to")
-        with read_only_ledger(url) as source, open_target(to, source) as target:
+        with read_only_ledger(ledger) as source, open_target(to, source) as target:
             tolerance = timedelta(seconds=clock_tolerance)
             result = copy_ledger(source, target, report=Meter(shown=not as_json), clock_tolerance=tolerance)
     _print(
         as_json,
-        {"ledger": url, "to": to, **asdict(result)},
+        {"ledger": ledger, "to": to, **asdict(result)},
         f"{to}: {result.ledger_id}, {result.sequence:,} entries, {result.added:,} of them new; verified",
         f"  hash  {result.hash}",
     )

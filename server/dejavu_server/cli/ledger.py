@@ -74,15 +74,14 @@ app = typer.Typer(
 )
 
 
-def _server_option(name: str) -> Any:
+def _server_option(name: str, **more: Any) -> Any:
     """Return an option that a command shares with the server."""
     option = options()[name]
-    return typer.Option(
-        option.flag, envvar=option.variable, metavar=option.value, help=option.meaning, show_default=option.default
-    )
+    shown: dict[str, Any] = {"metavar": option.value, "help": option.meaning, "show_default": option.default}
+    return typer.Option(option.flag, envvar=option.variable, **shown, **more)
 
 
-Ledger = Annotated[str | None, _server_option("ledger")]
+Ledger = Annotated[str, _server_option("ledger", default_factory=default_ledger)]
 SigningKey = Annotated[str, _server_option("signing_key")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
 ClockTolerance = Annotated[
@@ -99,7 +98,7 @@ ClockTolerance = Annotated[
 
 @app.command()
 def verify(
-    ledger: Ledger = None,
+    ledger: Ledger,
     checkpoint: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A checkpoint saved earlier (dejavu checkpoint --out FILE)."),
@@ -131,20 +130,19 @@ def verify(
     with exit_on_ledger_error(as_json=as_json):
         keys = [read_public_key(path) for path in public_key or ()]
         expected = None if checkpoint is None else checkpoint_files.read(checkpoint)
-        url = ledger or default_ledger()
         tolerance = timedelta(seconds=clock_tolerance)
-        result = verify_ledger(url, expected, public_keys=keys, clock_tolerance=tolerance, restored=restored)
+        result = verify_ledger(ledger, expected, public_keys=keys, clock_tolerance=tolerance, restored=restored)
     if as_json:
-        document = {"failed": False, "ledger": url, **asdict(result), "checkpoint": expected and expected.sequence}
+        document = {"failed": False, "ledger": ledger, **asdict(result), "checkpoint": expected and expected.sequence}
         typer.echo(json.dumps(document))
     else:
-        typer.echo("\n".join(_verification_lines(url, result, expected)))
+        typer.echo("\n".join(_verification_lines(ledger, result, expected)))
 
 
 @app.command()
 def checkpoint(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Output file; - for standard output.")],
-    ledger: Ledger = None,
+    ledger: Ledger,
     signing_key: SigningKey = "",
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite the file of --out; an older checkpoint proves more.")
@@ -163,9 +161,8 @@ def checkpoint(
     with exit_on_ledger_error():
         if str(out) != "-" and out.exists() and not force:
             raise ValueError(f"{out} exists, and an earlier checkpoint proves more: use another name, or --force")
-        url = ledger or default_ledger()
-        identity, head = checkpoints.read_head(url)
-        signed = checkpoints.sign(load_or_create(key_path(url, signing_key)), identity, head, utc_now())
+        identity, head = checkpoints.read_head(ledger)
+        signed = checkpoints.sign(load_or_create(key_path(ledger, signing_key)), identity, head, utc_now())
         text = checkpoint_files.to_json(signed)
         if str(out) == "-":
             typer.echo(text, nl=False)
@@ -177,7 +174,7 @@ def checkpoint(
 @app.command()
 def export(
     out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder for plays_{season}.parquet.")],
-    ledger: Ledger = None,
+    ledger: Ledger,
     season: Annotated[
         list[int] | None,
         typer.Option(metavar="YEAR", help="Year in which the season ends; repeatable.", show_default="all"),
@@ -202,7 +199,7 @@ def export(
 
     with exit_on_ledger_error(as_json=as_json):
         result = export_games(
-            ledger or default_ledger(),
+            ledger,
             out,
             seasons=season or (),
             min_minutes=min_minutes,
@@ -218,7 +215,7 @@ def export(
 @app.command("export-entries")
 def export_entries(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Output file; - for standard output.")],
-    ledger: Ledger = None,
+    ledger: Ledger,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Export every entry with its hash, one JSON object a line.
@@ -231,7 +228,7 @@ def export_entries(
     from dejavu_server.cli.export_entries import export_entries as export  # noqa: PLC0415
 
     with exit_on_ledger_error():
-        last = export(ledger or default_ledger(), out, overwrite=overwrite)
+        last = export(ledger, out, overwrite=overwrite)
     if out != STANDARD_OUTPUT:
         typer.echo(f"{out}: the entries up to sequence {last.sequence:,}, hash {last.hash.hex()}")
 

@@ -112,7 +112,8 @@ class PredictionService:
 
     def stream_predictions(self, request: pb.StreamPredictionsRequest, caller: Caller) -> AsyncIterator[bytes]:
         """Stream forecasts as they are recorded; the broadcaster serializes each message once for all subscribers."""
-        return self._streams.subscribe(*prediction.stream_request(request), caller.turn)
+        games = prediction.stream_games(request)
+        return self._streams.subscribe(games, request.resume_token, request.include_current, caller.turn)
 
     async def assess_risk(self, request: pb.AssessRiskRequest, _: Caller) -> pb.AssessRiskResponse:
         """Assess how volatile games have been; each succeeds or fails on its own."""

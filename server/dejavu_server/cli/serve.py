@@ -17,7 +17,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from dejavu_common import build
 from dejavu_common.address import Address
 from dejavu_server.access.exposure import fault, is_loopback
-from dejavu_server.cli import copies as _copies_commands  # noqa: F401 - adds commands to those of `ledger`
 from dejavu_server.cli import ledger as ledger_commands
 from dejavu_server.cli import token as token_commands
 from dejavu_server.cli.options import options

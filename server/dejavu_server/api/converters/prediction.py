@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from dejavu.ops.v1.cache_service_pb2 import WarmCacheRequest
 from dejavu.v1 import prediction_service_pb2
@@ -68,14 +68,6 @@ _LIVE_FIELDS: Final = frozenset(each.name for each in LIVE_INPUTS)
 # Placeholders for invalid values.
 _ANY_PATTERN = ScorePattern((0.0,))
 _ANY_QUERY = ForecastQuery(_ANY_PATTERN)
-
-
-class StreamRequest(NamedTuple):
-    """Parsed request for a stream; an empty set of game ids means all games."""
-
-    game_ids: frozenset[str]
-    resume_token: str
-    include_current: bool
 
 
 def forecast_request(request: PredictRequest, today: date | None = None) -> ForecastRequest:
@@ -150,8 +142,8 @@ def batch_requests(request: PredictBatchRequest | WarmCacheRequest) -> Sequence[
     return request.requests
 
 
-def stream_request(request: prediction_service_pb2.StreamPredictionsRequest) -> StreamRequest:
-    """Read a request for a stream.
+def stream_games(request: prediction_service_pb2.StreamPredictionsRequest) -> frozenset[str]:
+    """Return the ids of the games of a request for a stream; empty: all games.
 
     Raises:
         TooManyGames: if it names too many games.
@@ -161,7 +153,7 @@ def stream_request(request: prediction_service_pb2.StreamPredictionsRequest) -> 
         raise TooManyGames(f"{len(request.game_ids)} game ids", f"at most {MAX_GAMES}, or none for all games")
     for index, game_id in enumerate(request.game_ids):
         check_game_id(game_id, f"game_ids[{index}]")
-    return StreamRequest(frozenset(request.game_ids), request.resume_token, request.include_current)
+    return frozenset(request.game_ids)
 
 
 def risk_games(request: AssessRiskRequest) -> Sequence[RiskGame]:

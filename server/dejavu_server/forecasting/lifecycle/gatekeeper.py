@@ -53,7 +53,7 @@ class _Standing(NamedTuple):
     champion_since: int
 
 
-class Gatekeeper:
+class Gatekeeper(PeriodicTask):
     """Judges the models of a ledger while it holds the lease.
 
     Args:
@@ -64,6 +64,7 @@ class Gatekeeper:
     """
 
     def __init__(self, ledger: CurrentLedger, judge: LedgerGate, metrics: Metrics, *, holder: str) -> None:
+        super().__init__("gatekeeper", SECONDS, self.look)
         self._ledger = ledger
         self._judge = judge
         self._metrics = metrics
@@ -71,15 +72,10 @@ class Gatekeeper:
         self._judged: _Standing | None = None
         self._said: dict[tuple[str, str], GateDecision] = {}
         self._shown: set[str] = set()
-        self._task = PeriodicTask("gatekeeper", SECONDS, self.look)
-
-    def start(self) -> None:
-        """Start to judge at regular intervals."""
-        self._task.start()
 
     async def close(self) -> None:
         """Stop judging, and release the lease. Safe to call more than once."""
-        await self._task.close()
+        await super().close()
         try:
             await self._ledger().write(partial(leases.release, name=LEASE, holder=self._holder, caller=CALLER))
         except DejavuError as error:  # it expires

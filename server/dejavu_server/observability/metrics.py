@@ -203,12 +203,9 @@ class Metrics:
         for against in ("persistence", "previous"):
             self.champion_worse.labels(against).set(0)
 
-    def set_ledger_free(self, free: int) -> None:
-        """Set the bytes that the ledger's disk has left; not exported before the first value: PostgreSQL has none."""
-        self._ledger_free.set(free)
-
     @cached_property
-    def _ledger_free(self) -> Gauge:
+    def ledger_free(self) -> Gauge:
+        """Bytes that the ledger's disk has left; not exported before the first value: PostgreSQL has none."""
         return self._most("dejavu_ledger_disk_free_bytes", "Bytes that the ledger's disk has left.")
 
     def set_ledger_epoch(self, ledger_id: str, epoch: str) -> None:
@@ -222,12 +219,9 @@ class Metrics:
             "dejavu_ledger_epoch", "Number of the ledger and its epoch: equal on servers of one ledger."
         )
 
-    def set_backup_time(self, seconds: float) -> None:
-        """Set when the newest backup was written, in seconds since 1970; 0 without any."""
-        self._backup_time.set(seconds)
-
     @cached_property
-    def _backup_time(self) -> Gauge:
+    def backup_time(self) -> Gauge:
+        """When the newest backup was written, in seconds since 1970; not exported without a folder of backups."""
         return self._most(
             "dejavu_backup_timestamp_seconds",
             "When the newest file of the backups' folder was written, except empty ones; 0 without any.",

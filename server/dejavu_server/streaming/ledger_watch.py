@@ -53,7 +53,7 @@ class LedgerWatch:
         self._metrics.ledger_bytes.set(size)
         if free is None:
             return
-        self._metrics.set_ledger_free(free)
+        self._metrics.ledger_free.set(free)
         self.below_reserve = free < self._reserve
         if self.below_reserve:
             self._low.failed(

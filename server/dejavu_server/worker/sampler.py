@@ -130,7 +130,7 @@ class MetricsSampler:
         self._sample_calls()
 
     async def _sample_backups(self, folder: Path) -> None:
-        self._metrics.set_backup_time(await asyncio.to_thread(_newest_time, folder))
+        self._metrics.backup_time.set(await asyncio.to_thread(_newest_time, folder))
 
     async def sample_ledger(self) -> None:
         """Set the lags of streams and models, and the age of the newest checkpoint.

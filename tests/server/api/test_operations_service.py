@@ -163,5 +163,5 @@ def test_free_space_is_compared_with_the_reserve() -> None:
         metrics.ledger_reserve.set(256)
         metrics.ledger_bytes.set(1000)
         if free is not None:
-            metrics.set_ledger_free(free)
+            metrics.ledger_free.set(free)
         assert message(statistics.sample(), 0, database=database).ledger.disk == state

@@ -25,13 +25,7 @@ from dejavu_ledger.database.backends import new_backend
 from dejavu_ledger.database.sql import check_clock
 from dejavu_ledger.database.store import ChainHead, Identity
 from dejavu_ledger.entries import codec
-from dejavu_ledger.errors import (
-    InvalidResumeToken,
-    LedgerError,
-    LedgerReplaced,
-    LedgerUnavailable,
-    ResumeTokenExpired,
-)
+from dejavu_ledger.errors import InvalidResumeToken, LedgerError, LedgerReplaced, LedgerUnavailable, ResumeTokenExpired
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast

@@ -16,13 +16,7 @@ from dejavu_feed.game_ids import is_replay
 from dejavu_ledger.database import sql, store
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.entries import codec, rows
-from dejavu_ledger.errors import (
-    GameFull,
-    InvalidDifferential,
-    InvalidTime,
-    OutcomeStands,
-    UnknownOutcome,
-)
+from dejavu_ledger.errors import GameFull, InvalidDifferential, InvalidTime, OutcomeStands, UnknownOutcome
 from dejavu_ledger.queries import learning
 from dejavu_ledger.recording import load_game
 from dejavu_ledger.records import ReportedOutcome

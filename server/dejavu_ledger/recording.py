@@ -20,14 +20,7 @@ from dejavu_ledger.entries import codec
 from dejavu_ledger.entries.codec import Entry, PreparedForecast, PreparedShadow
 from dejavu_ledger.entries.rows import ForecastRow, Row, forecast_row, market_row, shadow_row
 from dejavu_ledger.errors import ModelsChanged, copy_of
-from dejavu_ledger.records import (
-    IssuedForecast,
-    LateReason,
-    MarketEntry,
-    MarketRecording,
-    SentMarket,
-    ShadowForecast,
-)
+from dejavu_ledger.records import IssuedForecast, LateReason, MarketEntry, MarketRecording, SentMarket, ShadowForecast
 from dejavu_ledger.rules import (
     DEFAULT_LIMITS,
     GameRecord,

@@ -38,13 +38,7 @@ from dejavu_ledger.database.postgres_connections import (
 )
 from dejavu_ledger.database.schema import TABLES, check_schema, create_tables, is_empty
 from dejavu_ledger.database.store import Identity
-from dejavu_ledger.errors import (
-    InvalidLedgerUrl,
-    LedgerReplaced,
-    LedgerSchemaError,
-    LedgerUnavailable,
-    ReadStopped,
-)
+from dejavu_ledger.errors import InvalidLedgerUrl, LedgerReplaced, LedgerSchemaError, LedgerUnavailable, ReadStopped
 from dejavu_ledger.url import check_ledger_url
 
 _log = structlog.get_logger(__name__)

@@ -34,14 +34,7 @@ from dejavu_feed.box_score import PlayerLine, box_score_faults
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_ledger.entries.canonical_json import dumps, loads
 from dejavu_ledger.entries.layout import Form, Layout, WrongValue, form_of, refusal
-from dejavu_ledger.records import (
-    IssuedForecast,
-    LateReason,
-    LineOrigin,
-    MarketEntry,
-    ReportedOutcome,
-    ShadowForecast,
-)
+from dejavu_ledger.records import IssuedForecast, LateReason, LineOrigin, MarketEntry, ReportedOutcome, ShadowForecast
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import Adaptation, Forecast, Horizon, Interval, TotalForecast
 from dejavu_store.stages import ModelChange, ModelEvidence

@@ -20,14 +20,7 @@ import structlog
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import (
-    ANYBODY,
-    NOBODY,
-    CallerLabels,
-    Principal,
-    ScopeMissing,
-    Unauthenticated,
-)
+from dejavu_server.access.caller import ANYBODY, NOBODY, CallerLabels, Principal, ScopeMissing, Unauthenticated
 from dejavu_server.access.policy import CallKind, kind_of
 from dejavu_server.api.errors import Failure, Trailers, describe, status_number, trailers
 from dejavu_server.api.handlers import Context

@@ -20,12 +20,7 @@ from dejavu_ledger.database.backend import Connection, Query
 from dejavu_ledger.ledger import CurrentLedger
 from dejavu_ledger.queries import pages, scorecards
 from dejavu_ledger.queries.model_changes import KnownRoster
-from dejavu_ledger.queries.scorecards import (
-    KnownScores,
-    ScoreFilter,
-    SettledByModel,
-    UnsettledGame,
-)
+from dejavu_ledger.queries.scorecards import KnownScores, ScoreFilter, SettledByModel, UnsettledGame
 from dejavu_ledger.records import Checkpoint
 from dejavu_models.comparison import GateSettings
 from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard

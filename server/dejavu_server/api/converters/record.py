@@ -10,13 +10,7 @@ from dejavu.v1 import record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_ledger.queries.predictions import RecordedGame
 from dejavu_ledger.queries.scorecards import TEAM_CODES
-from dejavu_ledger.records import (
-    Checkpoint,
-    RecordedForecast,
-    ReportedOutcome,
-    Settlement,
-    TotalSettlement,
-)
+from dejavu_ledger.records import Checkpoint, RecordedForecast, ReportedOutcome, Settlement, TotalSettlement
 from dejavu_models.comparison import Comparison
 from dejavu_models.scorecard.cards import LeaderboardEntry, LeaderboardMetric, Scorecard
 from dejavu_models.scorecard.market_record import MarketRecord

@@ -29,12 +29,7 @@ from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.limits import SERVER, Caller, DeadlineExceeded
 from dejavu_store.bundle_store import ModelStore
-from dejavu_store.stages import (
-    ModelAction,
-    ModelChange,
-    Roster,
-    WrongStage,
-)
+from dejavu_store.stages import ModelAction, ModelChange, Roster, WrongStage
 
 ATTEMPTS: Final = 5
 """Number of attempts at a change while workers join or the champion changes."""

@@ -201,9 +201,7 @@ class Writer:
         return None
 
     def _answer(
-        self,
-        answers: list[tuple[asyncio.Future[Any], Any, Exception | None]],
-        appended: Appended | None = _NOTHING,
+        self, answers: list[tuple[asyncio.Future[Any], Any, Exception | None]], appended: Appended | None = _NOTHING
     ) -> None:
         """Answer all callers of a transaction in one turn of their event loop, because waking it costs most."""
         with suppress(RuntimeError):  # the loop has ended without closing the ledger: there is no caller left
@@ -264,11 +262,7 @@ def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
 
 
 def _write(
-    connection: Connection,
-    group: list[_Call],
-    limits: RecordingLimits,
-    refusal: DejavuError | None,
-    known: KnownRecord,
+    connection: Connection, group: list[_Call], limits: RecordingLimits, refusal: DejavuError | None, known: KnownRecord
 ) -> list[Any]:
     """Execute the calls in order, recording the drafts of adjacent calls together; return their results."""
     if shadows := group[0].shadows:

@@ -157,14 +157,7 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
-        _send_status(
-            order,
-            WorkerStatus(
-                models=worker.models,
-                versions=package_versions(),
-                ledger=worker.has_ledger,
-            ),
-        )
+        _send_status(order, WorkerStatus(models=worker.models, versions=package_versions(), ledger=worker.has_ledger))
         beats = asyncio.create_task(
             send_heartbeats(order.report_fd, lambda: worker.has_ledger, lambda: worker.hung_part), name="beats"
         )

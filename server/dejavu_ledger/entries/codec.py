@@ -134,9 +134,7 @@ _OUTCOME: Final = Layout(
 _MARKET: Final = Layout(MarketEntry, omit=("sequence", "recorded_by"))
 _E_VALUE: Final = Form(float, lambda value: min(float(value), sys.float_info.max), refusal("a number"))
 _EVIDENCE: Final = Layout(
-    ModelEvidence,
-    names={"against_version": "against"},
-    parts={"crps_e_value": _E_VALUE, "brier_e_value": _E_VALUE},
+    ModelEvidence, names={"against_version": "against"}, parts={"crps_e_value": _E_VALUE, "brier_e_value": _E_VALUE}
 )
 _CHANGE: Final = Layout(ModelChange, omit=("changed_by", "sequence"), parts={"evidence": _EVIDENCE.form})
 

@@ -131,11 +131,7 @@ def market_row(market: MarketEntry) -> Row:
 
 def change_row(change: ModelChange) -> Row:
     """Return the row of `model_changes` for a recorded change."""
-    return {
-        "sequence": change.sequence,
-        "model_version": change.model_version,
-        "from_version": change.from_version,
-    }
+    return {"sequence": change.sequence, "model_version": change.model_version, "from_version": change.from_version}
 
 
 def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:

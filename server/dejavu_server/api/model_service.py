@@ -75,10 +75,7 @@ class ModelService:
     """
 
     def __init__(
-        self,
-        loaded: ServingModels,
-        clock: Callable[[], datetime] = utc_now,
-        stored: StoredModels | None = None,
+        self, loaded: ServingModels, clock: Callable[[], datetime] = utc_now, stored: StoredModels | None = None
     ) -> None:
         self._loaded = loaded
         self._clock = clock

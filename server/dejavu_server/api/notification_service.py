@@ -68,11 +68,7 @@ class NotificationService:
             text=_text(asked.text, "notification.text", _LONGEST_TEXT),
         )
         claim = partial(
-            notifications.claim,
-            draft=draft,
-            sender=_name(request.sender, "sender"),
-            caller=caller.identity,
-            ttl=ttl,
+            notifications.claim, draft=draft, sender=_name(request.sender, "sender"), caller=caller.identity, ttl=ttl
         )
         claimed, row, remaining = await self._ledger().write(claim, caller.turn)
         response = pb.ClaimNotificationResponse(claimed=claimed, notification=_message(row))

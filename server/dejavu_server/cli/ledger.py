@@ -105,8 +105,7 @@ ClockTolerance = Annotated[
 def verify(
     ledger: Ledger,
     checkpoint: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A checkpoint saved earlier (dejavu checkpoint --out FILE)."),
+        Path | None, typer.Option(metavar="FILE", help="A checkpoint saved earlier (dejavu checkpoint --out FILE).")
     ] = None,
     public_key: Annotated[
         list[Path] | None,
@@ -185,8 +184,7 @@ def export(
         typer.Option(metavar="YEAR", help="Year in which the season ends; repeatable.", show_default="all"),
     ] = None,
     min_minutes: Annotated[
-        int,
-        typer.Option(min=37, max=47, help="Minimum known minutes; the last value fills missing later ones."),
+        int, typer.Option(min=37, max=47, help="Minimum known minutes; the last value fills missing later ones.")
     ] = 47,
     include_replays: Annotated[
         bool, typer.Option("--include-replays", help="Include games of replays and simulated seasons.")

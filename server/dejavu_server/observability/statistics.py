@@ -332,9 +332,7 @@ class StatisticsReporter(PeriodicTask):
         super().__init__("statistics", SAMPLE_SECONDS, self._sample)
         started, versions = time.time(), package_versions()
         self._own = Statistics(
-            metrics.registry,
-            secrets.token_hex(8),
-            lambda: [WorkerStatistics.of(name, os.getpid(), started, versions)],
+            metrics.registry, secrets.token_hex(8), lambda: [WorkerStatistics.of(name, os.getpid(), started, versions)]
         )
         self._reader = None if folder is None else StatisticsReader(folder)
 

@@ -82,10 +82,7 @@ def queue_options(settings: Settings) -> list[tuple[str, int]]:
     they are refused or accepted; with limits of thousands, all were accepted after their deadlines.
     """
     most = max(MAX_CONCURRENT_STREAMS, settings.max_in_flight) * 3 // 2
-    return [
-        ("grpc.server.max_pending_requests", most * 2 // 3),
-        ("grpc.server.max_pending_requests_hard_limit", most),
-    ]
+    return [("grpc.server.max_pending_requests", most * 2 // 3), ("grpc.server.max_pending_requests_hard_limit", most)]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -132,8 +132,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             # No variable here refers to the call: the core keeps a call as long as anything refers to it, and the next
             # call may be far off.
             self._answer(
-                path,
-                await (self._request_call() if method is None else self._request_registered_call(method)),
+                path, await (self._request_call() if method is None else self._request_registered_call(method))
             )
 
     async def _accept_at_once(self, method: bytes | None, path: str) -> Never:

@@ -281,13 +281,7 @@ class Worker:
             holder = f"{server_name()}/{self._name}"[-64:]
             _started(stack, Gatekeeper(ledger, self._lifecycle.gate, self.metrics, holder=holder))
         return ForecastService(
-            models,
-            batcher,
-            ledger,
-            self.metrics,
-            lifetime=LIFETIME,
-            on_new=on_new,
-            clock=self._clock,
+            models, batcher, ledger, self.metrics, lifetime=LIFETIME, on_new=on_new, clock=self._clock
         )
 
     async def _add_prediction_services(

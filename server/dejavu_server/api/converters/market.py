@@ -114,11 +114,7 @@ def answers_of(issued: IssuedForecast) -> Iterator[market_pb2.MarketAnswer]:
         answer = issued.answer(market.kind)
         if answer is not None:
             yield _answer_message(
-                issued,
-                market,
-                answer,
-                recording,
-                None if standing is None else market_message(standing),
+                issued, market, answer, recording, None if standing is None else market_message(standing)
             )
 
 

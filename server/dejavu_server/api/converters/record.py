@@ -112,10 +112,7 @@ def _market_message(market: MarketRecord, games: Mapping[int, str]) -> scorecard
 
 
 def leaderboard_message(
-    entries: Iterable[LeaderboardEntry],
-    metric: LeaderboardMetric,
-    min_games: int,
-    shadows: Iterable[pb.ShadowRow] = (),
+    entries: Iterable[LeaderboardEntry], metric: LeaderboardMetric, min_games: int, shadows: Iterable[pb.ShadowRow] = ()
 ) -> pb.GetLeaderboardResponse:
     """Convert a leaderboard and the staged models to a message."""
     return pb.GetLeaderboardResponse(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -15,7 +14,7 @@ from dejavu_server.api.converters.fields import check_game_id, message_of
 from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.coordination import notifications
-from dejavu_server.coordination.leases import time_span
+from dejavu_server.coordination.leases import LONGEST_NAME, check_name, time_span
 from dejavu_server.coordination.notifications import Draft, NotificationRow, Status
 from dejavu_server.limits import Caller
 
@@ -25,9 +24,7 @@ CHANGES: Final = 20.0
 """A caller's claims and confirmations a second in a worker: each holds the ledger's write lock."""
 
 _LIST: Final = "notifications"
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _LONGEST_ID: Final = 128
-_LONGEST_NAME: Final = 64
 _LONGEST_TEXT: Final = 500
 _LONGEST_FAILURE: Final = 200
 _ENDS: Final = {pb.NOTIFICATION_STATUS_SENT, pb.NOTIFICATION_STATUS_FAILED, pb.NOTIFICATION_STATUS_WAITING}
@@ -108,11 +105,8 @@ class NotificationService:
         return pb.ListNotificationsResponse(notifications=map(_message, page), next_page_token=next_page_token)
 
 
-def _name(text: str, field: str, longest: int = _LONGEST_NAME) -> str:
-    if len(text) > longest or not _NAME.fullmatch(text):
-        expected = f"1 to {longest} letters, digits and . _ : / @ + -, beginning with a letter or digit"
-        raise InvalidNotification(quoted(text), expected, field=field)
-    return text
+def _name(text: str, field: str, longest: int = LONGEST_NAME) -> str:
+    return check_name(text, field, longest, InvalidNotification)
 
 
 def _text(text: str, field: str, longest: int) -> str:

@@ -35,8 +35,8 @@ MODEL_GATE: Final = "model-gate"
 RESERVED: Final = frozenset({MODEL_GATE})
 """Leases of the servers themselves, which no caller gets."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}")
-_NAME_RULE: Final = "1 to 64 letters, digits and . _ : / @ + -, beginning with a letter or digit"
+LONGEST_NAME: Final = 64
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 
 
 class InvalidLeaseName(InvalidInput, reason="INVALID_LEASE_NAME", field="name"):
@@ -73,14 +73,15 @@ class Lease:
     remaining: timedelta
 
 
-def check_name(text: str, field: str) -> str:
-    """Return the name of a lease or of a holder.
+def check_name(text: str, field: str, longest: int = LONGEST_NAME, error: type[InvalidInput] = InvalidLeaseName) -> str:
+    """Return the name of a lease or of a holder, or another one of this form.
 
     Raises:
-        InvalidLeaseName: if it is malformed.
+        InvalidInput: the error given, if it is malformed.
     """
-    if not _NAME.fullmatch(text):
-        raise InvalidLeaseName(quoted(text), _NAME_RULE, field=field)
+    if len(text) > longest or not _NAME.fullmatch(text):
+        rule = f"1 to {longest} letters, digits and . _ : / @ + -, beginning with a letter or digit"
+        raise error(quoted(text), rule, field=field)
     return text
 
 

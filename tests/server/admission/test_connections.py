@@ -7,7 +7,6 @@ import contextlib
 import random
 import struct
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import grpc
 import pytest
 from bench.fuzz import wire
 from tests.support.builders.calls import PATTERN, current_game
+from tests.support.harness.waiting import until
 from tests.support.processes.connections import connections_to
 from tests.support.processes.servers import async_worker, running_worker, spawned_server
 
@@ -24,7 +24,6 @@ from dejavu_client import HALFTIME, AsyncDejavuClient, DejavuClient
 from dejavu_server.api.decoding import MAX_REQUEST_BYTES
 from dejavu_server.worker import grpc_options
 from dejavu_server.worker.grpc_options import CHANNEL_OPTIONS
-from dejavu_server.worker.worker import Worker
 
 GAMES = 25
 
@@ -106,12 +105,10 @@ def test_calls_that_are_reset_before_their_requests_came_end_no_worker() -> None
         host, _, port = server.address.rpartition(":")
 
         async def attack() -> None:
-            await asyncio.gather(
-                *(
-                    reset_calls(host, int(port), f"127.0.0.{2 + seed}", random.Random(seed), RESETS[seed % 2])
-                    for seed in range(ADDRESSES)
-                )
-            )
+            async with asyncio.TaskGroup() as callers:
+                for seed in range(ADDRESSES):
+                    rng, address = random.Random(seed), f"127.0.0.{2 + seed}"
+                    callers.create_task(reset_calls(host, int(port), address, rng, RESETS[seed % 2]))
 
         workers = [worker.pid for worker in server.workers]
         asyncio.run(attack())
@@ -157,32 +154,22 @@ MOST = int(CHANNEL_OPTIONS["grpc.max_concurrent_streams"])
 MORE = 50
 
 
-@pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
-    async with async_worker(tmp_path) as worker:
-        yield worker
-
-
-async def test_a_connection_s_calls_are_bounded_and_those_of_others_answered(worker: Worker) -> None:
+async def test_a_connection_s_calls_are_bounded_and_those_of_others_answered(tmp_path: Path) -> None:
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with (
+        async_worker(tmp_path) as worker,
         grpc.aio.insecure_channel(worker.address, options) as crowded,
         grpc.aio.insecure_channel(worker.address, options) as other,
     ):
         stub = PredictionServiceStub(crowded)
         streams = [stub.StreamPredictions(pb.StreamPredictionsRequest()) for _ in range(MOST + MORE)]
-        waiting = {asyncio.ensure_future(stream.read()) for stream in streams}
-        standing = set[asyncio.Future[object]]()
-        while len(standing) < MOST:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            standing |= done
+        reads = [asyncio.ensure_future(stream.read()) for stream in streams]
+        await until(lambda: sum(read.done() for read in reads) >= MOST)
         answer = await PredictionServiceStub(other).Predict(pb.PredictRequest(pattern=PATTERN), timeout=30)
         assert answer.forecast.model_version
-        assert [each for each in waiting if each.done()] == []
-        assert len(waiting) == MORE
+        assert sum(read.done() for read in reads) == MOST
         for stream in streams[:MORE]:  # ended streams make room for waiting ones
             stream.cancel()
-        while waiting:
-            _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(reads)
         for stream in streams:
             stream.cancel()

@@ -26,19 +26,12 @@ from dejavu_server.streaming.games_in_play import GameNotInPlay, GamesInPlay, Pu
 
 
 async def test_a_lease_has_one_holder_until_it_is_released(client: AsyncDejavuClient) -> None:
-    first = await client.acquire_lease("poll", "host-a:1", 60.0)
-    assert first.acquired
-    assert (first.lease.name, first.lease.holder) == ("poll", "host-a:1")
-    assert 0 < first.lease.remaining_seconds <= 60
-    assert first.lease.expire_time.ToMilliseconds() > first.lease.acquired_time.ToMilliseconds()
+    assert (await client.acquire_lease("poll", "host-a:1", 60.0)).acquired
     other = await client.acquire_lease("poll", "host-b:2", 60.0)
-    assert not other.acquired
-    assert other.lease.holder == "host-a:1"
-    assert (await client.get_lease("poll") or other.lease).acquired_time == first.lease.acquired_time
-    assert await client.release_lease("poll", "host-a:1")
-    assert not await client.release_lease("poll", "host-a:1")
+    assert (other.acquired, other.lease.holder) == (False, "host-a:1")
+    assert 0 < other.lease.remaining_seconds <= 60
+    assert [await client.release_lease("poll", "host-a:1") for _ in range(2)] == [True, False]
     assert await client.get_lease("poll") is None
-    assert (await client.acquire_lease("poll", "host-b:2", 60.0)).acquired
 
 
 CLAIMED, SENT, FAILED, WAITING = (
@@ -56,8 +49,7 @@ async def test_one_of_several_senders_sends_a_notification_which_is_listed(clien
         """Return whether it was claimed, who has it, its status and the number of attempts."""
         answer = await client.claim_notification(note(**fields), sender, 60.0)
         told = answer.notification
-        unsent = told.status in (CLAIMED, WAITING)
-        assert (answer.HasField("remaining_seconds"), 50 < answer.remaining_seconds <= 60) == (unsent, unsent)
+        assert answer.HasField("remaining_seconds") == (told.status in (CLAIMED, WAITING))
         assert told.text == note().text, "that of the first claim"
         return answer.claimed, told.sender, told.status, told.attempts
 
@@ -67,29 +59,20 @@ async def test_one_of_several_senders_sends_a_notification_which_is_listed(clien
     assert await claim("a") == (True, "a", CLAIMED, 1), "its sender renews it"
     assert await claim("b", target="radio") == (True, "b", CLAIMED, 1), "each target is claimed for itself"
     assert await confirm(note().id, "phone", "a", SENT)
-    for sender in "ab":
-        assert await claim(sender) == (False, "a", SENT, 1)
-
+    assert await claim("b") == (False, "a", SENT, 1)
     assert not await confirm(note().id, "radio", "a", FAILED, failure="not mine")
     assert await confirm(note().id, "radio", "b", WAITING, failure="HTTP 503", retry_delay=60.0)
-    for sender in "ab":
-        assert await claim(sender, target="radio") == (False, "b", WAITING, 1)
+    assert await claim("a", target="radio") == (False, "b", WAITING, 1)
 
     await claim("a", id="evening/2")
     assert await confirm("evening/2", "phone", "a", WAITING, failure="HTTP 503", retry_delay=0.0)
     assert await claim("b", id="evening/2") == (True, "b", CLAIMED, 2)
-    [retried, *_] = await client.list_notifications()
-    assert retried.failure == "HTTP 503"
     assert await confirm("evening/2", "phone", "b", FAILED, failure="HTTP 404")
     assert await claim("b", id="evening/2") == (False, "b", FAILED, 2), "it was given up"
     assert not await confirm("nothing", "radio", "b", SENT)
-
-    listed = list(await client.list_notifications())
-    told = [(each.id, each.target, each.status, each.failure) for each in listed]
-    assert told[0] == ("evening/2", "phone", FAILED, "HTTP 404")
-    assert sorted(told[1:]) == [("evening/1", "phone", SENT, ""), ("evening/1", "radio", WAITING, "HTTP 503")]
-    assert abs(listed[0].create_time.ToDatetime(UTC) - utc_now()) < timedelta(minutes=1)
-    assert len(await client.list_notifications(limit=2)) == 2
+    told = {(each.id, each.target): (each.status, each.failure) for each in await client.list_notifications()}
+    assert told.pop(("evening/2", "phone")) == (FAILED, "HTTP 404")
+    assert told == {("evening/1", "phone"): (SENT, ""), ("evening/1", "radio"): (WAITING, "HTTP 503")}
 
 
 def game(number: int = 1, **fields: Any) -> Game:
@@ -100,39 +83,40 @@ def game(number: int = 1, **fields: Any) -> Game:
     return Game(**({"game_id": f"{22600000 + number:010}"} | teams | state | shown | fields))
 
 
-async def test_a_published_game_is_listed_with_codes_and_the_server_s_time(client: AsyncDejavuClient) -> None:
+async def test_published_games_are_listed_by_tip_off_without_unknown_fields_and_bad_requests(
+    client: AsyncDejavuClient,
+) -> None:
+    with pytest.raises(InvalidArgumentError, match="status_text"):
+        await client.publish_games([game(1), game(2, status_text="x" * 65)])
+    assert not await client.list_games()
     line = {"pregame_margin": 5.5, "margin_source": MARGIN_SOURCE_FEED, "margin_time": utc_now()}
     later = game(1, home_team="Celtics", pregame_total=221.5, **line)
     first = game(2, tip_off_time=utc_now() - timedelta(hours=2))
-    await client.publish_games([later, first])
-    listed = list(await client.list_games())
-    assert [each.game_id for each in listed] == [first.game_id, later.game_id], "by tip-off"
-    stored = listed[1]
+    unknown = b"\xfa\x01\x08\x00\x00\x00\x00\x00\x00\x00\x00"  # field 31, eight bytes
+    sent = Game.FromString(later.SerializeToString() + unknown)
+    sent.observed_time.MergeFromString(unknown)
+    await client.publish_games([sent, first])
+    earlier, stored = await client.list_games()
+    assert earlier.game_id == first.game_id
     assert abs(stored.published_time.ToDatetime(UTC) - utc_now()) < timedelta(minutes=1)
     stored.ClearField("published_time")
     later.home_team = "BOS"
-    assert stored == later
+    assert stored.SerializeToString(deterministic=True) == later.SerializeToString(deterministic=True)
 
 
-async def test_a_stream_begins_with_the_games_and_goes_on_with_each_new_state(client: AsyncDejavuClient) -> None:
+async def test_each_worker_s_streams_begin_with_the_games_and_go_on_with_each_new_state(
+    client: AsyncDejavuClient, tmp_path: Path, model: PersistenceForecaster
+) -> None:
     await client.publish_games([game(1), game(2)])
-    async with aclosing(client.stream_games(heartbeats=True)) as events:
-        received = [await anext(events) for _ in range(3)]
-        assert [each.WhichOneof("event") for each in received] == ["game", "game", "heartbeat"]
-        for points in (43, 46):
-            await client.publish_games([game(1, home_score=points)])
-            event = await anext(events)
-            assert (event.game.game_id, event.game.home_score) == (game(1).game_id, points)
-
-
-async def test_each_worker_sends_games(client: AsyncDejavuClient, tmp_path: Path, model: PersistenceForecaster) -> None:
     async with async_worker(tmp_path, model) as other, AsyncDejavuClient(other.address) as far:
-        async with aclosing(far.stream_games(heartbeats=True)) as events:
-            assert (await anext(events)).HasField("heartbeat")
-            for points in (43, 46):
-                await client.publish_games([game(1, home_score=points)])
-                assert (await anext(events)).game.home_score == points
-        assert [each.home_score for each in await far.list_games()] == [46]
+        for each in (client, far):
+            async with aclosing(each.stream_games(heartbeats=True)) as events:
+                received = [(await anext(events)).WhichOneof("event") for _ in range(3)]
+                assert received == ["game", "game", "heartbeat"]
+                for points in (43, 46):
+                    await client.publish_games([game(1, home_score=points)])
+                    event = await anext(events)
+                    assert (event.game.game_id, event.game.home_score) == (game(1).game_id, points)
 
 
 async def test_a_slow_subscriber_gets_the_newest_state_of_each_game(client: AsyncDejavuClient) -> None:
@@ -149,21 +133,6 @@ async def test_a_slow_subscriber_gets_the_newest_state_of_each_game(client: Asyn
                 newest[event.game_id] = event.home_score
 
         await asyncio.wait_for(read(), 30)
-
-
-async def test_unknown_fields_and_requests_with_a_bad_game_are_not_kept(client: AsyncDejavuClient) -> None:
-    with pytest.raises(InvalidArgumentError, match="status_text"):
-        await client.publish_games([game(1), game(2, status_text="x" * 65)])
-    assert not await client.list_games()
-    unknown = b"\xfa\x01\x08\x00\x00\x00\x00\x00\x00\x00\x00"  # field 31, eight bytes
-    state = Game.FromString(game().SerializeToString() + unknown)
-    for time in (state.observed_time, state.tip_off_time):
-        time.MergeFromString(unknown)
-    assert state.SerializeToString().count(unknown) == 3
-    await client.publish_games([state])
-    [stored] = await client.list_games()
-    assert unknown not in stored.SerializeToString()
-    assert stored.observed_time.ToMicroseconds() == state.observed_time.ToMicroseconds()
 
 
 async def test_one_game_too_many_is_refused_and_those_before_stay(client: AsyncDejavuClient) -> None:
@@ -227,27 +196,24 @@ GAME = "0022600001"
 
 
 def test_a_forecast_is_hardly_ahead_of_its_game() -> None:
-    rows: Any = (
-        ({"period": 2, "seconds_left": 360.0}, 0.0, 1080.0 + 20.0),
-        ({"period": 2, "seconds_left": 360.0}, 15.0, 1080.0 + 35.0),
-        # The feed may be silent for minutes, in which the game may stand.
-        ({"period": 2, "seconds_left": 360.0}, 300.0, 1080.0 + 80.0),
+    for period, left, age, latest in (
+        (2, 360.0, 0.0, 1080.0 + 20.0),
+        (2, 360.0, 15.0, 1080.0 + 35.0),
+        (2, 360.0, 300.0, 1080.0 + 80.0),  # the feed may be silent for minutes, in which the game may stand
         # Whoever forecast the third quarter during the break would make the real forecasts of its beginning late.
-        ({"period": 2, "seconds_left": 15.0}, 0.0, 1440.0),
-        ({"period": 2, "seconds_left": 0.0}, 300.0, 1440.0),
-        ({"period": 5, "seconds_left": 10.0}, 10.0, 3180.0),
-        # A clock that is not known is that of the period's beginning.
-        ({"period": 4}, 0.0, 2160.0 + 20.0),
-        ({}, 0.0, 20.0),
-        ({"period": 5}, 0.0, 2880.0 + 20.0),
-    )
-    for state, age, latest in rows:
+        (2, 15.0, 0.0, 1440.0),
+        (2, 0.0, 300.0, 1440.0),
+        (5, 10.0, 10.0, 3180.0),
+        (5, None, 0.0, 2880.0 + 20.0),  # a clock that is not known is that of the period's beginning
+        (4, None, 0.0, 2160.0 + 20.0),
+        (None, None, 0.0, 20.0),
+    ):
         now = utc_now()
-        shown = Game(game_id=GAME, status=GameStatus.GAME_STATUS_LIVE, **state)
+        shown = game(game_id=GAME, period=period, seconds_left=left)
         shown.observed_time.FromDatetime(now - timedelta(seconds=age))
         published = PublishedGames({GAME: shown})
         published.check(GAME, latest - 0.1, now)
-        with pytest.raises(GameNotInPlay, match="minutes old"):
+        with pytest.raises(GameNotInPlay):
             published.check(GAME, latest + 0.1, now)
 
 

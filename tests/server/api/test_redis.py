@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from dejavu.ops.v1 import cache_service_pb2 as cache_pb
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import AsyncDejavuClient, UnavailableError
 from dejavu_server.api.cache import redis_store
-from dejavu_server.api.cache.redis_store import sealed, unsealed
+from dejavu_server.api.cache.redis_store import sealed
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
 
@@ -83,11 +83,6 @@ async def servers(
         yield made
 
 
-def levels(log: list[MutableMapping[str, Any]]) -> list[str]:
-    """Return the levels of the lines about a Redis that fails."""
-    return [line["log_level"] for line in log if line["event"] == "shared_cache_failed"]
-
-
 async def kept(shared: RedisProcess, number: int) -> None:
     """Wait until Redis has this number of answers: servers do not wait for their writes."""
     async with asyncio.timeout(90):
@@ -130,8 +125,7 @@ async def test_clearing_on_one_server_clears_both(tmp_path: Path, shared: RedisP
     async with servers(tmp_path, shared.url, shared.url) as (one, other):
         await found(one, range(5))
         await found(other, range(5))
-        cleared = await one.client.clear_cache()
-        assert cleared.entries == 5, "those of its own workers"
+        assert (await one.client.clear_cache()).entries == 5, "those of its own workers"
         assert await found(one, range(5)) == 0
         token = shared.client().get("dejavu:cache:token")
         async with asyncio.timeout(90):
@@ -141,40 +135,30 @@ async def test_clearing_on_one_server_clears_both(tmp_path: Path, shared: RedisP
 
 
 @pytest.mark.usefixtures("patient")
-async def test_damaged_and_foreign_entries_count_as_missing(tmp_path: Path, shared: RedisProcess) -> None:
-    changes: list[Callable[[bytes], bytes]] = [
-        lambda _: b"",
-        lambda value: value[:-1],
-        lambda value: value[:50] + bytes([value[50] ^ 1]) + value[51:],
-        lambda _: bytes(200),
-        lambda _: b"\x80\x04garbage of another program",
-    ]
-    async with servers(tmp_path, shared.url, shared.url) as (one, other):
-        answers = [await one.ask(number) for number in range(5)]
-        await kept(shared, 5)
-        client = shared.client()
-        for key, change in zip(shared.entries(), changes, strict=True):
-            client.set(key, change(shared.value(key)), keepttl=True)
-        assert await found(other, range(5)) == 0
-        assert [(await other.ask(n)).point_forecast for n in range(5)] == [answer.point_forecast for answer in answers]
-
-
-@pytest.mark.usefixtures("patient")
-async def test_with_a_secret_nobody_else_can_make_up_or_move_answers(tmp_path: Path, shared: RedisProcess) -> None:
-    secret = tmp_path / "secret"
-    secret.write_bytes(b"sixteen bytes or more")
-    async with servers(tmp_path, shared.url, shared.url, cache_secret=str(secret)) as (one, other):
+@pytest.mark.parametrize("secret", [b"", b"sixteen bytes or more"])
+async def test_damaged_and_foreign_entries_count_as_missing(
+    tmp_path: Path, shared: RedisProcess, secret: bytes
+) -> None:
+    """With a secret, nobody else can make up or move answers."""
+    path = tmp_path / "secret"
+    path.write_bytes(secret)
+    async with servers(tmp_path, shared.url, shared.url, cache_secret=str(path) if secret else "") as (one, other):
         await found(one, range(4))
         await kept(shared, 4)
-        client, keys = shared.client(), shared.entries()
+        keys = shared.entries()
         values = [shared.value(key) for key in keys]
-        for key, value in zip(keys, values[1:] + values[:1], strict=True):  # moved
-            client.set(key, value)
+        changed = [
+            values[0][:-1],
+            values[1][:50] + bytes([values[1][50] ^ 1]) + values[1][51:],
+            b"\x80\x04garbage",
+            b"",
+        ]
+        if secret:
+            changed[2:] = [sealed(b"", keys[2], values[2][32:]), values[0]]
+        for key, value in zip(keys, changed, strict=True):
+            shared.client().set(key, value, keepttl=True)
         assert await found(other, range(4)) == 0
-        assert [(await other.ask(n)).point_forecast for n in range(4)] == [11, 12, 13, 14]
-    forged = sealed(b"", keys[0], values[0][32:])
-    with pytest.raises(ValueError, match="code"):
-        unsealed(secret.read_bytes(), keys[0], forged)
+        assert [(await other.ask(number)).point_forecast for number in range(4)] == [11, 12, 13, 14]
 
 
 @pytest.mark.usefixtures("patient")
@@ -187,7 +171,7 @@ async def test_a_server_answers_without_redis_and_uses_it_again_later(tmp_path: 
                 assert (await server.ask(number)).point_forecast == 11 + number
             await server.until(FAILED)
         lines = [line["event"] for line in log if line["log_level"] in {"warning", "error"}]
-        assert (lines, levels(log)) == (["shared_cache_failed"], ["error"]), "told once, whoever noticed it"
+        assert lines == ["shared_cache_failed"], "told once, whoever noticed it"
         assert await found(server, range(10)) == 10, "what is in memory stays"
         with pytest.raises(UnavailableError) as cleared:
             await server.client.clear_cache(timeout=2)
@@ -211,8 +195,6 @@ async def test_a_redis_without_answers_is_left_alone(tmp_path: Path, shared: Red
 
 
 async def test_a_server_starts_without_the_redis_that_it_is_told(tmp_path: Path) -> None:
-    with capture_logs() as log:
-        async with servers(tmp_path, f"unix://{tmp_path}/none.sock") as (server,):
-            assert (await server.client.get_cache_stats()).shared_state == FAILED
-            assert (await server.ask()) == (await server.ask())
-    assert levels(log) == ["warning"], "it may be about to start"
+    async with servers(tmp_path, f"unix://{tmp_path}/none.sock") as (server,):
+        assert (await server.client.get_cache_stats()).shared_state == FAILED
+        assert (await server.ask()) == (await server.ask())

@@ -11,32 +11,26 @@ import pytest
 from typer.testing import CliRunner
 
 from dejavu_server.cli import serve
-from dejavu_server.cli.options import options
 from dejavu_server.observability import logs
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.worker_process import StartError
 
 
-class FakeSupervisor:
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Replaces the supervisor; stores the settings passed to it."""
 
-    settings: ClassVar[list[Settings]]
-    error: ClassVar[StartError | None]
-
-    def __init__(self, settings: Settings, _launched: object) -> None:
-        self.settings.append(settings)
-
-    async def run(self) -> int:
-        if self.error is not None:
-            raise self.error
-        return 0
-
-
-@pytest.fixture
-def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[FakeSupervisor]:
-    class Supervisor(FakeSupervisor):
+    class Supervisor:
         settings: ClassVar[list[Settings]] = []
-        error = None
+        error: ClassVar[StartError | None] = None
+
+        def __init__(self, settings: Settings, _launched: object) -> None:
+            self.settings.append(settings)
+
+        async def run(self) -> int:
+            if self.error is not None:
+                raise self.error
+            return 0
 
     monkeypatch.setattr(serve, "Supervisor", Supervisor)
     monkeypatch.setattr(logs, "configure", lambda *_: None)
@@ -51,14 +45,11 @@ def run(*args: str, **environment: str) -> Any:
 
 GIVEN: dict[str, dict[str, Any]] = {
     "": {},
-    "--listen 127.0.0.1:1234": {"listen": "127.0.0.1:1234"},
-    "--workers 3 --grace 1.5": {"workers": 3, "grace_seconds": 1.5},
+    "--listen 127.0.0.1:1234 --workers 3 --grace 1.5": {"listen": "127.0.0.1:1234", "workers": 3, "grace_seconds": 1.5},
     "--ledger sqlite:////tmp/x.db --durability power": {"ledger": "sqlite:////tmp/x.db", "durability": "power"},
     "--cache rediss://cache.example:6379/2": {"cache": "rediss://cache.example:6379/2"},
-    "--allow-unfit": {"allow_unfit": True},
-    "--bundle {0}/two --bundle {0}/one": {"bundles": ("two", "one")},
-    "DEJAVU_LISTEN=127.0.0.1:1234 DEJAVU_DURABILITY=power": {"listen": "127.0.0.1:1234", "durability": "power"},
-    "DEJAVU_ALLOW_UNFIT=1 DEJAVU_WORKERS=3": {"allow_unfit": True, "workers": 3},
+    "--bundle {0}/two --bundle {0}/one --allow-unfit": {"bundles": ("two", "one"), "allow_unfit": True},
+    "DEJAVU_LISTEN=127.0.0.1:1234 DEJAVU_ALLOW_UNFIT=1": {"listen": "127.0.0.1:1234", "allow_unfit": True},
     "DEJAVU_ALLOW_UNFIT=0": {"allow_unfit": False},
     "DEJAVU_BUNDLE={0}/two:{0}/one": {"bundles": ("two", "one")},
     # The name of a field is no variable, the command line wins, and an empty variable is none.
@@ -71,7 +62,7 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("given", GIVEN)
-def test_options_are_flags_and_variables(supervisor: type[FakeSupervisor], tmp_path: Path, given: str) -> None:
+def test_options_are_flags_and_variables(supervisor: Any, tmp_path: Path, given: str) -> None:
     expected = dict(GIVEN[given])
     if "bundles" in expected:
         expected["bundles"] = tuple(tmp_path / name for name in expected["bundles"])
@@ -85,42 +76,29 @@ def test_options_are_flags_and_variables(supervisor: type[FakeSupervisor], tmp_p
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "expected"),
+    ("option", "value", "found"),
     [
-        ("--listen", "nonsense", "'nonsense' is not HOST:PORT"),
+        ("--listen", "nonsense", "'nonsense'"),
+        ("--listen", f"127.0.0.1:{'9' * 5000}", "port out of range"),
         ("--workers", "0", "'0'; expected 1 to 64"),
-        ("--workers", "two", "'two'; expected 1 to 64"),
-        ("--listen", f"127.0.0.1:{'9' * 5000}", "port out of range; expected 0 to 65535"),
-        ("--ledger", "/tmp/x.sqlite3", "for this file: sqlite:////tmp/x.sqlite3"),
+        ("--ledger", "/tmp/x.sqlite3", "sqlite:////tmp/x.sqlite3"),
         ("--bundle", "/nowhere/at/all", "/nowhere/at/all"),
         ("--durability", "eternal", "'eternal'"),
         ("DEJAVU_STANDBY", "no", "'no'"),
         ("DEJAVU_HEARTBEAT_SECONDS", "0", "'0'"),
         ("--standby", "off", "No such option"),
-        ("nonsense", "", "No such command"),
     ],
 )
-def test_a_bad_value_names_its_option(supervisor: type[FakeSupervisor], option: str, value: str, expected: str) -> None:
+def test_a_bad_value_names_its_option(supervisor: Any, option: str, value: str, found: str) -> None:
     result = run(**{option: value}) if option.startswith("DEJAVU_") else run(option, value)
     assert (result.exit_code, supervisor.settings) == (2, [])
     said = " ".join(result.output.split())
-    assert option in said
-    assert expected in said
-    assert "Traceback" not in said
+    assert (option in said, found in said, "Traceback" in said) == (True, True, False)
 
 
-def test_a_server_that_cannot_start_exits_with_1(supervisor: type[FakeSupervisor]) -> None:
+def test_a_server_that_cannot_start_exits_with_1(supervisor: Any) -> None:
     supervisor.error = StartError("the port is in use")
     assert run().exit_code == 1
-
-
-def test_the_help_has_every_option_first_the_ten_that_matter_on_two_screens() -> None:
-    shown = run("--help", COLUMNS="80").output
-    assert len(shown.splitlines()) <= 110
-    first, further = (re.findall(r"^  (--[\w-]+)", part, re.MULTILINE) for part in shown.split("Further options:"))
-    assert len(first) == 10
-    flags = [each.flag for each in options().values() if each.flag]
-    assert [*first, *further][: len(flags)] == flags
 
 
 def test_an_interrupt_while_it_loads_is_no_traceback() -> None:
@@ -143,9 +121,7 @@ main()
 def test_without_its_extra_the_command_says_what_to_install() -> None:
     program = "import sys; sys.modules['prometheus_client'] = None; from dejavu_server.cli.main import main; main()"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
-    assert run.returncode == 1
-    install = "pip install 'dejavu-forecast[server]', in a clone: pip install '.[server]'"
-    assert run.stderr == f"dejavu-server needs prometheus_client: {install}\n"
+    assert (run.returncode, "pip install 'dejavu-forecast[server]'" in run.stderr) == (1, True)
 
 
 def test_a_server_that_is_started_without_standard_files_and_its_workers_write_to_nobody() -> None:

@@ -378,9 +378,10 @@ def test_a_list_with_more_or_less_than_was_recorded_is_refused(
     ("condition", "is_set"),
     [
         ("include_replays", False),
+        ("team", True),
         *(
             pytest.param(name, True, marks=pytest.mark.nightly)
-            for name in ("from_date", "team", "elapsed_minutes", "model_version", "min_confidence", "owners_only")
+            for name in ("from_date", "elapsed_minutes", "model_version", "min_confidence", "owners_only")
         ),
     ],
 )

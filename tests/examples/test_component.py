@@ -73,8 +73,8 @@ def test_a_server_that_lacks_it_refuses_the_bundle_and_names_it(bundle: Path, tm
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("gbm = nowhere:Gbm", "component gbm: nowhere:Gbm cannot be imported: No module named 'nowhere'"),
-        ("gbm = dejavu_gbm:Trees", "component gbm: dejavu_gbm:Trees is not a Component whose name is gbm"),
+        ("gbm = nowhere:Gbm", "nowhere:Gbm cannot be imported"),
+        ("gbm = dejavu_gbm:Trees", "is not a Component whose name is gbm"),
         ("other = dejavu_gbm:Gbm", "component gbm is not installed"),
     ],
 )

@@ -193,39 +193,29 @@ def all_commands() -> dict[str, list[str]]:
     return {name: found for name in names if (found := commands(name))}
 
 
-NBA = "reads the NBA's site, which is not reached from everywhere; tests/client and tests/trainer run it on a replay"
-SEASONS = "needs the real seasons, which are not part of the project; the trainer's tests run it on simulated ones"
-STUBS = "test_documents.py runs it, with the generators that are installed"
+NBA = "reads the NBA's site; tests/client and tests/trainer run it on a replay"
+SEASONS = "needs the real seasons; tests/trainer runs it on simulated ones"
+MINUTES = "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer"
 
 ELSEWHERE = {
     r"(pip install|dejavu-dashboard) ": "tests/gateway starts it; test_wheel.py looks at what an installation gets",
     r"(grpcurl -plaintext -d '\{\"model_name\"|curl .*/v2/)": "test_clients_document.py runs them",
-    r"(cat gbm|dejavu-trainer publish bundle --store models --target|dejavu models show challenger$)": (
-        "test_ensemble.py fits and serves the component; publishing is that of docs/training.md"
-    ),
+    r"cat gbm|dejavu-trainer publish bundle --store models --target|dejavu models show chal": "test_component.py",
     r"make ": "runs the tests, or the demo (tests/e2e/test_demo.py), or is run by .ci/run",
     r"dejavu poll( #|$| --metrics-listen)": NBA,
     r"dejavu-trainer fetch ": NBA,
     r"dejavu-trainer .*--data DIR ": SEASONS,
-    r"dejavu-trainer (simulate|fit|evaluate|backtest|compare|import|refresh|retrain) ": (
-        "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer"
-    ),
-    r"dejavu-server (ledger export|--bundle) ": (
-        "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer and "
-        "tests/server/cli on smaller seasons"
-    ),
-    r"(python -m grpc_tools|buf build|proto-loader-gen-types|protoc |npm |GO111MODULE|g\+\+ |OUT/)": (
-        f"{STUBS}; test_node.py, test_programs.py and test_stream_rules.py run the programs"
-    ),
+    r"dejavu-trainer (simulate|fit|evaluate|backtest|compare|import|refresh|retrain) ": MINUTES,
+    r"dejavu-server (ledger export|--bundle) ": MINUTES,
+    r"(python -m grpc_tools|buf build|proto-loader-gen-types|protoc )": "test_documents.py, with what is installed",
+    r"(npm |GO111MODULE|g\+\+ |OUT/)": "test_node.py, test_programs.py and test_stream_rules.py run the programs",
     r"dejavu-server (--listen 127\.0\.0\.1:50051 --workers 4|--model-store) ": "writes to /var/lib",
     r"dejavu-server ledger copy --ledger ": "needs a PostgreSQL server: tests/ledger/copies",
     r"dejavu-server --listen 127\.0\.0\.1:50051 --ledger": "the examples are run on a server of tests/examples",
-    r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2024-11-01$": (
-        "is shown with its output, and run further below"
-    ),
+    r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2024-11-01$": "is run further below",
     r"dejavu notify ?": "tests/cli/test_notify.py runs them with targets of its own",
     r"umask |dejavu-server token |dejavu-server --listen 0\.0\.0\.0:50051 ": (
-        "tests/server/cli/test_token.py and tests/server/access do; they open a port to other machines"
+        "tests/server/access/test_tokens.py and test_access.py; they open a port to other machines"
     ),
 }
 """Commands that no reader below runs → the reason."""

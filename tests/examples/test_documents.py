@@ -153,14 +153,6 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_glossary_has_each_word_that_the_page_explains() -> None:
-    terms = [row[0].lower() for row in rows("docs/glossary.md", "term")]
-    words = re.findall(r'^  \w+: \{ name: "(.+?)",', (ROOT / "gateway/web/src/words.ts").read_text(), re.MULTILINE)
-    assert len(words) > 20
-    parts = [[part.strip().lower() for part in re.split(",| and ", word)] for word in words]
-    assert [word for word in parts if not any(part in term or term in part for part in word for term in terms)] == []
-
-
 LINKED = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
 
 

@@ -58,15 +58,6 @@ def test_nothing_else_is_tried_again(node: str, server: FakeServer, refused: Abo
     assert len(server.of("Predict")) == 1
 
 
-def test_outcomes_and_forecasts_are_printed_in_one_order(node: str, server: FakeServer) -> None:
-    script = [heartbeat("now"), event(1), result(2, differential=-4), Ended()]
-    server.answers("StreamPredictions", script, [result(2), event(3), Silence()])
-    done = run(node, server.target, "stream", "--count", "3")
-    assert (done.returncode, sequences(done)) == (0, ["1", "2", "3"]), done.stderr
-    assert json.loads(done.stdout.splitlines()[1])["differential"] == -4
-    assert server.of("StreamPredictions")[1].request.resume_token == "after-2"
-
-
 def test_an_outcome_that_is_withdrawn_is_not_shown_and_a_late_forecast_is_marked(node: str, server: FakeServer) -> None:
     taken_back, late = result(2, differential=-4, withdrawn=True), event(3)
     late.forecast.late = LATE_REASON_TIME
@@ -76,30 +67,6 @@ def test_an_outcome_that_is_withdrawn_is_not_shown_and_a_late_forecast_is_marked
     assert first.endswith("outcome −4.0 at the half")
     assert second.endswith("outcome withdrawn at the half")
     assert third.endswith("at the half (late: not the current forecast)")
-
-
-SILENT = """
-import { DejavuClient } from "%s";
-const client = new DejavuClient(undefined, { silenceMs: 2000 });
-const stop = new AbortController();
-let seen = false;
-const onLost = (error) => {
-  console.log(String(error));
-  if (seen) stop.abort();
-};
-for await (const event of client.streamPredictions({ onLost, signal: stop.signal })) seen = true;
-client.close();
-"""
-
-
-def test_a_silent_stream_is_considered_dead(node: str, server: FakeServer) -> None:
-    # On a busy machine a connection may time out before its first message: then the next one receives it.
-    server.answers("StreamPredictions", *[[event(1), Silence()]] * 3)
-    program = SILENT % (NODE_PROGRAMS / "dejavu.js").as_uri()
-    done = examples.run(node, "--input-type=module", "-e", program, address=server.target)
-    assert done.returncode == 0, done.stderr
-    assert set(done.stdout.splitlines()) == {"UNAVAILABLE: no message for 2 s"}
-    assert server.of("StreamPredictions")[0].gone.wait(10)
 
 
 def test_calls_and_streams_go_on_with_another_server(node: str, server: FakeServer) -> None:
@@ -135,14 +102,6 @@ def test_a_token_is_not_sent_in_plain_text_to_another_machine(node: str) -> None
     assert done.returncode == 1
     assert "plain text" in done.stderr
     assert SECRET not in done.stderr
-
-
-def test_refused_access_is_reported_by_code_and_reason(node: str, server: FakeServer) -> None:
-    server.tokens = {SECRET: {"Predict"}}
-    done = run(node, server.target, "predict", DEJAVU_TOKEN="djv_another")
-    assert done.stderr.startswith("UNAUTHENTICATED: UNAUTHENTICATED:")
-    done = run(node, server.target, "batch", DEJAVU_TOKEN=SECRET)
-    assert done.stderr.startswith("PERMISSION_DENIED: SCOPE_MISSING:")
 
 
 def test_a_stream_follows_a_rotated_token_and_keeps_the_pause_of_an_overloaded_server(

@@ -19,6 +19,9 @@ Code = grpc.StatusCode
 
 COMPILED = [pytest.param(each, marks=pytest.mark.nightly) for each in ("go", "cpp")]
 in_each = pytest.mark.parametrize("stream_program", ["node", *COMPILED], indirect=True)
+in_each_nightly = pytest.mark.parametrize(
+    "stream_program", [pytest.param("node", marks=pytest.mark.nightly), *COMPILED], indirect=True
+)
 in_go_and_cpp = pytest.mark.parametrize("stream_program", COMPILED, indirect=True)
 
 
@@ -154,7 +157,7 @@ def test_it_resumes_after_a_restart_with_the_token_of_its_file(
     assert tokens(server) == ["", "after-2"]
 
 
-@in_go_and_cpp
+@in_each_nightly
 def test_a_stream_without_a_message_for_a_minute_is_dead(
     stream_program: Sequence[str | Path], server: FakeServer
 ) -> None:

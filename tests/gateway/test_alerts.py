@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.conftest import Site
 from tests.support.processes.gateway import running_gateway
-from tests.support.processes.promtool import expressions, firing, metrics_faults, promtool, scraped_series
+from tests.support.processes.promtool import expressions, firing, promtool, scraped_series
 from tests.support.processes.servers import running_worker
 
 PAGE = {name: query for name, query in expressions().items() if "dejavu_dashboard_" in query}
@@ -38,11 +38,6 @@ def test_an_alert_names_only_what_a_gateway_exports(site: Site, name: str) -> No
     assert named <= exported.keys()
     matched = set(re.findall(r"[{,]\s*(\w+)\s*=", PAGE[name]))
     assert matched <= {label for metric in named for label in exported[metric]} | {"job"}
-
-
-def test_the_metrics_are_named_as_prometheus_wants_them(site: Site) -> None:
-    site.get("/api/status")
-    assert metrics_faults(site.get("/metrics").text) == ""
 
 
 def test_an_alert_fires_when_the_server_of_a_gateway_is_gone(tmp_path: Path, stack: ExitStack) -> None:

@@ -85,7 +85,6 @@ def test_the_document_has_every_route(site: Site) -> None:
         ("/api/games", "/api/games"),
         ("/api/games?date=2024-05-06", "/api/games"),
         (f"/api/games/{game(0)}", "/api/games/{gameId}"),
-        ("/openapi.json", "/openapi.json"),
     ],
 )
 def test_every_answer_has_the_form_that_is_described(
@@ -105,8 +104,6 @@ def test_every_answer_has_the_form_that_is_described(
         ("/api/games/12", 400, "INVALID_ARGUMENT"),
         ("/api/games?date=2024-02-30", 400, "INVALID_ARGUMENT"),
         ("/api/games?date=0001-01-01", 400, "INVALID_ARGUMENT"),
-        ("/api/games?date=2024-W01-1", 400, "INVALID_ARGUMENT"),
-        ("/api/games?date=20240506", 400, "INVALID_ARGUMENT"),
         ("/api/scorecard?modelVersion=none&team=XXX", 400, "INVALID_ARGUMENT"),
         ("/api/leaderboard?horizon=HORIZON_FINAL", 400, "INVALID_ARGUMENT"),
         ("/api/predictions?modelVersion=a&modelVersion=b", 400, "INVALID_ARGUMENT"),
@@ -140,8 +137,6 @@ def test_numbers_are_those_of_the_rpcs(site: Site) -> None:
         for path, call in calls.items():
             answer, expected = site.get(path).json(), as_dict(call(client))
             assert answer.get("scorecard", answer) == expected
-        [model] = client.list_models()
-        assert site.get("/api/models").json()["models"][0]["version"] == model.version
         listed = [
             as_dict(each)
             for each in client.list_predictions(
@@ -167,19 +162,14 @@ def test_a_day_has_its_games_with_the_newest_forecasts_outcomes_and_neighbours(s
     assert [each["gameId"] for each in day["games"]] == [game(number) for number in range(GAMES)]
     assert day["resumeToken"], "a stream goes on from here"
     first, second, *_ = day["games"]
-    assert first["newest"]["final"]["forecast"]["distribution"] == [], "the board draws no distribution"
     assert first["newest"]["half"] is None
     assert first["newest"]["final"]["forecast"]["elapsedMinutes"] == max(MINUTES)
     assert (first["homeTeam"], first["awayTeam"], first["forecasts"]) == ("BOS", "LAL", len(MINUTES))
     assert [each["differential"] for each in first["outcomes"]] == [OUTCOME]
     assert second["outcomes"] == []
     before = today - timedelta(days=40)
-    assert site.get(f"/api/games?date={before}").json() == {
-        "date": str(before),
-        "games": [],
-        "dates": {"previous": None, "next": str(today)},
-        "resumeToken": "",
-    }
+    empty = site.get(f"/api/games?date={before}").json()
+    assert (empty["games"], empty["dates"]) == ([], {"previous": None, "next": str(today)})
     assert site.get(f"/api/games?date={today + timedelta(days=1)}").json()["dates"]["previous"] == str(today)
 
 

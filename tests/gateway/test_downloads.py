@@ -52,19 +52,10 @@ def test_parquet_has_the_same_forecasts_and_columns(site: Site) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("pageSize=5", "pageSize"),
-        ("pageToken=a", "pageToken"),
-        ("returnExplanation=true", "returnExplanation"),
-        ("nothing=1", "nothing"),
-    ],
-)
-def test_what_a_file_does_not_have_is_refused_by_name(site: Site, kind: str, query: str, field: str) -> None:
-    answer = site.get(f"/api/predictions.{kind}?{query}")
+def test_what_a_file_does_not_have_is_refused_by_name(site: Site, kind: str) -> None:
+    answer = site.get(f"/api/predictions.{kind}?pageSize=5")
     assert answer.status_code == 400
-    assert [each["field"] for each in answer.json()["error"]["fields"]] == [field]
+    assert [each["field"] for each in answer.json()["error"]["fields"]] == ["pageSize"]
 
 
 @pytest.mark.nightly

@@ -17,7 +17,12 @@ from dejavu_common.clock import game_day, utc_now
 from dejavu_gateway.live.games import LiveGames
 
 TODAY, PAST, EARLIER = game_day(utc_now()), date(2024, 1, 15), date(2023, 12, 23)
+
+
 REAL, REPLAYED, NEXT, OLD = "0022600001", "9912670814", "9912670815", "9912670001"
+
+TODAY, PAST = game_day(utc_now()), date(2024, 1, 15)
+REPLAYED, NEXT = "9912670814", "9912670815"
 
 
 def state(game_id: str, *, hours: int = 0, home: str = "BOS", away: str = "LAL") -> Game:

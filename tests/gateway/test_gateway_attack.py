@@ -199,16 +199,3 @@ async def test_a_browser_with_its_share_stays_and_one_that_makes_room_comes_back
         assert not [reader for reader in kept if reader.at_eof()]
     delays = [int(each) for each in re.findall(rb"retry: ([0-9]+)", bytes(attack.said))]
     assert [each for each in delays if 5000 <= each <= 15000], delays
-
-
-async def test_a_program_whose_place_another_one_got_is_told_to_try_again_later(attacked: SpawnedServer) -> None:
-    from websockets.asyncio.client import connect
-
-    address = Address.parse(attacked.address)
-    async with connect(f"ws://{address}/api/ws", local_addr=("127.3.0.1", 0)) as program:
-        await program.recv()
-        async with attackers(address, STREAMS, 1):
-            async with asyncio.timeout(60):
-                await program.wait_closed()
-    assert program.close_code == 1013
-    assert "connect again in" in str(program.close_reason)

@@ -100,6 +100,9 @@ def test_a_program_may_leave_the_type_of_its_body_out_and_a_page_may_not(site: S
         assert (answer.status_code, list(answer.json())) == (415, ["error"])
 
 
+BINARY_INPUT = {"inputs": [{**tensor("pattern", [1]), "parameters": {"binary_data_size": 8}}]}
+
+
 def binary_output(value: Any) -> dict[str, Any]:
     return {**BODY, "outputs": [{"name": "point", "parameters": {"binary_data": value}}]}
 
@@ -109,49 +112,19 @@ def binary_output(value: Any) -> dict[str, Any]:
     [
         ("/v2/models/resnet/infer", BODY, 404, "'resnet'; expected dejavu"),
         ("/v2/models/dejavu/versions/7/infer", BODY, 404, "model_version: '7'"),
-        (INFER, [], 400, "body: []; expected an object"),
         (INFER, {}, 400, "'inputs' is missing; expected an object with inputs"),
-        (INFER, {"inputs": [], "x": 1}, 400, "'x' is unknown"),
-        (INFER, {"inputs": [{}]}, 400, "inputs[0]: 'name' is missing"),
         (INFER, {"inputs": [tensor("pattern", [[1, 2]], "FP16")]}, 400, "inputs[0].datatype: 'FP16'; expected one of"),
-        (
-            INFER,
-            {"inputs": [tensor("pattern", [1], shape=[1.5])]},
-            400,
-            "inputs[0].shape: a list; expected whole numbers",
-        ),
-        (
-            INFER,
-            {"inputs": [tensor("pattern", [[1, 2], [3]], shape=[2, 2])]},
-            400,
-            "the nesting does not match shape [2, 2]",
-        ),
-        (
-            INFER,
-            {"inputs": [tensor("pattern", [[1, 2]], shape=[2, 1])]},
-            400,
-            "the nesting does not match shape [2, 1]",
-        ),
-        (
-            INFER,
-            {"inputs": [tensor("pattern", [1, "2"], shape=[1, 2])]},
-            400,
-            "inputs[0].data[1]: '2'; expected a value of datatype FP64 (FP: a number",
-        ),
+        (INFER, {"inputs": [tensor("pattern", [1], shape=[1.5])]}, 400, "inputs[0].shape: a list; expected whole"),
+        (INFER, {"inputs": [tensor("pattern", [[1, 2], [3]], shape=[2, 2])]}, 400, "does not match shape [2, 2]"),
+        (INFER, {"inputs": [tensor("pattern", [[1, 2]], shape=[2, 1])]}, 400, "does not match shape [2, 1]"),
+        (INFER, {"inputs": [tensor("pattern", [1, "2"], shape=[1, 2])]}, 400, "inputs[0].data[1]: '2'; expected"),
         (INFER, {"inputs": [tensor("pattern", [1.5], "INT8", [1, 1])]}, 400, "1.5; expected a value of datatype INT8"),
         (INFER, {**BODY, "parameters": {"alpha": 7}}, 400, "parameters.alpha: 7.0"),
-        (INFER, {**BODY, "parameters": {"alpha": []}}, 400, "parameters.'alpha': []; expected a number, a text"),
         (INFER, {**BODY, "parameters": {"binary_data_output": True}}, 400, "binary tensor data extension"),
         (INFER, binary_output(True), 400, "outputs[0].parameters.binary_data: the binary tensor data extension"),
-        (
-            INFER,
-            {"inputs": [{**tensor("pattern", [1]), "parameters": {"binary_data_size": 8}}]},
-            400,
-            "inputs[0].parameters.binary_data_size: the binary tensor data extension",
-        ),
+        (INFER, BINARY_INPUT, 400, "inputs[0].parameters.binary_data_size: the binary tensor data extension"),
         (INFER, {"inputs": [tensor("pattern", [[0] * 300_000] * 2)]}, 413, "larger than 393216 bytes"),
         ("/v2/models/dejavu", {}, 405, "POST is not allowed here"),
-        ("/v2/models/dejavu/generate", {}, 404, "nothing at this path"),
     ],
 )
 def test_a_refusal_is_a_text_that_says_what_was_expected(

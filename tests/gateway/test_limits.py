@@ -35,18 +35,8 @@ def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     web = tmp_path_factory.mktemp("web")
     (web / "large.txt").write_bytes(b"x" * 400_000)  # more than the kernel takes of an answer
     with running_worker(tmp_path_factory.mktemp("server")) as server:
-        limits = (
-            "--web",
-            str(web),
-            "--stalled-seconds",
-            "1",
-            "--max-streams-per-address",
-            "2",
-            "--trusted-proxy",
-            "127.0.0.2/31",
-            "--host",
-            "Dejavu.example",
-        )
+        named = ("--trusted-proxy", "127.0.0.2/31", "--host", "Dejavu.example")
+        limits = ("--web", str(web), "--stalled-seconds", "1", "--max-streams-per-address", "2", *named)
         with running_gateway(server, *limits) as gateway:
             yield Site(server, gateway.address)
 
@@ -141,12 +131,6 @@ def test_work_ends_with_the_browser_that_asked_for_it() -> None:
             second.close()
             assert history.gone.wait(60)
             wait_for_count(site, 'endpoint="/api/games/{gameId}",status="499"', 2)
-
-
-def test_the_board_is_made_before_a_browser_asks_for_it() -> None:
-    with FakeServer() as server, spawned_gateway("--target", server.target):
-        while server.next_call(60).method != "ListPredictions":
-            pass  # nobody has asked
 
 
 WHAT_IF = '{{"requests": [{{"pattern": [{}]}}]}}'
@@ -265,15 +249,7 @@ def wait_for_count(site: Site, labels: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("localhost", 200),
-        ("127.0.0.1:8080", 200),
-        ("[::1]:8080", 200),
-        ("dejavu.EXAMPLE", 200),
-        ("attacker.example", 421),
-        ("", 421),
-    ],
+    ("host", "status"), [("localhost", 200), ("dejavu.EXAMPLE", 200), ("attacker.example", 421), ("", 421)]
 )
 def test_only_known_hosts_are_answered(tight: Site, host: str, status: int) -> None:
     """A page of another site whose name points to this machine must not read the answers."""
@@ -307,18 +283,9 @@ def test_an_origin_is_scheme_name_and_port(origin: str, host: str, scheme: str, 
     assert is_same_origin(origin, host, scheme) is same
 
 
-@pytest.mark.parametrize(
-    ("address", "share"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("", ""),
-    ],
-)
-def test_all_addresses_of_one_customer_count_as_one(address: str, share: str) -> None:
-    assert share_of(address) == share
+def test_all_addresses_of_one_customer_count_as_one() -> None:
+    assert share_of("2001:db8:1:2:3:4:5:6") == "2001:db8:1:2::/64" == share_of("2001:db8:1:2::9")
+    assert share_of("::ffff:192.0.2.1") == "192.0.2.1"
 
 
 def test_sizes_are_limited(site: Site) -> None:
@@ -361,12 +328,8 @@ def test_a_gateway_that_others_reach_warns() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("--web", "none"), "is not a folder"),
-        (("--listen", "x"), "is not HOST:PORT"),
         (("--trusted-proxy", "proxy.example"), "does not appear to be an IPv4 or IPv6 network"),
         *((("--allow-origin", each), "is no origin") for each in ("https://x/y", "ftp://x", "null", "https://u@x")),
-        (("--token-file", "none"), "cannot read"),
-        (("--log-level", "loud"), "'loud' is not one of 'debug', 'info', 'warning', 'error'"),
         (("--max-connections", "0"), "greater than or equal to 1"),
     ],
 )

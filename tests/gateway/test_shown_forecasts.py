@@ -131,11 +131,9 @@ def newest(
     [
         (newest(47), 1, "DET wins 67 %"),
         (newest(47), 6, "no forecast"),
-        (newest(47), 6, "last minute or overtime"),
         (newest(47), 180, "no outcome reported"),
         (newest(46), 6, "DET wins 67 %"),
         (newest(30), 180, "no outcome reported"),
-        (newest(47), None, "DET wins 67 %"),
         (newest(18, 0.998), 1, "DET wins &gt;99 %"),
         (newest(47, outcome=Outcome(differential=3, overtimes=1)), 30, "final/OT DET +3"),
         (newest(47, outcome=Outcome(differential=3, overtimes=0)), 30, "final DET +3<"),

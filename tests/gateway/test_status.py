@@ -26,7 +26,6 @@ def board_of(changes: list[StatusReport] | None = None, now: float = 100.0) -> S
         (UP, UP, True, StatusReason.OK, True, True),
         (None, None, None, StatusReason.SERVER_GONE, False, False),
         (GONE, GONE, GONE, StatusReason.SERVER_GONE, False, False),
-        (DOWN, DOWN, GONE, StatusReason.SERVER_GONE, False, False),
         (UP, DOWN, GONE, StatusReason.LEDGER_BROKEN, True, False),
         (UP, GONE, True, StatusReason.SERVER_GONE, False, True),
         (UP, UP, GONE, StatusReason.STREAM_BROKEN, True, False),
@@ -71,12 +70,3 @@ def test_each_change_is_reported_once() -> None:
     board.update(stream=True, heard=100.0)
     assert [each.reason.value for each in changes] == ["OK", "STREAM_BROKEN", "OK"]
     assert changes[0].since < changes[2].since
-
-
-def test_before_the_stream_was_tried_the_health_of_the_server_alone_changes_nothing() -> None:
-    changes = list[StatusReport]()
-    board = board_of(changes)
-    board.update(server=UP, ledger=UP)
-    assert (board.report.message, board.report.serving) == ("The server has not been reached yet.", False)
-    board.update(stream=True, heard=100.0)
-    assert [each.reason.value for each in changes] == ["OK"]

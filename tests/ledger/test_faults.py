@@ -99,13 +99,6 @@ async def test_a_read_of_what_took_the_ledgers_place_says_so(ledger: Ledger, tmp
         await ledger.read_after(0, 10)
 
 
-async def test_a_probe_changes_nothing(ledger: Ledger, url: str) -> None:
-    await ledger.commit([issued()])
-    before = verify(url)
-    await ledger.probe(thorough=True)
-    assert verify(url) == before
-
-
 async def test_a_lock_that_another_process_holds_is_waited_for_and_told(ledger: Ledger, tmp_path: Path) -> None:
     release = locked(tmp_path / "ledger.db")
     with pytest.raises(LedgerUnavailable, match="locked by another process for too long"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.issued_forecasts import issued, recorded
-from tests.support.builders.outcomes import MARKET, answered, asked, outcome
+from tests.support.builders.outcomes import MARKET, answered, asked
 from tests.support.builders.record_book import (
     EVENING,
     FINAL,
@@ -44,7 +44,6 @@ REPORTS: dict[str, tuple[list[tuple[dict[str, Any] | None, int]], dict[str, Any]
     "a repeated report": ([({}, 0), ({}, 0)], {"differential": 3}),
     "another differential, also corrected back": ([({}, 0), ({"differential": 4}, 1), ({}, 2)], {"differential": 3}),
     "teams left out, and added": ([({"teams": NAMELESS}, 0), ({}, 1), ({"teams": NAMELESS}, 1)], {"home_team": "BKN"}),
-    "a correction without teams": ([({}, 0), ({"differential": 4, "teams": NAMELESS}, 1)], {"home_team": "BKN"}),
     "a total left out, added and corrected":
         ([({}, 0), ({"total_points": 201}, 1), ({}, 1), ({"total_points": 203}, 2)], {"total_points": 203}),
     "overtimes alone": ([({"overtimes": 2}, 0), ({}, 0), ({"overtimes": 1}, 0)], {"overtimes": 2}),
@@ -60,7 +59,6 @@ REPORTS: dict[str, tuple[list[tuple[dict[str, Any] | None, int]], dict[str, Any]
     "another time after a withdrawal":
         ([({"seen": FIRST_TIME}, 0), (None, 1), ({"seen": SECOND_TIME}, 2)], {"observed_time": SECOND_TIME}),
     "a withdrawal, also repeated": ([({}, 0), (None, 1), (None, 1)], {"withdrawn": True, "differential": 3}),
-    "the same report after a withdrawal": ([({}, 0), (None, 1), ({}, 2)], {"withdrawn": False}),
 }  # fmt: skip
 """Reports of an outcome, None for its withdrawal, each with the revision that answers it → the last answer."""
 
@@ -172,21 +170,6 @@ def test_a_caller_revises_an_outcome_so_often_and_others_can_correct_it_then(boo
         book.withdraw(GAME, FINAL)
     corrected = revise(9, recorded_by="token:operator")
     assert (corrected.differential, corrected.revision) == (9, MAX_REVISIONS + 2)
-
-
-async def test_an_outcome_gets_the_next_place_and_settles_every_forecast_of_its_game_and_horizon(
-    ledger: Ledger,
-) -> None:
-    other = issued(horizon=FINAL)
-    await recorded(ledger, issued(pattern=(1.0, 2.0)), issued(pattern=(1.0, 4.0)), issued(alpha=0.1), other)
-    before = datetime.now(UTC)
-    stored, count = await ledger.record_outcome(given := outcome(3, observed_time=before - timedelta(minutes=2)))
-    assert before <= stored.recorded_time <= datetime.now(UTC)
-    assert stored == replace(given, sequence=5, revision=0, recorded_time=stored.recorded_time)
-    assert count == 3
-    withdrawal, count = await ledger.withdraw_outcome(given.game_id, HALF)
-    assert count == 3
-    assert await ledger.read_after(4, 10) == [stored, withdrawal]
 
 
 async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_says_so(ledger: Ledger, url: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import structlog
 from tests.support.builders.issued_forecasts import game, issued, recorded
-from tests.support.builders.outcomes import outcome
 from tests.support.processes.ledger_writer import Writer
 
 from dejavu_common.tasks import give_way
@@ -22,7 +21,6 @@ from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.ledger import FEW
 from dejavu_ledger.records import IssuedForecast
-from dejavu_models.results import Failed
 from dejavu_server.limits import Caller
 
 
@@ -34,13 +32,6 @@ def added(connection: Connection, place: int) -> int:
 def count(connection: Connection) -> int:
     found: int = sql.value(connection, "SELECT count(*) FROM snapshots")
     return found
-
-
-async def test_what_is_no_forecast_of_a_game_is_refused_and_nothing_is_recorded(ledger: Ledger) -> None:
-    with pytest.raises(ValueError, match="without a game"):
-        await ledger.commit([issued(), issued("")])
-    assert await ledger.commit([]) == []
-    assert (await ledger.position()).sequence == 0
 
 
 class HeldBackend(SqliteBackend):
@@ -127,25 +118,6 @@ async def test_closing_commits_what_waits_and_refuses_the_rest(url: str) -> None
             await refused
     await ledger.close()
     assert verify(url).sequence == 20
-
-
-async def test_reports_and_writes_that_wait_with_forecasts_keep_their_order(ledger: Ledger) -> None:
-    # One forecast a call: a call of several may give way before it waits for the writer.
-    [first], (half, halves), [late], [last] = await asyncio.gather(
-        recorded(ledger, issued(game(1))),
-        ledger.record_outcome(outcome(3, game(1))),
-        ledger.commit([issued(game(1), alpha=0.1)]),
-        recorded(ledger, issued(game(3))),
-    )
-    assert [first.sequence, half.sequence, halves, last.sequence] == [1, 2, 1, 3]
-    assert isinstance(late, Failed)
-    newest = "SELECT max(sequence) FROM entries"
-    _, seen, _ = await asyncio.gather(
-        ledger.commit([issued(game(4))]),
-        ledger.write(lambda connection: sql.value(connection, newest)),
-        ledger.commit([issued(game(5))]),
-    )
-    assert seen == 4
 
 
 async def test_neither_forecasts_nor_changes_wait_behind_the_many_changes_of_another_caller(ledger: Ledger) -> None:

@@ -32,23 +32,6 @@ def test_the_page_has_no_inline_script_and_one_style_that_asks_for_nothing() -> 
     assert not re.search(r"\sstyle=|\son\w+=", index)
 
 
-def test_nothing_that_is_painted_first_waits_for_a_script() -> None:
-    scripts = re.findall(r"<script[^>]*>", (DIST / "index.html").read_text())
-    assert scripts
-    assert all('type="module"' in each and 'fetchpriority="low"' in each for each in scripts)
-
-
-def test_the_head_of_the_page_is_there_before_its_script() -> None:
-    index = (DIST / "index.html").read_text()
-    assert re.findall(r'<a href="([^"]+)">', index) == ["/", "/record", "/what-if", "/overlay", "/system", "/help"]
-
-
-def test_the_dark_theme_holds_before_the_script_has_chosen_one() -> None:
-    style = (DIST / "index.html").read_text()
-    [chosen] = re.findall(r":root\[data-theme=dark\]\{([^}]*)\}", style)
-    assert f"@media (prefers-color-scheme:dark){{:root:not([data-theme]){{{chosen}}}}}" in style
-
-
 def test_the_page_names_no_other_host() -> None:
     named = {host for path in FILES for host in re.findall(rb"https?://([\w.-]+)", path.read_bytes())}
     assert named <= {b"www.w3.org"}  # names of SVG and MathML, which nobody asks

@@ -129,13 +129,6 @@ def test_a_challenger_is_shown_with_what_is_known_of_it(challenged_tab: Tab, cha
         assert not opened.errors
 
 
-def test_the_tables_of_models_fit_a_phone(challenged_tab: Tab) -> None:
-    challenged_tab.page.set_viewport_size({"width": 390, "height": 844})
-    challenged_tab.open("/models", '.table-scroll[aria-label="Who changed what, and when"]')
-    for table in challenged_tab.page.locator(".table-scroll").all():
-        assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
-
-
 def test_the_champion_is_compared_with_persistence(challenged_tab: Tab, challenged: ChallengedServer) -> None:
     opened = challenged_tab
     with DejavuClient(challenged.server) as client:

@@ -82,24 +82,6 @@ def violations(opened: Tab) -> dict[str, list[str]]:
     return {each["id"]: [node["html"][:200] for node in each["nodes"]] for each in found}
 
 
-def test_similar_games_and_the_table_of_what_moved_the_forecast_fit_a_phone(opened: Tab) -> None:
-    opened.page.set_viewport_size({"width": 340, "height": 700})
-    opened.open(f"/game/{IN_PLAY}", ".dejavu button")
-    assert "Changed by" in opened.page.locator(".figure > .table-scroll").inner_text()
-    for part in (".figure > .table-scroll", ".dejavu", ".dejavu-list"):
-        assert opened.page.locator(part).evaluate("each => each.scrollWidth <= each.clientWidth"), part
-
-
-def test_a_phone_shows_four_games_a_screen_and_no_table_of_the_system_is_cut(opened: Tab) -> None:
-    opened.page.set_viewport_size({"width": 390, "height": 844})
-    opened.open("/", f'[data-game="{IN_PLAY}"]')
-    for card in opened.page.locator(".game-card").all():
-        assert card.evaluate("each => each.offsetHeight") <= 844 / 6
-    opened.open("/system", ".whole table")
-    for table in opened.page.locator(".table-scroll").all():
-        assert table.evaluate("each => each.scrollWidth <= each.clientWidth && each.scrollHeight <= each.clientHeight")
-
-
 def test_a_word_leads_to_its_sentence(opened: Tab) -> None:
     opened.open("/record", ".stats .word")
     opened.page.get_by_role("link", name="CRPS").first.click()
@@ -142,16 +124,6 @@ def test_a_chart_is_read_with_pointer_finger_and_arrow_keys(browser: Browser, ev
         assert not opened.errors
 
 
-def test_similar_games_are_drawn_as_they_went_from_the_stream_if_it_has_them(opened: Tab) -> None:
-    asked: list[str] = []
-    opened.page.on("request", lambda request: asked.append(request.url))
-    opened.open(f"/game/{IN_PLAY}", COURSES)
-    assert not any("/api/predictions/" in url for url in asked)
-    with opened.page.expect_response(lambda answer: "/api/predictions/" in answer.url):
-        opened.open(f"/game/{IN_PLAY}?minute=12", COURSES)
-    assert not opened.errors
-
-
 def test_a_past_game_is_named_where_it_is_pointed_at_and_told_where_it_is_chosen(opened: Tab) -> None:
     opened.open(f"/game/{IN_PLAY}", COURSES)
     rows = opened.page.locator(".dejavu-list button")
@@ -178,38 +150,8 @@ def test_a_past_game_is_named_where_it_is_pointed_at_and_told_where_it_is_chosen
         assert opened.page.locator(".readout").first.inner_text().split(" · ")[0] in names
 
 
-def test_a_what_if_is_told_which_game_it_is_like(opened: Tab) -> None:
-    opened.open("/what-if?pattern=2,4,3,5,7,6", COURSES)
-    assert "After minute 6 " in opened.page.locator(".dejavu-story").inner_text()
-
-
 COURSES = ".courses .course:not([data-own])"
 """Courses of past games."""
-
-BAND_ROWS = """() => {
-  // Rows of the plot in which the outermost band is painted, right of the shown minute.
-  const over = document.querySelector(".chart .u-over").getBoundingClientRect();
-  const canvas = document.querySelector(".chart canvas");
-  const box = canvas.getBoundingClientRect();
-  const ratio = canvas.width / box.width;
-  const x = Math.round((over.right - box.left - over.width * 0.05) * ratio);
-  const top = Math.round((over.top - box.top) * ratio), height = Math.round(over.height * ratio);
-  const column = canvas.getContext("2d").getImageData(x, top, 1, height).data;
-  const rows = [];
-  for (let y = 0; y < height; y++) {
-    const [r, g, b, a] = column.slice(4 * y, 4 * y + 4);
-    if (a && g - r > 8) rows.push(y); // the band is green, grid and axes are grey
-  }
-  return [rows[0], rows.at(-1), height];
-}"""
-
-
-def test_the_axis_holds_the_outer_band(opened: Tab) -> None:
-    for minute in MINUTES:
-        opened.open(f"/game/{IN_PLAY}?minute={minute}", ".chart canvas")
-        first, last, height = opened.page.evaluate(BAND_ROWS)
-        assert 0 < first < last < height - 1
-        assert last - first > 0.2 * height
 
 
 def test_a_chart_has_its_table(opened: Tab) -> None:
@@ -232,77 +174,3 @@ def test_a_link_to_a_moment_shows_it_and_the_keyboard_moves_on(opened: Tab) -> N
     opened.page.keyboard.press("End")  # the newest minute is followed
     assert text.inner_text().startswith("After minute 22")
     assert opened.page.url.endswith(f"/game/{IN_PLAY}")
-
-
-def test_an_evening_before_is_reached_by_its_date_and_left_by_the_way_back(opened: Tab) -> None:
-    opened.open("/", ".game-card")
-    opened.open("/?date=2024-10-22", ".pending")
-    assert "Tuesday, October 22, 2024" in opened.page.locator(".page-head").inner_text()
-    assert not opened.page.locator(".game-card").count()
-    opened.page.get_by_role("link", name="To tonight").click()
-    opened.page.wait_for_selector(".game-card")
-    opened.page.go_back()
-    opened.page.wait_for_selector(".game-card", state="detached")
-
-
-def test_the_first_tab_stop_skips_to_the_content(opened: Tab) -> None:
-    opened.open("/", ".game-card")
-    opened.page.keyboard.press("Tab")
-    assert _focused(opened) == "Skip to the content"
-    opened.page.keyboard.press("Enter")
-    assert opened.page.evaluate("document.activeElement.id") == "content"
-
-
-def _focused(opened: Tab) -> str:
-    return str(opened.page.evaluate("document.activeElement.innerText"))
-
-
-@pytest.mark.nightly
-def test_the_theme_can_be_chosen_and_stays(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin, color_scheme="light") as opened:
-        opened.open("/", ".game-card")
-        light = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
-        opened.page.get_by_role("button", name="Use dark colors").click()
-        dark = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert dark != light
-        opened.open("/system", ".model")
-        assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
-
-
-CLIPPED = "each => each.scrollHeight > each.clientHeight + 1 || each.scrollWidth > each.clientWidth + 1"
-
-
-@pytest.mark.nightly
-def test_paper_has_every_chart_and_whole_tables_in_light_colors(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin, color_scheme="dark", viewport={"width": 700, "height": 800}) as opened:
-        page = opened.page
-        with page.expect_response(lambda answer: "/assets/library-" in answer.url):
-            opened.open(f"/game/{OVER}?minute=12", ".chart canvas")
-        charts = page.locator(".chart")
-        assert charts.count() == 3
-        page.locator(".figure").first.get_by_role("button", name="Show as table").click()
-        page.emulate_media(media="print")
-        page.locator(".chart canvas").nth(2).wait_for()
-        page.locator("html[data-theme=light]").wait_for()
-        for place in range(3):
-            assert charts.nth(place).locator("canvas").evaluate(COLORS) > 20
-        rows = page.locator(".figure").first.locator("tbody tr")
-        assert rows.count() == 2 * len(MINUTES)
-        assert not any(table.evaluate(CLIPPED) for table in page.locator(".table-scroll").all())
-        assert not page.get_by_role("button", name="Hide table").is_visible()
-        page.emulate_media(media="screen")
-        page.locator("html[data-theme=dark]").wait_for()
-
-
-def test_printing_draws_before_the_paper_is_made(opened: Tab) -> None:
-    """A program that prints has no time to wait between the event and the paper."""
-    opened.page.set_viewport_size({"width": 700, "height": 800})
-    opened.open(f"/game/{OVER}?minute=12", ".chart canvas")
-    drawn = opened.page.evaluate(
-        """async () => {
-          dispatchEvent(new Event("beforeprint"));
-          await null; // the library draws in a microtask
-          return document.querySelectorAll(".chart canvas").length;
-        }"""
-    )
-    assert drawn == 3

@@ -23,11 +23,6 @@ from dejavu_client import FINAL, DejavuClient
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
 
-SKEWED_CLOCK = """
-const now = Date.now.bind(Date);
-Date.now = () => now() + 10 * 60 * 1000;
-"""
-
 
 HIDING = """
 window.hidden = false;
@@ -86,6 +81,12 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
 
 SILENCED, HIDDEN = "9900000011", "9900000012"
 """Games of their own: a game's minutes only rise, in whichever order tests run."""
+
+
+SKEWED_CLOCK = """
+const now = Date.now.bind(Date);
+Date.now = () => now() + 10 * 60 * 1000;
+"""
 
 
 def test_a_tab_that_nobody_sees_resumes_where_it_was(browser: Browser, evening: Evening) -> None:

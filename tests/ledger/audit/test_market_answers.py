@@ -140,9 +140,7 @@ def teams(deviation: float) -> tuple[TeamKnowledge, TeamKnowledge]:
 RATED: dict[str, Any] = {"ratings_date": date(2023, 6, 12), "expected_margin": 1.5}
 WHAT_IS_KNOWN: list[tuple[dict[str, Any], float | None, str]] = [
     (RATED, MARGIN, ""),
-    (RATED | {"expected_margin": None}, MARGIN, "by the forecast they are known too little"),
     ({"expected_margin": None}, None, "by the forecast they are known too little"),  # no teams and no margin
-    (RATED, -8.0, ""),
     (RATED, 1.0, "it would stake at about the line or price of the given margin, the forecast's only information"),
     (RATED | {"teams_known": teams(DECEMBER_DEVIATION)}, MARGIN - 8.5, ""),
     (RATED | {"teams_known": teams(2.56)}, MARGIN - 8.5, "by the forecast they are known too little"),

@@ -115,7 +115,7 @@ def test_a_copy_goes_on_behind_its_newest_entry_until_it_has_what_is_recorded_me
     assert content(other) == content(file_url(source))
 
 
-@pytest.mark.parametrize("there", [0, 1, 3])
+@pytest.mark.parametrize("there", [0, 3])
 def test_a_ledger_that_holds_something_else_is_refused_and_stays_as_it_was(
     source: Path, tmp_path: Path, there: int
 ) -> None:
@@ -141,8 +141,6 @@ def test_a_ledger_that_holds_something_else_is_refused_and_stays_as_it_was(
     ("statement", "where"),
     [
         ("UPDATE forecasts SET confidence = 0.9 WHERE sequence = 1", "entry 1: the row in forecasts"),
-        ("DELETE FROM forecasts WHERE sequence = 1", "entry 1: the row in forecasts"),
-        ("UPDATE entries SET canonical = canonical || ' ' WHERE sequence = 12", "entry 12"),
         ("DELETE FROM entries WHERE sequence = 12", "entry 13"),
     ],
 )

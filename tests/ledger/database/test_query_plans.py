@@ -77,12 +77,6 @@ class Traced(SqliteBackend):
         with closing(sqlite3.connect(self.path)) as database:
             return [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}")]
 
-    def taken(self, words: str) -> str:
-        """Return the one statement with some words, and forget all."""
-        [found] = {each for each in self.statements if words in each}
-        self.statements.clear()
-        return found
-
 
 @pytest.fixture
 def traced(tmp_path: Path) -> Traced:
@@ -144,21 +138,6 @@ async def test_revisions_of_a_key_are_walked_once_though_all_are_late(ledger: Le
         for query in (each for each in other.statements if "canonical" in each and "SELECT" in each):
             connection.execute(query).fetchall()
     assert sum(steps) < 100 * 2 * number
-
-
-async def test_of_many_games_only_the_entries_of_a_page_are_read(ledger: Ledger, traced: Traced) -> None:
-    await ledger.commit([issued(game(n)) for n in range(20)])
-    games = [game(n) for n in range(3, 18)]
-    traced.statements.clear()
-    page = await ledger.read(partial(store.read_after, sequence=5, limit=4, game_ids=games))
-    assert [each.sequence for each in page] == [6, 7, 8, 9]
-    steps = traced.plan(traced.taken("UNION ALL"))
-    texts_read = next(
-        index
-        for index, step in enumerate(steps)
-        if step.startswith(("SEARCH entries", "SEARCH e ")) and "rowid" in step
-    )
-    assert "USE TEMP B-TREE FOR ORDER BY" in steps[:texts_read], f"they are sorted before their texts are read: {steps}"
 
 
 TODAY = game_day(EVENING).toordinal()

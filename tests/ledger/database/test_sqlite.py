@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import random
 import sqlite3
 import stat
@@ -25,25 +23,10 @@ from dejavu_ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_ledger.database import sql, sqlite
+from dejavu_ledger.database import sql
 from dejavu_ledger.database.sqlite import SqliteBackend, WalCheckpointer
 
 pytestmark = pytest.mark.sqlite
-
-
-async def test_one_at_a_time_prepares_a_ledger_and_one_that_is_held_for_too_long_is_told(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
-    opening = asyncio.create_task(Ledger.open(url))
-    await asyncio.wait([opening], timeout=0.2)
-    assert not opening.done()
-    monkeypatch.setattr(sqlite, "CREATION_LOCK_SECONDS", 0.0)
-    with pytest.raises(LedgerUnavailable, match="another process has been preparing the ledger"):
-        await Ledger.open(url)
-    os.close(folder)
-    await (await opening).close()
 
 
 async def test_the_folders_of_a_ledger_are_made(tmp_path: Path) -> None:
@@ -152,10 +135,3 @@ def test_copying_ends_whenever_it_is_closed(tmp_path: Path) -> None:
         closer.start()
         closer.join(20)
         assert not closer.is_alive()
-
-
-async def test_a_closed_ledger_leaves_no_thread_behind(url: str) -> None:
-    ledger = await Ledger.open(url)
-    await ledger.commit([issued(game(1))])
-    await ledger.close()
-    assert not {"wal-checkpointer", "ledger-writer"} & {thread.name for thread in threading.enumerate()}

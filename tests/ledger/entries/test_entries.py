@@ -206,10 +206,7 @@ VALUES: Final[dict[str, Any]] = {
     "forecast of a late moment": replace(
         issued(generated_time=NOW),
         forecast=replace(
-            issued().forecast,
-            explanation=None,
-            moment=Moment(1, 530.0, -1, 2),
-            total=replace(TOTAL, distribution=()),
+            issued().forecast, explanation=None, moment=Moment(1, 530.0, -1, 2), total=replace(TOTAL, distribution=())
         ),
         live=LiveInputs(0, LastScore(Side.AWAY, 12), 224.5, False, Possession(Side.HOME)),
         line_origin=LineOrigin(LineSource.FEED, NOW),
@@ -260,52 +257,20 @@ def test_names_that_a_later_release_adds_are_passed_over() -> None:
 
 
 EXPLAINED: Final = json.loads(FORMS["forecast"])["payload"]["forecast"]["explanation"]
-LEFT: Final = {"side": "left", "seconds": 1}
-PLAYER: Final = [1, 1, 60, 0, 1]
 REFUSED: Final[list[tuple[str, str, object, str]]] = [
-    ("forecast", "kind", "outcome", "kind: 'outcome'; expected forecast"),
     ("forecast", "sequence", 1.5, "sequence: 1.5; expected a whole number"),
-    ("forecast of a late moment", "late", "soon", "late: 'soon'; expected later_second or"),
-    ("forecast", "payload", [], r"payload: \[\]; expected an object"),
-    ("forecast", "request", None, "request: None; expected an object"),
-    ("forecast", "point", None, "point: None; expected a number"),
     ("forecast", "point", 1, "point: 1; expected a number"),
-    ("forecast", "game_id", 22300061, "game_id: 22300061; expected a text"),
     ("forecast", "forecast.distribution", ["1.5"], r"distribution\[0\]: '1.5'; expected a number"),
     ("forecast", "interval_upper", -99.5, "not an interval"),
-    ("forecast", "generated_us", 10**30, "generated_us: .*; expected microseconds since 1970"),
-    ("forecast", "explanation.components.1.weight", "0.5", r"explanation.components\[1\].weight: '0.5'"),
-    (
-        "forecast",
-        "explanation.similar_games.0.date",
-        "20210314",
-        r"similar_games\[0\].date: '20210314'; expected a date",
-    ),
-    ("forecast", "explanation.similar_games.0.points", [50], r"points: \[50\]; expected a list of 2"),
     ("forecast", "pattern", [0.0, -1000.0], r"pattern\[1\]: -1000.0"),
-    ("forecast", "pattern", [0.0, "2"], r"pattern\[1\]: '2'; expected a number"),
-    ("forecast of a late moment", "last_score", LEFT, "last_score.side: 'left'; expected home or away"),
-    ("forecast of a late moment", "last_score.seconds", 1.5, "last_score.seconds: 1.5; expected a whole number"),
-    (
-        "forecast of a late moment",
-        "last_score",
-        {"side": "home"},
-        "last_score.seconds: nothing; expected a whole number",
-    ),
-    ("forecast of a late moment", "last_score", 7, "last_score: 7; expected an object"),
+    ("forecast of a late moment", "last_score", {"side": "home"}, "last_score.seconds: nothing"),
     ("outcome", "differential", True, "differential: True; expected a whole number"),
-    ("outcome", "withdrawn", 1, "withdrawn: 1; expected true or false"),
-    ("outcome", "payload.players", [[*PLAYER, 0]], r"players\[0\]: .*; expected a list of 5"),
-    ("outcome", "payload.players", [PLAYER], "players: 1 of the home team; expected 5"),
+    ("outcome", "payload.players", [[1, 1, 60, 0, 1]], "players: 1 of the home team; expected 5"),
     ("market", "revision", 1, "revision: 1; expected 0: a market has no revisions"),
-    ("market", "market.kind", "spread", "market.kind: 'spread'; expected lead or total"),
-    ("market", "market.above_american", -120, "above.american: -120; expected the American form"),
     ("market", "market.above_american", "-110", "market.above_american: '-110'; expected a whole number"),
     ("market", "market.policy.game_cap", 2.0, "staking.game_cap: 2.0; expected a number from 0 to 1"),
     ("shadow", "revision", 1, "revision: 1; expected 0"),
-    ("shadow", "of", "6", "of: '6'; expected a whole number"),
     ("shadow", "payload.forecast.explanation", EXPLAINED, "explanation: one; expected none"),
-    ("model", "model_version", 2, "model_version: 2; expected a text"),
     ("model", "evidence.games", 1.0, "evidence.games: 1.0; expected a whole number"),
 ]
 
@@ -322,7 +287,7 @@ def test_what_no_entry_has_is_not_read(name: str, path: str, value: object, mess
 
 
 @pytest.mark.parametrize("kind", READERS)
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"kind":"other","revision":0,"sequence":1}', "NaN"])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"kind":"other","revision":0,"sequence":1}', "NaN"])
 def test_what_is_no_entry_is_not_read(kind: str, text: str) -> None:
     with pytest.raises(ValueError):
         read(text, kind)

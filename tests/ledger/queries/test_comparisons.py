@@ -37,7 +37,6 @@ def settled(differential: int, game_id: str = GAME) -> Event:
 
 
 PAIRS: dict[str, tuple[list[Event], tuple[str, str], list[float], list[float]]] = {
-    "not settled yet": ([certain(3.0), shadowed(1, point=5.0)], ("v2", "v1"), [], []),
     "a shadow and the forecast that it was made beside":
         ([certain(3.0), shadowed(1, point=6.0), settled(4)], ("v2", "v1"), [2.0], [1.0]),
     "shadows of one forecast, not forecasts of others":
@@ -101,7 +100,6 @@ def test_a_pair_has_the_scores_of_both_and_says_of_what_it_is(
         (0, {"min_minutes": 4}, 0),
         (0, {"team": "LAL"}, 0),
         (0, {"recorded_by": "token:nobody"}, 0),
-        (0, {"first_day": 800_000}, 0),
     ],
 )
 def test_models_are_compared_on_the_forecasts_that_match(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -19,17 +17,13 @@ from tests.support.builders.record_book import (
     HALF,
     RecordBook,
     forecast,
-    reported,
     said,
     told,
     with_market,
 )
-from tests.support.harness.ledger_faults import damaged_pages
 
 from dejavu_common.clock import microseconds
-from dejavu_ledger import LedgerCorrupt, verify
 from dejavu_ledger.database import store
-from dejavu_ledger.database.sqlite import SqliteBackend
 from dejavu_ledger.queries import predictions
 from dejavu_ledger.queries.predictions import RecordedGame, UnknownGame
 from dejavu_ledger.records import IssuedForecast, MarketResult, Settlement
@@ -71,15 +65,6 @@ def test_minute_and_model_choose_among_the_forecasts_of_a_game(book: RecordBook)
     assert latest(book, minute=19, model="v2").latest.issued == made[19, "v2"]
 
 
-def test_of_very_many_revisions_the_newest_are_told_oldest_first_and_as_superseded(book: RecordBook) -> None:
-    many = predictions.MAX_REVISIONS + 5
-    book.predict(*(forecast(GAME, lead=float(lead % 7), minute=3) for lead in range(many)))
-    game = latest(book)
-    assert game.latest.issued.revision == many - 1
-    assert [each.issued.revision for each in game.revisions] == list(range(4, many - 1))
-    assert all(each.superseded for each in game.revisions)
-
-
 def test_a_settled_forecast_comes_with_its_newest_outcome_and_every_revision_of_it(book: RecordBook) -> None:
     recorded(book, forecast(GAME, lead=1.0))
     recorded(book, forecast(GAME, lead=3.0))
@@ -104,9 +89,7 @@ def test_the_first_market_of_a_forecast_is_told_with_its_answer(book: RecordBook
     ("asked", "field", "found", "expected"),
     [
         ({"game": "0022500009"}, "game_id", "0022500009", "a game with a recorded forecast"),
-        ({"horizon": FINAL}, "horizon", "HORIZON_FINAL", "HORIZON_HALFTIME"),
         ({"minute": 17}, "elapsed_minutes", "17", "1, 2, 3, 4, 5 or 3 more"),
-        ({"minute": 8, "model": "v2"}, "elapsed_minutes", "8", "1"),
         ({"minute": 17, "model": "v9"}, "model_version", "v9", "v1, v2"),
     ],
 )
@@ -118,14 +101,6 @@ def test_what_is_not_recorded_is_refused_by_the_field_that_nothing_matches(
     with pytest.raises(UnknownGame, match=found) as caught:
         latest(book, **asked)
     assert (caught.value.field, caught.value.expected, caught.value.reason) == (field, expected, "UNKNOWN_GAME")
-
-
-def test_damage_is_told_of_as_such_though_it_ends_the_transaction(book: RecordBook, tmp_path: Path) -> None:
-    recorded(book, forecast(GAME))
-    damaged_pages(tmp_path / "ledger.db")
-    unsound = pytest.raises(LedgerCorrupt, match="not a sound SQLite database")
-    with closing(SqliteBackend(f"sqlite:///{tmp_path}/ledger.db")) as backend, unsound, backend.read() as connection:
-        predictions.latest_forecast(connection, GAME, Horizon.FINAL, None, "")
 
 
 GAMES = [f"00223{number:05d}" for number in range(9)]
@@ -226,19 +201,3 @@ def test_a_stake_wins_at_its_odds_or_is_lost(
 ) -> None:
     found = settlement(book, with_market(forecast(GAME), line=line, odds=1.9, stake=stake), came)
     assert (found.market_profit, found.market_result) == (profit, result)
-
-
-@pytest.mark.parametrize(
-    ("change", "what"),
-    [
-        ("UPDATE scores SET observations = '[]'", "does not match the entries: column observations"),
-        ("DELETE FROM scores", "is missing"),
-    ],
-)
-def test_verify_names_the_scores_that_do_not_follow_from_the_entries(
-    book: RecordBook, tmp_path: Path, change: str, what: str
-) -> None:
-    told(book, said(18), reported(5))
-    book.run(change)
-    with pytest.raises(LedgerCorrupt, match=f"the row in scores of game {GAME} at the final {what}"):
-        verify(f"sqlite:///{tmp_path / 'ledger.db'}")

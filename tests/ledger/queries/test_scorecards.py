@@ -247,34 +247,3 @@ def test_a_game_is_unsettled_until_its_outcome_is_reported_at_the_horizon() -> N
         book.report(first, FINAL, 3, seen=EVENING - NEXT_DAY)
         book.report(third, FINAL, 3, seen=EVENING - NEXT_DAY)
         assert unsettled(HALF) == [second, third], "an end that was observed too early hides no half"
-
-
-@pytest.mark.parametrize(
-    ("conditions", "found"),
-    [
-        ({}, GAMES[:2]),
-        ({"replays": True}, [*GAMES[:2], REPLAY]),
-        ({"game_id": REPLAY}, [REPLAY]),
-        ({"team": "LAL"}, GAMES[1:2]),
-        ({"model_version": "v2"}, GAMES[1:2]),
-        ({"model_version": "late"}, []),
-        ({"min_minutes": 19}, GAMES[1:2]),
-        ({"max_minutes": 18}, GAMES[:1]),
-        ({"min_confidence": 0.8}, GAMES[:1]),
-        ({"first_day": TODAY + 1}, GAMES[1:2]),
-        ({"last_day": TODAY}, GAMES[:1]),
-    ],
-    ids=str,
-)
-def test_unsettled_games_match_the_filter_of_the_card(conditions: dict[str, Any], found: list[str]) -> None:
-    other: dict[str, Any] = {"home_team": "LAL", "away_team": "DEN", "model_version": "v2", "minute": 30}
-    with new_book() as book:
-        book.predict(
-            forecast(GAMES[0], horizon=FINAL, probability=0.9),
-            forecast(GAMES[1], horizon=FINAL, generated_time=EVENING + NEXT_DAY, **other),
-            forecast(GAMES[1], minute=20, horizon=FINAL, generated_time=EVENING + NEXT_DAY, model_version="late"),
-            forecast(REPLAY, horizon=FINAL),
-        )
-        wanted = ScoreFilter(**{"horizon": FINAL, **conditions})
-        games = book.read(partial(KnownScores().unsettled, filter_=wanted, before=OVER + NEXT_DAY))
-    assert {game for game, _ in games} == set(found)

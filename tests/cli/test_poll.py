@@ -20,7 +20,6 @@ from tests.support.fakes.service import FakeServer
 from tests.support.programs.commands import Program, Terminal, dejavu
 from typer.testing import CliRunner
 
-from dejavu.v1.model_service_pb2 import ComponentWeight, ListModelsResponse, Model
 from dejavu_cli.main import app
 from dejavu_client import FINAL, HALFTIME
 from dejavu_feed.replay.http_server import LocalServer, Response
@@ -68,16 +67,10 @@ def test_json_tells_an_evening_and_the_program_ends_with_it(stage: Stage) -> Non
     assert forecast["forecast"]["gameId"] == stage.evening.ids[0]
     told = [outcome[name] for name in ("horizon", "differential", "forecasts", "held")]
     assert told == ["HORIZON_HALFTIME", 5, 1, 1]
-    assert outcome["newest"]["forecast"] == forecast["forecast"]
     assert missed["minutes"] == list(range(1, 18))
     half, end = summary["horizons"]
     assert (half["forecasts"], half["held"], half["meanAbsoluteError"], half["brier"]) == (1, 1, 2.0, 0.0625)
     assert (end["forecasts"], end["settledForecasts"]) == (2, 2)
-    asked = [call.request.requests for call in stage.server.of("PredictBatch")]
-    assert [[(each.home_team, each.away_team, each.horizon, len(each.pattern)) for each in of] for of in asked] == [
-        [("BOS", "LAL", HALFTIME, 18), ("BOS", "LAL", FINAL, 18)],
-        [("BOS", "LAL", FINAL, 24)],
-    ]
 
 
 @pytest.mark.nightly
@@ -137,25 +130,6 @@ def test_where_there_is_no_terminal_it_prints_lines(stage: Stage) -> None:
         "half, 1 game: 1 of 1 interval at 95 % held · MAE 2.00 (persistence 2.00)\n",
         "end, 1 game: 1 of 1 interval at 95 % held · Brier 0.062 (leader 0.000)\n",
     ]
-
-
-def test_an_evening_begins_with_its_model_and_slow_calls_are_warned_of(stage: Stage) -> None:
-    weights = [
-        ComponentWeight(component=name, weight=weight)
-        for name, weight in (("linear", 0.4), ("dejavu", 0.45), ("linear", 0.55))
-    ]
-
-    def answer_late(_: object) -> ListModelsResponse:
-        time.sleep(0.3)
-        return ListModelsResponse(models=[Model(version="v", active=True, past_games=7, weights=weights)])
-
-    stage.server.answers("ListModels", answer_late)
-    with stage.start() as program:
-        assert program.out.readline() == (
-            "model v, database of 7 past games · linear 40–55 %, Dejavu 45 % · alpha 0.05 · 1 game\n"
-        )
-        assert program.ended(signal.SIGTERM) == 0
-        assert "slow_call method='ListModels'" in program.err.read()
 
 
 def test_a_reader_that_leaves_ends_it_without_a_complaint(stage: Stage) -> None:

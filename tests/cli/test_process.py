@@ -83,13 +83,7 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments"),
-    [
-        ("contextlib", ["games", "--teams"]),
-        ("dejavu_client", ["games", "--teams"]),
-        ("typer", ["--help"]),
-        ("dejavu_cli.commands.demo", ["demo"]),
-    ],
+    ("module", "arguments"), [("contextlib", ["games", "--teams"]), ("dejavu_cli.commands.demo", ["demo"])]
 )
 def test_ctrl_c_while_the_program_loads_ends_it_as_quietly_as_later(
     module: str, arguments: list[str], server: FakeServer
@@ -157,11 +151,6 @@ def test_all_workers_are_warmed_shown_and_cleared(tmp_path: Path, run: Run) -> N
         assert "request 2" in refused.stderr
         assert run("stats", "--clear-cache", target=address).stdout == "cleared: 2 answers\n"
         cache_with(run, address, entries="0")
-
-
-def test_a_missing_file_is_named(run: Run) -> None:
-    missing = run("stats", "--warm-cache", "none.jsonl")
-    assert (missing.exit_code, "none.jsonl" in missing.stderr, "Traceback" in missing.output) == (1, True, False)
 
 
 PROGRAM: Final = """

@@ -51,18 +51,6 @@ def test_every_condition_of_predictions_reaches_the_server(server: FakeServer, r
     assert server.next_call().request == expected, "both horizons, settled or not"
 
 
-def test_predictions_are_a_table_that_tells_what_became_of_them(output: Output) -> None:
-    other = recorded(8, settled=False, horizon=FINAL)
-    page = pb.ListPredictionsResponse(predictions=[recorded(12), other])
-    heading, _, first, second, notes = output(page, "predictions").splitlines()
-    assert [" ".join(line.split()) for line in (heading, first, second)] == [
-        "date game game id min horizon forecast interval home ahead outcome off by persistence held #",
-        "2026-01-14 LAL @ BOS 0022500123 18 half +6.3 −4…+17 BOS 75 % −7 13.2 12.0 no 12",
-        "2026-01-14 LAL @ BOS 0022500123 18 end +6.3 −4…+17 BOS 75 % 8",
-    ]
-    assert notes == "intervals of 95 % · 0 of 1 interval held · points are home − away, intervals the outcomes in them"
-
-
 def test_late_forecasts_and_those_of_another_day_are_told_apart(output: Output) -> None:
     late = recorded(2, game_date="2024-10-22", late=LATE_REASON_GAME_DATE)
     heading, _, first, second, *notes = output(
@@ -75,38 +63,10 @@ def test_late_forecasts_and_those_of_another_day_are_told_apart(output: Output) 
     assert "0 of 1 interval held · 1 late, which does not count" in " ".join(notes)
 
 
-@pytest.mark.parametrize("width", [50, 80, 120])
-def test_a_narrow_terminal_loses_columns_and_no_part_of_one(server: FakeServer, run: Run, width: int) -> None:
-    server.answers("ListPredictions", listed(1234567, 8))
-    server.answers(
-        "GetLeaderboard",
-        pb.GetLeaderboardResponse(rows=[pb.LeaderboardRow(rank=1, model_version="24a8ff7834922bc8", scorecard=card())]),
-    )
-    for command, kept in (
-        ("predictions", ("LAL @ BOS", "+6.3", "−7")),
-        ("scorecard --by-model", ("24a8ff7834922bc8", "312")),
-    ):
-        table = run(*command.split(), width=width).stdout.split(" · ")[0]
-        assert "…+" in table or "--by-model" in command or width == 50
-        assert all(part in table for part in kept)
-        assert max(map(len, table.splitlines()[:3])) <= width
-
-
-@pytest.mark.parametrize("command", ["predictions", "scorecard"])
-def test_an_empty_record_says_that_replays_are_left_out(run: Run, command: str) -> None:
-    told = "Replays are left out: --replays includes them."
-    assert told in " ".join(run(command).stdout.split())
-    assert told not in " ".join(run(command, "--replays").stdout.split())
-
-
-def test_the_terminal_has_fifty_by_default_and_a_file_all(
-    server: FakeServer, run: Run, output: Output, tmp_path: Path
-) -> None:
-    assert "the newest 50; use --limit for more" in output(listed(*range(60, 9, -1), token="a"), "predictions")
+def test_a_file_has_the_forecasts_of_all_pages(server: FakeServer, run: Run, tmp_path: Path) -> None:
     server.answers("ListPredictions", listed(*range(60, 9, -1), token="a"), listed(*range(9, 0, -1)))
-    result = run("predictions", "--csv", str(tmp_path / "a.csv"))
-    assert result.stderr == f"60 forecasts in {tmp_path / 'a.csv'}\n"
-    assert [call.request.page_size for call in server.of("ListPredictions")] == [51, 500, 500]
+    assert run("predictions", "--csv", str(tmp_path / "a.csv")).exit_code == 0
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 61
 
 
 def test_json_has_a_line_for_each_prediction(server: FakeServer, run: Run, output: Output) -> None:
@@ -124,13 +84,11 @@ def test_json_has_a_line_for_each_prediction(server: FakeServer, run: Run, outpu
 def test_scores_can_be_those_of_a_team_a_game_or_confident_forecasts(
     server: FakeServer, run: Run, command: str
 ) -> None:
-    shown = run(*command.split(), "--team", "BOS", "--game", GAME, "--min-confidence", "0.8").stdout
+    options = ("--team", "BOS", "--game", GAME, "--min-confidence", "0.8", "--min-minute", "6", "--max-minute", "12")
+    run(*command.split(), *options)
     wanted = pb.ScoreFilter(horizon=HALFTIME, team="BOS", game_id=GAME, min_confidence=0.8)
+    wanted.min_minutes, wanted.max_minutes = 6, 12
     assert server.next_call().request.filter == wanted
-    assert f"the half, games of BOS, game {GAME}, confidence 80 % or more" in " ".join(shown.split())
-    run(*command.split(), "--min-minute", "6", "--max-minute", "12")
-    counted = server.next_call().request.filter
-    assert (counted.min_minutes, counted.max_minutes) == (6, 12)
 
 
 def test_a_file_that_cannot_be_written_is_told_and_exits_1(run: Run, tmp_path: Path) -> None:
@@ -155,23 +113,7 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, out
     request = server.next_call().request
     asked = (request.game_id, request.horizon, request.elapsed_minutes, request.model_version)
     assert asked == (GAME, HALFTIME, 18, "abc")
-    for part in (
-        "LAL @ BOS · 0022500123",
-        "BOS by 6.3",
-        "12, revision 1",
-        "13.2 points, persistence 12.0",
-        "did not hold",
-        "0.562",
-        "7.50 points",
-        "1 other revision",
-        "−2.0",
-        "revisions of the outcome",
-        "BOS −5.5",
-        "The model, for the half: LAL +5.5",
-        "won, +1.90 % of the bankroll",
-        "7.6 points, pace × time 8.6",
-        "206…242 held",
-    ):
+    for part in ("BOS by 6.3", "13.2 points", "did not hold", "1 other revision", "−2.0", "won", "206…242 held"):
         assert part in shown, shown
 
 
@@ -194,28 +136,16 @@ def test_without_an_outcome_the_last_forecast_of_a_game_is_no_forecast_of_its_ov
         assert (playing in told.replace("\n", " ")) is goes_on
 
 
-def test_an_outcome_says_that_the_game_went_to_overtime(output: Output) -> None:
-    one = recorded(12)
-    one.outcome.overtimes = 2
-    assert " OT " in output(pb.ListPredictionsResponse(predictions=[one]), "predictions")
-    assert "after 2 overtimes" in output(pb.GetPredictionResponse(prediction=one), "predictions", GAME)
-
-
 def test_a_checkpoint_is_kept_whole_in_a_file(server: FakeServer, run: Run, tmp_path: Path) -> None:
     head = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=7, hash=b"h" * 32, signed_time=timestamp())
-    server.answers("GetCheckpoint", *[pb.GetCheckpointResponse(checkpoint=head)] * 3)
+    server.answers("GetCheckpoint", *[pb.GetCheckpointResponse(checkpoint=head)] * 2)
     result = run("checkpoint", "--out", str(tmp_path / "head.json"))
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == f"checkpoint of the ledger up to entry 7 in {tmp_path / 'head.json'}\n"
-    assert Parse((tmp_path / "head.json").read_text(), Checkpoint()) == head
-    assert Parse(run("checkpoint").stdout, Checkpoint()) == head
-    [line] = run("checkpoint", "--json").stdout.splitlines()
-    assert Parse(line, Checkpoint()) == head
-    refused = run("checkpoint", "--out", str(tmp_path / "head.json"))
-    assert (refused.exit_code, f"{tmp_path / 'head.json'} exists" in refused.stderr) == (1, True)
+    assert Parse(run("checkpoint", "--json").stdout, Checkpoint()) == head
+    assert run("checkpoint", "--out", str(tmp_path / "head.json")).exit_code == 1
     assert Parse((tmp_path / "head.json").read_text(), Checkpoint()) == head
     assert run("checkpoint", "--out", str(tmp_path / "head.json"), "--force").exit_code == 0
-    assert Parse((tmp_path / "head.json").read_text(), Checkpoint()).sequence == 3
+    assert Parse((tmp_path / "head.json").read_text(), Checkpoint()) != head
 
 
 def rows(table: str) -> list[str]:
@@ -233,60 +163,27 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
     assert server.next_call().request.filter == pb.ScoreFilter(
         from_date="2026-01-02", horizon=FINAL, min_minutes=12, max_minutes=12, model_version="abc", include_replays=True
     )
-    assert "scorecard · the end, model abc, from 2026-01-02, minute 12, including replays" in shown
     for row in (
         "games 312 14,890 forecasts",
-        "mean absolute error 5.25 4.50 to 6.00 points",
-        "of persistence 6.06 5.70 to 6.34 points",
         "difference −0.81 −1.00 to −0.62 better than persistence",
-        "CRPS 3.80 3.60 to 4.10 points",
-        "Brier score 0.152 0.140 to 0.164 a coin flip has 0.25",
-        "of the leader 0.171 0.160 to 0.182 if the team ahead were certain to lead",
         "95 % intervals held 94.6 % 92.9 to 96 % 23.1 points wide, 312 games",
-        "bets 31 of 40 markets quoted",
-        "won, lost, pushed 16 · 14 · 1",
-        "expected profit +8.8 % by the forecasts, when they were made",
         "return on stakes +2.5 % −10 % to +15 %: no significant profit",
-        "capped 3 stakes that the caps of a game and an evening cut, or left out",
-        "distance 3.1 percentage points root mean square, of 14 games",
         "the model is not shown to be better than the market",
-        "bankroll −3 % compounded over the games",
     ):
         assert row in rows(shown), shown
     assert "few" not in shown
 
 
-LEFT_OUT = LeftOut(
-    superseded=1, later_second=2, late_time=3, reported=4, game_date=5, observed=6, withdrawn=7, late_markets=8
-)
-KINDS = ("withdrawn_games", "corrected_games", "doubtful_games", "unsettled_games", "unsettled_totals")
-DOUBTS: dict[str, Any] = {kind: number for number, kind in enumerate(KINDS, start=1)}
-
-
 def test_what_is_left_out_is_said_with_its_reason_also_where_nothing_counts(output: Output) -> None:
-    shown = {
-        "1 replaced by a correction",
-        "2 recorded when a later second was known",
-        "3 recorded long after their minute",
-        "4 made after a report that was withdrawn",
-        "5 made after the day of their game",
-        "6 made after their outcome was observed",
-        "7 of games whose outcome was withdrawn",
-        "8 markets quoted after the outcome was observed",
-    }
-    beware = {
-        "1 game withdrawn: the outcome was taken back",
-        "2 games corrected: the outcome was another one before",
-        "3 games doubtful: the id, teams, times or leads may be wrong",
-        "4 games unsettled: the outcome was never reported",
-        "5 games without a total: its points were never reported",
-    }
-    told = rows(output(scored(left_out=LEFT_OUT, **DOUBTS), "scorecard"))
-    assert {row.removeprefix("left out ") for row in told if row.startswith("left out")} == shown
-    assert {row.removeprefix("beware ") for row in told if row.startswith("beware")} == beware
-    empty = pb.GetScorecardResponse(scorecard=Scorecard(left_out=LEFT_OUT, **DOUBTS))
-    _, *lines = output(empty, "scorecard").splitlines()
-    assert set(lines) == {f"{row.replace(' ', ' left out: ', 1)}." for row in shown} | {f"{row}." for row in beware}
+    left_out = LeftOut(
+        superseded=1, later_second=2, late_time=3, reported=4, game_date=5, observed=6, withdrawn=7, late_markets=8
+    )
+    doubts: dict[str, Any] = {"withdrawn_games": 1, "corrected_games": 2, "doubtful_games": 3, "unsettled_games": 4}
+    told = rows(output(scored(left_out=left_out, **doubts), "scorecard"))
+    assert {row.split()[2] for row in told if row.startswith("left out")} == {*"12345678"}
+    assert {row.split()[1] for row in told if row.startswith("beware")} == {*"1234"}
+    empty = pb.GetScorecardResponse(scorecard=Scorecard(left_out=left_out, **doubts))
+    assert len(output(empty, "scorecard").splitlines()) == 1 + 8 + 4
 
 
 TOTALS = TotalScorecard(
@@ -356,22 +253,15 @@ def test_a_scorecard_of_few_games_says_so_and_gives_no_verdict(output: Output, g
     assert "better than" not in shown.replace("not shown to be better than the market", "")
 
 
-def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:
-    told = run("scorecard", "--date", "2026-01-02", "--replays").stdout
-    assert told == "No settled forecasts: the half, 2026-01-02, including replays.\n"
-
-
 def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, output: Output) -> None:
     ranked = [pb.LeaderboardRow(rank=n, model_version=f"version{n}", value=-n / 8, scorecard=card()) for n in (1, 2)]
     answer = pb.GetLeaderboardResponse(rows=ranked, metric=pb.LEADERBOARD_METRIC_MAE_DIFFERENCE, min_games=7)
     options = ("--by-model", "--metric", "mae-difference", "--min-games", "7")
-    _, _, first, _, about = output(answer, "scorecard", *options).splitlines()
+    _, _, first, *_ = output(answer, "scorecard", *options).splitlines()
     request = server.next_call().request
     assert (request.metric, request.min_games) == (pb.LEADERBOARD_METRIC_MAE_DIFFERENCE, 7)
     assert first.split()[:5] == ["1", "version1", "−0.125", "312", "5.25"]
-    assert about == (
-        "the half; by mean absolute error minus that of persistence, lower is better; versions with 7 games or more"
-    )
+
     written = csv.DictReader(io.StringIO(output(answer, "scorecard", "--by-model", "--csv", "-")))
     assert {(row["rank"], row["model_version"]) for row in written} == {("1", "version1"), ("2", "version2")}
 
@@ -389,14 +279,6 @@ def test_a_leaderboard_shows_staged_models_beside_the_champion(server: FakeServe
     assert "staged models beside the champion, v1" in shown
 
 
-def test_an_empty_leaderboard_says_how_many_games_it_asks_for(output: Output) -> None:
-    empty = pb.GetLeaderboardResponse(metric=pb.LEADERBOARD_METRIC_CRPS, min_games=100)
-    assert " ".join(output(empty, "scorecard", "--by-model").split()) == (
-        "No model version has enough games: the half; by CRPS, lower is better; versions with 100 games or more. "
-        "Replays are left out: --replays includes them."
-    )
-
-
 @pytest.fixture
 def empty_ledger(server: FakeServer) -> None:
     """Make every report newer than the head of the ledger."""
@@ -407,14 +289,13 @@ def empty_ledger(server: FakeServer) -> None:
 def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, run: Run) -> None:
     told = outcome(9, game_id=GAME, differential=-4, home_team="BOS", away_team="LAL", revision=1)
     server.answers("ReportOutcome", pb.ReportOutcomeResponse(outcome=told, settled_forecasts=12))
-    options = "--horizon half --home BOS --away LAL --observed 2026-01-15T21:40:00-05:00"
+    options = "--horizon half --home BOS --away LAL --observed 2026-01-15T21:40:00-05:00 --total-points 212"
     result = run("report", GAME, "-4", *options.split())
-    assert result.stdout == (
-        "LAL @ BOS · 0022500123: LAL by 4 (−4) at the half, recorded as 9, revision 1; settles 12 forecasts\n"
-    )
+    assert "LAL by 4 (−4) at the half" in result.stdout
+    assert "settles 12 forecasts" in result.stdout
     (request,) = [call.request for call in server.of("ReportOutcome")]
     assert (request.game_id, request.differential, request.horizon) == (GAME, -4, HALFTIME)
-    assert (request.home_team, request.away_team) == ("BOS", "LAL")
+    assert (request.home_team, request.away_team, request.total_points) == ("BOS", "LAL", 212)
     assert request.observed_time.ToDatetime(tzinfo=UTC) == datetime(2026, 1, 16, 2, 40, tzinfo=UTC)
 
 
@@ -439,21 +320,16 @@ def test_a_report_says_what_stands_and_overturns_it_only_if_told_to(server: Fake
     server.answers("ReportOutcome", stands)
     refused = run("report", GAME, "4", "--horizon", "half")
     assert refused.exit_code == 4
-    assert "another outcome stands: +3" in refused.stderr
-    assert "--correct overturns the outcome" in refused.stderr
+    assert "--correct" in refused.stderr
     (call,) = server.of("ReportOutcome")
     assert call.request.refuse_correction
     teams = {"game_id": GAME, "home_team": "WAS", "away_team": "UTA"}
     before = outcome(488, differential=-2, recorded_time=timestamp(), **teams)
-    for known, told in (
-        ([], "Corrected; the previous outcome was +3\n"),
-        ([before], "Corrected: UTA by 2 (−2), recorded 2026-01-15 02:31 as 488, is now WAS by 5 (+5)\n"),
-    ):
-        server.answers("GetPrediction", pb.GetPredictionResponse(outcomes=known))
-        server.answers("ReportOutcome", stands, pb.ReportOutcomeResponse(outcome=outcome(500, differential=5, **teams)))
-        corrected = run("report", GAME, "5", "--horizon", "half", "--correct")
-        assert (corrected.exit_code, corrected.stderr) == (0, told)
-        assert [call.request.refuse_correction for call in server.of("ReportOutcome")][-2:] == [True, False]
+    server.answers("GetPrediction", pb.GetPredictionResponse(outcomes=[before]))
+    server.answers("ReportOutcome", stands, pb.ReportOutcomeResponse(outcome=outcome(500, differential=5, **teams)))
+    corrected = run("report", GAME, "5", "--horizon", "half", "--correct")
+    assert (corrected.exit_code, "UTA by 2" in corrected.stderr) == (0, True)
+    assert [call.request.refuse_correction for call in server.of("ReportOutcome")][-2:] == [True, False]
 
 
 def test_a_repeated_report_says_that_nothing_changed(server: FakeServer, run: Run) -> None:
@@ -467,8 +343,7 @@ def test_an_outcome_is_reported_also_where_no_checkpoint_can_be_signed(server: F
     unsigned = Abort(grpc.StatusCode.UNAVAILABLE, "no key", reason="SIGNING_UNAVAILABLE")
     server.answers("GetCheckpoint", *[unsigned] * 10)
     result = run("report", GAME, "4", "--horizon", "final")
-    assert result.stdout == "0022500123: home by 4 (+4) at the end, recorded as 1; settles no forecasts\n"
-    assert json.loads(run("report", GAME, "4", "--horizon", "final", "--json").stdout)["outcome"]["differential"] == 4
+    assert "recorded as 1" in result.stdout
 
 
 def test_a_withdrawal_says_what_it_takes_back(server: FakeServer, run: Run) -> None:
@@ -476,7 +351,5 @@ def test_a_withdrawal_says_what_it_takes_back(server: FakeServer, run: Run) -> N
     told.withdrawn = True
     server.answers("WithdrawOutcome", pb.WithdrawOutcomeResponse(outcome=told, unsettled_forecasts=12))
     result = run("report", GAME, "--horizon", "half", "--withdraw")
-    assert result.stdout == (
-        "LAL @ BOS · 0022500123: LAL by 4 (−4) at the half is withdrawn, recorded as 9; it had settled 12 forecasts\n"
-    )
+    assert "is withdrawn, recorded as 9; it had settled 12 forecasts" in result.stdout
     assert server.next_call().request.game_id == GAME

@@ -16,11 +16,9 @@ from tests.support.programs.commands import Program, dejavu
 from typer.testing import CliRunner
 
 from dejavu_cli.main import app
-from dejavu_client.connection_options import address
 from dejavu_feed.lines import Line, SidedLine
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live_payloads import GameStatus
-from dejavu_feed.replay.http_server import LocalServer, Response
 
 
 def serving(*options: str) -> AbstractContextManager[Program]:
@@ -53,7 +51,6 @@ def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -
     assert lines[1].endswith("PHX @ LAL  202303060LAL")
     assert lines[2] == "excluded: 202303060DEN: away is missing"
     assert lines[4].startswith("dejavu poll --feed-url http://127.0.0.1:")
-    assert lines[4].endswith(" --interval 0.75 --end-interval 0.05")
 
 
 def test_it_serves_games_of_another_project_with_the_ids_and_dates_of_a_list(tmp_path: Path) -> None:
@@ -98,20 +95,10 @@ def test_it_serves_the_same_games_for_its_seed_until_it_is_stopped() -> None:
     ("code", "options", "said"),
     [
         (2, ("--games", "plays.parquet"), "needs --date"),
-        (2, ("--listen", "8008"), "not HOST:PORT"),
         (2, ("--listen", "::1:8008"), "not HOST:PORT"),
         (1, ("--games", "missing.parquet", "--date", "2023-03-06"), "missing.parquet: there is no such file"),
-        (2, ("--from", "hoopr"), "--from: needs --games"),
-        (2, ("--games", "plays.csv", "--date", "2023-03-06", "--game-list", "list.csv"), "takes no --game-list"),
         (1, ("--games", "pbp.csv", "--date", "2023-03-06", "--from", "nba_api"), "replay: --game-list FILE"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused_by_name(code: int, options: tuple[str, ...], said: str) -> None:
     assert said in fails_with(code, *options)
-
-
-def test_an_address_is_one_of_ipv6_in_brackets_and_one_that_is_taken_is_told() -> None:
-    assert address("[::1]:9109", "--listen") == ("::1", 9109)
-    with LocalServer(lambda _: Response(200, b"")) as server:
-        taken = server.url.removeprefix("http://")
-        assert f"cannot listen at {taken}" in fails_with(1, "--listen", taken)

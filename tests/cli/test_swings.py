@@ -1,4 +1,4 @@
-"""The program `dejavu swings`: the plays of games in a file that changed who wins, from a server's what-ifs."""
+"""The program `dejavu swings`: the plays of games in a file, from a server's what-ifs."""
 
 from __future__ import annotations
 
@@ -71,17 +71,3 @@ def test_programs_get_all_plays_of_every_game(server: FakeServer, run: Run, play
         "period": 1, "secondsLeft": 620.0, "homeScore": 3, "awayScore": 0, "side": "home", "points": 3,
         "homeWinBefore": 0.5, "homeWinAfter": 0.65,
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--date", "2023-03-07"), "no game of 2023-03-07"),
-        (("--date", "2023-03-06", "--team", "GSW"), "GSW has no game on 2023-03-06"),
-        (("--date", "2023-03-06", "--pregame-margin", "3"), "needs --team"),
-    ],
-)
-def test_what_cannot_be_shown_is_said(run: Run, plays: str, options: tuple[str, ...], said: str) -> None:
-    refused = run("swings", plays, *options)
-    assert refused.exit_code != 0
-    assert said in " ".join(refused.output.replace("│", " ").split())

@@ -27,16 +27,13 @@ from dejavu_client import (
     AsyncDejavuClient,
     CallCancelledError,
     ClientClosedError,
-    DeadlineExceededError,
     DejavuClientError,
     FieldViolation,
     InternalError,
     InvalidArgumentError,
-    ResourceExhaustedError,
     UnavailableError,
     predict_request,
 )
-from dejavu_client.config import seconds
 
 MakeClient = Callable[..., AnyClient]
 PATTERN = [0.0, 2.0, -3.0]
@@ -53,12 +50,6 @@ async def test_a_batch_gives_results_and_refusals_in_order(server: FakeServer, c
     assert [r.game_id for r in server.next_call().request.requests] == ["0000000000", "0000000001"]
 
 
-async def test_no_answer_in_time_says_how_long_it_waited_and_for_whom(server: FakeServer, connect: MakeClient) -> None:
-    server.answers("Predict", Silence())
-    with pytest.raises(DeadlineExceededError, match=rf"no answer from {server.target} within 0.2 s"):
-        await connect().call("predict", PATTERN, timeout=0.2)
-
-
 async def test_a_refusal_carries_reason_fields_and_request_id(server: FakeServer, connect: MakeClient) -> None:
     violation = ("pattern[3]", "nan; expected a finite number within ±200")
     server.answers(
@@ -67,9 +58,7 @@ async def test_a_refusal_carries_reason_fields_and_request_id(server: FakeServer
     with pytest.raises(InvalidArgumentError) as caught:
         await connect().call("predict", PATTERN)
     error = caught.value
-    assert str(error) == error.message == "pattern[3]: nan"
-    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert error.reason == "INVALID_PATTERN"
+    assert (error.message, error.reason) == ("pattern[3]: nan", "INVALID_PATTERN")
     assert error.field_violations == (FieldViolation(*violation),)
     assert error.request_id == "request-1"
     assert isinstance(error.__cause__, grpc.RpcError)
@@ -81,12 +70,6 @@ async def test_a_server_that_is_not_there_is_unavailable_with_a_hint(connect: Ma
         target = f"127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(UnavailableError, match=f"cannot reach {target}: is a dejavu-server running there"):
             await connect(target).call("health")
-
-
-async def test_a_value_of_the_wrong_type_never_leaves(server: FakeServer, connect: MakeClient) -> None:
-    with pytest.raises(TypeError):
-        await connect().call("predict", ["three"])
-    assert not server.calls
 
 
 async def test_a_closed_client_refuses_calls_and_streams(server: FakeServer, connect: MakeClient) -> None:
@@ -160,35 +143,23 @@ async def test_a_deadline_is_that_of_the_call_else_of_the_client_else_three_seco
     server: FakeServer, connect: MakeClient
 ) -> None:
     client, patient = connect(), connect(timeout=30.0)
-    for of, call, options, expected in (
+    cases: list[tuple[AnyClient, tuple[Any, ...], dict[str, Any], float]] = [
         (client, ("predict", PATTERN), {}, 3.0),
-        (client, ("predict_batch", []), {}, 3.0),
-        (client, ("list_models",), {}, 3.0),
         (patient, ("predict", PATTERN), {}, 30.0),
         (patient, ("predict", PATTERN), {"timeout": 60.0}, 60.0),
         (patient, ("get_scorecard",), {}, 60.0),  # scores are waited for longer
-        (patient, ("get_leaderboard",), {"timeout": 2.0}, 2.0),
-        (patient, ("get_leaderboard",), {"timeout": None}, 30.0),
-    ):
+    ]
+    for of, call, options, expected in cases:
         await of.call(*call, **options)
         assert server.next_call().time_remaining == pytest.approx(expected, abs=0.5)
 
 
-@pytest.mark.parametrize("value", [0, -0.0, -1.0, 1e7, math.inf, math.nan])
-def test_seconds_to_wait_are_above_zero_and_not_for_ever(value: float) -> None:
-    with pytest.raises(ValueError, match=r"^silence=.* is not a time to wait; expected seconds above 0, up to "):
-        seconds("silence", value)
-
-
 async def test_neither_client_nor_call_is_made_with_no_time(server: FakeServer, connect: MakeClient) -> None:
-    for option in ("timeout", "silence"):
-        with pytest.raises(ValueError, match=rf"^{option}=0 is not a time to wait"):
-            connect(**{option: 0})
-    client = connect()
-    for call in (("predict", PATTERN), ("predict_batch", []), ("list_models",), ("health",)):
-        with pytest.raises(ValueError, match=r"^timeout=nan is not a time to wait"):
-            await client.call(*call, timeout=math.nan)
-    assert not client.stats.methods
+    for option, value in (("timeout", 0), ("silence", -1.0), ("timeout", math.inf)):
+        with pytest.raises(ValueError, match=rf"^{option}=.* is not a time to wait"):
+            connect(**{option: value})
+    with pytest.raises(ValueError, match=r"^timeout=nan is not a time to wait"):
+        await connect().call("predict", PATTERN, timeout=math.nan)
     assert not server.calls
 
 
@@ -199,9 +170,7 @@ async def test_neither_client_nor_call_is_made_with_no_time(server: FakeServer, 
         ([grpc.StatusCode.CANCELLED] * 2, None, 3),
         ([grpc.StatusCode.CANCELLED] * 3, CallCancelledError, 3),
         ([grpc.StatusCode.INTERNAL], InternalError, 1),
-        ([grpc.StatusCode.RESOURCE_EXHAUSTED], ResourceExhaustedError, 1),
     ],
-    ids=["unavailable", "cancelled", "three times", "a bug", "overloaded"],
 )
 async def test_a_call_that_never_ran_is_tried_three_times_in_all_and_any_other_once(
     server: FakeServer,

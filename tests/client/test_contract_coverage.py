@@ -11,7 +11,6 @@ import pytest
 from google.protobuf.message import Message
 from tests.support.contract import METHODS
 
-import dejavu_client
 from dejavu.v1 import prediction_service_pb2, record_service_pb2
 from dejavu_client import AsyncDejavuClient, DejavuClient, aio, config
 from dejavu_client.requests import Conditions, ModelScope, PredictOptions
@@ -58,13 +57,6 @@ def test_every_option_of_a_request_can_be_given_to_predict() -> None:
     assert options | {"pattern"} == fields(prediction_service_pb2.PredictRequest) - {"return_explanation", "markets"}
 
 
-@pytest.mark.parametrize("method", [DejavuClient.predict, DejavuClient.quote, dejavu_client.predict_request])
-def test_forecasts_and_quotes_take_every_option(method: Any) -> None:
-    assert inspect.get_annotations(method)["options"] == "Unpack[PredictOptions]"
-    with pytest.raises(TypeError, match="unknown options: later, sooner"):
-        dejavu_client.predict_request([0], sooner=1, later=2)  # type: ignore[call-arg]
-
-
 def test_every_condition_of_the_record_s_requests_can_be_given() -> None:
     listed = Conditions.__annotations__.keys() | {"page_size", "page_token", "return_explanation"}
     assert listed == fields(record_service_pb2.ListPredictionsRequest)
@@ -86,7 +78,3 @@ def test_every_call_that_may_be_made_again_is_in_the_retry_policy() -> None:
 def test_an_alias_of_a_model_is_one_for_client_and_server() -> None:
     """Of an alias that it does not know, a client would not send the version, and a repetition could change another."""
     assert set(stages.ALIASES) == aio.ALIASES
-
-
-def test_every_public_name_is_there() -> None:
-    assert all(hasattr(dejavu_client, name) for name in dejavu_client.__all__)

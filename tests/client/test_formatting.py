@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED
-from dejavu_client.formatting import chance, outcome_range, percent, signed, warning_label
+from dejavu_client.formatting import chance, outcome_range, warning_label
 
 
 @given(st.floats(-60, 60), st.floats(0, 60), st.integers(-130, 130))
@@ -30,13 +30,6 @@ def test_the_interval_shown_holds_exactly_the_outcomes_that_it_is_said_to_hold(
 
 
 @pytest.mark.parametrize(
-    ("points", "digits", "text"), [(6.25, 1, "+6.2"), (-4, 1, "−4.0"), (-0.04, 1, "0.0"), (0, 0, "0"), (12, 0, "+12")]
-)
-def test_points_carry_their_sign(points: float, digits: int, text: str) -> None:
-    assert signed(points, digits) == text
-
-
-@pytest.mark.parametrize(
     ("probability", "read"),
     [
         (0, "0 %"),
@@ -51,10 +44,6 @@ def test_points_carry_their_sign(points: float, digits: int, text: str) -> None:
 )
 def test_only_a_certainty_reads_as_one(probability: float, read: str) -> None:
     assert chance(probability) == read
-
-
-def test_a_share_is_as_precise_as_it_needs_to_be() -> None:
-    assert [percent(share) for share in (0.95, 0.625, 0.8, 0.999)] == ["95 %", "62.5 %", "80 %", "99.9 %"]
 
 
 def test_a_reason_of_a_later_release_is_shown_by_its_number() -> None:

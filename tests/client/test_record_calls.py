@@ -17,7 +17,7 @@ from tests.support.fakes.service import MADE, FakeServer, forecast, outcome, rec
 from tests.support.harness.clients import AnyClient
 
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, MarketAnswer, Odds, Staking
+from dejavu.v1.market_pb2 import MarketAnswer, Staking
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
     AssessRiskResponse,
@@ -30,7 +30,6 @@ from dejavu.v1.prediction_service_pb2 import (
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import FINAL, HALFTIME, RecordedPredictions, market
-from dejavu_client.export import PREDICTION_COLUMNS
 
 MakeClient = Callable[..., AnyClient]
 GAME = "0022000001"
@@ -50,41 +49,21 @@ async def test_pages_are_walked_to_the_last_one_even_past_an_empty_one(server: F
     assert {(request.page_size, request.team) for request in requests} == {(2, "BOS")}
 
 
-@pytest.mark.parametrize("form", ["arrow", "pandas"])
-async def test_a_list_becomes_a_table_of_all_pages(server: FakeServer, connect: MakeClient, form: str) -> None:
+async def test_a_list_becomes_a_table_of_all_pages(server: FakeServer, connect: MakeClient) -> None:
     first = pb.ListPredictionsResponse(predictions=[recorded(9, quoted=True)], next_page_token="a")
     open_one = pb.ListPredictionsResponse(predictions=[recorded(3, settled=False, home_team="")])
     server.answers("ListPredictions", first, page(token="b"), open_one)
     client: Any = connect()
     got = client.client.list_predictions()
     assert server.of("ListPredictions") == [], "nothing is fetched before it is needed"
-    if inspect.iscoroutinefunction(got.to_arrow):
-        table = await getattr(got, f"to_{form}")()
+    if inspect.iscoroutinefunction(got.to_pandas):
+        table = await got.to_pandas()
     else:
-        table = await asyncio.to_thread(getattr(got, f"to_{form}"))
-    names = [column.name for column in PREDICTION_COLUMNS]
+        table = await asyncio.to_thread(got.to_pandas)
     chosen = ["sequence", "home_team", "outcome", "covered", "crps", "market_home_american", "generated_time"]
     expected = [[9, "BOS", -7, False, 7.5, -110, MADE], [3, None, None, None, None, None, MADE]]
-    if form == "arrow":
-        assert table.column_names == names
-        assert [[row[name] for name in chosen] for row in table.to_pylist()] == expected
-    else:
-        assert list(table.columns) == names
-        assert [str(table.dtypes[name]) for name in chosen[:5]] == ["Int64", "string", "Int64", "boolean", "Float64"]
-        assert table[chosen].astype(object).where(table[chosen].notna(), None).to_numpy().tolist() == expected
-
-
-async def test_a_table_has_the_rest_of_a_list_that_was_begun(server: FakeServer, connect: MakeClient) -> None:
-    server.answers("ListPredictions", page(9, 8, token="a"), page(3))
-    client: Any = connect()
-    got = client.client.list_predictions()
-    if inspect.iscoroutinefunction(got.to_arrow):
-        assert (await anext(got)).forecast.sequence == 9
-        table = await got.to_arrow()
-    else:
-        assert (await asyncio.to_thread(next, got)).forecast.sequence == 9
-        table = await asyncio.to_thread(got.to_arrow)
-    assert table["sequence"].to_pylist() == [8, 3]
+    assert [str(table.dtypes[name]) for name in chosen[:5]] == ["Int64", "string", "Int64", "boolean", "Float64"]
+    assert table[chosen].astype(object).where(table[chosen].notna(), None).to_numpy().tolist() == expected
 
 
 @pytest.mark.parametrize(("package", "extra"), [("pyarrow", "arrow"), ("pandas", "pandas")])
@@ -104,119 +83,70 @@ async def test_wrong_conditions_are_told_with_the_right_ones(
 ) -> None:
     client = connect()
 
-    async def ask(**conditions: Any) -> None:
-        await (client.all if method == "list_predictions" else client.call)(method, **conditions)
-
-    with pytest.raises(TypeError, match=r"unknown conditions: minute; expected some of .*from_date, game_id, horizon"):
-        await ask(minute=18)
-    with pytest.raises(ValueError, match="horizon is 'quarter'; expected half, halftime or final"):
-        await ask(horizon="quarter")
+    ask = client.all if method == "list_predictions" else client.call
+    with pytest.raises(TypeError, match="unknown conditions: minute"):
+        await ask(method, minute=18)
+    with pytest.raises(ValueError, match="horizon is 'quarter'"):
+        await ask(method, horizon="quarter")
     assert not server.calls
 
-
-RISKY = RiskGame(pattern=[1.0, -2.0], total_points=0)
 
 OBSERVED = datetime(2026, 1, 2, 20, 30, 0, 250, tzinfo=timezone(timedelta(hours=-5)))
 OBSERVED_TIME = Timestamp()
 OBSERVED_TIME.FromDatetime(OBSERVED)
 QUOTED = market(5.5, -110, 1.95, bankroll=1000.0, staking=Staking(game_cap=0.6))
 LIMITED: dict[str, Any] = {"from_date": date(2026, 1, 2), "min_minutes": 0, "max_minutes": 12, "model_version": "abc"}
-CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], Message]] = {
-    "an outcome, its time left to the server": (
-        "report_outcome",
-        (GAME, 3),
-        {"horizon": HALFTIME},
-        pb.ReportOutcomeRequest(game_id=GAME, differential=3, horizon=HALFTIME),
-    ),
-    "an outcome with every field": (
-        "report_outcome",
+TEAMS = {"home_team": "BKN", "away_team": "GSW"}
+SCOPE: dict[str, Any] = {"horizon": HALFTIME, "game_id": GAME, "team": "bos", "min_confidence": 0.5}
+CASES: dict[str, tuple[tuple[Any, ...], dict[str, Any], Message, str, Message]] = {
+    "report_outcome": (
         (GAME, -12),
-        {"horizon": FINAL, "home_team": "BKN", "away_team": "GSW", "observed_time": OBSERVED},
+        {**TEAMS, "horizon": FINAL, "observed_time": OBSERVED},
         pb.ReportOutcomeRequest(
             game_id=GAME,
             differential=-12,
             horizon=FINAL,
-            home_team="BKN",
-            away_team="GSW",
             observed_time=OBSERVED_TIME,
+            **TEAMS,  # type: ignore[arg-type]
         ),
+        "ReportOutcome",
+        pb.ReportOutcomeResponse(outcome=outcome(5), settled_forecasts=3),
     ),
-    "a prediction": ("get_prediction", (GAME,), {}, pb.GetPredictionRequest(game_id=GAME, horizon=HALFTIME)),
-    "a prediction of a minute, a horizon and a model": (
-        "get_prediction",
+    "get_prediction": (
         (GAME,),
         {"horizon": FINAL, "elapsed_minutes": 0, "model_version": "abc"},
         pb.GetPredictionRequest(game_id=GAME, horizon=FINAL, elapsed_minutes=0, model_version="abc"),
+        "GetPrediction",
+        pb.GetPredictionResponse(prediction=RecordedPrediction(superseded=True)),
     ),
-    "a scorecard": ("get_scorecard", (), {}, pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=HALFTIME))),
-    "a scorecard of some": (
-        "get_scorecard",
+    "get_leaderboard": (
         (),
-        {**LIMITED, "horizon": "halftime", "game_id": GAME, "team": "bos", "min_confidence": 0.5},
-        pb.GetScorecardRequest(
-            filter=pb.ScoreFilter(
-                **LIMITED | {"from_date": "2026-01-02"},
-                horizon=HALFTIME,
-                game_id=GAME,
-                team="bos",
-                min_confidence=0.5,
-            )
-        ),
-    ),
-    "a leaderboard": (
-        "get_leaderboard",
-        (),
-        {},
-        pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_CRPS, filter=pb.ScoreFilter(horizon=HALFTIME)),
-    ),
-    "a leaderboard by another metric": (
-        "get_leaderboard",
-        (),
-        {"metric": pb.LEADERBOARD_METRIC_BRIER, "min_games": 5, "limit": 3, "horizon": FINAL},
+        {"metric": pb.LEADERBOARD_METRIC_BRIER, "min_games": 5, "limit": 3, **LIMITED, **SCOPE, "horizon": "halftime"},
         pb.GetLeaderboardRequest(
-            metric=pb.LEADERBOARD_METRIC_BRIER, min_games=5, limit=3, filter=pb.ScoreFilter(horizon=FINAL)
+            metric=pb.LEADERBOARD_METRIC_BRIER,
+            min_games=5,
+            limit=3,
+            filter=pb.ScoreFilter(**{**LIMITED, **SCOPE, "from_date": "2026-01-02"}),
         ),
+        "GetLeaderboard",
+        pb.GetLeaderboardResponse(min_games=5),
     ),
-    "risks": ("assess_risk", ([RISKY, RISKY],), {}, AssessRiskRequest(games=[RISKY, RISKY])),
-    "a quote": (
-        "quote",
+    "quote": (
         ([1.0, 2.0], QUOTED),
         {"game_id": GAME, "horizon": FINAL, "explain": True},
         PredictRequest(pattern=[1.0, 2.0], markets=[QUOTED], game_id=GAME, horizon=FINAL, return_explanation=True),
+        "Predict",
+        PredictResponse(forecast=forecast(), markets=[MarketAnswer(stake=12.5)]),
     ),
-    "a quote that leaves all to the server": (
-        "quote",
-        ([1.0], market(0, 2, 2)),
-        {},
-        PredictRequest(
-            pattern=[1.0],
-            markets=[Market(kind=MARKET_KIND_LEAD, line=0, above=Odds(decimal=2), below=Odds(decimal=2))],
-            horizon=HALFTIME,
-        ),
-    ),
-}
-ANSWERS: dict[str, Any] = {
-    "report_outcome": ("ReportOutcome", pb.ReportOutcomeResponse(outcome=outcome(5), settled_forecasts=3)),
-    "get_prediction": ("GetPrediction", pb.GetPredictionResponse(prediction=RecordedPrediction(superseded=True))),
-    "get_leaderboard": ("GetLeaderboard", pb.GetLeaderboardResponse(min_games=5)),
-    "quote": ("Predict", PredictResponse(forecast=forecast(), markets=[MarketAnswer(stake=12.5)])),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("method", CASES)
 async def test_a_call_sends_what_is_given_and_no_more_and_returns_the_answer(
-    server: FakeServer, connect: MakeClient, case: str
+    server: FakeServer, connect: MakeClient, method: str
 ) -> None:
-    method, arguments, options, request = CASES[case]
-    if method == "get_scorecard":
-        server.answers("GetScorecard", pb.GetScorecardResponse(scorecard=Scorecard(games=7)))
-        answer: Any = Scorecard(games=7)
-    elif method == "assess_risk":
-        answer = [RiskResult(assessment=RiskAssessment(score=41.5))]
-        server.answers("AssessRisk", AssessRiskResponse(results=answer))
-    else:
-        rpc, answer = ANSWERS[method]
-        server.answers(rpc, answer)
+    arguments, options, request, rpc, answer = CASES[method]
+    server.answers(rpc, answer)
     assert await connect().call(method, *arguments, **options) == answer
     assert server.next_call().request == request
 
@@ -267,3 +197,16 @@ async def test_every_condition_reaches_the_server_with_every_page_and_only_those
     assert first == second == expected
     await client.all("list_predictions")
     assert server.of("ListPredictions")[-1].request.ByteSize() == 0, "both horizons, settled or not"
+
+
+async def test_scorecards_and_risks_are_returned_without_their_envelope(
+    server: FakeServer, connect: MakeClient
+) -> None:
+    game, results = RiskGame(pattern=[1.0, -2.0], total_points=0), [RiskResult(assessment=RiskAssessment(score=41.5))]
+    server.answers("GetScorecard", pb.GetScorecardResponse(scorecard=Scorecard(games=7)))
+    server.answers("AssessRisk", AssessRiskResponse(results=results))
+    client = connect()
+    assert await client.call("get_scorecard") == Scorecard(games=7)
+    assert server.next_call().request == pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=HALFTIME))
+    assert await client.call("assess_risk", [game, game]) == results
+    assert server.next_call().request == AssessRiskRequest(games=[game, game])

@@ -45,7 +45,6 @@ def test_a_date_is_given_as_a_date_a_time_or_a_text(given: date | str) -> None:
         (predict_request, {"moment": (4, 30.0, 2)}, r"moment: \(4, 30.0, 2\); expected a Moment, or None"),
         (predict_request, {"game_date": 20231101}, "game_date: 20231101; expected a date, a text as YYYY-MM-DD"),
         (predictions_request, {"from_date": 20231101}, "from_date: 20231101; expected a date"),
-        (predictions_request, {"to_date": 20231101}, "to_date: 20231101; expected a date"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_by_its_name(
@@ -63,7 +62,6 @@ def test_what_cannot_be_sent_is_refused_by_its_name(
         (150.0, "american", 150),
         (1.91, "decimal", 1.91),
         (99, "decimal", 99.0),
-        (250.5, "decimal", 250.5),
         (-1.5, "decimal", -1.5),
         (float("inf"), "decimal", float("inf")),
     ],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import grpc
 import pytest
-from tests.support.fakes.service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
+from tests.support.fakes.service import Abort, Ended, FakeServer, Silence, event, heartbeat
 from tests.support.harness.clients import AnyClient
 
 from dejavu_client import DejavuClientError, InvalidArgumentError, OutOfRangeError, UnavailableError
@@ -61,19 +61,6 @@ async def test_a_heartbeat_moves_the_token_along_unseen(server: FakeServer, conn
     assert server.of("StreamPredictions")[1].request.resume_token == "b"
 
 
-async def test_outcomes_come_in_the_order_of_forecasts_and_move_the_token_along(
-    server: FakeServer, connect: MakeClient
-) -> None:
-    script = [event(1), result(2, differential=-4), Ended()]
-    server.answers("StreamPredictions", script, [result(2), event(3)])
-    stream = connect().stream()
-    got = [await anext(stream) for _ in range(3)]
-    await stream.aclose()
-    assert [each.WhichOneof("event") for each in got] == ["forecast", "outcome", "forecast"]
-    assert (got[1].outcome.differential, got[2].forecast.sequence) == (-4, 3)
-    assert server.of("StreamPredictions")[1].request.resume_token == "after-2"
-
-
 @pytest.mark.parametrize(
     ("code", "exception"),
     [(grpc.StatusCode.OUT_OF_RANGE, OutOfRangeError), (grpc.StatusCode.INVALID_ARGUMENT, InvalidArgumentError)],
@@ -114,16 +101,6 @@ async def test_a_stream_that_falls_silent_is_made_again(server: FakeServer, conn
     server.answers("StreamPredictions", [event(1), Silence()], [event(2)])
     assert await sequences(connect(silence=2.0), 2) == [1, 2]
     assert server.of("StreamPredictions")[0].gone.wait(10)
-
-
-async def test_a_stream_counts_once_for_each_connection_and_as_an_error_if_it_never_speaks(
-    server: FakeServer, connect: MakeClient
-) -> None:
-    server.answers("StreamPredictions", [event(1), event(2), Ended()], [Silence()], [event(3), event(4)])
-    client = connect(silence=2.0)
-    assert await sequences(client, 4) == [1, 2, 3, 4]
-    figures = client.stats.methods["StreamPredictions"]
-    assert (figures.count, figures.errors) == (3, 1)
 
 
 async def test_closing_the_client_ends_its_streams(server: FakeServer, connect: MakeClient) -> None:

@@ -86,7 +86,6 @@ MADE = Event(1, 30.0, 0, EventKind.SHOT, "BOS", made=True, value=3, player=16283
             {"actionType": "", "teamId": BOS, "personId": 5, "description": "Tatum BLOCK (1 BLK)"},
             Event(1, 30.0, 0, EventKind.BLOCK, "BOS", player=5),
         ),
-        (live_event, {"actionType": "memo"}, Event(1, 30.0, 0, EventKind.OTHER)),
         (
             live_event,
             {"actionType": 7, "teamId": [], "personId": -1, "shotDistance": "x", "subType": None},

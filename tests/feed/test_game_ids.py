@@ -13,7 +13,6 @@ from dejavu_feed.game_ids import (
     is_playoffs,
     season_days,
     season_of,
-    seasons_on,
 )
 
 
@@ -38,12 +37,6 @@ def test_an_id_of_another_season_fits_no_day_of_november(game_id: str) -> None:
     assert not is_of_season(game_id, date(2026, 11, 20))
 
 
-@pytest.mark.parametrize("game_id", ["9900000001", "9924500061", "1522600001", "x"])
-def test_an_id_without_a_season_fits_every_day(game_id: str) -> None:
-    assert is_of_season(game_id, date(1999, 1, 1))
-    assert is_of_season(game_id, date(2026, 11, 20))
-
-
 @pytest.mark.parametrize(
     ("game_id", "due"),
     [("0042300401", True), ("0052300101", True), ("0022300001", False), ("0062300001", False), ("9904230001", False)],
@@ -60,27 +53,13 @@ def test_a_season_goes_from_august_to_the_october_of_the_next_year() -> None:
     assert fits == [False, True, True, False]
 
 
-def test_every_day_belongs_to_one_season_or_in_autumn_to_two() -> None:
-    day = date(2024, 1, 1)
-    while day.year < 2027:
-        autumn = 8 <= day.month <= 10
-        assert seasons_on(day) == ([day.year, day.year + 1] if autumn else [day.year + (day.month > 10)])
-        day += timedelta(1)
-    for day in (date.min, date.max):  # beside which there is no other year
-        assert seasons_on(day) == [day.year + (day.month > 10)]
-        assert not is_of_season("0022400061", day)
-
-
 @pytest.mark.parametrize(
     ("given", "game_id"),
     [
         (22400061, "0022400061"),
         (22400061.0, "0022400061"),
-        (" 22400061.0", "0022400061"),
         ("0022400061", "0022400061"),
         ("202410220BOS", "202410220BOS"),
-        ("-1", "-1"),
-        ("٣", "٣"),
         (None, "None"),
     ],
 )

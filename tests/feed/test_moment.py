@@ -20,7 +20,6 @@ HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
     ("moment", "elapsed", "slots", "to_half", "to_end"),
     [
         (Moment(1, 660, 2), 60, 1, 1380, 2820),
-        (Moment(1, 659.5, 2), 60.5, 1, 1379.5, 2819.5),
         (Moment(2, 0.4, 2), 1439.6, 23, 0.4, 1440.4),
         (Moment(4, 61, 2), 2819, 46, None, 61),
         (Moment(4, 60, 2), 2820, 47, None, 60),

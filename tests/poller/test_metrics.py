@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from tests.support.builders.evenings import (
     ONCE,
     SIX_MINUTES,
     Evening,
-    StoringPredictor,
     Watch,
     game,
     moved,
@@ -25,11 +22,8 @@ from tests.support.processes.promtool import expressions, firing, metrics_faults
 
 from dejavu_client.errors import PermissionDeniedError, UnavailableError
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_poller.events import Fault, FaultKind, Prediction
-from dejavu_poller.metrics import PollMetrics, register_metrics
-from dejavu_poller.poller import LINES
+from dejavu_poller.metrics import register_metrics
 
-HORIZONS = ("halftime", "final")
 AGE = "dejavu_poll_game_data_age_seconds"
 
 
@@ -97,16 +91,6 @@ async def test_before_the_first_scoreboard_its_age_counts_from_the_start(measure
     assert measured.value("faults_total", source="scoreboard", kind="unavailable") == 2.0
 
 
-def test_a_fault_of_the_lines_is_no_fault_of_a_game() -> None:
-    registry = CollectorRegistry()
-    PollMetrics(registry)(Fault(LINES, "not JSON", 1, kind=FaultKind.MALFORMED))
-    values = [
-        registry.get_sample_value("dejavu_poll_faults_total", {"source": each, "kind": "malformed"})
-        for each in ("scoreboard", "server", "lines", "game")
-    ]
-    assert values == [0.0, 0.0, 1.0, 0.0]
-
-
 async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_their_latency(
     measured: Measured,
 ) -> None:
@@ -126,51 +110,6 @@ async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_
     assert measured.value("faults_total", source="game", kind="server") == 1.0
     assert measured.value("forecast_latency_seconds_count") == 1.0
     assert measured.value("forecast_latency_seconds_sum") == pytest.approx(0.5)
-
-
-async def test_what_the_record_took_is_counted_by_horizon_and_corrections_apart(measured: Measured) -> None:
-    watch = measured.watch
-    assert measured.value("reports_total", horizon="final", outcome="new") == 0.0
-    await watch.at(HALF)
-    watch.edit(moved(-1, until=HALF))
-    await watch.at(HALF + 61)
-    await watch.over(12)
-
-    counts = [
-        measured.value("reports_total", horizon=horizon, outcome=outcome)
-        for horizon in HORIZONS
-        for outcome in ("new", "revision")
-    ]
-    assert counts == [2.0, 1.0, 2.0, 0.0]
-
-
-async def test_what_a_poller_before_reported_is_not_counted_again() -> None:
-    evening = Evening([game()])
-    predictor, counted = StoringPredictor(evening.clock), []
-    for elapsed in (HALF, HALF + 61, None):
-        evening.clock.step(1)
-        async with watching(evening, predictor, **ONCE) as watch:
-            measured = Measured(watch, register_metrics(watch.poller, now=evening.clock))
-            for _ in range(12):
-                await (watch.over() if elapsed is None else watch.at(elapsed))
-            counted.append([measured.value("reports_total", horizon=each, outcome="new") for each in HORIZONS])
-    assert counted == [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
-
-
-@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(days=-3)])
-async def test_a_play_of_another_time_has_no_latency(off: timedelta) -> None:
-    async with watching(**ONCE) as watch:
-        watch.edit(
-            lambda plays: tuple(
-                replace(play, actual=play.actual and play.actual + off) if play.elapsed > SIX_MINUTES else play
-                for play in plays
-            )
-        )
-        measured = Measured(watch, register_metrics(watch.poller, now=watch.evening.clock))
-        await watch.minutes(1, 18)
-        [prediction] = watch.told(Prediction)
-        assert (prediction.latency, prediction.completed) == (None, None)
-        assert measured.value("forecast_latency_seconds_count") == 0.0
 
 
 async def test_faults_of_the_feed_and_of_the_pollers_fire_their_alerts(measured: Measured, tmp_path: Path) -> None:

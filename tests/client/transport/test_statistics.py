@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_client.errors import DeadlineExceededError
 from dejavu_client.transport.statistics import WINDOW, CallRecorder
 
 SECONDS = st.floats(0, 0.1)
@@ -37,23 +36,6 @@ def test_the_p95_is_of_the_newest_calls_and_memory_is_bounded() -> None:
     assert (figures.count, figures.p95, figures.max) == (2 * WINDOW, 0.01, 0.1)
 
 
-def test_a_snapshot_does_not_change() -> None:
-    recorder = CallRecorder("here")
-    recorder.record("Predict", 0.01)
-    recorder.answered("1")
-    snapshot = recorder.snapshot()
-    recorder.record("Predict", 0.02, DeadlineExceededError("late"))
-    recorder.answered("1")
-    assert (snapshot.methods["Predict"].count, snapshot.workers["1"]) == (1, 1)
-
-
-def test_an_answer_of_nobody_is_not_counted() -> None:
-    recorder = CallRecorder("here")
-    for worker in ("1", "", "2", "1"):
-        recorder.answered(worker)
-    assert recorder.snapshot().workers == {"1": 2, "2": 1}
-
-
 @pytest.mark.parametrize("error", [TimeoutError, asyncio.CancelledError, KeyboardInterrupt, ValueError])
 def test_whatever_ends_a_call_without_an_answer_is_an_error(error: type[BaseException]) -> None:
     recorder = CallRecorder("here")
@@ -61,21 +43,6 @@ def test_whatever_ends_a_call_without_an_answer_is_an_error(error: type[BaseExce
         raise error
     figures = recorder.snapshot().methods["Predict"]
     assert (figures.count, figures.errors) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "level"), [(0.2, None), (0.201, "WARNING"), (1.0, "WARNING"), (1.001, "ERROR"), (30.0, "ERROR")]
-)
-def test_by_default_a_call_is_a_warning_past_200_ms_and_an_error_past_a_second(
-    seconds: float, level: str | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    CallRecorder("here").record("Predict", seconds, DeadlineExceededError("late"))
-    assert [record.levelname for record in caplog.records] == ([level] if level else [])
-    if level:
-        milliseconds = round(seconds * 1000)
-        assert caplog.messages == [
-            f"slow_call method='Predict' {milliseconds=} outcome='DeadlineExceededError' target='here'"
-        ]
 
 
 def test_slow_calls_of_a_method_are_one_line_in_ten_seconds_with_the_number_of_those_left_out(

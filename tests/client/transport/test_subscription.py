@@ -16,7 +16,6 @@ from dejavu_client.errors import (
     CallCancelledError,
     DejavuClientError,
     InternalError,
-    NotFoundError,
     OutOfRangeError,
     PermissionDeniedError,
     ResourceExhaustedError,
@@ -90,7 +89,6 @@ def test_what_passes_leads_to_another_attempt(error: DejavuClientError) -> None:
     "error",
     [
         OutOfRangeError("restored"),
-        NotFoundError("no such"),
         ResourceExhaustedError("message larger than max"),
         ResourceExhaustedError("enough for today", reason="CALLER_LIMIT", retry_after=3600.0),
         InternalError("internal error", reason="INTERNAL"),

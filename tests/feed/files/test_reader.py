@@ -20,7 +20,7 @@ from tests.support.builders.plays_files import (
     written_as,
 )
 
-from dejavu_feed.errors import DataError, FeedNotInstalled
+from dejavu_feed.errors import FeedNotInstalled
 from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
 from dejavu_feed.pattern import Score
@@ -64,37 +64,6 @@ def test_a_folder_of_another_project_is_read_and_only_the_games_of_the_day_are_r
     assert [game.source for game in games] == ["202310240DEN", "202310240MIA"]
     assert excluded == ()
     assert len(read_games([folder], Source.HOOPR, 2024).games) == 3
-
-
-def test_a_folder_in_this_projects_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a folder; expected a file"):
-        recorded_evening(tmp_path, DAY)
-
-
-def test_games_of_the_day_that_are_left_out_are_named_and_others_are_not(tmp_path: Path) -> None:
-    rows = [*hoopr(), *hoopr(game_id=2, season_type=1), *hoopr(game_id=3, season_type=1, game_date="2023-10-12")]
-    path = written_as("csv", tmp_path / "pbp", rows)
-    [game], excluded = recorded_evening(path, DAY, Source.HOOPR)
-    reason = "2: of no part of the season that counts (preseason, All-Star)"
-    assert (game.source, excluded) == ("202310240DEN", (reason,))
-    with pytest.raises(DataError, match=r"no game of 2023-10-12 to replay; 3: of no part of the season"):
-        recorded_evening(path, date(2023, 10, 12), Source.HOOPR)
-    with pytest.raises(DataError, match=r"no game of 2024-01-01; its games are from 2023-10-12 to 2023-10-24"):
-        recorded_evening(path, date(2024, 1, 1), Source.HOOPR)
-
-
-def test_a_day_that_no_listed_game_is_of_is_told(tmp_path: Path) -> None:
-    path = written_as("csv", tmp_path / "pbp", nba_api())
-    (tmp_path / "games.csv").write_text(LISTED.replace(GAME, "0022300099"))
-    with pytest.raises(DataError, match=r"no game of 2023-10-24; no date of its games is known"):
-        recorded_evening(path, DAY, Source.NBA_API, tmp_path / "games.csv")
-
-
-def test_this_projects_format_takes_one_file_and_no_list(tmp_path: Path) -> None:
-    path = written_as("csv", tmp_path / "plays", own())
-    for paths, game_list in (([path, path], None), ([path], path)):
-        with pytest.raises(ValueError, match="one file and no list"):
-            read_games(paths, Source.PLAYS, 2024, game_list)
 
 
 def test_without_pyarrow_the_extra_is_named_for_parquet_and_other_forms_are_read(

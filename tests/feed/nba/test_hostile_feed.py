@@ -40,7 +40,6 @@ DRIPS = {
         b"\x00\x00\x00\xff\xff",
     ),
     "a body": (HEAD + b"Content-Length: 1000000\r\n\r\n", b" "),
-    "a chunked body": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
     "a body of any length": (CLOSED + b"\r\n", b" "),
 }
 """Bytes that a server sends at once, and bytes that it then repeats."""
@@ -124,14 +123,6 @@ def test_a_dripping_answer_is_given_up_in_time_and_the_next_one_is_read(drip: st
         assert server.left.wait(10), "the connection is closed"
         server.whole.set()
         assert feed.scoreboard().games == ()
-
-
-def test_a_connection_is_used_again() -> None:
-    with dripping() as server, NbaFeed(server.url) as feed:
-        server.whole.set()
-        for _ in range(3):
-            feed.scoreboard()
-        assert server.connections == 1
 
 
 def test_cookies_are_not_kept_which_would_have_later_requests_refused_for_their_size() -> None:
@@ -247,9 +238,7 @@ def test_a_status_text_is_cut() -> None:
 @pytest.mark.parametrize(
     "time",
     [
-        "0001-01-01T00:00:00Z",
         "0001-01-01T00:00:00+23:59",
-        "1945-12-31T23:59:59Z",
         "2047-01-01",
         "9999-12-31T23:59:59-14:00",
     ],
@@ -266,9 +255,3 @@ def test_a_time_of_a_year_without_games_counts_as_missing(time: str) -> None:
     assert (plays[0].actual, plays[0].edited) == (None, None)
     now = datetime.now(UTC)
     assert (last_change(plays, now), earliest_end(plays, now, 24)) == (None, None)
-
-
-@pytest.mark.parametrize("time", ["1946-01-01T00:00:00+14:00", "2046-12-31T23:59:59-14:00"])
-def test_every_time_of_a_year_with_games_has_a_day(time: str) -> None:
-    (game,) = read_scoreboard(board(listed(1, gameTimeUTC=time))).games
-    assert game.date is not None

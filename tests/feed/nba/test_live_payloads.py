@@ -67,13 +67,6 @@ def test_plays_are_ordered_by_order_number_although_neither_action_number_nor_ti
     assert read(by_number) == plays
 
 
-def test_every_change_of_the_score_is_a_made_shot(plays: tuple[Play, ...]) -> None:
-    course = [(0, 0), *((play.home, play.away) for play in plays)]
-    changed = {play.order for play, before in zip(plays, course, strict=False) if (play.home, play.away) != before}
-
-    assert changed == {play.order for play in plays if play.scoring}
-
-
 def test_the_feed_says_how_many_free_throws_a_foul_gives(plays: tuple[Play, ...]) -> None:
     announced = [
         (before.free_throws, attempt_of(play.detail))

@@ -111,6 +111,8 @@ READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "boxscore_0022000001.json": lambda document: read_game_state(document, "0022000001"),
     "22500775-05_box_Halftime.json.gz": lambda document: read_game_state(document, "0022500775"),
 }
+
+
 ESSENTIAL: Final = {"gameId", "gameStatus", "period", "homeTeam", "awayTeam", "teamTricode", "score", "game"}
 
 

@@ -68,7 +68,6 @@ def test_the_margin_is_the_median_over_distinct_bookmakers(
         ("1610612760", 1610612751, ("OKC", "BKN")),
         (None, "", ("", "")),
         ("12", "9" * 5000, ("12", "9" * 20)),
-        ([], "OKC", ("[]", "OKC")),
     ],
 )
 def test_the_odds_name_their_teams(home: object, away: object, teams: tuple[str, str]) -> None:

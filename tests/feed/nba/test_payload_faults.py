@@ -76,7 +76,6 @@ def test_a_game_listed_twice_counts_once_and_not_at_all_with_two_states() -> Non
 
 DAMAGES: list[dict[str, Any]] = [
     {"scoreHome": ""},
-    {"scoreHome": "x"},
     {"scoreAway": None},
     {"scoreHome": "999"},
     {"scoreAway": "0", "scoreHome": "0"},
@@ -165,7 +164,6 @@ def test_of_a_play_that_is_listed_twice_the_version_edited_last_counts() -> None
     [
         ("20230420/SACGSW", "2023-04-23T02:00:00Z", date(2023, 4, 20)),
         ("2023/XY", "2026-11-21T03:30:00Z", date(2026, 11, 20)),  # 22:30 in New York
-        ("", "2026-11-21T18:30:00Z", date(2026, 11, 21)),
         ("", "", None),
     ],
 )

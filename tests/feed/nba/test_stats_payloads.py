@@ -84,7 +84,6 @@ def test_a_game_without_a_winner_is_not_over() -> None:
         ([0, 1, 0], {}, "the list has 3 rows of it, expected 2"),
         ([1, 1], {}, "playing itself"),
         ([0, 1], {"TEAM_ID": [15016, None]}, "names team 15016, which is not in the league"),
-        ([0, 1], {"TEAM_ID": [[1], None]}, r"names team \[1\], which is not in the league"),
         *(
             ([0, 1], {"PTS": [points, None]}, "expected 15 to 250 points")
             for points in (5000, -5000, 10**400, True, 3, "110", 110.0)
@@ -121,46 +120,6 @@ def test_two_games_of_a_team_on_a_day_are_faults_both() -> None:
     wrong = {game.game_id: game for game in read_game_log(payload) if game.fault}
     assert wrong.keys() == {rows[0][where("GAME_ID")], "0022401230"}
     assert all("in two games that day" in game.fault and not game.points for game in wrong.values())
-
-
-@pytest.mark.parametrize(
-    ("payload", "complaint"),
-    [
-        (None, "payload is missing, expected an object"),
-        ([], r"payload is \[\], expected an object"),
-        ({}, "payload.resultSets is missing, expected list"),
-        ({"resultSets": [{"name": "Other"}]}, "holds no LeagueGameLog"),
-        (
-            {"resultSets": [{**log_payload([], "2024-25", "RS")["resultSets"][0], "rowSet": [["x"]]}]},
-            r"LeagueGameLog.rowSet\[0\] is .*, expected [0-9]+ values",
-        ),
-        (
-            {"resultSets": [{"name": "LeagueGameLog", "headers": ["GAME_ID"], "rowSet": []}]},
-            "lacks the columns GAME_DATE",
-        ),
-    ],
-)
-def test_what_is_no_list_is_refused(payload: Any, complaint: str) -> None:
-    with pytest.raises(MalformedFeed, match=complaint):
-        read_game_log(payload)
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "complaint"),
-    [
-        ("GAME_ID", None, "GAME_ID is missing, expected str"),
-        ("GAME_ID", "G2400001", "GAME_ID is 'G2400001', expected ten digits"),
-        ("GAME_DATE", "2024-W43-2", "GAME_DATE is '2024-W43-2', expected a date"),
-        ("GAME_DATE", "20241022", "GAME_DATE is '20241022', expected a date"),
-        ("GAME_DATE", "OCT 22, 2024", "GAME_DATE is 'OCT 22, 2024', expected a date"),
-        ("GAME_DATE", "0001-01-01", "GAME_DATE is 0001-01-01, expected a date from 1946"),
-    ],
-)
-def test_a_row_without_an_id_or_a_date_refuses_the_list(column: str, value: object, complaint: str) -> None:
-    payload = copy.deepcopy(log_payload(GAMES, "2024-25", "Regular Season"))
-    payload["resultSets"][0]["rowSet"][0][payload["resultSets"][0]["headers"].index(column)] = value
-    with pytest.raises(MalformedFeed, match=complaint):
-        read_game_log(payload)
 
 
 def test_rows_without_a_score_and_starts_of_periods_are_no_news() -> None:
@@ -216,16 +175,11 @@ def test_without_a_word_on_sides_the_list_tells_the_host() -> None:
     ("changes", "complaint"),
     [
         ({"clock": "11:22"}, "action 3 is at '11:22' of period 1"),
-        ({"clock": "PT12M00.10S"}, "which is not a valid game clock"),
-        ({"clock": None}, "action 3.clock is missing"),
         ({"clock": "PT06M00.00S", "period": 5}, "of period 5, which is not a valid"),
         ({"period": 0}, "of period 0"),
-        ({"period": "1"}, "action 3.period is '1', expected int"),
         ({"scoreHome": ""}, "action 3 has the score of only one team"),
-        ({"scoreAway": None}, "action 3 has the score of only one team"),
         ({"scoreHome": "-2"}, "action 3.scoreHome is '-2', expected points"),
         ({"scoreHome": "٣"}, "expected points"),
-        ({"scoreHome": 2.0}, "action 3.scoreHome is 2.0, expected points"),
         ({"actionId": None}, "actionId is missing"),
     ],
 )

@@ -21,7 +21,6 @@ from dejavu_feed.replay.games import ReplayGame, simulated_evening
 from dejavu_feed.replay.payloads import clock_text
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.simulate import simulate_game
-from dejavu_feed.replay.timeline import Timeline
 
 LIVE = "/static/json/liveData/"
 
@@ -78,14 +77,6 @@ def test_a_game_goes_from_scheduled_over_live_to_final() -> None:
     assert board(replay).games == (final,), "finals are served on and on"
 
 
-def test_tip_offs_are_staggered() -> None:
-    clock = SteppedClock()
-    replay = Replay(simulated_evening(random.Random(3), 3), speed=10, stagger=600, now=clock)
-
-    tip_offs = [game.tip_off for game in board(replay).games]
-    assert [(tip_off - clock.now).total_seconds() for tip_off in tip_offs if tip_off] == [0, 60, 120]
-
-
 def test_each_run_mints_ids_of_its_own() -> None:
     games = simulated_evening(random.Random(1), 8)
     one, another = Replay(games), Replay(games)
@@ -139,34 +130,6 @@ def test_a_pattern_built_live_is_the_one_built_in_training(seed: int) -> None:
     assert live_pattern(plays(replay, game_id), 18) == slots(game.scores, 18)
 
 
-def test_a_score_that_falls_is_a_correction_and_not_a_shot() -> None:
-    game = one_game(*full_game(), Score(2300.0, 9, 0))
-    clock = SteppedClock()
-    replay = Replay([game], speed=30, now=clock)
-    (game_id,) = replay.games
-    clock.now = replay.end
-
-    correction = next(play for play in plays(replay, game_id) if play.elapsed == 2300.0)
-    assert (correction.home, correction.scoring) == (9, False)
-    (final,) = board(replay).games
-    assert (final.home_score, sum(final.home_periods)) == (9, 9)
-
-
-def test_overtimes_are_played_and_named() -> None:
-    tied = [Score(100.0, 2, 0), Score(800.0, 2, 2), Score(1500.0, 4, 2), Score(2200.0, 4, 4)]
-    game = one_game(*tied, Score(3000.0, 6, 4), Score(3180.0, 6, 6), Score(3200.0, 8, 6))
-    clock = SteppedClock()
-    replay = Replay([game], speed=30, now=clock)
-    (game_id,) = replay.games
-    assert Timeline(game).periods == 6
-    clock.now = replay.end
-    last = next(play for play in reversed(plays(replay, game_id)) if play.scoring)
-
-    (final,) = board(replay).games
-    assert (final.text, final.period, final.home_periods) == ("Final/OT2", 6, (2, 0, 2, 0, 2, 2))
-    assert (last.period, last.clock, last.elapsed) == (6, 280.0, 3200.0)
-
-
 def test_the_scoreboard_and_the_box_score_agree_at_any_moment() -> None:
     clock = SteppedClock()
     replay = Replay(simulated_evening(random.Random(5), 2), speed=60, delay=5, stagger=900, now=clock)
@@ -189,20 +152,3 @@ def test_the_scoreboard_and_the_box_score_agree_at_any_moment() -> None:
 )
 def test_a_clock_is_written_to_the_hundredth(seconds: float, text: str) -> None:
     assert clock_text(seconds) == text
-
-
-def test_an_unknown_path_is_not_found() -> None:
-    replay = Replay(simulated_evening(random.Random(5), 1))
-
-    for path in ("/", f"{LIVE}scoreboard/x.json", f"{LIVE}playbyplay/playbyplay_0022000001.json"):
-        assert replay.respond(path).status == 404
-
-
-@pytest.mark.parametrize(
-    ("speed", "delay", "stagger"), [(0.0, 0.0, 0.0), (float("nan"), 0.0, 0.0), (1.0, -1.0, 0.0), (1.0, 0.0, -1.0)]
-)
-def test_a_replay_that_makes_no_sense_is_refused(speed: float, delay: float, stagger: float) -> None:
-    with pytest.raises(ValueError):
-        Replay(simulated_evening(random.Random(5), 1), speed=speed, delay=delay, stagger=stagger)
-    with pytest.raises(ValueError):
-        Replay([])

@@ -99,11 +99,6 @@ def test_each_kind_gets_its_form(kind: str, fields: dict[str, Any], url: str, bo
     assert sent.headers["webhook-id"] == MESSAGE.id
 
 
-def test_a_template_of_text_is_filled_as_it_is() -> None:
-    sent = made("webhook", body="$title: $$5", content_type="text/plain")
-    assert (sent.body, sent.headers["content-type"]) == (b"Close: NYK @ BOS: $5", "text/plain")
-
-
 @given(st.text())
 def test_no_text_ends_its_field_or_marks_anything(text: str) -> None:
     text = text.encode(errors="surrogatepass").decode(errors="replace")

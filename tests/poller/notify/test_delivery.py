@@ -99,11 +99,8 @@ async def test_a_target_that_fails_is_tried_again_and_what_became_of_it_is_liste
     assert "ConnectError" in listed["dead"][1]
     await deliverer.close()
     assert sorted(post.path for post in receiver.posts) == ["/elsewhere", "/never", "/soon", "/soon", "/soon"]
-    assert [each.attempt.result for each in reports if each.target == "soon"] == [
-        Result.RETRY,
-        Result.RETRY,
-        Result.SENT,
-    ]
+    results = [each.attempt.result for each in reports if each.target == "soon"]
+    assert results == [Result.RETRY, Result.RETRY, Result.SENT]
 
 
 async def test_a_notifier_that_ends_while_it_sends_is_followed_by_another_with_the_same_id(

@@ -45,17 +45,12 @@ def test_a_secret_is_in_the_environment_or_in_a_file_and_never_shown(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x", "not TOML"),
         (RULE, "targets: Field required"),
-        (TARGET, "rules: Field required"),
         (TARGET + RULE + "minutes = 3", "rules[0].minutes: Extra inputs"),
-        (TARGET + '[[rules]]\nkind = "goal"', "rules[0]: "),
         (TARGET + '[[rules]]\nkind = "close_late"\nminutes = 13', "rules[0].minutes: "),
-        (TARGET + '[[rules]]\nkind = "half_ready"\nminute = 24', "rules[0].minute: "),
         (TARGET + '[[rules]]\nkind = "swing"\nteams = ["Real Madrid"]', "rules[0].teams[0]: "),
         (TARGET + '[[rules]]\nkind = "final"\ntargets = ["radio"]', "has the target 'radio'; expected one of phone"),
         (TARGET + RULE + RULE, "two are named final"),
-        ('[targets."a b"]\nkind = "slack"\nurl = "https://a"\n' + RULE, "targets.a b"),
         ('[targets.a]\nkind = "pager"\nurl = "https://a"\n' + RULE, "targets.a: "),
         ('[targets.a]\nkind = "slack"\nurl = "http://example.com/"\n' + RULE, "targets.a: url: expected https"),
         ('[targets.a]\nkind = "slack"\nurl = "http://127.0.0.1.example.com/"\n' + RULE, "url: expected https"),
@@ -66,7 +61,6 @@ def test_a_secret_is_in_the_environment_or_in_a_file_and_never_shown(
         ('[targets.a]\nkind = "slack"\nurl = { file = "/no/such" }\n' + RULE, "targets.a.url: cannot read /no/such"),
         ('[targets.a]\nkind = "webhook"\nurl = "https://a"\nsecret = "short!"\n' + RULE, "targets.a.secret: "),
         ('[targets.a]\nkind = "webhook"\nurl = "https://a"\nbody = "{$score}"\n' + RULE, "unknown $score"),
-        ('[targets.a]\nkind = "webhook"\nurl = "https://a"\nbody = "$"\n' + RULE, "$$ for a dollar sign"),
         ('[targets.a]\nkind = "webhook"\nurl = "https://a"\nbody = "{\\"x\\": $}"\n' + RULE, "$$"),
         ('[targets.a]\nkind = "webhook"\nurl = "https://a"\nbody = \'{$text}\'\n' + RULE, "not JSON"),
         ('[targets.a]\nkind = "ntfy"\nurl = "https://a/b"\ntoken = "short! \\n x"\n' + RULE, "targets.a.token: "),
@@ -85,8 +79,3 @@ def test_plain_http_is_for_this_machine_unless_it_is_allowed(tmp_path: Path) -> 
     allowed = "allow_http = true"
     for url, more in (("http://localhost:8123/x", ""), ("http://[::1]/x", ""), ("http://ha.lan/x", allowed)):
         load(tmp_path, f'[targets.a]\nkind = "slack"\nurl = "{url}"\n{more}\n' + RULE)
-
-
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRules, match="cannot read"):
-        load_rules(tmp_path / "missing.toml")

@@ -20,10 +20,14 @@ from dejavu_client import HALFTIME, DejavuClient, HealthStatus, UnavailableError
 from dejavu_ledger import verify
 from dejavu_server.api.health import LEDGER
 
-WORKERS = 2
-
 ANSWERED_WITHIN = 30.0
 """Bound for a refusal while the database does not answer: far above the 4 s it takes, for a machine under load."""
+
+
+@pytest.fixture
+def database() -> Iterator[PostgresServer]:
+    with own_server() as server:
+        yield server
 
 
 class Server:
@@ -72,6 +76,9 @@ class Server:
             time.sleep(0.05)
 
 
+WORKERS = 2
+
+
 @contextmanager
 def serving(database: PostgresServer, folder: Path, tablespace: str = "pg_default") -> Iterator[Server]:
     database.execute("CREATE ROLE dejavu LOGIN")
@@ -82,12 +89,6 @@ def serving(database: PostgresServer, folder: Path, tablespace: str = "pg_defaul
         DejavuClient(process.address, timeout=30) as client,
     ):
         yield Server(process, client)
-
-
-@pytest.fixture
-def database() -> Iterator[PostgresServer]:
-    with own_server() as server:
-        yield server
 
 
 def _lock_out(database: PostgresServer) -> None:
@@ -158,20 +159,6 @@ def test_a_database_that_hangs_is_told_in_time_and_makes_no_worker_unready(
         server.recovers(database)
 
 
-@pytest.mark.nightly
-def test_a_full_disk_of_the_database_is_told_and_passes(database: PostgresServer, tmp_path: Path) -> None:
-    with small_disk(database) as disk:
-        database.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
-        with serving(database, tmp_path, "small") as server:
-            filler = disk / "filler"
-            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                while True:
-                    file.write(bytes(4096))
-            assert "full: no space left" in server.refused().message
-            filler.unlink()
-            server.recovers(database)
-
-
 @contextmanager
 def small_disk(database: PostgresServer) -> Iterator[Path]:
     """Mount a disk of 24 megabytes in the folder of a database."""
@@ -189,6 +176,20 @@ def small_disk(database: PostgresServer) -> Iterator[Path]:
     finally:
         database.kill()
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.nightly
+def test_a_full_disk_of_the_database_is_told_and_passes(database: PostgresServer, tmp_path: Path) -> None:
+    with small_disk(database) as disk:
+        database.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        with serving(database, tmp_path, "small") as server:
+            filler = disk / "filler"
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            assert "full: no space left" in server.refused().message
+            filler.unlink()
+            server.recovers(database)
 
 
 @pytest.mark.nightly

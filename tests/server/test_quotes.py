@@ -42,20 +42,13 @@ async def test_what_newer_ratings_give_for_a_recorded_forecast_says_so(client: A
     over = total_market(round(recorded.total.point_forecast) + 0.5, 1.95, 1.95)
     winner = market(0, -450, 350, bankroll=1000.0)  # the home team, which leads by 11, is the favorite
     answer = await client.quote(PATTERN, winner, over, quantile_levels=[0.5], **of_game)
-    of_quantiles, of_total_quantiles, of_winner, of_total = (
-        each.text
+    reasons = [
+        warning.reason
         for warnings in (answer.forecast.warnings, *(each.warnings for each in answer.markets))
-        for each in warnings
-        if each.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
-    )
-    wins = answer.markets[0].above.win_probability
-    assert abs(wins - recorded.home_lead_probability) > 0.01
-    assert f"gives {100 * recorded.home_lead_probability:.1f} % that BOS wins" in of_winner
-    assert f"compared with this market {100 * wins:.1f} %" in of_winner
-    assert f"the recorded forecast is {recorded.point_forecast:+.1f}, the one that gives the quantiles" in of_quantiles
-    for text in (of_total_quantiles, of_total):
-        assert f"the recorded forecast of the total is {recorded.total.point_forecast:.1f}, the one " in text
-        assert text.endswith(": in between, the model has learned from outcomes")
+        for warning in warnings
+    ]
+    assert reasons.count(forecast_pb2.WARNING_REASON_RECOMPUTED) == 4
+    assert abs(answer.markets[0].above.win_probability - recorded.home_lead_probability) > 0.01
     again = await client.predict(PATTERN, **of_game)
     assert again == recorded, "without quantiles and odds nothing is computed again"
 
@@ -77,21 +70,17 @@ async def test_the_first_market_of_each_kind_is_recorded_and_settled_by_the_lead
     [second] = (await client.quote(PATTERN, total_market(over, 2.0, 1.9), **asked)).markets
     assert of_total.side == MARKET_SIDE_OVER
     assert of_total.lead_staked == of_lead.above.stake_fraction > 0.0
-    assert not of_lead.HasField("lead_staked")
     assert [of_total.recording, second.recording] == [MARKET_RECORDING_RECORDED, MARKET_RECORDING_EARLIER_STANDS]
     assert second.standing_market.above.american == 140
     told = (await settled(11)).settlement
     assert not told.HasField("total")
     won = 1.5 * of_lead.above.stake_fraction
     assert (told.market_result, told.market_profit) == (MARKET_RESULT_WON, won)
-    assert (await client.get_scorecard(horizon=FINAL, game_id=game)).market.markets == 1  # that of the lead
     assert (await settled(10)).settlement.market_result == MARKET_RESULT_LOST
     recorded = await settled(11, total_points=int(over - 1) // 2 * 2 + 1)  # odd, as the differential
-    kept_lead, kept = recorded.markets  # whatever the order of the request
-    assert (kept.market.line, kept.market.below.american) == (over, -165)
-    assert (kept_lead.answer, kept.answer) == (of_lead, of_total)
-    assert kept.sequence == kept_lead.sequence + 1
-    of_points, stake = recorded.settlement.total, of_total.above.stake_fraction
+    assert [each.answer for each in recorded.markets] == [of_lead, of_total], "whatever the order of the request"
+    of_points = recorded.settlement.total
+    stake = of_total.above.stake_fraction
     assert (of_points.market_result, of_points.market_profit) == (MARKET_RESULT_LOST, -stake)
     card = (await client.get_scorecard(horizon=FINAL, game_id=game)).market
     assert (card.markets, card.bets, card.games) == (2, 2, 1)

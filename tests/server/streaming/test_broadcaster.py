@@ -124,17 +124,14 @@ async def test_a_token_expires_while_entries_are_lost_in_a_catch_up(ledger: Ledg
             await subscriber.forecasts(100)
 
 
-@pytest.mark.parametrize(("wanted", "sequences"), [(900, []), (1, [1, 200])])
-async def test_a_resumed_filtered_stream_reads_no_other_games(
-    wanted: int, sequences: list[int], ledger: Ledger, broadcaster: Broadcaster
-) -> None:
+async def test_a_resumed_filtered_stream_reads_no_other_games(ledger: Ledger, broadcaster: Broadcaster) -> None:
     """One page ends at the newest entry: the entries of other games are neither read nor passed over one by one."""
     await ledger.commit([issued(game(n)) for n in range(1, 200)])
     await ledger.commit([issued(game(1), pattern=(5.0,))])
     await reached(ledger, broadcaster, 200)
-    async with Subscriber(broadcaster, frozenset({game(wanted)}), token=await token_of(ledger, 0)) as subscriber:
-        assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 0
-        assert [(await subscriber.next()).forecast.sequence for _ in sequences] == sequences
+    async with Subscriber(broadcaster, frozenset({game(1)}), token=await token_of(ledger, 0)) as subscriber:
+        await subscriber.heartbeat()
+        assert [(await subscriber.next()).forecast.sequence for _ in "ab"] == [1, 200]
         assert (await ledger.resume_position(await subscriber.heartbeat())).sequence == 200
 
 
@@ -142,10 +139,9 @@ async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(
     ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcaster_module, "PAGE_MESSAGES", 2)
-    yesterday = datetime.now(UTC) - timedelta(hours=13)
     stored = await recorded(
         ledger,
-        issued(game(1), generated_time=yesterday),
+        issued(game(1), generated_time=datetime.now(UTC) - timedelta(hours=13)),
         issued(game(2), pattern=(1.0,)),
         issued(game(3)),
         issued(game(2), pattern=(2.0,)),
@@ -169,9 +165,8 @@ async def test_a_forecast_superseded_while_the_current_ones_are_read_is_sent_and
     await ledger.commit([issued(game(n)) for n in range(1, 8)])
     async with Subscriber(broadcaster, current=True) as subscriber:
         sequences = await subscriber.forecasts(3)
-        await ledger.commit(
-            [issued(game(n), pattern=(*PATTERN[:-1], 9.0)) for n in (1, 4, 6)]
-        )  # sent; on this page; on a later one
+        newer = [issued(game(n), pattern=(*PATTERN[:-1], 9.0)) for n in (1, 4, 6)]
+        await ledger.commit(newer)  # sent; on this page; on a later one
         await reached(ledger, broadcaster, 10)
         assert sequences + await subscriber.forecasts(4) == [1, 2, 3, 4, 5, 6, 7]
         assert await subscriber.heartbeat() == await token_of(ledger, 7)
@@ -211,25 +206,39 @@ async def test_subscribers_of_all_games_that_catch_up_together_share_what_is_rea
     assert encoded.total() <= len(wanted) + len(subscribers) * catch_up.PAGE_MESSAGES
 
 
-async def test_outcomes_and_corrections_are_sent_in_the_ledger_s_order_and_markets_not(ledger: Ledger) -> None:
-    await ledger.commit([issued(game(1)), asked(issued(game(2)), answered(None))])
-    assert (await ledger.position()).sequence == 3  # that of the market
-    async with started(ledger) as broadcaster:
-        for place in (2, 3):
-            async with Subscriber(broadcaster, token=await token_of(ledger, place)) as subscriber:
-                assert await subscriber.heartbeat() == await token_of(ledger, place)
-        async with Subscriber(broadcaster) as subscriber:
-            assert await subscriber.heartbeat() == await token_of(ledger, 3)
-            for differential in (3, 3, 4):
-                await ledger.record_outcome(outcome(differential, game(1)))
-            await ledger.commit([issued(game(3))])
-            messages = [await subscriber.next() for _ in range(3)]
-    assert [message.outcome.differential for message in messages] == [3, 4, 0]
-    assert messages[2].forecast.game_id == game(3)
-    assert [message.resume_token for message in messages] == [await token_of(ledger, place) for place in (4, 5, 6)]
+async def test_a_page_is_kept_for_those_who_come_later_while_somebody_catches_up(
+    ledger: Ledger, counted: Broadcaster, encoded: Encodings
+) -> None:
+    await ledger.commit([issued(game(n)) for n in range(100)])
+    await reached(ledger, counted, 100)
+    encoded.clear()
+    token = await token_of(ledger, 0)
+    async with Subscriber(counted, token=token) as first:
+        await first.forecasts(1)
+        for _ in range(3):
+            async with Subscriber(counted, token=token) as later:
+                assert await later.forecasts(100) == list(range(1, 101))
+    assert encoded.total() == 100
 
 
-async def test_a_slow_subscriber_is_cut_off_and_delays_nobody(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_outcomes_and_corrections_are_sent_in_the_ledger_s_order_and_markets_not(
+    ledger: Ledger, broadcaster: Broadcaster
+) -> None:
+    async with Subscriber(broadcaster) as subscriber:
+        await subscriber.heartbeat()
+        await ledger.commit([issued(game(1)), asked(issued(game(2)), answered(None))])  # 3 is the market
+        for differential in (3, 3, 4):
+            await ledger.record_outcome(outcome(differential, game(1)))
+        await ledger.commit([issued(game(3))])
+        messages = [await subscriber.next() for _ in range(5)]
+    assert [message.outcome.differential for message in messages] == [0, 0, 3, 4, 0]
+    assert messages[-1].forecast.game_id == game(3)
+    assert [message.resume_token for message in messages] == [await token_of(ledger, at) for at in (1, 2, 4, 5, 6)]
+
+
+async def test_a_slow_subscriber_is_cut_off_alone_and_resumes_without_a_gap(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(subscription, "QUEUE_SIZE", 10)
     async with started(ledger) as broadcaster:
         async with Subscriber(broadcaster) as slow, Subscriber(broadcaster) as quick:
@@ -246,60 +255,43 @@ async def test_a_slow_subscriber_is_cut_off_and_delays_nobody(ledger: Ledger, mo
             assert await again.forecasts(12) == received
 
 
-async def test_a_new_stream_does_not_wait_behind_many_of_another(ledger: Ledger, broadcaster: Broadcaster) -> None:
+@pytest.mark.parametrize("resumed", [False, True], ids=["current", "resumed"])
+async def test_a_new_stream_does_not_wait_behind_many_of_another(
+    ledger: Ledger, broadcaster: Broadcaster, resumed: bool
+) -> None:
     await ledger.commit([issued(game(n), pattern=(float(k),)) for k in range(20) for n in range(12)])
     await reached(ledger, broadcaster, 240)
     served: list[str] = []
 
-    async def catch_up(caller: str, subscriber: Subscriber) -> None:
-        await subscriber.forecasts(20)
-        served.append(caller)
+    async def catch_up(caller: str, wanted: frozenset[str]) -> None:
+        async with Subscriber(broadcaster, wanted, token, not resumed, caller) as subscriber:
+            await subscriber.forecasts(20 if resumed else len(wanted))
+            served.append(caller)
 
-    token = await token_of(ledger, 0)
-    many = [Subscriber(broadcaster, frozenset({game(n)}), token, caller="many") for n in range(12) for _ in range(10)]
-    one = Subscriber(broadcaster, frozenset({game(0), game(1)}), token, caller="one")
-    async with asyncio.TaskGroup() as streams:
-        for subscriber in many:
-            streams.create_task(catch_up("many", subscriber))
-        streams.create_task(catch_up("one", one))
+    token = await token_of(ledger, 0) if resumed else ""
+    many = [catch_up("many", frozenset({game(n)})) for n in range(12) for _ in range(10)]
+    await asyncio.gather(*many, catch_up("one", frozenset({game(0), game(1)})))
     assert served.index("one") < 12
-    for subscriber in [*many, one]:
-        await subscriber.stream.aclose()
 
 
 async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(n)) for n in range(20)])
-    subscribers = [Subscriber(broadcaster, wanted) for wanted in (frozenset({game(1)}), ALL) for _ in range(10)]
+    subscribers = [Subscriber(broadcaster, wanted) for wanted in (frozenset({game(1)}), ALL)]
     for subscriber in subscribers:
         await subscriber.heartbeat()
     waiting = [asyncio.create_task(subscriber.next()) for subscriber in subscribers]
-    await asyncio.sleep(0)
-    waiting[0].cancel()
-    async with Subscriber(broadcaster, token=await token_of(ledger, 0)) as catching_up:
-        await catching_up.forecasts(5)
+    resumed, current = Subscriber(broadcaster, token=await token_of(ledger, 0)), Subscriber(broadcaster, current=True)
+    async with resumed, current:
+        for each in (resumed, current):
+            await each.forecasts(5)
         await broadcaster.close()
-        with pytest.raises(ServerDraining):
-            await catching_up.forecasts(20)
-    _, *ended = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {type(each) for each in ended} == {ServerDraining}
+        for each in (resumed, current):
+            with pytest.raises(ServerDraining):
+                await each.next()
+    assert {type(each) for each in await asyncio.gather(*waiting, return_exceptions=True)} == {ServerDraining}
     assert broadcaster.idle
     with pytest.raises(ServerDraining):
         await Subscriber(broadcaster).next()
-    await broadcaster.close()
-
-
-async def test_entries_that_nobody_follows_are_not_encoded(
-    ledger: Ledger, counted: Broadcaster, encoded: Encodings
-) -> None:
-    async with Subscriber(counted, frozenset({game(2)})) as other:
-        async with Subscriber(counted, frozenset({game(1)})) as subscriber:
-            await subscriber.heartbeat()
-            await other.heartbeat()
-            await ledger.commit([issued(game(1))])
-            assert await subscriber.forecasts(1) == [1]
-        await ledger.commit([issued(game(1), pattern=(5.0,)), issued(game(2))])
-        assert await other.forecasts(1) == [3]
-    assert encoded == {1: 1, 3: 1}
 
 
 async def test_a_broadcaster_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:

@@ -32,8 +32,12 @@ WELL = LedgerHealth(recording=True, streaming=True)
 ALL = frozenset[str]()
 
 
+Encoding = Callable[[IssuedForecast], forecast_pb2.Forecast]
+
+
 @pytest.fixture(autouse=True)
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MutableMapping[str, Any]]]:
+    """Shorten the waits; capture the log, so that its tracebacks are not rendered."""
     for name in ("WATCH_SECONDS", "FIRST_RETRY_SECONDS"):
         monkeypatch.setattr(keeper_module, name, 0.02)
     with capture_logs() as captured:
@@ -43,13 +47,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MutableMapping[str, An
 class Managed(LedgerManager):
     """A ledger manager whose health a test waits for."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
-        clock: Callable[[], datetime] = utc_now,
-    ) -> None:
+    def __init__(self, url: str, *, encoding: Encoding = encode, clock: Callable[[], datetime] = utc_now) -> None:
         self.changes = asyncio.Queue[LedgerHealth]()
         self.metrics = Metrics()
         broadcasters = partial(new_broadcaster, encode=encoding)
@@ -79,7 +77,7 @@ async def token_from(stream: AsyncIterator[bytes]) -> str:
     return message.resume_token
 
 
-async def test_a_passing_fault_of_the_program_ends_streams(url: str, log: list[MutableMapping[str, Any]]) -> None:
+async def test_a_passing_fault_of_the_program_ends_streams(url: str) -> None:
     faults = [RuntimeError("a fault")]
 
     def failing_once(forecast: IssuedForecast) -> forecast_pb2.Forecast:
@@ -100,8 +98,6 @@ async def test_a_passing_fault_of_the_program_ends_streams(url: str, log: list[M
         await token_from(stream)
         assert pb.StreamPredictionsResponse.FromString(await anext(stream)).forecast.sequence == 1
         await stream.aclose()
-    [told] = [entry for entry in log if entry["event"] == "ledger_failing"]
-    assert isinstance(told["exc_info"].__cause__, RuntimeError)
 
 
 @pytest.mark.parametrize("apart", [timedelta(minutes=3), -timedelta(minutes=3)])
@@ -131,7 +127,7 @@ async def test_a_difference_of_clocks_is_reported(
     assert f"{abs(ahead).total_seconds():.0f} s" in warnings[0]["error"]
 
 
-async def test_streams_end_at_a_restore_that_kept_the_epoch(url: str, log: list[MutableMapping[str, Any]]) -> None:
+async def test_streams_end_at_a_restore_that_kept_the_epoch(url: str) -> None:
     """As by a database's own tools; formerly, streams skipped the entries up to the sequence that they had reached."""
     async with Managed(url) as manager:
         await manager.until()
@@ -148,7 +144,6 @@ async def test_streams_end_at_a_restore_that_kept_the_epoch(url: str, log: list[
         await other.close()
         with pytest.raises(ResumeTokenExpired):
             await anext(manager.subscribe(ALL, token, False))
-    assert "ledger_shortened" in [entry["event"] for entry in log]
 
 
 async def test_a_new_epoch_is_found_while_the_ledger_is_in_use(url: str) -> None:
@@ -157,8 +152,7 @@ async def test_a_new_epoch_is_found_while_the_ledger_is_in_use(url: str) -> None
         await manager.until()
         before, number = manager.current().identity, manager.figure("dejavu_ledger_epoch")
         epoch = await asyncio.to_thread(renew_epoch, url)
-        async with asyncio.timeout(30):
-            assert not (await manager.changes.get()).recording
+        assert not (await asyncio.wait_for(manager.changes.get(), 30)).recording
         await manager.until()
         after = manager.current().identity
         assert (after.ledger_id, after.epoch) == (before.ledger_id, epoch)
@@ -178,14 +172,11 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
     async with Managed(url) as manager:
         with pytest.raises(LedgerUnavailable, match="still being opened"):
             await manager.current().commit([issued()])
-        with pytest.raises(LedgerUnavailable, match="still being opened"):
-            manager.subscribe(ALL, "", False)
         hanging.set()
         await manager.until()
-        assert [stored.sequence for stored in await recorded(manager.current(), issued())] == [1]
 
 
-async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(url: str) -> None:
+async def test_a_drain_ends_streams_before_it_ends_recording(url: str) -> None:
     async with Managed(url) as manager:
         await manager.until()
         stream = manager.subscribe(ALL, "", False)
@@ -197,4 +188,4 @@ async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(u
             manager.subscribe(ALL, "", False)
         assert [stored.sequence for stored in await recorded(manager.current(), issued())] == [1]
         await manager.close()
-    assert manager.changes.empty()
+    assert manager.changes.empty(), "it is no trouble"

@@ -26,19 +26,18 @@ from tests.support.builders.calls import PATTERN
 from tests.support.harness.waiting import until
 from tests.support.processes.hangs import hanging
 from tests.support.processes.load import load
-from tests.support.processes.scrapes import scrape, scrape_when, value_in
-from tests.support.processes.servers import SpawnedServer, settings_in, spawned_server
+from tests.support.processes.servers import settings_in, spawned_server
 
 from dejavu_client import DejavuClient
 from dejavu_common.activity import ThreadUsage
 from dejavu_server.observability.multiprocess import SupervisorMetrics, server_folder
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor import recycling, worker_pool, worker_process
-from dejavu_server.supervisor.heartbeat import LOOP, HeartbeatReader
+from dejavu_server.supervisor.heartbeat import LOOP
 from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 from dejavu_server.supervisor.recycling import Recycler
 from dejavu_server.supervisor.supervisor import MAX_FAILED_STARTS
-from dejavu_server.supervisor.worker_pool import LONGEST_OUTAGE_SECONDS, WorkerPool, WorkerSlot
+from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
 from dejavu_server.supervisor.worker_process import StartError, WorkerProcess
 
 Program = Callable[..., None]
@@ -87,98 +86,6 @@ async def running_pool(
 SERVES = ("report()", "time.sleep(300)")
 
 
-def arguments(folder: Path, workers: int) -> tuple[str, ...]:
-    ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
-    return ("--workers", str(workers), "--bundle", str(folder / "bundle"), "--ledger", ledger)
-
-
-def logged(server: SpawnedServer, event: str) -> list[dict[str, object]]:
-    return [entry for entry in server.events if entry["event"] == event]
-
-
-@pytest.mark.nightly
-def test_a_server_without_a_worker_ends_with_the_reason_once_it_has_tried_often_enough(tmp_path: Path) -> None:
-    copy_of_default(tmp_path / "bundle")
-    with spawned_server(*arguments(tmp_path, 1)) as server:
-        assert server.address
-        shutil.rmtree(tmp_path / "bundle")
-        server.workers[0].kill()
-        end = server.wait_for("cannot_go_on", seconds=90)
-        assert server.exit_code() == 1
-    assert str(tmp_path / "bundle") in end["reason"]
-    failures = logged(server, "worker_not_started")
-    assert end["starts_failed"] == MAX_FAILED_STARTS == len(failures)
-    assert all(float(str(entry["retry_seconds"])) <= LONGEST_OUTAGE_SECONDS for entry in failures)
-    assert "Traceback" not in server.log()
-    assert server.other_lines == []
-
-
-@pytest.mark.nightly
-def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_has_it_back(tmp_path: Path) -> None:
-    bundle, away = tmp_path / "bundle", tmp_path / "away"
-    copy_of_default(bundle)
-    with spawned_server(*arguments(tmp_path, 2), "--metrics-listen", "127.0.0.1:0") as server:
-        assert server.address
-        bundle.rename(away)
-        server.workers[0].kill()
-        first = server.wait_for("worker_not_started")
-        second = server.wait_for("worker_not_started", lambda entry: entry is not first)
-        assert second["retry_seconds"] > first["retry_seconds"] > 0
-        scraped = scrape(server)
-        assert value_in(scraped, "dejavu_workers") == 1
-        assert value_in(scraped, "dejavu_worker_starts_failed_total") == 2
-        with DejavuClient(server.address, timeout=20.0) as client:
-            assert client.predict(PATTERN).model_version
-        away.rename(bundle)
-        known = {entry["worker"] for entry in logged(server, "serving")}
-        server.wait_for("serving", lambda entry: entry["worker"] not in known, seconds=60)
-        assert len(server.workers) == 2
-        assert server.stop() == 0
-    assert not logged(server, "cannot_go_on")
-
-
-@pytest.mark.parametrize(
-    ("program", "told"),
-    [
-        ("time.sleep(300)", r"did not serve within 1 s"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "ended before it served: killed by SIGKILL"),
-    ],
-    ids=["hangs", "dies"],
-)
-async def test_a_worker_that_hangs_or_dies_as_it_starts_is_gone_and_counts_as_one_that_failed(
-    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch, program: str, told: str
-) -> None:
-    workers_run(program)
-    monkeypatch.setattr(worker_process, "START_SECONDS", 1)
-    before = psutil.Process().children()
-    figures, ended = SupervisorMetrics(tmp_path), list[object]()
-    async with running_pool(tmp_path, figures) as pool:
-        await pool.pause(86_400.0)  # longer than a test could wait: without a worker it tries again soon
-        for number in (1, 2):
-            with pytest.raises(StartError, match=told):
-                await pool.start(0, lambda worker, _: ended.append(worker))
-            assert pool.failed_starts == number
-    assert not ended, "what never served can't end to do so"
-    assert not pool.killed
-    assert psutil.Process().children() == before
-    assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 2
-    assert figures.registry.get_sample_value("dejavu_workers") == 0
-
-
-async def test_a_worker_that_ends_at_once_leaves_its_slot_vacant(tmp_path: Path, workers_run: Program) -> None:
-    workers_run("report()")
-    figures = SupervisorMetrics(tmp_path)
-    async with running_pool(tmp_path, figures) as pool:
-        slot = WorkerSlot(0, pool)
-        for _ in range(5):
-            with contextlib.suppress(StartError):  # not raised if its end was not known yet
-                await slot.fill()
-                async with asyncio.timeout(60):
-                    await slot.wait_vacated()
-            assert pool.serving() == []
-    assert figures.registry.get_sample_value("dejavu_workers") == 0
-
-
 async def test_a_start_may_fail_while_another_worker_serves(tmp_path: Path, workers_run: Program) -> None:
     workers_run(*SERVES)
     async with running_pool(tmp_path) as pool:
@@ -220,31 +127,6 @@ async def test_without_a_fork_server_a_successor_is_started_then(tmp_path: Path,
         assert {child.pid for child in set(supervisor.children()) - before} == {second.pid}
 
 
-ORDER = WorkerStart(
-    settings=Settings(workers=3, grace_seconds=2.0), slot=2, report_fd=5, make_ledger=False, folder="/f"
-)
-REPORT = WorkerStatus(models=("v1", "v2"), ledger=True)
-
-
-def changed(text: str, **fields: Any) -> str:
-    return json.dumps({**json.loads(text), **fields})
-
-
-def test_what_a_later_release_says_beyond_this_one_is_passed_over() -> None:
-    settings = {**json.loads(ORDER.settings.to_json()), "shadow_bundle": "/c"}
-    assert WorkerStart.from_json(changed(ORDER.to_json(), settings=settings, priority=7)) == ORDER
-    assert WorkerStatus.from_json(changed(REPORT.to_json(), warmed_seconds=0.1)) == REPORT
-
-
-def test_what_another_build_does_not_say_takes_its_default() -> None:
-    """A rolling restart has workers of two builds."""
-    order, report = json.loads(ORDER.to_json()), json.loads(REPORT.to_json())
-    del order["settings"]["workers"], report["ledger"]
-    told = WorkerStart.from_json(json.dumps(order))
-    assert (told.settings.workers, told.slot) == (Settings().workers, ORDER.slot)
-    assert WorkerStatus.from_json(json.dumps(report)).ledger == WorkerStatus().ledger
-
-
 def test_a_worker_whose_supervisor_is_gone_already_ends_itself() -> None:
     imports = "import signal; from dejavu_common.processes import die_with_parent"
     program = f"{imports}; die_with_parent({os.getpid()} + 1, signal.SIGTERM); print('alive')"
@@ -252,11 +134,90 @@ def test_a_worker_whose_supervisor_is_gone_already_ends_itself() -> None:
     assert (run.returncode, run.stdout) == (1, "")
 
 
-SILENT = ("report()", "while True: time.sleep(300)")
-
-
 HUNG = 2.0
 """Seconds without a heartbeat that count as a hang, the least that settings allow."""
+
+
+LIMIT = 80
+"""MiB, far from the 10 of a stand-in and the 110 of one that takes MUCH, which is below KILL_FACTOR times this."""
+
+MUCH = "taken = bytearray(100 * 1024 * 1024)"
+FAR_MORE = "taken = bytearray(200 * 1024 * 1024)"
+ENDS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
+
+
+@pytest.mark.nightly
+def test_a_server_without_a_worker_ends_with_the_reason_once_it_has_tried_often_enough(tmp_path: Path) -> None:
+    """Before that, it serves with one of two workers until it has the other back."""
+    bundle, away = tmp_path / "bundle", tmp_path / "away"
+    copy_of_default(bundle)
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    with spawned_server("--workers", "2", "--bundle", str(bundle), "--ledger", ledger) as server:
+        assert server.address
+        bundle.rename(away)
+        server.workers[0].kill()
+        first = server.wait_for("worker_not_started")
+        second = server.wait_for("worker_not_started", lambda entry: entry is not first)
+        assert second["retry_seconds"] > first["retry_seconds"] > 0
+        with DejavuClient(server.address, timeout=20.0) as client:
+            assert client.predict(PATTERN).model_version
+        away.rename(bundle)
+        known = {entry["worker"] for entry in server.events if entry["event"] == "serving"}
+        server.wait_for("serving", lambda entry: entry["worker"] not in known, seconds=60)
+
+        shutil.rmtree(bundle)
+        for worker in server.workers:
+            worker.kill()
+        end = server.wait_for("cannot_go_on", seconds=240)
+        assert server.exit_code() == 1
+    assert str(bundle) in end["reason"]
+    assert end["starts_failed"] == 2 * MAX_FAILED_STARTS, "so many of each worker"
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [("time.sleep(300)", "did not serve within 1 s"), ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL")],
+    ids=["hangs", "dies"],
+)
+async def test_a_worker_that_hangs_or_dies_as_it_starts_is_gone_and_counts_as_one_that_failed(
+    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch, program: str, told: str
+) -> None:
+    workers_run(program)
+    monkeypatch.setattr(worker_process, "START_SECONDS", 1)
+    before = psutil.Process().children()
+    figures = SupervisorMetrics(tmp_path)
+    async with running_pool(tmp_path, figures) as pool:
+        await pool.pause(86_400.0)  # longer than a test could wait: without a worker it tries again soon
+        for number in (1, 2):
+            with pytest.raises(StartError, match=told):
+                await pool.start(0, lambda *_: None)
+            assert pool.failed_starts == number
+    assert psutil.Process().children() == before
+    assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 2
+    assert figures.registry.get_sample_value("dejavu_workers") == 0
+
+
+async def test_a_worker_that_ends_at_once_leaves_its_slot_vacant(tmp_path: Path, workers_run: Program) -> None:
+    workers_run("report()")
+    async with running_pool(tmp_path) as pool:
+        slot = WorkerSlot(0, pool)
+        for _ in range(5):
+            with contextlib.suppress(StartError):  # not raised if its end was not known yet
+                await slot.fill()
+                async with asyncio.timeout(60):
+                    await slot.wait_vacated()
+            assert pool.serving() == []
+
+
+def test_workers_and_supervisors_of_two_builds_understand_each_other() -> None:
+    """As in a rolling restart: what is unknown is passed over, and what is missing takes its default."""
+    order = WorkerStart(settings=Settings(workers=3), slot=2, report_fd=5, make_ledger=False, folder="/f")
+    later = json.loads(order.to_json())
+    later["settings"]["shadow_bundle"] = later["priority"] = "of a later build"
+    assert WorkerStart.from_json(json.dumps(later)) == order
+    del later["settings"]["workers"]
+    assert WorkerStart.from_json(json.dumps(later)).settings.workers == Settings().workers
+    assert WorkerStatus.from_json('{"models": ["v1"], "warmed_seconds": 0.1}') == WorkerStatus(models=("v1",))
 
 
 @pytest.fixture
@@ -266,22 +227,14 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(tmp_path: Path) -> None:
-    figures = SupervisorMetrics(tmp_path)
+    figures, ended = SupervisorMetrics(tmp_path), asyncio.Event()
     async with running_pool(tmp_path, figures, hang_seconds=HUNG) as workers:
-        ended = asyncio.Event()
-        with capture_logs() as log:
-            worker = await workers.start(3, lambda *_: ended.set())
-            os.kill(worker.pid, signal.SIGSTOP)
-            async with asyncio.timeout(60):
-                await ended.wait()
-            await workers.end()
-        [hung] = [entry for entry in log if entry["event"] == "worker_hung"]
-        assert (hung["slot"], hung["pid"], hung["seconds"]) == (3, worker.pid, HUNG)
-        assert (hung["part"], hung["state"]) == ("loop", "T")
-        [died] = [entry for entry in log if entry["event"] == "worker_died"]
-        assert died["ending"] == "killed by SIGKILL"
-        assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 1
-        assert figures.registry.get_sample_value("dejavu_worker_hangs_total", {"part": "loop"}) == 1
+        worker = await workers.start(3, lambda *_: ended.set())
+        os.kill(worker.pid, signal.SIGSTOP)
+        async with asyncio.timeout(60):
+            await ended.wait()
+    assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 1
+    assert figures.registry.get_sample_value("dejavu_worker_hangs_total", {"part": "loop"}) == 1
 
 
 async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: Path) -> None:
@@ -294,6 +247,9 @@ async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: P
         folder.mkdir()
         await until(lambda: worker.has_ledger)
         assert not before
+
+
+SILENT = ("report()", "while True: time.sleep(300)")
 
 
 @pytest.mark.usefixtures("short_turns")
@@ -329,41 +285,6 @@ async def test_a_supervisor_s_sleep_is_no_silence_of_its_workers(tmp_path: Path,
         await worker.wait()
 
 
-async def test_a_report_and_a_hung_part_are_told_from_the_beats_however_the_pipe_cuts_them() -> None:
-    data = b'{"L": 1}\n..!ledger-writer\n'
-    for cut in range(len(data)):
-        hearing = HeartbeatReader()
-        for part in (data[:cut], data[cut:]):
-            assert hearing.hung_part == ""
-            hearing.data_received(part)
-        assert (await hearing.report(), hearing.hung_part) == ('{"L": 1}', "ledger-writer")
-        assert not hearing.has_ledger
-    hearing = HeartbeatReader()
-    hearing.data_received(b"{}\n..L")
-    assert hearing.has_ledger
-
-
-@pytest.mark.usefixtures("short_turns")
-async def test_a_worker_that_names_a_hung_part_is_killed(tmp_path: Path, workers_run: Program) -> None:
-    workers_run(
-        "report()",
-        "os.write(order['report_fd'], b'.')",
-        "time.sleep(0.1)",
-        "os.write(order['report_fd'], b'!part-of-a-later-release\\n')",
-        "while True: time.sleep(0.01); os.write(order['report_fd'], b'.')",
-    )
-    figures = SupervisorMetrics(tmp_path)
-    async with running_pool(tmp_path, figures) as workers:
-        ended = asyncio.Event()
-        with capture_logs() as log:
-            await workers.start(0, lambda *_: ended.set())
-            async with asyncio.timeout(60):
-                await ended.wait()
-        assert [entry["part"] for entry in log if entry["event"] == "worker_hung"] == ["part-of-a-later-release"]
-        counted = figures.registry.get_sample_value("dejavu_worker_hangs_total", {"part": "part-of-a-later-release"})
-        assert counted == 1
-
-
 @pytest.mark.nightly
 @pytest.mark.usefixtures("short_turns")
 async def test_time_without_a_core_is_no_silence(
@@ -392,15 +313,6 @@ async def test_time_without_a_core_is_no_silence(
             await worker.wait()
 
 
-LIMIT = 80
-"""MiB, far from the 10 of a stand-in and the 110 of one that takes MUCH, which is below KILL_FACTOR times this."""
-
-MUCH = "taken = bytearray(100 * 1024 * 1024)"
-FAR_MORE = "taken = bytearray(200 * 1024 * 1024)"
-ENDS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
-GROWS_IN_SLOT_1 = (ENDS, "report()", "time.sleep(0.3)", f"if order['slot'] == 1: {MUCH}", "time.sleep(300)")
-
-
 @asynccontextmanager
 async def recycled(
     folder: Path, monkeypatch: pytest.MonkeyPatch, served_seconds: float = 0.5
@@ -421,32 +333,30 @@ async def recycled(
             await asyncio.wait([recycler])
 
 
-def told(log: list[EventDict], event: str) -> list[EventDict]:
-    return [entry for entry in log if entry["event"] == event]
+def told(log: list[EventDict], event: str) -> list[int]:
+    """Return the slots of which an event was logged."""
+    return [entry["slot"] for entry in log if entry["event"] == event]
 
 
 def count(figures: SupervisorMetrics) -> float | None:
     return figures.registry.get_sample_value("dejavu_workers_recycled_total")
 
 
-async def test_a_worker_that_grows_above_the_limit_is_drained_after_its_successor_serves(
+async def test_a_worker_that_grows_above_the_limit_is_drained_once_a_successor_serves(
     tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workers_run(*GROWS_IN_SLOT_1)
+    workers_run(ENDS, "report()", "time.sleep(0.3)", f"if order['slot'] == 1: {MUCH}", "time.sleep(300)")
     async with recycled(tmp_path, monkeypatch) as (slots, figures, log):
         small, large = (slot.worker for slot in slots)
-        assert small is not None
         assert large is not None
+        workers_run("sys.exit(3)")  # no successor starts
+        await until(lambda: len(told(log, "worker_not_recycled")) >= 2)
+        assert slots[1].worker is large
+        assert count(figures) == 0
+        workers_run(ENDS, "report()", "time.sleep(300)")
         await until(lambda: count(figures) == 1)
-        successor = slots[1].worker
         assert (slots[0].worker, large.ended, large.end_requested) == (small, True, True)
-        assert successor is not None
-        assert successor is not large
-        [first, *_] = told(log, "worker_recycled")
-        assert (first["slot"], first["pid"], first["max_rss_mib"]) == (1, large.pid, LIMIT)
-        assert first["rss_mib"] >= LIMIT  # it may still grow
-        await until(lambda: len(told(log, "worker_recycled")) >= 2)  # its successor grows as well
-    assert {entry["slot"] for entry in told(log, "worker_recycled")} == {1}
+        assert slots[1].worker not in {large, None}
     assert not told(log, "worker_died")
 
 
@@ -460,36 +370,18 @@ async def test_a_worker_that_is_above_the_limit_as_it_starts_is_left_alone_and_t
         await asyncio.sleep(0.6)  # longer than a worker has to have served
         assert [slot.worker for slot in slots] == before
         assert count(figures) == 0
-    assert sorted(entry["slot"] for entry in told(log, "max_rss_too_low")) == [0, 1]
-
-
-async def test_where_no_successor_starts_the_worker_stays_and_it_is_tried_again(
-    tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workers_run(*GROWS_IN_SLOT_1)
-    async with recycled(tmp_path, monkeypatch) as (slots, figures, log):
-        worker = slots[1].worker
-        workers_run("sys.exit(3)")
-        await until(lambda: len(told(log, "worker_not_recycled")) >= 2)
-        assert slots[1].worker is worker
-        assert count(figures) == 0
-        workers_run(ENDS, "report()", "time.sleep(300)")
-        await until(lambda: count(figures) == 1)
+    assert sorted(told(log, "max_rss_too_low")) == [0, 1]
 
 
 async def test_a_worker_far_above_the_limit_is_killed_at_once_even_if_it_has_just_begun_to_serve(
     tmp_path: Path, workers_run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers_run(ENDS, "report()", "time.sleep(0.2)", f"if order['slot'] == 1: {FAR_MORE}", "time.sleep(300)")
-    async with recycled(tmp_path, monkeypatch, served_seconds=60.0) as (slots, figures, log):
+    async with recycled(tmp_path, monkeypatch, served_seconds=60.0) as (slots, figures, _):
         small, large = (slot.worker for slot in slots)
         assert large is not None
         await slots[1].wait_vacated()
         assert (slots[0].worker, large.ended, large.end_requested, count(figures)) == (small, True, False, 0)
-    killed, *_ = told(log, "worker_far_above_max_rss")  # its successor may be too
-    assert (killed["slot"], killed["pid"]) == (1, large.pid)
-    assert killed["rss_mib"] >= recycling.KILL_FACTOR * LIMIT  # rounded
-    assert {entry["ending"] for entry in told(log, "worker_died")} == {"killed by SIGKILL"}
 
 
 @pytest.mark.nightly
@@ -504,7 +396,7 @@ async def test_a_server_recycles_a_worker_under_load_and_fails_no_call(tmp_path:
             "signal.signal(signal.SIGPROF, lambda *_: taken.append(bytearray(250 * 1024 * 1024)))\n"
         )
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-    options = ("--workers", "2", "--max-rss", "300", "--ledger", ledger, "--metrics-listen", "127.0.0.1:0")
+    options = ("--workers", "2", "--max-rss", "300", "--ledger", ledger)
     with spawned_server(*options, environment=site) as server:
         async with load(server.address) as clients:
             await clients.answers(20)
@@ -516,7 +408,5 @@ async def test_a_server_recycles_a_worker_under_load_and_fails_no_call(tmp_path:
         clients.check()
         assert replaced["pid"] == victim.pid
         assert other in server.workers
-        recycled_total = "dejavu_workers_recycled_total"
-        await asyncio.to_thread(scrape_when, server, lambda text: value_in(text, recycled_total) == 1)
         assert server.stop() == 0
     assert not [entry for entry in server.events if entry["event"] in {"worker_died", "call_failed"}]

@@ -53,14 +53,10 @@ async def test_unknown_methods_have_one_name_and_core_s_refusals_count(
         assert await code(f"/no.Such{number}/Method", b"") is grpc.StatusCode.UNIMPLEMENTED
     labels = {"method": "unknown", "code": "UNIMPLEMENTED"}
     assert figures.get_sample_value("dejavu_calls_total", labels) == 400
-    unknown = {"method": "unknown", "reason": "NO_REQUEST"}
-    assert figures.get_sample_value("dejavu_calls_refused_total", unknown) is None, "their answer needs no request"
     assert await code(predict, b"\xff") is grpc.StatusCode.INVALID_ARGUMENT
     assert await code(predict, bytes(5_000_000)) is grpc.StatusCode.RESOURCE_EXHAUSTED
     labels = {"method": predict, "reason": "NO_REQUEST"}
-    await until(lambda: figures.get_sample_value("dejavu_calls_refused_total", labels) is not None)
-    assert figures.get_sample_value("dejavu_calls_refused_total", labels) == 1
-    assert figures.get_sample_value("dejavu_calls_total", {"method": predict, "code": "INVALID_ARGUMENT"}) == 1
+    await until(lambda: figures.get_sample_value("dejavu_calls_refused_total", labels) == 1)
     samples = (sample for family in figures.collect() for sample in family.samples)
     methods = {sample.labels["method"] for sample in samples if "method" in sample.labels}
     assert {method for method in methods if not method.startswith(("/dejavu.", "/grpc."))} == {"unknown"}

@@ -1,4 +1,4 @@
-"""Bundles of the model tests: a small one, fitted once a run by the real pipeline, and the one that ships."""
+"""The bundle that ships, for the model tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.builders.bundles import without_line
-from tests.support.builders.fixtures import small, small_bundle  # noqa: F401 - fixtures
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import INITIAL

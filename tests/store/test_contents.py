@@ -101,29 +101,18 @@ ASCENDING = np.arange(1, 54) * 1e-20
 """Ranks whose mirror images are equal."""
 
 CASES = [
-    wrong(LINEAR, "coefficients is float64 of shape", coefficients=lambda it: it[:, :47]),
     *(wrong(LINEAR, "to halftime beyond ±10000", coefficients=at((0, 23), bad)) for bad in (math.inf, -1e308)),
     wrong(LINEAR, "without an expected margin", coefficients=at((1, 5, 0, 2), 0.1)),
-    wrong(LINEAR, "cubes for halftime", coefficients=at((0, 5, slice(None), 3), 0.1)),
     wrong(LINEAR, BEYOND, coefficients=at((1, 40, 1, 2), 60.0)),  # two even teams hide it, until one of them has won
     wrong(LINEAR, BEYOND, coefficients=at((1, 40, 0, 3), 50.0)),
-    wrong(LINEAR, "linear corrections is float64 of shape", corrections=lambda it: it[:, :5]),
-    wrong(LINEAR, "linear spreads must be within 0 to 10000", spreads=filled(-1.0)),
     wrong(LINEAR, "linear corrections give an increment beyond ±10000", corrections=at(slice(1, None), 6.0)),
     wrong(WEIGHTS, "weights: values is float64 of shape", values=lambda _: np.full((3, 6, 4), 0.25)),
     wrong(WEIGHTS, "weights: values must be", values=lambda it: it * 0 + [2.0, -1.0, 0.0]),
-    wrong(WEIGHTS, "weights: upper must be", upper=filled(math.nan)),
     wrong(WEIGHTS, "the weights of each cell must sum to 1", values=lambda it: it * 0.9),
-    wrong(LSTM, "code is unknown", code=lambda _: np.zeros(1)),
-    wrong(LSTM, "bias", bias=None),
-    wrong(LSTM, "mean_totals", mean_totals=None),
-    wrong(LSTM, "expected up to 16 networks", recurrent=lambda it: it[:0]),
     wrong(LSTM, "expected up to 16 networks", recurrent=lambda _: np.zeros((17, 32, 8), np.float32)),
     wrong(LSTM, "recurrent has the shape", recurrent=lambda it: it[0]),
     wrong(LSTM, "head is float32 of shape", head=lambda it: it[:, :-1]),
     wrong(LSTM, "spreads is", spreads=lambda it: it[:, :40]),
-    wrong(LSTM, "mean_totals is float64 of shape", mean_totals=lambda it: it[:40]),
-    wrong(LSTM, "mean_totals must be within", mean_totals=filled(math.nan)),
     wrong(LSTM, "bias is float64", bias=lambda it: it.astype(float)),
     wrong(LSTM, "input must be within", input=filled(math.nan)),
     wrong(LSTM, "bias must be within", bias=filled(3e38)),
@@ -133,9 +122,6 @@ CASES = [
     wrong(DEJAVU, "away is", away=fewer),
     wrong(DEJAVU, "differentials must be within ±200", differentials=at((0, 0), -32_768)),
     wrong(DEJAVU, "totals must be within -1 to 1000", totals=at((3, 4), 1001)),
-    wrong(DEJAVU, "codes of letters and digits", home=at(0, "B-S")),
-    wrong(DEJAVU, "a date from 1946", date=at(0, np.datetime64("NaT"))),
-    wrong(DEJAVU, "a date from 1946", date=lambda it: it.astype("datetime64[s]")),
     wrong(DEJAVU, "each game and its mirror image once", members=at((5, slice(2)), 7)),
     wrong(DEJAVU, "members is int32", members=lambda it: it.astype(np.int32)),
     wrong(DEJAVU, "starts must ascend", starts=lambda it: at(2, it[1])(it)),
@@ -155,7 +141,6 @@ CASES = [
     wrong(CALIBRATION, "at least one game", games=filled(0)),
     *(wrong(CALIBRATION, f"{name} must be within ±1e+06", **{name: filled(1e7)}) for name in MARGIN_TABLES[:4]),
     wrong(CALIBRATION, FAR, scale=at((0, 0, 2), 18.0)),  # of a lead of 200
-    wrong(CALIBRATION, FAR, scale=at((1, 0, 1), 900.0)),  # of a high pace
     wrong(CALIBRATION, FAR, scale=at((0, -1, 5), 360.0)),  # tied, late
     *(
         wrong(CALIBRATION, UNRANKED, ranks=at((0, 3, 0 if bad <= 0 else -1), bad))
@@ -165,38 +150,24 @@ CASES = [
     wrong(CALIBRATION, UNRANKED, ranks=at((0, 3), ASCENDING)),
     # Rows that nobody needs are refused before they take time and memory.
     wrong(CALIBRATION, "one row each for up to 12 kinds", games=repeated),
-    wrong(CALIBRATION, "one row each", **dict.fromkeys(("lattice", "games", *MARGIN_TABLES), repeated)),
-    wrong(RATINGS, "its mean is float64 of shape (33,); expected float64 of shape (35,)", mean=lambda it: it[:33]),
     wrong(RATINGS, "its mean must be within ±1000", mean=at(0, 1e300)),
-    wrong(RATINGS, "its mean must be within", mean=at(0, math.nan)),
     wrong(RATINGS, "points; expected at most 200", mean=at(0, 300.0)),
     wrong(RATINGS, "its covariance has negative variances", covariance=at((0, 0), -80.0)),
     wrong(RATINGS, "its covariance must be within ±1e+06", covariance=at((0, 0), 1e9)),
     *(wrong(TOTALS, name, **{name: filled(math.nan)}) for name in TOTAL_TABLES),
-    *(wrong(TOTALS, name, **{name: lambda it: it[:, :-1]}) for name in TOTAL_TABLES),
     wrong(TOTALS, FAR, scale=at((0, -1), (0.0, 0.0, 18.0, 0.0))),  # of a lead of 200
     wrong(TOTALS, FAR, scale=at((0, -1), (0.0, 0.0, 0.0, 360.0))),  # without a lead
-    wrong(TOTALS, FAR, scale=at((0, 0), (0.0, 120.0, 0.0, 0.0))),  # with nothing to come
     # Finite at the leads that a verification queries (0, 14 and -40), and infinite at 17.
     wrong(TOTALS, FAR, scale=at((0, -1), (-25200.0, 0.0, 18000.0, 25200.0))),
     wrong(TOTALS, "no tables for totals that are", **dict.fromkeys(TOTAL_ROWS, lambda it: it[:1])),
     wrong(TOTALS, "at most 4 rows", **dict.fromkeys(TOTAL_ROWS, repeated)),
-    wrong(TOTALS, "its mean must be within", mean=at(-1, math.inf)),
     wrong(TOTALS, "not symmetric", covariance=lambda _: np.eye(34) + np.eye(34, k=1)),
     wrong(TOTALS, "games a negative variance", covariance=lambda _: np.eye(34) + (1 + 1e-7) * UNEQUAL_PAIR),
-    wrong(TOTALS, "wrong noise: Input should be", settings=filled(math.nan)),
     wrong(TOTALS, "wrong season: Input should be greater", season=filled(-30_000)),
     wrong(TOTALS, "for season 2040 and end on 2024-06-17; those of margins", season=filled(2040)),
     wrong(TOTALS, "ratings of totals include no game", date=filled(-(2**63))),
-    wrong(TOTALS, "end on 2052-02-20; those of margins are for season", date=filled(30_000)),
     wrong(PLAYERS, "player", **dict.fromkeys(PLAYER_ROWS, lambda it: it[:0])),
-    wrong(PLAYERS, "player", player=lambda it: it[::-1]),
     wrong(PLAYERS, "team", team=lambda it: it + 30),
-    wrong(PLAYERS, "rating", rating=lambda it: it + 1e6),
-    wrong(PLAYERS, "season", season=lambda it: it + 1),
-    wrong(PLAYERS, "variance", variance=lambda it: -it),
-    wrong(PLAYERS, "games", games=lambda it: it + 10**6),
-    wrong(PLAYERS, "its ids is float64", player=lambda it: it * np.nan),
     wrong(PLAYERS, "probabilities must be", plays=lambda it: it * 0),
     wrong(MOMENTS, "shape", final=lambda it: it[:, :-1]),
     wrong(MOMENTS, "do not sum to 1", final=lambda it: 2 * it),

@@ -16,7 +16,6 @@ from dejavu_store.stages import (
     CHAMPION,
     MAX_CHALLENGERS,
     PREVIOUS,
-    InvalidReason,
     ModelAction,
     ModelChange,
     ModelInUse,
@@ -107,28 +106,15 @@ def test_the_first_promotion_of_a_season_keeps_the_model_before_it_until_the_nex
     ("steps", "refused", "error"),
     [
         (served("a"), change(ModelAction.RETIRE, "a"), ModelInUse),
-        (served("a"), change(ModelAction.UNLOAD, "a"), ModelInUse),
         (served("a"), change(ModelAction.PROMOTE, "z"), NotRegistered),
         ([], change(ModelAction.REGISTER, CHAMPION), NotRegistered),
-        ([], change(ModelAction.REGISTER), NotRegistered),
         ([*served("a"), change(ModelAction.REGISTER, "b")], change(ModelAction.PROMOTE, "b"), WrongStage),
         (served("a"), change(ModelAction.ROLLBACK, "a"), WrongStage),
-        ([*served("a", "b"), change(ModelAction.RETIRE, "b")], change(ModelAction.UNLOAD, "b"), WrongStage),
         ([*served(*"abcde"), change(ModelAction.REGISTER, "f")], change(ModelAction.LOAD, "f"), TooManyChallengers),
-        (served("a"), replace(change(ModelAction.REGISTER, "b"), reason="x" * 501), InvalidReason),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_reason(
     steps: list[ModelChange], refused: ModelChange, error: type[DejavuError]
 ) -> None:
-    with pytest.raises(error) as caught:
+    with pytest.raises(error):
         roster_of(*steps).check(refused)
-    assert type(caught.value).reason
-
-
-def test_an_alias_that_no_model_has_is_refused() -> None:
-    assert Roster().version_of("abc") == "abc"
-    with pytest.raises(NotRegistered, match="alias"):
-        Roster().version_of(PREVIOUS)
-    with pytest.raises(NotRegistered, match="alias"):
-        roster_of(*served("a")).version_of(CHALLENGER)

@@ -52,16 +52,6 @@ def reseal(folder: Path, name: str, content: bytes) -> None:
     (folder / MANIFEST).write_text(sealed(manifest, contents).to_json())
 
 
-def test_versions_share_the_files_that_are_equal(small_bundle: Path, copy: Path, tmp_path: Path) -> None:
-    store = quick_store(tmp_path / "store")
-    store.put(small_bundle)
-    before = len(list((tmp_path / "store" / "files").iterdir()))
-    reseal(copy, "lstm.npz", b"another graph")
-    store.put(copy)
-    assert len(stored_versions(store)) == 2
-    assert len(list((tmp_path / "store" / "files").iterdir())) == before + 1
-
-
 def answer_otherwise(folder: Path) -> None:
     rewrite(folder, lambda manifest: manifest["golden"][0].update(point_forecast=99.0))
 
@@ -93,7 +83,7 @@ def test_an_unfit_bundle_is_stored_and_loaded_only_if_allowed(copy: Path, tmp_pa
         quick_store(tmp_path / "store").load(version)
 
 
-@pytest.mark.parametrize("version", ["0123456789abcdef", "", "../../manifest", "champion"])
+@pytest.mark.parametrize("version", ["0123456789abcdef", "../../manifest"])
 def test_a_version_that_is_not_there_is_not_found(tmp_path: Path, version: str) -> None:
     store = quick_store(tmp_path / "store")
     assert not store.is_complete(version)

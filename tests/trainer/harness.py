@@ -1,22 +1,17 @@
-"""Helpers of several tests of the trainer: its command line in this process, and ledgers with games."""
+"""Helpers of several tests of the trainer: its command line in this process, results of backtests, and intervals."""
 
 from __future__ import annotations
 
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from tests.support.builders.issued_forecasts import issued
 
-from dejavu_ledger import Ledger
-from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.arrays import Floats
-from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 from dejavu_trainer.__main__ import main
 from dejavu_trainer.training.recipe import TrainingConfig
@@ -84,18 +79,3 @@ def told(*arguments: object) -> Told:
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
         code = run(*arguments)
     return Told(code, out.getvalue(), err.getvalue())
-
-
-async def ledger_of(
-    path: Path, games: int, *, first: str = "0022400001", evening: datetime = datetime(2024, 11, 2, 3, 30, tzinfo=UTC)
-) -> str:
-    """Write a ledger with games of BKN against GSW that ended 25 points apart, one an evening; return its URL."""
-    url = f"sqlite:///{path}"
-    ledger = await Ledger.open(url)
-    for number in range(games):
-        game, time = f"{int(first) + number:010}", evening + timedelta(days=number)
-        pattern = [float((minute * (number + 1)) % 7) for minute in range(47)]
-        await ledger.commit([issued(game, pattern, horizon=Horizon.FINAL, generated_time=time)])
-        await ledger.record_outcome(ReportedOutcome(game, Horizon.FINAL, 25, "BKN", "GSW", time, time))
-    await ledger.close()
-    return url

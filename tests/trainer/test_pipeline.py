@@ -23,7 +23,6 @@ from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.verdict import divide, verdict_of
 from dejavu_trainer.execution import Progress
-from dejavu_trainer.lineage import code_version, sources_digest
 from dejavu_trainer.pipeline import FitReport, fit
 
 
@@ -123,7 +122,7 @@ def test_the_same_games_make_the_same_models_whatever_tested_them_and_a_backtest
 
 
 def test_what_cannot_be_used_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
-    progress, backtest = CompleteProgress(), backtest_of(tmp_path, replace(RECIPE, rating_steps=7), fit=True)
+    backtest = backtest_of(tmp_path, replace(RECIPE, rating_steps=7), fit=True)
     unreadable = tmp_path / "unreadable.json"
     unreadable.write_text("[]")
     (tmp_path / "other").mkdir()
@@ -140,8 +139,8 @@ def test_what_cannot_be_used_is_refused_before_the_work_begins(games: Games, tmp
     for error, message, changed in refused:
         options = {"calibrate": [2033], "out": tmp_path / "b", **changed}
         with pytest.raises(error, match=message):
-            fit(games, train=[2031, 2032], recipe=RECIPE, progress=progress, **options)
-    assert not progress.begun
+            fit(games, train=[2031, 2032], recipe=RECIPE, **options)
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_backtest_that_says_little_about_these_games_is_accepted_with_a_note(games: Games, tmp_path: Path) -> None:
@@ -172,19 +171,3 @@ def test_a_bundle_of_teams_whose_ratings_are_uncertain_passes_its_check(games: G
         for names in (teams, ("", ""))
     )
     assert named.upper - named.lower > unnamed.upper - unnamed.lower
-
-
-def test_each_changed_source_changes_the_digest(tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("common/clock.py", "models/betting.py", "native/python/shapes.hpp")]
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("1\n")
-    roots = {name: tmp_path / name for name in ("common", "models", "native", "not there")}
-    found = [sources_digest(roots)]
-    for file in files:
-        file.write_text("2\n")
-        found.append(sources_digest(roots))
-    (tmp_path / "models" / "_native.so").write_text("compiled")
-    assert len(set(found)) == len(found)
-    assert sources_digest(roots) == found[-1]
-    assert code_version().partition("+sha256.")[2]

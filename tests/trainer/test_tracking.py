@@ -100,35 +100,6 @@ def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str, mlf
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [
-        ("here", "as the place of files, a folder here"),
-        # Each kind of storage has a library with errors of its own.
-        ("gs://no-library/files", "google"),
-        ("s3://no such bucket/files", "Invalid bucket name"),
-    ],
-)
-def test_a_place_of_files_that_cannot_be_used_leaves_a_failed_run(
-    server: str, mlflow: Any, tmp_path: Path, place: str, said: str
-) -> None:
-    location = place if "://" in place else (tmp_path / place).as_uri()
-    if known := mlflow.get_experiment_by_name(EXPERIMENT):
-        mlflow.rename_experiment(known.experiment_id, "before")
-    unusable = mlflow.create_experiment(EXPERIMENT, artifact_location=location)
-    try:
-        with pytest.raises(TrackingError, match=f"{server}: .*{said}"):
-            MlflowTracker(server).log(small_bundle_folder())
-        [run] = mlflow.search_runs([unusable])
-        assert run.info.status == "FAILED"
-        assert not (tmp_path / place).exists()
-    finally:
-        mlflow.rename_experiment(unusable, said)
-        if known:
-            mlflow.rename_experiment(known.experiment_id, EXPERIMENT)
-
-
-@pytest.mark.nightly
 def test_a_server_that_does_not_answer_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:1: [^\n]+\Z"):

@@ -26,6 +26,8 @@ from dejavu_models.components.linear import LinearModels
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
 
 GAMES, GROUPS, NEAREST = 240, 30, 10
+
+
 MINUTES = st.integers(1, MAX_SLOTS)
 
 

@@ -18,9 +18,17 @@ from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePatt
 from dejavu_models.types import Explanation, Forecast, Horizon
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+
+
 SCORES = LiveInputs(total_points=120, last_score=LastScore(Side.HOME, 5))
+
+
 BALL = LiveInputs(total_points=120, possession=Possession(Side.AWAY))
+
+
 LEADS = st.lists(st.integers(-15, 15).map(float), min_size=47, max_size=47).map(tuple)
+
+
 OPTIONS = st.sampled_from(
     [
         {},

@@ -42,6 +42,7 @@ def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
 
 WILD, CALM = tracker(2.0), tracker(0.4)
 
+
 RECORDED = queries(alpha=st.floats(0.005, 0.995), record=st.just(True), pregame_margin=st.none() | st.floats(-12, 12))
 
 

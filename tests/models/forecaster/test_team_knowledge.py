@@ -23,8 +23,14 @@ from dejavu_models.uncertainty.adaptive import NORMAL
 
 JUNE = date(2024, 6, 17)
 """Date of the newest final that the ratings of the shipped bundle know."""
+
+
 PATTERN = ScorePattern((2.0, 3.0, 5.0, 1.0, 2.0, 4.0))
+
+
 QUERY = ForecastQuery(PATTERN, Horizon.FINAL, 0.05, "BOS", "LAL")
+
+
 MARKET = Market(0.5, 2.4, 1.6)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -23,7 +22,6 @@ from dejavu_feed.live_inputs import COLUMNS
 from dejavu_feed.pattern import Score, period_of
 from dejavu_trainer.data.games import COLUMNS as STATE
 from dejavu_trainer.data.games import (
-    Games,
     count_games,
     hold_out_last,
     load_games,
@@ -32,7 +30,6 @@ from dejavu_trainer.data.games import (
     split_seasons,
 )
 from dejavu_trainer.data.plays import SeasonFile, season_path, write_plays
-from dejavu_trainer.data.simulate import GAMES_A_SEASON, simulate_season
 
 Row = tuple[str, str, str, str | None, float, int, int]
 
@@ -54,7 +51,6 @@ def test_a_slot_is_the_differential_at_the_end_of_its_minute(tmp_path: Path) -> 
     assert games.differentials.shape == (1, 48)
     by_minute = dict(enumerate(games.differentials[0].tolist(), start=1))
     assert [by_minute[m] for m in (1, 2, 16, 17, 18, 24, 25, 26, 47, 48)] == [2, -1, -1, 1, -1, -1, 1, 1, 1, 2]
-    assert np.array_equal(games.levels, games.differentials[:, :47])
     assert games.outcomes.tolist() == [[-1.0, 2.0]]
 
 
@@ -102,21 +98,19 @@ def test_games_get_who_has_the_ball_from_the_events_beside_the_plays(tmp_path: P
     assert sides[40:43].tolist() == [1, 1, 1]
     assert in_air[40:43].tolist() == [0, 0, 1]
     assert np.isnan(games.live_column("possession_side")[1]).all()
-    assert np.isnan(without.live_column("possession_side")).all()
     assert games.fingerprint != without.fingerprint
 
 
-@pytest.mark.parametrize("name", ["lines.csv", "lines/closing.csv"])
-def test_games_get_their_lines_from_a_file_beside_the_plays(tmp_path: Path, name: str) -> None:
+def test_games_get_their_lines_from_a_file_beside_the_plays(tmp_path: Path) -> None:
     save(tmp_path, 2023, [*game(), *game("202301020ATL", away="MIA")])
-    (tmp_path / name).parent.mkdir(exist_ok=True)
     without = load_games(tmp_path, [2023])
-    (tmp_path / name).write_text("date,home,away,spread,total\n2023-01-01,BOS,BKN,-6½,231.5\n2023-01-03,DEN,LAL,PK,\n")
+    (tmp_path / "lines.csv").write_text(
+        "date,home,away,spread,total\n2023-01-01,BOS,BKN,-6½,231.5\n2023-01-03,DEN,LAL,PK,\n"
+    )
     games = load_games(tmp_path, [2023])
     assert games.line.tolist()[:1] == [6.5]
     assert games.total_line.tolist()[:1] == [231.5]
     assert np.isnan([games.line[1], games.total_line[1]]).all()
-    assert np.isnan(without.line).all()
     assert games.fingerprint != without.fingerprint
 
 
@@ -205,9 +199,6 @@ def test_games_of_a_folder_and_its_folder_of_seasons_come_by_date_and_id_with_na
     assert (games.home.tolist(), set(games.away.tolist())) == (["BOS", "BOS", "PHX", "ATL"], {"BKN"})
     assert (games.season.tolist(), games.phase.tolist()) == ([2022, 2023, 2023, 2023], ["PO", "RS", "RS", "RS"])
     assert (games.differentials == games.differentials[0]).all()
-    assert games.of_seasons([2022]).game_id.tolist() == ["202206010BOS"]
-    parts = [games.select(np.array([place])) for place in range(4)]
-    assert Games.joined(parts).fingerprint == games.fingerprint
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_file(tmp_path: Path) -> None:
@@ -222,34 +213,23 @@ def test_the_fingerprint_is_of_the_content_not_of_the_file(tmp_path: Path) -> No
 def test_a_game_in_two_seasons_or_under_two_ids_is_refused(tmp_path: Path) -> None:
     save(tmp_path, 2022, game())
     save(tmp_path, 2023, game())
-    twice = "games 202301010BOS and 202301010BOS are the same, BKN at BOS on 2023-01-01, in seasons 2022 and 2023"
-    with pytest.raises(DataError, match=twice):
+    with pytest.raises(DataError, match="are the same, BKN at BOS on 2023-01-01, in seasons 2022 and 2023"):
         load_games(tmp_path, [2022, 2023])
     plays = dated([*game("202301010BOS"), *named_by_the_nba("0022200564")], date(2023, 1, 1))
     with pytest.raises(DataError, match="games 202301010BOS and 0022200564 are the same"):
         count_games(tmp_path / "plays.csv", plays)
 
 
-@pytest.mark.parametrize(
-    ("text", "seasons"),
-    [
-        ("2015-2017", (2015, 2016, 2017)),
-        (" 2019, 2015-2016,2015 ", (2015, 2016, 2019)),
-        ("2024-25,2023-24", (2024, 2025)),
-        (" 1999-00 , 2000", (2000,)),
-    ],
-)
-def test_seasons_are_named_by_the_year_they_end_in_or_as_the_nba_does(text: str, seasons: tuple[int, ...]) -> None:
-    assert parse_seasons(text) == seasons
+def test_seasons_are_named_by_the_year_they_end_in_or_as_the_nba_does() -> None:
+    assert parse_seasons(" 2019, 2015-2016,2015 ") == (2015, 2016, 2019)
+    assert parse_seasons("2024-25,2023-24") == (2024, 2025)
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("2024-26", r"'2024-26' is not a season; did you mean 2024-25\?"),
-        ("1999-99", r"did you mean 1999-00\?"),
-        ("2017-2015", "'2017-2015' is a backwards range"),
-        *((text, "is neither a season") for text in ("", "15", "2015-", "2015,,2016", "2015–2016", "all", "٢٠٢٤-٢٥")),
+        *((text, "is neither a season") for text in ("", "2015-", "all", "٢٠٢٤-٢٥")),
     ],
 )
 def test_what_names_no_season_is_refused(text: str, complaint: str) -> None:
@@ -282,6 +262,8 @@ EVENTS = with_possession(
     ],
     ("BOS", "LAL"),
 )
+
+
 SCORES = [Score(100, 2, 0), Score(1300, 40, 40), Score(2860, 90, 90), Score(2870.5, 91, 90), Score(2890, 91, 93)]
 
 
@@ -347,28 +329,3 @@ def test_what_is_held_out_is_later_day_by_day(days: list[int], share: float) -> 
     assert dates[earlier].max() < dates[later].min()
     largest_day = np.unique(dates, return_counts=True)[1].max()
     assert abs(later.sum() - share * len(dates)) <= largest_day + 1
-
-
-@pytest.mark.nightly
-def test_a_season_has_the_schedule_scores_and_strengths_of_a_real_one(tmp_path: Path) -> None:
-    write_plays(tmp_path, 2031, simulate_season(2031, seed=3))
-    season = load_games(tmp_path, [2031])
-    assert len(season) == GAMES_A_SEASON == 1230
-    for side in (season.home, season.away):
-        counts = collections.Counter(side.tolist())
-        assert (len(counts), set(counts.values())) == (30, {41})
-    days = zip(season.date.tolist() * 2, [*season.home, *season.away], strict=True)
-    assert max(collections.Counter(days).values()) == 1
-    assert np.datetime64("2030-10-20") <= season.date.min() < season.date.max() <= np.datetime64("2031-04-15")
-    assert 12.5 < season.final.std() < 16.0
-    assert 1.0 < season.final.mean() < 4.5
-    assert 5.2 < (season.differentials[:, 23] - season.differentials[:, 17]).std() < 6.6
-    assert 0.02 < (season.differentials[:, 47] == 0).mean() < 0.09
-    # Mean margins over 41 games of equal teams would spread by 14/√41, about 2.2 points.
-    assert np.std([season.final[season.home == team].mean() for team in set(season.home)]) > 3.3
-
-
-def test_the_same_seed_gives_the_same_plays_and_another_one_others() -> None:
-    one, same, other = (simulate_season(2031, seed=seed, games=3) for seed in (0, 0, 1))
-    assert one.equals(same)
-    assert not one.equals(other)

@@ -36,15 +36,9 @@ RECIPE = quick_recipe()
 
 def test_each_season_is_tested_on_what_was_known_before() -> None:
     folds = [read_table(path) for path in sorted(walked_forward().iterdir())]
-    said = {
-        name: [fold.columns[f"fold.{name}"][0] for fold in folds]
-        for name in ("season", "train_seasons", "calibration_seasons")
-    }
-    assert said == {
-        "season": [2033, 2034],
-        "train_seasons": ["2031", "2031 2032"],
-        "calibration_seasons": ["2032", "2033"],
-    }
+    names = ("season", "train_seasons", "calibration_seasons")
+    said = [tuple(fold.columns[f"fold.{name}"][0] for name in names) for fold in folds]
+    assert said == [(2033, "2031", "2032"), (2034, "2031 2032", "2033")]
     assert [len(fold) for fold in folds] == [SEASON_GAMES] * 2
     assert all(np.isfinite(fold.of("final", "served.crps")).all() for fold in folds)
 
@@ -76,12 +70,7 @@ def test_stored_folds_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_what_a_fold_depends_on_names_its_file() -> None:
     games = simulated_games()
     fold = Fold(RECIPE, 2033, 1)
-    others = [
-        Fold(replace(RECIPE, rating_steps=7), 2033, 1),
-        Fold(RECIPE, 2034, 1),
-        Fold(RECIPE, 2033, 2),
-        Fold(RECIPE, 2033, 1, seed=1),
-    ]
+    others = Fold(replace(RECIPE, rating_steps=7), 2033, 1), Fold(RECIPE, 2033, 2), Fold(RECIPE, 2033, 1, seed=1)
     keys = [fold.key(games), fold.key(games.select(np.arange(1, len(games)))), *(each.key(games) for each in others)]
     assert len(set(keys)) == len(keys)
 
@@ -110,12 +99,8 @@ def test_the_walk_forward_on_real_games_gives_what_the_documents_say(data_dir: P
     """Recomputes the seasons 2020 to 2024: the same checks pass and fail, and the verdict is the documented one."""
     folder = str(real_folder(data_dir))
     command = ["-m", "dejavu_trainer", "backtest", "--data", folder, "--test", "2020-2024", "--json"]
-    made = subprocess.run(
-        [sys.executable, *command, "--out", str(tmp_path)],
-        check=True,
-        stdout=subprocess.PIPE,
-        timeout=4 * 3600,
-    )
+    program = [sys.executable, *command, "--out", str(tmp_path)]
+    made = subprocess.run(program, check=True, stdout=subprocess.PIPE, timeout=4 * 3600)
     document = json.loads(made.stdout)
     assert sum(fold["games"] for fold in document["folds"]) > 6000
     stated = json.loads((ROOT / "docs" / "evaluation.json").read_text())
@@ -194,22 +179,20 @@ def test_what_cannot_be_paired_is_refused(tmp_path: Path) -> None:
         read_walk(tmp_path)
 
 
-def written(folder: Path, **recipes: str) -> list[Path]:
-    paths = [folder / f"{name}.toml" for name in recipes]
-    for path, recipe in zip(paths, recipes.values(), strict=True):
-        path.write_text(recipe)
-    return paths
-
-
 @pytest.mark.nightly
 def test_each_recipe_is_compared_with_the_first_as_compare_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = simulated_seasons(), tmp_path / "out"
     shutil.copytree(walked_forward(), out / quick_recipe().digest)
-    recipes = written(tmp_path, base=QUICK_RECIPE, short=QUICK_RECIPE.replace("epochs = 3", "epochs = 1"))
+    recipes = tmp_path / "base.toml", tmp_path / "short.toml"
+    recipes[0].write_text(QUICK_RECIPE)
     where = ("--data", data, "--test", "2033-2034", "--calibrate-seasons", "1", "--jobs", "1")
     command = ("study", *recipes, *where, "--out", out, "--forecaster", "lstm", "--json")
+    recipes[1].write_text(QUICK_RECIPE)
+    assert run(*command) == 1, "the same recipe cannot differ"
+    recipes[1].write_text(QUICK_RECIPE.replace("epochs = 3", "epochs = 1"))
+    capsys.readouterr()
     assert run(*command) == 0
     document = json.loads(capsys.readouterr().out)
     [other] = document["compared"]
@@ -219,27 +202,3 @@ def test_each_recipe_is_compared_with_the_first_as_compare_does(
     assert run("compare", *walks, "--forecaster", "lstm", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"metrics": other["metrics"]}
     assert any(each["difference"][0] for each in other["metrics"])
-
-
-LONGER = QUICK_RECIPE.replace("nearest = 10", "nearest = 9")
-"""A recipe that differs in Dejavu alone."""
-
-
-@pytest.mark.parametrize(
-    ("other", "forecaster", "message"),
-    [
-        (QUICK_RECIPE, "documents", "base.toml and {other} cannot differ: they are the same recipe, "),
-        (LONGER, "lstm", "base.toml and {other} cannot differ: lstm depends only on lstm, rating_steps, which they"),
-        (QUICK_RECIPE.replace("epochs", "epoch"), "lstm", "{other}: lstm.epoch: is no setting; did you mean lstm.e"),
-        (LONGER, "linear", "there is no forecaster 'linear' of recipes; expected one of served, "),
-        (None, "served", "a study compares recipes with the first; expected two or more"),
-    ],
-)
-def test_a_study_that_cannot_find_a_difference_is_refused_with_its_reason(
-    other: str | None, forecaster: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipes = written(tmp_path, base=QUICK_RECIPE, **({} if other is None else {"other": other}))
-    where = ("--data", simulated_seasons(), "--test", "2033", "--out", tmp_path / "out")
-    assert run("study", *recipes, *where, "--forecaster", forecaster) == 1
-    assert message.format(other=tmp_path / "other.toml") in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

@@ -85,12 +85,7 @@ def served_walks() -> ServedWalks:
 )
 @pytest.mark.parametrize(("horizon", "minute"), [(Horizon.HALFTIME, 18), (Horizon.FINAL, 5), (Horizon.FINAL, 47)])
 def test_what_is_scored_is_what_would_be_served(
-    fold: Table,
-    served_walks: ServedWalks,
-    name: str,
-    source: MarginSource,
-    horizon: Horizon,
-    minute: int,
+    fold: Table, served_walks: ServedWalks, name: str, source: MarginSource, horizon: Horizon, minute: int
 ) -> None:
     """Point, probability and interval ends are those of the served distribution, in every seventh game."""
     models, calibration, test, factors = served_walks
@@ -207,8 +202,12 @@ def test_a_day_is_forecast_without_what_its_own_games_teach() -> None:
 
 
 SEASONS = range(2020, 2024)
+
+
 GAMES = LEAST_LINES * 7 // 20
 """Games per season: the three seasons before the last have enough lines together."""
+
+
 WITHOUT = 7
 """One game in this many has no box score."""
 

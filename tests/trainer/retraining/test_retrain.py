@@ -42,7 +42,7 @@ from dejavu_trainer.retraining.retrain import (
     make,
     open_work_folder,
 )
-from dejavu_trainer.retraining.triggers import RetrainSettings, TriggerKind, plan_seasons
+from dejavu_trainer.retraining.triggers import RetrainSettings, plan_seasons
 
 
 def settings_in(folder: Path, **changes: Any) -> RetrainSettings:
@@ -95,7 +95,7 @@ def store_of(folder: Path) -> ModelStore:
     return ModelStore.open(folder / "store", allow_unfit=True)
 
 
-def test_the_challenger_in_the_store_states_its_origin() -> None:
+def test_the_challenger_in_the_store_states_its_origin_and_is_not_made_again(tmp_path: Path) -> None:
     [version] = stored_versions(store_of(undisturbed()))
     manifest = store_of(undisturbed()).manifest(version)
     assert manifest.lineage == LineageRecord(
@@ -106,14 +106,9 @@ def test_the_challenger_in_the_store_states_its_origin() -> None:
     assert manifest.train.seasons == (2031, 2032, 2033)
     assert manifest.calibrate.seasons == manifest.verdict.seasons == (2034,)
     assert manifest.data_fingerprint == simulated_games().fingerprint
-    assert store_of(undisturbed()).load(version).version == version
-
-
-def test_a_published_challenger_is_not_made_again_until_there_are_newer_games(tmp_path: Path) -> None:
     shutil.copytree(undisturbed(), tmp_path / "again")
     due = looked(tmp_path / "again")
-    assert (list(due.triggers), due.newer, due.parent) == ([], 0, read_manifest(small_bundle_folder()).version)
-    assert [due.basis.model_version] == stored_versions(store_of(undisturbed()))
+    assert (list(due.triggers), due.newer, due.basis.model_version) == ([], 0, version), "not again without newer games"
 
 
 @pytest.mark.parametrize(
@@ -161,13 +156,6 @@ def test_games_with_a_problem_are_refused_before_anything_is_fitted(tmp_path: Pa
     with pytest.raises(GamesRefused, match=r"missing-teams: season 2034.*BOS 0"):
         retrained(tmp_path, sources=(str(games),))
     assert not list((tmp_path / "work").glob("bundle-*"))
-
-
-def test_without_a_trigger_it_can_be_asked_for_with_a_reason(tmp_path: Path) -> None:
-    not_due = {"new_games": 9999, "today": lambda: date(2030, 1, 1)}
-    assert not looked(tmp_path, **not_due).triggers
-    [trigger] = looked(tmp_path, reason="a try", **not_due).triggers
-    assert (trigger.kind, trigger.reason) == (TriggerKind.ASKED_FOR, "a try")
 
 
 def test_an_unreadable_description_of_the_last_challenger_is_named(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from tests.support.builders.bundles import publish_variant
 from tests.support.builders.calls import PATTERN
-from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.hangs import at_start
 from tests.support.processes.load import load
+from tests.support.processes.postgres import ledger_url
 from tests.support.processes.servers import SpawnedServer, spawned_server
 from typer.testing import CliRunner
 

@@ -30,8 +30,7 @@ from tests.support.builders.calls import current_game
 from tests.support.builders.record_book import answers, new_book, said
 from tests.support.harness import laws
 from tests.support.harness.documents import ROOT
-from tests.support.processes.empty_ledger import ledger_url
-from tests.support.processes.postgres import on_postgres
+from tests.support.processes.postgres import ledger_url, on_postgres
 from tests.support.processes.recorded_games import Record
 from tests.support.processes.restartable_server import address_of
 from tests.support.processes.servers import running_worker, spawned_server

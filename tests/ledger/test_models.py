@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import full_ledger
+from tests.support.builders.empty_ledger import put_empty_ledger
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.model_changes import champion, change, change_models, shadow
 from tests.support.builders.outcomes import outcome
 from tests.support.harness.documents import blocks
 from tests.support.harness.laws import examples
-from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_ledger import Ledger, verify
 from dejavu_ledger.database.sqlite import SqliteBackend

@@ -22,9 +22,8 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
 from tests.support.harness.laws import examples
 from tests.support.harness.tokens import lose_entries_after_2, token_of
-from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.ledger_writer import Writer
-from tests.support.processes.postgres import on_postgres
+from tests.support.processes.postgres import ledger_url, on_postgres
 
 from dejavu_ledger import InvalidResumeToken, Ledger, LedgerUnavailable, ResumeTokenExpired, tail
 from dejavu_ledger.database import sql, sqlite_engine

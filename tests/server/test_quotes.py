@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.harness.learning import learned
-from tests.support.processes.empty_ledger import ledger_url
+from tests.support.processes.postgres import ledger_url
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.market_pb2 import (

@@ -23,8 +23,8 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.bundles import light_bundle, publish_variant
 from tests.support.builders.calls import GAME, PATTERN
-from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
+from tests.support.processes.postgres import ledger_url
 from tests.support.processes.scrapes import scrape
 from tests.support.processes.servers import SpawnedServer, spawned_server
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import CLIENTS, AnyClient
-from tests.support.processes.empty_ledger import ledger_url
+from tests.support.processes.postgres import ledger_url
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client.transport import channel_pool

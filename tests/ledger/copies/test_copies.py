@@ -17,8 +17,8 @@ from types import SimpleNamespace
 
 import pytest
 from tests.ledger.copies.evenings import Evenings, evenings_at, rows, rows_at, write_evenings
+from tests.support.builders.empty_ledger import put_empty_ledger
 from tests.support.harness.laws import examples
-from tests.support.processes.empty_ledger import put_empty_ledger
 from tests.support.processes.postgres import database_without_ledger
 
 from dejavu_ledger import LedgerCorrupt, LedgerUnavailable, verify

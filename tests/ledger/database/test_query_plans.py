@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.builders.empty_ledger import put_empty_ledger
 from tests.support.builders.issued_forecasts import GAME, current, game, issued
 from tests.support.builders.model_changes import champion, shadow
 from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.builders.record_book import EVENING
 from tests.support.harness.tokens import token_of
-from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_common.clock import game_day
 from dejavu_ledger import Ledger

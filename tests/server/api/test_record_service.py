@@ -15,7 +15,7 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.model_changes import champion
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.clock import SteppedClock
-from tests.support.processes.empty_ledger import ledger_url
+from tests.support.processes.postgres import ledger_url
 
 from dejavu.v1 import model_service_pb2 as pb_models
 from dejavu.v1 import record_service_pb2 as pb

@@ -22,9 +22,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeAlias, TypeVar
 
+from tests.support.builders.empty_ledger import put_empty_ledger
 from tests.support.builders.issued_forecasts import issued
 from tests.support.builders.model_changes import shadow
-from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.moment import Moment

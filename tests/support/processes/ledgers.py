@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.processes.empty_ledger import ledger_url
+from tests.support.processes.postgres import ledger_url
 from tests.support.processes.servers import put_missing_ledger
 
 from dejavu_ledger import Ledger

@@ -257,3 +257,14 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not become so"
         time.sleep(0.01)
+
+
+def ledger_url(folder: Path, name: str = "ledger.sqlite3") -> str:
+    """Return the URL of the ledger with a name in a folder; equal arguments give the same ledger.
+
+    In PostgreSQL, the first call creates the ledger, empty; it is dropped at the end of the test. In SQLite, the ledger
+    does not exist until it is opened.
+    """
+    if on_postgres():
+        return shared_server().named_ledger(str(folder / name))
+    return f"sqlite:///{folder / name}"

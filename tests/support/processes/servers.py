@@ -24,12 +24,12 @@ from typing import Any
 
 import grpc
 import psutil
+from tests.support.builders.empty_ledger import put_empty_ledger
 from tests.support.builders.made_once import FOLDER_VARIABLE
 from tests.support.builders.shipped import shipped_bundle
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes import preloaded
-from tests.support.processes.empty_ledger import ledger_url, put_empty_ledger
-from tests.support.processes.postgres import on_postgres
+from tests.support.processes.postgres import ledger_url, on_postgres
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_server.forecasting.lifecycle.models import ServingModels

@@ -173,7 +173,7 @@ FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_mes
 # Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.
 test: install  ## all tests except the nightly ones
 	@$(MAKE) --no-print-directory -j 2 -k $(VENV)/.compiled $(if $(shell command -v node),install-node $(WEB)/node_modules/.installed) || test "$(DEJAVU_CI)" != 1
-	@echo "7,000 tests, many of them of real processes: about five minutes on two cores, up to nine on slow ones. What failed is named at the end."
+	@echo "5,000 tests, many of them of real processes: about five minutes on two cores, up to nine on slow ones. What failed is named at the end."
 	$(ALL) -p no:randomly
 
 test-fast: install  ## quick tests while developing: models, feed and units, about a minute

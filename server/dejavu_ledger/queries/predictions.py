@@ -276,9 +276,8 @@ def issued_at(connection: Connection, sequences: Sequence[int]) -> list[IssuedFo
     Raises:
         LedgerCorrupt: if an entry cannot be read back.
     """
-    query = "SELECT canonical, hash FROM entries WHERE sequence IN :sequences ORDER BY sequence"
     with store.decoding():
-        rows = sql.rows(connection, query, sequences=[*sequences])
+        rows = sql.rows(connection, _ISSUED, sequences=[*sequences])
         return [replace(codec.parse(text), hash=hash_) for text, hash_ in rows]
 
 
@@ -287,3 +286,5 @@ _CURRENT: Final = """
     SELECT MAX(COALESCE(sequence, NULL)) FROM forecasts
     WHERE generated_us >= :since_us AND COALESCE(sequence, NULL) <= :up_to AND late = '' AND owned {of_games}
     GROUP BY COALESCE(game_id, NULL), horizon ORDER BY 1"""
+
+_ISSUED: Final = "SELECT canonical, hash FROM entries WHERE sequence IN :sequences ORDER BY sequence"

@@ -19,44 +19,18 @@ from typing import Self
 
 import structlog
 
-from dejavu_common.clock import Backoff
 from dejavu_common.processes import become_subreaper
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.child_process import ForkedProcess, Launched, launch_pipes, reap_group
 from dejavu_server.supervisor.fork_server_process import ForkServerProcess, launch
 from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart
+from dejavu_server.supervisor.restart_backoff import RestartBackoff
 from dejavu_server.supervisor.worker_process import START_SECONDS, StartError, describe_exit
 
 FORK_SECONDS = 10.0
 """Time limit for a fork, which takes some milliseconds."""
 
 _log = structlog.get_logger(__name__)
-
-STEADY_SECONDS = 5.0
-"""A process that ran at least this long is restarted at once; each one that died sooner increases the delay."""
-
-FIRST_RESTART_SECONDS = 0.5
-LONGEST_RESTART_SECONDS = 30.0
-
-
-class RestartBackoff:
-    """Restart delays of one process and its successors: 0 first, then 0.5 s, doubling up to 30 s."""
-
-    def __init__(self) -> None:
-        self._backoff = Backoff(FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS)
-        self._failed = False
-
-    def after(self, lived: float) -> float:
-        """Return the seconds to wait before the next start.
-
-        Args:
-            lived: seconds that the last process ran; 0 if it could not be started.
-        """
-        if lived >= STEADY_SECONDS or not self._failed:
-            self._backoff.reset()
-            self._failed = True
-            return 0.0
-        return self._backoff.next()
 
 
 class ForkServer:

@@ -28,9 +28,9 @@ from dejavu_server.observability.statistics import SAMPLE_SECONDS, Statistics, S
 from dejavu_server.observability.worker_usage import ServingWorker
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.fork_server_process import ForkServerProcess
-from dejavu_server.supervisor.forked_processes import RestartBackoff
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.recycling import Recycler
+from dejavu_server.supervisor.restart_backoff import RestartBackoff
 from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
 from dejavu_server.supervisor.worker_process import StartError
 

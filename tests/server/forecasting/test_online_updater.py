@@ -43,11 +43,11 @@ from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.forecasting.online_updater import (
     BURST_SECONDS,
     MAX_PAUSE_SECONDS,
-    SNAPSHOT_EVERY,
     OnlineProjection,
     OnlineUpdater,
     pause_after,
 )
+from dejavu_server.forecasting.projection import SNAPSHOT_EVERY
 
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)

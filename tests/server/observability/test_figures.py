@@ -20,9 +20,10 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from dejavu.ops.v1.operations_service_pb2 import LedgerState, ServerInfo
 from dejavu_common.address import Address
-from dejavu_server.api.converters.operations import quantile, stats_message
+from dejavu_server.api.converters.operations import stats_message
 from dejavu_server.observability.metrics import FILE_BYTES, LATENCY_BUCKETS, Metrics
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics, server_folder
+from dejavu_server.observability.quantiles import quantile
 from dejavu_server.observability.statistics import (
     CALLS,
     MARK_SECONDS,

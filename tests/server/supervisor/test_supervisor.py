@@ -16,7 +16,7 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.supervisor.forked_processes import (
+from dejavu_server.supervisor.restart_backoff import (
     FIRST_RESTART_SECONDS,
     LONGEST_RESTART_SECONDS,
     STEADY_SECONDS,

@@ -17,8 +17,9 @@ from dejavu_models.types import (
     TeamKnowledge,
     TotalForecast,
 )
-from dejavu_server.api.converters.fields import HORIZON_VALUES, put_issued_origin, set_timestamp
+from dejavu_server.api.converters.fields import HORIZON_VALUES, set_timestamp
 from dejavu_server.api.converters.forecast_warnings import forecast_warnings
+from dejavu_server.api.converters.line_origin import put_issued_origin
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
 

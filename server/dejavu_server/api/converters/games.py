@@ -11,15 +11,8 @@ from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest
 from dejavu.v1 import game_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
-from dejavu_server.api.converters.fields import (
-    ORIGIN_FIELDS,
-    check_game_id,
-    line_origin,
-    put_origin,
-    requested_instant,
-    set_timestamp,
-    team,
-)
+from dejavu_server.api.converters.fields import check_game_id, requested_instant, set_timestamp, team
+from dejavu_server.api.converters.line_origin import ORIGIN_FIELDS, line_origin, put_origin
 from dejavu_server.coordination.games import KEPT, GameRow
 
 MAX_GAMES: Final = 100

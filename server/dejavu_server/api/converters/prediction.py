@@ -37,18 +37,17 @@ from dejavu_models.forecast_query import (
 from dejavu_models.native import shared_floats
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters.fields import (
-    ORIGIN_FIELDS,
     InvalidBatch,
     TooManyGames,
     check_both_teams,
     check_game_id,
     horizon_of,
     iso_date,
-    line_origin,
     message_of,
     requested_horizon,
     team,
 )
+from dejavu_server.api.converters.line_origin import ORIGIN_FIELDS, line_origin
 from dejavu_server.api.converters.market import markets
 from dejavu_server.forecast_request import ForecastRequest
 

@@ -18,9 +18,9 @@ import typer
 import typer.core
 
 from dejavu_cli.errors import FAILED, JSON_KEY, as_json, as_text, exit_code, failure, report_bug
-from dejavu_client.connection_options import with_options
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.logs import LogLevel, log_to_stderr
+from dejavu_client.option_groups import with_options
 from dejavu_common import build, tracing
 from dejavu_common.interrupts import raise_on_interrupt
 from dejavu_common.rich_console import Console

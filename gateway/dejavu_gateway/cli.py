@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from dejavu_client.access import is_local
-from dejavu_client.connection_options import ConnectionOptions, address, with_options
+from dejavu_client.connection_options import ConnectionOptions, address
 from dejavu_client.logs import LogLevel
+from dejavu_client.option_groups import with_options
 from dejavu_common import build
 from dejavu_common.build import install
 from dejavu_common.processes import raise_file_limit

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -27,16 +29,35 @@ from tests.support.processes.promtool import RULES, promtool
 RELEASES = "dejavu", "evening"
 
 
+def labels_named(value: Any) -> Iterator[Manifest]:
+    """Yield the labels of every selector of pods of the release's namespace in a part of an object."""
+    match value:
+        case {"matchLabels": labels}:
+            yield labels
+        case dict():
+            # A selector with namespaceSelector beside it is of another namespace.
+            for name, each in value.items():
+                if name == "selector" and isinstance(each, dict) and "matchLabels" not in each:
+                    yield each  # of a service
+                elif name != "namespaceSelector":
+                    yield from labels_named(each)
+        case list():
+            for each in value:
+                yield from labels_named(each)
+
+
 def test_releases_in_one_namespace_share_no_name_and_select_no_pod_of_another() -> None:
     made = {release: rendered(VALUES["all"], release) for release in RELEASES}
     names = {release: {(each["kind"], each["metadata"]["name"]) for each in made[release]} for release in RELEASES}
     assert not names["dejavu"] & names["evening"]
     for release, objects in made.items():
-        text = yaml.safe_dump_all(objects)  # with sorted keys: each selector of ours has the instance
-        after = re.findall(r"app\.kubernetes\.io/component: \S+\n\s+(\S+: \S+)", text)
-        before = re.findall(r"(\S+: \S+)\n\s+app\.kubernetes\.io/name: ", text)
-        assert len(after) > 10
-        assert {*after, *before} - {"app.kubernetes.io/managed-by: Helm"} == {f"app.kubernetes.io/instance: {release}"}
+        for each in objects:
+            selectable = [pod["metadata"]["labels"] for pod in pods(objects)]
+            if each["kind"] == "ServiceMonitor":
+                selectable = [service["metadata"]["labels"] for service in of_kind(objects, "Service")]
+            for labels in labels_named(each["spec"]):
+                assert labels["app.kubernetes.io/instance"] == release, each["metadata"]["name"]
+                assert any(labels.items() <= own.items() for own in selectable), each["metadata"]["name"]
     for values in (VALUES["folder"], VALUES["postgres"], {"cache": VALUES["all"]["cache"]}):
         text = yaml.safe_dump_all(rendered(values, "evening"))
         named = re.findall(r"(?:claimName|secretName|secretKeyRef:\s+key: \S+\s+name): (\S+)", text)

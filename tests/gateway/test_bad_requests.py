@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,22 @@ async def outcome(address: Address, request: bytes) -> int:
         writer.close()
 
 
+async def is_ended(address: Address, path: bytes, *, answered: bool) -> bool:
+    """Send a request whose body is none, at once or after the answer began; return whether the connection ends."""
+    reader, writer = await asyncio.open_connection(*address)
+    head = b"GET %b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" % path
+    try:
+        writer.write(head if answered else head + b"no chunk\r\n")
+        async with asyncio.timeout(60):
+            assert await reader.readline()
+            if answered:
+                writer.write(b"no chunk\r\n")
+            await reader.read()
+        return True
+    finally:
+        writer.close()
+
+
 async def attack(address: Address, seed: int, count: int) -> Counter[int]:
     """Send bad requests; return the number of answers by status."""
     chance, found = random.Random(seed), Counter[int]()
@@ -122,7 +139,10 @@ async def test_bad_requests_get_a_clear_answer_and_leave_no_trace(site: Site, bu
     with spawned_gateway("--target", site.server, "--web", str(build)) as gateway:
         listening = await asyncio.to_thread(gateway.wait_for, "listening")
         await asyncio.to_thread(gateway.wait_for, "status_changed", lambda entry: entry["reason"] == "OK")
-        found = await attack(Address.parse(listening["address"]), count, count)
+        address = Address.parse(listening["address"])
+        for path, answered in product((b"/openapi.json", b"/api/stream", b"/api/games"), (False, True)):
+            assert await is_ended(address, path, answered=answered)
+        found = await attack(address, count, count)
         assert found[400] > count / 10, found
         assert found[0] < count / 5, found
         assert gateway.stop() == 0

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
+from h11 import LocalProtocolError
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -42,6 +43,16 @@ class HttpConnection(H11Protocol):
         super().connection_lost(exc)
         for callback in self.closed_callbacks:
             callback()
+
+    def data_received(self, data: bytes) -> None:
+        """Close the connection at what is no HTTP; uvicorn alone would fail if an answer has begun, or is made yet."""
+        try:
+            super().data_received(data)
+        except LocalProtocolError:  # it is too late to answer 400
+            self._transport.close()
+        if self._transport.is_closing() and self.cycle is not None:
+            self.cycle.disconnected = True  # its answer is dropped
+            self.cycle.message_event.set()
 
     def pause_writing(self) -> None:
         """Take note that the network takes no more."""
